@@ -1,0 +1,31 @@
+// ImageSet: labelled images in memory, as bytes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace distmnist {
+
+// Images and labels of one split. Cheap to copy: the bytes (heap or a mapped file) are shared and immutable.
+struct ImageSet {
+  std::int64_t count = 0;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::span<const std::uint8_t> pixels;  // [count, height, width], 0 black .. 255 white ink
+  std::span<const std::uint8_t> labels;  // [count]
+  std::vector<std::shared_ptr<const void>> owners;  // keep `pixels` and `labels` alive
+
+  std::int64_t image_size() const { return height * width; }
+};
+
+struct TrainAndTest {
+  ImageSet train;
+  ImageSet test;
+  std::string description;  // for the console: "MNIST from /data (60000 + 10000)", "synthetic digits (this is not MNIST)"
+  bool synthetic = false;
+};
+
+}  // namespace distmnist

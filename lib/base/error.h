@@ -1,0 +1,45 @@
+// Error: what the user or the machine did wrong, with the exit code the process ends with.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace distmnist {
+
+// Exit codes of the program. From 128 up a scheduler may retry.
+enum class ExitCode : int {
+  kOk = 0,
+  kInternal = 1,
+  kUsage = 2,      // command line or cluster description
+  kData = 3,       // training data or checkpoint
+  kVersion = 5,    // another version, model or run
+  kConflict = 6,   // port, task, chief or log_dir already taken
+  kResources = 7,  // out of disk, memory or GPU memory
+  kDiverged = 8,   // the loss is not finite
+  kSecurity = 9,
+  kInterrupted = 130,  // SIGINT
+  kLostPeer = 138,     // a peer was lost or a deadline passed
+  kTerminated = 143,   // SIGTERM, after saving
+};
+
+// Thrown when the user or the machine is wrong. The message is one sentence that says what was tried, with which value,
+// and what to do next.
+class Error : public std::runtime_error {
+ public:
+  Error(ExitCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  ExitCode code() const { return code_; }
+
+ private:
+  ExitCode code_;
+};
+
+// Throws Error(code, message) with a fmt format string: fail(ExitCode::kData, "{}: {} bytes", path, n).
+template <typename... Args>
+[[noreturn]] void fail(ExitCode code, fmt::format_string<Args...> format, Args&&... args) {
+  throw Error(code, fmt::format(format, std::forward<Args>(args)...));
+}
+
+}  // namespace distmnist

@@ -1,0 +1,76 @@
+#include "lib/base/log.h"
+
+#include <memory>
+#include <string>
+
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+namespace distmnist {
+namespace {
+
+// The text between the quotes of a JSON string.
+std::string json_escaped(std::string_view text) {
+  std::string out;
+  for (unsigned char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += static_cast<char>(c);
+    } else if (c < 0x20) {
+      out += fmt::format("\\u{:04x}", c);
+    } else {
+      out += static_cast<char>(c);
+    }
+  }
+  return out;
+}
+
+class JsonMessage : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
+    const std::string text = json_escaped({message.payload.data(), message.payload.size()});
+    out.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JsonMessage>(); }
+};
+
+class LevelLetter : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
+    out.push_back(message.level == spdlog::level::info ? 'I' : message.level == spdlog::level::warn ? 'W' : 'E');
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<LevelLetter>(); }
+};
+
+std::unique_ptr<spdlog::pattern_formatter> make_formatter(std::string_view task, LogFormat format) {
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<JsonMessage>('*').add_flag<LevelLetter>('&');
+  const std::string text = fmt::format("%Y-%m-%d %H:%M:%S.%f: %& {}] %v", task);
+  const std::string json =
+      fmt::format(R"({{"time":"%Y-%m-%dT%H:%M:%S.%f","level":"%&","task":"{}","message":"%*"}})", task);
+  formatter->set_pattern(format == LogFormat::kText ? text : json);
+  return formatter;
+}
+
+spdlog::logger& logger() {
+  static const std::shared_ptr<spdlog::logger> instance = [] {
+    auto made = std::make_shared<spdlog::logger>("distmnist", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    made->set_formatter(make_formatter("local", LogFormat::kText));
+    return made;
+  }();
+  return *instance;
+}
+
+}  // namespace
+
+void set_up_log(std::string_view task, LogFormat format) { logger().set_formatter(make_formatter(task, format)); }
+
+void log_message(LogLevel level, std::string_view message) {
+  const auto to = level == LogLevel::kInfo      ? spdlog::level::info
+                  : level == LogLevel::kWarning ? spdlog::level::warn
+                                                : spdlog::level::err;
+  logger().log(to, fmt::string_view(message.data(), message.size()));
+}
+
+}  // namespace distmnist

@@ -1,0 +1,33 @@
+// The log: one line per message on stderr, "2026-11-20 15:41:48.549266: I worker:1] message". Thread-safe.
+#pragma once
+
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace distmnist {
+
+enum class LogLevel { kInfo, kWarning, kError };
+enum class LogFormat { kText, kJson };
+
+// Names the task that every later line carries ("worker:1", "ps:0", "local") and the form of the lines.
+// Call once, before other threads start.
+void set_up_log(std::string_view task, LogFormat format);
+
+void log_message(LogLevel level, std::string_view message);
+
+template <typename... Args>
+void log_info(fmt::format_string<Args...> format, Args&&... args) {
+  log_message(LogLevel::kInfo, fmt::format(format, std::forward<Args>(args)...));
+}
+template <typename... Args>
+void log_warning(fmt::format_string<Args...> format, Args&&... args) {
+  log_message(LogLevel::kWarning, fmt::format(format, std::forward<Args>(args)...));
+}
+template <typename... Args>
+void log_error(fmt::format_string<Args...> format, Args&&... args) {
+  log_message(LogLevel::kError, fmt::format(format, std::forward<Args>(args)...));
+}
+
+}  // namespace distmnist

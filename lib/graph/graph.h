@@ -1,0 +1,109 @@
+// Graph: a model as plain data. Its variables are named ranges of one contiguous float32 block; gradients and optimizer
+// slots share that layout. It knows no device, no batch size and no arithmetic.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "lib/base/range.h"
+
+namespace distmnist {
+
+// One sample between two layers, in [channels, height, width] order. A flat vector of n numbers is {n, 1, 1}.
+struct Shape {
+  std::int64_t channels = 1;
+  std::int64_t height = 1;
+  std::int64_t width = 1;
+
+  std::int64_t size() const { return channels * height * width; }
+  bool operator==(const Shape&) const = default;
+};
+
+enum class Padding { kValid, kSame };
+enum class Activation { kNone, kRelu };
+
+// A square or oblong window; stride and kernel in pixels.
+struct Window {
+  std::int64_t height = 2;
+  std::int64_t width = 2;
+  std::int64_t stride = 2;
+  // Padding before the first and after the last row and column (0 for VALID). For SAME the odd pixel goes after, as in TF.
+  std::int64_t pad_top = 0, pad_bottom = 0, pad_left = 0, pad_right = 0;
+
+  bool operator==(const Window&) const = default;
+};
+
+// weights [out, in, height, width] (OIHW), biases [out].
+struct Conv2d {
+  std::string scope;
+  Shape input, output;
+  Window window;
+  Activation activation = Activation::kRelu;
+  Range weights, biases;
+};
+struct MaxPool2d {
+  std::string scope;
+  Shape input, output;
+  Window window;  // never padded
+};
+struct AvgPool2d {
+  std::string scope;
+  Shape input, output;
+  Window window;  // never padded
+};
+// [channels, height, width] -> [channels * height * width], in CHW order: a change of shape, no data moves.
+struct Flatten {
+  std::string scope;
+  Shape input, output;
+};
+// weights [out, in], biases [out].
+struct FullyConnected {
+  std::string scope;
+  Shape input, output;
+  Activation activation = Activation::kRelu;
+  Range weights, biases;
+};
+// In training each number is kept with probability keep_prob and divided by it, else zero; in prediction the identity.
+struct Dropout {
+  std::string scope;
+  Shape input, output;
+  float keep_prob = 0.5f;
+  std::uint64_t stream = 0;  // distinguishes the masks of several dropout layers
+};
+struct Relu {
+  std::string scope;
+  Shape input, output;
+};
+
+// Closed on purpose: a new layer does not compile until every backend answers it.
+using Layer = std::variant<Conv2d, MaxPool2d, AvgPool2d, Flatten, FullyConnected, Dropout, Relu>;
+
+struct Variable {
+  std::string name;                 // "conv1/weights"
+  std::vector<std::int64_t> shape;  // row-major
+  Range range;
+  // Connections per output and per input, for Xavier's rule; both 0 for a bias, which starts at zero.
+  std::int64_t fan_in = 0;
+  std::int64_t fan_out = 0;
+};
+
+// The loss is always softmax cross-entropy over the last layer's output (the logits), averaged over the batch.
+struct Graph {
+  Shape input;
+  std::vector<Layer> layers;        // in order of the forward pass
+  std::vector<Variable> variables;  // in order of their ranges, without holes
+  std::int64_t num_parameters = 0;  // floats in the block
+
+  Shape output() const;  // the logits: {classes, 1, 1}
+};
+
+const std::string& scope_of(const Layer& layer);
+Shape output_of(const Layer& layer);
+
+// A text that is equal exactly for graphs that compute the same thing with the same variables; small enough for a log.
+std::string describe(const Graph& graph);
+
+}  // namespace distmnist
