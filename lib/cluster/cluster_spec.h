@@ -17,10 +17,11 @@ struct HostPort {
   auto operator<=>(const HostPort&) const = default;
 };
 
-// "host:port" with a port 1..65535; an IPv6 address in brackets. Error (kUsage) quotes the text and says what is missing.
+// "host:port" with a port 1..65535; an IPv6 address in brackets. Error (kUsage) quotes the text and says
+// what is missing.
 HostPort parse_host_port(std::string_view text);
 
-// "a:1,b:2" -> two. Empty pieces are an error.
+// "a:1,b:2" -> two; spaces around a piece do not count. Empty pieces are an error.
 std::vector<HostPort> parse_host_list(std::string_view text);
 
 struct TaskId {
@@ -43,11 +44,12 @@ struct ClusterSpec {
 ClusterSpec built_in_cluster();
 
 // {"ps": ["h:p", ...], "worker": ["h:p", ...]}; any other job name where ps_job / worker_job ask for it. Jobs that play
-// no role are ignored. Error (kUsage) names the file and what is wrong with it: not JSON, no such job, not host:port.
+// no role are ignored. Error (kUsage) names the file and what is wrong with it: not JSON, no such job, a job twice, not
+// host:port. `file_name` becomes the cluster's source.
 ClusterSpec cluster_from_json(std::string_view json, std::string_view file_name, std::string_view ps_job,
                               std::string_view worker_job);
 
-// Two tasks on one host:port, or no ps, or no worker: Error (kUsage) that names both tasks.
+// Two tasks on one host:port (capitals do not count), or no ps, or no worker: Error (kUsage) that names both tasks.
 void validate(const ClusterSpec& cluster);
 
 // Where `task` listens. Error (kUsage): task_index out of range, naming the range.

@@ -19,9 +19,13 @@ struct NamedRange {
 };
 
 enum class PlacementPolicy {
-  kSplit,         // equal bytes for every ps; variables are cut where needed, at multiples of 16 floats (64 bytes)
-  kRoundRobin,    // whole variables in turn, global_step counted first, so ps 0 has global_step and the second ps the first variable
-  kLoadBalanced,  // whole variables, each to the ps with the fewest bytes so far, the first of them on a tie
+  // Equal bytes for every ps; variables are cut where needed, at multiples of 16 floats (64 bytes) from their start.
+  kSplit,
+  // Whole variables in turn, global_step counted first: ps 0 has global_step and the second ps the first variable.
+  kRoundRobin,
+  // Whole variables in their order, each to the ps with the fewest bytes so far, the first of them on a tie; the 8
+  // bytes of global_step count.
+  kLoadBalanced,
 };
 
 PlacementPolicy parse_placement(std::string_view name);  // "split", "round_robin", "load_balanced"; Error (kUsage)
@@ -30,9 +34,11 @@ PlacementPolicy parse_placement(std::string_view name);  // "split", "round_robi
 // A ps may hold nothing. Every float of every variable is in exactly one piece.
 using PlacementPlan = std::vector<std::vector<NamedRange>>;
 
+// num_ps is at least 1. Pieces are never empty.
 PlacementPlan place(const std::vector<NamedRange>& variables, int num_ps, PlacementPolicy policy);
 
-// The plan for a person, a line per ps: "ps:0 3.25 MB (50.0 %): global_step, conv1/weights, ..., fully_connected/weights[0:812803]".
+// The plan for a person, a line per ps: "ps:1 3.25 MB (50.0 %): fully_connected/weights[760704:1568000], pred/biases".
+// Bounds count floats from the variable's start. A long line ends in "and 89 more".
 std::vector<std::string> describe(const PlacementPlan& plan);
 
 }  // namespace distmnist

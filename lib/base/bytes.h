@@ -1,0 +1,107 @@
+// ByteReader and ByteWriter: little-endian numbers in a bounded run of bytes. Going past the end is reported as a
+// value, moves nothing and touches nothing, so that bytes from outside can be taken apart field by field without a
+// length check each.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace distmnist {
+
+template <typename T>
+concept Number = std::integral<T> || std::floating_point<T>;
+
+// Little-endian bytes to a number and back; `bytes` holds exactly sizeof(T) bytes.
+template <Number T>
+T from_little_endian(std::span<const std::byte, sizeof(T)> bytes) {
+  std::array<std::byte, sizeof(T)> copy;
+  std::ranges::copy(bytes, copy.begin());
+  if constexpr (std::endian::native == std::endian::big) std::ranges::reverse(copy);
+  T value;
+  std::memcpy(&value, copy.data(), sizeof(T));
+  return value;
+}
+template <Number T>
+std::array<std::byte, sizeof(T)> to_little_endian(T value) {
+  std::array<std::byte, sizeof(T)> bytes;
+  std::memcpy(bytes.data(), &value, sizeof(T));
+  if constexpr (std::endian::native == std::endian::big) std::ranges::reverse(bytes);
+  return bytes;
+}
+
+// The bytes of a text; they live as long as the text does.
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+// The text that `bytes` spell; it lives as long as they do.
+inline std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// Reads from the front of `bytes`, which must outlive the reader.
+class ByteReader {
+ public:
+  explicit ByteReader(std::span<const std::byte> bytes) : bytes_(bytes) {}
+
+  std::size_t offset() const { return offset_; }
+  std::size_t remaining() const { return bytes_.size() - offset_; }
+
+  // False, and nothing changes, where fewer bytes are left than asked for.
+  template <Number T>
+  [[nodiscard]] bool read(T& value) {
+    if (remaining() < sizeof(T)) return false;
+    value = from_little_endian<T>(bytes_.subspan(offset_).template first<sizeof(T)>());
+    offset_ += sizeof(T);
+    return true;
+  }
+  // A view of the next `size` bytes, not a copy.
+  [[nodiscard]] bool read_bytes(std::size_t size, std::span<const std::byte>& view) {
+    if (remaining() < size) return false;
+    view = bytes_.subspan(offset_, size);
+    offset_ += size;
+    return true;
+  }
+  [[nodiscard]] bool skip(std::size_t size) {
+    if (remaining() < size) return false;
+    offset_ += size;
+    return true;
+  }
+
+ private:
+  std::span<const std::byte> bytes_;
+  std::size_t offset_ = 0;
+};
+
+// Writes from the front of `bytes`, which must outlive the writer.
+class ByteWriter {
+ public:
+  explicit ByteWriter(std::span<std::byte> bytes) : bytes_(bytes) {}
+
+  std::size_t offset() const { return offset_; }
+  std::size_t remaining() const { return bytes_.size() - offset_; }
+
+  // False, and nothing changes, where there is no room.
+  template <Number T>
+  [[nodiscard]] bool write(T value) {
+    return write_bytes(to_little_endian(value));
+  }
+  [[nodiscard]] bool write_bytes(std::span<const std::byte> source) {
+    if (remaining() < source.size()) return false;
+    std::ranges::copy(source, bytes_.subspan(offset_).begin());
+    offset_ += source.size();
+    return true;
+  }
+
+ private:
+  std::span<std::byte> bytes_;
+  std::size_t offset_ = 0;
+};
+
+}  // namespace distmnist

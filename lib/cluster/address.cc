@@ -1,0 +1,216 @@
+#include "lib/cluster/address.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
+#include "lib/base/join.h"
+
+namespace distmnist {
+namespace {
+
+constexpr std::string_view kIpcScheme = "ipc://";
+
+using AddressList = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
+
+// A socket descriptor that closes itself.
+class Socket {
+ public:
+  explicit Socket(int descriptor) : descriptor_(descriptor) {}
+  ~Socket() {
+    if (descriptor_ >= 0) close(descriptor_);
+  }
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  int get() const { return descriptor_; }
+  bool is_open() const { return descriptor_ >= 0; }
+
+ private:
+  int descriptor_;
+};
+
+// The numeric text of an IPv4 or IPv6 address, with the scope of a link-local one; empty for another family.
+std::string numeric_text(const sockaddr* address) {
+  if (address == nullptr || (address->sa_family != AF_INET && address->sa_family != AF_INET6)) return {};
+  const socklen_t size = address->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+  char text[NI_MAXHOST];
+  return getnameinfo(address, size, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) == 0 ? text : "";
+}
+
+// The socket addresses of a numeric `ip`; empty where it is none.
+AddressList parse_numeric(std::string_view ip, std::uint16_t port) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  const int status = getaddrinfo(std::string(ip).c_str(), std::to_string(port).c_str(), &hints, &found);
+  return {status == 0 ? found : nullptr, freeaddrinfo};
+}
+
+// The usual spelling of a numeric address ("0:0::1" becomes "::1"); empty for anything else.
+std::string canonical_ip(std::string_view ip) {
+  const AddressList parsed = parse_numeric(ip, 0);
+  return parsed ? numeric_text(parsed->ai_addr) : "";
+}
+
+// While nobody listens on a port of this host, a connection to it can meet itself: the kernel may pick that very port
+// as its source, and both ends open at once.
+bool met_itself(int descriptor) {
+  sockaddr_storage own{}, peer{};
+  socklen_t own_size = sizeof(own), peer_size = sizeof(peer);
+  return getsockname(descriptor, reinterpret_cast<sockaddr*>(&own), &own_size) == 0 &&
+         getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &peer_size) == 0 && own_size == peer_size &&
+         std::memcmp(&own, &peer, own_size) == 0;
+}
+
+Probe outcome_of(int descriptor, int error) {
+  switch (error) {
+    case 0:
+      return met_itself(descriptor) ? Probe::kRefused : Probe::kListening;
+    case ECONNREFUSED:
+    case ECONNRESET:
+      return Probe::kRefused;
+    case ETIMEDOUT:
+      return Probe::kTimeout;
+    default:
+      return Probe::kUnreachable;
+  }
+}
+
+// Waits until a connection that was begun is made or has failed; false at the deadline.
+bool wait_writable(int descriptor, int timeout_ms) {
+  const TimeMs deadline = monotonic_ms() + timeout_ms;
+  while (true) {
+    pollfd entry{descriptor, POLLOUT, 0};
+    const TimeMs left_ms = std::max<TimeMs>(0, deadline - monotonic_ms());
+    const int ready = poll(&entry, 1, static_cast<int>(left_ms));
+    if (ready > 0) return true;
+    if (ready == 0 || errno != EINTR) return false;
+  }
+}
+
+}  // namespace
+
+Resolution resolve_ip(const HostPort& address) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int status = getaddrinfo(address.host.c_str(), nullptr, &hints, &found);
+  const AddressList list(found, freeaddrinfo);
+  if (status != 0) {
+    const char* const reason = status == EAI_SYSTEM ? std::strerror(errno) : gai_strerror(status);
+    return {"", fmt::format("cannot resolve host '{}' of {}: {}", address.host, address.to_string(), reason)};
+  }
+  for (const int family : {AF_INET, AF_INET6}) {
+    for (const addrinfo* entry = list.get(); entry != nullptr; entry = entry->ai_next) {
+      if (entry->ai_family != family) continue;
+      if (const std::string ip = numeric_text(entry->ai_addr); !ip.empty()) return {ip, ""};
+    }
+  }
+  return {"", fmt::format("cannot resolve host '{}' of {}: it has no IP address", address.host, address.to_string())};
+}
+
+std::vector<std::string> local_addresses() {
+  ifaddrs* first = nullptr;
+  if (getifaddrs(&first) != 0) return {};
+  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> list(first, freeifaddrs);
+  std::vector<std::string> found;
+  for (const int family : {AF_INET, AF_INET6}) {
+    for (const ifaddrs* entry = list.get(); entry != nullptr; entry = entry->ifa_next) {
+      if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != family) continue;
+      const std::string ip = numeric_text(entry->ifa_addr);
+      if (!ip.empty() && std::find(found.begin(), found.end(), ip) == found.end()) found.push_back(ip);
+    }
+  }
+  return found;
+}
+
+bool is_loopback_address(std::string_view ip) {
+  const std::string canonical = canonical_ip(ip);
+  return canonical == "::1" || canonical.starts_with("127.");
+}
+
+bool is_local_address(std::string_view ip) {
+  const std::string canonical = canonical_ip(ip);
+  if (canonical.empty()) return false;
+  if (is_loopback_address(canonical)) return true;
+  const std::vector<std::string> local = local_addresses();
+  return std::find(local.begin(), local.end(), canonical) != local.end();
+}
+
+void require_local_address(const TaskId& task, const HostPort& address, std::string_view ip) {
+  if (is_local_address(ip)) return;
+  const std::string resolved = address.host == ip ? "" : fmt::format(" ({})", ip);
+  fail(ExitCode::kUsage,
+       "{} cannot listen on {}{}: this host has only the addresses {}; start {} on its own host or correct its address",
+       task.to_string(), address.to_string(), resolved, join(local_addresses(), ", "), task.to_string());
+}
+
+std::string tcp_endpoint(std::string_view ip, std::uint16_t port) {
+  return "tcp://" + HostPort{std::string(ip), port}.to_string();
+}
+
+std::string same_host_endpoint(std::string_view ip, std::uint16_t port) {
+  return fmt::format("{}@distmnist-{}-{}", kIpcScheme, ip, port);
+}
+
+std::string_view to_string(Probe probe) {
+  switch (probe) {
+    case Probe::kListening:
+      return "listening";
+    case Probe::kRefused:
+      return "connection refused";
+    case Probe::kUnreachable:
+      return "unreachable";
+    case Probe::kTimeout:
+      return "no answer";
+  }
+  return "unknown";
+}
+
+Probe probe_tcp(std::string_view ip, std::uint16_t port, int timeout_ms) {
+  const AddressList address = parse_numeric(ip, port);
+  if (!address) return Probe::kUnreachable;
+  const Socket socket(::socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket.is_open()) return Probe::kUnreachable;
+  int error = connect(socket.get(), address->ai_addr, address->ai_addrlen) == 0 ? 0 : errno;
+  if (error == EINPROGRESS) {
+    if (!wait_writable(socket.get(), timeout_ms)) return Probe::kTimeout;
+    socklen_t size = sizeof(error);
+    getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  }
+  return outcome_of(socket.get(), error);
+}
+
+bool probe_same_host(std::string_view ip, std::uint16_t port) {
+  // ZeroMQ turns the leading '@' into the zero byte of an abstract name and counts no byte behind the name.
+  std::string name = same_host_endpoint(ip, port).substr(kIpcScheme.size());
+  name[0] = '\0';
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (name.size() > sizeof(address.sun_path)) return false;
+  std::memcpy(address.sun_path, name.data(), name.size());
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+  const Socket socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket.is_open()) return false;
+  // EAGAIN: there is a listener and its queue of new connections is full.
+  return connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0 || errno == EAGAIN;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,162 @@
+#include "lib/cluster/placement.h"
+
+#include <algorithm>
+#include <cassert>
+#include <map>
+#include <numeric>
+
+#include "lib/base/error.h"
+#include "lib/base/join.h"
+
+namespace distmnist {
+namespace {
+
+constexpr std::int64_t kCutFloats = 16;       // 64 bytes, a cache line
+constexpr std::int64_t kGlobalStepBytes = 8;  // an int64 on ps 0
+constexpr std::size_t kMaxNamesInLine = 12;   // of describe()
+
+std::int64_t bytes_of(std::int64_t floats) {
+  return floats * static_cast<std::int64_t>(sizeof(float));
+}
+
+std::int64_t total_floats(const std::vector<NamedRange>& pieces) {
+  return std::accumulate(pieces.begin(), pieces.end(), std::int64_t{0},
+                         [](std::int64_t sum, const NamedRange& piece) { return sum + piece.range.size; });
+}
+
+void add_piece(std::vector<NamedRange>& shard, const NamedRange& variable, std::int64_t begin, std::int64_t end) {
+  if (end > begin) shard.push_back({variable.name, {variable.range.offset + begin, end - begin}});
+}
+
+// Where a cut that should fall on float `wanted` of a variable of `size` floats is made: the nearest multiple of
+// kCutFloats, or the variable's end.
+std::int64_t cut_near(std::int64_t wanted, std::int64_t size) {
+  return std::min(size, (wanted + kCutFloats / 2) / kCutFloats * kCutFloats);
+}
+
+// Lays the variables end to end and cuts that line into num_ps stretches of equal length, to within kCutFloats.
+PlacementPlan split(const std::vector<NamedRange>& variables, std::int64_t num_ps) {
+  PlacementPlan plan(static_cast<std::size_t>(num_ps));
+  const std::int64_t total = total_floats(variables);
+  std::int64_t line_offset = 0;  // of the variable's first float
+  std::int64_t ps = 0;
+  for (const NamedRange& variable : variables) {
+    const std::int64_t size = variable.range.size;
+    std::int64_t begin = 0;
+    while (ps + 1 < num_ps) {
+      const std::int64_t stretch_end = total * (ps + 1) / num_ps;
+      if (stretch_end >= line_offset + size) break;
+      const std::int64_t cut = std::max(begin, cut_near(stretch_end - line_offset, size));
+      add_piece(plan[static_cast<std::size_t>(ps)], variable, begin, cut);
+      begin = cut;
+      ++ps;
+    }
+    add_piece(plan[static_cast<std::size_t>(ps)], variable, begin, size);
+    line_offset += size;
+  }
+  return plan;
+}
+
+PlacementPlan round_robin(const std::vector<NamedRange>& variables, std::size_t num_ps) {
+  PlacementPlan plan(num_ps);
+  std::size_t turn = 1;  // global_step has had turn 0
+  for (const NamedRange& variable : variables) add_piece(plan[turn++ % num_ps], variable, 0, variable.range.size);
+  return plan;
+}
+
+PlacementPlan load_balanced(const std::vector<NamedRange>& variables, std::size_t num_ps) {
+  PlacementPlan plan(num_ps);
+  std::vector<std::int64_t> load_bytes(num_ps);
+  load_bytes[0] = kGlobalStepBytes;
+  for (const NamedRange& variable : variables) {
+    const auto least = std::min_element(load_bytes.begin(), load_bytes.end());
+    *least += bytes_of(variable.range.size);
+    add_piece(plan[static_cast<std::size_t>(least - load_bytes.begin())], variable, 0, variable.range.size);
+  }
+  return plan;
+}
+
+std::string size_text(std::int64_t size_bytes) {
+  const auto bytes = static_cast<double>(size_bytes);
+  if (bytes < 1e3) return fmt::format("{} B", size_bytes);
+  return bytes < 1e6 ? fmt::format("{:.2f} kB", bytes / 1e3) : fmt::format("{:.2f} MB", bytes / 1e6);
+}
+
+// From a variable's first float to its last, gathered from its pieces.
+using Extents = std::map<std::string, Range>;
+
+Extents extents_of(const PlacementPlan& plan) {
+  Extents extents;
+  for (const std::vector<NamedRange>& shard : plan) {
+    for (const auto& [name, range] : shard) {
+      Range& extent = extents.try_emplace(name, range).first->second;
+      const std::int64_t end = std::max(extent.end(), range.end());
+      extent.offset = std::min(extent.offset, range.offset);
+      extent.size = end - extent.offset;
+    }
+  }
+  return extents;
+}
+
+// "conv1/weights" when whole, "conv1/weights[0:400]" for a part, counted in floats from the variable's start.
+std::string piece_text(const NamedRange& piece, const Range& variable) {
+  if (piece.range == variable) return piece.name;
+  const std::int64_t begin = piece.range.offset - variable.offset;
+  return fmt::format("{}[{}:{}]", piece.name, begin, begin + piece.range.size);
+}
+
+}  // namespace
+
+PlacementPolicy parse_placement(std::string_view name) {
+  if (name == "split") return PlacementPolicy::kSplit;
+  if (name == "round_robin") return PlacementPolicy::kRoundRobin;
+  if (name == "load_balanced") return PlacementPolicy::kLoadBalanced;
+  fail(ExitCode::kUsage, "unknown placement '{}': choose split, round_robin or load_balanced", name);
+}
+
+PlacementPlan place(const std::vector<NamedRange>& variables, int num_ps, PlacementPolicy policy) {
+  assert(num_ps >= 1);
+  const auto shards = static_cast<std::size_t>(num_ps);
+  PlacementPlan plan;
+  switch (policy) {
+    case PlacementPolicy::kSplit:
+      plan = split(variables, num_ps);
+      break;
+    case PlacementPolicy::kRoundRobin:
+      plan = round_robin(variables, shards);
+      break;
+    case PlacementPolicy::kLoadBalanced:
+      plan = load_balanced(variables, shards);
+      break;
+  }
+  for (std::vector<NamedRange>& shard : plan) {
+    std::sort(shard.begin(), shard.end(),
+              [](const NamedRange& a, const NamedRange& b) { return a.range.offset < b.range.offset; });
+  }
+  return plan;
+}
+
+std::vector<std::string> describe(const PlacementPlan& plan) {
+  const Extents extents = extents_of(plan);
+  std::int64_t total = 0;
+  for (const std::vector<NamedRange>& shard : plan) total += total_floats(shard);
+  std::vector<std::string> lines;
+  for (std::size_t ps = 0; ps < plan.size(); ++ps) {
+    std::vector<std::string> names;
+    if (ps == 0) names.push_back("global_step");
+    for (const NamedRange& piece : plan[ps]) names.push_back(piece_text(piece, extents.at(piece.name)));
+    if (names.empty()) names.push_back("nothing");
+    if (names.size() > kMaxNamesInLine) {
+      const std::size_t left_out = names.size() - kMaxNamesInLine;
+      names.resize(kMaxNamesInLine);
+      names.push_back(fmt::format("and {} more", left_out));
+    }
+    const std::int64_t floats = total_floats(plan[ps]);
+    const double percent = total == 0 ? 0.0 : 100.0 * static_cast<double>(floats) / static_cast<double>(total);
+    lines.push_back(
+        fmt::format("ps:{} {} ({:.1f} %): {}", ps, size_text(bytes_of(floats)), percent, join(names, ", ")));
+  }
+  return lines;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,179 @@
+#include "lib/cluster/cluster_spec.h"
+
+#include "lib/base/error.h"
+#include "tests/support/catch.h"
+
+namespace distmnist {
+namespace {
+
+// The message of the usage error that `call` throws.
+template <typename Call>
+std::string usage_error(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    CHECK(error.code() == ExitCode::kUsage);
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string host_port_error(std::string_view text) {
+  return usage_error([&] { parse_host_port(text); });
+}
+
+std::string json_error(std::string_view json, std::string_view ps_job = "ps", std::string_view worker_job = "worker") {
+  return usage_error([&] { cluster_from_json(json, "c.json", ps_job, worker_job); });
+}
+
+}  // namespace
+
+TEST_CASE("host:port is read") {
+  CHECK(parse_host_port("localhost:2222") == HostPort{"localhost", 2222});
+  CHECK(parse_host_port("10.0.0.1:1") == HostPort{"10.0.0.1", 1});
+  CHECK(parse_host_port("node-7.rack_2.example.org:65535") == HostPort{"node-7.rack_2.example.org", 65535});
+  CHECK(parse_host_port("[::1]:2222") == HostPort{"::1", 2222});
+  CHECK(parse_host_port("[fe80::1%eth0]:2222") == HostPort{"fe80::1%eth0", 2222});
+}
+
+TEST_CASE("host:port is printed as it is read") {
+  for (const std::string text : {"localhost:2222", "10.0.0.1:1", "[::1]:2222"}) {
+    CHECK(parse_host_port(text).to_string() == text);
+  }
+}
+
+TEST_CASE("a bad host:port is quoted with what is wrong") {
+  CHECK(host_port_error("localhost") == "'localhost' has no port: write host:port, like localhost:2222");
+  CHECK(host_port_error("") == "'' has no port: write host:port, like localhost:2222");
+  CHECK(host_port_error("[::1]") == "'[::1]' has no port: write host:port, like localhost:2222");
+  CHECK(host_port_error(":2222") == "':2222' has no host: write host:port, like localhost:2222");
+  CHECK(host_port_error("[]:2222") == "'[]:2222' has no host: write host:port, like localhost:2222");
+  CHECK(host_port_error("::1:2222") ==
+        "'::1:2222' has more than one colon: put an IPv6 address in brackets, like [::1]:2222");
+  CHECK(host_port_error("[::1:2222") == "'[::1:2222' is not an address: write [::1]:2222 for IPv6");
+  CHECK(host_port_error("tcp://a:2222") ==
+        "'tcp://a:2222' begins with a scheme: write host:port only, like localhost:2222");
+  CHECK(host_port_error("my host:2222") == "'my host:2222' is not host:port: no host name contains ' '");
+}
+
+TEST_CASE("a port is a number from 1 to 65535") {
+  for (const std::string port : {"0", "65536", "-1", "+1", "2222x", "", " 1", "0x10", "99999999999"}) {
+    CHECK(host_port_error("h:" + port) ==
+          "the port '" + port + "' of 'h:" + port + "' is not a number from 1 to 65535");
+  }
+}
+
+TEST_CASE("a host list is split at commas") {
+  CHECK(parse_host_list("a:1") == std::vector<HostPort>{{"a", 1}});
+  CHECK(parse_host_list("a:1,b:2, [::1]:3") == std::vector<HostPort>{{"a", 1}, {"b", 2}, {"::1", 3}});
+}
+
+TEST_CASE("an empty entry of a host list is refused") {
+  for (const std::string list : {"", "a:1,", ",a:1", "a:1,,b:2", " "}) {
+    const std::string message = usage_error([&] { parse_host_list(list); });
+    CHECK(message.find("of the host list '" + list + "' is empty: write host:port,host:port") != std::string::npos);
+  }
+  CHECK(usage_error([] { parse_host_list("a:1,b"); }).starts_with("'b' has no port"));
+}
+
+TEST_CASE("the built-in cluster is valid: one ps and three workers") {
+  const ClusterSpec cluster = built_in_cluster();
+  CHECK_NOTHROW(validate(cluster));
+  CHECK(cluster.ps == parse_host_list("localhost:2222"));
+  CHECK(cluster.workers == parse_host_list("localhost:2223,localhost:2224,localhost:2225"));
+  CHECK(cluster.source == "built-in");
+}
+
+TEST_CASE("a cluster is read from JSON") {
+  const ClusterSpec cluster =
+      cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2", "[::1]:3"]})", "c.json", "ps", "worker");
+  CHECK(cluster.ps == parse_host_list("a:1"));
+  CHECK(cluster.workers == parse_host_list("b:2,[::1]:3"));
+  CHECK(cluster.source == "c.json");
+}
+
+TEST_CASE("any two jobs of a JSON cluster can play the roles, the others are ignored") {
+  const std::string json = R"({"parameter_server": ["a:1"], "local": ["b:2"], "evaluator": [3], "worker": {}})";
+  const ClusterSpec cluster = cluster_from_json(json, "c.json", "parameter_server", "local");
+  CHECK(cluster.ps == parse_host_list("a:1"));
+  CHECK(cluster.workers == parse_host_list("b:2"));
+}
+
+TEST_CASE("a bad JSON cluster is named with what is wrong") {
+  CHECK(json_error("{\"ps\": [\n oops]}").starts_with("c.json is not JSON: parse error at line 2, column"));
+  CHECK(json_error("").starts_with("c.json is not JSON: parse error"));
+  CHECK(json_error(std::string(1'000'000, '[')).starts_with("c.json is not JSON: parse error"));
+  CHECK(json_error("[1]") == R"(c.json is not a JSON object: write {"ps": ["host:port"], "worker": ["host:port"]})");
+  CHECK(json_error(R"({"host": ["a:1"], "worker": ["b:2"]})") ==
+        "c.json has no job 'ps' but 'host', 'worker': say with --ps_job which one plays this role");
+  CHECK(json_error(R"({"ps": ["a:1"]})") ==
+        "c.json has no job 'worker' but 'ps': say with --worker_job which one plays this role");
+  CHECK(json_error("{}") == "c.json has no job 'ps' but no jobs: say with --ps_job which one plays this role");
+  CHECK(json_error(R"({"ps": "a:1", "worker": ["b:2"]})") ==
+        R"(c.json: job 'ps' is not a list: write ["host:port", ...])");
+  CHECK(json_error(R"({"ps": ["a:1"], "worker": ["b:2", 7]})") ==
+        R"(c.json: task 1 of job 'worker' is number and not a text: write "host:port")");
+  CHECK(json_error(R"({"ps": ["a:1"], "worker": ["b"]})") ==
+        "c.json: task 0 of job 'worker': 'b' has no port: write host:port, like localhost:2222");
+  CHECK(json_error(R"({"ps": ["a:1"], "worker": ["b:2"], "ps": ["c:3"]})") ==
+        "c.json describes job 'ps' twice: keep one of them");
+  CHECK(json_error("{}", "worker", "worker") ==
+        "--ps_job and --worker_job are both 'worker': they must name two jobs of c.json");
+}
+
+TEST_CASE("equal keys below a job that plays no role are none of our business") {
+  CHECK_NOTHROW(cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2"], "x": {"k": 1, "k": 2}, "y": {"k": 3}})",
+                                  "c.json", "ps", "worker"));
+}
+
+TEST_CASE("two tasks at one address are refused, both named") {
+  CHECK(usage_error([] {
+          validate({parse_host_list("a:1"), parse_host_list("b:1,A:1"), "the flags"});
+        }) == "ps:0 and worker:1 are both at A:1 in the flags: give every task its own host:port");
+  CHECK(usage_error([] {
+          validate({parse_host_list("a:1"), parse_host_list("b:1,c:1,b:1"), "c.json"});
+        }) == "worker:0 and worker:2 are both at b:1 in c.json: give every task its own host:port");
+  CHECK_NOTHROW(validate({parse_host_list("a:1"), parse_host_list("a:2,b:1"), "the flags"}));
+}
+
+TEST_CASE("a cluster needs a ps and a worker") {
+  CHECK(usage_error([] {
+          validate({{}, parse_host_list("b:1"), "the flags"});
+        }) == "the cluster of the flags has no ps: name at least one, like --ps_hosts localhost:2222");
+  CHECK(usage_error([] {
+          validate({parse_host_list("b:1"), {}, "the flags"});
+        }) == "the cluster of the flags has no worker: name at least one, like --worker_hosts localhost:2223");
+}
+
+TEST_CASE("a task finds its address") {
+  const ClusterSpec cluster = built_in_cluster();
+  CHECK(address_of(cluster, {"ps", 0}).port == 2222);
+  CHECK(address_of(cluster, {"worker", 2}).port == 2225);
+}
+
+TEST_CASE("a task_index out of range is refused with the range") {
+  const ClusterSpec cluster = built_in_cluster();
+  CHECK(usage_error([&] {
+          address_of(cluster, {"worker", 3});
+        }) == "task_index 3 is out of range: the cluster of built-in has worker:0 to worker:2");
+  CHECK(usage_error([&] {
+          address_of(cluster, {"ps", -1});
+        }) == "task_index -1 is out of range: the cluster of built-in has ps:0 to ps:0");
+  CHECK(usage_error([&] {
+          address_of(cluster, {"chief", 0});
+        }) == "job 'chief' has no tasks in a cluster: choose ps or worker");
+  CHECK(usage_error([&] { address_of({{}, {}, "x"}, {"ps", 0}); }) == "the cluster of x has no ps");
+}
+
+TEST_CASE("tasks on one host are counted") {
+  const std::vector<HostPort> tasks = parse_host_list("a:1,b:1,A:2,c:1");
+  CHECK(tasks_on_same_host(tasks, 0) == 2);
+  CHECK(tasks_on_same_host(tasks, 1) == 1);
+  CHECK(tasks_on_same_host(tasks, 2) == 2);
+}
+
+TEST_CASE("a task is printed as job:index") {
+  CHECK(TaskId{"worker", 1}.to_string() == "worker:1");
+}
+
+}  // namespace distmnist

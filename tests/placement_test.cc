@@ -1,0 +1,201 @@
+#include "lib/cluster/placement.h"
+
+#include <algorithm>
+#include <map>
+
+#include "lib/base/error.h"
+#include "lib/base/random.h"
+#include "tests/support/catch.h"
+
+namespace distmnist {
+namespace {
+
+const PlacementPolicy kPolicies[] = {PlacementPolicy::kSplit, PlacementPolicy::kRoundRobin,
+                                     PlacementPolicy::kLoadBalanced};
+
+std::vector<NamedRange> variables_of(const std::vector<std::int64_t>& sizes) {
+  std::vector<NamedRange> variables;
+  std::int64_t offset = 0;
+  for (const std::int64_t size : sizes) {
+    variables.push_back({fmt::format("v{}", variables.size()), {offset, size}});
+    offset += size;
+  }
+  return variables;
+}
+
+// The variables of the MNIST CNN: 1,625,606 floats.
+std::vector<NamedRange> cnn_variables() {
+  std::vector<NamedRange> variables = variables_of({800, 32, 51200, 64, 1568000, 500, 5000, 10});
+  const char* const names[] = {"conv1/weights",           "conv1/biases",           "conv2/weights", "conv2/biases",
+                               "fully_connected/weights", "fully_connected/biases", "pred/weights",  "pred/biases"};
+  for (std::size_t i = 0; i < variables.size(); ++i) variables[i].name = names[i];
+  return variables;
+}
+
+std::vector<NamedRange> random_variables(std::uint64_t seed) {
+  Random random(seed, 0);
+  std::vector<std::int64_t> sizes(1 + random.below(12));
+  for (std::int64_t& size : sizes) {
+    // Sizes around the 16 floats of a cut, and much larger ones.
+    size = static_cast<std::int64_t>(1 + random.below(random.below(2) == 0 ? 40 : 5000));
+  }
+  return variables_of(sizes);
+}
+
+std::int64_t floats_of(const std::vector<NamedRange>& pieces) {
+  std::int64_t sum = 0;
+  for (const NamedRange& piece : pieces) sum += piece.range.size;
+  return sum;
+}
+
+// True when the pieces of all ps together are the variables: no float missing, none twice, no piece across a variable's
+// border or under another's name.
+bool covers_exactly(const PlacementPlan& plan, const std::vector<NamedRange>& variables) {
+  std::map<std::string, std::vector<Range>> pieces;
+  for (const auto& shard : plan) {
+    for (const NamedRange& piece : shard) pieces[piece.name].push_back(piece.range);
+  }
+  for (const NamedRange& variable : variables) {
+    std::vector<Range>& parts = pieces[variable.name];
+    std::sort(parts.begin(), parts.end(), [](Range a, Range b) { return a.offset < b.offset; });
+    std::int64_t next = variable.range.offset;
+    for (const Range part : parts) {
+      if (part.offset != next || part.size <= 0) return false;
+      next = part.end();
+    }
+    if (next != variable.range.end()) return false;
+  }
+  return pieces.size() == variables.size();
+}
+
+std::vector<std::string> names_of(const std::vector<NamedRange>& shard) {
+  std::vector<std::string> names;
+  for (const NamedRange& piece : shard) names.push_back(piece.name);
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("every float of random variables is in exactly one piece, in order of offset") {
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    const std::vector<NamedRange> variables = random_variables(seed);
+    for (const PlacementPolicy policy : kPolicies) {
+      for (int num_ps = 1; num_ps <= 7; ++num_ps) {
+        const PlacementPlan plan = place(variables, num_ps, policy);
+        INFO("seed " << seed << ", policy " << static_cast<int>(policy) << ", " << num_ps << " ps");
+        REQUIRE(plan.size() == static_cast<std::size_t>(num_ps));
+        REQUIRE(covers_exactly(plan, variables));
+        for (const auto& shard : plan) {
+          REQUIRE(std::is_sorted(shard.begin(), shard.end(), [](const NamedRange& a, const NamedRange& b) {
+            return a.range.offset < b.range.offset;
+          }));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("split gives every ps the same number of floats, to within one cut's 16") {
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    const std::vector<NamedRange> variables = random_variables(seed);
+    for (int num_ps = 1; num_ps <= 7; ++num_ps) {
+      for (const auto& shard : place(variables, num_ps, PlacementPolicy::kSplit)) {
+        REQUIRE(std::abs(floats_of(shard) - floats_of(variables) / num_ps) <= 17);
+      }
+    }
+  }
+}
+
+TEST_CASE("split cuts variables at multiples of 16 floats only") {
+  for (std::uint64_t seed = 0; seed < 100; ++seed) {
+    const std::vector<NamedRange> variables = random_variables(seed);
+    for (const auto& shard : place(variables, 5, PlacementPolicy::kSplit)) {
+      for (const NamedRange& piece : shard) {
+        const NamedRange& variable = variables[static_cast<std::size_t>(std::stoi(piece.name.substr(1)))];
+        REQUIRE((piece.range.offset - variable.range.offset) % 16 == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("split shares the large matrix of the CNN between two ps") {
+  const PlacementPlan plan = place(cnn_variables(), 2, PlacementPolicy::kSplit);
+  CHECK(floats_of(plan[0]) == 52096 + 760704);
+  CHECK(floats_of(plan[1]) == 1625606 - 812800);
+  CHECK(names_of(plan[0]).back() == "fully_connected/weights");
+  CHECK(names_of(plan[1]).front() == "fully_connected/weights");
+}
+
+TEST_CASE("round robin counts global_step first") {
+  const PlacementPlan plan = place(cnn_variables(), 2, PlacementPolicy::kRoundRobin);
+  CHECK(names_of(plan[0]) ==
+        std::vector<std::string>{"conv1/biases", "conv2/biases", "fully_connected/biases", "pred/biases"});
+  CHECK(names_of(plan[1]) ==
+        std::vector<std::string>{"conv1/weights", "conv2/weights", "fully_connected/weights", "pred/weights"});
+}
+
+TEST_CASE("load balancing gives each variable to the ps with the fewest bytes so far") {
+  // ps 0 starts with the 8 bytes of global_step.
+  const PlacementPlan plan = place(variables_of({10, 5, 2, 8, 100}), 2, PlacementPolicy::kLoadBalanced);
+  CHECK(names_of(plan[0]) == std::vector<std::string>{"v1", "v2", "v3"});
+  CHECK(names_of(plan[1]) == std::vector<std::string>{"v0", "v4"});
+}
+
+TEST_CASE("on a tie the first ps takes the variable") {
+  // After v0 (2 floats) on ps 1 both hold 8 bytes.
+  const PlacementPlan plan = place(variables_of({2, 7}), 2, PlacementPolicy::kLoadBalanced);
+  CHECK(names_of(plan[0]) == std::vector<std::string>{"v1"});
+}
+
+TEST_CASE("more ps than floats leaves some with nothing") {
+  for (const PlacementPolicy policy : kPolicies) {
+    const std::vector<NamedRange> variables = variables_of({1, 2});
+    const PlacementPlan plan = place(variables, 7, policy);
+    CHECK(plan.size() == 7);
+    CHECK(covers_exactly(plan, variables));
+  }
+}
+
+TEST_CASE("one ps holds everything, whatever the policy") {
+  for (const PlacementPolicy policy : kPolicies)
+    CHECK(place(cnn_variables(), 1, policy) == PlacementPlan{cnn_variables()});
+}
+
+TEST_CASE("no variables make an empty plan") {
+  for (const PlacementPolicy policy : kPolicies) CHECK(place({}, 2, policy) == PlacementPlan(2));
+}
+
+TEST_CASE("the plan is printed with sizes, shares and cuts") {
+  CHECK(describe(place(cnn_variables(), 2, PlacementPolicy::kSplit)) ==
+        std::vector<std::string>{
+            "ps:0 3.25 MB (50.0 %): global_step, conv1/weights, conv1/biases, conv2/weights, conv2/biases, "
+            "fully_connected/weights[0:760704]",
+            "ps:1 3.25 MB (50.0 %): fully_connected/weights[760704:1568000], fully_connected/biases, pred/weights, "
+            "pred/biases"});
+  CHECK(
+      describe(place(variables_of({4, 300}), 3, PlacementPolicy::kRoundRobin)) ==
+      std::vector<std::string>{"ps:0 0 B (0.0 %): global_step", "ps:1 16 B (1.3 %): v0", "ps:2 1.20 kB (98.7 %): v1"});
+  CHECK(describe(place({}, 2, PlacementPolicy::kSplit)) ==
+        std::vector<std::string>{"ps:0 0 B (0.0 %): global_step", "ps:1 0 B (0.0 %): nothing"});
+}
+
+TEST_CASE("a long line of the plan is cut short and says so") {
+  const std::vector<std::string> lines =
+      describe(place(variables_of(std::vector<std::int64_t>(100, 1)), 1, PlacementPolicy::kSplit));
+  CHECK(lines[0].ends_with("v9, v10, and 89 more"));
+}
+
+TEST_CASE("placements are known by name") {
+  CHECK(parse_placement("split") == PlacementPolicy::kSplit);
+  CHECK(parse_placement("round_robin") == PlacementPolicy::kRoundRobin);
+  CHECK(parse_placement("load_balanced") == PlacementPolicy::kLoadBalanced);
+  try {
+    parse_placement("roundrobin");
+    FAIL("accepted");
+  } catch (const Error& error) {
+    CHECK(error.code() == ExitCode::kUsage);
+    CHECK(std::string(error.what()) == "unknown placement 'roundrobin': choose split, round_robin or load_balanced");
+  }
+}
+
+}  // namespace distmnist
