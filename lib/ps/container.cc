@@ -1,0 +1,394 @@
+#include "lib/ps/container.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace distmnist {
+namespace {
+
+std::string task_name(std::uint32_t worker) { return fmt::format("worker:{}", worker); }
+
+// The pieces of a creation, or what is wrong with them.
+std::optional<std::string> fault_of(const CreateRecord& record) {
+  if (record.optimizer.kind > OptimizerKind::kAdam) return "an unknown optimizer";
+  if (record.global_step < 0) return "a negative global_step";
+  std::int64_t end = 0, floats = 0;
+  for (const NamedPiece& piece : record.pieces) {
+    if (piece.range.offset < end || piece.range.size <= 0 || piece.range.size > kMaxShardFloats) {
+      return "pieces out of order or out of range";
+    }
+    if (piece.range.offset > (std::int64_t{1} << 48)) return "pieces out of order or out of range";
+    end = piece.range.end();
+    floats += piece.range.size;
+  }
+  const auto copies = static_cast<std::int64_t>(1 + slot_names(record.optimizer.kind).size());
+  if (floats > kMaxShardFloats / copies) return "more parameters than a ps takes";
+  return std::nullopt;
+}
+
+std::vector<Range> ranges_of(const std::vector<NamedPiece>& pieces) {
+  std::vector<Range> out;
+  for (const NamedPiece& piece : pieces) out.push_back(piece.range);
+  return out;
+}
+
+}  // namespace
+
+void Container::on_message(const Route& route, Message&& message, TimeMs now) {
+  const Header header = message.header;
+  if (header.worker >= ps_.num_workers) {
+    return refuse(route, header, ExitCode::kUsage,
+                  fmt::format("{} is not in the cluster of ps:{}, which has {} workers", task_name(header.worker), ps_.index,
+                              ps_.num_workers));
+  }
+  if (header.type == MessageType::kHello) return on_hello(route, message, now);
+
+  Membership::Heard heard = members_.hear(header, route, now);
+  if (heard.standing == Standing::kRetired) {
+    return refuse(route, header, ExitCode::kConflict,
+                  fmt::format("a newer process has taken {} over; stop this one", task_name(header.worker)));
+  }
+  if (heard.returned) log(LogLevel::kInfo, fmt::format("{} is back", task_name(header.worker)));
+  if (heard.turned_away) {
+    refuse(heard.turned_away->route, heard.turned_away->header, ExitCode::kConflict,
+           fmt::format("{} is already running and answers; stop it, or give this process another --task_index",
+                       task_name(header.worker)));
+  }
+  const Session* session = members_.session(header.worker);
+  const bool current = heard.standing == Standing::kCurrent && header.ps_epoch == ps_.epoch && header.lease == session->lease;
+  if (!current) return reply(route, header, MessageType::kStale);
+
+  switch (header.type) {
+    case MessageType::kPing:
+      return reply(route, header, MessageType::kPong);
+    case MessageType::kCreate:
+      return on_create(route, message);
+    case MessageType::kLoad:
+      return on_load(message);
+    case MessageType::kCreateEnd:
+      return on_create_end(route, message);
+    case MessageType::kDone:
+      return on_done(route, header);
+    case MessageType::kLeave:
+      log(LogLevel::kInfo, fmt::format("{} leaves at global_step {}", task_name(header.worker), header.step));
+      return members_.leave(header.worker, now);
+    default:
+      break;
+  }
+  // The rest speaks of a model, which must be the one that is here.
+  if (!store_ || header.run != run_) return reply(route, header, MessageType::kStale);
+  switch (header.type) {
+    case MessageType::kPull:
+      return on_pull(route, header);
+    case MessageType::kPush:
+      return on_push(route, std::move(message));
+    case MessageType::kSnapshotBegin:
+      return on_snapshot_begin(route, header, now);
+    case MessageType::kSnapshotTake:
+      return on_snapshot_take(route, message);
+    case MessageType::kAwaitOthers:
+      return on_await_others(route, header);
+    default:
+      return;  // An answer, which a ps never asks for.
+  }
+}
+
+void Container::on_tick(TimeMs now) {
+  const Membership::Tick tick = members_.tick(now);
+  for (const std::uint32_t worker : tick.lost) {
+    log(LogLevel::kWarning, fmt::format("{} silent for {:.1f} s: lost", task_name(worker), kLeaseMs / 1000.0));
+  }
+  for (const std::uint32_t worker : tick.taken_over) {
+    log(LogLevel::kWarning, fmt::format("{}: the old process does not answer; the new one takes over", task_name(worker)));
+    welcome(worker);
+  }
+  if (!hold_ || now - hold_->since_ms < kSnapshotHoldMs) return;
+  if (hold_->target) {
+    log(LogLevel::kWarning, "snapshot: a push that reached another ps did not arrive here; taken without it");
+    try_take(false);
+  } else {
+    release_hold();
+  }
+}
+
+// ---- Who takes part ----
+
+void Container::on_hello(const Route& route, const Message& message, TimeMs now) {
+  const Header& header = message.header;
+  const auto hello = decode<HelloRecord>(message.payload.bytes());
+  if (!hello) return;  // Not something our worker sends.
+  if (hello->num_ps != ps_.num_ps || hello->ps_index != ps_.index || hello->num_workers != ps_.num_workers) {
+    return refuse(route, header, ExitCode::kUsage,
+                  fmt::format("the cluster descriptions differ: this is ps:{} of {} with {} workers, {} expects ps:{} of {} with "
+                              "{} workers; give every task the same hosts",
+                              ps_.index, ps_.num_ps, ps_.num_workers, task_name(header.worker), hello->ps_index, hello->num_ps,
+                              hello->num_workers));
+  }
+  Greeting greeting{header, route, *hello};
+  greeting.header.flags = header.flags & kChecksumData;
+  switch (members_.greet(std::move(greeting), now)) {
+    case Admission::kAdmitted:
+      return welcome(header.worker);
+    case Admission::kProbe: {
+      const Session* old = members_.session(header.worker);
+      for (const Route& to : {old->greeting.route, old->ping_route}) {
+        if (!to.empty()) reply(to, old->greeting.header, MessageType::kProbe);
+      }
+      return;
+    }
+    case Admission::kRetired:
+      return refuse(route, header, ExitCode::kConflict,
+                    fmt::format("a newer process has taken {} over; stop this one", task_name(header.worker)));
+    case Admission::kTaken:
+      return refuse(route, header, ExitCode::kConflict,
+                    fmt::format("another process is already asking for {}; stop one of them", task_name(header.worker)));
+  }
+}
+
+bool Container::fits_job(const Greeting& greeting) {
+  if (greeting.hello.chief || fingerprint_.empty()) return true;
+  const std::string difference = first_difference(greeting.hello.fingerprint, fingerprint_);
+  if (difference.empty()) return true;
+  refuse(greeting.route, greeting.header, ExitCode::kVersion,
+         fmt::format("{} does not fit this job: {}; start it with the chief's flags", task_name(greeting.header.worker), difference));
+  return false;
+}
+
+void Container::welcome(std::uint32_t worker) {
+  const Session* session = members_.session(worker);
+  const Greeting& greeting = session->greeting;
+  if (greeting.hello.chief && !store_) fingerprint_ = greeting.hello.fingerprint;
+  if (store_ && !fits_job(greeting)) return;
+  if (store_ && greeting.hello.chief && greeting.hello.fingerprint != fingerprint_) {
+    return refuse(greeting.route, greeting.header, ExitCode::kVersion,
+                  fmt::format("this ps already holds a model of another job: {}; stop its ps tasks first",
+                              first_difference(greeting.hello.fingerprint, fingerprint_)));
+  }
+  WelcomeRecord record;
+  record.state = !store_ ? ModelState::kAwaitingModel : ended() ? ModelState::kEnded : ModelState::kReady;
+  record.applied_batches = histories_[worker].applied_batches;
+  reply(greeting.route, greeting.header, MessageType::kWelcome, encode(record));
+}
+
+void Container::welcome_everyone() {
+  for (const auto& [worker, member] : members_.members()) {
+    if (member.session && !member.session->lost) welcome(worker);
+  }
+}
+
+// ---- The model ----
+
+void Container::on_create(const Route& route, const Message& message) {
+  const auto record = decode<CreateRecord>(message.payload.bytes());
+  if (!record) return;
+  if (!members_.session(message.header.worker)->greeting.hello.chief) {
+    return refuse(route, message.header, ExitCode::kUsage, "only the chief creates the model");
+  }
+  if (const auto fault = fault_of(*record)) return refuse(route, message.header, ExitCode::kUsage, *fault);
+  VariableStore store(ranges_of(record->pieces), record->optimizer, record->global_step);
+  const std::size_t parts = (1 + store.num_slots()) * store.chunks().size();
+  creation_.emplace(Creation{message.header.run, message.header.incarnation, std::vector<bool>(parts, false),
+                             record->applied_batches, std::move(store)});
+}
+
+void Container::on_load(const Message& message) {
+  const Header& header = message.header;
+  if (!creation_ || creation_->run != header.run || creation_->incarnation != header.incarnation) return;
+  VariableStore& store = creation_->store;
+  const auto chunk = store.chunks().find(header.range());
+  if (!chunk || header.slot > store.num_slots() || header.dtype != WireDtype::kF32) return;
+  const std::span<float> values = store.values(header.slot, *chunk);
+  if (!values.empty()) std::memcpy(values.data(), message.payload.bytes().data(), values.size_bytes());
+  creation_->loaded[header.slot * store.chunks().size() + *chunk] = true;
+}
+
+void Container::on_create_end(const Route&, const Message& message) {
+  if (!creation_ || creation_->run != message.header.run) {
+    if (store_ && run_ == message.header.run) welcome(message.header.worker);  // Asked again: it is done.
+    return;
+  }
+  // With a part missing nothing is answered: the chief sends the whole creation again.
+  if (std::find(creation_->loaded.begin(), creation_->loaded.end(), false) != creation_->loaded.end()) return;
+  run_ = creation_->run;
+  store_.emplace(std::move(creation_->store));
+  histories_.clear();
+  for (const auto& [worker, count] : creation_->applied_batches) histories_[worker].applied_batches = count;
+  creation_.reset();
+  hold_.reset();
+  fingerprint_ = members_.session(message.header.worker)->greeting.hello.fingerprint;
+  log(LogLevel::kInfo, fmt::format("model ready: {} parameters in {} chunks, optimizer {}, global_step {}",
+                                   store_->chunks().num_floats(), store_->chunks().size(), to_string(store_->optimizer().kind),
+                                   store_->global_step()));
+  welcome_everyone();
+}
+
+void Container::on_pull(const Route& route, const Header& header) { send_values(route, header, MessageType::kParameters, 0); }
+
+void Container::on_push(const Route& route, Message&& message) {
+  const std::uint32_t worker = message.header.worker;
+  History& history = histories_[worker];
+  const PushMark mark{message.header.incarnation, message.header.sequence};
+  if (mark < history.mark) return;  // Answered long ago.
+  if (!history.collector.add(store_->chunks(), route, std::move(message))) return;
+  WholePush push = history.collector.take();
+  if (!hold_ || (hold_->target && mark <= (*hold_->target)[worker])) {
+    apply(std::move(push));
+    if (hold_) try_take(true);
+    return;
+  }
+  if (hold_->pushes.insert_or_assign(worker, std::move(push)).second) hold_->held.push_back(worker);
+}
+
+void Container::apply(WholePush&& push) {
+  History& history = histories_[push.header.worker];
+  const PushMark mark{push.header.incarnation, push.header.sequence};
+  if (mark <= history.mark) {  // Applied before; only the answer was lost.
+    return send_values(push.route, push.header, MessageType::kParameters, 0);
+  }
+  history.mark = mark;
+  ++history.applied_batches;
+  store_->begin_update();
+  for (std::size_t chunk = 0; chunk < push.gradients.size(); ++chunk) {
+    Frame frame = std::move(push.gradients[chunk]);
+    // The new parameters are written over the gradient, and its memory goes back to the worker.
+    store_->apply(chunk, frame.floats(), frame.floats());
+    Header header = reply_header(push.header, MessageType::kParameters);
+    header.dtype = WireDtype::kF32;
+    header.range_offset = store_->chunks().range(chunk).offset;
+    header.range_size = store_->chunks().range(chunk).size;
+    actions_.send(push.route, Message{header, std::move(frame)});
+  }
+}
+
+// ---- Snapshots: all ps stop at the same pushes ----
+
+void Container::on_snapshot_begin(const Route& route, const Header& header, TimeMs now) {
+  if (!hold_) hold_.emplace();
+  hold_->begin = header;
+  hold_->since_ms = now;
+  reply(route, header, MessageType::kSnapshotVector, encode(progress()));
+}
+
+void Container::on_snapshot_take(const Route& route, const Message& message) {
+  const auto record = decode<SnapshotRecord>(message.payload.bytes());
+  if (!record) return;
+  if (!hold_) hold_.emplace();  // It was released meanwhile; what is applied by now is a whole step here, too.
+  hold_->target = record->marks;
+  hold_->take = message.header;
+  hold_->route = route;
+  std::vector<std::uint32_t> still_held;
+  for (const std::uint32_t worker : std::exchange(hold_->held, {})) {
+    const auto at = hold_->pushes.find(worker);
+    const auto limit = record->marks.find(worker);
+    if (limit != record->marks.end() &&
+        PushMark{at->second.header.incarnation, at->second.header.sequence} <= limit->second) {
+      WholePush push = std::move(at->second);
+      hold_->pushes.erase(at);
+      apply(std::move(push));
+    } else {
+      still_held.push_back(worker);
+    }
+  }
+  hold_->held = std::move(still_held);
+  try_take(true);
+}
+
+void Container::try_take(bool whole_steps_only) {
+  if (!hold_->target) return;
+  for (const auto& [worker, mark] : *hold_->target) {
+    if (whole_steps_only && histories_[worker].mark < mark) return;
+  }
+  send_snapshot();
+  release_hold();
+}
+
+void Container::send_snapshot() {
+  for (std::size_t slot = 0; slot <= store_->num_slots(); ++slot) {
+    send_values(hold_->route, hold_->take, MessageType::kSnapshotData, slot);
+  }
+  reply(hold_->route, hold_->take, MessageType::kSnapshotEnd, encode(progress()));
+}
+
+void Container::release_hold() {
+  Hold hold = *std::exchange(hold_, std::nullopt);
+  for (const std::uint32_t worker : hold.held) apply(std::move(hold.pushes.at(worker)));
+}
+
+SnapshotRecord Container::progress() const {
+  SnapshotRecord record;
+  for (const auto& [worker, history] : histories_) {
+    record.marks[worker] = history.mark;
+    record.applied_batches[worker] = history.applied_batches;
+  }
+  return record;
+}
+
+// ---- The end ----
+
+void Container::on_await_others(const Route& route, const Header& header) {
+  awaiting_others_ = {route, header};
+  tell_awaiting();
+}
+
+void Container::on_done(const Route& route, const Header& header) {
+  members_.set_done(header.worker);
+  log(LogLevel::kInfo, fmt::format("{} is done at global_step {}", task_name(header.worker), header.step));
+  reply(route, header, MessageType::kDoneAck);
+  tell_awaiting();
+}
+
+void Container::tell_awaiting() {
+  if (!awaiting_others_ || !members_.others_done(awaiting_others_->second.worker)) return;
+  reply(awaiting_others_->first, awaiting_others_->second, MessageType::kOthersDone);
+  awaiting_others_.reset();
+}
+
+// ---- Sending ----
+
+Header Container::reply_header(const Header& request, MessageType type) const {
+  Header header;
+  header.type = type;
+  header.flags = request.flags & kChecksumData;
+  header.worker = request.worker;
+  header.incarnation = request.incarnation;
+  header.sequence = request.sequence;
+  header.container = request.container;
+  header.run = run_;
+  header.ps_epoch = ps_.epoch;
+  const auto at = members_.members().find(request.worker);
+  if (at != members_.members().end() && at->second.session) header.lease = at->second.session->lease;
+  if (store_) {
+    header.commit = store_->commit();
+    header.step = store_->global_step();
+  }
+  return header;
+}
+
+void Container::reply(const Route& route, const Header& request, MessageType type, Frame record) {
+  Header header = reply_header(request, type);
+  header.dtype = record.size() > 0 ? WireDtype::kRecord : WireDtype::kNone;
+  actions_.send(route, Message{header, std::move(record)});
+}
+
+void Container::send_values(const Route& route, const Header& request, MessageType type, std::size_t slot) {
+  for (std::size_t chunk = 0; chunk < store_->chunks().size(); ++chunk) {
+    const std::span<const float> values = std::as_const(*store_).values(slot, chunk);
+    Header header = reply_header(request, type);
+    header.dtype = WireDtype::kF32;
+    header.slot = static_cast<std::uint8_t>(slot);
+    header.range_offset = store_->chunks().range(chunk).offset;
+    header.range_size = store_->chunks().range(chunk).size;
+    // A copy, made now: the values are those of one commit even if the next push is applied before they are sent.
+    Frame frame = Frame::allocate(values.size_bytes());
+    if (!values.empty()) std::memcpy(frame.bytes().data(), values.data(), values.size_bytes());
+    actions_.send(route, Message{header, std::move(frame)});
+  }
+}
+
+void Container::refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason) {
+  log(LogLevel::kWarning, fmt::format("refused {}: {}", task_name(request.worker), reason));
+  reply(route, request, MessageType::kRefuse, encode(RefuseRecord{static_cast<std::int32_t>(code), reason}));
+}
+
+}  // namespace distmnist

@@ -1,0 +1,107 @@
+// Container: the rules of one run on one ps: who takes part, when the model is ready, which pushes are applied, when a
+// snapshot is whole, when the run is over. A pure state machine: a message or the time goes in, PsActions come out.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
+#include "lib/ps/membership.h"
+#include "lib/ps/ps_actions.h"
+#include "lib/ps/push_collector.h"
+#include "lib/ps/variable_store.h"
+
+namespace distmnist {
+
+// While a snapshot is agreed on, pushes wait; longer than this they do not (a worker died in the middle of one).
+inline constexpr TimeMs kSnapshotHoldMs = 2'000;
+
+// The largest shard a ps accepts, in floats with slots: 16 GiB.
+inline constexpr std::int64_t kMaxShardFloats = std::int64_t{1} << 32;
+
+struct PsIdentity {
+  std::uint32_t index = 0;
+  std::uint32_t num_ps = 1;
+  std::uint32_t num_workers = 1;
+  std::uint64_t epoch = 0;  // drawn when the process starts
+};
+
+class Container {
+ public:
+  Container(const PsIdentity& identity, PsActions& actions) : ps_(identity), actions_(actions), members_(identity.num_workers) {}
+
+  // A message whose header has been checked and that is meant for this container.
+  void on_message(const Route& route, Message&& message, TimeMs now);
+  void on_tick(TimeMs now);
+
+  bool ended() const { return store_.has_value() && members_.all_done(); }
+  const Membership& members() const { return members_; }
+
+ private:
+  // A worker's history in the model, over all its processes.
+  struct History {
+    PushCollector collector;
+    PushMark mark;
+    std::int64_t applied_batches = 0;
+  };
+  // A model being loaded by the chief.
+  struct Creation {
+    std::uint64_t run = 0;
+    std::uint64_t incarnation = 0;
+    std::vector<bool> loaded;  // by slot * chunks + chunk
+    AppliedBatches applied_batches;
+    VariableStore store;
+  };
+  struct Hold {
+    Header begin;  // the chief's request
+    TimeMs since_ms = 0;
+    std::vector<std::uint32_t> held;     // workers whose whole push waits, in order of arrival
+    std::map<std::uint32_t, WholePush> pushes;
+    std::optional<PushMarks> target;     // once the chief has named it
+    Header take;
+    Route route;
+  };
+
+  void on_hello(const Route& route, const Message& message, TimeMs now);
+  void welcome(std::uint32_t worker);
+  void welcome_everyone();
+  bool fits_job(const Greeting& greeting);
+  void on_create(const Route& route, const Message& message);
+  void on_load(const Message& message);
+  void on_create_end(const Route& route, const Message& message);
+  void on_pull(const Route& route, const Header& header);
+  void on_push(const Route& route, Message&& message);
+  void apply(WholePush&& push);
+  void on_snapshot_begin(const Route& route, const Header& header, TimeMs now);
+  void on_snapshot_take(const Route& route, const Message& message);
+  void try_take(bool whole_steps_only);
+  void send_snapshot();
+  void release_hold();
+  void on_await_others(const Route& route, const Header& header);
+  void on_done(const Route& route, const Header& header);
+  void tell_awaiting();
+
+  SnapshotRecord progress() const;
+  Header reply_header(const Header& request, MessageType type) const;
+  void reply(const Route& route, const Header& request, MessageType type, Frame record = {});
+  void send_values(const Route& route, const Header& request, MessageType type, std::size_t slot);
+  void refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason);
+  void log(LogLevel level, const std::string& line) { actions_.log(level, line); }
+
+  PsIdentity ps_;
+  PsActions& actions_;
+  Membership members_;
+  std::map<std::uint32_t, History> histories_;
+  std::optional<Creation> creation_;
+  std::optional<VariableStore> store_;
+  std::uint64_t run_ = 0;
+  Fingerprint fingerprint_;  // the chief's
+  std::optional<Hold> hold_;
+  std::optional<std::pair<Route, Header>> awaiting_others_;
+};
+
+}  // namespace distmnist

@@ -1,0 +1,122 @@
+#include "lib/ps/control.h"
+
+#include <fmt/format.h>
+
+#include "lib/wire/record_codec.h"
+
+namespace distmnist {
+namespace {
+
+template <class Archive, class Key, class Value, class Element>
+void bounded_map(Archive& archive, std::map<Key, Value>& map, const Element& element) {
+  std::vector<std::pair<Key, Value>> list(map.begin(), map.end());
+  bounded(archive, list, [&](auto& entry) {
+    archive(entry.first);
+    element(entry.second);
+  });
+  map = {list.begin(), list.end()};
+}
+
+template <class Archive>
+void fields(Archive& archive, Fingerprint& fingerprint) {
+  bounded(archive, fingerprint, [&](auto& entry) {
+    bounded(archive, entry.first);
+    bounded(archive, entry.second);
+  });
+}
+
+template <class Archive>
+void fields(Archive& archive, HelloRecord& record) {
+  bounded(archive, record.container);
+  archive(record.chief, record.num_workers, record.num_ps, record.ps_index);
+  fields(archive, record.fingerprint);
+}
+
+template <class Archive>
+void fields(Archive& archive, WelcomeRecord& record) {
+  archive(record.state, record.applied_batches);
+}
+
+template <class Archive>
+void fields(Archive& archive, RefuseRecord& record) {
+  archive(record.exit_code);
+  bounded(archive, record.reason);
+}
+
+template <class Archive>
+void fields(Archive& archive, OptimizerSpec& spec) {
+  archive(spec.kind, spec.learning_rate, spec.momentum, spec.beta1, spec.beta2, spec.epsilon);
+}
+
+template <class Archive>
+void fields(Archive& archive, CreateRecord& record) {
+  bounded(archive, record.pieces, [&](NamedPiece& piece) {
+    bounded(archive, piece.name);
+    archive(piece.range.offset, piece.range.size);
+  });
+  fields(archive, record.optimizer);
+  archive(record.global_step);
+  bounded_map(archive, record.applied_batches, [&](std::int64_t& count) { archive(count); });
+}
+
+template <class Archive>
+void fields(Archive& archive, SnapshotRecord& record) {
+  bounded_map(archive, record.marks, [&](PushMark& mark) { archive(mark.incarnation, mark.sequence); });
+  bounded_map(archive, record.applied_batches, [&](std::int64_t& count) { archive(count); });
+}
+
+// One wrapper per record gives it cereal's serialize() without cereal in the header.
+template <class Record>
+struct Coded : Record {
+  Coded() = default;
+  explicit Coded(const Record& record) : Record(record) {}
+  template <class Archive>
+  void serialize(Archive& archive) {
+    fields(archive, static_cast<Record&>(*this));
+  }
+};
+
+template <class Record>
+std::optional<Record> decode_coded(std::span<const std::byte> bytes) {
+  if (auto coded = decode_with_cereal<Coded<Record>>(bytes)) return static_cast<Record&&>(*coded);
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string first_difference(const Fingerprint& here, const Fingerprint& chief) {
+  for (std::size_t i = 0; i < std::min(here.size(), chief.size()); ++i) {
+    if (here[i] == chief[i]) continue;
+    return fmt::format("{} is {} here and {} at the chief", here[i].first, here[i].second, chief[i].second);
+  }
+  return here.size() == chief.size() ? "" : "the chief describes its job in another number of facts";
+}
+
+Frame encode(const HelloRecord& record) { return encode_with_cereal(Coded(record)); }
+Frame encode(const WelcomeRecord& record) { return encode_with_cereal(Coded(record)); }
+Frame encode(const RefuseRecord& record) { return encode_with_cereal(Coded(record)); }
+Frame encode(const CreateRecord& record) { return encode_with_cereal(Coded(record)); }
+Frame encode(const SnapshotRecord& record) { return encode_with_cereal(Coded(record)); }
+
+template <>
+std::optional<HelloRecord> decode<HelloRecord>(std::span<const std::byte> bytes) {
+  return decode_coded<HelloRecord>(bytes);
+}
+template <>
+std::optional<WelcomeRecord> decode<WelcomeRecord>(std::span<const std::byte> bytes) {
+  return decode_coded<WelcomeRecord>(bytes);
+}
+template <>
+std::optional<RefuseRecord> decode<RefuseRecord>(std::span<const std::byte> bytes) {
+  return decode_coded<RefuseRecord>(bytes);
+}
+template <>
+std::optional<CreateRecord> decode<CreateRecord>(std::span<const std::byte> bytes) {
+  return decode_coded<CreateRecord>(bytes);
+}
+template <>
+std::optional<SnapshotRecord> decode<SnapshotRecord>(std::span<const std::byte> bytes) {
+  return decode_coded<SnapshotRecord>(bytes);
+}
+
+}  // namespace distmnist

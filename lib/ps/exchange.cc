@@ -1,0 +1,251 @@
+#include "lib/ps/exchange.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace distmnist {
+namespace {
+
+double seconds(TimeMs ms) { return static_cast<double>(ms) / 1000; }
+
+// Answers whose values come chunk by chunk.
+std::size_t num_parts_of(MessageType answer, const ChunkTable& chunks) {
+  return answer == MessageType::kParameters ? chunks.size() : 0;
+}
+
+}  // namespace
+
+Exchange::Exchange(ExchangeConfig config, ExchangeActions& actions)
+    : config_(std::move(config)), actions_(actions), chunks_(config_.pieces), hello_(encode(config_.hello)) {}
+
+void Exchange::open(std::uint64_t sequence, TimeMs now) {
+  hello_sequence_ = sequence;
+  stale_ = false;
+  request_.reset();
+  run_ = 0;
+  model_wait_since_ms_ = now;
+  if (state_ == State::kClosed || state_ == State::kConnecting) {
+    state_ = State::kConnecting;
+    trouble_since_ms_ = now;
+    trouble_ = "cannot be reached";
+    last_report_ms_ = now - kWaitReportMs + kFirstReportMs;
+  } else {
+    greet(now);
+  }
+}
+
+void Exchange::begin(MessageType answer, std::uint64_t sequence, std::uint64_t run, std::int64_t step, TimeMs now) {
+  const std::size_t parts = num_parts_of(answer, chunks_);
+  request_ = Request{answer, sequence, run, step, now, {}, std::vector<bool>(parts, false), parts};
+  end(now);
+}
+
+void Exchange::end(TimeMs now) {
+  if (!request_) return;  // Answered already.
+  request_->sent_ms = last_ping_ms_ = last_heard_ms_ = now;  // Silence counts from the question on.
+}
+
+void Exchange::add(const RequestPart& part) {
+  request_->parts.push_back(part);
+  if (state_ == State::kOpen) send_part(part);
+}
+
+void Exchange::leave() {
+  if (state_ == State::kOpen || state_ == State::kAwaitingModel) actions_.send(header_for(MessageType::kLeave), {});
+}
+
+// ---- Connecting and greeting ----
+
+void Exchange::on_connected(TimeMs now) { greet(now); }
+
+void Exchange::greet(TimeMs now) {
+  state_ = State::kGreeting;
+  last_heard_ms_ = last_ping_ms_ = now;
+  Header header = header_for(MessageType::kHello);
+  header.dtype = WireDtype::kRecord;
+  header.sequence = hello_sequence_;
+  header.run = header.lease = header.ps_epoch = 0;
+  actions_.send(header, hello_.bytes());
+}
+
+void Exchange::on_unreachable(const std::string& why, TimeMs now) {
+  if (!trouble_since_ms_) trouble_since_ms_ = now;
+  trouble_ = why;
+}
+
+void Exchange::on_broken(const std::string& why, TimeMs now) {
+  if (state_ != State::kConnecting) give_up_connection(why, now);
+}
+
+void Exchange::give_up_connection(const std::string& why, TimeMs now) {
+  state_ = State::kConnecting;
+  trouble_since_ms_ = trouble_since_ms_.value_or(now);
+  trouble_ = why;
+  last_report_ms_ = now - kWaitReportMs;  // Said at once.
+  actions_.reconnect();
+}
+
+void Exchange::on_welcome(const Message& message, TimeMs now) {
+  const auto welcome = decode<WelcomeRecord>(message.payload.bytes());
+  if (!welcome) return;
+  const Header& header = message.header;
+  const bool session_goes_on = run_ != 0 && header.run == run_ && header.ps_epoch == epoch_;
+  const bool creating = request_ && request_->answer == MessageType::kWelcome && request_->run == header.run;
+  if (run_ != 0 && !session_goes_on && !creating) {
+    stale_ = true;
+    return;
+  }
+  welcome_ = *welcome;
+  lease_ = header.lease;
+  epoch_ = header.ps_epoch;
+  step_ = header.step;
+  if (welcome->state == ModelState::kAwaitingModel && !config_.hello.chief) {
+    if (state_ != State::kAwaitingModel) model_wait_since_ms_ = now;
+    state_ = State::kAwaitingModel;
+    return;
+  }
+  run_ = header.run;
+  const bool was_open = std::exchange(state_, State::kOpen) == State::kOpen;
+  if (creating && welcome->state == ModelState::kReady) {
+    request_.reset();
+  } else if (request_ && !was_open) {
+    send_request(now);  // The connection was made anew in the middle of a request.
+  }
+}
+
+// ---- Requests and answers ----
+
+Header Exchange::header_for(MessageType type) const {
+  Header header;
+  header.type = type;
+  header.worker = config_.worker;
+  header.incarnation = config_.incarnation;
+  header.container = container_id(config_.hello.container);
+  header.lease = lease_;
+  header.ps_epoch = epoch_;
+  header.run = request_ ? request_->run : run_;
+  header.sequence = request_ ? request_->sequence : 0;
+  header.step = request_ ? request_->step : step_;
+  return header;
+}
+
+void Exchange::send_part(const RequestPart& part) {
+  Header header = header_for(part.type);
+  header.dtype = part.dtype;
+  header.slot = part.slot;
+  header.range_offset = part.range.offset;
+  header.range_size = part.range.size;
+  actions_.send(header, part.bytes);
+}
+
+void Exchange::send_request(TimeMs now) {
+  request_->sent_ms = now;
+  for (const RequestPart& part : request_->parts) send_part(part);
+}
+
+void Exchange::on_message(Received&& received, TimeMs now) {
+  const Header& header = received.message.header;
+  if (received.fault == HeaderFault::kVersion) {
+    return fail_with(ExitCode::kVersion, fmt::format("{} speaks protocol version {}, this program {}; use one version of "
+                                                     "distmnist everywhere",
+                                                     config_.ps_name, header.version, kProtocolVersion));
+  }
+  if (received.fault != HeaderFault::kNone || header.worker != config_.worker || header.incarnation != config_.incarnation) {
+    return;
+  }
+  last_heard_ms_ = now;
+  trouble_since_ms_.reset();
+  switch (header.type) {
+    case MessageType::kWelcome:
+      return on_welcome(received.message, now);
+    case MessageType::kRefuse: {
+      const auto refusal = decode<RefuseRecord>(received.message.payload.bytes());
+      const int code = refusal ? std::clamp(refusal->exit_code, 1, 255) : 1;
+      return fail_with(static_cast<ExitCode>(code), fmt::format("refused by {}: {}", config_.ps_name,
+                                                                refusal ? refusal->reason : "no reason given"));
+    }
+    case MessageType::kStale:
+      if (state_ == State::kOpen || state_ == State::kAwaitingModel) greet(now);
+      return;
+    case MessageType::kProbe:
+      return actions_.send(header_for(MessageType::kPing), {});
+    case MessageType::kParameters:
+    case MessageType::kSnapshotData:
+      return on_values(received.message);
+    default:
+      return on_record(received.message);
+  }
+}
+
+void Exchange::on_values(const Message& message) {
+  const Header& header = message.header;
+  if (!request_ || header.sequence != request_->sequence || header.run != request_->run) return;
+  const auto chunk = chunks_.find(header.range());
+  if (!chunk || header.dtype != WireDtype::kF32) return;
+  if (header.type == MessageType::kParameters) {
+    if (request_->answer != MessageType::kParameters || request_->present[*chunk]) return;
+    request_->present[*chunk] = true;
+    --request_->missing;
+  } else if (request_->answer != MessageType::kSnapshotEnd) {
+    return;
+  }
+  if (header.range_size > 0) actions_.values(header.slot, header.range(), message.payload.floats());
+  step_ = header.step;
+  if (request_->answer == MessageType::kParameters && request_->missing == 0) request_.reset();
+}
+
+void Exchange::on_record(const Message& message) {
+  const Header& header = message.header;
+  if (!request_ || header.sequence != request_->sequence || header.type != request_->answer) return;
+  if (header.type == MessageType::kSnapshotVector || header.type == MessageType::kSnapshotEnd) {
+    const auto record = decode<SnapshotRecord>(message.payload.bytes());
+    if (!record) return;
+    snapshot_ = *record;
+  }
+  step_ = header.step;
+  request_.reset();
+}
+
+// ---- Time ----
+
+void Exchange::on_tick(TimeMs now) {
+  if (state_ == State::kClosed || failure_) return;
+  if (state_ != State::kConnecting && waiting()) watch_silence(now);
+  watch_deadline(now);
+}
+
+void Exchange::watch_silence(TimeMs now) {
+  const TimeMs silent_ms = now - last_heard_ms_;
+  if (silent_ms >= kSilenceMs) {
+    return give_up_connection(fmt::format("silent for {:.1f} s, last step {}", seconds(silent_ms), step_), now);
+  }
+  if (silent_ms >= kPingAfterMs && now - last_ping_ms_ >= kPingAfterMs) {
+    last_ping_ms_ = now;
+    actions_.send(header_for(MessageType::kPing), {});
+  }
+  if (state_ == State::kOpen && request_ && now - request_->sent_ms >= kResendMs) send_request(now);
+}
+
+void Exchange::watch_deadline(TimeMs now) {
+  std::string what;
+  TimeMs since = now;
+  if (trouble_since_ms_) {
+    since = *trouble_since_ms_;
+    what = fmt::format("{} {}", config_.ps_name, trouble_);
+  } else if (state_ == State::kAwaitingModel) {
+    since = model_wait_since_ms_;
+    what = fmt::format("{} has no model yet: worker:0 (the chief) has not initialised it", config_.ps_name);
+  } else {
+    return;
+  }
+  const TimeMs waited = now - since;
+  if (waited >= config_.recovery_wait_ms) {
+    return fail_with(ExitCode::kLostPeer, fmt::format("{}; gave up after {:.0f} s", what, seconds(waited)));
+  }
+  if (now - last_report_ms_ >= kWaitReportMs) {
+    last_report_ms_ = now;
+    actions_.report(fmt::format("{}; trying for another {:.0f} s", what, seconds(config_.recovery_wait_ms - waited)));
+  }
+}
+
+}  // namespace distmnist

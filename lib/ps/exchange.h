@@ -1,0 +1,149 @@
+// Exchange: the rules of a worker's conversation with one ps: greeting, one request at a time, what is sent again and
+// when, how long silence is borne. A pure state machine: messages and the time go in, ExchangeActions come out.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
+#include "lib/ps/chunk_table.h"
+#include "lib/ps/control.h"
+#include "lib/wire/transport.h"
+
+namespace distmnist {
+
+inline constexpr TimeMs kPingAfterMs = 5'000;     // silence after which a waiting worker pings
+inline constexpr TimeMs kSilenceMs = 15'000;      // silence after which a connection is given up and made anew
+inline constexpr TimeMs kResendMs = 10'000;       // a request without an answer from a living ps is sent again
+inline constexpr TimeMs kWaitReportMs = 10'000;   // a line about whom a wait is for
+inline constexpr TimeMs kFirstReportMs = 1'000;   // at start a ps may come up a moment later than its workers
+
+class ExchangeActions {
+ public:
+  virtual ~ExchangeActions() = default;
+  // `payload` stays valid until the request it belongs to is answered.
+  virtual void send(const Header& header, std::span<const std::byte> payload) = 0;
+  // Drop the connection and try to make it again; then on_connected or on_unreachable.
+  virtual void reconnect() = 0;
+  virtual void report(const std::string& line) = 0;
+  // Values that came in: slot 0 parameters, else a slot of a snapshot. Valid during the call.
+  virtual void values(std::size_t slot, Range range, std::span<const float> values) = 0;
+};
+
+// One message of a request. `bytes` stay valid until the request is answered.
+struct RequestPart {
+  MessageType type = MessageType::kPull;
+  WireDtype dtype = WireDtype::kNone;
+  std::uint8_t slot = 0;
+  Range range;
+  std::span<const std::byte> bytes;
+};
+
+struct ExchangeConfig {
+  std::string ps_name;  // "ps:0 localhost:2222", for messages
+  std::uint32_t worker = 0;
+  std::uint64_t incarnation = 0;
+  HelloRecord hello;
+  std::vector<Range> pieces;  // that this ps holds
+  TimeMs recovery_wait_ms = 120'000;
+};
+
+class Exchange {
+ public:
+  Exchange(ExchangeConfig config, ExchangeActions& actions);
+
+  // ---- from the worker ----
+  // Starts to connect and greet. Opened when the ps has a model, for the chief when it has answered.
+  void open(std::uint64_t sequence, TimeMs now);
+  bool opened() const { return state_ == State::kOpen; }
+  // Begins a request; its parts follow, and are sent as they come. `answer` ends it: kParameters and kSnapshotData come
+  // chunk by chunk and end it (kSnapshotData: kSnapshotEnd does) when all are there. `run`: of the model meant.
+  void begin(MessageType answer, std::uint64_t sequence, std::uint64_t run, std::int64_t step, TimeMs now);
+  void add(const RequestPart& part);
+  // All parts are there: from now on the answer is awaited.
+  void end(TimeMs now);
+  bool answered() const { return !request_; }
+  // Says that this process goes. Not answered.
+  void leave();
+  const ChunkTable& chunks() const { return chunks_; }
+
+  // ---- from the shell ----
+  bool wants_connection() const { return state_ == State::kConnecting; }
+  void on_connected(TimeMs now);
+  void on_unreachable(const std::string& why, TimeMs now);
+  // The shell has found the connection dead while an answer was awaited.
+  void on_broken(const std::string& why, TimeMs now);
+  TimeMs silent_ms(TimeMs now) const { return waiting() ? now - last_heard_ms_ : 0; }
+  void on_message(Received&& received, TimeMs now);
+  void on_tick(TimeMs now);
+
+  // ---- what is known ----
+  struct Failure {
+    ExitCode code = ExitCode::kOk;
+    std::string reason;
+  };
+  const std::optional<Failure>& failure() const { return failure_; }
+  // The ps has lost or replaced the model of the session: open() again.
+  bool stale() const { return stale_; }
+  const WelcomeRecord& welcome() const { return welcome_; }
+  std::uint64_t run() const { return run_; }
+  std::uint64_t lease() const { return lease_; }
+  std::uint64_t ps_epoch() const { return epoch_; }
+  std::int64_t step() const { return step_; }  // global_step as of the last answer
+  const SnapshotRecord& snapshot() const { return snapshot_; }
+
+ private:
+  enum class State { kClosed, kConnecting, kGreeting, kAwaitingModel, kOpen };
+  struct Request {
+    MessageType answer;
+    std::uint64_t sequence = 0;
+    std::uint64_t run = 0;
+    std::int64_t step = 0;
+    TimeMs sent_ms = 0;
+    std::vector<RequestPart> parts;
+    std::vector<bool> present;  // chunks of the answer, by slot and chunk
+    std::size_t missing = 0;
+  };
+
+  void greet(TimeMs now);
+  void on_welcome(const Message& message, TimeMs now);
+  void on_values(const Message& message);
+  void on_record(const Message& message);
+  void send_part(const RequestPart& part);
+  void send_request(TimeMs now);
+  void give_up_connection(const std::string& why, TimeMs now);
+  void watch_silence(TimeMs now);
+  void watch_deadline(TimeMs now);
+  Header header_for(MessageType type) const;
+  bool waiting() const { return state_ == State::kGreeting || state_ == State::kAwaitingModel || request_.has_value(); }
+  void fail_with(ExitCode code, const std::string& reason) {
+    if (!failure_) failure_ = Failure{code, reason};
+  }
+
+  ExchangeConfig config_;
+  ExchangeActions& actions_;
+  ChunkTable chunks_;
+  Frame hello_;
+  State state_ = State::kClosed;
+  std::uint64_t hello_sequence_ = 0;
+  std::uint64_t run_ = 0, lease_ = 0, epoch_ = 0;
+  std::int64_t step_ = 0;
+  WelcomeRecord welcome_;
+  SnapshotRecord snapshot_;
+  std::optional<Request> request_;
+  std::optional<Failure> failure_;
+  bool stale_ = false;
+
+  TimeMs last_heard_ms_ = 0;
+  TimeMs last_ping_ms_ = 0;
+  TimeMs last_report_ms_ = 0;
+  TimeMs model_wait_since_ms_ = 0;
+  std::optional<TimeMs> trouble_since_ms_;
+  std::string trouble_;  // "refused the connection", "silent for 15.0 s"
+};
+
+}  // namespace distmnist

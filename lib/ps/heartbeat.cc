@@ -1,0 +1,67 @@
+#include "lib/ps/heartbeat.h"
+
+#include <utility>
+
+namespace distmnist {
+namespace {
+
+constexpr int kPollMs = 200;  // how long stop() may take
+
+struct Line {
+  Header ping;
+  ClientSocket socket;
+};
+
+std::vector<ClientSocket*> sockets_of(std::vector<Line>& lines) {
+  std::vector<ClientSocket*> out;
+  for (Line& line : lines) out.push_back(&line.socket);
+  return out;
+}
+
+}  // namespace
+
+void Heartbeat::set_targets(std::vector<Target> targets) {
+  {
+    const std::lock_guard lock(mutex_);
+    targets_ = std::move(targets);
+    changed_ = true;
+  }
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+}
+
+void Heartbeat::stop() {
+  stopping_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+void Heartbeat::run() {
+  std::vector<Line> lines;
+  TimeMs last_ms = 0;
+  while (!stopping_) {
+    bool changed = false;
+    {
+      const std::lock_guard lock(mutex_);
+      changed = std::exchange(changed_, false);
+      if (changed) {
+        lines.clear();
+        for (const Target& target : targets_) {
+          lines.push_back({target.header, ClientSocket(context_, target.endpoint)});
+          lines.back().ping.type = MessageType::kPing;
+        }
+      }
+    }
+    if (changed || monotonic_ms() - last_ms >= kHeartbeatMs) {
+      last_ms = monotonic_ms();
+      for (Line& line : lines) line.socket.send(Message{line.ping, {}});
+    }
+    ClientSocket::poll(sockets_of(lines), kPollMs);
+    for (Line& line : lines) {
+      while (const auto received = line.socket.receive()) {
+        const bool probed = received->fault == HeaderFault::kNone && received->message.header.type == MessageType::kProbe;
+        if (probed) line.socket.send(Message{line.ping, {}});
+      }
+    }
+  }
+}
+
+}  // namespace distmnist

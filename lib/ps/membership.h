@@ -1,0 +1,102 @@
+// Membership: which process speaks for each worker task, as seen by one ps. A pure state machine: times come in, verdicts
+// come out. A process holds a lease that any message renews; a newer process for the same task takes over when the old
+// one does not answer a probe in time, and is turned away when it does.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/base/clock.h"
+#include "lib/ps/control.h"
+#include "lib/wire/transport.h"
+
+namespace distmnist {
+
+inline constexpr TimeMs kLeaseMs = 15'000;  // silence after which a worker counts as lost
+inline constexpr TimeMs kProbeMs = 1'000;   // time the old process of a task has to answer a probe
+
+// A process's greeting and where it came from.
+struct Greeting {
+  Header header;
+  Route route;
+  HelloRecord hello;
+};
+
+struct Session {
+  Greeting greeting;
+  std::uint64_t lease = 0;
+  TimeMs last_heard_ms = 0;
+  Route ping_route;  // of its heartbeat; empty before the first one
+  bool lost = false;
+
+  std::uint64_t incarnation() const { return greeting.header.incarnation; }
+};
+
+struct Member {
+  std::optional<Session> session;   // the process that speaks for the task now
+  std::optional<Greeting> waiting;  // a newer one, while the old one is probed
+  TimeMs probe_deadline_ms = 0;
+  std::uint64_t newest_incarnation = 0;  // that was ever admitted
+  bool done = false;
+};
+
+enum class Admission {
+  kAdmitted,  // session(worker) is the new process's
+  kProbe,     // send a probe to the old process; admitted or turned away later
+  kRetired,   // a newer process has taken the task over
+  kTaken,     // another newcomer is already waiting
+};
+
+enum class Standing { kCurrent, kRetired, kUnknown };
+
+class Membership {
+ public:
+  explicit Membership(std::uint32_t num_workers) : num_workers_(num_workers) {}
+
+  std::uint32_t num_workers() const { return num_workers_; }
+  const std::map<std::uint32_t, Member>& members() const { return members_; }
+  Session* session(std::uint32_t worker);
+
+  Admission greet(Greeting greeting, TimeMs now);
+
+  // A message came from a process: renews its lease. Where it is the old process answering a probe, the newcomer is
+  // returned to be turned away.
+  struct Heard {
+    Standing standing = Standing::kUnknown;
+    std::optional<Greeting> turned_away;
+    bool returned = false;  // it had counted as lost
+  };
+  Heard hear(const Header& header, const Route& route, TimeMs now);
+
+  // Leases that ran out and probes that went unanswered by `now`.
+  struct Tick {
+    std::vector<std::uint32_t> lost;
+    std::vector<std::uint32_t> taken_over;  // session(worker) is the newcomer's
+  };
+  Tick tick(TimeMs now);
+
+  void leave(std::uint32_t worker, TimeMs now);
+  void set_done(std::uint32_t worker) { members_[worker].done = true; }
+
+  bool all_done() const { return missing().empty(); }
+  bool others_done(std::uint32_t worker) const;
+  // Tasks that are not done, "worker:1, worker:2".
+  std::vector<std::uint32_t> missing() const;
+  // Processes that hold a lease and are not done.
+  int num_live() const;
+  // When the last live, not finished process was heard or left; nothing before the first greeting.
+  std::optional<TimeMs> last_life_ms() const { return last_life_ms_; }
+
+ private:
+  void admit(Member& member, Greeting greeting, TimeMs now);
+
+  std::uint32_t num_workers_;
+  std::map<std::uint32_t, Member> members_;
+  std::uint64_t last_lease_ = 0;
+  std::optional<TimeMs> last_life_ms_;
+};
+
+}  // namespace distmnist

@@ -1,0 +1,73 @@
+// ParameterClient: how a worker reaches the parameters, whether they are in this process or on parameter servers.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "lib/base/clock.h"
+#include "lib/base/range.h"
+#include "lib/optim/optimizer.h"
+#include "lib/ps/control.h"
+
+namespace distmnist {
+
+// A whole model as it is stored: the parameter block, the optimizer's slots in the same layout, and how far it is.
+struct StoredModel {
+  std::int64_t global_step = 0;
+  OptimizerSpec optimizer;
+  std::vector<float> parameters;          // [num_parameters]
+  std::vector<std::vector<float>> slots;  // [slot][num_parameters], in the order of slot_names
+  AppliedBatches applied_batches;         // by worker: its position in its data
+};
+
+struct SessionInfo {
+  bool has_model = false;  // false only for the chief, who then creates it
+  bool ended = false;      // the run is over
+  std::int64_t global_step = 0;
+  std::int64_t applied_batches = 0;  // of this worker
+};
+
+// Receives parameters, piece by piece, in canonical layout; valid during the call.
+using ParameterSink = std::function<void(Range, std::span<const float>)>;
+
+// The model of the session is gone (a ps was started anew, or the chief made another model): open() again.
+class SessionLost : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// One thread calls it. Every call may throw Error (kLostPeer after the deadline, or what a ps refused with) or SessionLost.
+class ParameterClient {
+ public:
+  virtual ~ParameterClient() = default;
+
+  // Greets; returns when the model is ready, for the chief when every ps has answered. Call again after SessionLost.
+  virtual SessionInfo open() = 0;
+  // The chief's model; whatever the ps tasks held before is replaced.
+  virtual void create(const StoredModel& model) = 0;
+
+  // All parameters; returns their global_step.
+  virtual std::int64_t pull(const ParameterSink& sink) = 0;
+
+  // Push and pull as one exchange. begin_push names the gradient block (alive and unchanged until finish_push returns) and
+  // the global_step of the parameters used; push hands over a range, as soon as its gradient is final; finish_push waits
+  // for the new parameters and returns the new global_step.
+  virtual void begin_push(std::span<const float> gradients, std::int64_t step) = 0;
+  virtual void push(Range range) = 0;
+  virtual std::int64_t finish_push(const ParameterSink& sink) = 0;
+
+  // A copy of the whole model at one moment: every push is in it everywhere or nowhere.
+  virtual StoredModel snapshot() = 0;
+
+  // Waits until all other workers are done; false after limit_ms.
+  virtual bool await_others(TimeMs limit_ms) = 0;
+  // This task is done. Or: this process leaves, its task is not done.
+  virtual void done() = 0;
+  virtual void leave() = 0;
+};
+
+}  // namespace distmnist

@@ -1,0 +1,62 @@
+#include "lib/ps/parameter_server.h"
+
+#include <utility>
+
+#include "lib/base/log.h"
+#include "lib/cluster/address.h"
+
+namespace distmnist {
+namespace {
+
+constexpr int kTickMs = 100;
+
+class Shell : public PsActions {
+ public:
+  Shell(WireContext& context, const std::vector<std::string>& endpoints) : socket(context, endpoints) {}
+  void send(const Route& to, Message&& message) override { socket.send(to, std::move(message)); }
+  void log(LogLevel level, const std::string& line) override { log_message(level, line); }
+
+  ServerSocket socket;
+};
+
+// The endpoints of a ps: TCP first and always, the same-host one beside it.
+std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
+  const TaskId task{"ps", static_cast<int>(config.identity.index)};
+  const Resolution resolved = resolve_ip(config.address);
+  if (!resolved) throw Error(ExitCode::kUsage, fmt::format("{}: {}", task.to_string(), resolved.error));
+  require_local_address(task, config.address, resolved.ip);
+  return {tcp_endpoint(resolved.ip, config.address.port), same_host_endpoint(resolved.ip, config.address.port)};
+}
+
+}  // namespace
+
+ExitCode run_parameter_server(const ParameterServerConfig& config) {
+  WireContext context;
+  Shell shell(context, endpoints_of(config));
+  PsCore core(config.identity, config.limits, shell, monotonic_ms());
+  log_info("listening on {}", fmt::join(shell.socket.bound(), " and "));
+
+  TimeMs last_tick_ms = monotonic_ms();
+  Route from;
+  while (!core.end()) {
+    if (shell.socket.poll(kTickMs)) {
+      while (!core.end()) {
+        auto received = shell.socket.receive(from);
+        if (!received) break;
+        core.on_message(from, std::move(*received), monotonic_ms());
+        if (monotonic_ms() - last_tick_ms >= kTickMs) break;
+      }
+    }
+    if (const auto code = config.stop_signal ? config.stop_signal() : std::nullopt) core.on_signal(*code, monotonic_ms());
+    if (monotonic_ms() - last_tick_ms >= kTickMs) {
+      last_tick_ms = monotonic_ms();
+      core.on_tick(last_tick_ms);
+    }
+  }
+  const PsCore::End& end = *core.end();
+  if (end.code == ExitCode::kLostPeer) fail(end.code, "ps:{}: {}", config.identity.index, end.reason);
+  log_info("{}; exit {}", end.reason, static_cast<int>(end.code));
+  return end.code;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,26 @@
+// The shell of a ps task: a socket, the clock and a loop around PsCore.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/base/error.h"
+#include "lib/cluster/cluster_spec.h"
+#include "lib/ps/ps_core.h"
+
+namespace distmnist {
+
+struct ParameterServerConfig {
+  HostPort address;
+  PsIdentity identity;
+  PsLimits limits;
+  std::function<std::optional<ExitCode>()> stop_signal;  // the code to end with, once a signal has come
+};
+
+// Serves until the run is over (kOk), a signal ends it, or nobody comes (kLostPeer). Errors: kConflict where the port is
+// in use, kUsage where the address is not of this host or its name is unknown.
+ExitCode run_parameter_server(const ParameterServerConfig& config);
+
+}  // namespace distmnist

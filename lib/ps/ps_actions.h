@@ -1,0 +1,20 @@
+// What the rules of a ps may do to the world. The shell implements it with a socket and the log, tests with lists.
+#pragma once
+
+#include <string>
+
+#include "lib/base/log.h"
+#include "lib/wire/frame.h"
+#include "lib/wire/transport.h"
+
+namespace distmnist {
+
+class PsActions {
+ public:
+  virtual ~PsActions() = default;
+  // May drop the message: a peer that has gone asks again or is lost.
+  virtual void send(const Route& to, Message&& message) = 0;
+  virtual void log(LogLevel level, const std::string& line) = 0;
+};
+
+}  // namespace distmnist

@@ -1,0 +1,30 @@
+#include "lib/ps/push_collector.h"
+
+#include <utility>
+
+namespace distmnist {
+
+bool PushCollector::add(const ChunkTable& chunks, const Route& route, Message&& message) {
+  const auto chunk = chunks.find(message.header.range());
+  if (!chunk || message.header.dtype != WireDtype::kF32) return false;
+  if (message.header.incarnation != push_.header.incarnation || message.header.sequence > push_.header.sequence) {
+    push_ = WholePush{message.header, route, std::vector<Frame>(chunks.size())};
+    present_.assign(chunks.size(), false);
+    missing_ = chunks.size();
+  }
+  if (message.header.sequence < push_.header.sequence || missing_ == 0) return false;
+  push_.header = message.header;
+  push_.route = route;
+  push_.gradients[*chunk] = std::move(message.payload);
+  if (!present_[*chunk]) --missing_;
+  present_[*chunk] = true;
+  return missing_ == 0;
+}
+
+WholePush PushCollector::take() {
+  WholePush push = std::exchange(push_, {});
+  missing_ = 0;
+  return push;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,326 @@
+#include "lib/ps/remote_client.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "lib/base/log.h"
+#include "lib/cluster/address.h"
+
+namespace distmnist {
+namespace {
+
+constexpr int kPollMs = 100;        // how often clocks are looked at while waiting
+constexpr int kConnectPollMs = 20;  // and while a connection is being made
+constexpr int kProbeMs = 500;
+constexpr TimeMs kProbeEveryMs = 200;
+constexpr TimeMs kSuspectMs = 2'000;  // silence after which the listener is probed
+
+std::vector<Range> ranges_of(const std::vector<NamedRange>& pieces) {
+  std::vector<Range> out;
+  for (const NamedRange& piece : pieces) out.push_back(piece.range);
+  return out;
+}
+
+std::span<const std::byte> bytes_of(std::span<const float> values) { return std::as_bytes(values); }
+
+}  // namespace
+
+// One ps: its Exchange and its socket.
+class RemoteClient::Link : public ExchangeActions {
+ public:
+  Link(WireContext& context, HostPort address, ExchangeConfig config, const ValuesSink& sink)
+      : context_(context), address_(std::move(address)), sink_(sink), exchange(std::move(config), *this) {}
+
+  ClientSocket* socket() { return socket_ ? &*socket_ : nullptr; }
+  const std::string& endpoint() const { return endpoint_; }
+
+  // Connects where the exchange asks for it and somebody listens; looks after a silent peer.
+  void tend(TimeMs now) {
+    if (now - last_probe_ms_ >= kProbeEveryMs && exchange.wants_connection()) {
+      last_probe_ms_ = now;
+      connect(now);
+    } else if (now - last_probe_ms_ >= kSuspectMs && exchange.silent_ms(now) >= kSuspectMs) {
+      last_probe_ms_ = now;
+      std::string why;
+      if (find_listener(why).empty()) exchange.on_broken(why, now);
+    }
+    exchange.on_tick(now);
+  }
+
+  void receive(TimeMs now) {
+    while (socket_ && !exchange.failure()) {
+      auto received = socket_->receive();
+      if (!received) return;
+      exchange.on_message(std::move(*received), now);
+    }
+  }
+
+  void send(const Header& header, std::span<const std::byte> payload) override {
+    if (socket_) socket_->send(Message{header, Frame::borrow(payload)});
+  }
+  void reconnect() override { socket_.reset(); }
+  void report(const std::string& line) override { log_warning("{}", line); }
+  void values(std::size_t slot, Range range, std::span<const float> values) override { sink_(slot, range, values); }
+
+ private:
+  WireContext& context_;
+  HostPort address_;
+  const ValuesSink& sink_;
+  std::string endpoint_;
+  std::optional<ClientSocket> socket_;
+  TimeMs last_probe_ms_ = -kSuspectMs;
+
+  // The endpoint somebody listens at: the same-host one where there is one, else TCP. Empty, and why, where nobody does.
+  std::string find_listener(std::string& why) const {
+    const Resolution resolved = resolve_ip(address_);
+    if (!resolved) {
+      why = resolved.error;
+      return {};
+    }
+    if (probe_same_host(resolved.ip, address_.port)) return same_host_endpoint(resolved.ip, address_.port);
+    const Probe probe = probe_tcp(resolved.ip, address_.port, kProbeMs);
+    if (probe == Probe::kListening) return tcp_endpoint(resolved.ip, address_.port);
+    why = fmt::format("cannot be reached ({})", to_string(probe));
+    return {};
+  }
+
+  void connect(TimeMs now) {
+    std::string why;
+    endpoint_ = find_listener(why);
+    if (endpoint_.empty()) return exchange.on_unreachable(why, now);
+    socket_.emplace(context_, endpoint_);
+    exchange.on_connected(now);
+  }
+
+ public:
+  Exchange exchange;
+};
+
+RemoteClient::RemoteClient(RemoteClientConfig config) : config_(std::move(config)), heartbeat_(context_) {
+  for (std::size_t k = 0; k < config_.ps.size(); ++k) {
+    ExchangeConfig exchange;
+    exchange.ps_name = fmt::format("ps:{} {}", k, config_.ps[k].to_string());
+    exchange.worker = config_.worker;
+    exchange.incarnation = config_.incarnation;
+    exchange.hello = {config_.container,
+                      config_.chief,
+                      config_.num_workers,
+                      static_cast<std::uint32_t>(config_.ps.size()),
+                      static_cast<std::uint32_t>(k),
+                      config_.fingerprint};
+    exchange.pieces = ranges_of(config_.plan[k]);
+    exchange.recovery_wait_ms = config_.recovery_wait_ms;
+    links_.push_back(std::make_unique<Link>(context_, config_.ps[k], std::move(exchange), sink_));
+  }
+}
+
+RemoteClient::~RemoteClient() { heartbeat_.stop(); }
+
+// ---- The session ----
+
+SessionInfo RemoteClient::open() {
+  ++sequence_;
+  for (auto& link : links_) link->exchange.open(sequence_, monotonic_ms());
+  drive([&] { return std::ranges::all_of(links_, [](const auto& link) { return link->exchange.opened(); }); }, {});
+  start_heartbeat();
+  const Exchange& first = links_.front()->exchange;
+  SessionInfo info;
+  // Where the ps tasks do not hold one and the same model, the chief makes it anew everywhere.
+  info.has_model = std::ranges::all_of(links_, [&](const auto& link) {
+    return link->exchange.welcome().state != ModelState::kAwaitingModel && link->exchange.run() == first.run();
+  });
+  if (!info.has_model && !config_.chief) throw SessionLost("the ps tasks hold different models");
+  info.ended = first.welcome().state == ModelState::kEnded;
+  info.global_step = first.step();
+  info.applied_batches = first.welcome().applied_batches;
+  run_ = first.run();
+  if (!std::exchange(opened_once_, true)) {
+    for (const auto& link : links_) log_info("connected to {}", link->endpoint());
+  }
+  return info;
+}
+
+void RemoteClient::start_heartbeat() {
+  std::vector<Heartbeat::Target> targets;
+  for (const auto& link : links_) {
+    Header header;
+    header.worker = config_.worker;
+    header.incarnation = config_.incarnation;
+    header.container = container_id(config_.container);
+    header.lease = link->exchange.lease();
+    header.ps_epoch = link->exchange.ps_epoch();
+    targets.push_back({link->endpoint(), header});
+  }
+  heartbeat_.set_targets(std::move(targets));
+}
+
+void RemoteClient::create(const StoredModel& model) {
+  run_ = config_.new_run++;
+  ++sequence_;
+  std::vector<Frame> records;  // alive until everything is answered
+  const TimeMs now = monotonic_ms();
+  for (std::size_t k = 0; k < links_.size(); ++k) {
+    CreateRecord record{{}, model.optimizer, model.global_step, model.applied_batches};
+    for (const NamedRange& piece : config_.plan[k]) record.pieces.push_back({piece.name, piece.range});
+    records.push_back(encode(record));
+    Exchange& exchange = links_[k]->exchange;
+    exchange.begin(MessageType::kWelcome, sequence_, run_, model.global_step, now);
+    exchange.add({MessageType::kCreate, WireDtype::kRecord, 0, {}, records.back().bytes()});
+    for (std::size_t slot = 0; slot <= model.slots.size(); ++slot) {
+      const std::span<const float> block = slot == 0 ? model.parameters : model.slots[slot - 1];
+      for (std::size_t chunk = 0; chunk < exchange.chunks().size(); ++chunk) {
+        const Range range = exchange.chunks().range(chunk);
+        exchange.add({MessageType::kLoad, WireDtype::kF32, static_cast<std::uint8_t>(slot), range, bytes_of(slice(block, range))});
+      }
+    }
+    exchange.add({MessageType::kCreateEnd, WireDtype::kNone, 0, {}, {}});
+    exchange.end(now);
+  }
+  drive([&] { return all_answered(); }, {});
+}
+
+// ---- Parameters and gradients ----
+
+std::int64_t RemoteClient::pull(const ParameterSink& sink) {
+  ask_all(MessageType::kParameters, {MessageType::kPull, WireDtype::kNone, 0, {}, {}}, run_);
+  drive([&] { return all_answered(); }, [&](std::size_t, Range range, std::span<const float> values) { sink(range, values); });
+  return step();
+}
+
+void RemoteClient::begin_push(std::span<const float> gradients, std::int64_t step) {
+  ++sequence_;
+  gradients_ = gradients;
+  const TimeMs now = monotonic_ms();
+  for (auto& link : links_) {
+    Exchange& exchange = link->exchange;
+    exchange.begin(MessageType::kParameters, sequence_, run_, step, now);
+    // A ps that holds nothing still counts the push.
+    if (exchange.chunks().num_floats() == 0) exchange.add({MessageType::kPush, WireDtype::kF32, 0, {}, {}});
+  }
+}
+
+void RemoteClient::push(Range range) {
+  for (auto& link : links_) {
+    const ChunkTable& chunks = link->exchange.chunks();
+    const auto [first, last] = chunks.within(range);
+    for (std::size_t chunk = first; chunk < last; ++chunk) {
+      link->exchange.add({MessageType::kPush, WireDtype::kF32, 0, chunks.range(chunk), bytes_of(slice(gradients_, chunks.range(chunk)))});
+    }
+  }
+}
+
+std::int64_t RemoteClient::finish_push(const ParameterSink& sink) {
+  const TimeMs now = monotonic_ms();
+  for (auto& link : links_) link->exchange.end(now);
+  drive([&] { return all_answered(); }, [&](std::size_t, Range range, std::span<const float> values) { sink(range, values); });
+  return step();
+}
+
+StoredModel RemoteClient::snapshot() {
+  ask_all(MessageType::kSnapshotVector, {MessageType::kSnapshotBegin, WireDtype::kNone, 0, {}, {}}, run_);
+  drive([&] { return all_answered(); }, {});
+  SnapshotRecord target;
+  for (const auto& link : links_) {
+    for (const auto& [worker, mark] : link->exchange.snapshot().marks) {
+      target.marks[worker] = std::max(target.marks[worker], mark);
+    }
+  }
+  const Frame record = encode(target);
+  StoredModel model;
+  model.optimizer = config_.optimizer;
+  model.parameters.resize(static_cast<std::size_t>(config_.num_parameters));
+  model.slots.resize(slot_names(config_.optimizer.kind).size());
+  for (auto& slot : model.slots) slot.resize(model.parameters.size());
+  ask_all(MessageType::kSnapshotEnd, {MessageType::kSnapshotTake, WireDtype::kRecord, 0, {}, record.bytes()}, run_);
+  drive([&] { return all_answered(); },
+        [&](std::size_t slot, Range range, std::span<const float> values) {
+          if (slot > model.slots.size() || range.end() > config_.num_parameters) return;
+          std::ranges::copy(values, slice(std::span(slot == 0 ? model.parameters : model.slots[slot - 1]), range).begin());
+        });
+  const SnapshotRecord& first = links_.front()->exchange.snapshot();
+  for (const auto& link : links_) {
+    if (link->exchange.snapshot().marks != first.marks) {
+      log_warning("snapshot at global_step {}: a worker that died left a push at some of the ps tasks only", step());
+      break;
+    }
+  }
+  model.global_step = step();
+  model.applied_batches = first.applied_batches;
+  return model;
+}
+
+// ---- The end ----
+
+bool RemoteClient::await_others(TimeMs limit_ms) {
+  ++sequence_;
+  Exchange& exchange = links_.front()->exchange;
+  exchange.begin(MessageType::kOthersDone, sequence_, run_, step(), monotonic_ms());
+  exchange.add({MessageType::kAwaitOthers, WireDtype::kNone, 0, {}, {}});
+  return drive([&] { return exchange.answered(); }, {}, limit_ms);
+}
+
+void RemoteClient::done() {
+  ask_all(MessageType::kDoneAck, {MessageType::kDone, WireDtype::kNone, 0, {}, {}}, run_);
+  drive([&] { return all_answered(); }, {});
+  heartbeat_.stop();
+}
+
+void RemoteClient::leave() {
+  heartbeat_.stop();
+  for (auto& link : links_) link->exchange.leave();
+}
+
+// ---- The loop ----
+
+void RemoteClient::ask_all(MessageType answer, const RequestPart& part, std::uint64_t run) {
+  ++sequence_;
+  const TimeMs now = monotonic_ms();
+  for (auto& link : links_) {
+    link->exchange.begin(answer, sequence_, run, step(), now);
+    link->exchange.add(part);
+  }
+}
+
+bool RemoteClient::drive(const std::function<bool()>& finished, const ValuesSink& sink, TimeMs limit_ms) {
+  sink_ = sink ? sink : [](std::size_t, Range, std::span<const float>) {};
+  const TimeMs began = monotonic_ms();
+  std::optional<TimeMs> stop_since;
+  while (true) {
+    const TimeMs now = monotonic_ms();
+    bool connecting = false;
+    std::vector<ClientSocket*> sockets;
+    for (auto& link : links_) {
+      link->receive(now);
+      link->tend(now);
+      connecting |= link->exchange.wants_connection();
+      sockets.push_back(link->socket());
+    }
+    check_outcomes();
+    if (finished()) return true;
+    if (limit_ms > 0 && now - began >= limit_ms) return false;
+    if (config_.stop_requested && config_.stop_requested()) {
+      if (!stop_since) stop_since = now;
+      const bool may_wait = opened_once_ && !connecting && now - *stop_since < kStopGraceMs;
+      if (!may_wait) throw Error(ExitCode::kInterrupted, "stopped by a signal while waiting for the ps tasks");
+    }
+    ClientSocket::poll(sockets, connecting ? kConnectPollMs : kPollMs);
+  }
+}
+
+bool RemoteClient::all_answered() const {
+  return std::ranges::all_of(links_, [](const auto& link) { return link->exchange.answered(); });
+}
+
+void RemoteClient::check_outcomes() {
+  for (const auto& link : links_) {
+    if (const auto& failure = link->exchange.failure()) throw Error(failure->code, failure->reason);
+  }
+  for (const auto& link : links_) {
+    if (link->exchange.stale()) throw SessionLost("a ps task lost its model, or the chief made a new one");
+  }
+}
+
+std::int64_t RemoteClient::step() const { return links_.front()->exchange.step(); }
+
+}  // namespace distmnist

@@ -1,0 +1,76 @@
+// RemoteClient: the parameters are on ps tasks. The thin shell around one Exchange per ps: sockets, addresses, clock.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/cluster/cluster_spec.h"
+#include "lib/cluster/placement.h"
+#include "lib/ps/exchange.h"
+#include "lib/ps/heartbeat.h"
+#include "lib/ps/parameter_client.h"
+
+namespace distmnist {
+
+// After a stop is asked for, a request under way may still take this long.
+inline constexpr TimeMs kStopGraceMs = 5'000;
+
+struct RemoteClientConfig {
+  std::vector<HostPort> ps;
+  PlacementPlan plan;                 // plan[k]: what ps k holds
+  std::int64_t num_parameters = 0;
+  std::uint32_t worker = 0;
+  std::uint32_t num_workers = 1;
+  bool chief = false;
+  std::uint64_t incarnation = 0;      // larger than that of any earlier process of this task
+  std::uint64_t new_run = 0;          // what to call a model that this process creates; not 0
+  std::string container;
+  OptimizerSpec optimizer;            // of the job
+  Fingerprint fingerprint;
+  TimeMs recovery_wait_ms = 120'000;
+  std::function<bool()> stop_requested;  // asked while waiting; a wait that would go on then throws Error (kInterrupted)
+};
+
+class RemoteClient : public ParameterClient {
+ public:
+  explicit RemoteClient(RemoteClientConfig config);
+  ~RemoteClient() override;
+
+  SessionInfo open() override;
+  void create(const StoredModel& model) override;
+  std::int64_t pull(const ParameterSink& sink) override;
+  void begin_push(std::span<const float> gradients, std::int64_t step) override;
+  void push(Range range) override;
+  std::int64_t finish_push(const ParameterSink& sink) override;
+  StoredModel snapshot() override;
+  bool await_others(TimeMs limit_ms) override;
+  void done() override;
+  void leave() override;
+
+ private:
+  class Link;
+  using ValuesSink = std::function<void(std::size_t slot, Range, std::span<const float>)>;
+
+  // Begins a request at every ps and sends `part` there.
+  void ask_all(MessageType answer, const RequestPart& part, std::uint64_t run);
+  // Runs sockets and clocks until `finished` holds or limit_ms (0: none) have passed; true for the former.
+  bool drive(const std::function<bool()>& finished, const ValuesSink& sink, TimeMs limit_ms = 0);
+  bool all_answered() const;
+  void check_outcomes();
+  void start_heartbeat();
+  std::int64_t step() const;
+
+  RemoteClientConfig config_;
+  WireContext context_;
+  ValuesSink sink_;
+  std::vector<std::unique_ptr<Link>> links_;
+  Heartbeat heartbeat_;
+  std::uint64_t sequence_ = 0;
+  std::uint64_t run_ = 0;
+  std::span<const float> gradients_;
+  bool opened_once_ = false;
+};
+
+}  // namespace distmnist

@@ -1,0 +1,47 @@
+// VariableStore: one shard of a model: its pieces of the parameter block, the optimizer's slots, and the count of updates.
+// One thread owns it, so an update is whole for everyone who looks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "lib/optim/optimizer.h"
+#include "lib/ps/chunk_table.h"
+
+namespace distmnist {
+
+class VariableStore {
+ public:
+  // All values start at zero; `global_step` updates are taken to have been applied (a restored model).
+  VariableStore(const std::vector<Range>& pieces, const OptimizerSpec& optimizer, std::int64_t global_step);
+
+  const ChunkTable& chunks() const { return chunks_; }
+  const OptimizerSpec& optimizer() const { return optimizer_; }
+  std::size_t num_slots() const { return slots_.size(); }
+
+  // Updates in the life of the model (Adam's t), the shard's own view of global_step.
+  std::int64_t global_step() const { return global_step_; }
+  // Updates since this store was made.
+  std::int64_t commit() const { return commit_; }
+
+  // The values of a chunk: slot 0 is the parameters, 1 .. num_slots() the optimizer's.
+  std::span<float> values(std::size_t slot, std::size_t chunk);
+  std::span<const float> values(std::size_t slot, std::size_t chunk) const;
+
+  // One update is begin_update() and then apply() for every chunk once, with nothing in between.
+  void begin_update();
+  // Applies a gradient to a chunk, and writes the new parameters to `updated`, which may be the gradient's own memory.
+  void apply(std::size_t chunk, std::span<const float> gradient, std::span<float> updated);
+
+ private:
+  ChunkTable chunks_;
+  OptimizerSpec optimizer_;
+  std::vector<float> parameters_;
+  std::vector<std::vector<float>> slots_;
+  std::int64_t global_step_ = 0;
+  std::int64_t commit_ = 0;
+};
+
+}  // namespace distmnist

@@ -1,0 +1,84 @@
+// Messages over ZeroMQ: the only user of it. A ps has one ServerSocket (ROUTER), a worker a ClientSocket (DEALER) per ps.
+// Sending and receiving never block; waiting is poll(), with a limit. Sockets belong to one thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/wire/frame.h"
+#include "lib/wire/header.h"
+
+namespace distmnist {
+
+// ZeroMQ's context: its I/O thread and sockets. One a process; outlives its sockets. Closing waits up to kLingerMs for
+// messages under way.
+class WireContext {
+ public:
+  WireContext();
+  ~WireContext();
+  WireContext(const WireContext&) = delete;
+  WireContext& operator=(const WireContext&) = delete;
+
+  struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+inline constexpr int kLingerMs = 1000;
+
+// What came in: a message, or a fault with nothing more than the peer's protocol version (where it could be read).
+struct Received {
+  Message message;
+  HeaderFault fault = HeaderFault::kNone;
+};
+
+// A connected peer of a ServerSocket; ZeroMQ's own number for the connection, good until it breaks.
+using Route = std::string;
+
+class ServerSocket {
+ public:
+  // Binds every endpoint ("tcp://127.0.0.1:2222", "ipc://@name", "inproc://name"), the first one always. An endpoint after
+  // the first that cannot be bound is left out; bound() tells. Error (kConflict) where the first is in use, kUsage where
+  // it cannot be bound for another reason.
+  ServerSocket(WireContext& context, const std::vector<std::string>& endpoints);
+  ~ServerSocket();
+
+  const std::vector<std::string>& bound() const;
+
+  // True when a message is there; waits up to timeout_ms. A signal ends the wait early.
+  bool poll(int timeout_ms);
+  std::optional<Received> receive(Route& from);
+  // False where the peer is gone or takes nothing more; the message is dropped.
+  bool send(const Route& to, Message&& message);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+class ClientSocket {
+ public:
+  ClientSocket(WireContext& context, const std::string& endpoint);
+  ~ClientSocket();
+  ClientSocket(ClientSocket&&) noexcept;
+  ClientSocket& operator=(ClientSocket&&) noexcept;
+
+  std::optional<Received> receive();
+  // False where nothing more can be queued; the message is dropped.
+  bool send(Message&& message);
+
+  // Waits until one of the sockets (null pointers are passed over) has a message, up to timeout_ms. A signal ends the
+  // wait early.
+  static void poll(const std::vector<ClientSocket*>& sockets, int timeout_ms);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace distmnist
