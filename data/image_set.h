@@ -14,8 +14,8 @@ struct ImageSet {
   std::int64_t count = 0;
   std::int64_t height = 0;
   std::int64_t width = 0;
-  std::span<const std::uint8_t> pixels;  // [count, height, width], 0 black .. 255 white ink
-  std::span<const std::uint8_t> labels;  // [count]
+  std::span<const std::uint8_t> pixels;             // [count, height, width], 0 black .. 255 white ink
+  std::span<const std::uint8_t> labels;             // [count]
   std::vector<std::shared_ptr<const void>> owners;  // keep `pixels` and `labels` alive
 
   std::int64_t image_size() const { return height * width; }
@@ -24,7 +24,8 @@ struct ImageSet {
 struct TrainAndTest {
   ImageSet train;
   ImageSet test;
-  std::string description;  // for the console: "MNIST from /data (60000 + 10000)", "synthetic digits (this is not MNIST)"
+  // For the console: "MNIST from /data (60000 + 10000)", "synthetic digits (this is not MNIST)".
+  std::string description;
   bool synthetic = false;
 };
 

@@ -1,0 +1,157 @@
+#include "data/idx.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "data/gzip_reader.h"
+#include "data/mapped_file.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+
+namespace distmnist {
+namespace {
+
+constexpr std::uint8_t kUnsignedByte = 0x08;
+constexpr std::uint8_t kMaxLabel = 9;
+
+std::size_t num_dimensions(IdxKind kind) {
+  return kind == IdxKind::kImages ? 3 : 1;
+}
+std::size_t header_bytes(IdxKind kind) {
+  return 4 + 4 * num_dimensions(kind);
+}
+const char* plural(IdxKind kind) {
+  return kind == IdxKind::kImages ? "images" : "labels";
+}
+
+std::uint32_t big_endian_u32(std::span<const std::uint8_t> bytes) {
+  return std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 | std::uint32_t{bytes[2]} << 8 | bytes[3];
+}
+
+bool is_gzip(std::span<const std::uint8_t> bytes) {
+  return bytes.size() >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b;
+}
+
+// `bytes` is as much of the header as the file has.
+void check_magic(const std::string& file, std::span<const std::uint8_t> bytes, IdxKind kind) {
+  const auto expected = static_cast<std::uint32_t>(kUnsignedByte << 8 | num_dimensions(kind));
+  if (bytes.size() >= 4 && big_endian_u32(bytes) != expected) {
+    fail(ExitCode::kData, "{}: magic number {:#010x} at offset 0; an IDX file of {} has {:#010x}", file,
+         big_endian_u32(bytes), plural(kind), expected);
+  }
+  if (bytes.size() < header_bytes(kind)) {
+    fail(ExitCode::kData, "{}: truncated at offset {}, inside the {}-byte header", file, bytes.size(),
+         header_bytes(kind));
+  }
+}
+
+std::vector<std::int64_t> parse_header(const std::string& file, std::span<const std::uint8_t> bytes, IdxKind kind) {
+  check_magic(file, bytes, kind);
+  std::vector<std::int64_t> dimensions;
+  std::int64_t total = 1;
+  for (std::size_t offset = 4; offset < header_bytes(kind); offset += 4) {
+    const std::int64_t dimension = big_endian_u32(bytes.subspan(offset));
+    if (dimension == 0)
+      fail(ExitCode::kData, "{}: dimension 0 at offset {}: the file holds no {}", file, offset, plural(kind));
+    if (dimension > kMaxIdxBytes / total) {
+      fail(ExitCode::kData, "{}: dimension {} at offset {} makes more than the {} bytes that are taken at most", file,
+           dimension, offset, kMaxIdxBytes);
+    }
+    total *= dimension;
+    dimensions.push_back(dimension);
+  }
+  return dimensions;
+}
+
+std::int64_t product(std::span<const std::int64_t> dimensions) {
+  std::int64_t total = 1;
+  for (const std::int64_t dimension : dimensions) total *= dimension;
+  return total;
+}
+
+IdxArray read_plain(const std::string& file, std::shared_ptr<const MappedFile> mapped, IdxKind kind) {
+  const auto bytes = mapped->bytes();
+  IdxArray array;
+  array.dimensions = parse_header(file, bytes.first(std::min(bytes.size(), header_bytes(kind))), kind);
+  const auto expected = static_cast<std::size_t>(product(array.dimensions)) + header_bytes(kind);
+  if (bytes.size() < expected) {
+    fail(ExitCode::kData, "{}: truncated at offset {}; its header announces {} bytes", file, bytes.size(), expected);
+  }
+  if (bytes.size() > expected) {
+    fail(ExitCode::kData, "{}: {} unexpected bytes after the data, from offset {}", file, bytes.size() - expected,
+         expected);
+  }
+  array.data = bytes.subspan(header_bytes(kind));
+  array.owner = std::move(mapped);
+  return array;
+}
+
+// Decompresses straight into the final buffer. A header cannot ask for more than the compressed bytes could make, and
+// the system gives memory to the buffer's pages only as they are filled.
+IdxArray read_gzip(const std::filesystem::path& path, std::int64_t compressed_bytes, IdxKind kind) {
+  GzipReader reader(path);
+  std::array<std::uint8_t, 16> header;
+  const std::size_t have = reader.read(std::span(header).first(header_bytes(kind)));
+  IdxArray array;
+  array.dimensions = parse_header(path.string(), std::span(header).first(have), kind);
+  const std::int64_t expected = product(array.dimensions);
+  if (expected / GzipReader::kMaxExpansion > compressed_bytes) {
+    fail(ExitCode::kData,
+         "{}: truncated at compressed offset {}; its header announces {} bytes, more than so few can hold",
+         path.string(), compressed_bytes, expected);
+  }
+  const auto size = static_cast<std::size_t>(expected);
+  const std::shared_ptr<std::uint8_t[]> buffer = std::make_shared_for_overwrite<std::uint8_t[]>(size);
+  const std::size_t filled = reader.read({buffer.get(), size});
+  if (filled < size) {
+    fail(ExitCode::kData, "{}: truncated at decompressed offset {}; its header announces {} bytes", path.string(),
+         filled + header_bytes(kind), size + header_bytes(kind));
+  }
+  // Asking for one byte more also makes the reader verify the checksum at the end.
+  if (std::uint8_t extra; reader.read({&extra, 1}) > 0) {
+    fail(ExitCode::kData, "{}: unexpected bytes after the data, from decompressed offset {}", path.string(),
+         size + header_bytes(kind));
+  }
+  array.data = {buffer.get(), size};
+  array.owner = buffer;
+  return array;
+}
+
+void check_labels(const std::string& file, std::span<const std::uint8_t> labels) {
+  const auto bad = std::ranges::find_if(labels, [](std::uint8_t label) { return label > kMaxLabel; });
+  if (bad == labels.end()) return;
+  const auto index = bad - labels.begin();
+  fail(ExitCode::kData, "{}: label {} of item {} at offset {} is above {}", file, *bad, index,
+       static_cast<std::size_t>(index) + header_bytes(IdxKind::kLabels), kMaxLabel);
+}
+
+}  // namespace
+
+IdxArray read_idx(const std::filesystem::path& path, IdxKind kind) {
+  auto mapped = std::make_shared<const MappedFile>(path);
+  const auto size_bytes = static_cast<std::int64_t>(mapped->bytes().size());
+  IdxArray array =
+      is_gzip(mapped->bytes()) ? read_gzip(path, size_bytes, kind) : read_plain(path.string(), std::move(mapped), kind);
+  if (kind == IdxKind::kLabels) check_labels(path.string(), array.data);
+  return array;
+}
+
+std::vector<std::uint8_t> idx_header(std::span<const std::int64_t> dimensions) {
+  std::vector<std::uint8_t> header = {0, 0, kUnsignedByte, static_cast<std::uint8_t>(dimensions.size())};
+  for (const std::int64_t dimension : dimensions) {
+    for (int shift = 24; shift >= 0; shift -= 8) header.push_back(static_cast<std::uint8_t>(dimension >> shift));
+  }
+  return header;
+}
+
+void write_idx(const std::filesystem::path& path, std::span<const std::int64_t> dimensions,
+               std::span<const std::uint8_t> data) {
+  const std::vector<std::uint8_t> header = idx_header(dimensions);
+  AtomicFile file(path);
+  file.write(std::as_bytes(std::span(header)));
+  file.write(std::as_bytes(data));
+  file.commit();
+}
+
+}  // namespace distmnist

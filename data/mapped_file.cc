@@ -1,0 +1,27 @@
+#include "data/mapped_file.h"
+
+#include <cerrno>
+
+#include <sys/mman.h>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+
+namespace distmnist {
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const InputFile file = open_for_reading(path);
+  if (file.size_bytes == 0) return;  // the system refuses to map nothing
+  void* address = mmap(nullptr, file.size_bytes, PROT_READ, MAP_PRIVATE, file.fd.get(), 0);
+  if (address == MAP_FAILED) {
+    const int error = errno;
+    fail(exit_code_of(error, ExitCode::kData), "cannot read {}: {}", path.string(), errno_text(error));
+  }
+  bytes_ = {static_cast<const std::uint8_t*>(address), file.size_bytes};
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) munmap(const_cast<std::uint8_t*>(bytes_.data()), bytes_.size());
+}
+
+}  // namespace distmnist

@@ -1,0 +1,26 @@
+// MappedFile: a file's bytes without copying them.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+
+namespace distmnist {
+
+// A whole file mapped for reading. Its pages are shared by all processes that read it, and loaded when touched.
+// The file must not be shortened while it is mapped: write a new one and rename it, as write_idx does.
+class MappedFile {
+ public:
+  // Error (kData) names the file: missing, not a plain file, not readable.
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::uint8_t> bytes() const { return bytes_; }
+
+ private:
+  std::span<const std::uint8_t> bytes_;
+};
+
+}  // namespace distmnist
