@@ -65,7 +65,8 @@ class Backend {
 };
 
 // The backend for a device type: "cpu" (oneDNN; the reference backend where the build has none), "reference", or "gpu"
-// (the CUDA module, loaded at run time). Error (kUsage) says what is missing.
-std::unique_ptr<Backend> make_backend(std::string_view device_type);
+// (the CUDA module, loaded at run time). `module_folder` is where the module is looked for first; empty: only the dynamic
+// linker's own places. Error (kUsage) says what is missing.
+std::unique_ptr<Backend> make_backend(std::string_view device_type, const std::string& module_folder = {});
 
 }  // namespace distmnist

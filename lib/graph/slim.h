@@ -16,7 +16,8 @@ struct Conv2dOptions {
 };
 
 // Each call appends one layer, names its variables "<scope>/weights" and "<scope>/biases" and infers the output shape.
-// Errors (Error, kUsage): a window larger than its input, a scope used twice, a reshape that changes the size.
+// Errors (Error, kUsage): a window larger than its input, a size below 1, a scope used twice or empty, a reshape that
+// changes the size, a fully connected layer over an image that is not flattened, a keep_prob outside (0, 1].
 class Net {
  public:
   explicit Net(std::int64_t input_size);  // x: [batch, input_size]
@@ -32,10 +33,11 @@ class Net {
   Net& dropout(float keep_prob, const std::string& scope);
   Net& relu(const std::string& scope);
 
-  // The finished graph; its last layer must end in {classes, 1, 1}.
+  // The finished graph. Error (kUsage) unless its last layer ends in {classes, 1, 1} with 2 to 256 classes.
   Graph build() const;
 
  private:
+  Net& append(Layer layer);
   Range add_variable(const std::string& name, std::vector<std::int64_t> shape, std::int64_t fan_in, std::int64_t fan_out);
   void claim_scope(const std::string& scope) const;
 

@@ -1,0 +1,14 @@
+// The checks of CompileOptions and Graph that every backend makes.
+#pragma once
+
+#include "lib/backend/backend.h"
+
+namespace distmnist {
+
+inline constexpr std::int64_t kMaxBatchSize = 1'000'000;
+inline constexpr int kMaxThreads = 1024;
+
+// Error (kUsage) if an option is out of range or the graph is empty.
+void check_options(const Graph& graph, const CompileOptions& options);
+
+}  // namespace distmnist

@@ -1,0 +1,143 @@
+#include "lib/backend/cpu/convolution.h"
+
+#include "lib/backend/cpu/elementwise.h"
+
+namespace distmnist::cpu {
+namespace {
+
+using Tag = dnnl::memory::format_tag;
+
+dnnl::memory::desc description(const dnnl::memory::dims& dims, Tag tag) {
+  return dnnl::memory::desc(dims, dnnl::memory::data_type::f32, tag);
+}
+
+dnnl::memory::dims weight_dims(const Conv2d& layer) {
+  return {layer.output.channels, layer.input.channels, layer.window.height, layer.window.width};
+}
+
+WindowDims dims_of(const Window& window) {
+  return {.kernel = {window.height, window.width},
+          .strides = {window.stride, window.stride},
+          .pad_before = {window.pad_top, window.pad_left},
+          .pad_after = {window.pad_bottom, window.pad_right}};
+}
+
+// The weights in the layout that one primitive wants.
+class PackedWeights {
+ public:
+  PackedWeights() = default;
+  PackedWeights(const Device& device, const Conv2d& layer, Parameters& parameters, const dnnl::memory::desc& wanted)
+      : parameters_(&parameters), range_(layer.weights) {
+    const dnnl::memory canonical(description(weight_dims(layer), Tag::oihw), device.engine, parameters.address(range_));
+    packed_ = canonical;
+    if (wanted == canonical.get_desc()) return;
+    packed_ = dnnl::memory(wanted, device.engine);
+    pack_ = make_reorder(device, canonical, packed_);
+  }
+
+  const dnnl::memory& memory() const { return packed_; }
+
+  // Packs again if the weights have changed since the last time.
+  void refresh() {
+    if (!pack_ || version_ == parameters_->version(range_)) return;
+    pack_.run();
+    version_ = parameters_->version(range_);
+  }
+
+ private:
+  Parameters* parameters_ = nullptr;
+  Range range_;
+  std::uint64_t version_ = ~std::uint64_t{0};  // of the weights in packed_; at first none
+  dnnl::memory packed_;
+  Operation pack_;
+};
+
+class Convolution final : public Kernel {
+ public:
+  Convolution(const Device& device, const Conv2d& layer, Parameters& parameters,
+              const dnnl::convolution_forward::primitive_desc& descriptor, const Tensor& input, const Tensor& output)
+      : layer_(layer), output_(output), forward_weights_(device, layer, parameters, descriptor.weights_desc()) {
+    const dnnl::memory biases(descriptor.bias_desc(), device.engine, parameters.address(layer.biases));
+    forward_ = Operation(device, dnnl::convolution_forward(descriptor), descriptor,
+                         {{DNNL_ARG_SRC, input.value},
+                          {DNNL_ARG_WEIGHTS, forward_weights_.memory()},
+                          {DNNL_ARG_BIAS, biases},
+                          {DNNL_ARG_DST, output.value}});
+    make_backward_weights(device, parameters, descriptor, input);
+    if (input.needs_gradient()) make_backward_data(device, parameters, descriptor, input);
+  }
+
+  void forward(const Step&) override {
+    forward_weights_.refresh();
+    forward_.run();
+  }
+
+  void backward(const Step& step) override {
+    if (layer_.activation == Activation::kRelu) relu_backward(output_.value, output_.gradient);
+    backward_weights_.run();
+    if (unpack_gradient_) unpack_gradient_.run();
+    step.report(layer_.weights);
+    step.report(layer_.biases);
+    if (!backward_data_) return;
+    backward_weights_for_data_.refresh();
+    backward_data_.run();
+  }
+
+ private:
+  void make_backward_weights(const Device& device, Parameters& parameters,
+                             const dnnl::convolution_forward::primitive_desc& forward, const Tensor& input) {
+    const auto descriptor = convolution_backward_weights_descriptor(
+        device.engine, input.layout(), description(weight_dims(layer_), Tag::any), forward.bias_desc(), output_.layout(),
+        dims_of(layer_.window), attributes(), forward);
+    const dnnl::memory canonical(description(weight_dims(layer_), Tag::oihw), device.engine,
+                                 parameters.gradient_address(layer_.weights));
+    dnnl::memory gradient = canonical;
+    if (descriptor.diff_weights_desc() != canonical.get_desc()) {
+      gradient = dnnl::memory(descriptor.diff_weights_desc(), device.engine);
+      unpack_gradient_ = make_reorder(device, gradient, canonical);
+    }
+    const dnnl::memory biases(forward.bias_desc(), device.engine, parameters.gradient_address(layer_.biases));
+    backward_weights_ = Operation(device, dnnl::convolution_backward_weights(descriptor), descriptor,
+                                  {{DNNL_ARG_SRC, input.value},
+                                   {DNNL_ARG_DIFF_DST, output_.gradient},
+                                   {DNNL_ARG_DIFF_WEIGHTS, gradient},
+                                   {DNNL_ARG_DIFF_BIAS, biases}});
+  }
+
+  void make_backward_data(const Device& device, Parameters& parameters,
+                          const dnnl::convolution_forward::primitive_desc& forward, const Tensor& input) {
+    const auto descriptor = convolution_backward_data_descriptor(
+        device.engine, input.layout(), description(weight_dims(layer_), Tag::any), output_.layout(), dims_of(layer_.window),
+        attributes(), forward);
+    backward_weights_for_data_ = PackedWeights(device, layer_, parameters, descriptor.weights_desc());
+    backward_data_ = Operation(device, dnnl::convolution_backward_data(descriptor), descriptor,
+                               {{DNNL_ARG_DIFF_DST, output_.gradient},
+                                {DNNL_ARG_WEIGHTS, backward_weights_for_data_.memory()},
+                                {DNNL_ARG_DIFF_SRC, input.gradient}});
+  }
+
+  Conv2d layer_;
+  Tensor output_;
+  PackedWeights forward_weights_, backward_weights_for_data_;
+  Operation forward_, backward_weights_, unpack_gradient_, backward_data_;
+};
+
+}  // namespace
+
+dnnl::convolution_forward::primitive_desc convolution_descriptor(const Device& device, const Conv2d& layer,
+                                                                 std::int64_t batch) {
+  const auto image = [&](const Shape& shape) {
+    return description({batch, shape.channels, shape.height, shape.width}, Tag::any);
+  };
+  return convolution_forward_descriptor(device.engine, image(layer.input), description(weight_dims(layer), Tag::any),
+                                        description({layer.output.channels}, Tag::x), image(layer.output),
+                                        dims_of(layer.window), attributes(layer.activation));
+}
+
+std::unique_ptr<Kernel> make_convolution(const Device& device, const Conv2d& layer, Parameters& parameters,
+                                         const dnnl::convolution_forward::primitive_desc& descriptor, const Tensor& input,
+                                         const Tensor& output) {
+  return std::make_unique<Convolution>(device, layer, parameters, descriptor, input, output);
+}
+
+}  // namespace distmnist::cpu

@@ -1,0 +1,20 @@
+// Convolution with its activation by oneDNN, in the layouts that oneDNN prefers on this processor.
+#pragma once
+
+#include <memory>
+
+#include "lib/backend/cpu/kernel.h"
+#include "lib/backend/cpu/parameters.h"
+
+namespace distmnist::cpu {
+
+// The primitive descriptor of the forward pass; its src_desc() and dst_desc() are the layouts of input and output.
+dnnl::convolution_forward::primitive_desc convolution_descriptor(const Device& device, const Conv2d& layer,
+                                                                 std::int64_t batch);
+
+// `input` and `output` in the layouts of `descriptor`. Packed copies of the weights are made again when they have changed.
+std::unique_ptr<Kernel> make_convolution(const Device& device, const Conv2d& layer, Parameters& parameters,
+                                         const dnnl::convolution_forward::primitive_desc& descriptor, const Tensor& input,
+                                         const Tensor& output);
+
+}  // namespace distmnist::cpu

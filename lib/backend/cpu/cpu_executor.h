@@ -1,0 +1,52 @@
+// The executor of the cpu backend.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "lib/backend/backend.h"
+
+namespace distmnist::cpu {
+
+class Parameters;
+struct Plan;
+struct Step;
+
+// The time spent in one layer of the graph, summed over all steps since it was asked for.
+struct LayerTime {
+  double forward_s = 0;
+  double backward_s = 0;  // with the time that the GradientReady callback takes
+};
+
+// Everything is made once for the largest batch; a smaller batch has a second set of primitives, made when it is first seen and
+// kept while no other size comes.
+class CpuExecutor final : public Executor {
+ public:
+  CpuExecutor(const Graph& graph, const CompileOptions& options);
+  ~CpuExecutor() override;
+
+  void load(Range range, std::span<const float> values) override;
+  void read(Range range, std::span<float> values) const override;
+  StepResult train_step(const Batch& batch, const GradientReady& ready) override;
+  std::span<float> gradients() override;
+  void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) override;
+
+  // From now on adds up times per layer; for benchmarks.
+  void start_layer_times() { layer_times_.assign(graph_.layers.size(), {}); }
+  std::span<const LayerTime> layer_times() const { return layer_times_; }
+
+ private:
+  Plan& plan_for(std::int64_t batch);
+  void forward(Plan& plan, const Step& step, std::span<const float> images);
+  void backward(Plan& plan, const Step& step);
+
+  Graph graph_;
+  CompileOptions options_;
+  std::unique_ptr<Parameters> parameters_;
+  std::unique_ptr<Plan> full_plan_;     // for max_batch_size
+  std::unique_ptr<Plan> partial_plan_;  // for the last smaller size, if any
+  std::vector<LayerTime> layer_times_;  // per layer; empty while nobody asks
+};
+
+}  // namespace distmnist::cpu

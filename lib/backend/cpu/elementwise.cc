@@ -1,0 +1,125 @@
+#include "lib/backend/cpu/elementwise.h"
+
+#include <algorithm>
+
+#include "lib/backend/dropout_mask.h"
+
+namespace distmnist::cpu {
+namespace {
+
+// Whole blocks, with the padding of blocked layouts: it is zero and stays zero.
+std::ptrdiff_t size_of(const dnnl::memory& memory) {
+  return static_cast<std::ptrdiff_t>(memory.get_desc().get_size() / sizeof(float));
+}
+float* data_of(const dnnl::memory& memory) { return static_cast<float*>(memory.get_data_handle()); }
+
+class ReluKernel final : public Kernel {
+ public:
+  ReluKernel(const Tensor& input, const Tensor& output) : input_(input), output_(output) {}
+
+  void forward(const Step&) override {
+    const float* from = data_of(input_.value);
+    float* to = data_of(output_.value);
+    const std::ptrdiff_t size = size_of(input_.value);
+#pragma omp parallel for schedule(static)
+    for (std::ptrdiff_t i = 0; i < size; ++i) to[i] = std::max(from[i], 0.0f);
+  }
+  void backward(const Step&) override {
+    if (!input_.needs_gradient()) return;
+    relu_backward(output_.value, output_.gradient);
+    std::copy_n(data_of(output_.gradient), size_of(output_.gradient), data_of(input_.gradient));
+  }
+
+ private:
+  Tensor input_, output_;
+};
+
+class DropoutKernel final : public Kernel {
+ public:
+  DropoutKernel(const Dropout& layer, const CompileOptions& options, const Tensor& input, const Tensor& output)
+      : layer_(layer),
+        options_(options),
+        input_(input),
+        output_(output),
+        mask_(static_cast<std::size_t>(size_of(input.value))) {}
+
+  void forward(const Step& step) override {
+    if (!step.training) {
+      std::copy_n(data_of(input_.value), size_of(input_.value), data_of(output_.value));
+      return;
+    }
+    fill_dropout_mask(options_, layer_, step.first_sample, mask_.span());
+    multiply(data_of(input_.value), data_of(output_.value));
+  }
+  void backward(const Step&) override {
+    if (input_.needs_gradient()) multiply(data_of(output_.gradient), data_of(input_.gradient));
+  }
+
+ private:
+  void multiply(const float* from, float* to) const {
+    const float* mask = mask_.data();
+    for (std::size_t i = 0; i < mask_.size(); ++i) to[i] = from[i] * mask[i];
+  }
+
+  Dropout layer_;
+  CompileOptions options_;
+  Tensor input_, output_;
+  FloatBuffer mask_;
+};
+
+class LayoutChange final : public Kernel {
+ public:
+  LayoutChange(const Device& device, const Tensor& input, const Tensor& output)
+      : forward_(make_reorder(device, input.value, output.value)) {
+    if (input.needs_gradient()) backward_ = make_reorder(device, output.gradient, input.gradient);
+  }
+
+  void forward(const Step&) override { forward_.run(); }
+  void backward(const Step&) override {
+    if (backward_) backward_.run();
+  }
+
+ private:
+  Operation forward_, backward_;
+};
+
+class View final : public Kernel {
+ public:
+  View(const Tensor& input, const Tensor& output) : input_(input), output_(output) {}
+
+  // The graph's input has another address in each step.
+  void forward(const Step&) override { output_.value.set_data_handle(input_.value.get_data_handle()); }
+  void backward(const Step&) override {}
+
+ private:
+  Tensor input_, output_;
+};
+
+}  // namespace
+
+void relu_backward(const dnnl::memory& output, const dnnl::memory& gradient) {
+  const float* values = data_of(output);
+  float* gradients = data_of(gradient);
+  const std::ptrdiff_t size = size_of(output);
+#pragma omp parallel for schedule(static)
+  for (std::ptrdiff_t i = 0; i < size; ++i) gradients[i] = values[i] > 0.0f ? gradients[i] : 0.0f;
+}
+
+std::unique_ptr<Kernel> make_relu(const Tensor& input, const Tensor& output) {
+  return std::make_unique<ReluKernel>(input, output);
+}
+
+std::unique_ptr<Kernel> make_dropout(const Dropout& layer, const CompileOptions& options, const Tensor& input,
+                                     const Tensor& output) {
+  return std::make_unique<DropoutKernel>(layer, options, input, output);
+}
+
+std::unique_ptr<Kernel> make_layout_change(const Device& device, const Tensor& input, const Tensor& output) {
+  return std::make_unique<LayoutChange>(device, input, output);
+}
+
+std::unique_ptr<Kernel> make_view(const Tensor& input, const Tensor& output) {
+  return std::make_unique<View>(input, output);
+}
+
+}  // namespace distmnist::cpu

@@ -1,0 +1,112 @@
+// What the layers of the cpu backend share: a step, a tensor between two layers, one oneDNN primitive, the kernel interface.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "lib/backend/backend.h"
+#include "lib/backend/cpu/dnnl_compat.h"
+#include "lib/backend/cpu/float_buffer.h"
+
+namespace distmnist::cpu {
+
+// One pass over a plan.
+struct Step {
+  bool training = false;
+  std::uint64_t first_sample = 0;  // in training, as in Batch
+  const GradientReady* ready = nullptr;
+
+  void report(Range variable) const {
+    if (ready != nullptr && *ready) (*ready)(variable);
+  }
+};
+
+// One layer, or a change of layout between two, compiled for one batch size. Knows its input and output tensors.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  virtual void forward(const Step& step) = 0;
+  // Reads the gradient of the output (and may overwrite it), writes the gradients of its variables, reports them, and then
+  // writes the gradient of the input, if there is one. Follows a forward() of the same step.
+  virtual void backward(const Step& step) = 0;
+};
+
+// Memory of several tensors of which one is needed at a time. Each has its address after bind() only.
+class SharedBuffer {
+ public:
+  dnnl::memory share(const dnnl::memory::desc& layout, const dnnl::engine& engine) {
+    size_ = std::max(size_, layout.get_size());
+    users_.push_back(dnnl::memory(layout, engine, DNNL_MEMORY_NONE));
+    return users_.back();
+  }
+  void bind() {
+    buffer_ = FloatBuffer((size_ + sizeof(float) - 1) / sizeof(float));
+    for (dnnl::memory& user : users_) user.set_data_handle(buffer_.data());
+  }
+
+ private:
+  std::vector<dnnl::memory> users_;
+  std::size_t size_ = 0;  // bytes
+  FloatBuffer buffer_;
+};
+
+// The numbers between two layers, and the gradient of the loss with respect to them, in one layout. Flat samples are
+// [batch, channels], others [batch, channels, height, width] in whatever order oneDNN prefers.
+struct Tensor {
+  dnnl::memory value;
+  dnnl::memory gradient = {};              // empty where no gradient is needed
+  SharedBuffer* gradient_buffer = nullptr;  // where `gradient` lies
+
+  dnnl::memory::desc layout() const { return value.get_desc(); }
+  bool needs_gradient() const { return gradient_buffer != nullptr; }
+};
+
+// oneDNN's engine and stream with the scratchpad that all primitives of a plan take turns in. In oneDNN's own scratchpad mode a
+// primitive would have to run on the thread that made it.
+struct Device {
+  dnnl::engine engine;
+  dnnl::stream stream;
+  SharedBuffer* scratchpad = nullptr;
+};
+
+// Attributes that every primitive here is made with; a relu is applied to the result if asked for.
+inline dnnl::primitive_attr attributes(Activation activation = Activation::kNone) {
+  dnnl::primitive_attr result;
+  result.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (activation == Activation::kRelu) {
+    dnnl::post_ops operations;
+    append_relu(operations);
+    result.set_post_ops(operations);
+  }
+  return result;
+}
+
+// A primitive with its arguments, ready to run.
+class Operation {
+ public:
+  Operation() = default;
+  template <typename PrimitiveDescriptor>
+  Operation(const Device& device, dnnl::primitive primitive, const PrimitiveDescriptor& descriptor,
+            std::unordered_map<int, dnnl::memory> arguments)
+      : stream_(device.stream), primitive_(std::move(primitive)), arguments_(std::move(arguments)) {
+    arguments_.emplace(DNNL_ARG_SCRATCHPAD, device.scratchpad->share(descriptor.scratchpad_desc(), device.engine));
+  }
+
+  explicit operator bool() const { return static_cast<bool>(primitive_); }
+  void run() { primitive_.execute(stream_, arguments_); }
+
+ private:
+  dnnl::stream stream_;
+  dnnl::primitive primitive_;
+  std::unordered_map<int, dnnl::memory> arguments_;
+};
+
+// A copy from one layout to another.
+inline Operation make_reorder(const Device& device, dnnl::memory from, dnnl::memory to) {
+  const dnnl::reorder::primitive_desc descriptor(device.engine, from.get_desc(), device.engine, to.get_desc(), attributes());
+  return Operation(device, dnnl::reorder(descriptor), descriptor, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+}
+
+}  // namespace distmnist::cpu

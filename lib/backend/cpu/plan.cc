@@ -1,0 +1,148 @@
+#include "lib/backend/cpu/plan.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/backend/cpu/convolution.h"
+#include "lib/backend/cpu/elementwise.h"
+#include "lib/backend/cpu/fully_connected.h"
+#include "lib/backend/cpu/pooling.h"
+
+namespace distmnist::cpu {
+namespace {
+
+bool has_variables(const Layer& layer) {
+  return std::visit([](const auto& each) { return requires { each.weights; }; }, layer);
+}
+
+// Walks the layers in order; each call takes the current tensor on to the layer's output.
+class PlanBuilder {
+ public:
+  PlanBuilder(const Graph& graph, const CompileOptions& options, std::int64_t batch, Parameters& parameters)
+      : graph_(graph), options_(options), parameters_(parameters), plan_(std::make_unique<Plan>()) {
+    plan_->batch = batch;
+    plan_->first_trained_layer =
+        static_cast<std::size_t>(std::ranges::find_if(graph.layers, has_variables) - graph.layers.begin());
+    device_.engine = dnnl::engine(dnnl::engine::kind::cpu, 0);
+    device_.stream = dnnl::stream(device_.engine);
+    device_.scratchpad = &plan_->scratchpad;
+  }
+
+  std::unique_ptr<Plan> build() {
+    plan_->input = dnnl::memory(plain(graph_.input), device_.engine, DNNL_MEMORY_NONE);
+    current_.value = plan_->input;
+    for (; layer_ < graph_.layers.size(); ++layer_) std::visit(*this, graph_.layers[layer_]);
+    --layer_;  // what makes the logits flat counts as part of the last layer
+    flatten(graph_.output());
+    plan_->logits = current_;
+    for (SharedBuffer& buffer : plan_->gradients) buffer.bind();
+    plan_->scratchpad.bind();
+    return std::move(plan_);
+  }
+
+  void operator()(const Conv2d& layer) {
+    unflatten(layer.input);
+    const auto descriptor = convolution_descriptor(device_, layer, plan_->batch);
+    change_layout(descriptor.src_desc());
+    const Tensor output = new_output(descriptor.dst_desc());
+    append(make_convolution(device_, layer, parameters_, descriptor, current_, output), output);
+  }
+  void operator()(const MaxPool2d& layer) { pool(dnnl::algorithm::pooling_max, layer); }
+  void operator()(const AvgPool2d& layer) { pool(dnnl::algorithm::pooling_avg_exclude_padding, layer); }
+  void operator()(const Flatten& layer) { flatten(layer.input); }
+  void operator()(const FullyConnected& layer) {
+    flatten(layer.input);
+    const Tensor output = new_output(plain(layer.output));
+    append(make_fully_connected(device_, layer, parameters_, current_, output), output);
+  }
+  void operator()(const Dropout& layer) {
+    // The current tensor may be an image that lies flat or not; either plain layout has the mask's order.
+    if (!is_flat(current_.layout())) change_layout(plain(layer.input));
+    const Tensor output = new_output(current_.layout());
+    append(make_dropout(layer, options_, current_, output), output);
+  }
+  void operator()(const Relu&) {
+    const Tensor output = new_output(current_.layout());
+    append(make_relu(current_, output), output);
+  }
+
+ private:
+  static bool is_flat(const dnnl::memory::desc& layout) { return dims_of(layout).size() == 2; }
+  static bool is_flat(const Shape& shape) { return shape.height == 1 && shape.width == 1; }
+
+  dnnl::memory::desc flat(std::int64_t size) const {
+    return {{plan_->batch, size}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::ab};
+  }
+  dnnl::memory::desc image(const Shape& shape) const {
+    return {{plan_->batch, shape.channels, shape.height, shape.width},
+            dnnl::memory::data_type::f32,
+            dnnl::memory::format_tag::nchw};
+  }
+  dnnl::memory::desc plain(const Shape& shape) const { return is_flat(shape) ? flat(shape.size()) : image(shape); }
+
+  // A tensor with memory of its own; its gradient, if it has one, lies in the buffer where the current tensor's does not.
+  Tensor new_tensor(const dnnl::memory::desc& layout, bool with_gradient) {
+    Tensor tensor{.value = dnnl::memory(layout, device_.engine)};
+    if (with_gradient) {
+      tensor.gradient_buffer = &plan_->gradients[current_.gradient_buffer == &plan_->gradients[0] ? 1 : 0];
+      tensor.gradient = tensor.gradient_buffer->share(layout, device_.engine);
+    }
+    return tensor;
+  }
+  // A gradient is needed behind the first layer with variables only.
+  Tensor new_output(const dnnl::memory::desc& layout) { return new_tensor(layout, layer_ >= plan_->first_trained_layer); }
+
+  void append(std::unique_ptr<Kernel> kernel, const Tensor& output) {
+    plan_->kernels.push_back({layer_, std::move(kernel)});
+    current_ = output;
+  }
+
+  void change_layout(const dnnl::memory::desc& wanted) {
+    if (current_.layout() == wanted) return;
+    const Tensor output = new_tensor(wanted, current_.needs_gradient());
+    append(make_layout_change(device_, current_, output), output);
+  }
+
+  // The current tensor, which is plain, under another shape; its gradient stays in the same memory.
+  void view(const dnnl::memory::desc& layout) {
+    Tensor output{.value = dnnl::memory(layout, device_.engine, DNNL_MEMORY_NONE),
+                  .gradient_buffer = current_.gradient_buffer};
+    if (current_.needs_gradient()) output.gradient = output.gradient_buffer->share(layout, device_.engine);
+    append(make_view(current_, output), output);
+  }
+
+  void flatten(const Shape& shape) {
+    if (is_flat(current_.layout())) return;
+    change_layout(image(shape));
+    view(flat(shape.size()));
+  }
+  void unflatten(const Shape& shape) {
+    if (is_flat(current_.layout())) view(image(shape));
+  }
+
+  template <typename PoolLayer>
+  void pool(dnnl::algorithm algorithm, const PoolLayer& layer) {
+    unflatten(layer.input);
+    const dnnl::memory::dims dims{plan_->batch, layer.output.channels, layer.output.height, layer.output.width};
+    const auto descriptor = pooling_descriptor(device_, algorithm, layer.window, current_.layout(), dims);
+    const Tensor output = new_output(descriptor.dst_desc());
+    append(make_pooling(device_, algorithm, layer.window, descriptor, current_, output), output);
+  }
+
+  const Graph& graph_;
+  const CompileOptions& options_;
+  Parameters& parameters_;
+  std::unique_ptr<Plan> plan_;
+  Device device_;
+  Tensor current_;
+  std::size_t layer_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Plan> make_plan(const Graph& graph, const CompileOptions& options, std::int64_t batch,
+                                Parameters& parameters) {
+  return PlanBuilder(graph, options, batch, parameters).build();
+}
+
+}  // namespace distmnist::cpu

@@ -1,0 +1,33 @@
+// A graph compiled for one batch size: its kernels in order, with the memory between them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/backend/cpu/kernel.h"
+#include "lib/backend/cpu/parameters.h"
+
+namespace distmnist::cpu {
+
+struct Plan {
+  struct PlacedKernel {
+    std::size_t layer;  // the graph's layer it is part of
+    std::unique_ptr<Kernel> kernel;
+  };
+
+  std::int64_t batch = 0;
+  std::size_t first_trained_layer = 0;  // layers before it have no variables: the backward pass ends here
+  dnnl::memory input;                   // plain; its address is given in each step
+  Tensor logits;                        // [batch, classes], plain
+  std::vector<PlacedKernel> kernels;    // in order of the forward pass
+
+  SharedBuffer gradients[2];  // a layer reads the gradient of its output from one and writes its input's to the other
+  SharedBuffer scratchpad;
+};
+
+// `parameters` must outlive the plan. Call within the ThreadScope that the plan will run in.
+std::unique_ptr<Plan> make_plan(const Graph& graph, const CompileOptions& options, std::int64_t batch,
+                                Parameters& parameters);
+
+}  // namespace distmnist::cpu

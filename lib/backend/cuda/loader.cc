@@ -1,0 +1,62 @@
+#include "lib/backend/cuda/loader.h"
+
+#include <dlfcn.h>
+
+#include <filesystem>
+
+#include "lib/backend/cuda/module.h"
+#include "lib/base/error.h"
+
+namespace distmnist {
+namespace {
+
+struct Close {
+  void operator()(void* handle) const { dlclose(handle); }
+};
+
+struct OpenedModule {
+  std::string file;  // as it was given to dlopen
+  std::unique_ptr<void, Close> handle;
+};
+
+// A file in `folder` is the one that is meant, even if it is broken; only where there is none the linker searches.
+OpenedModule open_module(const std::string& folder) {
+  OpenedModule module{.file = kCudaModuleFile, .handle = nullptr};
+  if (!folder.empty()) {
+    const std::filesystem::path beside = std::filesystem::path(folder) / kCudaModuleFile;
+    std::error_code ignored;
+    if (std::filesystem::exists(beside, ignored)) module.file = beside.string();
+  }
+  module.handle.reset(dlopen(module.file.c_str(), RTLD_NOW | RTLD_LOCAL));
+  if (!module.handle) {
+    const char* reason = dlerror();
+    fail(ExitCode::kUsage,
+         "device /gpu: this build has no CUDA backend ({} was not found or cannot be loaded: {}); use --device=/cpu:0 or "
+         "install the CUDA module",
+         kCudaModuleFile, reason != nullptr ? reason : "no reason given");
+  }
+  return module;
+}
+
+[[noreturn]] void refuse(const std::string& file, const std::string& fault) {
+  fail(ExitCode::kUsage, "device /gpu: {} {}; install the module of this build or use --device=/cpu:0", file, fault);
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> load_cuda_backend(const std::string& folder) {
+  OpenedModule opened = open_module(folder);
+  const auto function = reinterpret_cast<CudaModuleFunction>(dlsym(opened.handle.get(), kCudaModuleSymbol));
+  if (function == nullptr) refuse(opened.file, fmt::format("has no entry point {}", kCudaModuleSymbol));
+  const CudaModule* module = function();
+  if (module == nullptr) refuse(opened.file, "returned no table");
+  if (module->abi_version != kCudaModuleAbi) {
+    refuse(opened.file,
+           fmt::format("has interface version {} where this program needs {}", module->abi_version, kCudaModuleAbi));
+  }
+  // From here on the module's code may be in use, so it is never unloaded.
+  opened.handle.release();
+  return std::unique_ptr<Backend>(module->make_backend());
+}
+
+}  // namespace distmnist

@@ -1,0 +1,22 @@
+// Convolution in plain loops, without its activation. Spans as in layers.h.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "lib/graph/graph.h"
+
+namespace distmnist::reference {
+
+// output[n, o, y, x] = biases[o] + sum over i, ky, kx of weights[o, i, ky, kx] input[n, i, y s + ky - top, x s + kx - left].
+void convolve(const Conv2d& layer, std::int64_t batch, std::span<const float> parameters, std::span<const double> input,
+              std::span<double> output);
+
+// The gradients of weights and biases, written to their ranges of `parameter_gradients`.
+void convolve_backward_parameters(const Conv2d& layer, std::int64_t batch, std::span<const double> input,
+                                  std::span<const double> output_gradient, std::span<float> parameter_gradients);
+
+void convolve_backward_input(const Conv2d& layer, std::int64_t batch, std::span<const float> parameters,
+                             std::span<const double> output_gradient, std::span<double> input_gradient);
+
+}  // namespace distmnist::reference

@@ -1,0 +1,13 @@
+#include "lib/graph/slim.h"
+#include "models/models.h"
+
+namespace distmnist {
+
+Graph mlp() {
+  auto net = slim::Net(784);
+  net.fully_connected(100, "fully_connected");
+  net.fully_connected(10, "pred", Activation::kNone);
+  return net.build();
+}
+
+}  // namespace distmnist
