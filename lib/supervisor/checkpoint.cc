@@ -1,0 +1,247 @@
+#include "lib/supervisor/checkpoint.h"
+
+#include <cassert>
+#include <charconv>
+#include <optional>
+#include <string_view>
+
+#include "lib/base/error.h"
+#include "lib/supervisor/safetensors.h"
+
+namespace distmnist {
+namespace {
+
+constexpr int kFormatVersion = 1;
+constexpr std::string_view kSlotPrefix = "optimizer/";
+
+std::string slot_tensor_name(std::string_view slot, std::string_view variable) {
+  return fmt::format("{}{}/{}", kSlotPrefix, slot, variable);
+}
+
+// "0:1250 1:1249": worker and batches.
+std::string batches_text(const std::map<int, std::int64_t>& applied_batches) {
+  std::string text;
+  for (const auto& [worker, batches] : applied_batches) {
+    text += fmt::format("{}{}:{}", text.empty() ? "" : " ", worker, batches);
+  }
+  return text;
+}
+
+std::map<std::string, std::string> metadata_of(const ModelSnapshot& snapshot) {
+  const OptimizerSpec& optimizer = snapshot.identity.optimizer;
+  return {
+      {"distmnist_checkpoint", fmt::to_string(kFormatVersion)},
+      {"tool_version", snapshot.tool_version},
+      {"global_step", fmt::to_string(snapshot.global_step)},
+      {"run_id", fmt::format("{:016x}", snapshot.run_id)},
+      {"seed", fmt::to_string(snapshot.seed)},
+      {"applied_batches", batches_text(snapshot.applied_batches)},
+      {"model", snapshot.identity.model},
+      {"graph", snapshot.identity.graph},
+      {"optimizer", std::string(to_string(optimizer.kind))},
+      // The shortest digits that give the same float back.
+      {"learning_rate", fmt::to_string(optimizer.learning_rate)},
+      {"momentum", fmt::to_string(optimizer.momentum)},
+      {"beta1", fmt::to_string(optimizer.beta1)},
+      {"beta2", fmt::to_string(optimizer.beta2)},
+      {"epsilon", fmt::to_string(optimizer.epsilon)},
+      {"config", snapshot.config},
+  };
+}
+
+// Metadata of a verified file, with every value checked: the checksums protect against damage, not against other
+// writers.
+class MetadataReader {
+ public:
+  explicit MetadataReader(const SafetensorsReader& file) : file_(file) {}
+
+  const std::string& text(const std::string& key) const {
+    const auto found = file_.metadata().find(key);
+    if (found == file_.metadata().end()) {
+      fail(ExitCode::kData, "{}: not a checkpoint of distmnist: its metadata has no {}", file_.path().string(), key);
+    }
+    return found->second;
+  }
+  template <typename T, typename... Base>
+  T number(const std::string& key, Base... base) const {
+    const auto value = parse<T>(text(key), base...);
+    if (!value) refuse(key);
+    return *value;
+  }
+  std::int64_t count(const std::string& key) const {
+    const auto value = number<std::int64_t>(key);
+    if (value < 0) refuse(key);
+    return value;
+  }
+  std::map<int, std::int64_t> batches(const std::string& key) const {
+    std::map<int, std::int64_t> result;
+    std::string_view rest = text(key);
+    while (!rest.empty()) {
+      const std::string_view item = rest.substr(0, rest.find(' '));
+      rest.remove_prefix(std::min(rest.size(), item.size() + 1));
+      const auto colon = item.find(':');
+      if (colon == item.npos) refuse(key);
+      const auto worker = parse<int>(item.substr(0, colon));
+      const auto batches = parse<std::int64_t>(item.substr(colon + 1));
+      if (!worker || !batches || *worker < 0 || *batches < 0 || !result.emplace(*worker, *batches).second) refuse(key);
+    }
+    return result;
+  }
+  OptimizerSpec optimizer() const {
+    OptimizerSpec spec;
+    try {
+      spec.kind = parse_optimizer(text("optimizer"));
+    } catch (const Error&) {  // the optimizer's own sentence speaks of a flag
+      fail(ExitCode::kVersion, "{}: saved with the optimizer \"{}\", which this version does not know",
+           file_.path().string(), printable(text("optimizer")));
+    }
+    spec.learning_rate = number<float>("learning_rate");
+    spec.momentum = number<float>("momentum");
+    spec.beta1 = number<float>("beta1");
+    spec.beta2 = number<float>("beta2");
+    spec.epsilon = number<float>("epsilon");
+    return spec;
+  }
+
+ private:
+  // The whole text as a number, or nothing.
+  template <typename T, typename... Base>
+  static std::optional<T> parse(std::string_view text, Base... base) {
+    T value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base...);
+    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    return value;
+  }
+  [[noreturn]] void refuse(const std::string& key) const {
+    fail(ExitCode::kData, "{}: the metadata {} is \"{}\", which is out of range or no number", file_.path().string(),
+         key, printable(text(key)));
+  }
+
+  const SafetensorsReader& file_;
+};
+
+void require_known_format(const SafetensorsReader& file, const MetadataReader& metadata) {
+  const int version = metadata.number<int>("distmnist_checkpoint");
+  if (version != kFormatVersion) {
+    fail(ExitCode::kVersion, "{}: a checkpoint of format {} from distmnist {}, and this version reads format {}",
+         file.path().string(), version, printable(metadata.text("tool_version")), kFormatVersion);
+  }
+}
+
+// The tensors that are no slots, in the file's order, which is the order of the block.
+std::vector<Variable> variables_of(const SafetensorsReader& file) {
+  std::vector<Variable> variables;
+  std::int64_t offset = 0;
+  for (const TensorInfo& tensor : file.tensors()) {
+    if (tensor.dtype != "F32") {
+      fail(ExitCode::kData, "{}: tensor \"{}\" is {}, and a checkpoint holds F32 only", file.path().string(),
+           printable(tensor.name), tensor.dtype);
+    }
+    if (tensor.name.starts_with(kSlotPrefix)) continue;
+    const auto size = static_cast<std::int64_t>(tensor.size_bytes() / sizeof(float));
+    variables.push_back({.name = tensor.name, .shape = tensor.shape, .range = {offset, size}});
+    offset += size;
+  }
+  return variables;
+}
+
+std::vector<float> read_slot(const SafetensorsReader& file, std::string_view slot,
+                             const std::vector<Variable>& variables, std::size_t size) {
+  std::vector<float> block(size);
+  for (const Variable& variable : variables) {
+    const std::string name = slot_tensor_name(slot, variable.name);
+    const TensorInfo* tensor = file.find(name);
+    if (tensor == nullptr || tensor->shape != variable.shape) {
+      fail(ExitCode::kData, "{}: no tensor \"{}\" of shape {}", file.path().string(), printable(name),
+           shape_text(variable.shape));
+    }
+    file.read(*tensor, slice(std::span(block), variable.range));
+  }
+  return block;
+}
+
+std::string variable_text(const std::vector<Variable>& variables, std::size_t index) {
+  if (index >= variables.size()) return "nothing";
+  return fmt::format("{} {}", printable(variables[index].name), shape_text(variables[index].shape));
+}
+
+}  // namespace
+
+void write_checkpoint(const std::filesystem::path& path, const ModelSnapshot& snapshot) {
+  const auto& variables = snapshot.identity.variables;
+  const auto slots = slot_names(snapshot.identity.optimizer.kind);
+  assert(snapshot.slots.size() == slots.size());
+  std::vector<NamedTensor> tensors;
+  for (const Variable& variable : variables) {
+    assert(!variable.name.starts_with(kSlotPrefix));
+    tensors.push_back({variable.name, variable.shape, slice(std::span(snapshot.parameters), variable.range)});
+  }
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    assert(snapshot.slots[i].size() == snapshot.parameters.size());
+    for (const Variable& variable : variables) {
+      tensors.push_back({slot_tensor_name(slots[i], variable.name), variable.shape,
+                         slice(std::span(snapshot.slots[i]), variable.range)});
+    }
+  }
+  write_safetensors(path, metadata_of(snapshot), tensors);
+}
+
+ModelSnapshot read_checkpoint(const std::filesystem::path& path) {
+  const SafetensorsReader file(path);
+  if (!file.metadata().contains("distmnist_checkpoint")) {
+    fail(ExitCode::kData,
+         "{}: a safetensors file of another program, not a checkpoint of distmnist: its metadata has no "
+         "distmnist_checkpoint, global_step and checksums",
+         path.string());
+  }
+  file.verify_checksums();
+  const MetadataReader metadata(file);
+  require_known_format(file, metadata);
+
+  ModelSnapshot snapshot;
+  snapshot.identity = {.model = metadata.text("model"),
+                       .graph = metadata.text("graph"),
+                       .variables = variables_of(file),
+                       .optimizer = metadata.optimizer()};
+  snapshot.global_step = metadata.count("global_step");
+  snapshot.run_id = metadata.number<std::uint64_t>("run_id", 16);
+  snapshot.seed = metadata.number<std::uint64_t>("seed");
+  snapshot.applied_batches = metadata.batches("applied_batches");
+  snapshot.tool_version = metadata.text("tool_version");
+  snapshot.config = metadata.text("config");
+
+  const auto& variables = snapshot.identity.variables;
+  const auto slots = slot_names(snapshot.identity.optimizer.kind);
+  if (file.tensors().size() != variables.size() * (1 + slots.size())) {
+    fail(ExitCode::kData, "{}: {} tensors, and {} variables with {} slots each make {}", path.string(),
+         file.tensors().size(), variables.size(), slots.size(), variables.size() * (1 + slots.size()));
+  }
+  const std::size_t size = variables.empty() ? 0 : static_cast<std::size_t>(variables.back().range.end());
+  snapshot.parameters.resize(size);
+  for (const Variable& variable : variables) {
+    file.read(*file.find(variable.name), slice(std::span(snapshot.parameters), variable.range));
+  }
+  for (const std::string& slot : slots) snapshot.slots.push_back(read_slot(file, slot, variables, size));
+  return snapshot;
+}
+
+void require_same_model(const ModelSnapshot& snapshot, const ModelIdentity& flags, const std::filesystem::path& path) {
+  const ModelIdentity& saved = snapshot.identity;
+  const auto refuse = [&](std::string_view what, std::string_view saved_value, std::string_view flags_value) {
+    fail(ExitCode::kVersion,
+         "{} has the {} {}, and the flags ask for {}; go on with the flags of that run, or pass --fresh "
+         "to move it aside and start anew",
+         path.string(), what, printable(saved_value, 500), flags_value);
+  };
+  if (saved.model != flags.model) refuse("model", saved.model, flags.model);
+  for (std::size_t i = 0; i < std::max(saved.variables.size(), flags.variables.size()); ++i) {
+    const auto saved_text = variable_text(saved.variables, i), flags_text = variable_text(flags.variables, i);
+    if (saved_text != flags_text) refuse(fmt::format("variable {}:", i), saved_text, flags_text);
+  }
+  if (saved.graph != flags.graph) refuse("graph", saved.graph, flags.graph);
+  if (saved.optimizer.kind != flags.optimizer.kind) {
+    refuse("optimizer", to_string(saved.optimizer.kind), to_string(flags.optimizer.kind));
+  }
+}
+
+}  // namespace distmnist

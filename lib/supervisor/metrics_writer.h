@@ -1,0 +1,49 @@
+// MetricsWriter: metrics.csv, one line per reported step, for spreadsheets and plots.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "lib/base/file.h"
+
+namespace distmnist {
+
+struct MetricsRow {
+  double wall_time = 0;  // seconds since 1970-01-01 UTC
+  std::int64_t global_step = 0;
+  int worker = 0;
+  double loss = 0;
+  double accuracy = 0;  // 0 .. 1, of the worker's batch
+  double steps_per_second = 0;
+};
+
+// Appends to the file, so a resumed run goes on in it; steps may then come twice, the later line is the one that holds.
+// A half line of a process that died is cut off first; a file with other columns moves aside to metrics.old-<n>.csv.
+// Each row is one write. Trouble (a full disk) is logged once as an error and never thrown: rows are lost, training
+// goes on, and later rows are tried again. One thread.
+class MetricsWriter {
+ public:
+  static constexpr std::string_view kHeader = "wall_time,global_step,worker,loss,accuracy,steps_per_second\n";
+
+  explicit MetricsWriter(std::filesystem::path file);
+
+  void append(const MetricsRow& row);
+  std::int64_t lost_rows() const { return lost_rows_; }
+
+ private:
+  bool open_file();
+  bool write_line(std::string_view line);
+  void report(int error);
+
+  std::filesystem::path path_;
+  FileDescriptor fd_;
+  bool is_regular_ = false;
+  std::int64_t size_ = 0;  // bytes, when it was opened
+  bool needs_header_ = false;
+  bool reported_ = false;
+  std::int64_t lost_rows_ = 0;
+};
+
+}  // namespace distmnist

@@ -1,0 +1,36 @@
+// ModelSnapshot: a training run at one moment, whole: what a checkpoint holds. It knows no ps and no placement, so any
+// cluster can resume it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lib/graph/graph.h"
+#include "lib/optim/optimizer.h"
+
+namespace distmnist {
+
+// What a checkpoint must have in common with the flags to be resumed.
+struct ModelIdentity {
+  std::string model;                // the name in the table of models, "mnist_cnn"
+  std::string graph;                // describe(graph)
+  std::vector<Variable> variables;  // name, shape and range; fan_in and fan_out are not kept
+  OptimizerSpec optimizer;
+};
+
+struct ModelSnapshot {
+  ModelIdentity identity;
+  std::int64_t global_step = 0;
+  std::uint64_t run_id = 0;
+  std::uint64_t seed = 0;                       // with applied_batches, the random state and the position in the data
+  std::map<int, std::int64_t> applied_batches;  // worker -> batches of its own order that are in the parameters
+  std::string tool_version;
+  std::string config;  // the text of config.toml, for people
+
+  std::vector<float> parameters;          // the block
+  std::vector<std::vector<float>> slots;  // as slot_names(optimizer.kind), each as long as the block
+};
+
+}  // namespace distmnist

@@ -1,0 +1,49 @@
+// The header of a safetensors file: JSON that names the tensors and where their bytes are. Pure functions over text.
+// Format: huggingface/safetensors; docs/checkpoint.md says it in our words.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace distmnist {
+
+inline constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
+inline constexpr std::size_t kMaxTensors = 1'000'000;
+inline constexpr std::size_t kMaxTensorRank = 64;
+
+struct TensorInfo {
+  std::string name;
+  std::string dtype;                // "F32"
+  std::vector<std::int64_t> shape;  // row-major
+  std::uint64_t begin = 0;          // bytes from the start of the data section
+  std::uint64_t end = 0;
+
+  std::uint64_t size_bytes() const { return end - begin; }
+};
+
+struct SafetensorsHeader {
+  std::map<std::string, std::string> metadata;
+  std::vector<TensorInfo> tensors;  // in order of their bytes, which follow each other without holes
+};
+
+// Bytes of one element of a safetensors dtype; 0 for an unknown one.
+std::uint64_t element_size_bytes(std::string_view dtype);
+
+// Takes the header text apart (without the length word, with its padding) and checks it against `data_size_bytes`, the
+// size of what follows it in the file. Error (kData) names the file, what is wrong and at which offset of the file.
+SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t data_size_bytes,
+                                           std::string_view file_name);
+
+// The text of a header, padded with spaces to a multiple of 8.
+std::string format_safetensors_header(const SafetensorsHeader& header);
+
+// A text from a file as a message may show it: at most `max_length` characters, control characters replaced by '?'.
+std::string printable(std::string_view text, std::size_t max_length = 80);
+
+// "[32, 1, 5, 5]"
+std::string shape_text(const std::vector<std::int64_t>& shape);
+
+}  // namespace distmnist

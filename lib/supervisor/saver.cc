@@ -1,0 +1,134 @@
+#include "lib/supervisor/saver.h"
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+#include <string_view>
+#include <system_error>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/supervisor/checkpoint.h"
+
+namespace distmnist {
+namespace {
+
+constexpr std::string_view kPrefix = "model.ckpt-";
+constexpr std::string_view kSuffix = ".safetensors";
+constexpr std::string_view kStateFile = "checkpoint";
+
+// The step in a name that checkpoint_name could have made, exactly.
+std::optional<std::int64_t> step_of(std::string_view name) {
+  if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return std::nullopt;
+  name.remove_prefix(kPrefix.size());
+  std::int64_t step = 0;
+  const auto error = std::from_chars(name.data(), name.data() + name.size(), step).ec;
+  if (error != std::errc() || step < 0) return std::nullopt;
+  if (fmt::format("{}{}", step, kSuffix) != name) return std::nullopt;
+  return step;
+}
+
+// The text that TensorFlow writes (CheckpointState), oldest first.
+std::string state_text(const std::vector<CheckpointFile>& newest_first) {
+  std::string text = fmt::format("model_checkpoint_path: \"{}\"\n", newest_first.front().path.filename().string());
+  for (auto file = newest_first.rbegin(); file != newest_first.rend(); ++file) {
+    text += fmt::format("all_model_checkpoint_paths: \"{}\"\n", file->path.filename().string());
+  }
+  return text;
+}
+
+ModelSnapshot read_named_checkpoint(const CheckpointFile& file) {
+  ModelSnapshot snapshot = read_checkpoint(file.path);
+  if (snapshot.global_step != file.global_step) {
+    fail(ExitCode::kData, "{}: holds global_step {}, which is not the one in its name", file.path.string(),
+         snapshot.global_step);
+  }
+  return snapshot;
+}
+
+}  // namespace
+
+std::string checkpoint_name(std::int64_t global_step) {
+  return fmt::format("{}{}{}", kPrefix, global_step, kSuffix);
+}
+
+std::vector<CheckpointFile> list_checkpoints(const std::filesystem::path& folder) {
+  std::vector<CheckpointFile> files;
+  std::error_code ignored;
+  for (std::filesystem::directory_iterator entry(folder, ignored), end; !ignored && entry != end;
+       entry.increment(ignored)) {
+    if (const auto step = step_of(entry->path().filename().string())) files.push_back({*step, entry->path()});
+  }
+  std::ranges::sort(files, std::greater<>(), &CheckpointFile::global_step);
+  return files;
+}
+
+std::optional<RestoredCheckpoint> read_newest_checkpoint(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> broken;
+  for (const CheckpointFile& file : list_checkpoints(folder)) {
+    try {
+      return RestoredCheckpoint{read_named_checkpoint(file), file.path, std::move(broken)};
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::kData) throw;
+      if (!std::filesystem::exists(std::filesystem::symlink_status(file.path))) continue;  // a running saver removed it
+      log_warning("skipped a broken checkpoint: {}", error.what());
+      broken.push_back(file.path);
+    }
+  }
+  if (broken.empty()) return std::nullopt;
+  fail(ExitCode::kData,
+       "none of the {} checkpoints in {} is valid (the warnings above say why); restore one from a copy, or "
+       "pass --fresh to move them aside and start anew",
+       broken.size(), folder.string());
+}
+
+Saver::Saver(std::filesystem::path folder, int max_to_keep) : folder_(std::move(folder)), max_to_keep_(max_to_keep) {
+  if (max_to_keep < 0) fail(ExitCode::kUsage, "--max_to_keep={}: give 0 (keep all) or more", max_to_keep);
+  remove_stale_temporaries(folder_);
+}
+
+std::filesystem::path Saver::save(const ModelSnapshot& snapshot) {
+  const std::filesystem::path path = folder_ / checkpoint_name(snapshot.global_step);
+  write_checkpoint(path, snapshot);
+  broken_.erase(path);
+
+  const std::vector<CheckpointFile> kept = choose_kept(snapshot.global_step);
+  try {
+    write_text_file(folder_ / kStateFile, state_text(kept));
+  } catch (const Error& error) {
+    log_warning("saved {}, but {}", path.string(), error.what());
+  }
+  if (max_to_keep_ > 0 && kept.size() == static_cast<std::size_t>(max_to_keep_)) remove_before(kept.back().global_step);
+  return path;
+}
+
+// Files of later steps than the one just saved are of a future that this run has left (it went on from an older one, as
+// they were broken); they are neither counted nor removed.
+std::vector<CheckpointFile> Saver::choose_kept(std::int64_t newest_step) const {
+  std::vector<CheckpointFile> kept = {{newest_step, folder_ / checkpoint_name(newest_step)}};
+  for (CheckpointFile& file : list_checkpoints(folder_)) {
+    if (file.global_step >= newest_step || broken_.contains(file.path)) continue;
+    if (max_to_keep_ == 0 || kept.size() < static_cast<std::size_t>(max_to_keep_)) kept.push_back(std::move(file));
+  }
+  return kept;
+}
+
+void Saver::remove_before(std::int64_t oldest_kept_step) const {
+  for (const CheckpointFile& file : list_checkpoints(folder_)) {
+    if (file.global_step >= oldest_kept_step) continue;
+    std::error_code error;
+    std::filesystem::remove(file.path, error);
+    if (error) log_warning("cannot remove the old checkpoint {}: {}", file.path.string(), error.message());
+  }
+}
+
+std::optional<ModelSnapshot> Saver::restore_newest(const ModelIdentity& flags) {
+  auto restored = read_newest_checkpoint(folder_);
+  if (!restored) return std::nullopt;
+  require_same_model(restored->snapshot, flags, restored->path);
+  broken_.insert(restored->broken.begin(), restored->broken.end());
+  return std::move(restored->snapshot);
+}
+
+}  // namespace distmnist

@@ -1,0 +1,88 @@
+#include "lib/supervisor/supervisor.h"
+
+#include <utility>
+
+#include "lib/base/log.h"
+#include "lib/graph/initializers.h"
+
+namespace distmnist {
+
+Supervisor::Supervisor(SupervisorConfig config, const Graph& graph, ParameterClient& client, const RunFolder* folder)
+    : config_(std::move(config)), graph_(graph), client_(client), last_save_ms_(monotonic_ms()) {
+  if (!config_.chief || folder == nullptr) return;
+  saver_ = std::make_unique<Saver>(folder->path(), config_.max_to_keep);
+  background_ = std::make_unique<BackgroundSaver>(*saver_);
+}
+
+SessionInfo Supervisor::prepare() {
+  SessionInfo info = client_.open();
+  if (info.has_model) {
+    log_info("the model is ready at global_step {}", info.global_step);
+    return info;
+  }
+  const StoredModel model = initial_model();
+  client_.create(model);
+  info.has_model = true;
+  info.global_step = model.global_step;
+  const auto own = model.applied_batches.find(0);
+  info.applied_batches = own == model.applied_batches.end() ? 0 : own->second;
+  return info;
+}
+
+StoredModel Supervisor::initial_model() {
+  StoredModel model;
+  model.optimizer = config_.identity.optimizer;
+  if (background_) background_->flush();  // After a lost session what was last submitted may be what is restored.
+  if (auto restored = saver_ ? saver_->restore_newest(config_.identity) : std::nullopt) {
+    log_info("restored global_step {}", restored->global_step);
+    model.global_step = restored->global_step;
+    model.parameters = std::move(restored->parameters);
+    model.slots = std::move(restored->slots);
+    for (const auto& [worker, batches] : restored->applied_batches) {
+      model.applied_batches[static_cast<std::uint32_t>(worker)] = batches;
+    }
+    last_saved_step_ = model.global_step;
+    return model;
+  }
+  log_info("initialised with seed {}", config_.seed);
+  model.parameters.resize(static_cast<std::size_t>(graph_.num_parameters));
+  initialize(graph_, config_.seed, model.parameters);
+  model.slots.assign(slot_names(model.optimizer.kind).size(), std::vector<float>(model.parameters.size()));
+  return model;
+}
+
+ModelSnapshot Supervisor::take_snapshot() {
+  StoredModel model = client_.snapshot();
+  ModelSnapshot snapshot;
+  snapshot.identity = config_.identity;
+  snapshot.global_step = model.global_step;
+  snapshot.run_id = config_.run_id;
+  snapshot.seed = config_.seed;
+  for (const auto& [worker, batches] : model.applied_batches)
+    snapshot.applied_batches[static_cast<int>(worker)] = batches;
+  snapshot.tool_version = DISTMNIST_VERSION;
+  snapshot.config = config_.config;
+  snapshot.parameters = std::move(model.parameters);
+  snapshot.slots = std::move(model.slots);
+  return snapshot;
+}
+
+void Supervisor::save_if_due(TimeMs now) {
+  if (!background_ || now - last_save_ms_ < config_.save_every_ms) return;
+  last_save_ms_ = now;
+  ModelSnapshot snapshot = take_snapshot();
+  last_saved_step_ = snapshot.global_step;
+  background_->submit(std::move(snapshot));
+}
+
+std::optional<Error> Supervisor::save_now() {
+  if (!background_) return std::nullopt;
+  ModelSnapshot snapshot = take_snapshot();
+  // Nothing new since the last checkpoint, and that one is on the disk: done.
+  const bool saved = snapshot.global_step == last_saved_step_;
+  last_saved_step_ = snapshot.global_step;
+  if (!saved) background_->submit(std::move(snapshot));
+  return background_->flush();
+}
+
+}  // namespace distmnist

@@ -1,0 +1,58 @@
+// Supervisor: brings the model up before training and saves it during and after. The chief restores or initialises and
+// saves; the others wait for it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
+#include "lib/graph/graph.h"
+#include "lib/ps/parameter_client.h"
+#include "lib/supervisor/background_saver.h"
+#include "lib/supervisor/run_folder.h"
+#include "lib/supervisor/saver.h"
+
+namespace distmnist {
+
+struct SupervisorConfig {
+  bool chief = false;
+  ModelIdentity identity;
+  std::uint64_t seed = 0;
+  std::uint64_t run_id = 0;
+  std::string config;  // the text of config.toml, kept in the checkpoints
+  TimeMs save_every_ms = 600'000;
+  int max_to_keep = 5;
+};
+
+class Supervisor {
+ public:
+  // `graph`, `client` and `folder` outlive it. `folder` is null where no files are wanted; only the chief's is used.
+  Supervisor(SupervisorConfig config, const Graph& graph, ParameterClient& client, const RunFolder* folder);
+
+  // Opens the session and, as the chief, makes sure that there is a model: the one the ps tasks hold, else the newest
+  // valid checkpoint, else fresh start values. Errors of client and Saver.
+  SessionInfo prepare();
+
+  // As the chief with a folder: saves in the background when save_every_ms have passed since the last time.
+  void save_if_due(TimeMs now);
+  // As the chief with a folder: saves now and waits for the disk. The error of a save that failed; the older
+  // checkpoints are still there then.
+  std::optional<Error> save_now();
+
+ private:
+  StoredModel initial_model();
+  ModelSnapshot take_snapshot();
+
+  SupervisorConfig config_;
+  const Graph& graph_;
+  ParameterClient& client_;
+  std::unique_ptr<Saver> saver_;  // null where nothing is saved
+  std::unique_ptr<BackgroundSaver> background_;
+  TimeMs last_save_ms_ = 0;
+  std::int64_t last_saved_step_ = -1;
+};
+
+}  // namespace distmnist
