@@ -1,0 +1,34 @@
+// Evaluation: how well a model does on a set of images.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/image_set.h"
+#include "lib/backend/backend.h"
+
+namespace distmnist {
+
+struct Evaluation {
+  std::int64_t count = 0;
+  double accuracy = 0;  // 0 .. 1
+  double loss = 0;      // mean cross-entropy, in nats
+  std::vector<std::vector<std::int64_t>> confusion;  // [label][predicted]
+};
+
+// Predicts all images, in order, `batch_size` at a time (at most the executor's max_batch_size). `classes`: logits of the
+// model.
+Evaluation evaluate(Executor& executor, const ImageSet& images, std::int64_t batch_size, std::int64_t classes);
+
+// Pixels as the network takes them: each / 255. `pixels` and `values` are equally long.
+void scale_pixels(std::span<const std::uint8_t> pixels, std::span<float> values);
+
+// exp(logits) / sum, computed from the largest one down, so that it cannot overflow.
+std::vector<double> softmax_of(std::span<const float> logits);
+
+// The confusion matrix as lines of a table, labels down, predictions across.
+std::vector<std::string> confusion_table(const Evaluation& evaluation);
+
+}  // namespace distmnist

@@ -1,0 +1,152 @@
+#include "lib/worker/training.h"
+
+#include <chrono>
+#include <cmath>
+#include <thread>
+
+#include "data/dataset.h"
+#include "lib/base/log.h"
+#include "lib/worker/evaluation.h"
+
+namespace distmnist {
+namespace {
+
+constexpr TimeMs kAwaitOthersMs = 10'000;  // how long the chief's last snapshot waits for the other workers
+constexpr int kPrefetchedBatches = 2;
+constexpr std::chrono::milliseconds kReopenPause{200};
+
+double wall_time_s() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+class Training {
+ public:
+  Training(const TrainingConfig& config, const TrainingParts& parts) : config_(config), parts_(parts) {
+    load_ = [this](Range range, std::span<const float> values) { parts_.executor.load(range, values); };
+    push_ = [this](Range range) { parts_.client.push(range); };
+  }
+
+  ExitCode run() {
+    const SessionInfo session = prepare();
+    if (session.ended) {
+      log_info("the run has ended at global_step {}; nothing left to do", session.global_step);
+      return ExitCode::kOk;
+    }
+    const bool already_done = session.global_step >= config_.train_steps;
+    if (already_done) {
+      log_info("global_step {} has reached --train_steps={}: only evaluating; --fresh starts a new run, a larger --train_steps goes on",
+               session.global_step, config_.train_steps);
+    }
+    if (const auto signal = train(session)) return stop(*signal);
+    return finish(already_done);
+  }
+
+ private:
+  // Opens the session, again and again while ps tasks come and go, within the recovery time.
+  SessionInfo prepare() {
+    const TimeMs began = monotonic_ms();
+    while (true) {
+      try {
+        const SessionInfo session = parts_.supervisor.prepare();
+        step_ = parts_.client.pull(load_);
+        return session;
+      } catch (const SessionLost& lost) {
+        if (monotonic_ms() - began >= config_.recovery_wait_ms) fail(ExitCode::kLostPeer, "{}; gave up", lost.what());
+        std::this_thread::sleep_for(kReopenPause);
+      }
+    }
+  }
+
+  // Until the last step (nothing), or the code of the signal that came.
+  std::optional<ExitCode> train(SessionInfo session) {
+    while (true) {
+      try {
+        return train_session(session);
+      } catch (const SessionLost& lost) {
+        log_warning("{}; at global_step {}, opening the session again", lost.what(), step_);
+        session = prepare();
+        log_info("training goes on at global_step {}", step_);
+      }
+    }
+  }
+
+  std::optional<ExitCode> train_session(const SessionInfo& session) {
+    const std::int64_t first_sample = session.applied_batches * config_.batch_size;
+    const auto worker = static_cast<std::uint64_t>(config_.task_index);
+    const BatchSourcePtr batches =
+        prefetch(batch(repeat(shuffle(slices(parts_.data.train), config_.seed, worker)), config_.batch_size, first_sample),
+                 kPrefetchedBatches);
+    TrainBatch next;
+    while (step_ < config_.train_steps) {
+      if (const auto signal = parts_.stop_signal()) return signal;
+      batches->next(next);
+      const StepResult result = step(next);
+      report(result);
+      parts_.supervisor.save_if_due(monotonic_ms());
+    }
+    return std::nullopt;
+  }
+
+  StepResult step(const TrainBatch& next) {
+    const Batch batch{next.size, next.images, next.labels, static_cast<std::uint64_t>(next.first_sample)};
+    parts_.client.begin_push(parts_.executor.gradients(), step_);
+    const StepResult result = parts_.executor.train_step(batch, push_);
+    if (!std::isfinite(result.loss)) {
+      fail(ExitCode::kDiverged, "the loss is {} at global_step {}; lower --learning_rate", result.loss, step_);
+    }
+    step_ = parts_.client.finish_push(load_);
+    if (!first_step_done_) {
+      first_step_done_ = true;
+      log_info("first step {:.2f} s after the start", monotonic_s() - config_.started_s);
+    }
+    return result;
+  }
+
+  void report(const StepResult& result) {
+    const double accuracy = static_cast<double>(result.correct) / static_cast<double>(config_.batch_size);
+    parts_.console.progress(step_, result.loss);
+    if (step_ % config_.log_every != 0) return;
+    parts_.console.batch_accuracy(step_, accuracy);
+    if (parts_.metrics != nullptr) {
+      parts_.metrics->append(
+          {wall_time_s(), step_, config_.task_index, result.loss, accuracy, parts_.console.steps_per_second()});
+    }
+  }
+
+  ExitCode finish(bool already_done) {
+    parts_.console.clear();
+    if (config_.chief && !parts_.client.await_others(kAwaitOthersMs)) {
+      log_warning("not all workers are done after {:.0f} s; the last snapshot is taken without them", kAwaitOthersMs / 1000.0);
+    }
+    step_ = parts_.client.pull(load_);
+    const Evaluation evaluation = evaluate(parts_.executor, parts_.data.test, config_.batch_size, parts_.classes);
+    parts_.console.test_accuracy(evaluation.accuracy);
+    const std::optional<Error> unsaved = already_done ? std::nullopt : parts_.supervisor.save_now();
+    parts_.client.done();
+    parts_.console.closing_line(evaluation.accuracy, step_);
+    if (unsaved) throw *unsaved;
+    return ExitCode::kOk;
+  }
+
+  ExitCode stop(ExitCode signal) {
+    parts_.console.clear();
+    log_info("stopped by a signal at global_step {}", step_);
+    const std::optional<Error> unsaved = parts_.supervisor.save_now();
+    parts_.client.leave();
+    if (unsaved) log_error("the last checkpoint could not be written: {}", unsaved->what());
+    return signal;
+  }
+
+  const TrainingConfig& config_;
+  const TrainingParts& parts_;
+  ParameterSink load_;
+  GradientReady push_;
+  std::int64_t step_ = 0;
+  bool first_step_done_ = false;
+};
+
+}  // namespace
+
+ExitCode run_training(const TrainingConfig& config, const TrainingParts& parts) { return Training(config, parts).run(); }
+
+}  // namespace distmnist

@@ -1,0 +1,46 @@
+// The training loop of one replica: pull, compute, push, and what is printed, measured and saved on the way.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include "data/image_set.h"
+#include "lib/backend/backend.h"
+#include "lib/base/error.h"
+#include "lib/ps/parameter_client.h"
+#include "lib/supervisor/metrics_writer.h"
+#include "lib/supervisor/supervisor.h"
+#include "lib/worker/console.h"
+
+namespace distmnist {
+
+struct TrainingConfig {
+  int task_index = 0;
+  bool chief = false;
+  std::int64_t batch_size = 50;
+  std::int64_t train_steps = 5000;  // global steps in all
+  std::int64_t log_every = 100;
+  std::uint64_t seed = 0;
+  TimeMs recovery_wait_ms = 120'000;
+  double started_s = 0;  // monotonic_s() when the process started, for the log
+};
+
+// What the loop works with; everything outlives it.
+struct TrainingParts {
+  const TrainAndTest& data;
+  Executor& executor;  // max_batch_size at least batch_size
+  std::int64_t classes = 10;
+  ParameterClient& client;
+  Supervisor& supervisor;
+  Console& console;
+  MetricsWriter* metrics = nullptr;                      // null: no file
+  std::function<std::optional<ExitCode>()> stop_signal;  // the code to end with, once a signal has come
+};
+
+// Trains until global_step reaches train_steps, evaluates, prints the closing lines and reports done: kOk. After a signal:
+// saves (as the chief), leaves, and returns the signal's code. Errors: kDiverged for a loss that is not finite, kResources
+// or kData where the last checkpoint cannot be written, and what client and supervisor throw.
+ExitCode run_training(const TrainingConfig& config, const TrainingParts& parts);
+
+}  // namespace distmnist

@@ -1,0 +1,58 @@
+#include "tools/cluster_setup.h"
+
+#include <string>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/cluster/address.h"
+
+namespace distmnist {
+namespace {
+
+constexpr std::size_t kMaxClusterFileBytes = 1 << 20;
+
+std::string role_of(const Flags& flags) {
+  if (flags.job_name == flags.ps_job || flags.job_name == "ps") return "ps";
+  if (flags.job_name == flags.worker_job || flags.job_name == "worker") return "worker";
+  fail(ExitCode::kUsage, "--job_name={}: this program plays ps or worker; --ps_job and --worker_job say which job of a cluster does", flags.job_name);
+}
+
+ClusterSpec cluster_of(const Flags& flags) {
+  const bool hosts = !flags.ps_hosts.empty() || !flags.worker_hosts.empty();
+  if (hosts && !flags.cluster.empty()) {
+    fail(ExitCode::kUsage, "--cluster={} and --ps_hosts/--worker_hosts both describe the cluster; give one of them", flags.cluster);
+  }
+  if (!flags.cluster.empty()) {
+    const std::vector<std::byte> bytes = read_file(flags.cluster, kMaxClusterFileBytes);
+    const std::string_view json(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return cluster_from_json(json, flags.cluster, flags.ps_job, flags.worker_job);
+  }
+  if (!hosts) return built_in_cluster();
+  ClusterSpec cluster;
+  if (!flags.ps_hosts.empty()) cluster.ps = parse_host_list(flags.ps_hosts);
+  if (!flags.worker_hosts.empty()) cluster.workers = parse_host_list(flags.worker_hosts);
+  cluster.source = "--ps_hosts and --worker_hosts";
+  return cluster;
+}
+
+}  // namespace
+
+std::optional<Place> find_place(const Flags& flags) {
+  const bool described = !flags.ps_hosts.empty() || !flags.worker_hosts.empty() || !flags.cluster.empty();
+  if (flags.job_name.empty()) {
+    if (described) fail(ExitCode::kUsage, "a cluster is described but --job_name is missing; say --job_name=ps or --job_name=worker");
+    return std::nullopt;
+  }
+  Place place{cluster_of(flags), {role_of(flags), flags.task_index}};
+  validate(place.cluster);
+  const HostPort& address = address_of(place.cluster, place.task);
+  // A name that cannot be looked up yet is the ps's error to make when it binds; a wrong host is found here.
+  if (const Resolution resolved = resolve_ip(address)) {
+    require_local_address(place.task, address, resolved.ip);
+  } else {
+    throw Error(ExitCode::kUsage, place.task.to_string() + ": " + resolved.error);
+  }
+  return place;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,20 @@
+// From the flags to the cluster and this process's place in it.
+#pragma once
+
+#include <optional>
+
+#include "lib/cluster/cluster_spec.h"
+#include "tools/flags.h"
+
+namespace distmnist {
+
+struct Place {
+  ClusterSpec cluster;
+  TaskId task;  // job "ps" or "worker", whatever the description calls it
+};
+
+// Nothing for a local run: no --job_name and no cluster. Error (kUsage): a job that plays no role, a task out of range,
+// a broken or contradictory description, an own address that is not of this host.
+std::optional<Place> find_place(const Flags& flags);
+
+}  // namespace distmnist

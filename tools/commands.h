@@ -1,0 +1,20 @@
+// What the program can be asked to do, one file each. All return the exit code or throw Error.
+#pragma once
+
+#include "lib/base/error.h"
+#include "tools/cluster_setup.h"
+#include "tools/flags.h"
+
+namespace distmnist {
+
+// A parameter server: serves until all workers are done.
+ExitCode serve_parameters(const Flags& flags, const Place& place);
+
+// A worker of a cluster, or (without a place) the whole training in this process. `started_s`: when the process started.
+ExitCode train(const Flags& flags, const std::optional<Place>& place, double started_s);
+
+ExitCode evaluate_command(const Flags& flags);
+ExitCode predict_command(const Flags& flags);
+ExitCode inspect_command(const Flags& flags);
+
+}  // namespace distmnist

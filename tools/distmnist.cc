@@ -1,0 +1,69 @@
+// distmnist: reads the command line, picks the role, runs it, and turns every error into one line and an exit code.
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "tools/commands.h"
+#include "tools/data_source.h"
+#include "tools/signals.h"
+
+namespace distmnist {
+namespace {
+
+ExitCode run_command(const Flags& flags, double started_s) {
+  switch (flags.command) {
+    case Command::kEvaluate:
+      return evaluate_command(flags);
+    case Command::kPredict:
+      return predict_command(flags);
+    case Command::kInspect:
+      return inspect_command(flags);
+    case Command::kTrain:
+      break;
+  }
+  if (flags.download_only) download_data(flags);
+  const std::optional<Place> place = find_place(flags);
+  if (!place) return train(flags, place, started_s);
+  set_up_log(place->task.to_string(), flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+  log_info("cluster from {}: {} ps, {} workers; this is {}", place->cluster.source, place->cluster.ps.size(),
+           place->cluster.workers.size(), place->task.to_string());
+  return place->task.job == "ps" ? serve_parameters(flags, *place) : train(flags, place, started_s);
+}
+
+// "worker:2 error: ...; exit 138"
+int report(const std::string& task, ExitCode code, const char* what) {
+  log_error("{} error: {}; exit {}", task, what, static_cast<int>(code));
+  return static_cast<int>(code);
+}
+
+int main_with_errors(int argc, char** argv) {
+  const double started_s = monotonic_s();
+  std::string task = "local";
+  try {
+    const ParsedFlags parsed = parse_flags(argc, argv);
+    if (parsed.only_print) {
+      fmt::print("{}", parsed.text);
+      return 0;
+    }
+    const Flags& flags = parsed.flags;
+    set_up_log(task, flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+    if (!flags.job_name.empty()) task = flags.job_name + ":" + std::to_string(flags.task_index);
+    install_signal_handlers();
+    return static_cast<int>(run_command(flags, started_s));
+  } catch (const Error& error) {
+    // A wait that a signal cut short ends with the signal's code.
+    const bool by_signal = error.code() == ExitCode::kInterrupted && signal_received();
+    return report(task, by_signal ? *signal_received() : error.code(), error.what());
+  } catch (const std::bad_alloc&) {
+    return report(task, ExitCode::kResources, "out of memory");
+  } catch (const std::exception& error) {
+    return report(task, ExitCode::kInternal, error.what());
+  }
+}
+
+}  // namespace
+}  // namespace distmnist
+
+int main(int argc, char** argv) { return distmnist::main_with_errors(argc, argv); }

@@ -1,0 +1,38 @@
+#include "tools/environment.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+
+#include "lib/base/error.h"
+
+namespace distmnist {
+
+namespace fs = std::filesystem;
+
+fs::path cache_folder() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/') return fs::path(cache) / "distmnist";
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') return fs::path(home) / ".cache" / "distmnist";
+  return fs::temp_directory_path() / "distmnist";
+}
+
+fs::path program_folder() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  return error ? fs::path() : program.parent_path();
+}
+
+fs::path find_script(const std::string& name) {
+  const fs::path here = program_folder();
+  // Installed: <prefix>/bin and <prefix>/share/distmnist. Built: <source>/build/tools and <source>/tools.
+  for (const fs::path& folder : {here / "../share/distmnist", here / "../../tools"}) {
+    std::error_code error;
+    const fs::path script = fs::weakly_canonical(folder / name, error);
+    if (!error && fs::exists(script)) return script;
+  }
+  fail(ExitCode::kUsage, "{} is neither installed beside {} nor in its source tree; install distmnist again", name, here.string());
+}
+
+int num_cores() { return static_cast<int>(std::max(1u, std::thread::hardware_concurrency())); }
+
+}  // namespace distmnist

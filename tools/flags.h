@@ -1,0 +1,79 @@
+// The command line: every flag with its default, and which subcommand was asked for.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lib/base/log.h"
+#include "lib/optim/optimizer.h"
+
+namespace distmnist {
+
+enum class Command { kTrain, kEvaluate, kPredict, kInspect };
+
+struct Flags {
+  Command command = Command::kTrain;
+
+  // cluster
+  std::string job_name;
+  int task_index = 0;
+  std::string ps_hosts, worker_hosts;
+  std::string cluster;  // a file
+  std::string ps_job = "ps", worker_job = "worker";
+
+  // data
+  std::string data_dir;
+  std::string dataset;  // empty: mnist where it is found, else synthetic
+  bool download_only = false;
+
+  // training
+  std::string model = "mnist_cnn";
+  std::int64_t batch_size = 50;
+  std::int64_t train_steps = 5000;
+  std::string optimizer = "adam";
+  double learning_rate = 1e-4;
+  double momentum = 0.9;
+  std::int64_t log_every = 100;
+  std::uint64_t seed = 0;
+
+  // devices
+  std::string device;
+  int intra_op_parallelism_threads = 0;  // 0: the cores divided by the workers on this host
+
+  // wire
+  std::string placement = "split";
+
+  // supervisor
+  std::string log_dir;
+  std::int64_t save_model_secs = 600;
+  int max_to_keep = 5;
+  double recovery_wait_secs = 120;
+  bool fresh = false;
+
+  // console
+  std::string progress = "auto";
+  std::string log_format = "text";
+
+  // of the subcommands
+  std::string checkpoint;          // inspect
+  std::vector<std::string> files;  // predict
+};
+
+// What to do with a command line: run it, or print `text` (help, version) and end with kOk.
+struct ParsedFlags {
+  Flags flags;
+  bool only_print = false;
+  std::string text;
+};
+
+// Reads the arguments, and the file of --config where it is given. Flags are accepted with underscores and with dashes;
+// booleans as --flag, --flag=false and --noflag. Error (kUsage): one sentence that names the flag and its value.
+ParsedFlags parse_flags(int argc, const char* const* argv);
+
+// The flags that make a run what it is, as the text of config.toml: --config takes it again.
+std::string to_toml(const Flags& flags);
+
+OptimizerSpec optimizer_of(const Flags& flags);
+
+}  // namespace distmnist

@@ -1,0 +1,34 @@
+#include "tools/restored_model.h"
+
+#include <algorithm>
+
+#include "lib/base/error.h"
+#include "lib/supervisor/saver.h"
+#include "models/models.h"
+#include "tools/device.h"
+#include "tools/environment.h"
+
+namespace distmnist {
+
+RestoredModel restore_model(const Flags& flags, std::int64_t max_batch_size) {
+  auto restored = read_newest_checkpoint(flags.log_dir);
+  if (!restored) fail(ExitCode::kData, "--log_dir={}: no checkpoint (model.ckpt-*.safetensors) in it", flags.log_dir);
+  const ModelSnapshot& snapshot = restored->snapshot;
+  const auto names = model_names();
+  if (std::ranges::find(names, snapshot.identity.model) == names.end()) {
+    fail(ExitCode::kVersion, "{} holds the model {}, which this program does not have", restored->path.string(), snapshot.identity.model);
+  }
+  RestoredModel model{make_model(snapshot.identity.model), nullptr, snapshot.global_step, restored->path};
+  if (describe(model.graph) != snapshot.identity.graph) {
+    fail(ExitCode::kVersion, "{} holds another {} than this program: {} there, {} here", restored->path.string(),
+         snapshot.identity.model, snapshot.identity.graph, describe(model.graph));
+  }
+  CompileOptions options;
+  options.max_batch_size = max_batch_size;
+  options.threads = flags.intra_op_parallelism_threads > 0 ? flags.intra_op_parallelism_threads : num_cores();
+  model.executor = make_device_backend(flags)->compile(model.graph, options);
+  model.executor->load({0, model.graph.num_parameters}, snapshot.parameters);
+  return model;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,25 @@
+// The newest checkpoint of a run, ready to predict.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+
+#include "lib/backend/backend.h"
+#include "lib/graph/graph.h"
+#include "tools/flags.h"
+
+namespace distmnist {
+
+struct RestoredModel {
+  Graph graph;
+  std::unique_ptr<Executor> executor;
+  std::int64_t global_step = 0;
+  std::filesystem::path path;  // of the checkpoint
+};
+
+// From --log_dir. Error: kData where there is no valid checkpoint, kVersion where it is of a model this program does not
+// have.
+RestoredModel restore_model(const Flags& flags, std::int64_t max_batch_size);
+
+}  // namespace distmnist

@@ -1,0 +1,29 @@
+#include "tools/signals.h"
+
+#include <csignal>
+
+namespace distmnist {
+namespace {
+
+volatile std::sig_atomic_t received = 0;
+
+extern "C" void note_signal(int number) { received = number; }
+
+}  // namespace
+
+void install_signal_handlers() {
+  struct sigaction action {};
+  action.sa_handler = note_signal;
+  // The second signal finds the default action. Waits are interrupted, not restarted, so that loops look at once.
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+std::optional<ExitCode> signal_received() {
+  if (received == 0) return std::nullopt;
+  return received == SIGTERM ? ExitCode::kTerminated : ExitCode::kInterrupted;
+}
+
+}  // namespace distmnist
