@@ -28,13 +28,15 @@ void fields(Archive& archive, Fingerprint& fingerprint) {
 template <class Archive>
 void fields(Archive& archive, HelloRecord& record) {
   bounded(archive, record.container);
-  archive(record.chief, record.num_workers, record.num_ps, record.ps_index);
+  bounded(archive, record.chief);
+  archive(record.num_workers, record.num_ps, record.ps_index);
   fields(archive, record.fingerprint);
 }
 
 template <class Archive>
 void fields(Archive& archive, WelcomeRecord& record) {
-  archive(record.state, record.applied_batches);
+  bounded(archive, record.state, ModelState::kEnded);
+  archive(record.applied_batches);
 }
 
 template <class Archive>
@@ -94,7 +96,10 @@ std::string first_difference(const Fingerprint& here, const Fingerprint& chief) 
 
 Frame encode(const HelloRecord& record) { return encode_with_cereal(Coded(record)); }
 Frame encode(const WelcomeRecord& record) { return encode_with_cereal(Coded(record)); }
-Frame encode(const RefuseRecord& record) { return encode_with_cereal(Coded(record)); }
+// The reason may quote what a peer sent, so its length is not in our hands.
+Frame encode(const RefuseRecord& record) {
+  return encode_with_cereal(Coded(RefuseRecord{record.exit_code, record.reason.substr(0, kMaxRecordString)}));
+}
 Frame encode(const CreateRecord& record) { return encode_with_cereal(Coded(record)); }
 Frame encode(const SnapshotRecord& record) { return encode_with_cereal(Coded(record)); }
 

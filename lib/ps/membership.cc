@@ -26,11 +26,12 @@ Admission Membership::greet(Greeting greeting, TimeMs now) {
     admit(member, std::move(greeting), now);
     return Admission::kAdmitted;
   }
-  if (member.waiting) {
-    return member.waiting->header.incarnation == incarnation ? Admission::kProbe : Admission::kTaken;
+  if (!member.waiting) {
+    member.probe_deadline_ms = now + kProbeMs;
+  } else if (member.waiting->header.incarnation != incarnation) {
+    return Admission::kTaken;
   }
-  member.waiting = std::move(greeting);
-  member.probe_deadline_ms = now + kProbeMs;
+  member.waiting = std::move(greeting);  // The latest greeting: it may have come over a new connection.
   return Admission::kProbe;
 }
 
@@ -45,7 +46,8 @@ Membership::Heard Membership::hear(const Header& header, const Route& route, Tim
   }
   heard.standing = Standing::kCurrent;
   heard.returned = std::exchange(member.session->lost, false);
-  heard.turned_away = std::exchange(member.waiting, std::nullopt);
+  // A process that says that it goes makes room.
+  if (header.type != MessageType::kLeave) heard.turned_away = std::exchange(member.waiting, std::nullopt);
   member.session->last_heard_ms = now;
   if (header.type == MessageType::kPing) member.session->ping_route = route;
   if (!member.done) last_life_ms_ = now;
@@ -67,7 +69,9 @@ Membership::Tick Membership::tick(TimeMs now) {
 }
 
 void Membership::leave(std::uint32_t worker, TimeMs now) {
-  members_[worker].session.reset();
+  Member& member = members_[worker];
+  member.session.reset();
+  member.probe_deadline_ms = now;
   last_life_ms_ = now;
 }
 

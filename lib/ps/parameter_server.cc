@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "lib/base/join.h"
 #include "lib/base/log.h"
 #include "lib/cluster/address.h"
 
@@ -34,7 +35,7 @@ ExitCode run_parameter_server(const ParameterServerConfig& config) {
   WireContext context;
   Shell shell(context, endpoints_of(config));
   PsCore core(config.identity, config.limits, shell, monotonic_ms());
-  log_info("listening on {}", fmt::join(shell.socket.bound(), " and "));
+  log_info("listening on {}", join(shell.socket.bound(), " and "));
 
   TimeMs last_tick_ms = monotonic_ms();
   Route from;

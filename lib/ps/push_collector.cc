@@ -7,12 +7,14 @@ namespace distmnist {
 bool PushCollector::add(const ChunkTable& chunks, const Route& route, Message&& message) {
   const auto chunk = chunks.find(message.header.range());
   if (!chunk || message.header.dtype != WireDtype::kF32) return false;
-  if (message.header.incarnation != push_.header.incarnation || message.header.sequence > push_.header.sequence) {
+  const PushMark mark{message.header.incarnation, message.header.sequence};
+  const PushMark collecting{push_.header.incarnation, push_.header.sequence};
+  if (mark > collecting) {
     push_ = WholePush{message.header, route, std::vector<Frame>(chunks.size())};
     present_.assign(chunks.size(), false);
     missing_ = chunks.size();
   }
-  if (message.header.sequence < push_.header.sequence || missing_ == 0) return false;
+  if (mark < collecting || missing_ == 0) return false;
   push_.header = message.header;
   push_.route = route;
   push_.gradients[*chunk] = std::move(message.payload);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lib/ps/chunk_table.h"
+#include "lib/ps/control.h"
 #include "lib/wire/transport.h"
 
 namespace distmnist {

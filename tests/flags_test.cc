@@ -1,0 +1,98 @@
+#include "tools/flags.h"
+
+#include <fstream>
+
+#include "lib/base/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/temp_dir.h"
+
+using namespace distmnist;
+
+namespace {
+
+ParsedFlags parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "distmnist");
+  return parse_flags(static_cast<int>(arguments.size()), arguments.data());
+}
+
+std::string usage_error(const std::vector<const char*>& arguments) {
+  try {
+    parse(arguments);
+  } catch (const Error& error) {
+    CHECK(error.code() == ExitCode::kUsage);
+    return error.what();
+  }
+  FAIL("accepted");
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("the defaults are those of the tutorials") {
+  const Flags flags = parse({}).flags;
+  CHECK(flags.command == Command::kTrain);
+  CHECK(flags.batch_size == 50);
+  CHECK(flags.train_steps == 5000);
+  CHECK(flags.log_every == 100);
+  const OptimizerSpec optimizer = optimizer_of(flags);
+  CHECK(optimizer.kind == OptimizerKind::kAdam);
+  CHECK(optimizer.learning_rate == 1e-4f);
+}
+
+TEST_CASE("flags are taken with underscores and with dashes, values as they are") {
+  const Flags flags = parse({"--job-name=worker", "--task-index", "2", "--ps_hosts=a-b:1", "--log-dir=/x/y-z"}).flags;
+  CHECK(flags.job_name == "worker");
+  CHECK(flags.task_index == 2);
+  CHECK(flags.ps_hosts == "a-b:1");
+  CHECK(flags.log_dir == "/x/y-z");
+}
+
+TEST_CASE("booleans have three forms") {
+  CHECK(parse({"--fresh"}).flags.fresh);
+  CHECK(parse({"--fresh=true"}).flags.fresh);
+  CHECK_FALSE(parse({"--fresh=false"}).flags.fresh);
+  CHECK_FALSE(parse({"--nofresh"}).flags.fresh);
+}
+
+TEST_CASE("an unknown flag and a value out of range are one sentence that names them") {
+  CHECK(usage_error({"--sync_replicas"}).find("--sync_replicas") != std::string::npos);
+  CHECK(usage_error({"--batch_size=0"}).find("--batch_size=0") != std::string::npos);
+  CHECK(usage_error({"--batch_size=many"}).find("many") != std::string::npos);
+  CHECK(usage_error({"--learning_rate=-1"}).find("--learning_rate=-1") != std::string::npos);
+  CHECK(usage_error({"--learning_rate=nan"}).find("--learning_rate=nan") != std::string::npos);
+  CHECK(usage_error({"--optimizer=newton"}).find("newton") != std::string::npos);
+  CHECK(usage_error({"--progress=loud"}).find("loud") != std::string::npos);
+  CHECK(usage_error({"stray"}).find("stray") != std::string::npos);
+}
+
+TEST_CASE("help and version only print") {
+  CHECK(parse({"--version"}).text == "distmnist " DISTMNIST_VERSION "\n");
+  CHECK(parse({"--help"}).text.find("--worker_hosts") != std::string::npos);
+  CHECK(parse({"predict", "--help"}).text.find("PNG") != std::string::npos);
+}
+
+TEST_CASE("subcommands take their own arguments") {
+  const Flags evaluate = parse({"evaluate", "--log_dir", "logs"}).flags;
+  CHECK(evaluate.command == Command::kEvaluate);
+  CHECK(evaluate.log_dir == "logs");
+  const Flags predict = parse({"predict", "--log-dir=logs", "a.png", "b.idx"}).flags;
+  CHECK(predict.files == std::vector<std::string>{"a.png", "b.idx"});
+  CHECK(parse({"inspect", "x.safetensors"}).flags.checkpoint == "x.safetensors");
+  CHECK(usage_error({"inspect"}).find("checkpoint") != std::string::npos);
+  CHECK(usage_error({"evaluate"}).find("log_dir") != std::string::npos);
+}
+
+TEST_CASE("config.toml can be given back with --config, and the command line wins") {
+  const TempDir temp;
+  const auto file = temp.path() / "config.toml";
+  Flags flags = parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05"}).flags;
+  std::ofstream(file) << to_toml(flags);
+  const std::string option = "--config=" + file.string();
+  const Flags again = parse({option.c_str(), "--batch_size=10"}).flags;
+  CHECK(again.seed == 7);
+  CHECK(again.optimizer == "momentum");
+  CHECK(again.learning_rate == 0.05);
+  CHECK(again.batch_size == 10);
+  std::ofstream(file, std::ios::app) << "no_such_flag = 1\n";
+  CHECK(usage_error({option.c_str()}).find("no_such_flag") != std::string::npos);
+}

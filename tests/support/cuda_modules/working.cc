@@ -1,0 +1,20 @@
+// A module that answers as the CUDA module does where there is a GPU; its backend compiles nothing.
+#include "lib/backend/cuda/module.h"
+
+namespace {
+
+class StandInBackend final : public distmnist::Backend {
+ public:
+  std::string name() const override { return "stand-in"; }
+  std::unique_ptr<distmnist::Executor> compile(const distmnist::Graph&, const distmnist::CompileOptions&) const override {
+    return nullptr;
+  }
+};
+
+}  // namespace
+
+extern "C" const distmnist::CudaModule* distmnist_cuda_module() {
+  static const distmnist::CudaModule module{.abi_version = distmnist::kCudaModuleAbi,
+                                            .make_backend = +[]() -> distmnist::Backend* { return new StandInBackend; }};
+  return &module;
+}

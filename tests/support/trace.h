@@ -1,0 +1,233 @@
+// Traces: the protocol's cores driven by hand. A test says who sends what and when; what comes out is read as lines of
+// text, one per message, so that a test case is a table of the rules:
+//   "parameters [0,2) -1 -2 step 1", "refuse 5: ...", "snapshot_vector 0:10/3 1:11/1"
+#pragma once
+
+#include <cstring>
+#include <map>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "lib/ps/control.h"
+#include "lib/ps/exchange.h"
+#include "lib/ps/ps_actions.h"
+#include "lib/wire/transport.h"
+
+namespace distmnist::trace {
+
+using Lines = std::vector<std::string>;
+
+// ---- Messages as text ----
+
+inline std::string name_of(MessageType type) {
+  switch (type) {
+    case MessageType::kHello: return "hello";
+    case MessageType::kCreate: return "create";
+    case MessageType::kLoad: return "load";
+    case MessageType::kCreateEnd: return "create_end";
+    case MessageType::kPull: return "pull";
+    case MessageType::kPush: return "push";
+    case MessageType::kSnapshotBegin: return "snapshot_begin";
+    case MessageType::kSnapshotTake: return "snapshot_take";
+    case MessageType::kAwaitOthers: return "await_others";
+    case MessageType::kDone: return "done";
+    case MessageType::kLeave: return "leave";
+    case MessageType::kPing: return "ping";
+    case MessageType::kWelcome: return "welcome";
+    case MessageType::kRefuse: return "refuse";
+    case MessageType::kStale: return "stale";
+    case MessageType::kParameters: return "parameters";
+    case MessageType::kSnapshotVector: return "snapshot_vector";
+    case MessageType::kSnapshotData: return "snapshot_data";
+    case MessageType::kSnapshotEnd: return "snapshot_end";
+    case MessageType::kOthersDone: return "others_done";
+    case MessageType::kDoneAck: return "done_ack";
+    case MessageType::kPong: return "pong";
+    case MessageType::kProbe: return "probe";
+  }
+  return "?";
+}
+
+inline std::string text_of(ModelState state) {
+  switch (state) {
+    case ModelState::kAwaitingModel: return "awaiting_model";
+    case ModelState::kReady: return "ready";
+    case ModelState::kEnded: return "ended";
+  }
+  return "?";
+}
+
+inline std::string text_of(Range range, std::span<const float> values) {
+  return fmt::format("[{},{}){}{}", range.offset, range.end(), values.empty() ? "" : " ", fmt::join(values, " "));
+}
+
+inline std::string text_of(const PushMarks& marks) {
+  std::string out;
+  for (const auto& [worker, mark] : marks) out += fmt::format(" {}:{}/{}", worker, mark.incarnation, mark.sequence);
+  return out;
+}
+
+// What a ps says, in one line; routing, lease and sequence are left to the tests that are about them.
+inline std::string describe(const Message& message) {
+  const Header& header = message.header;
+  const std::string name = name_of(header.type);
+  switch (header.type) {
+    case MessageType::kWelcome: {
+      const auto record = decode<WelcomeRecord>(message.payload.bytes());
+      if (!record) return name + " (broken)";
+      const std::string batches = record->applied_batches > 0 ? fmt::format(", batches {}", record->applied_batches) : "";
+      return fmt::format("{} {}, step {}{}", name, text_of(record->state), header.step, batches);
+    }
+    case MessageType::kRefuse: {
+      const auto record = decode<RefuseRecord>(message.payload.bytes());
+      return record ? fmt::format("{} {}: {}", name, record->exit_code, record->reason) : name + " (broken)";
+    }
+    case MessageType::kParameters:
+      return fmt::format("{} {} step {}", name, text_of(header.range(), message.payload.floats()), header.step);
+    case MessageType::kSnapshotData:
+      return fmt::format("{} slot {} {}", name, header.slot, text_of(header.range(), message.payload.floats()));
+    case MessageType::kSnapshotVector:
+    case MessageType::kSnapshotEnd: {
+      const auto record = decode<SnapshotRecord>(message.payload.bytes());
+      return record ? name + text_of(record->marks) : name + " (broken)";
+    }
+    default:
+      return name;
+  }
+}
+
+inline bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline bool any_holds(const Lines& lines, const std::string& part) {
+  for (const std::string& line : lines) {
+    if (holds(line, part)) return true;
+  }
+  return false;
+}
+
+// ---- Messages as bytes ----
+
+inline Frame frame_of(std::span<const std::byte> bytes) {
+  Frame frame = Frame::allocate(bytes.size());
+  if (!bytes.empty()) std::memcpy(frame.bytes().data(), bytes.data(), bytes.size());
+  return frame;
+}
+inline Frame frame_of(const std::vector<float>& values) { return frame_of(std::as_bytes(std::span(values))); }
+
+inline Message copy_of(const Message& message) { return {message.header, frame_of(message.payload.bytes())}; }
+
+// A message as it comes out of a socket: fields set as the sender's transport sets them.
+inline Received received(Message message) {
+  message.header.payload_bytes = static_cast<std::uint32_t>(message.payload.size());
+  return {std::move(message), HeaderFault::kNone};
+}
+
+// ---- The side of a ps ----
+
+// Keeps what a ps core does.
+class PsRecorder : public PsActions {
+ public:
+  struct Sent {
+    Route to;
+    Message message;
+  };
+  void send(const Route& to, Message&& message) override { sent.push_back({to, std::move(message)}); }
+  void log(LogLevel, const std::string& line) override { log_lines.push_back(line); }
+
+  std::vector<Sent> sent;
+  Lines log_lines;
+};
+
+// A worker process as a ps sees it: it builds the messages of a script, and knows its lease from its last welcome.
+struct Peer {
+  std::uint32_t worker = 0;
+  std::uint64_t incarnation = 10;
+  bool chief = false;
+  Route route = "a";
+  std::uint64_t lease = 0, ps_epoch = 0, run = 0;
+  std::uint64_t sequence = 0;
+  std::string container;
+
+  Header header(MessageType type) const {
+    Header header;
+    header.type = type;
+    header.worker = worker;
+    header.incarnation = incarnation;
+    header.container = container_id(container);
+    header.lease = lease;
+    header.ps_epoch = ps_epoch;
+    header.run = run;
+    header.sequence = sequence;
+    return header;
+  }
+  Message plain(MessageType type) const { return {header(type), {}}; }
+  Message record(MessageType type, Frame frame) const {
+    Message out{header(type), std::move(frame)};
+    out.header.dtype = WireDtype::kRecord;
+    return out;
+  }
+  Message values(MessageType type, std::int64_t offset, const std::vector<float>& values, std::uint8_t slot = 0) const {
+    Message out{header(type), frame_of(values)};
+    out.header.dtype = WireDtype::kF32;
+    out.header.slot = slot;
+    out.header.range_offset = offset;
+    out.header.range_size = static_cast<std::int64_t>(values.size());
+    return out;
+  }
+
+  Message hello(const Fingerprint& fingerprint, std::uint32_t num_workers, std::uint32_t num_ps, std::uint32_t ps) const {
+    return record(MessageType::kHello, encode(HelloRecord{container, chief, num_workers, num_ps, ps, fingerprint}));
+  }
+  Message load(std::int64_t offset, const std::vector<float>& floats, std::uint8_t slot = 0) const {
+    return values(MessageType::kLoad, offset, floats, slot);
+  }
+  Message push(std::int64_t offset, const std::vector<float>& gradient) const {
+    return values(MessageType::kPush, offset, gradient);
+  }
+  Message take(const PushMarks& marks) const {
+    return record(MessageType::kSnapshotTake, encode(SnapshotRecord{marks, {}}));
+  }
+
+  // What a welcome tells its receiver.
+  void learn(const Header& welcome) {
+    lease = welcome.lease;
+    ps_epoch = welcome.ps_epoch;
+    run = welcome.run;
+  }
+};
+
+inline const Fingerprint kJob = {{"--model", "mnist_cnn"}, {"--batch_size", "50"}};
+
+// ---- The side of a worker ----
+
+// Keeps what an Exchange does, as lines: "send push seq 3 [0,2) 1 2", "reconnect", "report ps:0 ...", "values 0 [0,2) 1 2".
+class ExchangeRecorder : public ExchangeActions {
+ public:
+  void send(const Header& header, std::span<const std::byte> payload) override {
+    sent.push_back(header);
+    std::string line = fmt::format("send {} seq {}", name_of(header.type), header.sequence);
+    if (header.dtype == WireDtype::kF32) {
+      std::vector<float> values(payload.size() / sizeof(float));
+      if (!values.empty()) std::memcpy(values.data(), payload.data(), payload.size());
+      line += " " + text_of(header.range(), values);
+    }
+    lines.push_back(line);
+  }
+  void reconnect() override { lines.push_back("reconnect"); }
+  void report(const std::string& line) override { lines.push_back("report " + line); }
+  void values(std::size_t slot, Range range, std::span<const float> values) override {
+    lines.push_back(fmt::format("values {} {}", slot, text_of(range, values)));
+  }
+
+  // The lines since the last call.
+  Lines take() { return std::exchange(lines, {}); }
+
+  Lines lines;
+  std::vector<Header> sent;  // all headers, from the beginning
+};
+
+}  // namespace distmnist::trace
