@@ -123,13 +123,14 @@ def download(folder, file, mirrors, timeout_s):
     """Tries the mirrors in turn until one has given a valid file."""
     path, part = folder / (file.name + ".gz"), folder / (file.name + ".gz.part")
     reasons = []
-    for mirror in mirrors:
+    for number, mirror in enumerate(mirrors, 1):
         url = mirror.rstrip("/") + "/" + path.name
         try:
             fetch_valid(url, part, file, timeout_s)
         except MirrorError as error:
             reasons.append("%s: %s" % (url, error))
-            say(reasons[-1])
+            if number < len(mirrors):
+                say("%s; trying the next mirror" % reasons[-1])
             continue
         with local_errors(path):
             os.replace(part, path)
@@ -181,7 +182,8 @@ def fetch(url, part, file, timeout_s):
             return True
         raise MirrorError("HTTP status %d" % error.code) from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        raise MirrorError(str(getattr(error, "reason", "") or error) or type(error).__name__) from error
+        reason = getattr(error, "reason", None) or error
+        raise MirrorError(getattr(reason, "strerror", None) or str(reason) or type(reason).__name__) from error
 
 
 def starts_at(response, offset):

@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+"""Starts a whole distmnist cluster, ps and workers, on this host, or prints the commands for several hosts.
+
+  launch/launch.py                                                  1 ps on port 2222, 3 workers on 2223-2225
+  launch/launch.py --num_ps 1 --num_workers 3 -- --train_steps 500  on free ports; what follows -- goes to the program
+  launch/launch.py --gpus 0,1 -- --data_dir DIR                     the workers take turns at the GPUs
+  launch/launch.py --hosts a,b,c --num_ps 2 --print                 prints one command per task, starts nothing
+
+Standard output belongs to the tasks; the launcher itself speaks on standard error. It ends with 0 when every task has,
+else with the exit code of the first task that failed (128 + N for one killed by signal N). Ctrl-C asks the workers to
+save and leave; a second one kills. No task outlives the launcher, whatever becomes of it.
+"""
+
+import argparse
+import collections
+import os
+import pathlib
+import random
+import shlex
+import shutil
+import socket
+import sys
+
+from processes import Task, UsageError, run_cluster, say
+
+EXIT_CONFLICT = 6
+
+SEEDS_BASE_PORT = 2222  # what the program's own built-in cluster uses too
+
+
+# Command line ---------------------------------------------------------------------------------------------------------
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UsageError(f"{message} (see --help)")
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def seconds(text):
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return value
+
+
+def comma_list(text):
+    items = text.split(",")
+    if "" in items:
+        raise argparse.ArgumentTypeError(f"'{text}' has an empty item")
+    return items
+
+
+def host_list(text):
+    hosts = comma_list(text)
+    for host in hosts:
+        if ":" in host and not (host.startswith("[") and host.endswith("]")):
+            raise argparse.ArgumentTypeError(
+                f"'{host}': give hosts without ports (ports count up from --base_port), IPv6 in brackets")
+    return hosts
+
+
+def parse_arguments(arguments):
+    """Returns (options, arguments for the program). Only what stands before the first -- is the launcher's."""
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    own, program_arguments = arguments[:cut], arguments[cut + 1:]
+    parser = ArgumentParser(prog="launch.py", description=__doc__, allow_abbrev=False,
+                            formatter_class=argparse.RawDescriptionHelpFormatter,
+                            usage="launch/launch.py [launcher flags] [-- flags of the program]")
+    parser.add_argument("--num_ps", type=positive, default=1, metavar="N", help="parameter servers (1)")
+    parser.add_argument("--num_workers", type=positive, metavar="N", help="workers (3; with --hosts one per host)")
+    parser.add_argument("--base_port", type=positive, metavar="PORT",
+                        help="first port: ps first, then workers, counting up (free ports; without any flag 2222)")
+    parser.add_argument("--binary", metavar="FILE", help="the program ($DISTMNIST, then PATH, then build/)")
+    parser.add_argument("--gpus", type=comma_list, metavar="0,1", help="GPUs that the workers take turns at")
+    parser.add_argument("--gpus_per_host", type=positive, metavar="N", help="the same as --gpus 0,...,N-1")
+    parser.add_argument("--grace_s", type=seconds, default=20.0, metavar="S",
+                        help="seconds that the tasks have to save and leave before they are killed (20)")
+    parser.add_argument("--ps_wait_s", type=seconds, default=30.0, metavar="S",
+                        help="seconds that a ps has to leave after the last worker is done (30)")
+    parser.add_argument("--hosts", type=host_list, metavar="A,B,C",
+                        help="with --print: the hosts; one that is named twice gets twice the workers")
+    parser.add_argument("--print", action="store_true", dest="print_only", help="print the commands, start nothing")
+    options, unknown = parser.parse_known_args([with_underscores(argument) for argument in own])
+    if unknown:
+        raise UsageError(f"{unknown[0]} is not a flag of the launcher: flags of the program go after a --, "
+                         "as in launch/launch.py --num_workers 3 -- --train_steps 5000")
+    check_options(options)
+    if not own or options.print_only:
+        options.base_port = options.base_port or SEEDS_BASE_PORT
+    options.num_workers = options.num_workers or (len(options.hosts) if options.hosts else 3)
+    if options.gpus_per_host:
+        options.gpus = [str(i) for i in range(options.gpus_per_host)]
+    return options, program_arguments
+
+
+def with_underscores(argument):
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value
+
+
+def check_options(options):
+    if options.hosts and not options.print_only:
+        raise UsageError("--hosts needs --print: this launcher starts tasks on its own host only, "
+                         "so print the commands and run each on its host")
+    if options.gpus and options.gpus_per_host:
+        raise UsageError("--gpus and --gpus_per_host say the same thing twice: give one of them")
+
+
+# Tasks ----------------------------------------------------------------------------------------------------------------
+
+
+def make_tasks(options):
+    """ps on the first hosts, workers round robin over the hosts; the workers of one host take turns at its GPUs."""
+    hosts = options.hosts or ["localhost"]
+    ps_hosts = list(dict.fromkeys(hosts))  # A host that is named twice gets more workers, not more ps.
+    tasks = [Task("ps", i, ps_hosts[i % len(ps_hosts)]) for i in range(options.num_ps)]
+    workers_on = collections.Counter()
+    for i in range(options.num_workers):
+        host = hosts[i % len(hosts)]
+        gpu = options.gpus[workers_on[host] % len(options.gpus)] if options.gpus else None
+        workers_on[host] += 1
+        tasks.append(Task("worker", i, host, gpu))
+    return tasks
+
+
+def number_ports(tasks, base_port):
+    """Counts up from base_port on each host."""
+    next_port = collections.defaultdict(lambda: base_port)
+    for task in tasks:
+        task.port = next_port[task.host]
+        next_port[task.host] += 1
+        if task.port > 65535:
+            raise UsageError(f"--base_port {base_port} leaves no port for {task.name}: ports end at 65535")
+
+
+def port_is_free(port):
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # A port in TIME_WAIT is free for a listener.
+        try:
+            probe.bind(("", port))
+            return True
+        except OSError:
+            return False
+
+
+def check_ports(tasks):
+    for task in tasks:
+        if not port_is_free(task.port):
+            raise UsageError(f"port {task.port} for {task.name} is in use (or not allowed) on this host: "
+                             "stop what listens there, or choose another --base_port", EXIT_CONFLICT)
+
+
+def choose_free_ports(tasks):
+    """Free ports below the range from which the kernel takes the ports of outgoing connections, so that none of these
+    can take a port between our look at it and the moment the task listens there."""
+    try:
+        limit = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        limit = 32768
+    first = 10240 if limit - 10240 >= 1000 else 1024
+    candidates = list(range(first, limit)) if limit - first >= 1000 else list(range(10240, 65536))
+    random.shuffle(candidates)
+    for task in tasks:
+        while candidates and not port_is_free(candidates[-1]):
+            candidates.pop()
+        if not candidates:
+            raise UsageError("no free port was found on this host: stop some servers, or give --base_port",
+                             EXIT_CONFLICT)
+        task.port = candidates.pop()
+
+
+def cluster_flags(tasks):
+    return [f"--{job}_hosts=" + ",".join(task.address for task in tasks if task.job == job) for job in ("ps", "worker")]
+
+
+def command_of(task, tasks, binary, program_arguments):
+    return [binary, *cluster_flags(tasks), f"--job_name={task.job}", f"--task_index={task.index}", *program_arguments]
+
+
+def print_commands(tasks, binary, program_arguments):
+    for task in tasks:
+        gpu = "" if task.gpu is None else f"CUDA_VISIBLE_DEVICES={shlex.quote(task.gpu)} "
+        print(f"# {task.name}, on {task.host}:")
+        print(gpu + " ".join(shlex.quote(part) for part in command_of(task, tasks, binary, program_arguments)))
+
+
+def find_program(named):
+    """--binary, $DISTMNIST, PATH, then the build folder of this checkout."""
+    for source, path in (("--binary", named), ("$DISTMNIST", os.environ.get("DISTMNIST"))):
+        if path:
+            found = shutil.which(path)
+            if not found:
+                raise UsageError(f"{source} {path} is not an executable file: build it with 'meson compile -C build'")
+            return found
+    root = pathlib.Path(__file__).resolve().parent.parent
+    places = (shutil.which("distmnist"), root / "build" / "distmnist", root / "build" / "tools" / "distmnist")
+    for place in places:
+        if place and os.access(place, os.X_OK) and os.path.isfile(place):
+            return str(place)
+    raise UsageError(f"found no distmnist on PATH nor in {root / 'build'}: build it with "
+                     "'meson setup build && meson compile -C build', or name it with --binary")
+
+
+def main(arguments):
+    try:
+        options, program_arguments = parse_arguments(arguments)
+        tasks = make_tasks(options)
+        if options.base_port:
+            number_ports(tasks, options.base_port)
+        if options.print_only:
+            print_commands(tasks, options.binary or "distmnist", program_arguments)
+            return 0
+        binary = find_program(options.binary)
+        if options.base_port:
+            check_ports(tasks)
+        else:
+            choose_free_ports(tasks)
+        say(f"starting {binary}: " + ", ".join(f"{task.name} on {task.address}" for task in tasks))
+        commands = [command_of(task, tasks, binary, program_arguments) for task in tasks]
+        return run_cluster(tasks, commands, options.grace_s, options.ps_wait_s)
+    except UsageError as error:
+        say(error)
+        return error.code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, runs every test, and closes with a line "N passed, N failed".
+#
+#   tests/run.sh [--build_dir DIR] [--clean] [--werror] [--no_install] [arguments of meson test]
+#
+#   tests/run.sh --suite e2e        one suite: unit, structure or e2e
+#   tests/run.sh -k idx             the tests whose name contains "idx"
+#
+# DISTMNIST_TEST_DATA names the folder with the four files of MNIST; without it ../shared/mnist beside the checkout and
+# the program's cache are looked at. Tests that need the files are skipped where there are none.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+build=build clean=false werror=false install=true
+meson_arguments=() name_part=
+
+usage_error() { echo "tests/run.sh: $1" >&2; exit 2; }
+
+parse_arguments() {
+  while [ $# -gt 0 ]; do
+    case $1 in
+      -h | --help) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+      --build_dir | --build-dir) [ $# -ge 2 ] || usage_error "$1 needs a folder"; build=$2; shift ;;
+      --clean) clean=true ;;
+      --werror) werror=true ;;
+      --no_install | --no-install) install=false ;;
+      -k) [ $# -ge 2 ] || usage_error "$1 needs a part of a name"; name_part=$2; shift ;;
+      *) meson_arguments+=("$1") ;;
+    esac
+    shift
+  done
+}
+
+find_test_data() {
+  local folder cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}
+  for folder in "${DISTMNIST_TEST_DATA:-}" ../shared/mnist "$cache/distmnist/mnist"; do
+    if [ -n "$folder" ] && [ -d "$folder" ]; then
+      DISTMNIST_TEST_DATA=$(cd "$folder" && pwd)
+      export DISTMNIST_TEST_DATA
+      echo "MNIST for the tests: $DISTMNIST_TEST_DATA"
+      return
+    fi
+  done
+  echo "No MNIST was found (DISTMNIST_TEST_DATA): the tests that need it are skipped."
+}
+
+configure() {
+  if [ -f "$build/build.ninja" ]; then
+    meson configure "$build" -Dwerror=$werror
+  else
+    meson setup "$build" --buildtype=release -Dwerror=$werror
+  fi
+}
+
+# The names that contain $name_part, one a line.
+matching_tests() {
+  meson test -C "$build" --no-rebuild --list 2>/dev/null | awk -F ' / ' 'NF > 1 { print $NF }' | grep -F -- "$name_part"
+}
+
+# Reads meson's own results and prints the closing line; fails unless something passed and nothing failed.
+summarize() {
+  python3 - "$1" <<'PYTHON'
+import collections, json, pathlib, sys
+
+log = pathlib.Path(sys.argv[1])
+lines = log.read_text().splitlines() if log.exists() else []
+tests = [json.loads(line) for line in lines]
+count = collections.Counter(test["result"] for test in tests)
+passed = count["OK"] + count["EXPECTEDFAIL"]
+failed = [f"{test['name']} ({test['result'].lower()})" for test in tests
+          if test["result"] not in ("OK", "EXPECTEDFAIL", "SKIP")]
+if failed:
+    print("Failed: " + ", ".join(failed))
+if not tests:
+    print("No test ran.")
+print(f"{passed} passed, {len(failed)} failed" + (f", {count['SKIP']} skipped" if count["SKIP"] else ""))
+sys.exit(0 if passed and not failed else 1)
+PYTHON
+}
+
+parse_arguments "$@"
+if $install; then launch/install_packages.sh; fi
+find_test_data
+if $clean; then rm -rf "$build"; fi
+if ! { configure && meson compile -C "$build"; }; then
+  printf 'The build failed, so no test ran; it counts as the failure.\n0 passed, 1 failed\n'
+  exit 1
+fi
+if [ -n "$name_part" ]; then
+  mapfile -t names < <(matching_tests)
+  [ ${#names[@]} -gt 0 ] || usage_error "no test has '$name_part' in its name"
+  meson_arguments+=("${names[@]}")
+fi
+log=$build/meson-logs/testlog.json
+rm -f "$log"
+test_status=0
+meson test -C "$build" --no-rebuild --print-errorlogs "${meson_arguments[@]}" || test_status=$?
+summarize "$log" || exit 1
+exit "$test_status"
