@@ -17,13 +17,22 @@ std::string role_of(const Flags& flags) {
   fail(ExitCode::kUsage, "--job_name={}: this program plays ps or worker; --ps_job and --worker_job say which job of a cluster does", flags.job_name);
 }
 
+// A cluster file that cannot be read is a wrong description, not bad data.
+std::vector<std::byte> read_cluster_file(const std::string& path) {
+  try {
+    return read_file(path, kMaxClusterFileBytes);
+  } catch (const Error& error) {
+    fail(ExitCode::kUsage, "--cluster={}: {}", path, error.what());
+  }
+}
+
 ClusterSpec cluster_of(const Flags& flags) {
   const bool hosts = !flags.ps_hosts.empty() || !flags.worker_hosts.empty();
   if (hosts && !flags.cluster.empty()) {
     fail(ExitCode::kUsage, "--cluster={} and --ps_hosts/--worker_hosts both describe the cluster; give one of them", flags.cluster);
   }
   if (!flags.cluster.empty()) {
-    const std::vector<std::byte> bytes = read_file(flags.cluster, kMaxClusterFileBytes);
+    const std::vector<std::byte> bytes = read_cluster_file(flags.cluster);
     const std::string_view json(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return cluster_from_json(json, flags.cluster, flags.ps_job, flags.worker_job);
   }

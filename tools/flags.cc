@@ -1,11 +1,15 @@
 #include "tools/flags.h"
 
 #include <algorithm>
+#include <charconv>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <CLI/CLI.hpp>
 
 #include "lib/base/error.h"
+#include "lib/cluster/placement.h"
 
 namespace distmnist {
 namespace {
@@ -18,9 +22,24 @@ std::string with_underscores(std::string argument) {
   return argument;
 }
 
+// A whole decimal number that fits T. CLI11 itself takes "-1" for an unsigned flag, and the nearest number for one that
+// is too large.
+template <typename T>
+std::string whole_number_fault(const std::string& text) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size()) return {};
+  return fmt::format("'{}' is not {}", text, std::is_unsigned_v<T> ? "a whole number from 0 up" : "a whole number in range");
+}
+
+template <typename T>
+CLI::Option* add_whole_number(CLI::App& app, const std::string& name, T& value, const std::string& meaning) {
+  return app.add_option(name, value, meaning)->check(whole_number_fault<T>, "")->capture_default_str();
+}
+
 void add_cluster_flags(CLI::App& app, Flags& flags) {
   app.add_option("--job_name", flags.job_name, "role of this process: ps or worker (without it: local training)")->group("cluster");
-  app.add_option("--task_index", flags.task_index, "which task of the job, from 0")->group("cluster")->capture_default_str();
+  add_whole_number(app, "--task_index", flags.task_index, "which task of the job, from 0")->group("cluster");
   app.add_option("--ps_hosts", flags.ps_hosts, "host:port of every ps, comma-separated")->group("cluster");
   app.add_option("--worker_hosts", flags.worker_hosts, "host:port of every worker, comma-separated")->group("cluster");
   app.add_option("--cluster", flags.cluster, "JSON file: job -> list of host:port")->group("cluster");
@@ -36,23 +55,22 @@ void add_data_flags(CLI::App& app, Flags& flags) {
 }
 
 void add_training_flags(CLI::App& app, Flags& flags) {
-  app.add_flag("--download_only", flags.download_only, "fetch MNIST into the cache and end")->group("data");
+  app.add_flag("--download_only,!--nodownload_only", flags.download_only, "fetch MNIST into the cache and end")->group("data");
   app.add_option("--model", flags.model, "mnist_cnn, mlp or softmax")->group("training")->capture_default_str();
-  app.add_option("--batch_size", flags.batch_size, "samples per step and worker")->group("training")->capture_default_str();
-  app.add_option("--train_steps", flags.train_steps, "global steps in all")->group("training")->capture_default_str();
+  add_whole_number(app, "--batch_size", flags.batch_size, "samples per step and worker")->group("training");
+  add_whole_number(app, "--train_steps", flags.train_steps, "global steps in all")->group("training");
   app.add_option("--optimizer", flags.optimizer, "adam, sgd or momentum")->group("training")->capture_default_str();
   app.add_option("--learning_rate", flags.learning_rate)->group("training")->capture_default_str();
   app.add_option("--momentum", flags.momentum, "of --optimizer=momentum")->group("training")->capture_default_str();
-  app.add_option("--log_every", flags.log_every, "global steps between two lines of accuracy")->group("training")->capture_default_str();
-  app.add_option("--seed", flags.seed, "of weights, data order and dropout")->group("training")->capture_default_str();
+  add_whole_number(app, "--log_every", flags.log_every, "global steps between two lines of accuracy")->group("training");
+  add_whole_number(app, "--seed", flags.seed, "of weights, data order and dropout")->group("training");
 }
 
 void add_device_flags(CLI::App& app, Flags& flags) {
   app.add_option("--device", flags.device, "/cpu:0, /gpu:0, /device:REFERENCE:0 (default: /cpu:0)")->group("devices");
-  app.add_option("--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
+  add_whole_number(app, "--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
                  "threads of this worker's kernels; 0: all cores divided by the workers on this host")
-      ->group("devices")
-      ->capture_default_str();
+      ->group("devices");
 }
 
 void add_run_flags(CLI::App& app, Flags& flags) {
@@ -60,8 +78,8 @@ void add_run_flags(CLI::App& app, Flags& flags) {
       ->group("wire")
       ->capture_default_str();
   app.add_option("--log_dir", flags.log_dir, "run folder: checkpoints, metrics.csv, config.toml (default: no files)")->group("supervisor");
-  app.add_option("--save_model_secs", flags.save_model_secs, "seconds between two checkpoints")->group("supervisor")->capture_default_str();
-  app.add_option("--max_to_keep", flags.max_to_keep, "checkpoints kept; 0: all")->group("supervisor")->capture_default_str();
+  add_whole_number(app, "--save_model_secs", flags.save_model_secs, "seconds between two checkpoints")->group("supervisor");
+  add_whole_number(app, "--max_to_keep", flags.max_to_keep, "checkpoints kept; 0: all")->group("supervisor");
   app.add_option("--recovery_wait_secs", flags.recovery_wait_secs, "how long a lost or unready peer is retried")
       ->group("supervisor")
       ->capture_default_str();
@@ -101,23 +119,24 @@ void add_subcommands(CLI::App& app, Flags& flags) {
 
 template <typename T>
 void require(const char* flag, T value, T low, T high, const char* meaning) {
-  if (value < low || value > high) fail(ExitCode::kUsage, "--{}={}: {}", flag, value, meaning);
+  if (!(value >= low && value <= high)) fail(ExitCode::kUsage, "--{}={}: {}", flag, value, meaning);
 }
 
 void check_values(const Flags& flags) {
   require<std::int64_t>("batch_size", flags.batch_size, 1, 1 << 20, "a batch has 1 to 1048576 samples");
-  require<std::int64_t>("train_steps", flags.train_steps, 1, std::int64_t{1} << 53, "at least one step");
-  require<std::int64_t>("log_every", flags.log_every, 1, std::int64_t{1} << 53, "at least every step");
-  require<std::int64_t>("save_model_secs", flags.save_model_secs, 1, 1'000'000'000, "at least one second");
+  require<std::int64_t>("train_steps", flags.train_steps, 1, std::int64_t{1} << 53, "1 to 2^53 steps");
+  require<std::int64_t>("log_every", flags.log_every, 1, std::int64_t{1} << 53, "1 to 2^53 steps");
+  require<std::int64_t>("save_model_secs", flags.save_model_secs, 1, 1'000'000'000, "1 to 1000000000 seconds");
   require("max_to_keep", flags.max_to_keep, 0, 1'000'000, "0 (all) or a number of checkpoints");
   require("recovery_wait_secs", flags.recovery_wait_secs, 0.0, 1e9, "a number of seconds");
   require("intra_op_parallelism_threads", flags.intra_op_parallelism_threads, 0, 1024, "0 (automatic) to 1024 threads");
   require("task_index", flags.task_index, 0, 1'000'000, "tasks are counted from 0");
   if (!(flags.learning_rate > 0) || flags.learning_rate > 1e6) {
-    fail(ExitCode::kUsage, "--learning_rate={}: a number above 0", flags.learning_rate);
+    fail(ExitCode::kUsage, "--learning_rate={}: a number above 0, at most 1e6", flags.learning_rate);
   }
   require("momentum", flags.momentum, 0.0, 1.0, "a number from 0 to 1");
   parse_optimizer(flags.optimizer);
+  parse_placement(flags.placement);
 }
 
 std::string quoted(const std::string& text) {
@@ -162,6 +181,12 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
     for (const CLI::App* subcommand : app.get_subcommands()) asked = subcommand;
     parsed.text = asked->help();
     return parsed;
+  } catch (const CLI::ConfigError& error) {
+    // CLI11 says "INI was not able to parse KEY" of a key that is no flag.
+    const std::string_view what = error.what();
+    fail(ExitCode::kUsage, "--config: '{}' is not a flag of this program; see distmnist --help", what.substr(what.rfind(' ') + 1));
+  } catch (const CLI::FileError& error) {
+    fail(ExitCode::kUsage, "--config: {}; name an existing file", error.what());
   } catch (const CLI::ParseError& error) {
     fail(ExitCode::kUsage, "{}; see distmnist --help", error.what());
   }

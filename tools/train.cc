@@ -108,14 +108,6 @@ void require_fitting_data(const Graph& graph, const TrainAndTest& data, const Fl
 ExitCode train(const Flags& flags, const std::optional<Place>& place, double started_s) {
   const TaskId task = place ? place->task : TaskId{"worker", 0};
   const bool chief = task.index == 0;
-  std::optional<RunFolder> folder;
-  std::optional<MetricsWriter> metrics;
-  if (!flags.log_dir.empty()) {
-    folder.emplace(task_folder(flags.log_dir, task, chief), flags.fresh);
-    folder->write_config(to_toml(flags));
-    metrics.emplace(folder->path() / "metrics.csv");
-  }
-
   const Graph graph = make_model(flags.model);
   const LoadedData loaded = load_data(flags);
   require_fitting_data(graph, loaded.data, flags);
@@ -129,6 +121,14 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
   const std::unique_ptr<Executor> executor = backend->compile(graph, options);
   log_info("model {}: {} parameters, backend {}, {} threads", flags.model, graph.num_parameters, backend->name(), options.threads);
   const std::unique_ptr<ParameterClient> client = make_client(flags, place, graph, loaded.data);
+
+  // Nothing is written, and no old run moved aside, before flags and data have turned out right.
+  std::optional<RunFolder> folder;
+  std::optional<MetricsWriter> metrics;
+  if (!flags.log_dir.empty()) {
+    folder.emplace(task_folder(flags.log_dir, task, chief), flags.fresh);
+    metrics.emplace(folder->path() / "metrics.csv");
+  }
 
   SupervisorConfig supervision;
   supervision.chief = chief;

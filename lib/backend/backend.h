@@ -22,10 +22,10 @@ struct CompileOptions {
 
 // One batch of samples; the spans must stay valid during the call only.
 struct Batch {
-  std::int64_t size = 0;                // samples, 1 .. max_batch_size
-  std::span<const float> images;        // [size, input.size()], in the graph's input order (CHW)
+  std::int64_t size = 0;                 // samples, 1 .. max_batch_size
+  std::span<const float> images;         // [size, input.size()], in the graph's input order (CHW)
   std::span<const std::uint8_t> labels;  // [size], each below the number of classes
-  std::uint64_t first_sample = 0;       // the batch's position in the worker's data: names the dropout masks
+  std::uint64_t first_sample = 0;        // the batch's position in the worker's data: names the dropout masks
 };
 
 struct StepResult {
@@ -33,8 +33,8 @@ struct StepResult {
   std::int64_t correct = 0;  // samples whose largest logit is the label's (the first one on a tie)
 };
 
-// Called as soon as the gradient of a whole variable is final, from the thread that called train_step; variables of later
-// layers come first. The numbers are then in gradients() at that range until the next train_step.
+// Called as soon as the gradient of a whole variable is final, from the thread that called train_step; variables of
+// later layers come first. The numbers are then in gradients() at that range until the next train_step.
 using GradientReady = std::function<void(Range)>;
 
 // A graph compiled for one device. Owns its copy of the parameters. One thread at a time may call it.
@@ -65,8 +65,8 @@ class Backend {
 };
 
 // The backend for a device type: "cpu" (oneDNN; the reference backend where the build has none), "reference", or "gpu"
-// (the CUDA module, loaded at run time). `module_folder` is where the module is looked for first; empty: only the dynamic
-// linker's own places. Error (kUsage) says what is missing.
+// (the CUDA module, loaded at run time). `module_folder` is where the module is looked for first; empty: only the
+// dynamic linker's own places. Error (kUsage) says what is missing.
 std::unique_ptr<Backend> make_backend(std::string_view device_type, const std::string& module_folder = {});
 
 }  // namespace distmnist

@@ -10,7 +10,8 @@
 namespace distmnist {
 
 // Fills `factors` [batch, layer.input.size()] (CHW order) with 1 / keep_prob, with probability keep_prob, or 0. A pure
-// function of the options' seed and stream, the layer's stream and each sample's number (first_sample, first_sample + 1, ...).
+// function of the options' seed and stream, the layer's stream and each sample's number (first_sample, first_sample +
+// 1, ...).
 void fill_dropout_mask(const CompileOptions& options, const Dropout& layer, std::uint64_t first_sample,
                        std::span<float> factors);
 

@@ -10,7 +10,8 @@
 namespace distmnist {
 
 template <typename T>
-StepResult softmax_cross_entropy(std::span<const T> logits, std::span<const std::uint8_t> labels, std::span<T> gradient) {
+StepResult softmax_cross_entropy(std::span<const T> logits, std::span<const std::uint8_t> labels,
+                                 std::span<T> gradient) {
   assert(!labels.empty() && logits.size() % labels.size() == 0 && gradient.size() == logits.size());
   const std::size_t batch = labels.size();
   const std::size_t classes = logits.size() / batch;
@@ -18,8 +19,8 @@ StepResult softmax_cross_entropy(std::span<const T> logits, std::span<const std:
   for (std::size_t n = 0; n < batch; ++n) {
     const std::size_t label = labels[n];
     if (label >= classes) {
-      fail(ExitCode::kData, "sample {} of the batch has label {}, but the model has {} classes; use labels 0 to {}", n, label,
-           classes, classes - 1);
+      fail(ExitCode::kData, "sample {} of the batch has label {}, but the model has {} classes; use labels 0 to {}", n,
+           label, classes, classes - 1);
     }
     const std::span<const T> row = logits.subspan(n * classes, classes);
     const auto largest = std::ranges::max_element(row);

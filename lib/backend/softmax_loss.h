@@ -10,9 +10,11 @@ namespace distmnist {
 
 // The mean of -log softmax(logits)[label] over the batch, and the samples whose largest logit is the label's.
 // logits [batch, classes]; labels [batch]. Writes the mean's gradient, (softmax(logits) - one_hot(label)) / batch, to
-// `gradient` [batch, classes]. Sums are in double and the largest logit is subtracted first, so no finite logit overflows;
-// logits that are not finite make the loss NaN. Error (kData) for a label that is not below the number of classes.
+// `gradient` [batch, classes]. Sums are in double and the largest logit is subtracted first, so no finite logit
+// overflows; logits that are not finite make the loss NaN. Error (kData) for a label that is not below the number of
+// classes.
 template <typename T>  // float or double
-StepResult softmax_cross_entropy(std::span<const T> logits, std::span<const std::uint8_t> labels, std::span<T> gradient);
+StepResult softmax_cross_entropy(std::span<const T> logits, std::span<const std::uint8_t> labels,
+                                 std::span<T> gradient);
 
 }  // namespace distmnist

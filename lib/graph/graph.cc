@@ -7,14 +7,18 @@
 namespace distmnist {
 namespace {
 
-std::string text(const Shape& shape) { return fmt::format("{}x{}x{}", shape.channels, shape.height, shape.width); }
+std::string text(const Shape& shape) {
+  return fmt::format("{}x{}x{}", shape.channels, shape.height, shape.width);
+}
 
 std::string text(const Window& window) {
   return fmt::format("{}x{} stride {} pad {},{},{},{}", window.height, window.width, window.stride, window.pad_top,
                      window.pad_bottom, window.pad_left, window.pad_right);
 }
 
-std::string_view text(Activation activation) { return activation == Activation::kRelu ? " relu" : ""; }
+std::string_view text(Activation activation) {
+  return activation == Activation::kRelu ? " relu" : "";
+}
 
 // What a layer computes, without its scope and shapes.
 struct Describe {

@@ -30,7 +30,8 @@ struct Window {
   std::int64_t height = 2;
   std::int64_t width = 2;
   std::int64_t stride = 2;
-  // Padding before the first and after the last row and column (0 for VALID). For SAME the odd pixel goes after, as in TF.
+  // Padding before the first and after the last row and column (0 for VALID). For SAME the odd pixel goes after, as in
+  // TF.
   std::int64_t pad_top = 0, pad_bottom = 0, pad_left = 0, pad_right = 0;
 
   bool operator==(const Window&) const = default;

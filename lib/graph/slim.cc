@@ -14,7 +14,9 @@ void require_positive(const std::string& scope, const char* what, std::int64_t v
   if (value < 1) fail(ExitCode::kUsage, "layer {}: {} is {}; give a number above 0", scope, what, value);
 }
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
 
 struct Extent {
   std::int64_t output = 0;
@@ -42,8 +44,9 @@ Placed place(const std::string& scope, const Shape& input, std::array<std::int64
   require_positive(scope, "the kernel width", kernel[1]);
   require_positive(scope, "the stride", stride);
   if (padding == Padding::kValid && (kernel[0] > input.height || kernel[1] > input.width)) {
-    fail(ExitCode::kUsage, "layer {}: the {}x{} window is larger than its {}x{} input; use a smaller window or SAME padding",
-         scope, kernel[0], kernel[1], input.height, input.width);
+    fail(ExitCode::kUsage,
+         "layer {}: the {}x{} window is larger than its {}x{} input; use a smaller window or SAME padding", scope,
+         kernel[0], kernel[1], input.height, input.width);
   }
   const Extent rows = extent(input.height, kernel[0], stride, padding);
   const Extent columns = extent(input.width, kernel[1], stride, padding);
@@ -66,12 +69,12 @@ Net::Net(std::int64_t input_size) {
 
 Net& Net::reshape(std::int64_t height, std::int64_t width, std::int64_t channels) {
   if (!graph_.layers.empty()) {
-    fail(ExitCode::kUsage, "reshape to {}x{}x{} after layer {}: only the input can be reshaped; call it first", height, width,
-         channels, scope_of(graph_.layers.back()));
+    fail(ExitCode::kUsage, "reshape to {}x{}x{} after layer {}: only the input can be reshaped; call it first", height,
+         width, channels, scope_of(graph_.layers.back()));
   }
   if (height < 1 || width < 1 || channels < 1 || height * width * channels != shape_.size()) {
-    fail(ExitCode::kUsage, "reshape to {}x{}x{} changes the size of the input, which is {} numbers", height, width, channels,
-         shape_.size());
+    fail(ExitCode::kUsage, "reshape to {}x{}x{} changes the size of the input, which is {} numbers", height, width,
+         channels, shape_.size());
   }
   shape_ = graph_.input = {.channels = channels, .height = height, .width = width};
   return *this;
@@ -118,12 +121,13 @@ Net& Net::fully_connected(std::int64_t outputs, const std::string& scope, Activa
     fail(ExitCode::kUsage, "layer {}: its input is an image of {}x{}x{}; put a flatten before it", scope, shape_.height,
          shape_.width, shape_.channels);
   }
-  FullyConnected layer{.scope = scope,
-                       .input = shape_,
-                       .output = {.channels = outputs},
-                       .activation = activation_fn,
-                       .weights = add_variable(scope + "/weights", {outputs, shape_.channels}, shape_.channels, outputs),
-                       .biases = add_variable(scope + "/biases", {outputs}, 0, 0)};
+  FullyConnected layer{
+      .scope = scope,
+      .input = shape_,
+      .output = {.channels = outputs},
+      .activation = activation_fn,
+      .weights = add_variable(scope + "/weights", {outputs, shape_.channels}, shape_.channels, outputs),
+      .biases = add_variable(scope + "/biases", {outputs}, 0, 0)};
   return append(std::move(layer));
 }
 
@@ -145,7 +149,8 @@ Net& Net::relu(const std::string& scope) {
 Graph Net::build() const {
   if (graph_.layers.empty()) fail(ExitCode::kUsage, "the model has no layers; add at least one");
   if (shape_.height != 1 || shape_.width != 1 || shape_.channels < 2 || shape_.channels > kMaxClasses) {
-    fail(ExitCode::kUsage, "the model ends in {}x{}x{} (channels, height, width); end it in 2 to {} numbers, one per class",
+    fail(ExitCode::kUsage,
+         "the model ends in {}x{}x{} (channels, height, width); end it in 2 to {} numbers, one per class",
          shape_.channels, shape_.height, shape_.width, kMaxClasses);
   }
   return graph_;

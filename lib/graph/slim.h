@@ -1,5 +1,6 @@
-// slim::Net declares a model layer by layer, with the defaults of TF-Slim: 5x5-style kernels, SAME padding, stride 1 and
-// relu for convolutions; stride 2 and VALID for pools; relu for fully connected layers; Xavier-uniform weights, zero biases.
+// slim::Net declares a model layer by layer, with the defaults of TF-Slim: 5x5-style kernels, SAME padding, stride 1
+// and relu for convolutions; stride 2 and VALID for pools; relu for fully connected layers; Xavier-uniform weights,
+// zero biases.
 #pragma once
 
 #include <array>
@@ -38,7 +39,8 @@ class Net {
 
  private:
   Net& append(Layer layer);
-  Range add_variable(const std::string& name, std::vector<std::int64_t> shape, std::int64_t fan_in, std::int64_t fan_out);
+  Range add_variable(const std::string& name, std::vector<std::int64_t> shape, std::int64_t fan_in,
+                     std::int64_t fan_out);
   void claim_scope(const std::string& scope) const;
 
   Graph graph_;

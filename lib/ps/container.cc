@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace distmnist {
@@ -42,8 +43,6 @@ void Container::on_message(const Route& route, Message&& message, TimeMs now) {
                   fmt::format("{} is not in the cluster of ps:{}, which has {} workers", task_name(header.worker), ps_.index,
                               ps_.num_workers));
   }
-  if (header.type == MessageType::kHello) return on_hello(route, message, now);
-
   Membership::Heard heard = members_.hear(header, route, now);
   if (heard.standing == Standing::kRetired) {
     return refuse(route, header, ExitCode::kConflict,
@@ -55,6 +54,8 @@ void Container::on_message(const Route& route, Message&& message, TimeMs now) {
            fmt::format("{} is already running and answers; stop it, or give this process another --task_index",
                        task_name(header.worker)));
   }
+  if (header.type == MessageType::kHello) return on_hello(route, message, now);
+
   const Session* session = members_.session(header.worker);
   const bool current = heard.standing == Standing::kCurrent && header.ps_epoch == ps_.epoch && header.lease == session->lease;
   if (!current) return reply(route, header, MessageType::kStale);
@@ -86,7 +87,7 @@ void Container::on_message(const Route& route, Message&& message, TimeMs now) {
     case MessageType::kSnapshotBegin:
       return on_snapshot_begin(route, header, now);
     case MessageType::kSnapshotTake:
-      return on_snapshot_take(route, message);
+      return on_snapshot_take(route, message, now);
     case MessageType::kAwaitOthers:
       return on_await_others(route, header);
     default:
@@ -173,7 +174,7 @@ void Container::welcome(std::uint32_t worker) {
 
 void Container::welcome_everyone() {
   for (const auto& [worker, member] : members_.members()) {
-    if (member.session && !member.session->lost) welcome(worker);
+    if (member.session) welcome(worker);
   }
 }
 
@@ -185,11 +186,18 @@ void Container::on_create(const Route& route, const Message& message) {
   if (!members_.session(message.header.worker)->greeting.hello.chief) {
     return refuse(route, message.header, ExitCode::kUsage, "only the chief creates the model");
   }
+  // Sent again although it is here already: starting over would undo the pushes since.
+  if (store_ && run_ == message.header.run) return;
   if (const auto fault = fault_of(*record)) return refuse(route, message.header, ExitCode::kUsage, *fault);
-  VariableStore store(ranges_of(record->pieces), record->optimizer, record->global_step);
-  const std::size_t parts = (1 + store.num_slots()) * store.chunks().size();
-  creation_.emplace(Creation{message.header.run, message.header.incarnation, std::vector<bool>(parts, false),
-                             record->applied_batches, std::move(store)});
+  try {
+    VariableStore store(ranges_of(record->pieces), record->optimizer, record->global_step);
+    const std::size_t parts = (1 + store.num_slots()) * store.chunks().size();
+    creation_.emplace(Creation{message.header.run, message.header.incarnation, std::vector<bool>(parts, false),
+                               record->applied_batches, std::move(store)});
+  } catch (const std::bad_alloc&) {
+    refuse(route, message.header, ExitCode::kResources,
+           fmt::format("ps:{} has not the memory for its part of the model; use more ps tasks or a smaller model", ps_.index));
+  }
 }
 
 void Container::on_load(const Message& message) {
@@ -270,10 +278,14 @@ void Container::on_snapshot_begin(const Route& route, const Header& header, Time
   reply(route, header, MessageType::kSnapshotVector, encode(progress()));
 }
 
-void Container::on_snapshot_take(const Route& route, const Message& message) {
-  const auto record = decode<SnapshotRecord>(message.payload.bytes());
+void Container::on_snapshot_take(const Route& route, const Message& message, TimeMs now) {
+  auto record = decode<SnapshotRecord>(message.payload.bytes());
   if (!record) return;
-  if (!hold_) hold_.emplace();  // It was released meanwhile; what is applied by now is a whole step here, too.
+  std::erase_if(record->marks, [this](const auto& entry) { return entry.first >= ps_.num_workers; });
+  if (!hold_) {  // It was released meanwhile; what is applied by now is a whole step here, too.
+    hold_.emplace();
+    hold_->since_ms = now;
+  }
   hold_->target = record->marks;
   hold_->take = message.header;
   hold_->route = route;
@@ -307,7 +319,10 @@ void Container::send_snapshot() {
   for (std::size_t slot = 0; slot <= store_->num_slots(); ++slot) {
     send_values(hold_->route, hold_->take, MessageType::kSnapshotData, slot);
   }
-  reply(hold_->route, hold_->take, MessageType::kSnapshotEnd, encode(progress()));
+  Header end = reply_header(hold_->take, MessageType::kSnapshotEnd);
+  end.dtype = WireDtype::kRecord;
+  end.slot = static_cast<std::uint8_t>(store_->num_slots());  // So that a part that got lost is noticed.
+  actions_.send(hold_->route, Message{end, encode(progress())});
 }
 
 void Container::release_hold() {
@@ -318,7 +333,7 @@ void Container::release_hold() {
 SnapshotRecord Container::progress() const {
   SnapshotRecord record;
   for (const auto& [worker, history] : histories_) {
-    record.marks[worker] = history.mark;
+    if (history.mark != PushMark{}) record.marks[worker] = history.mark;  // Only who has pushed, so that all ps say the same.
     record.applied_batches[worker] = history.applied_batches;
   }
   return record;

@@ -77,7 +77,7 @@ class Container {
   void on_push(const Route& route, Message&& message);
   void apply(WholePush&& push);
   void on_snapshot_begin(const Route& route, const Header& header, TimeMs now);
-  void on_snapshot_take(const Route& route, const Message& message);
+  void on_snapshot_take(const Route& route, const Message& message, TimeMs now);
   void try_take(bool whole_steps_only);
   void send_snapshot();
   void release_hold();

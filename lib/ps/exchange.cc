@@ -8,11 +8,6 @@ namespace {
 
 double seconds(TimeMs ms) { return static_cast<double>(ms) / 1000; }
 
-// Answers whose values come chunk by chunk.
-std::size_t num_parts_of(MessageType answer, const ChunkTable& chunks) {
-  return answer == MessageType::kParameters ? chunks.size() : 0;
-}
-
 }  // namespace
 
 Exchange::Exchange(ExchangeConfig config, ExchangeActions& actions)
@@ -35,8 +30,7 @@ void Exchange::open(std::uint64_t sequence, TimeMs now) {
 }
 
 void Exchange::begin(MessageType answer, std::uint64_t sequence, std::uint64_t run, std::int64_t step, TimeMs now) {
-  const std::size_t parts = num_parts_of(answer, chunks_);
-  request_ = Request{answer, sequence, run, step, now, {}, std::vector<bool>(parts, false), parts};
+  request_ = Request{answer, sequence, run, step, now, {}, -1, {}, 0};
   end(now);
 }
 
@@ -167,6 +161,10 @@ void Exchange::on_message(Received&& received, TimeMs now) {
     case MessageType::kStale:
       if (state_ == State::kOpen || state_ == State::kAwaitingModel) greet(now);
       return;
+    case MessageType::kPong:
+      // There is a model by now: the welcome that said so went to a connection that broke.
+      if (state_ == State::kAwaitingModel && header.run != 0) greet(now);
+      return;
     case MessageType::kProbe:
       return actions_.send(header_for(MessageType::kPing), {});
     case MessageType::kParameters:
@@ -180,23 +178,41 @@ void Exchange::on_message(Received&& received, TimeMs now) {
 void Exchange::on_values(const Message& message) {
   const Header& header = message.header;
   if (!request_ || header.sequence != request_->sequence || header.run != request_->run) return;
+  const bool parameters = header.type == MessageType::kParameters;
+  if (request_->answer != (parameters ? MessageType::kParameters : MessageType::kSnapshotEnd)) return;
   const auto chunk = chunks_.find(header.range());
-  if (!chunk || header.dtype != WireDtype::kF32) return;
-  if (header.type == MessageType::kParameters) {
-    if (request_->answer != MessageType::kParameters || request_->present[*chunk]) return;
-    request_->present[*chunk] = true;
-    --request_->missing;
-  } else if (request_->answer != MessageType::kSnapshotEnd) {
-    return;
-  }
+  if (!chunk || header.dtype != WireDtype::kF32 || (parameters && header.slot != 0)) return;
+  if (!counts(header, *chunk)) return;
   if (header.range_size > 0) actions_.values(header.slot, header.range(), message.payload.floats());
   step_ = header.step;
-  if (request_->answer == MessageType::kParameters && request_->missing == 0) request_.reset();
+  if (parameters && request_->num_present == chunks_.size()) request_.reset();
+}
+
+// False for values that are there already, and for those of an older answer. A request that was sent twice may be answered
+// twice; an answer is of one commit, so a newer one starts over.
+bool Exchange::counts(const Header& header, std::size_t chunk) {
+  Request& request = *request_;
+  if (header.commit < request.commit) return false;
+  if (header.commit > request.commit) {
+    request.commit = header.commit;
+    request.present.clear();
+    request.num_present = 0;
+  }
+  const std::size_t index = header.slot * chunks_.size() + chunk;
+  if (index >= request.present.size()) request.present.resize(index + 1, false);
+  if (request.present[index]) return false;
+  request.present[index] = true;
+  ++request.num_present;
+  return true;
 }
 
 void Exchange::on_record(const Message& message) {
   const Header& header = message.header;
   if (!request_ || header.sequence != request_->sequence || header.type != request_->answer) return;
+  if (header.type == MessageType::kSnapshotEnd) {
+    const bool whole = header.commit == request_->commit && request_->num_present == (1u + header.slot) * chunks_.size();
+    if (!whole) return;  // Asked for again in a while.
+  }
   if (header.type == MessageType::kSnapshotVector || header.type == MessageType::kSnapshotEnd) {
     const auto record = decode<SnapshotRecord>(message.payload.bytes());
     if (!record) return;
@@ -219,7 +235,8 @@ void Exchange::watch_silence(TimeMs now) {
   if (silent_ms >= kSilenceMs) {
     return give_up_connection(fmt::format("silent for {:.1f} s, last step {}", seconds(silent_ms), step_), now);
   }
-  if (silent_ms >= kPingAfterMs && now - last_ping_ms_ >= kPingAfterMs) {
+  // Before the welcome there is no session that a ping could ask for: a ps that does not answer a hello is greeted anew.
+  if (state_ != State::kGreeting && silent_ms >= kPingAfterMs && now - last_ping_ms_ >= kPingAfterMs) {
     last_ping_ms_ = now;
     actions_.send(header_for(MessageType::kPing), {});
   }

@@ -105,13 +105,16 @@ class Exchange {
     std::int64_t step = 0;
     TimeMs sent_ms = 0;
     std::vector<RequestPart> parts;
-    std::vector<bool> present;  // chunks of the answer, by slot and chunk
-    std::size_t missing = 0;
+    // Of the answer: its commit, and which of its values have come, by slot * chunks + chunk.
+    std::int64_t commit = -1;
+    std::vector<bool> present;
+    std::size_t num_present = 0;
   };
 
   void greet(TimeMs now);
   void on_welcome(const Message& message, TimeMs now);
   void on_values(const Message& message);
+  bool counts(const Header& header, std::size_t chunk);
   void on_record(const Message& message);
   void send_part(const RequestPart& part);
   void send_request(TimeMs now);

@@ -22,8 +22,12 @@ void PsCore::on_message(const Route& route, Received&& received, TimeMs now) {
   }
   auto at = containers_.find(header.container);
   if (at == containers_.end()) {
-    if (header.type != MessageType::kHello || !containers_.empty()) {
+    if (!containers_.empty()) {
       return refuse(route, header, ExitCode::kVersion, fmt::format("ps:{} serves another container", identity_.index));
+    }
+    // From a session with the process that was here before: its worker has to greet anew.
+    if (header.type != MessageType::kHello) {
+      return actions_.send(route, Message{reply_header(header, MessageType::kStale), {}});
     }
     at = containers_.emplace(header.container, std::make_unique<Container>(identity_, actions_)).first;
   }
@@ -73,15 +77,21 @@ std::string PsCore::waiting_for() const {
   return out;
 }
 
-void PsCore::refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason) {
+Header PsCore::reply_header(const Header& request, MessageType type) const {
   Header header;
-  header.type = MessageType::kRefuse;
-  header.dtype = WireDtype::kRecord;
+  header.type = type;
   header.flags = request.flags & kChecksumData;
   header.worker = request.worker;
   header.incarnation = request.incarnation;
   header.sequence = request.sequence;
+  header.container = request.container;
   header.ps_epoch = identity_.epoch;
+  return header;
+}
+
+void PsCore::refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason) {
+  Header header = reply_header(request, MessageType::kRefuse);
+  header.dtype = WireDtype::kRecord;
   actions_.log(LogLevel::kWarning, "refused a peer: " + reason);
   actions_.send(route, Message{header, encode(RefuseRecord{static_cast<std::int32_t>(code), reason})});
 }

@@ -59,7 +59,10 @@ class RemoteClient::Link : public ExchangeActions {
   void send(const Header& header, std::span<const std::byte> payload) override {
     if (socket_) socket_->send(Message{header, Frame::borrow(payload)});
   }
-  void reconnect() override { socket_.reset(); }
+  void reconnect() override {
+    if (socket_) socket_->discard();  // The request will be sent again; its memory must not go out twice.
+    socket_.reset();
+  }
   void report(const std::string& line) override { log_warning("{}", line); }
   void values(std::size_t slot, Range range, std::span<const float> values) override { sink_(slot, range, values); }
 

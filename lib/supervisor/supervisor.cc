@@ -8,7 +8,7 @@
 namespace distmnist {
 
 Supervisor::Supervisor(SupervisorConfig config, const Graph& graph, ParameterClient& client, const RunFolder* folder)
-    : config_(std::move(config)), graph_(graph), client_(client), last_save_ms_(monotonic_ms()) {
+    : config_(std::move(config)), graph_(graph), client_(client), folder_(folder), last_save_ms_(monotonic_ms()) {
   if (!config_.chief || folder == nullptr) return;
   saver_ = std::make_unique<Saver>(folder->path(), config_.max_to_keep);
   background_ = std::make_unique<BackgroundSaver>(*saver_);
@@ -29,6 +29,10 @@ SessionInfo Supervisor::prepare() {
   return info;
 }
 
+void Supervisor::keep_config() const {
+  if (folder_ != nullptr) folder_->write_config(config_.config);
+}
+
 StoredModel Supervisor::initial_model() {
   StoredModel model;
   model.optimizer = config_.identity.optimizer;
@@ -41,7 +45,7 @@ StoredModel Supervisor::initial_model() {
     for (const auto& [worker, batches] : restored->applied_batches) {
       model.applied_batches[static_cast<std::uint32_t>(worker)] = batches;
     }
-    last_saved_step_ = model.global_step;
+    restored_step_ = model.global_step;
     return model;
   }
   log_info("initialised with seed {}", config_.seed);
@@ -70,18 +74,17 @@ ModelSnapshot Supervisor::take_snapshot() {
 void Supervisor::save_if_due(TimeMs now) {
   if (!background_ || now - last_save_ms_ < config_.save_every_ms) return;
   last_save_ms_ = now;
-  ModelSnapshot snapshot = take_snapshot();
-  last_saved_step_ = snapshot.global_step;
-  background_->submit(std::move(snapshot));
+  background_->submit(take_snapshot());
 }
 
 std::optional<Error> Supervisor::save_now() {
   if (!background_) return std::nullopt;
   ModelSnapshot snapshot = take_snapshot();
-  // Nothing new since the last checkpoint, and that one is on the disk: done.
-  const bool saved = snapshot.global_step == last_saved_step_;
-  last_saved_step_ = snapshot.global_step;
-  if (!saved) background_->submit(std::move(snapshot));
+  background_->flush();
+  // Nothing new since the last checkpoint that is on the disk: done.
+  const std::int64_t step = snapshot.global_step;
+  if (step == restored_step_ || background_->status().last_step == step) return std::nullopt;
+  background_->submit(std::move(snapshot));
   return background_->flush();
 }
 

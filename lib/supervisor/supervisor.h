@@ -29,12 +29,17 @@ struct SupervisorConfig {
 
 class Supervisor {
  public:
-  // `graph`, `client` and `folder` outlive it. `folder` is null where no files are wanted; only the chief's is used.
+  // `graph`, `client` and `folder` outlive it. `folder` is null where no files are wanted; checkpoints are only written
+  // to the chief's.
   Supervisor(SupervisorConfig config, const Graph& graph, ParameterClient& client, const RunFolder* folder);
 
   // Opens the session and, as the chief, makes sure that there is a model: the one the ps tasks hold, else the newest
   // valid checkpoint, else fresh start values. Errors of client and Saver.
   SessionInfo prepare();
+
+  // Writes config.toml where there is a folder. Call once the flags have proved to fit the model and training goes on:
+  // a run that is refused leaves the old file as it was. Errors like RunFolder::write_config.
+  void keep_config() const;
 
   // As the chief with a folder: saves in the background when save_every_ms have passed since the last time.
   void save_if_due(TimeMs now);
@@ -49,10 +54,11 @@ class Supervisor {
   SupervisorConfig config_;
   const Graph& graph_;
   ParameterClient& client_;
+  const RunFolder* folder_;
   std::unique_ptr<Saver> saver_;  // null where nothing is saved
   std::unique_ptr<BackgroundSaver> background_;
   TimeMs last_save_ms_ = 0;
-  std::int64_t last_saved_step_ = -1;
+  std::int64_t restored_step_ = -1;
 };
 
 }  // namespace distmnist

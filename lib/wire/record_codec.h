@@ -45,6 +45,22 @@ std::uint32_t bounded_size(Archive& archive, std::size_t size, std::uint32_t lim
 
 }  // namespace record_detail
 
+// A byte that is 0 or 1; loading another one into a bool would be undefined.
+template <class Archive>
+void bounded(Archive& archive, bool& value) {
+  auto byte = static_cast<std::uint8_t>(value);
+  archive(byte);
+  if (byte > 1) throw cereal::Exception("a truth value that is neither");
+  value = byte == 1;
+}
+
+// A byte-sized enumeration whose values are 0 .. last.
+template <class Archive, class Enum>
+void bounded(Archive& archive, Enum& value, Enum last) {
+  archive(value);
+  if (value > last) throw cereal::Exception("an unknown value of an enumeration");
+}
+
 template <class Archive>
 void bounded(Archive& archive, std::string& text) {
   text.resize(record_detail::bounded_size(archive, text.size(), kMaxRecordString));

@@ -202,6 +202,8 @@ bool ClientSocket::send(Message&& message) {
   return send_parts(impl_->socket, std::move(message));
 }
 
+void ClientSocket::discard() { impl_->socket.set(zmq::sockopt::linger, 0); }
+
 void ClientSocket::poll(const std::vector<ClientSocket*>& sockets, int timeout_ms) {
   std::vector<zmq::pollitem_t> items;
   for (ClientSocket* socket : sockets) {

@@ -71,6 +71,8 @@ class ClientSocket {
   std::optional<Received> receive();
   // False where nothing more can be queued; the message is dropped.
   bool send(Message&& message);
+  // What is still queued will not be sent when the socket closes: borrowed memory may be written anew right after.
+  void discard();
 
   // Waits until one of the sockets (null pointers are passed over) has a message, up to timeout_ms. A signal ends the
   // wait early.

@@ -27,21 +27,30 @@ class Training {
   }
 
   ExitCode run() {
-    const SessionInfo session = prepare();
-    if (session.ended) {
-      log_info("the run has ended at global_step {}; nothing left to do", session.global_step);
-      return ExitCode::kOk;
-    }
+    SessionInfo session = prepare();
     const bool already_done = session.global_step >= config_.train_steps;
-    if (already_done) {
-      log_info("global_step {} has reached --train_steps={}: only evaluating; --fresh starts a new run, a larger --train_steps goes on",
-               session.global_step, config_.train_steps);
+    if (!session.ended) begin(session, already_done);
+    while (!session.ended) {
+      try {
+        if (const auto signal = train(session)) return stop(*signal);
+        return finish(already_done);
+      } catch (const SessionLost& lost) {
+        log_warning("{}; at global_step {}, opening the session again", lost.what(), step_);
+        session = prepare();
+        log_info("training goes on at global_step {}", step_);
+      }
     }
-    if (const auto signal = train(session)) return stop(*signal);
-    return finish(already_done);
+    log_info("the run has ended at global_step {}; nothing left to do", session.global_step);
+    return ExitCode::kOk;
   }
 
  private:
+  void begin(const SessionInfo& session, bool already_done) {
+    if (!already_done) return parts_.supervisor.keep_config();
+    log_info("global_step {} has reached --train_steps={}: only evaluating; --fresh starts a new run, a larger --train_steps goes on",
+             session.global_step, config_.train_steps);
+  }
+
   // Opens the session, again and again while ps tasks come and go, within the recovery time.
   SessionInfo prepare() {
     const TimeMs began = monotonic_ms();
@@ -58,19 +67,7 @@ class Training {
   }
 
   // Until the last step (nothing), or the code of the signal that came.
-  std::optional<ExitCode> train(SessionInfo session) {
-    while (true) {
-      try {
-        return train_session(session);
-      } catch (const SessionLost& lost) {
-        log_warning("{}; at global_step {}, opening the session again", lost.what(), step_);
-        session = prepare();
-        log_info("training goes on at global_step {}", step_);
-      }
-    }
-  }
-
-  std::optional<ExitCode> train_session(const SessionInfo& session) {
+  std::optional<ExitCode> train(const SessionInfo& session) {
     const std::int64_t first_sample = session.applied_batches * config_.batch_size;
     const auto worker = static_cast<std::uint64_t>(config_.task_index);
     const BatchSourcePtr batches =
@@ -122,8 +119,9 @@ class Training {
     const Evaluation evaluation = evaluate(parts_.executor, parts_.data.test, config_.batch_size, parts_.classes);
     parts_.console.test_accuracy(evaluation.accuracy);
     const std::optional<Error> unsaved = already_done ? std::nullopt : parts_.supervisor.save_now();
-    parts_.client.done();
+    // Before this worker counts as done: the chief's closing line, after all are done, is the last one.
     parts_.console.closing_line(evaluation.accuracy, step_);
+    parts_.client.done();
     if (unsaved) throw *unsaved;
     return ExitCode::kOk;
   }
@@ -133,7 +131,7 @@ class Training {
     log_info("stopped by a signal at global_step {}", step_);
     const std::optional<Error> unsaved = parts_.supervisor.save_now();
     parts_.client.leave();
-    if (unsaved) log_error("the last checkpoint could not be written: {}", unsaved->what());
+    if (unsaved) throw *unsaved;  // The signal's code would say that everything is saved.
     return signal;
   }
 

@@ -1,5 +1,5 @@
 // Time of one training step of mnist_cnn, in all and per layer, on the cpu backend.
-//   layer_bench [batch_size [steps]]
+//   layer_bench [batch_size [steps [threads]]]: without a number of threads, 1 and then 2
 #include <algorithm>
 #include <cstdlib>
 #include <vector>
@@ -68,8 +68,8 @@ void measure(const Graph& graph, std::int64_t batch_size, int threads, int steps
     time_ms = (monotonic_s() - before_s) * 1e3;
   }
   std::ranges::sort(times_ms);
-  fmt::print("mnist_cnn, batch {}, threads {}: step {:.2f} ms (median; {:.2f} at best), compiled in {:.0f} ms\n", batch_size,
-             threads, times_ms[times_ms.size() / 2], times_ms.front(), compile_ms);
+  fmt::print("mnist_cnn, batch {}, threads {}: step {:.2f} ms (median; {:.2f} at best), compiled in {:.0f} ms\n",
+             batch_size, threads, times_ms[times_ms.size() / 2], times_ms.front(), compile_ms);
   print_times(graph, executor, steps);
 }
 
@@ -79,5 +79,8 @@ void measure(const Graph& graph, std::int64_t batch_size, int threads, int steps
 int main(int argc, char** argv) {
   const std::int64_t batch_size = argc > 1 ? std::atoll(argv[1]) : 50;
   const int steps = argc > 2 ? std::atoi(argv[2]) : 100;
-  for (const int threads : {1, 2}) distmnist::measure(distmnist::make_model("mnist_cnn"), batch_size, threads, steps);
+  const std::vector<int> thread_counts = argc > 3 ? std::vector<int>{std::atoi(argv[3])} : std::vector<int>{1, 2};
+  for (const int threads : thread_counts) {
+    distmnist::measure(distmnist::make_model("mnist_cnn"), batch_size, threads, steps);
+  }
 }

@@ -24,6 +24,7 @@ LAUNCHER = ROOT / "launch" / "launch.py"
 
 SKIPPED = 77  # what meson takes for "skipped"
 DEADLINE_S = 60.0  # generous: a test machine may be busy
+LONG_DEADLINE_S = 100.0  # for whole clusters
 PR_SET_PDEATHSIG = 1
 
 PROGRESS_LINE = re.compile(r"^Worker : (\d+), Step: (\d+), Accuracy \(batch\): ([01]\.\d{4})$")

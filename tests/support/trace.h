@@ -11,7 +11,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "lib/ps/control.h"
 #include "lib/ps/exchange.h"
@@ -63,7 +62,9 @@ inline std::string text_of(ModelState state) {
 }
 
 inline std::string text_of(Range range, std::span<const float> values) {
-  return fmt::format("[{},{}){}{}", range.offset, range.end(), values.empty() ? "" : " ", fmt::join(values, " "));
+  std::string out = fmt::format("[{},{})", range.offset, range.end());
+  for (const float value : values) out += fmt::format(" {}", value);
+  return out;
 }
 
 inline std::string text_of(const PushMarks& marks) {
@@ -150,7 +151,7 @@ struct Peer {
   Route route = "a";
   std::uint64_t lease = 0, ps_epoch = 0, run = 0;
   std::uint64_t sequence = 0;
-  std::string container;
+  std::string container = {};
 
   Header header(MessageType type) const {
     Header header;
@@ -201,6 +202,57 @@ struct Peer {
 };
 
 inline const Fingerprint kJob = {{"--model", "mnist_cnn"}, {"--batch_size", "50"}};
+
+// A ps core and the processes that speak to it. What goes out is read as "route: message". Time stands still unless a test
+// moves it.
+template <class Core>
+class PsTrace {
+ public:
+  template <class... Args>
+  explicit PsTrace(Args&&... args) : core(std::forward<Args>(args)...) {}
+
+  // What goes out when `peer` says this.
+  Lines say(Peer& peer, Message message) {
+    peers_[peer.route] = &peer;
+    message.header.payload_bytes = static_cast<std::uint32_t>(message.payload.size());
+    deliver(core, peer.route, std::move(message));
+    return take();
+  }
+  // What goes out as the clock reaches `time`.
+  Lines tick(TimeMs time) {
+    now = time;
+    core.on_tick(now);
+    return take();
+  }
+
+  PsRecorder actions;
+  TimeMs now = 0;
+  Core core;
+
+ private:
+  Lines take() {
+    Lines lines;
+    for (const PsRecorder::Sent& sent : std::exchange(actions.sent, {})) {
+      lines.push_back(sent.to + ": " + describe(sent.message));
+      const Header& header = sent.message.header;
+      const auto at = peers_.find(sent.to);
+      const bool theirs = at != peers_.end() && at->second->incarnation == header.incarnation;
+      if (header.type == MessageType::kWelcome && theirs) at->second->learn(header);
+    }
+    return lines;
+  }
+  // A container takes messages, a whole ps takes what came out of the socket.
+  template <class AnyCore>
+  void deliver(AnyCore& to, const Route& route, Message&& message) {
+    if constexpr (requires { to.on_message(route, Received{}, now); }) {
+      to.on_message(route, Received{std::move(message), HeaderFault::kNone}, now);
+    } else {
+      to.on_message(route, std::move(message), now);
+    }
+  }
+
+  std::map<Route, Peer*> peers_;
+};
 
 // ---- The side of a worker ----
 

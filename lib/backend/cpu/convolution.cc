@@ -87,8 +87,8 @@ class Convolution final : public Kernel {
   void make_backward_weights(const Device& device, Parameters& parameters,
                              const dnnl::convolution_forward::primitive_desc& forward, const Tensor& input) {
     const auto descriptor = convolution_backward_weights_descriptor(
-        device.engine, input.layout(), description(weight_dims(layer_), Tag::any), forward.bias_desc(), output_.layout(),
-        dims_of(layer_.window), attributes(), forward);
+        device.engine, input.layout(), description(weight_dims(layer_), Tag::any), forward.bias_desc(),
+        output_.layout(), dims_of(layer_.window), attributes(), forward);
     const dnnl::memory canonical(description(weight_dims(layer_), Tag::oihw), device.engine,
                                  parameters.gradient_address(layer_.weights));
     dnnl::memory gradient = canonical;
@@ -106,9 +106,9 @@ class Convolution final : public Kernel {
 
   void make_backward_data(const Device& device, Parameters& parameters,
                           const dnnl::convolution_forward::primitive_desc& forward, const Tensor& input) {
-    const auto descriptor = convolution_backward_data_descriptor(
-        device.engine, input.layout(), description(weight_dims(layer_), Tag::any), output_.layout(), dims_of(layer_.window),
-        attributes(), forward);
+    const auto descriptor =
+        convolution_backward_data_descriptor(device.engine, input.layout(), description(weight_dims(layer_), Tag::any),
+                                             output_.layout(), dims_of(layer_.window), attributes(), forward);
     backward_weights_for_data_ = PackedWeights(device, layer_, parameters, descriptor.weights_desc());
     backward_data_ = Operation(device, dnnl::convolution_backward_data(descriptor), descriptor,
                                {{DNNL_ARG_DIFF_DST, output_.gradient},
@@ -135,8 +135,8 @@ dnnl::convolution_forward::primitive_desc convolution_descriptor(const Device& d
 }
 
 std::unique_ptr<Kernel> make_convolution(const Device& device, const Conv2d& layer, Parameters& parameters,
-                                         const dnnl::convolution_forward::primitive_desc& descriptor, const Tensor& input,
-                                         const Tensor& output) {
+                                         const dnnl::convolution_forward::primitive_desc& descriptor,
+                                         const Tensor& input, const Tensor& output) {
   return std::make_unique<Convolution>(device, layer, parameters, descriptor, input, output);
 }
 

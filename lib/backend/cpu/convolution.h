@@ -12,9 +12,10 @@ namespace distmnist::cpu {
 dnnl::convolution_forward::primitive_desc convolution_descriptor(const Device& device, const Conv2d& layer,
                                                                  std::int64_t batch);
 
-// `input` and `output` in the layouts of `descriptor`. Packed copies of the weights are made again when they have changed.
+// `input` and `output` in the layouts of `descriptor`. Packed copies of the weights are made again when they have
+// changed.
 std::unique_ptr<Kernel> make_convolution(const Device& device, const Conv2d& layer, Parameters& parameters,
-                                         const dnnl::convolution_forward::primitive_desc& descriptor, const Tensor& input,
-                                         const Tensor& output);
+                                         const dnnl::convolution_forward::primitive_desc& descriptor,
+                                         const Tensor& input, const Tensor& output);
 
 }  // namespace distmnist::cpu

@@ -20,7 +20,8 @@ std::span<float> floats_of(const dnnl::memory& plain) {
 }
 
 // Makes what oneDNN throws an Error that says what was tried.
-std::unique_ptr<Plan> compile(const Graph& graph, const CompileOptions& options, std::int64_t batch, Parameters& parameters) {
+std::unique_ptr<Plan> compile(const Graph& graph, const CompileOptions& options, std::int64_t batch,
+                              Parameters& parameters) {
   try {
     return make_plan(graph, options, batch, parameters);
   } catch (const dnnl::error& error) {
@@ -51,13 +52,17 @@ CpuExecutor::CpuExecutor(const Graph& graph, const CompileOptions& options)
 
 CpuExecutor::~CpuExecutor() = default;
 
-void CpuExecutor::load(Range range, std::span<const float> values) { parameters_->load(range, values); }
+void CpuExecutor::load(Range range, std::span<const float> values) {
+  parameters_->load(range, values);
+}
 
 void CpuExecutor::read(Range range, std::span<float> values) const {
   std::ranges::copy(parameters_->values(range), values.begin());
 }
 
-std::span<float> CpuExecutor::gradients() { return parameters_->gradients(); }
+std::span<float> CpuExecutor::gradients() {
+  return parameters_->gradients();
+}
 
 StepResult CpuExecutor::train_step(const Batch& batch, const GradientReady& ready) {
   const ThreadScope threads(options_.threads);
@@ -91,14 +96,16 @@ void CpuExecutor::forward(Plan& plan, const Step& step, std::span<const float> i
   assert(static_cast<std::int64_t>(images.size()) == plan.batch * graph_.input.size());
   plan.input.set_data_handle(const_cast<float*>(images.data()));  // oneDNN only reads it
   for (Plan::PlacedKernel& placed : plan.kernels) {
-    timed(layer_times_.empty() ? nullptr : &layer_times_[placed.layer].forward_s, [&] { placed.kernel->forward(step); });
+    timed(layer_times_.empty() ? nullptr : &layer_times_[placed.layer].forward_s,
+          [&] { placed.kernel->forward(step); });
   }
 }
 
 void CpuExecutor::backward(Plan& plan, const Step& step) {
   for (Plan::PlacedKernel& placed : std::views::reverse(plan.kernels)) {
     if (placed.layer < plan.first_trained_layer) break;
-    timed(layer_times_.empty() ? nullptr : &layer_times_[placed.layer].backward_s, [&] { placed.kernel->backward(step); });
+    timed(layer_times_.empty() ? nullptr : &layer_times_[placed.layer].backward_s,
+          [&] { placed.kernel->backward(step); });
   }
 }
 

@@ -19,8 +19,8 @@ struct LayerTime {
   double backward_s = 0;  // with the time that the GradientReady callback takes
 };
 
-// Everything is made once for the largest batch; a smaller batch has a second set of primitives, made when it is first seen and
-// kept while no other size comes.
+// Everything is made once for the largest batch; a smaller batch has a second set of primitives, made when it is first
+// seen and kept while no other size comes.
 class CpuExecutor final : public Executor {
  public:
   CpuExecutor(const Graph& graph, const CompileOptions& options);

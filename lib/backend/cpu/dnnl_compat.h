@@ -1,9 +1,9 @@
-// oneDNN 2.x and 3.x under one spelling. 3.0 dropped operation descriptors: a primitive descriptor is then made from the
-// engine and the arguments at once. Everything else in this folder is written against these functions.
+// oneDNN 2.x and 3.x under one spelling. 3.0 dropped operation descriptors: a primitive descriptor is then made from
+// the engine and the arguments at once. Everything else in this folder is written against these functions.
 #pragma once
 
-#include <oneapi/dnnl/dnnl.hpp>
 #include <oneapi/dnnl/dnnl_version.h>
+#include <oneapi/dnnl/dnnl.hpp>
 
 namespace distmnist::cpu {
 
@@ -14,7 +14,9 @@ struct WindowDims {
 
 #if DNNL_VERSION_MAJOR >= 3
 
-inline dnnl::memory::dims dims_of(const dnnl::memory::desc& layout) { return layout.get_dims(); }
+inline dnnl::memory::dims dims_of(const dnnl::memory::desc& layout) {
+  return layout.get_dims();
+}
 
 inline void append_relu(dnnl::post_ops& operations) {
   operations.append_eltwise(dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
@@ -24,9 +26,9 @@ inline auto convolution_forward_descriptor(const dnnl::engine& engine, const dnn
                                            const dnnl::memory::desc& weights, const dnnl::memory::desc& biases,
                                            const dnnl::memory::desc& destination, const WindowDims& window,
                                            const dnnl::primitive_attr& attributes) {
-  return dnnl::convolution_forward::primitive_desc(engine, dnnl::prop_kind::forward_training,
-                                                   dnnl::algorithm::convolution_direct, source, weights, biases, destination,
-                                                   window.strides, window.pad_before, window.pad_after, attributes);
+  return dnnl::convolution_forward::primitive_desc(
+      engine, dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, source, weights, biases,
+      destination, window.strides, window.pad_before, window.pad_after, attributes);
 }
 
 inline auto convolution_backward_weights_descriptor(const dnnl::engine& engine, const dnnl::memory::desc& source,
@@ -34,46 +36,49 @@ inline auto convolution_backward_weights_descriptor(const dnnl::engine& engine, 
                                                     const dnnl::memory::desc& destination, const WindowDims& window,
                                                     const dnnl::primitive_attr& attributes,
                                                     const dnnl::convolution_forward::primitive_desc& forward) {
-  return dnnl::convolution_backward_weights::primitive_desc(engine, dnnl::algorithm::convolution_direct, source, weights,
-                                                            biases, destination, window.strides, window.pad_before,
-                                                            window.pad_after, forward, attributes);
+  return dnnl::convolution_backward_weights::primitive_desc(engine, dnnl::algorithm::convolution_direct, source,
+                                                            weights, biases, destination, window.strides,
+                                                            window.pad_before, window.pad_after, forward, attributes);
 }
 
 inline auto convolution_backward_data_descriptor(const dnnl::engine& engine, const dnnl::memory::desc& source,
-                                                 const dnnl::memory::desc& weights, const dnnl::memory::desc& destination,
-                                                 const WindowDims& window, const dnnl::primitive_attr& attributes,
+                                                 const dnnl::memory::desc& weights,
+                                                 const dnnl::memory::desc& destination, const WindowDims& window,
+                                                 const dnnl::primitive_attr& attributes,
                                                  const dnnl::convolution_forward::primitive_desc& forward) {
   return dnnl::convolution_backward_data::primitive_desc(engine, dnnl::algorithm::convolution_direct, source, weights,
-                                                         destination, window.strides, window.pad_before, window.pad_after,
-                                                         forward, attributes);
+                                                         destination, window.strides, window.pad_before,
+                                                         window.pad_after, forward, attributes);
 }
 
-inline auto pooling_forward_descriptor(const dnnl::engine& engine, dnnl::algorithm algorithm, const dnnl::memory::desc& source,
-                                       const dnnl::memory::desc& destination, const WindowDims& window,
-                                       const dnnl::primitive_attr& attributes) {
-  return dnnl::pooling_forward::primitive_desc(engine, dnnl::prop_kind::forward_training, algorithm, source, destination,
-                                               window.strides, window.kernel, {0, 0}, window.pad_before, window.pad_after,
-                                               attributes);
+inline auto pooling_forward_descriptor(const dnnl::engine& engine, dnnl::algorithm algorithm,
+                                       const dnnl::memory::desc& source, const dnnl::memory::desc& destination,
+                                       const WindowDims& window, const dnnl::primitive_attr& attributes) {
+  return dnnl::pooling_forward::primitive_desc(engine, dnnl::prop_kind::forward_training, algorithm, source,
+                                               destination, window.strides, window.kernel, {0, 0}, window.pad_before,
+                                               window.pad_after, attributes);
 }
 
 inline auto pooling_backward_descriptor(const dnnl::engine& engine, dnnl::algorithm algorithm,
                                         const dnnl::memory::desc& source, const dnnl::memory::desc& destination,
                                         const WindowDims& window, const dnnl::primitive_attr& attributes,
                                         const dnnl::pooling_forward::primitive_desc& forward) {
-  return dnnl::pooling_backward::primitive_desc(engine, algorithm, source, destination, window.strides, window.kernel, {0, 0},
-                                                window.pad_before, window.pad_after, forward, attributes);
+  return dnnl::pooling_backward::primitive_desc(engine, algorithm, source, destination, window.strides, window.kernel,
+                                                {0, 0}, window.pad_before, window.pad_after, forward, attributes);
 }
 
 // destination [m, n] = source [m, k] weights [k, n] + biases [1, n]; without biases if they are an empty descriptor.
-inline auto matmul_descriptor(const dnnl::engine& engine, const dnnl::memory::desc& source, const dnnl::memory::desc& weights,
-                              const dnnl::memory::desc& biases, const dnnl::memory::desc& destination,
-                              const dnnl::primitive_attr& attributes) {
+inline auto matmul_descriptor(const dnnl::engine& engine, const dnnl::memory::desc& source,
+                              const dnnl::memory::desc& weights, const dnnl::memory::desc& biases,
+                              const dnnl::memory::desc& destination, const dnnl::primitive_attr& attributes) {
   return dnnl::matmul::primitive_desc(engine, source, weights, biases, destination, attributes);
 }
 
 #else
 
-inline dnnl::memory::dims dims_of(const dnnl::memory::desc& layout) { return layout.dims(); }
+inline dnnl::memory::dims dims_of(const dnnl::memory::desc& layout) {
+  return layout.dims();
+}
 
 inline void append_relu(dnnl::post_ops& operations) {
   operations.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
@@ -94,23 +99,26 @@ inline auto convolution_backward_weights_descriptor(const dnnl::engine& engine, 
                                                     const dnnl::memory::desc& destination, const WindowDims& window,
                                                     const dnnl::primitive_attr& attributes,
                                                     const dnnl::convolution_forward::primitive_desc& forward) {
-  return dnnl::convolution_backward_weights::primitive_desc({dnnl::algorithm::convolution_direct, source, weights, biases,
-                                                             destination, window.strides, window.pad_before, window.pad_after},
-                                                            attributes, engine, forward);
+  return dnnl::convolution_backward_weights::primitive_desc(
+      {dnnl::algorithm::convolution_direct, source, weights, biases, destination, window.strides, window.pad_before,
+       window.pad_after},
+      attributes, engine, forward);
 }
 
 inline auto convolution_backward_data_descriptor(const dnnl::engine& engine, const dnnl::memory::desc& source,
-                                                 const dnnl::memory::desc& weights, const dnnl::memory::desc& destination,
-                                                 const WindowDims& window, const dnnl::primitive_attr& attributes,
+                                                 const dnnl::memory::desc& weights,
+                                                 const dnnl::memory::desc& destination, const WindowDims& window,
+                                                 const dnnl::primitive_attr& attributes,
                                                  const dnnl::convolution_forward::primitive_desc& forward) {
-  return dnnl::convolution_backward_data::primitive_desc({dnnl::algorithm::convolution_direct, source, weights, destination,
-                                                          window.strides, window.pad_before, window.pad_after},
-                                                         attributes, engine, forward);
+  return dnnl::convolution_backward_data::primitive_desc(
+      {dnnl::algorithm::convolution_direct, source, weights, destination, window.strides, window.pad_before,
+       window.pad_after},
+      attributes, engine, forward);
 }
 
-inline auto pooling_forward_descriptor(const dnnl::engine& engine, dnnl::algorithm algorithm, const dnnl::memory::desc& source,
-                                       const dnnl::memory::desc& destination, const WindowDims& window,
-                                       const dnnl::primitive_attr& attributes) {
+inline auto pooling_forward_descriptor(const dnnl::engine& engine, dnnl::algorithm algorithm,
+                                       const dnnl::memory::desc& source, const dnnl::memory::desc& destination,
+                                       const WindowDims& window, const dnnl::primitive_attr& attributes) {
   return dnnl::pooling_forward::primitive_desc({dnnl::prop_kind::forward_training, algorithm, source, destination,
                                                 window.strides, window.kernel, window.pad_before, window.pad_after},
                                                attributes, engine);
@@ -121,14 +129,14 @@ inline auto pooling_backward_descriptor(const dnnl::engine& engine, dnnl::algori
                                         const WindowDims& window, const dnnl::primitive_attr& attributes,
                                         const dnnl::pooling_forward::primitive_desc& forward) {
   return dnnl::pooling_backward::primitive_desc(
-      {algorithm, source, destination, window.strides, window.kernel, window.pad_before, window.pad_after}, attributes, engine,
-      forward);
+      {algorithm, source, destination, window.strides, window.kernel, window.pad_before, window.pad_after}, attributes,
+      engine, forward);
 }
 
 // destination [m, n] = source [m, k] weights [k, n] + biases [1, n]; without biases if they are an empty descriptor.
-inline auto matmul_descriptor(const dnnl::engine& engine, const dnnl::memory::desc& source, const dnnl::memory::desc& weights,
-                              const dnnl::memory::desc& biases, const dnnl::memory::desc& destination,
-                              const dnnl::primitive_attr& attributes) {
+inline auto matmul_descriptor(const dnnl::engine& engine, const dnnl::memory::desc& source,
+                              const dnnl::memory::desc& weights, const dnnl::memory::desc& biases,
+                              const dnnl::memory::desc& destination, const dnnl::primitive_attr& attributes) {
   return dnnl::matmul::primitive_desc({source, weights, biases, destination}, attributes, engine);
 }
 

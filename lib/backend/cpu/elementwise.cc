@@ -11,7 +11,9 @@ namespace {
 std::ptrdiff_t size_of(const dnnl::memory& memory) {
   return static_cast<std::ptrdiff_t>(memory.get_desc().get_size() / sizeof(float));
 }
-float* data_of(const dnnl::memory& memory) { return static_cast<float*>(memory.get_data_handle()); }
+float* data_of(const dnnl::memory& memory) {
+  return static_cast<float*>(memory.get_data_handle());
+}
 
 class ReluKernel final : public Kernel {
  public:

@@ -20,7 +20,8 @@ std::unique_ptr<Kernel> make_dropout(const Dropout& layer, const CompileOptions&
 // The same numbers in another layout.
 std::unique_ptr<Kernel> make_layout_change(const Device& device, const Tensor& input, const Tensor& output);
 
-// The same plain numbers in another shape: the output's value is the input's own memory. The gradients share theirs already.
+// The same plain numbers in another shape: the output's value is the input's own memory. The gradients share theirs
+// already.
 std::unique_ptr<Kernel> make_view(const Tensor& input, const Tensor& output);
 
 }  // namespace distmnist::cpu

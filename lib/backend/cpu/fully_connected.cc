@@ -26,8 +26,8 @@ class FullyConnectedKernel final : public Kernel {
     // y [batch, out] = x [batch, in] W^T [in, out] + b
     const dnnl::memory transposed(matrix(in, out, Tag::ba), engine, weights);
     const dnnl::memory biases(matrix(1, out, Tag::ab), engine, parameters.address(layer.biases));
-    const auto forward = matmul_descriptor(engine, input.layout(), transposed.get_desc(), biases.get_desc(), output.layout(),
-                                           attributes(layer.activation));
+    const auto forward = matmul_descriptor(engine, input.layout(), transposed.get_desc(), biases.get_desc(),
+                                           output.layout(), attributes(layer.activation));
     forward_ = Operation(device, dnnl::matmul(forward), forward,
                          {{DNNL_ARG_SRC, input.value},
                           {DNNL_ARG_WEIGHTS, transposed},
@@ -37,8 +37,8 @@ class FullyConnectedKernel final : public Kernel {
     // dW [out, in] = dy^T [out, batch] x [batch, in]
     const dnnl::memory gradient = output.gradient_buffer->share(matrix(out, batch, Tag::ba), engine);
     const dnnl::memory weight_gradient(matrix(out, in, Tag::ab), engine, parameters.gradient_address(layer.weights));
-    const auto backward_weights = matmul_descriptor(engine, gradient.get_desc(), input.layout(), {},
-                                                    weight_gradient.get_desc(), attributes());
+    const auto backward_weights =
+        matmul_descriptor(engine, gradient.get_desc(), input.layout(), {}, weight_gradient.get_desc(), attributes());
     backward_weights_ =
         Operation(device, dnnl::matmul(backward_weights), backward_weights,
                   {{DNNL_ARG_SRC, gradient}, {DNNL_ARG_WEIGHTS, input.value}, {DNNL_ARG_DST, weight_gradient}});

@@ -8,9 +8,9 @@
 
 namespace distmnist::cpu {
 
-// input [batch, in], output [batch, out], both plain. The weights are used where they lie, [out, in], and their gradient is
-// written where it belongs: with plain layouts the matrix product is as fast as with packed ones plus their packing, which
-// for the one big matrix would be needed in every step.
+// input [batch, in], output [batch, out], both plain. The weights are used where they lie, [out, in], and their
+// gradient is written where it belongs: with plain layouts the matrix product is as fast as with packed ones plus their
+// packing, which for the one big matrix would be needed in every step.
 std::unique_ptr<Kernel> make_fully_connected(const Device& device, const FullyConnected& layer, Parameters& parameters,
                                              const Tensor& input, const Tensor& output);
 

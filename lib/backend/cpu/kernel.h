@@ -1,4 +1,5 @@
-// What the layers of the cpu backend share: a step, a tensor between two layers, one oneDNN primitive, the kernel interface.
+// What the layers of the cpu backend share: a step, a tensor between two layers, one oneDNN primitive, the kernel
+// interface.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +29,8 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual void forward(const Step& step) = 0;
-  // Reads the gradient of the output (and may overwrite it), writes the gradients of its variables, reports them, and then
-  // writes the gradient of the input, if there is one. Follows a forward() of the same step.
+  // Reads the gradient of the output (and may overwrite it), writes the gradients of its variables, reports them, and
+  // then writes the gradient of the input, if there is one. Follows a forward() of the same step.
   virtual void backward(const Step& step) = 0;
 };
 
@@ -56,15 +57,15 @@ class SharedBuffer {
 // [batch, channels], others [batch, channels, height, width] in whatever order oneDNN prefers.
 struct Tensor {
   dnnl::memory value;
-  dnnl::memory gradient = {};              // empty where no gradient is needed
+  dnnl::memory gradient = {};               // empty where no gradient is needed
   SharedBuffer* gradient_buffer = nullptr;  // where `gradient` lies
 
   dnnl::memory::desc layout() const { return value.get_desc(); }
   bool needs_gradient() const { return gradient_buffer != nullptr; }
 };
 
-// oneDNN's engine and stream with the scratchpad that all primitives of a plan take turns in. In oneDNN's own scratchpad mode a
-// primitive would have to run on the thread that made it.
+// oneDNN's engine and stream with the scratchpad that all primitives of a plan take turns in. In oneDNN's own
+// scratchpad mode a primitive would have to run on the thread that made it.
 struct Device {
   dnnl::engine engine;
   dnnl::stream stream;
@@ -105,7 +106,8 @@ class Operation {
 
 // A copy from one layout to another.
 inline Operation make_reorder(const Device& device, dnnl::memory from, dnnl::memory to) {
-  const dnnl::reorder::primitive_desc descriptor(device.engine, from.get_desc(), device.engine, to.get_desc(), attributes());
+  const dnnl::reorder::primitive_desc descriptor(device.engine, from.get_desc(), device.engine, to.get_desc(),
+                                                 attributes());
   return Operation(device, dnnl::reorder(descriptor), descriptor, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
 }
 

@@ -15,7 +15,8 @@ namespace distmnist::cpu {
 class Parameters {
  public:
   explicit Parameters(const Graph& graph)
-      : values_(static_cast<std::size_t>(graph.num_parameters)), gradients_(static_cast<std::size_t>(graph.num_parameters)) {
+      : values_(static_cast<std::size_t>(graph.num_parameters)),
+        gradients_(static_cast<std::size_t>(graph.num_parameters)) {
     for (const Variable& variable : graph.variables) variables_.push_back({variable.range, 0});
   }
 
@@ -28,9 +29,7 @@ class Parameters {
   std::span<const float> values(Range range) const { return slice(values_.span(), range); }
 
   // The number of loads that touched the variable at `range`.
-  std::uint64_t version(Range range) const {
-    return std::ranges::find(variables_, range, &Tracked::range)->version;
-  }
+  std::uint64_t version(Range range) const { return std::ranges::find(variables_, range, &Tracked::range)->version; }
 
   std::span<float> gradients(Range range) { return slice(gradients_.span(), range); }
   std::span<float> gradients() { return gradients_.span(); }

@@ -12,7 +12,13 @@ namespace distmnist::cpu {
 namespace {
 
 bool has_variables(const Layer& layer) {
-  return std::visit([](const auto& each) { return requires { each.weights; }; }, layer);
+  return std::visit(
+      [](const auto& each) {
+        return requires {
+          each.weights;
+        };
+      },
+      layer);
 }
 
 // Walks the layers in order; each call takes the current tensor on to the layer's output.
@@ -80,7 +86,8 @@ class PlanBuilder {
   }
   dnnl::memory::desc plain(const Shape& shape) const { return is_flat(shape) ? flat(shape.size()) : image(shape); }
 
-  // A tensor with memory of its own; its gradient, if it has one, lies in the buffer where the current tensor's does not.
+  // A tensor with memory of its own; its gradient, if it has one, lies in the buffer where the current tensor's does
+  // not.
   Tensor new_tensor(const dnnl::memory::desc& layout, bool with_gradient) {
     Tensor tensor{.value = dnnl::memory(layout, device_.engine)};
     if (with_gradient) {
@@ -90,7 +97,9 @@ class PlanBuilder {
     return tensor;
   }
   // A gradient is needed behind the first layer with variables only.
-  Tensor new_output(const dnnl::memory::desc& layout) { return new_tensor(layout, layer_ >= plan_->first_trained_layer); }
+  Tensor new_output(const dnnl::memory::desc& layout) {
+    return new_tensor(layout, layer_ >= plan_->first_trained_layer);
+  }
 
   void append(std::unique_ptr<Kernel> kernel, const Tensor& output) {
     plan_->kernels.push_back({layer_, std::move(kernel)});

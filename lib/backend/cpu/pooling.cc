@@ -4,7 +4,9 @@ namespace distmnist::cpu {
 namespace {
 
 WindowDims dims_of(const Window& window) {
-  return {.kernel = {window.height, window.width}, .strides = {window.stride, window.stride}, .pad_before = {0, 0},
+  return {.kernel = {window.height, window.width},
+          .strides = {window.stride, window.stride},
+          .pad_before = {0, 0},
           .pad_after = {0, 0}};
 }
 

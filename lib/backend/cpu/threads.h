@@ -5,8 +5,8 @@
 
 namespace distmnist::cpu {
 
-// OpenMP's setting belongs to the calling thread, and an executor may be called from any thread: so it is set at every entry
-// and put back, for the caller may have another number of its own.
+// OpenMP's setting belongs to the calling thread, and an executor may be called from any thread: so it is set at every
+// entry and put back, for the caller may have another number of its own.
 class ThreadScope {
  public:
   explicit ThreadScope(int threads) : previous_(omp_get_max_threads()) { omp_set_num_threads(threads); }

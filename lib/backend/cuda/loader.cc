@@ -31,7 +31,8 @@ OpenedModule open_module(const std::string& folder) {
   if (!module.handle) {
     const char* reason = dlerror();
     fail(ExitCode::kUsage,
-         "device /gpu: this build has no CUDA backend ({} was not found or cannot be loaded: {}); use --device=/cpu:0 or "
+         "device /gpu: this build has no CUDA backend ({} was not found or cannot be loaded: {}); use --device=/cpu:0 "
+         "or "
          "install the CUDA module",
          kCudaModuleFile, reason != nullptr ? reason : "no reason given");
   }

@@ -15,8 +15,9 @@ inline constexpr const char* kCudaModuleSymbol = "distmnist_cuda_module";
 inline constexpr std::uint32_t kCudaModuleAbi = 1;
 
 struct CudaModule {
-  std::uint32_t abi_version = 0;        // always first, so that every version can read it
-  Backend* (*make_backend)() = nullptr;  // a new backend, owned by the caller; throws Error where there is no usable GPU
+  std::uint32_t abi_version = 0;  // always first, so that every version can read it
+  Backend* (*make_backend)() =
+      nullptr;  // a new backend, owned by the caller; throws Error where there is no usable GPU
 };
 
 using CudaModuleFunction = const CudaModule* (*)();

@@ -33,7 +33,8 @@ void for_each_run(const Conv2d& layer, std::int64_t n, std::int64_t o, Visit vis
           const std::int64_t input_row = (n * in.channels + i) * in.height + y * window.stride + ky - window.pad_top;
           const std::int64_t output_row = (n * out.channels + o) * out.height + y;
           visit(weight, output_row * out.width + columns.begin,
-                input_row * in.width + columns.begin * window.stride + kx - window.pad_left, columns.end - columns.begin);
+                input_row * in.width + columns.begin * window.stride + kx - window.pad_left,
+                columns.end - columns.begin);
         }
       }
     }

@@ -8,7 +8,8 @@
 
 namespace distmnist::reference {
 
-// output[n, o, y, x] = biases[o] + sum over i, ky, kx of weights[o, i, ky, kx] input[n, i, y s + ky - top, x s + kx - left].
+// output[n, o, y, x] = biases[o] + sum over i, ky, kx of weights[o, i, ky, kx] input[n, i, y s + ky - top, x s + kx -
+// left].
 void convolve(const Conv2d& layer, std::int64_t batch, std::span<const float> parameters, std::span<const double> input,
               std::span<double> output);
 

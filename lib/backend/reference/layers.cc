@@ -107,13 +107,15 @@ struct Backward {
   void operator()(const Conv2d& layer) const {
     if (layer.activation == Activation::kRelu) relu_backward(output, output_gradient);
     convolve_backward_parameters(layer, pass.batch, input, output_gradient, parameter_gradients);
-    if (!input_gradient.empty()) convolve_backward_input(layer, pass.batch, pass.parameters, output_gradient, input_gradient);
+    if (!input_gradient.empty())
+      convolve_backward_input(layer, pass.batch, pass.parameters, output_gradient, input_gradient);
   }
   void operator()(const MaxPool2d& layer) const {
     std::ranges::fill(input_gradient, 0.0);
     for_each_window(pass.batch * layer.input.channels, layer.output, layer.window,
                     [&](std::int64_t position, std::int64_t plane, std::int64_t top, std::int64_t left) {
-                      input_gradient[argmax(input, layer.input, layer.window, plane, top, left)] += output_gradient[position];
+                      input_gradient[argmax(input, layer.input, layer.window, plane, top, left)] +=
+                          output_gradient[position];
                     });
   }
   void operator()(const AvgPool2d& layer) const {
@@ -121,7 +123,8 @@ struct Backward {
     std::ranges::fill(input_gradient, 0.0);
     for_each_window(pass.batch * layer.input.channels, layer.output, window,
                     [&](std::int64_t position, std::int64_t plane, std::int64_t top, std::int64_t left) {
-                      const double share = output_gradient[position] / static_cast<double>(window.height * window.width);
+                      const double share =
+                          output_gradient[position] / static_cast<double>(window.height * window.width);
                       for (std::int64_t y = top; y < top + window.height; ++y) {
                         for (std::int64_t x = left; x < left + window.width; ++x) {
                           input_gradient[(plane * layer.input.height + y) * layer.input.width + x] += share;
@@ -136,7 +139,8 @@ struct Backward {
     if (!input_gradient.empty()) backward_input(layer);
   }
   void operator()(const Dropout&) const {
-    for (std::size_t i = 0; i < input_gradient.size(); ++i) input_gradient[i] = output_gradient[i] * pass.dropout_mask[i];
+    for (std::size_t i = 0; i < input_gradient.size(); ++i)
+      input_gradient[i] = output_gradient[i] * pass.dropout_mask[i];
   }
   void operator()(const Relu&) const {
     relu_backward(output, output_gradient);
@@ -181,7 +185,8 @@ void forward(const Layer& layer, const Pass& pass, std::span<const double> input
 }
 
 void backward(const Layer& layer, const Pass& pass, std::span<const double> input, std::span<const double> output,
-              std::span<double> output_gradient, std::span<double> input_gradient, std::span<float> parameter_gradients) {
+              std::span<double> output_gradient, std::span<double> input_gradient,
+              std::span<float> parameter_gradients) {
   std::visit(Backward{pass, input, output, output_gradient, input_gradient, parameter_gradients}, layer);
 }
 

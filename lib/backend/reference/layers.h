@@ -11,8 +11,8 @@ namespace distmnist::reference {
 // What a layer sees of one batch. All spans are row-major in [batch, channels, height, width] order.
 struct Pass {
   std::int64_t batch = 0;
-  std::span<const float> parameters;      // [num_parameters]
-  std::span<const float> dropout_mask;    // [batch, input.size()], for a dropout layer in training; else empty
+  std::span<const float> parameters;    // [num_parameters]
+  std::span<const float> dropout_mask;  // [batch, input.size()], for a dropout layer in training; else empty
 };
 
 // Computes `output` [batch, output.size()] from `input` [batch, input.size()].
@@ -22,6 +22,7 @@ void forward(const Layer& layer, const Pass& pass, std::span<const double> input
 // `parameter_gradients` [num_parameters] and, unless it is empty, `input_gradient` [batch, input.size()].
 // `output` is what forward() computed. `output_gradient` is overwritten.
 void backward(const Layer& layer, const Pass& pass, std::span<const double> input, std::span<const double> output,
-              std::span<double> output_gradient, std::span<double> input_gradient, std::span<float> parameter_gradients);
+              std::span<double> output_gradient, std::span<double> input_gradient,
+              std::span<float> parameter_gradients);
 
 }  // namespace distmnist::reference

@@ -26,7 +26,13 @@ void report(const Layer& layer, const GradientReady& ready) {
 }
 
 bool has_variables(const Layer& layer) {
-  return std::visit([](const auto& each) { return requires { each.weights; }; }, layer);
+  return std::visit(
+      [](const auto& each) {
+        return requires {
+          each.weights;
+        };
+      },
+      layer);
 }
 
 class ReferenceExecutor final : public Executor {
@@ -101,7 +107,7 @@ class ReferenceExecutor final : public Executor {
 
   Graph graph_;
   CompileOptions options_;
-  std::vector<float> parameters_;                 // [num_parameters], canonical layout, like the gradients
+  std::vector<float> parameters_;  // [num_parameters], canonical layout, like the gradients
   std::vector<float> gradients_;
   std::vector<std::vector<double>> activations_;  // the input and each layer's output
   std::vector<std::vector<float>> masks_;         // per layer; empty but for dropout in training
@@ -118,6 +124,8 @@ class ReferenceBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ReferenceBackend>(); }
+std::unique_ptr<Backend> make_reference_backend() {
+  return std::make_unique<ReferenceBackend>();
+}
 
 }  // namespace distmnist

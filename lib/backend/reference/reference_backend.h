@@ -1,4 +1,5 @@
-// The reference backend: plain loops over doubles, one thread. Slow and simple, the oracle that the others are compared with.
+// The reference backend: plain loops over doubles, one thread. Slow and simple, the oracle that the others are compared
+// with.
 #pragma once
 
 #include <memory>

@@ -6,7 +6,8 @@ namespace {
 class StandInBackend final : public distmnist::Backend {
  public:
   std::string name() const override { return "stand-in"; }
-  std::unique_ptr<distmnist::Executor> compile(const distmnist::Graph&, const distmnist::CompileOptions&) const override {
+  std::unique_ptr<distmnist::Executor> compile(const distmnist::Graph&,
+                                               const distmnist::CompileOptions&) const override {
     return nullptr;
   }
 };
@@ -14,7 +15,8 @@ class StandInBackend final : public distmnist::Backend {
 }  // namespace
 
 extern "C" const distmnist::CudaModule* distmnist_cuda_module() {
-  static const distmnist::CudaModule module{.abi_version = distmnist::kCudaModuleAbi,
-                                            .make_backend = +[]() -> distmnist::Backend* { return new StandInBackend; }};
+  static const distmnist::CudaModule module{
+      .abi_version = distmnist::kCudaModuleAbi,
+      .make_backend = +[]() -> distmnist::Backend* { return new StandInBackend; }};
   return &module;
 }

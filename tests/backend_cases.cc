@@ -1,0 +1,198 @@
+#include "tests/backend_cases.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "lib/base/random.h"
+#include "lib/graph/initializers.h"
+#include "lib/graph/slim.h"
+#include "models/models.h"
+
+namespace distmnist {
+namespace {
+
+constexpr Activation kNone = Activation::kNone;
+
+slim::Net image_net(std::int64_t height, std::int64_t width, std::int64_t channels) {
+  auto net = slim::Net(height * width * channels);
+  net.reshape(height, width, channels);
+  return net;
+}
+
+// Ends any net in five classes.
+Graph classify(slim::Net& net) {
+  return net.flatten("flatten").fully_connected(5, "pred", kNone).build();
+}
+
+Graph one_convolution(std::int64_t in, std::int64_t out, std::array<std::int64_t, 2> kernel,
+                      slim::Conv2dOptions options) {
+  auto net = image_net(7, 9, in);
+  net.conv2d(out, kernel, "conv", options);
+  return classify(net);
+}
+
+// The second convolution also sends a gradient back to its input.
+Graph two_convolutions(std::int64_t middle, std::int64_t out, std::array<std::int64_t, 2> kernel,
+                       slim::Conv2dOptions options) {
+  auto net = image_net(9, 7, 2);
+  net.conv2d(middle, {3, 3}, "conv1").conv2d(out, kernel, "conv2", options);
+  return classify(net);
+}
+
+void add_convolutions(std::vector<BackendCase>& cases) {
+  cases.push_back({"5x5 SAME convolution, relu, odd channels", one_convolution(3, 5, {5, 5}, {})});
+  cases.push_back({"convolution without activation", one_convolution(3, 5, {3, 3}, {.activation_fn = kNone})});
+  cases.push_back({"oblong kernel", one_convolution(1, 4, {3, 5}, {})});
+  cases.push_back({"even kernel", one_convolution(2, 4, {4, 2}, {})});
+  cases.push_back({"1x1 kernel", one_convolution(5, 7, {1, 1}, {})});
+  cases.push_back({"stride 2, SAME", one_convolution(3, 5, {5, 5}, {.stride = 2})});
+  cases.push_back({"stride 2, VALID", one_convolution(3, 5, {3, 3}, {.stride = 2, .padding = Padding::kValid})});
+  cases.push_back({"VALID", one_convolution(1, 8, {5, 5}, {.padding = Padding::kValid})});
+  cases.push_back({"stride above the kernel", one_convolution(2, 3, {1, 1}, {.stride = 2})});
+  cases.push_back({"16 to 32 channels", two_convolutions(16, 32, {5, 5}, {})});
+  cases.push_back({"17 to 33 channels", two_convolutions(17, 33, {3, 3}, {})});
+  cases.push_back({"second convolution of stride 2", two_convolutions(6, 9, {5, 5}, {.stride = 2})});
+  cases.push_back({"second convolution VALID", two_convolutions(8, 3, {3, 2}, {.padding = Padding::kValid})});
+  cases.push_back({"one sample", two_convolutions(16, 17, {3, 3}, {}), 1});
+  cases.push_back({"fifty samples", two_convolutions(8, 16, {3, 3}, {}), 50});
+
+  auto to_classes = image_net(4, 3, 2);
+  to_classes.conv2d(6, {4, 3}, "pred", {.padding = Padding::kValid, .activation_fn = kNone});
+  cases.push_back({"logits from a convolution", to_classes.build()});
+
+  auto from_flat = slim::Net(6);
+  from_flat.conv2d(7, {1, 1}, "conv").fully_connected(5, "pred", kNone);
+  cases.push_back({"convolution between flat samples", from_flat.build()});
+}
+
+void add_pools(std::vector<BackendCase>& cases) {
+  for (const bool max : {true, false}) {
+    const std::string kind = max ? "max-pool" : "average pool";
+    const auto pool = [&](slim::Net& net, std::array<std::int64_t, 2> kernel, std::int64_t stride) -> slim::Net& {
+      return max ? net.max_pool2d(kernel, "pool", stride) : net.avg_pool2d(kernel, "pool", stride);
+    };
+    for (const std::int64_t channels : {3, 16}) {
+      auto simple = image_net(7, 9, 2);
+      pool(simple.conv2d(channels, {3, 3}, "conv"), {2, 2}, 2);
+      cases.push_back({fmt::format("{} of {} channels", kind, channels), classify(simple)});
+      auto overlapping = image_net(8, 7, 1);
+      pool(overlapping.conv2d(channels, {3, 3}, "conv", {.activation_fn = kNone}), {3, 2}, 1);
+      overlapping.conv2d(4, {3, 3}, "conv2");
+      cases.push_back({fmt::format("overlapping {} of {} channels", kind, channels), classify(overlapping)});
+    }
+    auto first = image_net(6, 5, 2);
+    pool(first, {2, 2}, 2).conv2d(3, {3, 3}, "conv");
+    cases.push_back({kind + " before all variables", classify(first)});
+    auto last = image_net(4, 4, 1);
+    pool(last.conv2d(5, {3, 3}, "conv", {.activation_fn = kNone}), {4, 4}, 1);
+    cases.push_back({"logits from a " + kind, last.build()});
+  }
+}
+
+void add_flat_layers(std::vector<BackendCase>& cases) {
+  for (const std::int64_t batch : {1, 3, 50}) {
+    auto net = slim::Net(37);
+    net.fully_connected(19, "hidden").fully_connected(5, "pred", kNone);
+    cases.push_back({fmt::format("fully connected, {} samples", batch), net.build(), batch});
+  }
+  auto rectified = slim::Net(12);
+  cases.push_back({"relu at the very end", rectified.fully_connected(5, "pred").build()});
+
+  auto image_relu = image_net(5, 6, 2);
+  image_relu.conv2d(3, {3, 3}, "conv", {.activation_fn = kNone}).relu("relu").max_pool2d({2, 2}, "pool");
+  cases.push_back({"relu layer in an image", classify(image_relu)});
+  auto first_relu = slim::Net(9);
+  cases.push_back(
+      {"relu layer before all variables", first_relu.relu("relu").fully_connected(5, "pred", kNone).build()});
+}
+
+void add_dropouts(std::vector<BackendCase>& cases) {
+  auto on_input = image_net(5, 6, 2);
+  on_input.dropout(0.7f, "dropout").conv2d(3, {3, 3}, "conv");
+  cases.push_back({"dropout of the input", classify(on_input)});
+  auto on_image = image_net(5, 6, 2);
+  on_image.conv2d(17, {3, 3}, "conv").dropout(0.5f, "dropout").max_pool2d({2, 2}, "pool");
+  cases.push_back({"dropout of an image", classify(on_image)});
+  auto on_flat = slim::Net(21);
+  on_flat.fully_connected(16, "hidden").dropout(0.5f, "dropout1").fully_connected(8, "hidden2");
+  on_flat.dropout(0.25f, "dropout2").fully_connected(5, "pred", kNone);
+  cases.push_back({"two dropouts of flat samples", on_flat.build()});
+}
+
+}  // namespace
+
+std::vector<BackendCase> backend_cases() {
+  std::vector<BackendCase> cases;
+  add_convolutions(cases);
+  add_pools(cases);
+  add_flat_layers(cases);
+  add_dropouts(cases);
+  cases.push_back({"softmax", softmax(), 50});
+  cases.push_back({"mlp", mlp(), 50});
+  cases.push_back({"mnist_cnn", mnist_cnn(), 3});
+  return cases;
+}
+
+const std::vector<std::string>& backends_under_test() {
+  static const std::vector<std::string> names = {"reference", "cpu"};
+  return names;
+}
+
+Samples make_samples(const Graph& graph, std::int64_t count, std::uint64_t seed) {
+  Random random(seed, 1000);
+  Samples samples{.images = std::vector<float>(static_cast<std::size_t>(count * graph.input.size())),
+                  .labels = std::vector<std::uint8_t>(static_cast<std::size_t>(count))};
+  std::ranges::generate(samples.images, [&] { return 2.0f * random.uniform() - 1.0f; });
+  const auto classes = static_cast<std::uint64_t>(graph.output().channels);
+  std::ranges::generate(samples.labels, [&] { return static_cast<std::uint8_t>(random.below(classes)); });
+  return samples;
+}
+
+std::vector<float> make_parameters(const Graph& graph, std::uint64_t seed) {
+  std::vector<float> block(static_cast<std::size_t>(graph.num_parameters));
+  initialize(graph, seed, block);
+  Random random(seed, 1001);
+  for (const Variable& variable : graph.variables) {
+    if (variable.fan_in != 0) continue;
+    std::ranges::generate(slice(std::span(block), variable.range), [&] { return 0.2f * random.uniform() - 0.1f; });
+  }
+  return block;
+}
+
+std::unique_ptr<Executor> make_executor(const std::string& backend, const Graph& graph, const CompileOptions& options,
+                                        const std::vector<float>& parameters) {
+  auto executor = make_backend(backend)->compile(graph, options);
+  executor->load({0, graph.num_parameters}, parameters);
+  return executor;
+}
+
+std::vector<float> read_all(const Executor& executor, const Graph& graph) {
+  std::vector<float> block(static_cast<std::size_t>(graph.num_parameters));
+  executor.read({0, graph.num_parameters}, block);
+  return block;
+}
+
+std::vector<float> predict(Executor& executor, const Graph& graph, const Samples& samples) {
+  std::vector<float> logits(samples.labels.size() * static_cast<std::size_t>(graph.output().size()));
+  executor.predict(std::ssize(samples.labels), samples.images, logits);
+  return logits;
+}
+
+TrainOutcome train(Executor& executor, const Batch& batch) {
+  TrainOutcome outcome{.result = executor.train_step(batch, {}), .gradients = {}};
+  outcome.gradients.assign(executor.gradients().begin(), executor.gradients().end());
+  return outcome;
+}
+
+double relative_error(std::span<const float> a, std::span<const float> b) {
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference += std::pow(static_cast<double>(a[i]) - b[i], 2);
+    norm += std::pow(static_cast<double>(b[i]), 2);
+  }
+  return norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference);
+}
+
+}  // namespace distmnist

@@ -1,0 +1,55 @@
+// The graphs that every backend must compute alike, and what running one gives.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lib/backend/backend.h"
+#include "lib/graph/graph.h"
+
+namespace distmnist {
+
+struct BackendCase {
+  std::string name;
+  Graph graph;
+  std::int64_t batch = 3;
+};
+
+// Every layer alone and in company, odd sizes, strides and paddings; batches of 1, 3 and 50.
+std::vector<BackendCase> backend_cases();
+
+// The backends under test, as make_backend() names them; the first is the oracle.
+const std::vector<std::string>& backends_under_test();
+
+// Samples of a case: images uniform in [-1, 1), labels below the graph's classes.
+struct Samples {
+  std::vector<float> images;
+  std::vector<std::uint8_t> labels;
+
+  Batch batch(std::uint64_t first_sample = 0) const {
+    return {.size = std::ssize(labels), .images = images, .labels = labels, .first_sample = first_sample};
+  }
+};
+Samples make_samples(const Graph& graph, std::int64_t count, std::uint64_t seed);
+
+// Weights as initialize() makes them and biases in [-0.1, 0.1), so that a bias that is left out shows.
+std::vector<float> make_parameters(const Graph& graph, std::uint64_t seed);
+
+// An executor with its parameters loaded.
+std::unique_ptr<Executor> make_executor(const std::string& backend, const Graph& graph, const CompileOptions& options,
+                                        const std::vector<float>& parameters);
+
+std::vector<float> read_all(const Executor& executor, const Graph& graph);
+std::vector<float> predict(Executor& executor, const Graph& graph, const Samples& samples);
+
+struct TrainOutcome {
+  StepResult result;
+  std::vector<float> gradients;
+};
+TrainOutcome train(Executor& executor, const Batch& batch);
+
+// |a - b| / |b| in the L2 norm; the absolute difference where b is zero.
+double relative_error(std::span<const float> a, std::span<const float> b);
+
+}  // namespace distmnist

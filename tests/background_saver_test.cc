@@ -1,0 +1,88 @@
+#include "lib/supervisor/background_saver.h"
+
+#include <thread>
+
+#include "tests/support/catch.h"
+#include "tests/support/faults.h"
+#include "tests/support/sample_snapshot.h"
+#include "tests/support/temp_dir.h"
+
+using namespace distmnist;
+
+TEST_CASE("what was submitted is on the disk after flush") {
+  const TempDir dir;
+  Saver saver(dir.path(), 0);
+  BackgroundSaver background(saver);
+  CHECK_FALSE(background.flush().has_value());
+  background.submit(sample_snapshot(10));
+  CHECK_FALSE(background.flush().has_value());
+  CHECK(is_sample_snapshot(read_newest_checkpoint(dir.path())->snapshot, 10));
+  CHECK(background.status().saves == 1);
+  CHECK(background.status().last_step == 10);
+}
+
+TEST_CASE("what was submitted is on the disk after the destructor") {
+  const TempDir dir;
+  Saver saver(dir.path(), 0);
+  {
+    BackgroundSaver background(saver);
+    background.submit(sample_snapshot(10));
+  }
+  CHECK(is_sample_snapshot(read_newest_checkpoint(dir.path())->snapshot, 10));
+}
+
+TEST_CASE("snapshots that come faster than the disk replace each other, and the newest is saved") {
+  const TempDir dir;
+  Saver saver(dir.path(), 0);
+  BackgroundSaver background(saver);
+  constexpr std::int64_t kSnapshots = 300;
+  for (std::int64_t step = 1; step <= kSnapshots; ++step) background.submit(sample_snapshot(step));
+  CHECK_FALSE(background.flush().has_value());
+  const auto status = background.status();
+  CHECK(status.saves + status.replaced == kSnapshots);
+  CHECK(status.last_step == kSnapshots);
+  CHECK(list_checkpoints(dir.path()).size() == static_cast<std::size_t>(status.saves));
+}
+
+TEST_CASE("a failed save is reported, keeps the old checkpoint and does not stop the next") {
+  const TempDir dir;
+  Saver saver(dir.path(), 1);
+  BackgroundSaver background(saver);
+  background.submit(sample_snapshot(10));
+  CHECK_FALSE(background.flush().has_value());
+  {
+    const FileSizeLimit limit(1000);
+    background.submit(sample_snapshot(20));
+    const auto error = background.flush();
+    REQUIRE(error.has_value());
+    CHECK(error->code() == ExitCode::kResources);
+  }
+  CHECK(background.status().failures == 1);
+  CHECK(background.status().last_step == 10);
+  CHECK(read_newest_checkpoint(dir.path())->snapshot.global_step == 10);
+
+  background.submit(sample_snapshot(30));
+  CHECK_FALSE(background.flush().has_value());
+  CHECK_FALSE(background.status().last_error.has_value());
+  CHECK(background.status().failures == 1);
+  CHECK(read_newest_checkpoint(dir.path())->snapshot.global_step == 30);
+}
+
+TEST_CASE("several threads may submit and flush at once") {
+  const TempDir dir;
+  Saver saver(dir.path(), 2);
+  BackgroundSaver background(saver);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&background, t] {
+      for (int i = 0; i < 20; ++i) {
+        background.submit(sample_snapshot(100 * t + i));
+        if (i % 7 == 0) background.flush();
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK_FALSE(background.flush().has_value());
+  const auto status = background.status();
+  CHECK(status.saves + status.replaced == 80);
+}

@@ -1,0 +1,172 @@
+#include "lib/supervisor/checkpoint.h"
+
+#include <array>
+#include <limits>
+
+#include "lib/supervisor/safetensors.h"
+#include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/sample_snapshot.h"
+#include "tests/support/temp_dir.h"
+
+using namespace distmnist;
+
+namespace {
+
+// A checkpoint with one thing of its metadata changed, and correct checksums: what another writer could make.
+class ForeignWriter {
+ public:
+  ForeignWriter() {
+    write_checkpoint(path(), sample_snapshot(10));
+    const SafetensorsReader file(path());
+    metadata = file.metadata();
+    for (const TensorInfo& tensor : file.tensors()) {
+      auto& values = blocks_.emplace_back(tensor.size_bytes() / sizeof(float));
+      file.read(tensor, std::span<float>(values));
+      tensors.push_back({tensor.name, tensor.shape, values});
+    }
+  }
+  std::filesystem::path path() const { return dir_ / "model.ckpt-10.safetensors"; }
+
+  // True where reading what is now in `metadata` and `tensors` is an error of this kind.
+  bool is_refused(ExitCode code, const std::string& text) const {
+    write_safetensors(path(), metadata, tensors);
+    return fails_with(code, text, [this] { read_checkpoint(path()); });
+  }
+
+  std::map<std::string, std::string> metadata;
+  std::vector<NamedTensor> tensors;
+
+ private:
+  TempDir dir_;
+  std::vector<std::vector<float>> blocks_;
+};
+
+}  // namespace
+
+TEST_CASE("a snapshot comes back whole from its checkpoint") {
+  const TempDir dir;
+  for (const auto kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam}) {
+    ModelIdentity identity = sample_identity();
+    identity.optimizer.kind = kind;
+    identity.optimizer.epsilon = std::numeric_limits<float>::denorm_min();
+    const ModelSnapshot written = sample_snapshot(1207, identity);
+    write_checkpoint(dir / "f", written);
+    const ModelSnapshot read = read_checkpoint(dir / "f");
+    CHECK(read.global_step == 1207);
+    CHECK(read.run_id == written.run_id);
+    CHECK(read.seed == written.seed);
+    CHECK(read.applied_batches == written.applied_batches);
+    CHECK(read.tool_version == written.tool_version);
+    CHECK(read.config == written.config);
+    CHECK(read.parameters == written.parameters);
+    CHECK(read.slots == written.slots);
+    CHECK(read.identity.model == "tiny");
+    CHECK(read.identity.graph == identity.graph);
+    CHECK(read.identity.optimizer == identity.optimizer);
+    REQUIRE(read.identity.variables.size() == identity.variables.size());
+    for (std::size_t i = 0; i < identity.variables.size(); ++i) {
+      CHECK(read.identity.variables[i].name == identity.variables[i].name);
+      CHECK(read.identity.variables[i].shape == identity.variables[i].shape);
+      CHECK(read.identity.variables[i].range == identity.variables[i].range);
+    }
+    require_same_model(read, identity, dir / "f");
+  }
+}
+
+TEST_CASE("variables and slots are tensors of their own name and shape") {
+  const TempDir dir;
+  write_checkpoint(dir / "f", sample_snapshot(10));
+  const SafetensorsReader file(dir / "f");
+  CHECK(file.tensors().size() == 12);
+  REQUIRE(file.find("pred/weights") != nullptr);
+  CHECK(file.find("pred/weights")->shape == std::vector<std::int64_t>{2, 3});
+  REQUIRE(file.find("optimizer/m/fc1/weights") != nullptr);
+  CHECK(file.find("optimizer/m/fc1/weights")->shape == std::vector<std::int64_t>{3, 4});
+  REQUIRE(file.find("optimizer/v/pred/biases") != nullptr);
+  std::array<float, 2> values{};
+  file.read(*file.find("optimizer/v/pred/biases"), std::span<float>(values));
+  CHECK(values == std::array<float, 2>{2010.0f + 0.25f * 21, 2010.0f + 0.25f * 22});
+}
+
+TEST_CASE("a file of another program is no checkpoint, and what is missing is said") {
+  const TempDir dir;
+  const std::array<float, 1> values = {1};
+  write_safetensors(dir / "f", {}, std::array<NamedTensor, 1>{{{"w", {1}, values}}});
+  CHECK(fails_with(ExitCode::kData,
+                   "of another program, not a checkpoint of distmnist: its metadata has no "
+                   "distmnist_checkpoint",
+                   [&] { read_checkpoint(dir / "f"); }));
+}
+
+TEST_CASE("metadata that is missing or makes no sense is named") {
+  ForeignWriter file;
+  const auto original = file.metadata;
+  for (const char* key : {"global_step", "run_id", "seed", "model", "graph", "optimizer", "beta1", "applied_batches"}) {
+    file.metadata = original;
+    file.metadata.erase(key);
+    CHECK(file.is_refused(ExitCode::kData, fmt::format("its metadata has no {}", key)));
+  }
+  const std::array<std::pair<const char*, const char*>, 10> wrong = {{{"global_step", "-1"},
+                                                                      {"global_step", "12x"},
+                                                                      {"global_step", "99999999999999999999"},
+                                                                      {"global_step", ""},
+                                                                      {"run_id", "xyz"},
+                                                                      {"learning_rate", "fast"},
+                                                                      {"applied_batches", "0:1 0:2"},
+                                                                      {"applied_batches", "1"},
+                                                                      {"applied_batches", "-1:5"},
+                                                                      {"applied_batches", "0:5,1:6"}}};
+  for (const auto& [key, value] : wrong) {
+    file.metadata = original;
+    file.metadata[key] = value;
+    CHECK(file.is_refused(ExitCode::kData, fmt::format("the metadata {} is \"{}\"", key, value)));
+  }
+}
+
+TEST_CASE("a later format or an unknown optimizer is a matter of version") {
+  ForeignWriter file;
+  file.metadata["distmnist_checkpoint"] = "2";
+  CHECK(file.is_refused(ExitCode::kVersion, "a checkpoint of format 2 from distmnist 0.1.0"));
+  file.metadata["distmnist_checkpoint"] = "1";
+  file.metadata["optimizer"] = "lion";
+  CHECK(file.is_refused(ExitCode::kVersion, "the optimizer \"lion\""));
+}
+
+TEST_CASE("slots that are missing, too many or of another shape are named") {
+  ForeignWriter file;
+  const auto original = file.tensors;
+  file.tensors.pop_back();
+  CHECK(file.is_refused(ExitCode::kData, "11 tensors, and 4 variables with 2 slots each make 12"));
+  file.tensors = original;
+  file.tensors.back().name = "optimizer/w/pred/biases";
+  CHECK(file.is_refused(ExitCode::kData, "no tensor \"optimizer/v/pred/biases\" of shape [2]"));
+  file.tensors = original;
+  file.tensors.back().shape = {1, 2};
+  CHECK(file.is_refused(ExitCode::kData, "no tensor \"optimizer/v/pred/biases\" of shape [2]"));
+}
+
+TEST_CASE("another model, variable, graph or optimizer than the flags' is refused with both") {
+  const ModelSnapshot snapshot = sample_snapshot(10);
+  const auto refused = [&](const ModelIdentity& flags, const std::string& text) {
+    return fails_with(ExitCode::kVersion, text, [&] { require_same_model(snapshot, flags, "file"); });
+  };
+  ModelIdentity flags = sample_identity();
+  flags.optimizer.learning_rate = 1;
+  require_same_model(snapshot, flags, "file");
+  flags.model = "mlp";
+  CHECK(refused(flags, "file has the model tiny, and the flags ask for mlp"));
+  CHECK(refused(flags, "--fresh"));
+  flags = sample_identity();
+  flags.variables[2].shape = {3, 2};
+  CHECK(refused(flags, "pred/weights [2, 3], and the flags ask for pred/weights [3, 2]"));
+  flags = sample_identity();
+  flags.variables.pop_back();
+  CHECK(refused(flags, "pred/biases [2], and the flags ask for nothing"));
+  flags = sample_identity();
+  flags.graph = "other";
+  CHECK(refused(flags, "the flags ask for other"));
+  flags = sample_identity();
+  flags.optimizer.kind = OptimizerKind::kSgd;
+  CHECK(refused(flags, "the optimizer adam, and the flags ask for sgd"));
+}

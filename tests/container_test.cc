@@ -1,0 +1,513 @@
+#include "lib/ps/container.h"
+
+#include <sys/resource.h>
+
+#include "tests/support/catch.h"
+#include "tests/support/ps_script.h"
+
+namespace distmnist::trace {
+namespace {
+
+Peer chief_peer() { return {.worker = 0, .incarnation = 10, .chief = true, .route = "a"}; }
+Peer worker_peer() { return {.worker = 1, .incarnation = 10, .route = "b"}; }
+Peer successor_of(const Peer& peer) {
+  return {.worker = peer.worker, .incarnation = peer.incarnation + 1, .chief = peer.chief, .route = peer.route + "'"};
+}
+
+// A running job: the model is there and both workers have been welcomed.
+struct Job : PsScript {
+  explicit Job(const std::vector<float>& values = {0, 0, 0}) {
+    greet(chief);
+    greet(worker);
+    create(chief, values);
+  }
+  Peer chief = chief_peer();
+  Peer worker = worker_peer();
+};
+
+// While alive, this process may have no more than `extra_bytes` of additional memory.
+class MemoryLimit {
+ public:
+  explicit MemoryLimit(rlim_t extra_bytes) {
+    getrlimit(RLIMIT_AS, &old_);
+    const rlimit limit{extra_bytes, old_.rlim_max};
+    works_ = setrlimit(RLIMIT_AS, &limit) == 0;
+  }
+  ~MemoryLimit() { setrlimit(RLIMIT_AS, &old_); }
+  bool works() const { return works_; }
+
+ private:
+  rlimit old_{};
+  bool works_ = false;
+};
+
+}  // namespace
+
+// ---- Start ----
+
+TEST_CASE("workers that come before the model are told when it is ready") {
+  PsScript ps;
+  Peer chief = chief_peer(), worker = worker_peer();
+  CHECK(ps.greet(worker) == Lines{"b: welcome awaiting_model, step 0"});
+  CHECK(ps.greet(chief) == Lines{"a: welcome awaiting_model, step 0"});
+  CHECK(ps.create(chief) == Lines{"a: welcome ready, step 0", "b: welcome ready, step 0"});
+  CHECK(worker.run == kRun);
+  CHECK(worker.ps_epoch == kEpoch);
+}
+
+TEST_CASE("a worker that comes later is welcomed to the model at once") {
+  Job job;
+  job.push(job.worker, {1, 1, 1});
+  Peer late = successor_of(job.worker);
+  job.say(job.worker, job.worker.plain(MessageType::kLeave));
+  CHECK(job.greet(late) == Lines{"b': welcome ready, step 1, batches 1"});
+}
+
+TEST_CASE("a worker that was silent while the model became ready is told all the same") {
+  PsScript ps;
+  Peer chief = chief_peer(), worker = worker_peer();
+  ps.greet(worker);
+  ps.tick(kLeaseMs);
+  ps.greet(chief);
+  CHECK(ps.create(chief) == Lines{"a: welcome ready, step 0", "b: welcome ready, step 0"});
+}
+
+TEST_CASE("the model starts with the chief's values, slots, step and history") {
+  PsScript ps;
+  Peer chief = chief_peer(), worker = worker_peer();
+  ps.greet(chief);
+  ps.greet(worker);
+  CreateRecord record = small_model();
+  record.optimizer = OptimizerSpec{};  // Adam: two slots
+  record.global_step = 40;
+  record.applied_batches = {{0, 15}, {1, 25}};
+  chief.run = kRun;
+  ps.say(chief, chief.record(MessageType::kCreate, encode(record)));
+  for (std::uint8_t slot = 0; slot <= 2; ++slot) {
+    const float first = 10.0f * slot;
+    ps.say(chief, chief.load(0, {first, first + 1}, slot));
+    ps.say(chief, chief.load(2, {first + 2}, slot));
+  }
+  CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)) ==
+        Lines{"a: welcome ready, step 40, batches 15", "b: welcome ready, step 40, batches 25"});
+  ps.say(chief, chief.plain(MessageType::kSnapshotBegin));
+  CHECK(ps.say(chief, chief.take({})) ==
+        Lines{"a: snapshot_data slot 0 [0,2) 0 1", "a: snapshot_data slot 0 [2,3) 2", "a: snapshot_data slot 1 [0,2) 10 11",
+              "a: snapshot_data slot 1 [2,3) 12", "a: snapshot_data slot 2 [0,2) 20 21", "a: snapshot_data slot 2 [2,3) 22",
+              "a: snapshot_end"});
+}
+
+TEST_CASE("a creation with a part missing is not answered, and is good once it comes again whole") {
+  PsScript ps;
+  Peer chief = chief_peer();
+  ps.greet(chief);
+  chief.run = kRun;
+  ps.say(chief, chief.record(MessageType::kCreate, encode(small_model())));
+  ps.say(chief, chief.load(0, {1, 2}));
+  CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)).empty());
+  CHECK(ps.pull(chief) == Lines{"a: stale"});
+  CHECK(ps.create(chief, {1, 2, 3}) == Lines{"a: welcome ready, step 0"});
+}
+
+TEST_CASE("parts that are not of the model do not complete a creation") {
+  PsScript ps;
+  Peer chief = chief_peer();
+  ps.greet(chief);
+  chief.run = kRun;
+  ps.say(chief, chief.record(MessageType::kCreate, encode(small_model())));
+  ps.say(chief, chief.load(0, {1, 2}));
+  ps.say(chief, chief.load(2, {3, 4}));     // longer than the piece
+  ps.say(chief, chief.load(1, {3}));        // within another
+  ps.say(chief, chief.load(2, {3}, 1));     // plain SGD has no slot
+  Peer other_run = chief;
+  other_run.run = kRun + 1;
+  ps.say(other_run, other_run.load(2, {3}));
+  CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)).empty());
+  ps.say(chief, chief.load(2, {3}));
+  CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)) == Lines{"a: welcome ready, step 0"});
+  CHECK(ps.pull(chief) == parameters("a", "1 2", "3", 0));
+}
+
+TEST_CASE("a creation that is sent again after it was complete does not undo the updates since") {
+  Job job;
+  job.push(job.worker, {1, 2, 3});
+  CHECK(job.create(job.chief) == Lines{"a: welcome ready, step 1"});
+  CHECK(job.pull(job.chief) == parameters("a", "-1 -2", "-3", 1));
+  CHECK(job.push_again(job.worker, {1, 2, 3}) == parameters("b", "-1 -2", "-3", 1));  // Still known as applied.
+}
+
+TEST_CASE("a chief that starts again finds the model and re-uses it") {
+  Job job;
+  job.push(job.worker, {1, 2, 3});
+  job.tick(kLeaseMs);
+  Peer restarted = successor_of(job.chief);
+  CHECK(job.greet(restarted) == Lines{"a': welcome ready, step 1"});
+  CHECK(restarted.run == kRun);
+  CHECK(job.pull(restarted) == parameters("a'", "-1 -2", "-3", 1));
+}
+
+TEST_CASE("a new model replaces the old one, and who trains on the old one is told") {
+  Job job;
+  job.push(job.worker, {1, 2, 3});
+  Peer before = job.worker;
+  CHECK(job.create(job.chief, {5, 5, 5}, small_model(), kRun + 1) ==
+        Lines{"a: welcome ready, step 0", "b: welcome ready, step 0"});
+  CHECK(job.push(before, {1, 1, 1}) == Lines{"b: stale", "b: stale"});
+  CHECK(job.pull(job.worker) == parameters("b", "5 5", "5", 0));
+}
+
+TEST_CASE("only the chief creates a model") {
+  PsScript ps;
+  Peer worker = worker_peer();
+  ps.greet(worker);
+  const Lines out = ps.say(worker, worker.record(MessageType::kCreate, encode(small_model())));
+  REQUIRE(out.size() == 1);
+  CHECK(holds(out[0], "b: refuse 2: only the chief"));
+}
+
+TEST_CASE("a creation that makes no sense is refused") {
+  const auto refused = [](const CreateRecord& record, const std::string& words) {
+    PsScript ps;
+    Peer chief = chief_peer();
+    ps.greet(chief);
+    return any_holds(ps.say(chief, chief.record(MessageType::kCreate, encode(record))), words);
+  };
+  const auto with_pieces = [](std::vector<NamedPiece> pieces) {
+    CreateRecord record = small_model();
+    record.pieces = std::move(pieces);
+    return record;
+  };
+  CHECK(refused(with_pieces({{"x", {0, 2}}, {"y", {1, 2}}}), "refuse 2: pieces out of order"));
+  CHECK(refused(with_pieces({{"x", {2, 2}}, {"y", {0, 2}}}), "refuse 2: pieces out of order"));
+  CHECK(refused(with_pieces({{"x", {-1, 2}}}), "refuse 2: pieces out of order"));
+  CHECK(refused(with_pieces({{"x", {0, 0}}}), "refuse 2: pieces out of order"));
+  CHECK(refused(with_pieces({{"x", {0, -5}}}), "refuse 2: pieces out of order"));
+  CHECK(refused(with_pieces({{"x", {std::int64_t{1} << 62, 1}}}), "refuse 2: pieces out of order"));
+  CHECK(refused(with_pieces({{"x", {0, std::int64_t{1} << 62}}}), "refuse 2: pieces out of order"));
+  CHECK(refused(with_pieces({{"x", {0, kMaxShardFloats}}, {"y", {kMaxShardFloats, 1}}}), "refuse 2: more parameters"));
+  CreateRecord adam = with_pieces({{"x", {0, kMaxShardFloats / 2}}});
+  adam.optimizer.kind = OptimizerKind::kAdam;  // three floats for each
+  CHECK(refused(adam, "refuse 2: more parameters"));
+  CreateRecord record = small_model();
+  record.global_step = -1;
+  CHECK(refused(record, "refuse 2: a negative global_step"));
+  record = small_model();
+  record.optimizer.kind = static_cast<OptimizerKind>(77);
+  CHECK(refused(record, "refuse 2: an unknown optimizer"));
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("a model that does not fit this machine's memory is refused, and the ps lives on") {
+  PsScript ps;
+  Peer chief = chief_peer();
+  ps.greet(chief);
+  CreateRecord huge = small_model();
+  huge.pieces = {{"x", {0, kMaxShardFloats}}};  // 16 GiB
+  Lines out;
+  {
+    const MemoryLimit limit(rlim_t{4} << 30);
+    if (!limit.works()) return;
+    out = ps.say(chief, chief.record(MessageType::kCreate, encode(huge)));
+  }
+  REQUIRE(out.size() == 1);
+  CHECK(holds(out[0], "a: refuse 7: "));
+  CHECK(ps.create(chief) == Lines{"a: welcome ready, step 0"});
+}
+#endif
+
+// ---- Who may take part ----
+
+TEST_CASE("a worker with other flags than the chief's is refused with both values") {
+  const Fingerprint other = {{"--model", "mnist_cnn"}, {"--batch_size", "100"}};
+  const std::string words = "b: refuse 5: worker:1 does not fit this job: --batch_size is 100 here and 50 at the chief";
+
+  SECTION("after the model") {
+    PsScript ps;
+    Peer chief = chief_peer(), worker = worker_peer();
+    ps.greet(chief);
+    ps.create(chief);
+    const Lines out = ps.greet(worker, other);
+    REQUIRE(out.size() == 1);
+    CHECK(holds(out[0], words));
+  }
+  SECTION("before the model: as soon as it is there") {
+    PsScript ps;
+    Peer chief = chief_peer(), worker = worker_peer();
+    CHECK(ps.greet(worker, other) == Lines{"b: welcome awaiting_model, step 0"});
+    ps.greet(chief);
+    const Lines out = ps.create(chief);
+    REQUIRE(out.size() == 2);
+    CHECK(out[0] == "a: welcome ready, step 0");
+    CHECK(holds(out[1], words));
+  }
+}
+
+TEST_CASE("values of any length in a fingerprint are compared and quoted without harm") {
+  PsScript ps;
+  Peer chief = chief_peer(), worker = worker_peer();
+  ps.greet(chief, {{"--model", std::string(4000, 'x')}});
+  ps.create(chief);
+  const Lines out = ps.greet(worker, {{"--model", std::string(4000, 'y')}});
+  REQUIRE(out.size() == 1);
+  CHECK(holds(out[0], "b: refuse 5: worker:1 does not fit this job: --model is yyy"));
+}
+
+TEST_CASE("a chief of another job than the model's is refused with both values") {
+  Job job;
+  job.say(job.chief, job.chief.plain(MessageType::kLeave));
+  Peer other = successor_of(job.chief);
+  const Lines out = job.greet(other, {{"--model", "softmax"}, {"--batch_size", "50"}});
+  REQUIRE(out.size() == 1);
+  CHECK(holds(out[0], "a': refuse 5: "));
+  CHECK(holds(out[0], "--model is softmax here and mnist_cnn at the chief"));
+}
+
+TEST_CASE("a worker with another cluster description is refused") {
+  PsScript ps({1, 2, 2, kEpoch});
+  Peer worker = worker_peer();
+  for (const Message& hello : {worker.hello(kJob, 3, 2, 1), worker.hello(kJob, 2, 1, 1), worker.hello(kJob, 2, 2, 0)}) {
+    const Lines out = ps.say(worker, copy_of(hello));
+    REQUIRE(out.size() == 1);
+    CHECK(holds(out[0], "b: refuse 2: the cluster descriptions differ: this is ps:1 of 2 with 2 workers"));
+  }
+  CHECK(ps.say(worker, worker.hello(kJob, 2, 2, 1)) == Lines{"b: welcome awaiting_model, step 0"});
+}
+
+TEST_CASE("a worker index beyond the cluster is refused, whatever it says") {
+  Job job;
+  Peer third = {.worker = 2, .incarnation = 10, .route = "c"};
+  for (const MessageType type : {MessageType::kPing, MessageType::kPush, MessageType::kDone}) {
+    const Lines out = job.say(third, third.plain(type));
+    REQUIRE(out.size() == 1);
+    CHECK(holds(out[0], "c: refuse 2: worker:2 is not in the cluster of ps:0, which has 2 workers"));
+  }
+  const Lines out = job.greet(third);
+  REQUIRE(out.size() == 1);
+  CHECK(holds(out[0], "c: refuse 2: "));
+}
+
+TEST_CASE("a hello that is no record is dropped") {
+  PsScript ps;
+  Peer worker = worker_peer();
+  CHECK(ps.say(worker, worker.plain(MessageType::kHello)).empty());
+  CHECK(ps.say(worker, worker.record(MessageType::kHello, frame_of(std::vector<float>{1, 2}))).empty());
+  CHECK(ps.core.members().num_live() == 0);
+}
+
+TEST_CASE("a message from nobody known, or with an old lease, epoch or run, is answered stale and does nothing") {
+  Job job;
+  const auto says_stale = [&](auto change) {
+    Peer peer = job.worker;
+    change(peer);
+    return job.push(peer, {1, 1, 1}) == Lines{"b: stale", "b: stale"};
+  };
+  CHECK(says_stale([](Peer& p) { ++p.run; }));
+  CHECK(says_stale([](Peer& p) { p.run = 0; }));
+  CHECK(says_stale([](Peer& p) { ++p.ps_epoch; }));
+  CHECK(says_stale([](Peer& p) { --p.lease; }));
+  CHECK(says_stale([](Peer& p) { ++p.lease; }));
+  CHECK(says_stale([](Peer& p) { ++p.incarnation; }));  // a newer process that has not greeted
+  CHECK(job.pull(job.chief) == parameters("a", "0 0", "0", 0));
+}
+
+TEST_CASE("without a model everything that needs one is stale") {
+  PsScript ps;
+  Peer worker = worker_peer();
+  ps.greet(worker);
+  CHECK(ps.pull(worker) == Lines{"b: stale"});
+  CHECK(ps.push(worker, {1, 1, 1}) == Lines{"b: stale", "b: stale"});
+  CHECK(ps.say(worker, worker.plain(MessageType::kSnapshotBegin)) == Lines{"b: stale"});
+  CHECK(ps.say(worker, worker.take({})) == Lines{"b: stale"});
+  CHECK(ps.say(worker, worker.plain(MessageType::kAwaitOthers)) == Lines{"b: stale"});
+  CHECK(ps.say(worker, worker.plain(MessageType::kPing)) == Lines{"b: pong"});
+}
+
+TEST_CASE("messages that only a ps sends are dropped") {
+  Job job;
+  for (const MessageType type : {MessageType::kParameters, MessageType::kWelcome, MessageType::kPong, MessageType::kStale,
+                                 MessageType::kRefuse, MessageType::kProbe}) {
+    CHECK(job.say(job.worker, job.worker.plain(type)).empty());
+  }
+}
+
+// ---- Pushes ----
+
+TEST_CASE("a push is applied and answered with the new parameters, and a pull gives the same") {
+  Job job({10, 20, 30});
+  CHECK(job.push(job.worker, {1, 2, 3}) == parameters("b", "9 18", "27", 1));
+  CHECK(job.pull(job.chief) == parameters("a", "9 18", "27", 1));
+}
+
+TEST_CASE("a push that is sent twice is applied once and answered twice") {
+  Job job;
+  CHECK(job.push(job.worker, {1, 2, 3}) == parameters("b", "-1 -2", "-3", 1));
+  CHECK(job.push_again(job.worker, {1, 2, 3}) == parameters("b", "-1 -2", "-3", 1));
+  job.push(job.chief, {1, 1, 1});
+  CHECK(job.push_again(job.worker, {1, 2, 3}) == parameters("b", "-2 -3", "-4", 2));
+}
+
+TEST_CASE("a push that was overtaken by the worker's next one is neither applied nor answered") {
+  Job job;
+  job.push(job.worker, {1, 1, 1});
+  Peer old = job.worker;
+  job.push(job.worker, {1, 1, 1});
+  CHECK(job.push_again(old, {5, 5, 5}).empty());
+  CHECK(job.pull(job.chief) == parameters("a", "-2 -2", "-2", 2));
+}
+
+TEST_CASE("half a push is never applied") {
+  Job job;
+  ++job.worker.sequence;
+  CHECK(job.say(job.worker, job.worker.push(0, {1, 2})).empty());
+  CHECK(job.pull(job.chief) == parameters("a", "0 0", "0", 0));
+  ++job.worker.sequence;  // It gave up and pushes the next.
+  CHECK(job.say(job.worker, job.worker.push(2, {3})).empty());
+  CHECK(job.pull(job.chief) == parameters("a", "0 0", "0", 0));
+  CHECK(job.say(job.worker, job.worker.push(0, {1, 2})) == parameters("b", "-1 -2", "-3", 1));
+}
+
+TEST_CASE("chunks of several workers may come in any order and mixture, and twice") {
+  Job job;
+  ++job.worker.sequence;
+  ++job.chief.sequence;
+  CHECK(job.say(job.worker, job.worker.push(2, {3})).empty());
+  CHECK(job.say(job.chief, job.chief.push(0, {10, 10})).empty());
+  CHECK(job.say(job.worker, job.worker.push(2, {3})).empty());
+  CHECK(job.say(job.worker, job.worker.push(0, {1, 2})) == parameters("b", "-1 -2", "-3", 1));
+  CHECK(job.say(job.chief, job.chief.push(2, {10})) == parameters("a", "-11 -12", "-13", 2));
+  CHECK(job.say(job.chief, job.chief.push(2, {10})).empty());  // A late double begins nothing that could be applied.
+  CHECK(job.pull(job.chief) == parameters("a", "-11 -12", "-13", 2));
+}
+
+TEST_CASE("ranges that this shard does not hold are dropped") {
+  Job job;
+  ++job.worker.sequence;
+  CHECK(job.say(job.worker, job.worker.push(0, {1, 2, 3})).empty());
+  CHECK(job.say(job.worker, job.worker.push(1, {1, 2})).empty());
+  CHECK(job.say(job.worker, job.worker.push(3, {1})).empty());
+  CHECK(job.say(job.worker, job.worker.push(0, {})).empty());
+  CHECK(job.pull(job.chief) == parameters("a", "0 0", "0", 0));
+}
+
+TEST_CASE("a shard without parameters counts pushes and answers with an empty range") {
+  PsScript ps;
+  Peer chief = chief_peer();
+  ps.greet(chief);
+  chief.run = kRun;
+  CreateRecord record = small_model();
+  record.pieces.clear();
+  ps.say(chief, chief.record(MessageType::kCreate, encode(record)));
+  ps.say(chief, chief.load(0, {}));
+  CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)) == Lines{"a: welcome ready, step 0"});
+  ++chief.sequence;
+  CHECK(ps.say(chief, chief.push(0, {})) == Lines{"a: parameters [0,0) step 1"});
+  CHECK(ps.pull(chief) == Lines{"a: parameters [0,0) step 1"});
+}
+
+// ---- One process for each task ----
+
+TEST_CASE("a new process takes a task over when the old one leaves a probe unanswered, and nothing is applied twice") {
+  Job job;
+  job.push(job.worker, {1, 1, 1});
+  job.say(job.worker, job.worker.plain(MessageType::kPing));
+  Peer newcomer = successor_of(job.worker);
+  job.now = 1000;
+  CHECK(any_holds(job.greet(newcomer), "b: probe"));
+  CHECK(job.tick(1000 + kProbeMs - 1).empty());
+  CHECK(job.tick(1000 + kProbeMs) == Lines{"b': welcome ready, step 1, batches 1"});
+
+  const Lines late = job.push_again(job.worker, {1, 1, 1});
+  REQUIRE(late.size() == 2);
+  CHECK(holds(late[0], "b: refuse 6: a newer process has taken worker:1 over"));
+  CHECK(job.push(newcomer, {1, 1, 1}) == parameters("b'", "-2 -2", "-2", 2));  // Its sequences begin anew.
+  CHECK(holds(job.greet(job.worker).at(0), "b: refuse 6: "));
+}
+
+TEST_CASE("the old process is probed at its heartbeat as well, and its answer turns the newcomer away") {
+  Job job;
+  Peer heartbeat = job.worker, newcomer = successor_of(job.worker);
+  heartbeat.route = "b's heartbeat";
+  CHECK(job.say(heartbeat, heartbeat.plain(MessageType::kPing)) == Lines{"b's heartbeat: pong"});
+  CHECK(job.greet(newcomer) == Lines{"b: probe", "b's heartbeat: probe"});
+  const Lines out = job.say(heartbeat, heartbeat.plain(MessageType::kPing));
+  REQUIRE(out.size() == 2);
+  CHECK(holds(out[0], "b': refuse 6: worker:1 is already running"));
+  CHECK(job.tick(2 * kProbeMs).empty());
+  CHECK(job.push(job.worker, {1, 1, 1}) == parameters("b", "-1 -1", "-1", 1));
+}
+
+TEST_CASE("an old process that greets again, over a new connection, turns the newcomer away too") {
+  Job job;
+  Peer newcomer = successor_of(job.worker);
+  job.greet(newcomer);
+  job.worker.route = "b again";
+  const Lines out = job.greet(job.worker);
+  REQUIRE(out.size() == 2);
+  CHECK(holds(out[0], "b': refuse 6: "));
+  CHECK(out[1] == "b again: welcome ready, step 0");
+  CHECK(job.tick(kProbeMs).empty());
+}
+
+TEST_CASE("a newcomer that finds the old process leaving takes its place") {
+  Job job;
+  Peer newcomer = successor_of(job.worker);
+  job.greet(newcomer);
+  CHECK(job.say(job.worker, job.worker.plain(MessageType::kLeave)).empty());
+  CHECK(job.tick(100) == Lines{"b': welcome ready, step 0"});
+}
+
+TEST_CASE("a third process for the same task is refused") {
+  Job job;
+  Peer second = successor_of(job.worker), third = successor_of(second);
+  job.greet(second);
+  CHECK(holds(job.greet(third).at(0), "b'': refuse 6: another process is already asking for worker:1"));
+}
+
+TEST_CASE("a silent worker is reported lost once, and its return as well; its session goes on") {
+  Job job;
+  job.now = 100;
+  job.say(job.chief, job.chief.plain(MessageType::kPing));
+  CHECK(job.tick(kLeaseMs).empty());
+  CHECK(any_holds(job.actions.log_lines, "worker:1 silent for 15.0 s: lost"));
+  CHECK_FALSE(any_holds(job.actions.log_lines, "worker:0 silent"));
+  CHECK(job.push(job.worker, {1, 1, 1}) == parameters("b", "-1 -1", "-1", 1));
+  CHECK(any_holds(job.actions.log_lines, "worker:1 is back"));
+}
+
+// ---- The end ----
+
+TEST_CASE("who awaits the others is told when they are done, and the run is over when all are") {
+  Job job;
+  CHECK(job.say(job.chief, job.chief.plain(MessageType::kAwaitOthers)).empty());
+  CHECK(job.say(job.worker, job.worker.plain(MessageType::kDone)) == Lines{"b: done_ack", "a: others_done"});
+  CHECK_FALSE(job.core.ended());
+  CHECK(job.say(job.chief, job.chief.plain(MessageType::kAwaitOthers)) == Lines{"a: others_done"});
+  CHECK(job.say(job.chief, job.chief.plain(MessageType::kDone)) == Lines{"a: done_ack"});
+  CHECK(job.core.ended());
+}
+
+TEST_CASE("done that is said again is answered again, and a done worker may still pull") {
+  Job job;
+  CHECK(job.say(job.worker, job.worker.plain(MessageType::kDone)) == Lines{"b: done_ack"});
+  CHECK(job.say(job.worker, job.worker.plain(MessageType::kDone)) == Lines{"b: done_ack"});
+  CHECK(job.pull(job.worker) == parameters("b", "0 0", "0", 0));
+}
+
+TEST_CASE("a worker that leaves without being done keeps the run going") {
+  Job job;
+  job.say(job.chief, job.chief.plain(MessageType::kDone));
+  job.say(job.worker, job.worker.plain(MessageType::kLeave));
+  CHECK_FALSE(job.core.ended());
+  CHECK(job.core.members().num_live() == 0);
+  CHECK(job.core.members().missing() == std::vector<std::uint32_t>{1});
+}
+
+TEST_CASE("a worker that comes after the end is told so") {
+  Job job;
+  job.say(job.chief, job.chief.plain(MessageType::kDone));
+  job.say(job.worker, job.worker.plain(MessageType::kDone));
+  Peer late = successor_of(job.worker);
+  CHECK(job.greet(late) == Lines{"b': welcome ended, step 0"});
+}
+
+}  // namespace distmnist::trace

@@ -1,0 +1,125 @@
+"""What the tests of whole runs share: a small data set, flags for runs of a few seconds, and readers of what a run
+leaves: checkpoints (safetensors), metrics.csv, error lines."""
+
+import csv
+import json
+import pathlib
+import re
+import shutil
+import struct
+import tempfile
+
+import digits
+import support
+
+# One thread per process: the machine is shared by all tasks of a cluster and may be busy.
+SMALL = ["--model=softmax", "--batch_size=20", "--learning_rate=0.01", "--intra_op_parallelism_threads=1",
+         "--progress=none"]
+ENDLESS = 1_000_000_000  # steps; the test ends the run
+
+ERROR_LINE = re.compile(r"^\S+ \S+: E \S+\] (.*)$", re.MULTILINE)
+
+
+class SmallRunTest(support.EndToEndTest):
+    """Cases with a data set that softmax learns in some fifty steps: self.data, made once for all cases of a class."""
+
+    TRAIN, TEST = 400, 100  # images
+
+    @classmethod
+    def setUpClass(cls):
+        scratch = tempfile.mkdtemp(prefix="distmnist-e2e-data-")
+        cls.addClassCleanup(shutil.rmtree, scratch, ignore_errors=True)
+        cls.data = digits.write_data_set(pathlib.Path(scratch) / "data", cls.TRAIN, cls.TEST)
+
+    def setUp(self):
+        super().setUp()
+        self.log_dir = self.folder / "run"
+
+    def flags(self, *extra, steps=100, log_dir=True):
+        """Later flags of the same name replace earlier ones."""
+        chosen = {}
+        files = [f"--log_dir={self.log_dir}"] if log_dir else []
+        for flag in [f"--data_dir={self.data}", *SMALL, f"--train_steps={steps}", *files, *map(str, extra)]:
+            chosen[flag.partition("=")[0]] = flag
+        return list(chosen.values())
+
+    def train(self, *extra, steps=100, log_dir=True, code=0):
+        """A local run to its end."""
+        process = self.run_program(*self.flags(*extra, steps=steps, log_dir=log_dir))
+        self.assert_exit(process, code)
+        return process
+
+    def train_cluster(self, num_ps, num_workers, *extra, steps=100, log_dir=True):
+        cluster = self.cluster(num_ps, num_workers, self.flags(*extra, steps=steps, log_dir=log_dir)).start()
+        cluster.assert_all_done(support.LONG_DEADLINE_S)
+        return cluster
+
+    def checkpoint(self, step, log_dir=None):
+        return read_checkpoint(checkpoint_path(log_dir or self.log_dir, step))
+
+    def assert_refused(self, process, code, *says, deadline_s=support.DEADLINE_S):
+        """It ends with `code` and exactly one line of error, which matches every regular expression of `says`; nothing
+        on stdout."""
+        self.assert_exit(process, code, deadline_s)
+        errors = ERROR_LINE.findall(process.stderr)
+        self.assertEqual(len(errors), 1, process.tail())
+        for pattern in says:
+            self.assertRegex(errors[0], pattern)
+        self.assertTrue(errors[0].endswith(f"; exit {code}"), errors[0])
+        self.assertEqual(process.stderr.splitlines()[-1].partition("] ")[2], errors[0], "the error is the last word")
+        self.assertEqual(process.stdout, "")
+
+
+def checkpoint_path(log_dir, step):
+    return pathlib.Path(log_dir) / f"model.ckpt-{step}.safetensors"
+
+
+def checkpoint_steps(log_dir):
+    """The steps of the checkpoint files, ascending."""
+    found = [re.fullmatch(r"model\.ckpt-(\d+)\.safetensors", path.name) for path in pathlib.Path(log_dir).glob("model*")]
+    return sorted(int(match.group(1)) for match in found if match)
+
+
+class Checkpoint:
+    """metadata: name -> text; tensors: name -> raw bytes."""
+
+    def __init__(self, metadata, tensors):
+        self.metadata = metadata
+        self.tensors = tensors
+
+    @property
+    def global_step(self):
+        return int(self.metadata["global_step"])
+
+    @property
+    def applied_batches(self):
+        """{worker: batches}"""
+        return {int(worker): int(batches)
+                for worker, _, batches in (pair.partition(":") for pair in self.metadata["applied_batches"].split())}
+
+
+def read_checkpoint(path):
+    content = pathlib.Path(path).read_bytes()
+    (header_size,) = struct.unpack_from("<Q", content)
+    header = json.loads(content[8:8 + header_size])
+    body = content[8 + header_size:]
+    metadata = header.pop("__metadata__")
+    return Checkpoint(metadata, {name: body[slice(*entry["data_offsets"])] for name, entry in header.items()})
+
+
+def metrics(log_dir):
+    """The rows of metrics.csv as dictionaries of text."""
+    with open(pathlib.Path(log_dir) / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(folder):
+    """{relative name: bytes} of all files below a folder; empty where there is none."""
+    folder = pathlib.Path(folder)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def flip_byte(path, offset):
+    content = bytearray(pathlib.Path(path).read_bytes())
+    content[offset] ^= 0x40
+    pathlib.Path(path).write_bytes(content)

@@ -1,0 +1,616 @@
+#include "lib/ps/exchange.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/trace.h"
+
+namespace distmnist::trace {
+namespace {
+
+constexpr std::uint64_t kRun = 7, kEpoch = 500, kIncarnation = 10;
+constexpr TimeMs kWaitMs = 60'000;
+
+// A worker's conversation with one ps that holds [0,2) and [2,3). What the ps says is written into the script.
+class Script : public ExchangeRecorder {
+ public:
+  explicit Script(bool chief = false, std::vector<Range> pieces = {{0, 2}, {2, 1}})
+      : exchange(config(chief, std::move(pieces)), *this) {}
+
+  // ---- the worker and its shell ----
+  Lines open(std::uint64_t sequence = 1) {
+    exchange.open(sequence, now);
+    return take();
+  }
+  Lines connect() {
+    exchange.on_connected(now);
+    return take();
+  }
+  // Connected, greeted, and welcomed to a model at step 0.
+  void start() {
+    open();
+    connect();
+    welcome();
+  }
+  Lines push(std::uint64_t sequence) {
+    exchange.begin(MessageType::kParameters, sequence, kRun, 0, now);
+    exchange.add({MessageType::kPush, WireDtype::kF32, 0, {0, 2}, std::as_bytes(std::span(gradient_).first(2))});
+    exchange.add({MessageType::kPush, WireDtype::kF32, 0, {2, 1}, std::as_bytes(std::span(gradient_).last(1))});
+    exchange.end(now);
+    return take();
+  }
+  Lines ask(MessageType question, MessageType answer, std::uint64_t sequence) {
+    exchange.begin(answer, sequence, kRun, 0, now);
+    exchange.add({question, WireDtype::kNone, 0, {}, {}});
+    exchange.end(now);
+    return take();
+  }
+  Lines tick(TimeMs time) {
+    now = time;
+    exchange.on_tick(now);
+    return take();
+  }
+
+  // ---- what the ps says ----
+  Lines says(Message message) {
+    exchange.on_message(received(std::move(message)), now);
+    return take();
+  }
+  Lines says(MessageType type, std::uint64_t sequence = 0) { return says({ps.header_of(type, sequence), {}}); }
+  Lines welcome(ModelState state = ModelState::kReady, std::int64_t step = 0) {
+    Message message = ps.record(MessageType::kWelcome, encode(WelcomeRecord{state, 0}));
+    message.header.step = step;
+    return says(std::move(message));
+  }
+  Lines parameters(std::uint64_t sequence, std::int64_t offset, const std::vector<float>& values, std::int64_t commit = 1) {
+    return says(ps.values_of(MessageType::kParameters, sequence, offset, values, 0, commit));
+  }
+  Lines snapshot_data(std::uint64_t sequence, std::uint8_t slot, std::int64_t offset, const std::vector<float>& values,
+                      std::int64_t commit = 1) {
+    return says(ps.values_of(MessageType::kSnapshotData, sequence, offset, values, slot, commit));
+  }
+  Lines snapshot_end(std::uint64_t sequence, std::uint8_t num_slots, std::int64_t commit = 1) {
+    Message message = ps.record(MessageType::kSnapshotEnd, encode(SnapshotRecord{{{1, {10, 4}}}, {{1, 4}}}));
+    message.header.sequence = sequence;
+    message.header.slot = num_slots;
+    message.header.commit = commit;
+    return says(std::move(message));
+  }
+  Lines refuse(int code, const std::string& reason) {
+    return says(ps.record(MessageType::kRefuse, encode(RefuseRecord{code, reason})));
+  }
+
+  // The ps, speaking to this worker.
+  struct Ps : Peer {
+    Header header_of(MessageType type, std::uint64_t with_sequence) const {
+      Header out = header(type);
+      out.sequence = with_sequence;
+      return out;
+    }
+    Message values_of(MessageType type, std::uint64_t with_sequence, std::int64_t offset, const std::vector<float>& floats,
+                      std::uint8_t slot, std::int64_t commit) const {
+      Message out = values(type, offset, floats, slot);
+      out.header.sequence = with_sequence;
+      out.header.commit = out.header.step = commit;
+      return out;
+    }
+  };
+
+  TimeMs now = 0;
+  Ps ps{{.worker = 1, .incarnation = kIncarnation, .lease = 3, .ps_epoch = kEpoch, .run = kRun}};
+  Exchange exchange;
+
+ private:
+  static ExchangeConfig config(bool chief, std::vector<Range> pieces) {
+    ExchangeConfig config;
+    config.ps_name = "ps:0 localhost:2222";
+    config.worker = 1;
+    config.incarnation = kIncarnation;
+    config.hello = {"", chief, 2, 1, 0, kJob};
+    config.pieces = std::move(pieces);
+    config.recovery_wait_ms = kWaitMs;
+    return config;
+  }
+  std::vector<float> gradient_ = {1, 2, 3};
+};
+
+const Lines kPushLines = {"send push seq 2 [0,2) 1 2", "send push seq 2 [2,3) 3"};
+Lines operator+(Lines first, const Lines& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+bool failed_with(const Script& script, ExitCode code, const std::string& words) {
+  const auto& failure = script.exchange.failure();
+  return failure && failure->code == code && holds(failure->reason, words);
+}
+
+}  // namespace
+
+// ---- Greeting ----
+
+TEST_CASE("an exchange greets when it is connected, and is open when the ps has a model") {
+  Script worker;
+  CHECK_FALSE(worker.exchange.wants_connection());
+  CHECK(worker.open().empty());
+  CHECK(worker.exchange.wants_connection());
+  CHECK(worker.connect() == Lines{"send hello seq 1"});
+  CHECK_FALSE(worker.exchange.opened());
+  worker.welcome(ModelState::kReady, 12);
+  CHECK(worker.exchange.opened());
+  CHECK(worker.exchange.step() == 12);
+  CHECK(worker.exchange.run() == kRun);
+  CHECK(worker.exchange.lease() == 3);
+  CHECK(worker.exchange.ps_epoch() == kEpoch);
+}
+
+TEST_CASE("a hello carries the container's number and no session yet") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  const Header& hello = worker.sent.back();
+  CHECK(hello.container == container_id(""));
+  CHECK(hello.worker == 1);
+  CHECK(hello.incarnation == kIncarnation);
+  CHECK(hello.run == 0);
+  CHECK(hello.lease == 0);
+  CHECK(hello.ps_epoch == 0);
+}
+
+TEST_CASE("a worker waits for the model, the chief is open without one") {
+  Script worker, chief(true);
+  for (Script* script : {&worker, &chief}) {
+    script->open();
+    script->connect();
+    script->ps.run = 0;
+    script->welcome(ModelState::kAwaitingModel);
+  }
+  CHECK_FALSE(worker.exchange.opened());
+  CHECK(chief.exchange.opened());
+  worker.ps.run = kRun;
+  worker.welcome();  // Told without asking again.
+  CHECK(worker.exchange.opened());
+}
+
+TEST_CASE("a worker that hears that there is a model, but missed the welcome, greets again") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  worker.ps.run = 0;
+  worker.welcome(ModelState::kAwaitingModel);
+  CHECK(any_holds(worker.tick(kPingAfterMs), "send ping"));
+  CHECK(worker.says(MessageType::kPong).empty());
+  CHECK(any_holds(worker.tick(2 * kPingAfterMs), "send ping"));
+  worker.ps.run = kRun;  // The model has come, and the connection broke just then.
+  CHECK(worker.says(MessageType::kPong) == Lines{"send hello seq 1"});
+  worker.welcome();
+  CHECK(worker.exchange.opened());
+}
+
+TEST_CASE("a worker that waits for the model gives up at the deadline and names the chief") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  worker.ps.run = 0;
+  worker.welcome(ModelState::kAwaitingModel);
+  Lines reports;
+  for (TimeMs time = 1000; time <= kWaitMs && !worker.exchange.failure(); time += 1000) {
+    for (const std::string& line : worker.tick(time)) {
+      if (holds(line, "report")) reports.push_back(line);
+      if (holds(line, "ping")) worker.says(MessageType::kPong);
+    }
+  }
+  CHECK(reports.size() >= 3);
+  CHECK(any_holds(reports, "ps:0 localhost:2222 has no model yet: worker:0 (the chief) has not initialised it"));
+  CHECK(failed_with(worker, ExitCode::kLostPeer, "worker:0 (the chief)"));
+  CHECK(failed_with(worker, ExitCode::kLostPeer, "gave up after 60 s"));
+}
+
+TEST_CASE("a refusal is a failure with its code and reason") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  worker.refuse(5, "--batch_size is 100 here and 50 at the chief");
+  CHECK(failed_with(worker, ExitCode::kVersion, "refused by ps:0 localhost:2222: --batch_size is 100 here and 50"));
+}
+
+TEST_CASE("a refusal's code is kept within what a process can exit with, and never 0") {
+  for (const auto& [code, expected] : {std::pair{0, 1}, {-7, 1}, {1'000'000, 255}}) {
+    Script worker;
+    worker.start();
+    worker.refuse(code, "x");
+    REQUIRE(worker.exchange.failure());
+    CHECK(static_cast<int>(worker.exchange.failure()->code) == expected);
+  }
+  Script worker;
+  worker.start();
+  worker.says(MessageType::kRefuse);  // without a record
+  CHECK(failed_with(worker, ExitCode::kInternal, "no reason given"));
+}
+
+TEST_CASE("a ps of another protocol version is a failure that names both") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  Received other;
+  other.fault = HeaderFault::kVersion;
+  other.message.header.version = 9;
+  worker.exchange.on_message(std::move(other), 0);
+  CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, this program 1"));
+}
+
+TEST_CASE("what is broken or meant for another process is not heard") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  Message welcome = worker.ps.record(MessageType::kWelcome, encode(WelcomeRecord{ModelState::kReady, 0}));
+  const auto ignored = [&](auto change) {
+    Received received = trace::received(copy_of(welcome));
+    change(received);
+    worker.exchange.on_message(std::move(received), 0);
+    return !worker.exchange.opened();
+  };
+  CHECK(ignored([](Received& r) { r.message.header.worker = 0; }));
+  CHECK(ignored([](Received& r) { r.message.header.incarnation = 9; }));
+  CHECK(ignored([](Received& r) { r.fault = HeaderFault::kChecksum; }));
+  CHECK(ignored([](Received& r) { r.message.payload = {}; }));
+  CHECK_FALSE(ignored([](Received&) {}));
+}
+
+// ---- Reaching a ps ----
+
+TEST_CASE("a refused connection is reported, tried again, and given up at the deadline") {
+  Script worker;
+  worker.open();
+  worker.exchange.on_unreachable("cannot be reached (connection refused)", 0);
+  CHECK(worker.tick(kFirstReportMs - 1).empty());
+  CHECK(worker.tick(kFirstReportMs) ==
+        Lines{"report ps:0 localhost:2222 cannot be reached (connection refused); trying for another 59 s"});
+  CHECK(worker.tick(kFirstReportMs + kWaitReportMs - 1).empty());
+  CHECK(worker.tick(kFirstReportMs + kWaitReportMs).size() == 1);
+  CHECK(worker.exchange.wants_connection());
+  worker.tick(kWaitMs - 1);
+  CHECK_FALSE(worker.exchange.failure());
+  worker.tick(kWaitMs);
+  CHECK(failed_with(worker, ExitCode::kLostPeer,
+                    "ps:0 localhost:2222 cannot be reached (connection refused); gave up after 60 s"));
+}
+
+TEST_CASE("a ps that accepts connections and says nothing is given up at the same deadline") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  Lines out;
+  for (TimeMs time = 1000; time <= kWaitMs && !worker.exchange.failure(); time += 1000) {
+    out = out + worker.tick(time);
+    if (worker.exchange.wants_connection()) out = out + worker.connect();
+  }
+  CHECK(any_holds(out, "report ps:0 localhost:2222 silent for 15.0 s"));
+  CHECK(failed_with(worker, ExitCode::kLostPeer, "gave up after 60 s"));
+  CHECK_FALSE(any_holds(out, "ping"));  // A stranger's ping would only be answered with `stale`.
+}
+
+TEST_CASE("any word from the ps ends the trouble, and the next trouble has its own deadline") {
+  Script worker;
+  worker.open();
+  worker.tick(50'000);
+  worker.connect();
+  worker.welcome();
+  worker.push(2);
+  worker.tick(65'000);
+  CHECK(worker.exchange.wants_connection());
+  worker.tick(80'000);
+  CHECK_FALSE(worker.exchange.failure());
+  worker.tick(65'000 + kWaitMs);
+  CHECK(failed_with(worker, ExitCode::kLostPeer, "silent for 15.0 s"));
+}
+
+// ---- Requests ----
+
+TEST_CASE("a push goes out part by part, and its answer ends it when every chunk is there") {
+  Script worker;
+  worker.start();
+  CHECK(worker.push(2) == kPushLines);
+  CHECK_FALSE(worker.exchange.answered());
+  CHECK(worker.parameters(2, 2, {-3}) == Lines{"values 0 [2,3) -3"});
+  CHECK_FALSE(worker.exchange.answered());
+  CHECK(worker.parameters(2, 0, {-1, -2}) == Lines{"values 0 [0,2) -1 -2"});
+  CHECK(worker.exchange.answered());
+  CHECK(worker.exchange.step() == 1);
+}
+
+TEST_CASE("a chunk of an answer that comes twice counts once") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  CHECK(worker.parameters(2, 2, {-3}).size() == 1);
+  CHECK(worker.parameters(2, 2, {-3}).empty());
+  CHECK_FALSE(worker.exchange.answered());
+}
+
+TEST_CASE("an answer is of one commit: chunks of a later one start over, late ones of an earlier are dropped") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  worker.parameters(2, 0, {-1, -2}, 5);  // Then the connection broke, and the push was sent and answered again.
+  CHECK(worker.parameters(2, 2, {-8}, 7) == Lines{"values 0 [2,3) -8"});
+  CHECK_FALSE(worker.exchange.answered());
+  CHECK(worker.parameters(2, 0, {-1, -2}, 5).empty());
+  CHECK_FALSE(worker.exchange.answered());
+  CHECK(worker.parameters(2, 0, {-6, -7}, 7) == Lines{"values 0 [0,2) -6 -7"});
+  CHECK(worker.exchange.answered());
+  CHECK(worker.exchange.step() == 7);
+}
+
+TEST_CASE("late answers of earlier requests and of other runs are ignored") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  worker.parameters(2, 0, {-1, -2});
+  worker.parameters(2, 2, {-3});
+  worker.push(3);
+  CHECK(worker.parameters(2, 0, {9, 9}).empty());
+  CHECK(worker.parameters(4, 0, {9, 9}).empty());
+  Message other_run = worker.ps.values_of(MessageType::kParameters, 3, 0, {9, 9}, 0, 1);
+  other_run.header.run = kRun + 1;
+  CHECK(worker.says(std::move(other_run)).empty());
+  CHECK(worker.says(MessageType::kDoneAck, 3).empty());
+  CHECK_FALSE(worker.exchange.answered());
+  CHECK(worker.parameters(3, 0, {-1, -2}).size() == 1);
+  CHECK(worker.parameters(3, 2, {-3}).size() == 1);
+  CHECK(worker.exchange.answered());
+}
+
+TEST_CASE("ranges that are no chunk of this ps, and values that are no parameters, are ignored") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  CHECK(worker.parameters(2, 0, {1, 2, 3}).empty());
+  CHECK(worker.parameters(2, 1, {1, 2}).empty());
+  CHECK(worker.parameters(2, 3, {1}).empty());
+  CHECK(worker.says(worker.ps.values_of(MessageType::kParameters, 2, 0, {1, 2}, 1, 1)).empty());  // a slot
+  CHECK(worker.snapshot_data(2, 0, 0, {1, 2}).empty());
+  CHECK_FALSE(worker.exchange.answered());
+}
+
+TEST_CASE("parts added while the connection is being made go out once it is") {
+  Script worker;
+  worker.start();
+  worker.exchange.on_broken("cannot be reached", worker.now);
+  worker.take();
+  CHECK(worker.push(2).empty());
+  CHECK(worker.connect() == Lines{"send hello seq 1"});
+  CHECK(worker.welcome() == kPushLines);
+}
+
+TEST_CASE("a request that a living ps does not answer is sent again, with the same sequence") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  CHECK(worker.tick(kPingAfterMs) == Lines{"send ping seq 2"});
+  worker.says(MessageType::kPong);
+  CHECK(worker.tick(kResendMs - 1).empty());
+  CHECK(any_holds(worker.tick(kResendMs), "send push seq 2"));
+  worker.says(MessageType::kPong);
+  CHECK_FALSE(any_holds(worker.tick(2 * kResendMs - 1), "send push"));
+  CHECK(any_holds(worker.tick(2 * kResendMs), "send push seq 2"));
+}
+
+TEST_CASE("silence ends the connection; a new one greets again and repeats the request") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  CHECK_FALSE(any_holds(worker.tick(kSilenceMs - 1), "reconnect"));
+  CHECK(worker.tick(kSilenceMs) ==
+        Lines{"reconnect", "report ps:0 localhost:2222 silent for 15.0 s, last step 0; trying for another 60 s"});
+  CHECK(worker.exchange.wants_connection());
+  CHECK(worker.connect() == Lines{"send hello seq 1"});
+  worker.ps.lease = 4;
+  CHECK(worker.welcome() == kPushLines);
+  CHECK(worker.sent.back().lease == 4);
+  CHECK_FALSE(worker.exchange.stale());
+}
+
+TEST_CASE("a worker that computes for long waits for nobody, and silence counts from its next question") {
+  Script worker;
+  worker.start();
+  CHECK(worker.tick(100'000).empty());
+  CHECK(worker.push(2) == kPushLines);
+  CHECK(worker.tick(100'001).empty());
+  CHECK(worker.exchange.silent_ms(100'001) == 1);
+}
+
+TEST_CASE("a connection that the shell finds broken is made anew at once, and that is said once") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  worker.exchange.on_broken("cannot be reached (connection refused)", 2000);
+  CHECK(worker.take() == Lines{"reconnect"});
+  worker.exchange.on_broken("cannot be reached (connection refused)", 2000);
+  CHECK(worker.take().empty());
+  CHECK(worker.tick(2000) ==
+        Lines{"report ps:0 localhost:2222 cannot be reached (connection refused); trying for another 60 s"});
+}
+
+// ---- Another session, another model ----
+
+TEST_CASE("a ps that calls the session stale is greeted again, and the request goes on") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  CHECK(worker.says(MessageType::kStale, 2) == Lines{"send hello seq 1"});
+  CHECK(worker.says(MessageType::kStale, 2).empty());  // One for each part; one greeting is enough.
+  worker.ps.lease = 8;
+  CHECK(worker.welcome() == kPushLines);
+  CHECK_FALSE(worker.exchange.stale());
+}
+
+TEST_CASE("a model of another run, or a ps that has started anew, makes the session stale") {
+  const auto stale_after = [](auto change) {
+    Script worker;
+    worker.start();
+    worker.push(2);
+    worker.says(MessageType::kStale, 2);
+    change(worker.ps);
+    const Lines out = worker.welcome(worker.ps.run == 0 ? ModelState::kAwaitingModel : ModelState::kReady);
+    return worker.exchange.stale() && out.empty();
+  };
+  CHECK(stale_after([](Peer& ps) { ps.run = kRun + 1; }));
+  CHECK(stale_after([](Peer& ps) { ps.run = 0, ps.ps_epoch = kEpoch + 1; }));
+  CHECK(stale_after([](Peer& ps) { ps.ps_epoch = kEpoch + 1; }));
+  CHECK_FALSE(stale_after([](Peer& ps) { ++ps.lease; }));
+}
+
+TEST_CASE("the news of another model makes the session stale without a question, and opening again takes it") {
+  Script worker;
+  worker.start();
+  worker.ps.run = kRun + 1;
+  worker.welcome(ModelState::kReady, 40);
+  CHECK(worker.exchange.stale());
+  CHECK(worker.open(5) == Lines{"send hello seq 5"});
+  worker.welcome(ModelState::kReady, 40);
+  CHECK_FALSE(worker.exchange.stale());
+  CHECK(worker.exchange.opened());
+  CHECK(worker.exchange.run() == kRun + 1);
+  CHECK(worker.exchange.step() == 40);
+}
+
+TEST_CASE("a probe is answered at once, in every state") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  CHECK(worker.says(MessageType::kProbe) == Lines{"send ping seq 0"});
+  worker.welcome();
+  CHECK(worker.says(MessageType::kProbe) == Lines{"send ping seq 0"});
+  worker.push(2);
+  CHECK(worker.says(MessageType::kProbe) == Lines{"send ping seq 2"});
+}
+
+TEST_CASE("a worker says that it leaves where it has a session, and nothing where it has none") {
+  Script worker;
+  worker.open();
+  worker.exchange.leave();
+  CHECK(worker.take().empty());
+  worker.connect();
+  worker.welcome();
+  worker.exchange.leave();
+  CHECK(worker.take() == Lines{"send leave seq 0"});
+}
+
+// ---- The chief ----
+
+TEST_CASE("a creation is answered by the welcome of its own run") {
+  Script chief(true);
+  chief.open();
+  chief.connect();
+  chief.ps.run = 0;
+  chief.welcome(ModelState::kAwaitingModel);
+  chief.ask(MessageType::kCreate, MessageType::kWelcome, 2);
+  chief.welcome(ModelState::kAwaitingModel);
+  CHECK_FALSE(chief.exchange.answered());
+  chief.ps.run = kRun;
+  chief.welcome();
+  CHECK(chief.exchange.answered());
+  CHECK(chief.exchange.run() == kRun);
+  CHECK_FALSE(chief.exchange.stale());
+}
+
+TEST_CASE("a creation during which the connection breaks is sent again, unless it had arrived") {
+  for (const bool arrived : {false, true}) {
+    Script chief(true);
+    chief.open();
+    chief.connect();
+    chief.ps.run = 0;
+    chief.welcome(ModelState::kAwaitingModel);
+    CHECK(chief.ask(MessageType::kCreate, MessageType::kWelcome, 2) == Lines{"send create seq 2"});
+    chief.exchange.on_broken("cannot be reached", chief.now);
+    chief.take();
+    chief.connect();
+    if (arrived) {
+      chief.ps.run = kRun;
+      CHECK(chief.welcome().empty());
+    } else {
+      CHECK(chief.welcome(ModelState::kAwaitingModel) == Lines{"send create seq 2"});
+    }
+    CHECK(chief.exchange.answered() == arrived);
+  }
+}
+
+TEST_CASE("a chief that replaces a model is not called stale by its own new run") {
+  Script chief(true);
+  chief.start();
+  chief.exchange.begin(MessageType::kWelcome, 2, kRun + 1, 0, chief.now);
+  chief.exchange.add({MessageType::kCreateEnd, WireDtype::kNone, 0, {}, {}});
+  chief.ps.run = kRun + 1;
+  chief.welcome();
+  CHECK(chief.exchange.answered());
+  CHECK_FALSE(chief.exchange.stale());
+  CHECK(chief.exchange.run() == kRun + 1);
+}
+
+// ---- Snapshots ----
+
+TEST_CASE("a snapshot is there with its end, when every chunk of every slot has come") {
+  Script chief(true);
+  chief.start();
+  chief.ask(MessageType::kSnapshotTake, MessageType::kSnapshotEnd, 2);
+  CHECK(chief.snapshot_data(2, 0, 0, {1, 2}) == Lines{"values 0 [0,2) 1 2"});
+  CHECK(chief.snapshot_data(2, 0, 2, {3}) == Lines{"values 0 [2,3) 3"});
+  CHECK(chief.snapshot_data(2, 1, 0, {4, 5}) == Lines{"values 1 [0,2) 4 5"});
+  CHECK(chief.snapshot_data(2, 1, 2, {6}) == Lines{"values 1 [2,3) 6"});
+  CHECK_FALSE(chief.exchange.answered());
+  chief.snapshot_end(2, 1);
+  CHECK(chief.exchange.answered());
+  CHECK(chief.exchange.snapshot().marks == PushMarks{{1, {10, 4}}});
+  CHECK(chief.exchange.snapshot().applied_batches == AppliedBatches{{1, 4}});
+}
+
+TEST_CASE("a snapshot with a chunk or a slot missing is not taken for whole; it is asked for again") {
+  for (const bool whole_slot : {false, true}) {
+    Script chief(true);
+    chief.start();
+    chief.ask(MessageType::kSnapshotTake, MessageType::kSnapshotEnd, 2);
+    chief.snapshot_data(2, 0, 0, {1, 2});
+    chief.snapshot_data(2, 0, 2, {3});
+    if (!whole_slot) chief.snapshot_data(2, 1, 0, {4, 5});
+    chief.snapshot_end(2, 1);
+    CHECK_FALSE(chief.exchange.answered());
+    CHECK(any_holds(chief.tick(kResendMs), "send snapshot_take seq 2"));
+  }
+}
+
+TEST_CASE("a snapshot is of one commit") {
+  Script chief(true);
+  chief.start();
+  chief.ask(MessageType::kSnapshotTake, MessageType::kSnapshotEnd, 2);
+  chief.snapshot_data(2, 0, 0, {1, 2}, 5);
+  chief.snapshot_data(2, 0, 2, {3}, 8);  // of the second answer
+  chief.snapshot_end(2, 0, 8);
+  CHECK_FALSE(chief.exchange.answered());
+  chief.snapshot_data(2, 0, 0, {6, 7}, 8);
+  chief.snapshot_end(2, 0, 5);
+  CHECK_FALSE(chief.exchange.answered());
+  chief.snapshot_end(2, 0, 8);
+  CHECK(chief.exchange.answered());
+}
+
+TEST_CASE("a snapshot's vector or end that is no record is not taken") {
+  Script chief(true);
+  chief.start();
+  chief.ask(MessageType::kSnapshotBegin, MessageType::kSnapshotVector, 2);
+  chief.says(MessageType::kSnapshotVector, 2);
+  CHECK_FALSE(chief.exchange.answered());
+  Message vector = chief.ps.record(MessageType::kSnapshotVector, encode(SnapshotRecord{{{0, {1, 2}}}, {}}));
+  vector.header.sequence = 2;
+  chief.says(std::move(vector));
+  CHECK(chief.exchange.answered());
+}
+
+TEST_CASE("a ps without parameters takes part with empty chunks") {
+  Script worker(false, {});
+  worker.start();
+  worker.exchange.begin(MessageType::kParameters, 2, kRun, 0, worker.now);
+  worker.exchange.add({MessageType::kPush, WireDtype::kF32, 0, {}, {}});
+  CHECK(worker.take() == Lines{"send push seq 2 [0,0)"});
+  CHECK(worker.parameters(2, 0, {}).empty());  // No values to hand on,
+  CHECK(worker.exchange.answered());           // but an answer.
+}
+
+}  // namespace distmnist::trace

@@ -1,0 +1,74 @@
+#include "data/gzip_reader.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/files.h"
+#include "tests/support/temp_dir.h"
+
+using namespace distmnist;
+
+namespace {
+
+Bytes counting(std::size_t size) {
+  Bytes bytes(size);
+  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::uint8_t>(i * i >> 3);
+  return bytes;
+}
+
+}  // namespace
+
+TEST_CASE("decompressed bytes come in pieces of any size, and then end") {
+  const TempDir dir;
+  const Bytes bytes = counting(300000);
+  write_bytes(dir / "file.gz", gzip(bytes));
+  for (const std::size_t piece : {std::size_t{7}, std::size_t{4096}, std::size_t{299999}, std::size_t{1000000}}) {
+    GzipReader reader(dir / "file.gz");
+    Bytes all, part(piece);
+    while (const std::size_t got = reader.read(part))
+      all.insert(all.end(), part.begin(), part.begin() + std::ptrdiff_t(got));
+    CHECK(all == bytes);
+    CHECK(reader.read(part) == 0);
+    CHECK(reader.compressed_offset() == std::filesystem::file_size(dir / "file.gz"));
+  }
+}
+
+TEST_CASE("members that follow each other are one file") {
+  const TempDir dir;
+  const Bytes first = counting(1000), second = counting(50);
+  Bytes file = gzip(first);
+  for (const std::uint8_t byte : gzip(second)) file.push_back(byte);
+  write_bytes(dir / "file.gz", file);
+  GzipReader reader(dir / "file.gz");
+  Bytes all(2000);
+  REQUIRE(reader.read(all) == 1050);
+  CHECK(std::equal(first.begin(), first.end(), all.begin()));
+  CHECK(std::equal(second.begin(), second.end(), all.begin() + 1000));
+}
+
+TEST_CASE("what follows a member and is no member is named with its offset") {
+  const TempDir dir;
+  Bytes file = gzip(counting(100));
+  const std::size_t end = file.size();
+  file.insert(file.end(), {'j', 'u', 'n', 'k'});
+  write_bytes(dir / "file.gz", file);
+  GzipReader reader(dir / "file.gz");
+  Bytes all(200);
+  CHECK(fails_with(ExitCode::kData, "corrupted at offset " + std::to_string(end + 2), [&] { reader.read(all); }));
+}
+
+TEST_CASE("a truncated file hands out what came before the cut, and then names it") {
+  const TempDir dir;
+  const Bytes bytes = counting(300000);
+  Bytes file = gzip(bytes);
+  file.resize(file.size() / 2);
+  write_bytes(dir / "file.gz", file);
+  GzipReader reader(dir / "file.gz");
+  Bytes start(1000), rest(300000);
+  REQUIRE(reader.read(start) == 1000);
+  CHECK(std::equal(start.begin(), start.end(), bytes.begin()));
+  CHECK(fails_with(ExitCode::kData, "ends at offset " + std::to_string(file.size()), [&] { reader.read(rest); }));
+}
+
+TEST_CASE("a missing file is named") {
+  CHECK(fails_with(ExitCode::kData, "/nonexistent/file.gz", [] { GzipReader("/nonexistent/file.gz"); }));
+}

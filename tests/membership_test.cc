@@ -1,0 +1,190 @@
+#include "lib/ps/membership.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/trace.h"
+
+namespace distmnist {
+namespace {
+
+using Workers = std::vector<std::uint32_t>;
+
+// Two worker tasks as seen by one ps; a process is a worker index and an incarnation.
+class Script {
+ public:
+  Admission greet(std::uint32_t worker, std::uint64_t incarnation, TimeMs now, const Route& route = "a") {
+    return members.greet({header(worker, incarnation, MessageType::kHello), route, {}}, now);
+  }
+  Membership::Heard hear(std::uint32_t worker, std::uint64_t incarnation, TimeMs now,
+                         MessageType type = MessageType::kPush, const Route& route = "a") {
+    return members.hear(header(worker, incarnation, type), route, now);
+  }
+  static Header header(std::uint32_t worker, std::uint64_t incarnation, MessageType type) {
+    trace::Peer peer;
+    peer.worker = worker;
+    peer.incarnation = incarnation;
+    return peer.header(type);
+  }
+
+  Membership members{2};
+};
+
+}  // namespace
+
+TEST_CASE("the first process of a task is admitted and each greeting gives a new lease") {
+  Script script;
+  CHECK(script.members.session(0) == nullptr);
+  CHECK_FALSE(script.members.last_life_ms().has_value());
+  CHECK(script.greet(0, 10, 0) == Admission::kAdmitted);
+  CHECK(script.greet(1, 10, 0) == Admission::kAdmitted);
+  const std::uint64_t first = script.members.session(0)->lease;
+  CHECK(script.members.session(1)->lease != first);
+  CHECK(script.greet(0, 10, 5) == Admission::kAdmitted);  // The same process after a reconnect.
+  CHECK(script.members.session(0)->lease > first);
+  CHECK(script.members.num_live() == 2);
+}
+
+TEST_CASE("silence for a lease makes a worker lost, and its next word brings it back") {
+  Script script;
+  script.greet(0, 10, 1000);
+  script.hear(0, 10, 2000);
+  CHECK(script.members.tick(2000 + kLeaseMs - 1).lost.empty());
+  CHECK(script.members.tick(2000 + kLeaseMs).lost == Workers{0});
+  CHECK(script.members.tick(2000 + kLeaseMs + 1).lost.empty());  // Said once.
+  CHECK(script.members.num_live() == 0);
+  CHECK(script.members.last_life_ms() == 2000);
+
+  const auto heard = script.hear(0, 10, 30'000);
+  CHECK(heard.standing == Standing::kCurrent);
+  CHECK(heard.returned);
+  CHECK_FALSE(script.hear(0, 10, 30'001).returned);
+  CHECK(script.members.num_live() == 1);
+}
+
+TEST_CASE("a newcomer takes over when the old process leaves a probe unanswered") {
+  Script script;
+  script.greet(0, 10, 0, "old");
+  CHECK(script.greet(0, 11, 5000, "new") == Admission::kProbe);
+  CHECK(script.members.session(0)->incarnation() == 10);
+  CHECK(script.members.tick(5000 + kProbeMs - 1).taken_over.empty());
+  CHECK(script.members.tick(5000 + kProbeMs).taken_over == Workers{0});
+  CHECK(script.members.session(0)->incarnation() == 11);
+  CHECK(script.members.session(0)->greeting.route == "new");
+  CHECK(script.hear(0, 10, 7000).standing == Standing::kRetired);
+  CHECK(script.greet(0, 10, 7001) == Admission::kRetired);
+  CHECK(script.hear(0, 11, 7002).standing == Standing::kCurrent);
+}
+
+TEST_CASE("a newcomer is turned away when the old process answers") {
+  Script script;
+  script.greet(0, 10, 0, "old");
+  script.greet(0, 11, 5000, "new");
+  const auto heard = script.hear(0, 10, 5100, MessageType::kPing);
+  REQUIRE(heard.turned_away.has_value());
+  CHECK(heard.turned_away->route == "new");
+  CHECK(script.members.tick(9000).taken_over.empty());
+  CHECK(script.members.session(0)->incarnation() == 10);
+  CHECK_FALSE(script.hear(0, 10, 9100).turned_away.has_value());
+}
+
+TEST_CASE("a newcomer that greets again while it waits is answered at its new connection, at the same deadline") {
+  Script script;
+  script.greet(0, 10, 0);
+  script.greet(0, 11, 5000, "first connection");
+  CHECK(script.greet(0, 11, 5900, "second connection") == Admission::kProbe);
+  CHECK(script.members.tick(5000 + kProbeMs).taken_over == Workers{0});
+  CHECK(script.members.session(0)->greeting.route == "second connection");
+}
+
+TEST_CASE("a third process is told that another is already waiting") {
+  Script script;
+  script.greet(0, 10, 0);
+  script.greet(0, 11, 5000);
+  CHECK(script.greet(0, 12, 5100) == Admission::kTaken);
+  CHECK(script.members.tick(6000).taken_over == Workers{0});
+  CHECK(script.members.session(0)->incarnation() == 11);
+}
+
+TEST_CASE("nobody is probed for a task whose process is lost, has left or is done") {
+  Script lost;
+  lost.greet(0, 10, 0);
+  lost.members.tick(kLeaseMs);
+  CHECK(lost.greet(0, 11, kLeaseMs + 1) == Admission::kAdmitted);
+
+  Script left;
+  left.greet(0, 10, 0);
+  left.members.leave(0, 10);
+  CHECK(left.members.session(0) == nullptr);
+  CHECK(left.greet(0, 11, 11) == Admission::kAdmitted);
+
+  Script done;
+  done.greet(0, 10, 0);
+  done.members.set_done(0);
+  CHECK(done.greet(0, 11, 11) == Admission::kAdmitted);
+}
+
+TEST_CASE("an old process that leaves makes room for the newcomer instead of turning it away") {
+  Script script;
+  script.greet(0, 10, 0);
+  script.greet(0, 11, 5000);
+  CHECK_FALSE(script.hear(0, 10, 5010, MessageType::kLeave).turned_away.has_value());
+  script.members.leave(0, 5010);
+  CHECK(script.members.tick(5011).taken_over == Workers{0});
+  CHECK(script.members.session(0)->incarnation() == 11);
+}
+
+TEST_CASE("an older process never comes back, however quiet its successor is") {
+  Script script;
+  script.greet(0, 10, 0);
+  script.greet(0, 12, kLeaseMs);
+  script.members.tick(kLeaseMs + kProbeMs);
+  script.members.tick(5 * kLeaseMs);  // lost
+  CHECK(script.greet(0, 10, 5 * kLeaseMs) == Admission::kRetired);
+  CHECK(script.greet(0, 11, 5 * kLeaseMs) == Admission::kRetired);
+  CHECK(script.greet(0, 13, 5 * kLeaseMs) == Admission::kAdmitted);
+}
+
+TEST_CASE("a process that was never admitted is unknown") {
+  Script script;
+  CHECK(script.hear(0, 10, 0).standing == Standing::kUnknown);
+  script.greet(0, 10, 0);
+  CHECK(script.hear(0, 11, 1).standing == Standing::kUnknown);
+  CHECK(script.hear(1, 10, 1).standing == Standing::kUnknown);
+}
+
+TEST_CASE("the heartbeat's connection is remembered for probes, over a reconnect of the process, not beyond it") {
+  Script script;
+  script.greet(0, 10, 0, "main");
+  script.hear(0, 10, 1, MessageType::kPing, "heartbeat");
+  CHECK(script.members.session(0)->ping_route == "heartbeat");
+  script.greet(0, 10, 2, "main again");
+  CHECK(script.members.session(0)->ping_route == "heartbeat");
+  script.members.leave(0, 3);
+  script.greet(0, 11, 4);
+  CHECK(script.members.session(0)->ping_route.empty());
+}
+
+TEST_CASE("the run is over when every task is done, also those that never came") {
+  Script script;
+  CHECK(script.members.missing() == Workers{0, 1});
+  script.greet(0, 10, 0);
+  CHECK_FALSE(script.members.others_done(0));
+  script.members.set_done(0);
+  CHECK(script.members.missing() == Workers{1});
+  CHECK_FALSE(script.members.all_done());
+  CHECK(script.members.others_done(1));
+  script.greet(1, 10, 0);
+  script.members.set_done(1);
+  CHECK(script.members.all_done());
+  CHECK(script.members.num_live() == 0);
+}
+
+TEST_CASE("a process that is done does not count as life, and is not reported lost") {
+  Script script;
+  script.greet(0, 10, 0);
+  script.members.set_done(0);
+  script.hear(0, 10, 500);
+  CHECK(script.members.last_life_ms() == 0);
+  CHECK(script.members.tick(kLeaseMs + 500).lost.empty());
+}
+
+}  // namespace distmnist

@@ -1,0 +1,189 @@
+#include "data/mnist.h"
+
+#include <array>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/idx.h"
+#include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/files.h"
+#include "tests/support/temp_dir.h"
+
+using namespace distmnist;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kTrainImages = "train-images-idx3-ubyte";
+constexpr const char* kTrainLabels = "train-labels-idx1-ubyte";
+constexpr const char* kTestImages = "t10k-images-idx3-ubyte";
+constexpr const char* kTestLabels = "t10k-labels-idx1-ubyte";
+
+void write_images(const fs::path& path, std::int64_t count, std::uint8_t pixel, std::int64_t side = 28) {
+  write_idx(path, std::array{count, side, side}, Bytes(static_cast<std::size_t>(count * side * side), pixel));
+}
+
+void write_labels(const fs::path& path, std::int64_t count, std::uint8_t label) {
+  write_idx(path, std::array{count}, Bytes(static_cast<std::size_t>(count), label));
+}
+
+// 5 training images of pixel 10 and label 1, 3 test images of pixel 20 and label 2.
+void write_small_mnist(const fs::path& dir) {
+  fs::create_directories(dir);
+  write_images(dir / kTrainImages, 5, 10);
+  write_labels(dir / kTrainLabels, 5, 1);
+  write_images(dir / kTestImages, 3, 20);
+  write_labels(dir / kTestLabels, 3, 2);
+}
+
+void compress(const fs::path& path) {
+  write_bytes(path.string() + ".gz", gzip(read_bytes(path)));
+  fs::remove(path);
+}
+
+void check_small_mnist(const TrainAndTest& data) {
+  CHECK(data.train.count == 5);
+  CHECK(data.train.height == 28);
+  CHECK(data.train.width == 28);
+  CHECK(Bytes(data.train.pixels.begin(), data.train.pixels.end()) == Bytes(5 * 784, 10));
+  CHECK(Bytes(data.train.labels.begin(), data.train.labels.end()) == Bytes(5, 1));
+  CHECK(data.test.count == 3);
+  CHECK(Bytes(data.test.pixels.begin(), data.test.pixels.end()) == Bytes(3 * 784, 20));
+  CHECK(Bytes(data.test.labels.begin(), data.test.labels.end()) == Bytes(3, 2));
+  CHECK_FALSE(data.synthetic);
+}
+
+}  // namespace
+
+TEST_CASE("four plain files are loaded, and the description says from where and how many") {
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  CHECK(has_mnist(dir.path()));
+  const TrainAndTest data = load_mnist(dir.path());
+  check_small_mnist(data);
+  CHECK(data.description == "MNIST from " + dir.path().string() + " (5 + 3)");
+}
+
+TEST_CASE("compressed and plain files may be mixed, and plain ones go first") {
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  compress(dir / kTrainImages);
+  compress(dir / kTestLabels);
+  write_bytes(dir / (std::string(kTrainLabels) + ".gz"), {0x1f, 0x8b, 'x'});
+  CHECK(has_mnist(dir.path()));
+  check_small_mnist(load_mnist(dir.path()));
+}
+
+TEST_CASE("the folders that torchvision makes are found") {
+  const TempDir dir;
+  write_small_mnist(dir / "MNIST" / "raw");
+  CHECK(has_mnist(dir.path()));
+  check_small_mnist(load_mnist(dir.path()));
+}
+
+TEST_CASE("a copy of the data outlives the original") {
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  TrainAndTest copy;
+  {
+    const TrainAndTest data = load_mnist(dir.path());
+    copy = data;
+  }
+  check_small_mnist(copy);
+}
+
+TEST_CASE("a missing folder and a file in its place are named") {
+  const TempDir dir;
+  write_bytes(dir / "file", {1});
+  for (const auto& path : {dir / "absent", dir / "file"}) {
+    CHECK_FALSE(has_mnist(path));
+    CHECK(fails_with(ExitCode::kData, path.string() + ": there is no such folder", [&] { load_mnist(path); }));
+  }
+}
+
+TEST_CASE("one error names every missing file, and no other, and where they were sought") {
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  fs::remove(dir / kTrainLabels);
+  fs::remove(dir / kTestImages);
+  CHECK_FALSE(has_mnist(dir.path()));
+  const auto load = [&] { load_mnist(dir.path()); };
+  CHECK(fails_with(ExitCode::kData, std::string("missing ") + kTrainLabels + ", " + kTestImages + " (", load));
+  CHECK(fails_with(ExitCode::kData, (dir / "MNIST").string() + "/raw", load));
+  CHECK(fails_with(ExitCode::kData, ".gz", load));
+}
+
+TEST_CASE("images and labels of different number do not belong together") {
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  write_labels(dir / kTestLabels, 4, 1);
+  const auto load = [&] { load_mnist(dir.path()); };
+  CHECK(fails_with(ExitCode::kData, (dir / kTestImages).string() + " has 3 images", load));
+  CHECK(fails_with(ExitCode::kData, (dir / kTestLabels).string() + " has 4 labels", load));
+}
+
+TEST_CASE("images of another size are refused") {
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  write_images(dir / kTestImages, 3, 1, 32);
+  CHECK(fails_with(ExitCode::kData, "t10k-images-idx3-ubyte: its images are 32x32", [&] { load_mnist(dir.path()); }));
+}
+
+TEST_CASE("a broken file is named whichever of the four it is") {
+  for (const char* name : {kTrainImages, kTrainLabels, kTestImages, kTestLabels}) {
+    const TempDir dir;
+    write_small_mnist(dir.path());
+    Bytes bytes = read_bytes(dir / name);
+    bytes.pop_back();
+    write_bytes(dir / name, bytes);
+    CHECK(fails_with(ExitCode::kData, (dir / name).string() + ": truncated at offset " + std::to_string(bytes.size()),
+                     [&] { load_mnist(dir.path()); }));
+  }
+}
+
+TEST_CASE("another data set under the same names gets a warning that names the files") {
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  const auto warning = checksum_warning(load_mnist(dir.path()));
+  REQUIRE(warning);
+  for (const std::string name : {kTrainImages, kTrainLabels, kTestImages, kTestLabels}) {
+    CHECK(warning->find(name) != std::string::npos);
+  }
+}
+
+TEST_CASE("the check in the background warns once and is over when it is destroyed") {
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  std::vector<std::string> warnings;
+  {
+    const BackgroundChecksum check(load_mnist(dir.path()), [&](const std::string& text) { warnings.push_back(text); });
+  }
+  CHECK(warnings.size() == 1);
+}
+
+TEST_CASE("the real MNIST is loaded and its checksums fit") {
+  const char* dir = std::getenv("DISTMNIST_TEST_DATA");
+  if (dir == nullptr) {
+    WARN("skipped: DISTMNIST_TEST_DATA names no folder with MNIST");
+    return;
+  }
+  TrainAndTest data = load_mnist(dir);
+  CHECK(data.train.count == 60000);
+  CHECK(data.test.count == 10000);
+  CHECK(Bytes(data.train.labels.begin(), data.train.labels.begin() + 5) == Bytes{5, 0, 4, 1, 9});
+  CHECK_FALSE(checksum_warning(data).has_value());
+
+  SECTION("one changed byte is found, and only its file is named") {
+    const auto labels = std::make_shared<Bytes>(data.test.labels.begin(), data.test.labels.end());
+    (*labels)[7] ^= 1;
+    data.test.labels = *labels;
+    const auto warning = checksum_warning(data);
+    REQUIRE(warning);
+    CHECK(warning->find(kTestLabels) != std::string::npos);
+    CHECK(warning->find(kTestImages) == std::string::npos);
+    CHECK(warning->find(kTrainLabels) == std::string::npos);
+  }
+}

@@ -1,0 +1,114 @@
+#include "lib/ps/push_collector.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/trace.h"
+
+namespace distmnist {
+namespace {
+
+const ChunkTable kChunks({{0, 2}, {2, 1}, {10, 1}});
+
+// Hands chunks of pushes to a collector; a worker's process is its incarnation.
+class Script {
+ public:
+  bool add(std::uint64_t incarnation, std::uint64_t sequence, std::int64_t offset, const std::vector<float>& gradient,
+           const Route& route = "a") {
+    trace::Peer peer;
+    peer.incarnation = incarnation;
+    peer.sequence = sequence;
+    return collector.add(kChunks, route, peer.push(offset, gradient));
+  }
+  // The gradients of the whole push, chunk after chunk.
+  std::vector<float> take() {
+    const WholePush push = collector.take();
+    std::vector<float> out;
+    for (const Frame& frame : push.gradients) out.insert(out.end(), frame.floats().begin(), frame.floats().end());
+    return out;
+  }
+
+  PushCollector collector;
+};
+
+using Floats = std::vector<float>;
+
+}  // namespace
+
+TEST_CASE("a push is whole with its last chunk, in whatever order they come") {
+  Script script;
+  CHECK_FALSE(script.add(1, 1, 10, {4}));
+  CHECK_FALSE(script.add(1, 1, 0, {1, 2}));
+  CHECK(script.add(1, 1, 2, {3}));
+  CHECK(script.take() == Floats{1, 2, 3, 4});
+}
+
+TEST_CASE("a chunk that comes twice counts once") {
+  Script script;
+  CHECK_FALSE(script.add(1, 1, 0, {1, 2}));
+  CHECK_FALSE(script.add(1, 1, 0, {1, 2}));
+  CHECK_FALSE(script.add(1, 1, 2, {3}));
+  CHECK_FALSE(script.add(1, 1, 2, {3}));
+  CHECK(script.add(1, 1, 10, {4}));
+}
+
+TEST_CASE("a later push starts afresh and takes nothing from the one before") {
+  Script script;
+  CHECK_FALSE(script.add(1, 1, 0, {1, 2}));
+  CHECK_FALSE(script.add(1, 1, 2, {3}));
+  CHECK_FALSE(script.add(1, 2, 10, {8}));
+  CHECK_FALSE(script.add(1, 1, 10, {4}));  // The old one can never become whole any more.
+  CHECK_FALSE(script.add(1, 2, 0, {5, 6}));
+  CHECK(script.add(1, 2, 2, {7}));
+  CHECK(script.take() == Floats{5, 6, 7, 8});
+}
+
+TEST_CASE("a push of a newer process starts afresh, one of an older process is dropped") {
+  Script script;
+  CHECK_FALSE(script.add(1, 9, 0, {1, 2}));
+  CHECK_FALSE(script.add(2, 1, 0, {5, 6}));  // a smaller sequence, but a newer process
+  CHECK_FALSE(script.add(1, 9, 2, {3}));
+  CHECK_FALSE(script.add(1, 10, 10, {4}));
+  CHECK_FALSE(script.add(2, 1, 2, {7}));
+  CHECK(script.add(2, 1, 10, {8}));
+  CHECK(script.take() == Floats{5, 6, 7, 8});
+}
+
+TEST_CASE("a push that is sent again after it was taken is whole again, for it has to be answered again") {
+  Script script;
+  for (int time = 0; time < 2; ++time) {
+    CHECK_FALSE(script.add(1, 1, 0, {1, 2}));
+    CHECK_FALSE(script.add(1, 1, 2, {3}));
+    CHECK(script.add(1, 1, 10, {4}));
+    CHECK(script.take() == Floats{1, 2, 3, 4});
+  }
+}
+
+TEST_CASE("the answer goes where the last chunk came from") {
+  Script script;
+  script.add(1, 1, 0, {1, 2}, "old connection");
+  script.add(1, 1, 2, {3}, "new connection");
+  script.add(1, 1, 10, {4}, "new connection");
+  CHECK(script.collector.take().route == "new connection");
+}
+
+TEST_CASE("foreign ranges and other payloads than floats are dropped") {
+  Script script;
+  CHECK_FALSE(script.add(1, 1, 0, {1}));
+  CHECK_FALSE(script.add(1, 1, 5, {1, 2}));
+  trace::Peer peer;
+  peer.incarnation = peer.sequence = 1;
+  Message record = peer.push(0, {1, 2});
+  record.header.dtype = WireDtype::kRecord;
+  CHECK_FALSE(script.collector.add(kChunks, "a", std::move(record)));
+  CHECK_FALSE(script.add(1, 1, 2, {3}));
+  CHECK_FALSE(script.add(1, 1, 10, {4}));
+  CHECK(script.add(1, 1, 0, {1, 2}));
+}
+
+TEST_CASE("a shard without parameters is pushed to with one empty chunk") {
+  PushCollector collector;
+  trace::Peer peer;
+  peer.sequence = 1;
+  CHECK(collector.add(ChunkTable({}), "a", peer.push(0, {})));
+}
+
+}  // namespace distmnist

@@ -1,0 +1,235 @@
+#include "lib/supervisor/saver.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include "lib/base/file.h"
+#include "lib/base/random.h"
+#include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/faults.h"
+#include "tests/support/sample_snapshot.h"
+#include "tests/support/temp_dir.h"
+
+using namespace distmnist;
+
+namespace {
+
+std::vector<std::int64_t> steps_in(const std::filesystem::path& folder) {
+  std::vector<std::int64_t> steps;
+  for (const auto& file : list_checkpoints(folder)) steps.push_back(file.global_step);
+  return steps;
+}
+
+void flip_a_byte(const std::filesystem::path& path, std::int64_t offset_from_end) {
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekg(-offset_from_end, std::ios::end);
+  const char byte = static_cast<char>(file.get());
+  file.seekp(-offset_from_end, std::ios::end);
+  file.put(static_cast<char>(byte ^ 0x10));
+}
+
+std::vector<std::filesystem::path> names_in(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) names.push_back(entry.path().filename());
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("the newest checkpoint is restored and the newest few are kept") {
+  const TempDir dir;
+  Saver saver(dir.path(), 3);
+  CHECK_FALSE(saver.restore_newest(sample_identity()).has_value());
+  for (const std::int64_t step : {8, 9, 10, 100}) {
+    CHECK(saver.save(sample_snapshot(step)) == dir / fmt::format("model.ckpt-{}.safetensors", step));
+  }
+  CHECK(steps_in(dir.path()) == std::vector<std::int64_t>{100, 10, 9});
+  const auto restored = saver.restore_newest(sample_identity());
+  REQUIRE(restored.has_value());
+  CHECK(is_sample_snapshot(*restored, 100));
+  CHECK(read_text_file(dir / "checkpoint", 1000) ==
+        "model_checkpoint_path: \"model.ckpt-100.safetensors\"\n"
+        "all_model_checkpoint_paths: \"model.ckpt-9.safetensors\"\n"
+        "all_model_checkpoint_paths: \"model.ckpt-10.safetensors\"\n"
+        "all_model_checkpoint_paths: \"model.ckpt-100.safetensors\"\n");
+}
+
+TEST_CASE("max_to_keep 0 keeps all, 1 keeps one, and less is refused") {
+  const TempDir dir;
+  Saver all(dir.path(), 0);
+  for (std::int64_t step = 1; step <= 8; ++step) all.save(sample_snapshot(step));
+  CHECK(steps_in(dir.path()).size() == 8);
+  Saver one(dir.path(), 1);
+  one.save(sample_snapshot(9));
+  CHECK(steps_in(dir.path()) == std::vector<std::int64_t>{9});
+  CHECK(fails_with(ExitCode::kUsage, "--max_to_keep=-1", [&] { Saver(dir.path(), -1); }));
+}
+
+TEST_CASE("the choice is by step, not by file time and not by the text file") {
+  const TempDir dir;
+  Saver saver(dir.path(), 5);
+  saver.save(sample_snapshot(20));
+  saver.save(sample_snapshot(3));
+  write_text_file(dir / "checkpoint", "model_checkpoint_path: \"model.ckpt-3.safetensors\"\n");
+  CHECK(saver.restore_newest(sample_identity())->global_step == 20);
+  std::filesystem::remove(dir / "checkpoint");
+  CHECK(saver.restore_newest(sample_identity())->global_step == 20);
+}
+
+TEST_CASE("a broken newest checkpoint is skipped for the next older one") {
+  const TempDir dir;
+  Saver saver(dir.path(), 5);
+  for (const std::int64_t step : {10, 20, 30, 40}) saver.save(sample_snapshot(step));
+  flip_a_byte(dir / "model.ckpt-40.safetensors", 3);
+  std::filesystem::resize_file(dir / "model.ckpt-30.safetensors", 500);
+  const auto restored = read_newest_checkpoint(dir.path());
+  REQUIRE(restored.has_value());
+  CHECK(is_sample_snapshot(restored->snapshot, 20));
+  CHECK(restored->path == dir / "model.ckpt-20.safetensors");
+  CHECK(restored->broken ==
+        std::vector<std::filesystem::path>{dir / "model.ckpt-40.safetensors", dir / "model.ckpt-30.safetensors"});
+}
+
+TEST_CASE("a checkpoint whose name tells another step is broken") {
+  const TempDir dir;
+  Saver saver(dir.path(), 5);
+  saver.save(sample_snapshot(10));
+  std::filesystem::copy_file(dir / "model.ckpt-10.safetensors", dir / "model.ckpt-99.safetensors");
+  CHECK(saver.restore_newest(sample_identity())->global_step == 10);
+}
+
+TEST_CASE("files that only look like checkpoints are no checkpoints") {
+  const TempDir dir;
+  for (const char* name : {"model.ckpt-.safetensors", "model.ckpt-1x.safetensors", "model.ckpt-007.safetensors",
+                           "model.ckpt--5.safetensors", "model.ckpt-5.safetensors.bak", "model.ckpt-5",
+                           "model.ckpt-99999999999999999999.safetensors"}) {
+    std::ofstream(dir / name) << "x";
+  }
+  CHECK(list_checkpoints(dir.path()).empty());
+  CHECK_FALSE(read_newest_checkpoint(dir.path()).has_value());
+  CHECK_FALSE(read_newest_checkpoint(dir / "missing").has_value());
+}
+
+TEST_CASE("where every checkpoint is broken nothing is made up") {
+  const TempDir dir;
+  Saver saver(dir.path(), 5);
+  for (const std::int64_t step : {10, 20}) {
+    saver.save(sample_snapshot(step));
+    flip_a_byte(dir / checkpoint_name(step), 100);
+  }
+  CHECK(fails_with(ExitCode::kData, "none of the 2 checkpoints in", [&] { saver.restore_newest(sample_identity()); }));
+  std::filesystem::remove(dir / checkpoint_name(10));
+  std::filesystem::remove(dir / checkpoint_name(20));
+  std::filesystem::create_directory(dir / checkpoint_name(30));
+  CHECK(fails_with(ExitCode::kData, "none of the 1 checkpoints", [&] { saver.restore_newest(sample_identity()); }));
+}
+
+TEST_CASE("another model or optimizer than the flags' is not taken, and no older file instead of it") {
+  const TempDir dir;
+  Saver saver(dir.path(), 5);
+  saver.save(sample_snapshot(10));
+  ModelIdentity other = sample_identity();
+  other.model = "mlp";
+  CHECK(fails_with(ExitCode::kVersion, "the flags ask for mlp", [&] { saver.restore_newest(other); }));
+  other = sample_identity();
+  other.optimizer.kind = OptimizerKind::kMomentum;
+  saver.save(sample_snapshot(20, other));
+  CHECK(fails_with(ExitCode::kVersion, "the optimizer momentum, and the flags ask for adam",
+                   [&] { saver.restore_newest(sample_identity()); }));
+}
+
+TEST_CASE("going on from before a broken checkpoint never costs the newest valid one") {
+  const TempDir dir;
+  {
+    Saver saver(dir.path(), 5);
+    for (const std::int64_t step : {10, 20, 30}) saver.save(sample_snapshot(step));
+  }
+  flip_a_byte(dir / checkpoint_name(30), 3);
+  Saver saver(dir.path(), 1);
+  REQUIRE(saver.restore_newest(sample_identity())->global_step == 20);
+  saver.save(sample_snapshot(25));
+  CHECK(steps_in(dir.path()) == std::vector<std::int64_t>{30, 25});
+  CHECK(saver.restore_newest(sample_identity())->global_step == 25);
+  saver.save(sample_snapshot(30));
+  CHECK(steps_in(dir.path()) == std::vector<std::int64_t>{30});
+  CHECK(is_sample_snapshot(*saver.restore_newest(sample_identity()), 30));
+}
+
+TEST_CASE("a broken checkpoint takes no valid one's place among those kept") {
+  const TempDir dir;
+  Saver saver(dir.path(), 2);
+  saver.save(sample_snapshot(10));
+  saver.save(sample_snapshot(20));
+  flip_a_byte(dir / checkpoint_name(20), 3);
+  REQUIRE(saver.restore_newest(sample_identity())->global_step == 10);
+  saver.save(sample_snapshot(30));
+  CHECK(steps_in(dir.path()) == std::vector<std::int64_t>{30, 20, 10});
+  saver.save(sample_snapshot(40));
+  CHECK(steps_in(dir.path()) == std::vector<std::int64_t>{40, 30});
+}
+
+TEST_CASE("a full disk while saving keeps the old checkpoints and leaves nothing behind") {
+  const TempDir dir;
+  Saver saver(dir.path(), 1);
+  saver.save(sample_snapshot(10));
+  const auto before = names_in(dir.path()).size();
+  {
+    const FileSizeLimit limit(1000);
+    CHECK(fails_with(ExitCode::kResources, checkpoint_name(20), [&] { saver.save(sample_snapshot(20)); }));
+  }
+  CHECK(names_in(dir.path()).size() == before);
+  CHECK(is_sample_snapshot(*saver.restore_newest(sample_identity()), 10));
+  saver.save(sample_snapshot(30));
+  CHECK(steps_in(dir.path()) == std::vector<std::int64_t>{30});
+}
+
+TEST_CASE("trouble with the text file does not fail a save") {
+  const TempDir dir;
+  std::filesystem::create_directory(dir / "checkpoint");
+  Saver saver(dir.path(), 5);
+  saver.save(sample_snapshot(10));
+  CHECK(is_sample_snapshot(*saver.restore_newest(sample_identity()), 10));
+}
+
+TEST_CASE("a saver that is killed at any moment leaves what it acknowledged, and no half of a file counts") {
+  const TempDir dir;
+  Random random(5, 0);
+  std::int64_t first_step = 1;
+  for (int round = 0; round < 25; ++round) {
+    int acknowledged[2];
+    REQUIRE(pipe(acknowledged) == 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      Saver saver(dir.path(), 3);
+      for (std::int64_t step = first_step;; ++step) {
+        saver.save(sample_snapshot(step));
+        if (write(acknowledged[1], &step, sizeof(step)) < 0) _exit(1);
+      }
+    }
+    close(acknowledged[1]);
+    std::int64_t last_step = 0, step = 0;
+    // The first save is waited for, so that each round makes progress; then the moment is random.
+    if (read(acknowledged[0], &step, sizeof(step)) == sizeof(step)) last_step = step;
+    std::this_thread::sleep_for(std::chrono::microseconds(random.below(20'000)));
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    while (read(acknowledged[0], &step, sizeof(step)) == sizeof(step)) last_step = step;
+    close(acknowledged[0]);
+
+    const auto restored = read_newest_checkpoint(dir.path());
+    REQUIRE(restored.has_value());
+    REQUIRE(restored->broken.empty());
+    REQUIRE(restored->snapshot.global_step >= last_step);
+    REQUIRE(is_sample_snapshot(restored->snapshot, restored->snapshot.global_step));
+    first_step = restored->snapshot.global_step + 1;
+  }
+  Saver saver(dir.path(), 3);
+  saver.save(sample_snapshot(first_step));
+  CHECK(names_in(dir.path()).size() == 4);  // three checkpoints and the text file: no temporary of the killed is left
+}

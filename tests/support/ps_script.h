@@ -1,0 +1,67 @@
+// PsScript: a trace of one container with a small model, in words that a test can be read in. The model has three
+// parameters in two pieces, [0,2) and [2,3), and plain SGD with rate 1, so that every value is a whole number.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lib/ps/container.h"
+#include "tests/support/trace.h"
+
+namespace distmnist::trace {
+
+inline constexpr std::uint64_t kEpoch = 500;
+inline constexpr std::uint64_t kRun = 7;
+
+inline CreateRecord small_model() {
+  CreateRecord record;
+  record.pieces = {{"pred/weights", {0, 2}}, {"pred/biases", {2, 1}}};
+  record.optimizer.kind = OptimizerKind::kSgd;
+  record.optimizer.learning_rate = 1;
+  return record;
+}
+
+class PsScript : public PsTrace<Container> {
+ public:
+  explicit PsScript(PsIdentity identity = {0, 1, 2, kEpoch}) : PsTrace(identity, actions), identity_(identity) {}
+
+  Lines greet(Peer& peer, const Fingerprint& fingerprint = kJob) {
+    return say(peer, peer.hello(fingerprint, identity_.num_workers, identity_.num_ps, identity_.index));
+  }
+
+  // The chief's creation of a model that starts with `values`; what goes out at its end.
+  Lines create(Peer& chief, const std::vector<float>& values = {0, 0, 0}, const CreateRecord& record = small_model(),
+               std::uint64_t run = kRun) {
+    chief.run = run;
+    ++chief.sequence;
+    say(chief, chief.record(MessageType::kCreate, encode(record)));
+    say(chief, chief.load(0, {values[0], values[1]}));
+    say(chief, chief.load(2, {values[2]}));
+    return say(chief, chief.plain(MessageType::kCreateEnd));
+  }
+
+  // A whole push with the peer's next sequence.
+  Lines push(Peer& peer, const std::vector<float>& gradient) {
+    ++peer.sequence;
+    return push_again(peer, gradient);
+  }
+  // The same push once more.
+  Lines push_again(Peer& peer, const std::vector<float>& gradient) {
+    Lines out = say(peer, peer.push(0, {gradient[0], gradient[1]}));
+    for (const std::string& line : say(peer, peer.push(2, {gradient[2]}))) out.push_back(line);
+    return out;
+  }
+
+  Lines pull(Peer& peer) { return say(peer, peer.plain(MessageType::kPull)); }
+
+ private:
+  PsIdentity identity_;
+};
+
+// The answer to a push or pull, as it goes to `route`.
+inline Lines parameters(const std::string& route, const std::string& first, const std::string& second, int step) {
+  return {fmt::format("{}: parameters [0,2) {} step {}", route, first, step),
+          fmt::format("{}: parameters [2,3) {} step {}", route, second, step)};
+}
+
+}  // namespace distmnist::trace

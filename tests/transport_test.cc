@@ -1,0 +1,340 @@
+#include "lib/wire/transport.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
+#include "lib/base/random.h"
+#include "lib/cluster/address.h"
+#include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/loopback.h"
+#include "tests/support/trace.h"
+
+namespace distmnist {
+namespace {
+
+using Floats = std::vector<float>;
+
+constexpr TimeMs kPatienceMs = 20'000;  // Far more than any of this takes.
+
+Message floats_message(std::uint64_t sequence, const Floats& values) {
+  trace::Peer peer;
+  peer.sequence = sequence;
+  return peer.push(0, values);
+}
+Message ping(std::uint64_t sequence) {
+  trace::Peer peer;
+  peer.sequence = sequence;
+  return peer.plain(MessageType::kPing);
+}
+
+std::optional<Received> wait_for_message(ServerSocket& server, Route& from) {
+  for (const TimeMs began = monotonic_ms(); monotonic_ms() - began < kPatienceMs;) {
+    server.poll(100);
+    if (auto received = server.receive(from)) return received;
+  }
+  return std::nullopt;
+}
+std::optional<Received> wait_for_message(ClientSocket& client) {
+  for (const TimeMs began = monotonic_ms(); monotonic_ms() - began < kPatienceMs;) {
+    ClientSocket::poll({&client}, 100);
+    if (auto received = client.receive()) return received;
+  }
+  return std::nullopt;
+}
+
+Floats values_of(const Received& received) {
+  const auto floats = received.message.payload.floats();
+  return {floats.begin(), floats.end()};
+}
+
+// A server on a free TCP port and its same-host endpoint, as a ps has.
+struct Server {
+  WireContext context;
+  std::uint16_t port = free_port();
+  std::string tcp = tcp_endpoint("127.0.0.1", port);
+  std::string same_host = same_host_endpoint("127.0.0.1", port);
+  ServerSocket socket{context, {tcp, same_host}};
+
+  // True when an honest client is heard; what others sent before it is passed over.
+  bool serves() {
+    ClientSocket client(context, tcp);
+    client.send(ping(4711));
+    Route from;
+    while (auto received = wait_for_message(socket, from)) {
+      if (received->fault == HeaderFault::kNone && received->message.header.sequence == 4711) return true;
+    }
+    return false;
+  }
+  HeaderFault next_fault() {
+    Route from;
+    const auto received = wait_for_message(socket, from);
+    REQUIRE(received);
+    return received->fault;
+  }
+};
+
+// The two parts of a message as they are on the wire.
+std::vector<std::string> parts_of(Message message) {
+  message.header.payload_bytes = static_cast<std::uint32_t>(message.payload.size());
+  const auto header = encode_header(message.header);
+  return {std::string(text_of(header)), std::string(text_of(message.payload.bytes()))};
+}
+
+}  // namespace
+
+TEST_CASE("messages go there and back over TCP and over the same-host path") {
+  Server server;
+  CHECK(server.socket.bound() == std::vector<std::string>{server.tcp, server.same_host});
+  for (const std::string& endpoint : {server.tcp, server.same_host}) {
+    ClientSocket client(server.context, endpoint);
+    REQUIRE(client.send(floats_message(3, {1, 2, 3})));
+    Route from;
+    const auto question = wait_for_message(server.socket, from);
+    REQUIRE(question);
+    CHECK(question->fault == HeaderFault::kNone);
+    CHECK(question->message.header.type == MessageType::kPush);
+    CHECK(question->message.header.sequence == 3);
+    CHECK(values_of(*question) == Floats{1, 2, 3});
+
+    REQUIRE(server.socket.send(from, floats_message(4, {5, 6})));
+    const auto answer = wait_for_message(client);
+    REQUIRE(answer);
+    CHECK(answer->fault == HeaderFault::kNone);
+    CHECK(values_of(*answer) == Floats{5, 6});
+  }
+}
+
+TEST_CASE("a message without a payload goes there and back") {
+  Server server;
+  ClientSocket client(server.context, server.same_host);
+  client.send(ping(9));
+  Route from;
+  const auto received = wait_for_message(server.socket, from);
+  REQUIRE(received);
+  CHECK(received->fault == HeaderFault::kNone);
+  CHECK(received->message.header.sequence == 9);
+  CHECK(received->message.payload.size() == 0);
+  REQUIRE(server.socket.send(from, ping(10)));
+  CHECK(wait_for_message(client)->message.header.sequence == 10);
+}
+
+TEST_CASE("frames of one mebibyte arrive whole and in order, and their memory serves for the answer") {
+  Server server;
+  for (const std::string& endpoint : {server.tcp, server.same_host}) {
+    ClientSocket client(server.context, endpoint);
+    std::vector<Floats> sent;
+    for (int i = 0; i < 7; ++i) {
+      Floats values(static_cast<std::size_t>(kMaxPayloadFloats));
+      for (std::size_t k = 0; k < values.size(); ++k) values[k] = static_cast<float>(k + 1000 * i);
+      sent.push_back(std::move(values));
+      Message message = floats_message(static_cast<std::uint64_t>(i), {});
+      message.header.range_size = kMaxPayloadFloats;
+      message.payload = Frame::borrow(std::as_bytes(std::span(sent.back())));  // sent without a copy
+      REQUIRE(client.send(std::move(message)));
+    }
+    for (std::uint64_t i = 0; i < 7; ++i) {
+      Route from;
+      auto received = wait_for_message(server.socket, from);
+      REQUIRE(received);
+      REQUIRE(received->fault == HeaderFault::kNone);
+      CHECK(received->message.header.sequence == i);
+      CHECK(values_of(*received) == sent[i]);
+      received->message.payload.floats()[0] = -1;
+      REQUIRE(server.socket.send(from, std::move(received->message)));
+    }
+    for (std::size_t i = 0; i < 7; ++i) {
+      const auto answer = wait_for_message(client);
+      REQUIRE(answer);
+      sent[i][0] = -1;
+      CHECK(values_of(*answer) == sent[i]);
+    }
+  }
+}
+
+TEST_CASE("what crosses a network carries a checksum, what stays on the host does not, records always do") {
+  Server server;
+  for (const std::string& endpoint : {server.tcp, server.same_host}) {
+    ClientSocket client(server.context, endpoint);
+    client.send(floats_message(1, {1, 2}));
+    trace::Peer peer;
+    client.send(peer.take({}));
+    Route from;
+    const bool network = endpoint == server.tcp;
+    const Header floats = wait_for_message(server.socket, from)->message.header;
+    CHECK(((floats.flags & kPayloadChecksum) != 0) == network);
+    CHECK(((floats.flags & kChecksumData) != 0) == network);
+    CHECK((wait_for_message(server.socket, from)->message.header.flags & kPayloadChecksum) != 0);
+  }
+}
+
+TEST_CASE("a payload that does not fit its checksum is a fault") {
+  Server server;
+  RawDealer dealer(server.port);
+  Message message = floats_message(1, {1, 2, 3});
+  message.header.flags = kPayloadChecksum;
+  message.header.payload_crc = 12345;
+  dealer.send(parts_of(std::move(message)));
+  CHECK(server.next_fault() == HeaderFault::kChecksum);
+  CHECK(server.serves());
+}
+
+TEST_CASE("messages of other than two parts are dropped whole, and the next one is heard") {
+  Server server;
+  RawDealer dealer(server.port);
+  const std::vector<std::string> good = parts_of(ping(1));
+  for (const auto& parts : std::vector<std::vector<std::string>>{
+           {good[0]}, {good[0], "", ""}, {"", good[0], ""}, {good[0], "", good[0], "", "x"}, {""}, {"", "", "", "", ""}}) {
+    dealer.send(parts);
+    CHECK(server.next_fault() == HeaderFault::kSize);
+    dealer.send(good);
+    CHECK(server.next_fault() == HeaderFault::kNone);
+  }
+}
+
+TEST_CASE("a frame above one mebibyte ends the connection of its sender only") {
+  Server server;
+  RawDealer dealer(server.port);
+  dealer.send({parts_of(ping(1))[0], std::string(kMaxPayloadBytes + 1, 'x')});
+  CHECK(dealer.hung_up());
+  CHECK(server.serves());
+}
+
+TEST_CASE("random bytes, within ZeroMQ's protocol and outside of it, do not harm a server") {
+  Server server;
+  Random random(4, 5);
+  const auto random_bytes = [&](std::uint64_t below) {
+    std::string bytes(random.below(below), '\0');
+    for (char& byte : bytes) byte = static_cast<char>(random.below(256));
+    return bytes;
+  };
+  for (int i = 0; i < 50; ++i) {
+    RawConnection raw(server.port);
+    raw.send(random_bytes(5000));
+  }
+  {
+    RawConnection half(server.port);  // A greeting, and then nothing of sense.
+    half.send(std::string("\xFF\0\0\0\0\0\0\0\x01\x7F", 10) + random_bytes(5000));
+  }
+  RawDealer dealer(server.port);
+  for (int i = 0; i < 500; ++i) {
+    std::vector<std::string> parts;
+    for (std::uint64_t n = 1 + random.below(4); n > 0; --n) parts.push_back(random_bytes(300));
+    dealer.send(parts);
+  }
+  // ZeroMQ lets peers of its first version through, so some of it may come in; none of it is a message.
+  Route from;
+  std::size_t heard = 0;
+  while (server.socket.poll(200)) {
+    const auto received = server.socket.receive(from);
+    if (!received) continue;
+    ++heard;
+    CHECK(received->fault != HeaderFault::kNone);
+  }
+  CHECK(heard >= 500);
+  CHECK(server.serves());
+}
+
+TEST_CASE("a message of another version is told from garbage") {
+  Server server;
+  ClientSocket client(server.context, server.tcp);
+  Message message = ping(1);
+  message.header.version = 9;
+  client.send(std::move(message));
+  Route from;
+  const auto received = wait_for_message(server.socket, from);
+  REQUIRE(received);
+  CHECK(received->fault == HeaderFault::kVersion);
+  CHECK(received->message.header.version == 9);
+}
+
+TEST_CASE("waiting ends at its limit, and receiving never waits") {
+  Server server;
+  ClientSocket client(server.context, server.tcp);
+  Route from;
+  CHECK_FALSE(server.socket.receive(from).has_value());
+  CHECK_FALSE(client.receive().has_value());
+  CHECK_FALSE(server.socket.poll(10));
+  ClientSocket::poll({nullptr, &client, nullptr}, 10);
+  ClientSocket::poll({nullptr}, 10);
+  ClientSocket::poll({}, 10);
+}
+
+TEST_CASE("one wait serves several connections") {
+  Server first, second;
+  ClientSocket to_first(first.context, first.tcp), to_second(first.context, second.tcp);
+  to_second.send(ping(1));
+  Route from;
+  REQUIRE(wait_for_message(second.socket, from));
+  second.socket.send(from, ping(2));
+  const TimeMs began = monotonic_ms();
+  ClientSocket::poll({&to_first, &to_second}, static_cast<int>(kPatienceMs));
+  CHECK(monotonic_ms() - began < kPatienceMs);
+  CHECK_FALSE(to_first.receive().has_value());
+  CHECK(wait_for_message(to_second)->message.header.sequence == 2);
+}
+
+TEST_CASE("a reply to a peer that has gone is reported as not sent") {
+  Server server;
+  Route from;
+  {
+    ClientSocket client(server.context, server.tcp);
+    client.send(ping(1));
+    REQUIRE(wait_for_message(server.socket, from));
+  }
+  bool sent = true;
+  for (const TimeMs began = monotonic_ms(); sent && monotonic_ms() - began < kPatienceMs;) {
+    server.socket.poll(20);
+    sent = server.socket.send(from, ping(2));
+  }
+  CHECK_FALSE(sent);
+  CHECK_FALSE(server.socket.send("nobody", ping(3)));
+  CHECK(server.serves());
+}
+
+TEST_CASE("messages are queued while nobody listens yet") {
+  const std::uint16_t port = free_port();
+  WireContext context;
+  ClientSocket client(context, tcp_endpoint("127.0.0.1", port));
+  CHECK(client.send(ping(1)));
+  ServerSocket server(context, {tcp_endpoint("127.0.0.1", port)});
+  Route from;
+  CHECK(wait_for_message(server, from)->message.header.sequence == 1);
+}
+
+TEST_CASE("a port in use is a conflict, an address of another host a usage error") {
+  Server server;
+  CHECK(fails_with(ExitCode::kConflict, server.tcp, [&] { ServerSocket second(server.context, {server.tcp}); }));
+  SilentListener foreign;
+  const std::string taken = tcp_endpoint("127.0.0.1", foreign.port());
+  CHECK(fails_with(ExitCode::kConflict, taken, [&] { ServerSocket second(server.context, {taken}); }));
+  CHECK(fails_with(ExitCode::kUsage, "tcp://192.0.2.1:2222",  // an address for documentation, RFC 5737
+                   [&] { ServerSocket second(server.context, {"tcp://192.0.2.1:2222"}); }));
+}
+
+TEST_CASE("a same-host name in use leaves TCP to serve") {
+  Server server;
+  const std::string other = tcp_endpoint("127.0.0.1", free_port());
+  ServerSocket second(server.context, {other, server.same_host});
+  CHECK(second.bound() == std::vector<std::string>{other});
+}
+
+TEST_CASE("closing waits for what is queued, unless it is to be discarded") {
+  const auto time_to_close = [](bool discard) {
+    const std::uint16_t port = free_port();  // Nobody listens there, so nothing can be sent.
+    TimeMs began = 0;
+    {
+      WireContext context;
+      ClientSocket client(context, tcp_endpoint("127.0.0.1", port));
+      client.send(ping(1));
+      if (discard) client.discard();
+      began = monotonic_ms();
+    }
+    return monotonic_ms() - began;
+  };
+  CHECK(time_to_close(true) < time_to_close(false));
+}
+
+}  // namespace distmnist
