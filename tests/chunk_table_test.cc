@@ -46,8 +46,8 @@ TEST_CASE("only the exact range of a chunk is found") {
   const ChunkTable table({{10, 4}, {50, 2}});
   CHECK(table.find({10, 4}) == 0u);
   CHECK(table.find({50, 2}) == 1u);
-  for (const Range foreign : {Range{10, 3}, Range{10, 5}, Range{11, 3}, Range{9, 4}, Range{50, 1}, Range{52, 2}, Range{0, 0},
-                              Range{10, 0}, Range{std::int64_t{1} << 48, 4}}) {
+  for (const Range foreign : {Range{10, 3}, Range{10, 5}, Range{11, 3}, Range{9, 4}, Range{50, 1}, Range{52, 2},
+                              Range{0, 0}, Range{10, 0}, Range{std::int64_t{1} << 48, 4}}) {
     CAPTURE(foreign.offset, foreign.size);
     CHECK_FALSE(table.find(foreign).has_value());
   }

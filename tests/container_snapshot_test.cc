@@ -29,7 +29,8 @@ struct TwoShards {
 };
 
 Lines snapshot_of(const std::string& pair, const std::string& single, const std::string& marks) {
-  return {"a: snapshot_data slot 0 [0,2) " + pair, "a: snapshot_data slot 0 [2,3) " + single, "a: snapshot_end" + marks};
+  return {"a: snapshot_data slot 0 [0,2) " + pair, "a: snapshot_data slot 0 [2,3) " + single,
+          "a: snapshot_end" + marks};
 }
 Lines operator+(Lines first, const Lines& second) {
   first.insert(first.end(), second.begin(), second.end());

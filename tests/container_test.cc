@@ -8,8 +8,12 @@
 namespace distmnist::trace {
 namespace {
 
-Peer chief_peer() { return {.worker = 0, .incarnation = 10, .chief = true, .route = "a"}; }
-Peer worker_peer() { return {.worker = 1, .incarnation = 10, .route = "b"}; }
+Peer chief_peer() {
+  return {.worker = 0, .incarnation = 10, .chief = true, .route = "a"};
+}
+Peer worker_peer() {
+  return {.worker = 1, .incarnation = 10, .route = "b"};
+}
 Peer successor_of(const Peer& peer) {
   return {.worker = peer.worker, .incarnation = peer.incarnation + 1, .chief = peer.chief, .route = peer.route + "'"};
 }
@@ -92,9 +96,9 @@ TEST_CASE("the model starts with the chief's values, slots, step and history") {
         Lines{"a: welcome ready, step 40, batches 15", "b: welcome ready, step 40, batches 25"});
   ps.say(chief, chief.plain(MessageType::kSnapshotBegin));
   CHECK(ps.say(chief, chief.take({})) ==
-        Lines{"a: snapshot_data slot 0 [0,2) 0 1", "a: snapshot_data slot 0 [2,3) 2", "a: snapshot_data slot 1 [0,2) 10 11",
-              "a: snapshot_data slot 1 [2,3) 12", "a: snapshot_data slot 2 [0,2) 20 21", "a: snapshot_data slot 2 [2,3) 22",
-              "a: snapshot_end"});
+        Lines{"a: snapshot_data slot 0 [0,2) 0 1", "a: snapshot_data slot 0 [2,3) 2",
+              "a: snapshot_data slot 1 [0,2) 10 11", "a: snapshot_data slot 1 [2,3) 12",
+              "a: snapshot_data slot 2 [0,2) 20 21", "a: snapshot_data slot 2 [2,3) 22", "a: snapshot_end"});
 }
 
 TEST_CASE("a creation with a part missing is not answered, and is good once it comes again whole") {
@@ -116,9 +120,9 @@ TEST_CASE("parts that are not of the model do not complete a creation") {
   chief.run = kRun;
   ps.say(chief, chief.record(MessageType::kCreate, encode(small_model())));
   ps.say(chief, chief.load(0, {1, 2}));
-  ps.say(chief, chief.load(2, {3, 4}));     // longer than the piece
-  ps.say(chief, chief.load(1, {3}));        // within another
-  ps.say(chief, chief.load(2, {3}, 1));     // plain SGD has no slot
+  ps.say(chief, chief.load(2, {3, 4}));  // longer than the piece
+  ps.say(chief, chief.load(1, {3}));     // within another
+  ps.say(chief, chief.load(2, {3}, 1));  // plain SGD has no slot
   Peer other_run = chief;
   other_run.run = kRun + 1;
   ps.say(other_run, other_run.load(2, {3}));
@@ -242,6 +246,23 @@ TEST_CASE("a worker with other flags than the chief's is refused with both value
   }
 }
 
+TEST_CASE(
+    "a process that is refused takes no part: it neither counts as alive nor pushes out the one that has the task") {
+  Job job;
+  job.tick(kLeaseMs);  // worker:1 is silent for long, not gone.
+  Peer misfit = successor_of(job.worker);
+  CHECK(holds(job.greet(misfit, {{"--model", "softmax"}, {"--batch_size", "50"}}).at(0), "b': refuse 5: "));
+  CHECK(job.core.members().num_live() == 0);
+  CHECK(job.push(job.worker, {1, 1, 1}) == parameters("b", "-1 -1", "-1", 1));
+
+  PsScript early;
+  Peer chief = chief_peer(), worker = worker_peer();
+  early.greet(worker, {{"--model", "softmax"}, {"--batch_size", "50"}});
+  early.greet(chief);
+  early.create(chief);
+  CHECK(early.core.members().num_live() == 1);
+}
+
 TEST_CASE("values of any length in a fingerprint are compared and quoted without harm") {
   PsScript ps;
   Peer chief = chief_peer(), worker = worker_peer();
@@ -324,8 +345,8 @@ TEST_CASE("without a model everything that needs one is stale") {
 
 TEST_CASE("messages that only a ps sends are dropped") {
   Job job;
-  for (const MessageType type : {MessageType::kParameters, MessageType::kWelcome, MessageType::kPong, MessageType::kStale,
-                                 MessageType::kRefuse, MessageType::kProbe}) {
+  for (const MessageType type : {MessageType::kParameters, MessageType::kWelcome, MessageType::kPong,
+                                 MessageType::kStale, MessageType::kRefuse, MessageType::kProbe}) {
     CHECK(job.say(job.worker, job.worker.plain(type)).empty());
   }
 }
@@ -456,11 +477,13 @@ TEST_CASE("a newcomer that finds the old process leaving takes its place") {
   CHECK(job.tick(100) == Lines{"b': welcome ready, step 0"});
 }
 
-TEST_CASE("a third process for the same task is refused") {
+TEST_CASE("of two newcomers for the same task the older one is refused") {
   Job job;
   Peer second = successor_of(job.worker), third = successor_of(second);
-  job.greet(second);
-  CHECK(holds(job.greet(third).at(0), "b'': refuse 6: another process is already asking for worker:1"));
+  CHECK(job.greet(second) == Lines{"b: probe"});
+  CHECK(job.greet(third) == Lines{"b: probe"});
+  CHECK(holds(job.greet(second).at(0), "b': refuse 6: another process is already asking for worker:1"));
+  CHECK(job.tick(kProbeMs) == Lines{"b'': welcome ready, step 0"});
 }
 
 TEST_CASE("a silent worker is reported lost once, and its return as well; its session goes on") {

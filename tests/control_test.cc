@@ -20,9 +20,15 @@ Bytes bytes_of_record(const Record& record) {
   return {frame.bytes().begin(), frame.bytes().end()};
 }
 
-HelloRecord sample_hello() { return {"box", true, 3, 2, 1, {{"--model", "mnist_cnn"}, {"--batch_size", "50"}}}; }
-WelcomeRecord sample_welcome() { return {ModelState::kReady, 1234}; }
-RefuseRecord sample_refuse() { return {5, "the versions differ"}; }
+HelloRecord sample_hello() {
+  return {"box", true, 3, 2, 1, {{"--model", "mnist_cnn"}, {"--batch_size", "50"}}};
+}
+WelcomeRecord sample_welcome() {
+  return {ModelState::kReady, 1234};
+}
+RefuseRecord sample_refuse() {
+  return {5, "the versions differ"};
+}
 CreateRecord sample_create() {
   CreateRecord record;
   record.pieces = {{"conv1/weights", {0, 800}}, {"conv1/biases", {800, 32}}};
@@ -32,7 +38,9 @@ CreateRecord sample_create() {
   record.applied_batches = {{0, 20}, {2, 22}};
   return record;
 }
-SnapshotRecord sample_snapshot() { return {{{0, {7, 3}}, {1, {9, 1}}}, {{0, 5}, {1, 6}}}; }
+SnapshotRecord sample_snapshot() {
+  return {{{0, {7, 3}}, {1, {9, 1}}}, {{0, 5}, {1, 6}}};
+}
 
 // Puts little-endian numbers one after another: records as an attacker would write them.
 class Forge {
@@ -132,11 +140,17 @@ TEST_CASE("a record is spelled as docs/protocol.md says") {
   const Bytes snapshot = Forge()
                              .put(kLittleEndian)
                              .put(std::uint32_t{2})
-                             .put(std::uint32_t{0}).put(std::uint64_t{7}).put(std::uint64_t{3})
-                             .put(std::uint32_t{1}).put(std::uint64_t{9}).put(std::uint64_t{1})
+                             .put(std::uint32_t{0})
+                             .put(std::uint64_t{7})
+                             .put(std::uint64_t{3})
+                             .put(std::uint32_t{1})
+                             .put(std::uint64_t{9})
+                             .put(std::uint64_t{1})
                              .put(std::uint32_t{2})
-                             .put(std::uint32_t{0}).put(std::int64_t{5})
-                             .put(std::uint32_t{1}).put(std::int64_t{6})
+                             .put(std::uint32_t{0})
+                             .put(std::int64_t{5})
+                             .put(std::uint32_t{1})
+                             .put(std::int64_t{6})
                              .bytes();
   CHECK(bytes_of_record(sample_snapshot()) == snapshot);
 }

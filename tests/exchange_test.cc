@@ -60,7 +60,8 @@ class Script : public ExchangeRecorder {
     message.header.step = step;
     return says(std::move(message));
   }
-  Lines parameters(std::uint64_t sequence, std::int64_t offset, const std::vector<float>& values, std::int64_t commit = 1) {
+  Lines parameters(std::uint64_t sequence, std::int64_t offset, const std::vector<float>& values,
+                   std::int64_t commit = 1) {
     return says(ps.values_of(MessageType::kParameters, sequence, offset, values, 0, commit));
   }
   Lines snapshot_data(std::uint64_t sequence, std::uint8_t slot, std::int64_t offset, const std::vector<float>& values,
@@ -85,8 +86,8 @@ class Script : public ExchangeRecorder {
       out.sequence = with_sequence;
       return out;
     }
-    Message values_of(MessageType type, std::uint64_t with_sequence, std::int64_t offset, const std::vector<float>& floats,
-                      std::uint8_t slot, std::int64_t commit) const {
+    Message values_of(MessageType type, std::uint64_t with_sequence, std::int64_t offset,
+                      const std::vector<float>& floats, std::uint8_t slot, std::int64_t commit) const {
       Message out = values(type, offset, floats, slot);
       out.header.sequence = with_sequence;
       out.header.commit = out.header.step = commit;

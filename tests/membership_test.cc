@@ -95,13 +95,15 @@ TEST_CASE("a newcomer that greets again while it waits is answered at its new co
   CHECK(script.members.session(0)->greeting.route == "second connection");
 }
 
-TEST_CASE("a third process is told that another is already waiting") {
+TEST_CASE("of several newcomers the newest waits, for the others may have died; an older one is told so") {
   Script script;
   script.greet(0, 10, 0);
   script.greet(0, 11, 5000);
-  CHECK(script.greet(0, 12, 5100) == Admission::kTaken);
-  CHECK(script.members.tick(6000).taken_over == Workers{0});
-  CHECK(script.members.session(0)->incarnation() == 11);
+  CHECK(script.greet(0, 12, 5900) == Admission::kProbe);
+  CHECK(script.greet(0, 11, 5950) == Admission::kTaken);
+  CHECK(script.members.tick(5000 + kProbeMs).taken_over == Workers{0});
+  CHECK(script.members.session(0)->incarnation() == 12);
+  CHECK(script.greet(0, 11, 6001) == Admission::kRetired);
 }
 
 TEST_CASE("nobody is probed for a task whose process is lost, has left or is done") {

@@ -64,8 +64,8 @@ TEST_CASE("a peer of another protocol version is told both versions, and exit 5"
 TEST_CASE("broken messages are dropped without an answer and the log is not flooded") {
   Ps ps;
   for (int i = 0; i < 1000; ++i) {
-    for (const HeaderFault fault : {HeaderFault::kSize, HeaderFault::kMagic, HeaderFault::kChecksum, HeaderFault::kField,
-                                    HeaderFault::kPayload}) {
+    for (const HeaderFault fault : {HeaderFault::kSize, HeaderFault::kMagic, HeaderFault::kChecksum,
+                                    HeaderFault::kField, HeaderFault::kPayload}) {
       ps.hear_fault(fault);
     }
   }

@@ -185,8 +185,12 @@ TEST_CASE("messages of other than two parts are dropped whole, and the next one 
   Server server;
   RawDealer dealer(server.port);
   const std::vector<std::string> good = parts_of(ping(1));
-  for (const auto& parts : std::vector<std::vector<std::string>>{
-           {good[0]}, {good[0], "", ""}, {"", good[0], ""}, {good[0], "", good[0], "", "x"}, {""}, {"", "", "", "", ""}}) {
+  for (const auto& parts : std::vector<std::vector<std::string>>{{good[0]},
+                                                                 {good[0], "", ""},
+                                                                 {"", good[0], ""},
+                                                                 {good[0], "", good[0], "", "x"},
+                                                                 {""},
+                                                                 {"", "", "", "", ""}}) {
     dealer.send(parts);
     CHECK(server.next_fault() == HeaderFault::kSize);
     dealer.send(good);

@@ -9,7 +9,9 @@ namespace {
 
 using Floats = std::vector<float>;
 
-Floats copy(std::span<const float> values) { return {values.begin(), values.end()}; }
+Floats copy(std::span<const float> values) {
+  return {values.begin(), values.end()};
+}
 
 OptimizerSpec sgd(float learning_rate) {
   OptimizerSpec spec;

@@ -1,4 +1,7 @@
 // distmnist: reads the command line, picks the role, runs it, and turns every error into one line and an exit code.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -7,10 +10,19 @@
 #include "lib/base/log.h"
 #include "tools/commands.h"
 #include "tools/data_source.h"
+#include "tools/environment.h"
 #include "tools/signals.h"
 
 namespace distmnist {
 namespace {
+
+ExitCode run_task(const Flags& flags, const std::optional<Place>& place, double started_s) {
+  if (!place) return train(flags, place, started_s);
+  set_up_log(place->task.to_string(), flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+  log_info("cluster from {}: {} ps, {} workers; this is {}", place->cluster.source, place->cluster.ps.size(),
+           place->cluster.workers.size(), place->task.to_string());
+  return place->task.job == "ps" ? serve_parameters(flags, *place) : train(flags, place, started_s);
+}
 
 ExitCode run_command(const Flags& flags, double started_s) {
   switch (flags.command) {
@@ -25,11 +37,17 @@ ExitCode run_command(const Flags& flags, double started_s) {
   }
   if (flags.download_only) download_data(flags);
   const std::optional<Place> place = find_place(flags);
-  if (!place) return train(flags, place, started_s);
-  set_up_log(place->task.to_string(), flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
-  log_info("cluster from {}: {} ps, {} workers; this is {}", place->cluster.source, place->cluster.ps.size(),
-           place->cluster.workers.size(), place->task.to_string());
-  return place->task.job == "ps" ? serve_parameters(flags, *place) : train(flags, place, started_s);
+  const ExitCode code = run_task(flags, place, started_s);
+  log_info("peak memory {:.0f} MB, {:.1f} s in all", peak_memory_mb(), monotonic_s() - started_s);
+  return code;
+}
+
+// A standard stream that the caller has closed would give its number to the next file or socket, and our lines would be
+// written into that.
+void occupy_standard_streams() {
+  int descriptor = 0;
+  while (descriptor >= 0 && descriptor <= STDERR_FILENO) descriptor = open("/dev/null", O_RDWR);
+  if (descriptor > STDERR_FILENO) close(descriptor);
 }
 
 // "worker:2 error: ...; exit 138"
@@ -41,6 +59,7 @@ int report(const std::string& task, ExitCode code, const char* what) {
 int main_with_errors(int argc, char** argv) {
   const double started_s = monotonic_s();
   std::string task = "local";
+  occupy_standard_streams();
   try {
     const ParsedFlags parsed = parse_flags(argc, argv);
     if (parsed.only_print) {

@@ -1,5 +1,7 @@
 #include "tools/environment.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <thread>
@@ -34,5 +36,11 @@ fs::path find_script(const std::string& name) {
 }
 
 int num_cores() { return static_cast<int>(std::max(1u, std::thread::hardware_concurrency())); }
+
+double peak_memory_mb() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) * 1024 / 1e6;
+}
 
 }  // namespace distmnist

@@ -19,4 +19,7 @@ std::filesystem::path find_script(const std::string& name);
 // Cores this process may use, at least 1.
 int num_cores();
 
+// The most memory this process has had resident so far, in MB (10^6 bytes).
+double peak_memory_mb();
+
 }  // namespace distmnist

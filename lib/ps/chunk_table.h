@@ -1,5 +1,5 @@
-// ChunkTable: a ps's pieces of the parameter block, cut into chunks that fit one message. Worker and ps compute the same
-// table from the same pieces, so a chunk on the wire is checked by comparing ranges.
+// ChunkTable: a ps's pieces of the parameter block, cut into chunks that fit one message. Worker and ps compute the
+// same table from the same pieces, so a chunk on the wire is checked by comparing ranges.
 #pragma once
 
 #include <cstddef>

@@ -8,7 +8,9 @@
 namespace distmnist {
 namespace {
 
-std::string task_name(std::uint32_t worker) { return fmt::format("worker:{}", worker); }
+std::string task_name(std::uint32_t worker) {
+  return fmt::format("worker:{}", worker);
+}
 
 // The pieces of a creation, or what is wrong with them.
 std::optional<std::string> fault_of(const CreateRecord& record) {
@@ -40,8 +42,8 @@ void Container::on_message(const Route& route, Message&& message, TimeMs now) {
   const Header header = message.header;
   if (header.worker >= ps_.num_workers) {
     return refuse(route, header, ExitCode::kUsage,
-                  fmt::format("{} is not in the cluster of ps:{}, which has {} workers", task_name(header.worker), ps_.index,
-                              ps_.num_workers));
+                  fmt::format("{} is not in the cluster of ps:{}, which has {} workers", task_name(header.worker),
+                              ps_.index, ps_.num_workers));
   }
   Membership::Heard heard = members_.hear(header, route, now);
   if (heard.standing == Standing::kRetired) {
@@ -57,7 +59,8 @@ void Container::on_message(const Route& route, Message&& message, TimeMs now) {
   if (header.type == MessageType::kHello) return on_hello(route, message, now);
 
   const Session* session = members_.session(header.worker);
-  const bool current = heard.standing == Standing::kCurrent && header.ps_epoch == ps_.epoch && header.lease == session->lease;
+  const bool current =
+      heard.standing == Standing::kCurrent && header.ps_epoch == ps_.epoch && header.lease == session->lease;
   if (!current) return reply(route, header, MessageType::kStale);
 
   switch (header.type) {
@@ -101,7 +104,8 @@ void Container::on_tick(TimeMs now) {
     log(LogLevel::kWarning, fmt::format("{} silent for {:.1f} s: lost", task_name(worker), kLeaseMs / 1000.0));
   }
   for (const std::uint32_t worker : tick.taken_over) {
-    log(LogLevel::kWarning, fmt::format("{}: the old process does not answer; the new one takes over", task_name(worker)));
+    log(LogLevel::kWarning,
+        fmt::format("{}: the old process does not answer; the new one takes over", task_name(worker)));
     welcome(worker);
   }
   if (!hold_ || now - hold_->since_ms < kSnapshotHoldMs) return;
@@ -120,14 +124,16 @@ void Container::on_hello(const Route& route, const Message& message, TimeMs now)
   const auto hello = decode<HelloRecord>(message.payload.bytes());
   if (!hello) return;  // Not something our worker sends.
   if (hello->num_ps != ps_.num_ps || hello->ps_index != ps_.index || hello->num_workers != ps_.num_workers) {
-    return refuse(route, header, ExitCode::kUsage,
-                  fmt::format("the cluster descriptions differ: this is ps:{} of {} with {} workers, {} expects ps:{} of {} with "
-                              "{} workers; give every task the same hosts",
-                              ps_.index, ps_.num_ps, ps_.num_workers, task_name(header.worker), hello->ps_index, hello->num_ps,
-                              hello->num_workers));
+    return refuse(
+        route, header, ExitCode::kUsage,
+        fmt::format("the cluster descriptions differ: this is ps:{} of {} with {} workers, {} expects ps:{} of {} with "
+                    "{} workers; give every task the same hosts",
+                    ps_.index, ps_.num_ps, ps_.num_workers, task_name(header.worker), hello->ps_index, hello->num_ps,
+                    hello->num_workers));
   }
   Greeting greeting{header, route, *hello};
   greeting.header.flags = header.flags & kChecksumData;
+  if (!fits_job(greeting)) return;  // Not let in at all: it must not retire the process that has the task.
   switch (members_.greet(std::move(greeting), now)) {
     case Admission::kAdmitted:
       return welcome(header.worker);
@@ -142,30 +148,28 @@ void Container::on_hello(const Route& route, const Message& message, TimeMs now)
       return refuse(route, header, ExitCode::kConflict,
                     fmt::format("a newer process has taken {} over; stop this one", task_name(header.worker)));
     case Admission::kTaken:
-      return refuse(route, header, ExitCode::kConflict,
-                    fmt::format("another process is already asking for {}; stop one of them", task_name(header.worker)));
+      return refuse(
+          route, header, ExitCode::kConflict,
+          fmt::format("another process is already asking for {}; stop one of them", task_name(header.worker)));
   }
 }
 
 bool Container::fits_job(const Greeting& greeting) {
-  if (greeting.hello.chief || fingerprint_.empty()) return true;
+  if (!store_ || fingerprint_.empty()) return true;
   const std::string difference = first_difference(greeting.hello.fingerprint, fingerprint_);
   if (difference.empty()) return true;
   refuse(greeting.route, greeting.header, ExitCode::kVersion,
-         fmt::format("{} does not fit this job: {}; start it with the chief's flags", task_name(greeting.header.worker), difference));
+         greeting.hello.chief
+             ? fmt::format("this ps already holds a model of another job: {}; stop its ps tasks first", difference)
+             : fmt::format("{} does not fit this job: {}; start it with the chief's flags",
+                           task_name(greeting.header.worker), difference));
   return false;
 }
 
 void Container::welcome(std::uint32_t worker) {
   const Session* session = members_.session(worker);
   const Greeting& greeting = session->greeting;
-  if (greeting.hello.chief && !store_) fingerprint_ = greeting.hello.fingerprint;
-  if (store_ && !fits_job(greeting)) return;
-  if (store_ && greeting.hello.chief && greeting.hello.fingerprint != fingerprint_) {
-    return refuse(greeting.route, greeting.header, ExitCode::kVersion,
-                  fmt::format("this ps already holds a model of another job: {}; stop its ps tasks first",
-                              first_difference(greeting.hello.fingerprint, fingerprint_)));
-  }
+  if (!fits_job(greeting)) return members_.dismiss(worker);  // It greeted before there was a model to fit.
   WelcomeRecord record;
   record.state = !store_ ? ModelState::kAwaitingModel : ended() ? ModelState::kEnded : ModelState::kReady;
   record.applied_batches = histories_[worker].applied_batches;
@@ -196,7 +200,8 @@ void Container::on_create(const Route& route, const Message& message) {
                                record->applied_batches, std::move(store)});
   } catch (const std::bad_alloc&) {
     refuse(route, message.header, ExitCode::kResources,
-           fmt::format("ps:{} has not the memory for its part of the model; use more ps tasks or a smaller model", ps_.index));
+           fmt::format("ps:{} has not the memory for its part of the model; use more ps tasks or a smaller model",
+                       ps_.index));
   }
 }
 
@@ -226,12 +231,14 @@ void Container::on_create_end(const Route&, const Message& message) {
   hold_.reset();
   fingerprint_ = members_.session(message.header.worker)->greeting.hello.fingerprint;
   log(LogLevel::kInfo, fmt::format("model ready: {} parameters in {} chunks, optimizer {}, global_step {}",
-                                   store_->chunks().num_floats(), store_->chunks().size(), to_string(store_->optimizer().kind),
-                                   store_->global_step()));
+                                   store_->chunks().num_floats(), store_->chunks().size(),
+                                   to_string(store_->optimizer().kind), store_->global_step()));
   welcome_everyone();
 }
 
-void Container::on_pull(const Route& route, const Header& header) { send_values(route, header, MessageType::kParameters, 0); }
+void Container::on_pull(const Route& route, const Header& header) {
+  send_values(route, header, MessageType::kParameters, 0);
+}
 
 void Container::on_push(const Route& route, Message&& message) {
   const std::uint32_t worker = message.header.worker;
@@ -333,7 +340,8 @@ void Container::release_hold() {
 SnapshotRecord Container::progress() const {
   SnapshotRecord record;
   for (const auto& [worker, history] : histories_) {
-    if (history.mark != PushMark{}) record.marks[worker] = history.mark;  // Only who has pushed, so that all ps say the same.
+    if (history.mark != PushMark{})
+      record.marks[worker] = history.mark;  // Only who has pushed, so that all ps say the same.
     record.applied_batches[worker] = history.applied_batches;
   }
   return record;

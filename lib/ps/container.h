@@ -32,7 +32,8 @@ struct PsIdentity {
 
 class Container {
  public:
-  Container(const PsIdentity& identity, PsActions& actions) : ps_(identity), actions_(actions), members_(identity.num_workers) {}
+  Container(const PsIdentity& identity, PsActions& actions)
+      : ps_(identity), actions_(actions), members_(identity.num_workers) {}
 
   // A message whose header has been checked and that is meant for this container.
   void on_message(const Route& route, Message&& message, TimeMs now);
@@ -59,9 +60,9 @@ class Container {
   struct Hold {
     Header begin;  // the chief's request
     TimeMs since_ms = 0;
-    std::vector<std::uint32_t> held;     // workers whose whole push waits, in order of arrival
+    std::vector<std::uint32_t> held;  // workers whose whole push waits, in order of arrival
     std::map<std::uint32_t, WholePush> pushes;
-    std::optional<PushMarks> target;     // once the chief has named it
+    std::optional<PushMarks> target;  // once the chief has named it
     Header take;
     Route route;
   };

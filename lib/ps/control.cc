@@ -94,14 +94,22 @@ std::string first_difference(const Fingerprint& here, const Fingerprint& chief) 
   return here.size() == chief.size() ? "" : "the chief describes its job in another number of facts";
 }
 
-Frame encode(const HelloRecord& record) { return encode_with_cereal(Coded(record)); }
-Frame encode(const WelcomeRecord& record) { return encode_with_cereal(Coded(record)); }
+Frame encode(const HelloRecord& record) {
+  return encode_with_cereal(Coded(record));
+}
+Frame encode(const WelcomeRecord& record) {
+  return encode_with_cereal(Coded(record));
+}
 // The reason may quote what a peer sent, so its length is not in our hands.
 Frame encode(const RefuseRecord& record) {
   return encode_with_cereal(Coded(RefuseRecord{record.exit_code, record.reason.substr(0, kMaxRecordString)}));
 }
-Frame encode(const CreateRecord& record) { return encode_with_cereal(Coded(record)); }
-Frame encode(const SnapshotRecord& record) { return encode_with_cereal(Coded(record)); }
+Frame encode(const CreateRecord& record) {
+  return encode_with_cereal(Coded(record));
+}
+Frame encode(const SnapshotRecord& record) {
+  return encode_with_cereal(Coded(record));
+}
 
 template <>
 std::optional<HelloRecord> decode<HelloRecord>(std::span<const std::byte> bytes) {

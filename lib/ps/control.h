@@ -18,7 +18,8 @@ namespace distmnist {
 // What must be the same in every worker of a job, as (flag or fact, value) in a fixed order.
 using Fingerprint = std::vector<std::pair<std::string, std::string>>;
 
-// The first difference of two fingerprints as a sentence part, "--batch_size is 100 here and 50 at worker:0"; empty if equal.
+// The first difference of two fingerprints as a sentence part, "--batch_size is 100 here and 50 at worker:0"; empty if
+// equal.
 std::string first_difference(const Fingerprint& here, const Fingerprint& chief);
 
 struct HelloRecord {

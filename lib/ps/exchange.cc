@@ -6,7 +6,9 @@
 namespace distmnist {
 namespace {
 
-double seconds(TimeMs ms) { return static_cast<double>(ms) / 1000; }
+double seconds(TimeMs ms) {
+  return static_cast<double>(ms) / 1000;
+}
 
 }  // namespace
 
@@ -35,7 +37,7 @@ void Exchange::begin(MessageType answer, std::uint64_t sequence, std::uint64_t r
 }
 
 void Exchange::end(TimeMs now) {
-  if (!request_) return;  // Answered already.
+  if (!request_) return;                                     // Answered already.
   request_->sent_ms = last_ping_ms_ = last_heard_ms_ = now;  // Silence counts from the question on.
 }
 
@@ -50,7 +52,9 @@ void Exchange::leave() {
 
 // ---- Connecting and greeting ----
 
-void Exchange::on_connected(TimeMs now) { greet(now); }
+void Exchange::on_connected(TimeMs now) {
+  greet(now);
+}
 
 void Exchange::greet(TimeMs now) {
   state_ = State::kGreeting;
@@ -140,11 +144,13 @@ void Exchange::send_request(TimeMs now) {
 void Exchange::on_message(Received&& received, TimeMs now) {
   const Header& header = received.message.header;
   if (received.fault == HeaderFault::kVersion) {
-    return fail_with(ExitCode::kVersion, fmt::format("{} speaks protocol version {}, this program {}; use one version of "
-                                                     "distmnist everywhere",
-                                                     config_.ps_name, header.version, kProtocolVersion));
+    return fail_with(ExitCode::kVersion,
+                     fmt::format("{} speaks protocol version {}, this program {}; use one version of "
+                                 "distmnist everywhere",
+                                 config_.ps_name, header.version, kProtocolVersion));
   }
-  if (received.fault != HeaderFault::kNone || header.worker != config_.worker || header.incarnation != config_.incarnation) {
+  if (received.fault != HeaderFault::kNone || header.worker != config_.worker ||
+      header.incarnation != config_.incarnation) {
     return;
   }
   last_heard_ms_ = now;
@@ -188,8 +194,8 @@ void Exchange::on_values(const Message& message) {
   if (parameters && request_->num_present == chunks_.size()) request_.reset();
 }
 
-// False for values that are there already, and for those of an older answer. A request that was sent twice may be answered
-// twice; an answer is of one commit, so a newer one starts over.
+// False for values that are there already, and for those of an older answer. A request that was sent twice may be
+// answered twice; an answer is of one commit, so a newer one starts over.
 bool Exchange::counts(const Header& header, std::size_t chunk) {
   Request& request = *request_;
   if (header.commit < request.commit) return false;
@@ -210,7 +216,8 @@ void Exchange::on_record(const Message& message) {
   const Header& header = message.header;
   if (!request_ || header.sequence != request_->sequence || header.type != request_->answer) return;
   if (header.type == MessageType::kSnapshotEnd) {
-    const bool whole = header.commit == request_->commit && request_->num_present == (1u + header.slot) * chunks_.size();
+    const bool whole =
+        header.commit == request_->commit && request_->num_present == (1u + header.slot) * chunks_.size();
     if (!whole) return;  // Asked for again in a while.
   }
   if (header.type == MessageType::kSnapshotVector || header.type == MessageType::kSnapshotEnd) {
@@ -235,7 +242,8 @@ void Exchange::watch_silence(TimeMs now) {
   if (silent_ms >= kSilenceMs) {
     return give_up_connection(fmt::format("silent for {:.1f} s, last step {}", seconds(silent_ms), step_), now);
   }
-  // Before the welcome there is no session that a ping could ask for: a ps that does not answer a hello is greeted anew.
+  // Before the welcome there is no session that a ping could ask for: a ps that does not answer a hello is greeted
+  // anew.
   if (state_ != State::kGreeting && silent_ms >= kPingAfterMs && now - last_ping_ms_ >= kPingAfterMs) {
     last_ping_ms_ = now;
     actions_.send(header_for(MessageType::kPing), {});

@@ -57,7 +57,8 @@ void Heartbeat::run() {
     ClientSocket::poll(sockets_of(lines), kPollMs);
     for (Line& line : lines) {
       while (const auto received = line.socket.receive()) {
-        const bool probed = received->fault == HeaderFault::kNone && received->message.header.type == MessageType::kProbe;
+        const bool probed =
+            received->fault == HeaderFault::kNone && received->message.header.type == MessageType::kProbe;
         if (probed) line.socket.send(Message{line.ping, {}});
       }
     }

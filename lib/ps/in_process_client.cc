@@ -31,7 +31,9 @@ std::int64_t InProcessClient::pull(const ParameterSink& sink) {
   return store_->global_step();
 }
 
-void InProcessClient::begin_push(std::span<const float> gradients, std::int64_t) { gradients_ = gradients; }
+void InProcessClient::begin_push(std::span<const float> gradients, std::int64_t) {
+  gradients_ = gradients;
+}
 
 std::int64_t InProcessClient::finish_push(const ParameterSink& sink) {
   store_->begin_update();

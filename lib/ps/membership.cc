@@ -28,10 +28,12 @@ Admission Membership::greet(Greeting greeting, TimeMs now) {
   }
   if (!member.waiting) {
     member.probe_deadline_ms = now + kProbeMs;
-  } else if (member.waiting->header.incarnation != incarnation) {
+  } else if (incarnation < member.waiting->header.incarnation) {
     return Admission::kTaken;
   }
-  member.waiting = std::move(greeting);  // The latest greeting: it may have come over a new connection.
+  // The latest greeting: of the same process over a new connection, or of a still newer one, for the first may have
+  // died.
+  member.waiting = std::move(greeting);
   return Admission::kProbe;
 }
 

@@ -1,6 +1,6 @@
-// Membership: which process speaks for each worker task, as seen by one ps. A pure state machine: times come in, verdicts
-// come out. A process holds a lease that any message renews; a newer process for the same task takes over when the old
-// one does not answer a probe in time, and is turned away when it does.
+// Membership: which process speaks for each worker task, as seen by one ps. A pure state machine: times come in,
+// verdicts come out. A process holds a lease that any message renews; a newer process for the same task takes over when
+// the old one does not answer a probe in time, and is turned away when it does.
 #pragma once
 
 #include <cstdint>
@@ -47,7 +47,7 @@ enum class Admission {
   kAdmitted,  // session(worker) is the new process's
   kProbe,     // send a probe to the old process; admitted or turned away later
   kRetired,   // a newer process has taken the task over
-  kTaken,     // another newcomer is already waiting
+  kTaken,     // a newer newcomer is already waiting
 };
 
 enum class Standing { kCurrent, kRetired, kUnknown };
@@ -79,6 +79,8 @@ class Membership {
   Tick tick(TimeMs now);
 
   void leave(std::uint32_t worker, TimeMs now);
+  // Ends the session of a process that was refused after it had been admitted.
+  void dismiss(std::uint32_t worker) { members_[worker].session.reset(); }
   void set_done(std::uint32_t worker) { members_[worker].done = true; }
 
   bool all_done() const { return missing().empty(); }

@@ -40,7 +40,8 @@ class SessionLost : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// One thread calls it. Every call may throw Error (kLostPeer after the deadline, or what a ps refused with) or SessionLost.
+// One thread calls it. Every call may throw Error (kLostPeer after the deadline, or what a ps refused with) or
+// SessionLost.
 class ParameterClient {
  public:
   virtual ~ParameterClient() = default;
@@ -53,9 +54,9 @@ class ParameterClient {
   // All parameters; returns their global_step.
   virtual std::int64_t pull(const ParameterSink& sink) = 0;
 
-  // Push and pull as one exchange. begin_push names the gradient block (alive and unchanged until finish_push returns) and
-  // the global_step of the parameters used; push hands over a range, as soon as its gradient is final; finish_push waits
-  // for the new parameters and returns the new global_step.
+  // Push and pull as one exchange. begin_push names the gradient block (alive and unchanged until finish_push returns)
+  // and the global_step of the parameters used; push hands over a range, as soon as its gradient is final; finish_push
+  // waits for the new parameters and returns the new global_step.
   virtual void begin_push(std::span<const float> gradients, std::int64_t step) = 0;
   virtual void push(Range range) = 0;
   virtual std::int64_t finish_push(const ParameterSink& sink) = 0;

@@ -26,6 +26,11 @@ std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
   const Resolution resolved = resolve_ip(config.address);
   if (!resolved) throw Error(ExitCode::kUsage, fmt::format("{}: {}", task.to_string(), resolved.error));
   require_local_address(task, config.address, resolved.ip);
+  const bool says_loopback = config.address.host == "localhost" || config.address.host == resolved.ip;
+  if (is_loopback_address(resolved.ip) && !says_loopback) {
+    log_warning("{} means {} on this host: tasks on other hosts cannot reach it; give the address of an interface ({})",
+                config.address.host, resolved.ip, join(local_addresses(), ", "));
+  }
   return {tcp_endpoint(resolved.ip, config.address.port), same_host_endpoint(resolved.ip, config.address.port)};
 }
 
@@ -48,7 +53,8 @@ ExitCode run_parameter_server(const ParameterServerConfig& config) {
         if (monotonic_ms() - last_tick_ms >= kTickMs) break;
       }
     }
-    if (const auto code = config.stop_signal ? config.stop_signal() : std::nullopt) core.on_signal(*code, monotonic_ms());
+    if (const auto code = config.stop_signal ? config.stop_signal() : std::nullopt)
+      core.on_signal(*code, monotonic_ms());
     if (monotonic_ms() - last_tick_ms >= kTickMs) {
       last_tick_ms = monotonic_ms();
       core.on_tick(last_tick_ms);

@@ -19,8 +19,8 @@ struct ParameterServerConfig {
   std::function<std::optional<ExitCode>()> stop_signal;  // the code to end with, once a signal has come
 };
 
-// Serves until the run is over (kOk), a signal ends it, or nobody comes (kLostPeer). Errors: kConflict where the port is
-// in use, kUsage where the address is not of this host or its name is unknown.
+// Serves until the run is over (kOk), a signal ends it, or nobody comes (kLostPeer). Errors: kConflict where the port
+// is in use, kUsage where the address is not of this host or its name is unknown.
 ExitCode run_parameter_server(const ParameterServerConfig& config);
 
 }  // namespace distmnist

@@ -10,14 +10,16 @@ PsCore::PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& ac
 void PsCore::on_message(const Route& route, Received&& received, TimeMs now) {
   Header& header = received.message.header;
   if (received.fault == HeaderFault::kVersion) {
-    return refuse(route, header, ExitCode::kVersion,
-                  fmt::format("ps:{} speaks protocol version {} and was addressed in version {}; use one version of distmnist "
-                              "everywhere",
-                              identity_.index, kProtocolVersion, header.version));
+    return refuse(
+        route, header, ExitCode::kVersion,
+        fmt::format("ps:{} speaks protocol version {} and was addressed in version {}; use one version of distmnist "
+                    "everywhere",
+                    identity_.index, kProtocolVersion, header.version));
   }
   if (received.fault != HeaderFault::kNone) {
     // A stranger or a broken message: said once, counted, and nothing more.
-    if (dropped_++ == 0) actions_.log(LogLevel::kWarning, fmt::format("dropped a message: {}", to_string(received.fault)));
+    if (dropped_++ == 0)
+      actions_.log(LogLevel::kWarning, fmt::format("dropped a message: {}", to_string(received.fault)));
     return;
   }
   auto at = containers_.find(header.container);
@@ -56,7 +58,8 @@ void PsCore::on_tick(TimeMs now) {
   const TimeMs since = never ? started_ms_ : last_life;
   const TimeMs limit = never ? kFirstWorkerMs : limits_.recovery_wait_ms;
   if (now - since >= limit) {
-    end_ = End{ExitCode::kLostPeer, fmt::format("no sign of {} for {:.0f} s", waiting_for(), static_cast<double>(now - since) / 1000)};
+    end_ = End{ExitCode::kLostPeer,
+               fmt::format("no sign of {} for {:.0f} s", waiting_for(), static_cast<double>(now - since) / 1000)};
   } else if (now - last_report_ms_ >= kReportEveryMs) {
     last_report_ms_ = now;
     actions_.log(LogLevel::kInfo, fmt::format("waiting for {}, for another {:.0f} s at most", waiting_for(),
@@ -70,7 +73,8 @@ void PsCore::on_signal(ExitCode code, TimeMs now) {
 
 std::string PsCore::waiting_for() const {
   std::string out;
-  if (containers_.empty()) return identity_.num_workers == 1 ? "worker:0" : fmt::format("worker:0..{}", identity_.num_workers - 1);
+  if (containers_.empty())
+    return identity_.num_workers == 1 ? "worker:0" : fmt::format("worker:0..{}", identity_.num_workers - 1);
   for (const std::uint32_t worker : containers_.begin()->second->members().missing()) {
     out += fmt::format("{}worker:{}", out.empty() ? "" : ", ", worker);
   }

@@ -20,7 +20,8 @@ struct WholePush {
 class PushCollector {
  public:
   // Takes a chunk; a chunk of a later push than the one being collected starts that one afresh, a chunk of an earlier
-  // one is dropped. True when the push of this chunk is now whole. False also for a range that is no chunk of the table.
+  // one is dropped. True when the push of this chunk is now whole. False also for a range that is no chunk of the
+  // table.
   bool add(const ChunkTable& chunks, const Route& route, Message&& message);
 
   // The whole push; the collector is empty afterwards.

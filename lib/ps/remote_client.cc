@@ -22,7 +22,9 @@ std::vector<Range> ranges_of(const std::vector<NamedRange>& pieces) {
   return out;
 }
 
-std::span<const std::byte> bytes_of(std::span<const float> values) { return std::as_bytes(values); }
+std::span<const std::byte> bytes_of(std::span<const float> values) {
+  return std::as_bytes(values);
+}
 
 }  // namespace
 
@@ -74,7 +76,8 @@ class RemoteClient::Link : public ExchangeActions {
   std::optional<ClientSocket> socket_;
   TimeMs last_probe_ms_ = -kSuspectMs;
 
-  // The endpoint somebody listens at: the same-host one where there is one, else TCP. Empty, and why, where nobody does.
+  // The endpoint somebody listens at: the same-host one where there is one, else TCP. Empty, and why, where nobody
+  // does.
   std::string find_listener(std::string& why) const {
     const Resolution resolved = resolve_ip(address_);
     if (!resolved) {
@@ -118,7 +121,9 @@ RemoteClient::RemoteClient(RemoteClientConfig config) : config_(std::move(config
   }
 }
 
-RemoteClient::~RemoteClient() { heartbeat_.stop(); }
+RemoteClient::~RemoteClient() {
+  heartbeat_.stop();
+}
 
 // ---- The session ----
 
@@ -174,7 +179,8 @@ void RemoteClient::create(const StoredModel& model) {
       const std::span<const float> block = slot == 0 ? model.parameters : model.slots[slot - 1];
       for (std::size_t chunk = 0; chunk < exchange.chunks().size(); ++chunk) {
         const Range range = exchange.chunks().range(chunk);
-        exchange.add({MessageType::kLoad, WireDtype::kF32, static_cast<std::uint8_t>(slot), range, bytes_of(slice(block, range))});
+        exchange.add({MessageType::kLoad, WireDtype::kF32, static_cast<std::uint8_t>(slot), range,
+                      bytes_of(slice(block, range))});
       }
     }
     exchange.add({MessageType::kCreateEnd, WireDtype::kNone, 0, {}, {}});
@@ -187,7 +193,8 @@ void RemoteClient::create(const StoredModel& model) {
 
 std::int64_t RemoteClient::pull(const ParameterSink& sink) {
   ask_all(MessageType::kParameters, {MessageType::kPull, WireDtype::kNone, 0, {}, {}}, run_);
-  drive([&] { return all_answered(); }, [&](std::size_t, Range range, std::span<const float> values) { sink(range, values); });
+  drive([&] { return all_answered(); },
+        [&](std::size_t, Range range, std::span<const float> values) { sink(range, values); });
   return step();
 }
 
@@ -208,7 +215,8 @@ void RemoteClient::push(Range range) {
     const ChunkTable& chunks = link->exchange.chunks();
     const auto [first, last] = chunks.within(range);
     for (std::size_t chunk = first; chunk < last; ++chunk) {
-      link->exchange.add({MessageType::kPush, WireDtype::kF32, 0, chunks.range(chunk), bytes_of(slice(gradients_, chunks.range(chunk)))});
+      link->exchange.add({MessageType::kPush, WireDtype::kF32, 0, chunks.range(chunk),
+                          bytes_of(slice(gradients_, chunks.range(chunk)))});
     }
   }
 }
@@ -216,20 +224,46 @@ void RemoteClient::push(Range range) {
 std::int64_t RemoteClient::finish_push(const ParameterSink& sink) {
   const TimeMs now = monotonic_ms();
   for (auto& link : links_) link->exchange.end(now);
-  drive([&] { return all_answered(); }, [&](std::size_t, Range range, std::span<const float> values) { sink(range, values); });
+  drive([&] { return all_answered(); },
+        [&](std::size_t, Range range, std::span<const float> values) { sink(range, values); });
   return step();
 }
 
 StoredModel RemoteClient::snapshot() {
-  ask_all(MessageType::kSnapshotVector, {MessageType::kSnapshotBegin, WireDtype::kNone, 0, {}, {}}, run_);
-  drive([&] { return all_answered(); }, {});
-  SnapshotRecord target;
+  StoredModel model;
+  for (int attempt = 1; attempt <= kSnapshotAttempts; ++attempt) {
+    ask_all(MessageType::kSnapshotVector, {MessageType::kSnapshotBegin, WireDtype::kNone, 0, {}, {}}, run_);
+    drive([&] { return all_answered(); }, {});
+    const PushMarks target = newest_marks();
+    model = take_snapshot(target);
+    // A ps that was asked late has let its pushes go, and is further than was agreed: once more.
+    if (newest_marks() == target) break;
+  }
+  const SnapshotRecord& first = links_.front()->exchange.snapshot();
   for (const auto& link : links_) {
-    for (const auto& [worker, mark] : link->exchange.snapshot().marks) {
-      target.marks[worker] = std::max(target.marks[worker], mark);
+    if (link->exchange.snapshot().marks != first.marks) {
+      log_warning(
+          "snapshot at global_step {}: the ps tasks have not all applied the same pushes; a worker that died left one "
+          "at some of them only, or they answer too slowly",
+          step());
+      break;
     }
   }
-  const Frame record = encode(target);
+  model.global_step = step();
+  model.applied_batches = first.applied_batches;
+  return model;
+}
+
+PushMarks RemoteClient::newest_marks() const {
+  PushMarks newest;
+  for (const auto& link : links_) {
+    for (const auto& [worker, mark] : link->exchange.snapshot().marks) newest[worker] = std::max(newest[worker], mark);
+  }
+  return newest;
+}
+
+StoredModel RemoteClient::take_snapshot(const PushMarks& target) {
+  const Frame record = encode(SnapshotRecord{target, {}});
   StoredModel model;
   model.optimizer = config_.optimizer;
   model.parameters.resize(static_cast<std::size_t>(config_.num_parameters));
@@ -239,17 +273,9 @@ StoredModel RemoteClient::snapshot() {
   drive([&] { return all_answered(); },
         [&](std::size_t slot, Range range, std::span<const float> values) {
           if (slot > model.slots.size() || range.end() > config_.num_parameters) return;
-          std::ranges::copy(values, slice(std::span(slot == 0 ? model.parameters : model.slots[slot - 1]), range).begin());
+          std::ranges::copy(values,
+                            slice(std::span(slot == 0 ? model.parameters : model.slots[slot - 1]), range).begin());
         });
-  const SnapshotRecord& first = links_.front()->exchange.snapshot();
-  for (const auto& link : links_) {
-    if (link->exchange.snapshot().marks != first.marks) {
-      log_warning("snapshot at global_step {}: a worker that died left a push at some of the ps tasks only", step());
-      break;
-    }
-  }
-  model.global_step = step();
-  model.applied_batches = first.applied_batches;
   return model;
 }
 
@@ -324,6 +350,8 @@ void RemoteClient::check_outcomes() {
   }
 }
 
-std::int64_t RemoteClient::step() const { return links_.front()->exchange.step(); }
+std::int64_t RemoteClient::step() const {
+  return links_.front()->exchange.step();
+}
 
 }  // namespace distmnist

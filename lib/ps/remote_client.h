@@ -17,20 +17,24 @@ namespace distmnist {
 // After a stop is asked for, a request under way may still take this long.
 inline constexpr TimeMs kStopGraceMs = 5'000;
 
+// How often a snapshot is tried before one is taken whose ps tasks are not at the same pushes.
+inline constexpr int kSnapshotAttempts = 3;
+
 struct RemoteClientConfig {
   std::vector<HostPort> ps;
-  PlacementPlan plan;                 // plan[k]: what ps k holds
+  PlacementPlan plan;  // plan[k]: what ps k holds
   std::int64_t num_parameters = 0;
   std::uint32_t worker = 0;
   std::uint32_t num_workers = 1;
   bool chief = false;
-  std::uint64_t incarnation = 0;      // larger than that of any earlier process of this task
-  std::uint64_t new_run = 0;          // what to call a model that this process creates; not 0
+  std::uint64_t incarnation = 0;  // larger than that of any earlier process of this task
+  std::uint64_t new_run = 0;      // what to call a model that this process creates; not 0
   std::string container;
-  OptimizerSpec optimizer;            // of the job
+  OptimizerSpec optimizer;  // of the job
   Fingerprint fingerprint;
   TimeMs recovery_wait_ms = 120'000;
-  std::function<bool()> stop_requested;  // asked while waiting; a wait that would go on then throws Error (kInterrupted)
+  std::function<bool()>
+      stop_requested;  // asked while waiting; a wait that would go on then throws Error (kInterrupted)
 };
 
 class RemoteClient : public ParameterClient {
@@ -58,6 +62,9 @@ class RemoteClient : public ParameterClient {
   // Runs sockets and clocks until `finished` holds or limit_ms (0: none) have passed; true for the former.
   bool drive(const std::function<bool()>& finished, const ValuesSink& sink, TimeMs limit_ms = 0);
   bool all_answered() const;
+  // The newest push of each worker that any ps has applied, as of the last snapshot question.
+  PushMarks newest_marks() const;
+  StoredModel take_snapshot(const PushMarks& target);
   void check_outcomes();
   void start_heartbeat();
   std::int64_t step() const;

@@ -1,5 +1,5 @@
-// VariableStore: one shard of a model: its pieces of the parameter block, the optimizer's slots, and the count of updates.
-// One thread owns it, so an update is whole for everyone who looks.
+// VariableStore: one shard of a model: its pieces of the parameter block, the optimizer's slots, and the count of
+// updates. One thread owns it, so an update is whole for everyone who looks.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,7 @@
 #include "lib/supervisor/supervisor.h"
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "lib/base/log.h"
@@ -57,6 +59,11 @@ StoredModel Supervisor::initial_model() {
 
 ModelSnapshot Supervisor::take_snapshot() {
   StoredModel model = client_.snapshot();
+  // A ruined model must not push the good checkpoints out.
+  if (!std::ranges::all_of(model.parameters, [](float value) { return std::isfinite(value); })) {
+    fail(ExitCode::kDiverged, "a parameter is not finite at global_step {}; lower --learning_rate and start again from the newest checkpoint",
+         model.global_step);
+  }
   ModelSnapshot snapshot;
   snapshot.identity = config_.identity;
   snapshot.global_step = model.global_step;

@@ -9,7 +9,8 @@
 namespace distmnist {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "the wire is little-endian and headers are copied as they are");
+static_assert(std::endian::native == std::endian::little,
+              "the wire is little-endian and headers are copied as they are");
 
 constexpr std::size_t kChecked = offsetof(Header, header_crc);
 constexpr std::int64_t kMaxOffset = std::int64_t{1} << 48;  // floats; keeps sums of offsets and sizes far from overflow

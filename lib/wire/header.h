@@ -20,30 +20,30 @@ inline constexpr std::int64_t kMaxPayloadFloats = kMaxPayloadBytes / sizeof(floa
 
 enum class MessageType : std::uint8_t {
   // worker -> ps
-  kHello = 1,         // HelloRecord: who I am
-  kCreate = 2,        // CreateRecord: the chief's model, followed by kLoad and kCreateEnd
-  kLoad = 3,          // start values of a range of the parameters (slot 0) or of slot 1, 2, ...
-  kCreateEnd = 4,     // answered by kWelcome once every range is there
-  kPull = 5,          // answered by kParameters, one for each chunk
-  kPush = 6,          // a gradient chunk; a whole push is answered by kParameters, one for each chunk
-  kSnapshotBegin = 7, // hold pushes; answered by kSnapshotVector
-  kSnapshotTake = 8,  // SnapshotRecord: apply up to here, copy; answered by kSnapshotData and kSnapshotEnd
-  kAwaitOthers = 9,   // answered by kOthersDone once every other worker is done
-  kDone = 10,         // this worker is done; answered by kDoneAck
-  kLeave = 11,        // this process goes, its task is not done; not answered
-  kPing = 12,         // answered by kPong; keeps the lease
+  kHello = 1,          // HelloRecord: who I am
+  kCreate = 2,         // CreateRecord: the chief's model, followed by kLoad and kCreateEnd
+  kLoad = 3,           // start values of a range of the parameters (slot 0) or of slot 1, 2, ...
+  kCreateEnd = 4,      // answered by kWelcome once every range is there
+  kPull = 5,           // answered by kParameters, one for each chunk
+  kPush = 6,           // a gradient chunk; a whole push is answered by kParameters, one for each chunk
+  kSnapshotBegin = 7,  // hold pushes; answered by kSnapshotVector
+  kSnapshotTake = 8,   // SnapshotRecord: apply up to here, copy; answered by kSnapshotData and kSnapshotEnd
+  kAwaitOthers = 9,    // answered by kOthersDone once every other worker is done
+  kDone = 10,          // this worker is done; answered by kDoneAck
+  kLeave = 11,         // this process goes, its task is not done; not answered
+  kPing = 12,          // answered by kPong; keeps the lease
   // ps -> worker
-  kWelcome = 32,      // WelcomeRecord: answers kHello, again when the model becomes ready
-  kRefuse = 33,       // RefuseRecord: exit code and reason
-  kStale = 34,        // the run, epoch, lease or incarnation is not the current one: say hello again
+  kWelcome = 32,  // WelcomeRecord: answers kHello, again when the model becomes ready
+  kRefuse = 33,   // RefuseRecord: exit code and reason
+  kStale = 34,    // the run, epoch, lease or incarnation is not the current one: say hello again
   kParameters = 35,
   kSnapshotVector = 36,  // SnapshotRecord
   kSnapshotData = 37,
-  kSnapshotEnd = 38,     // SnapshotRecord
+  kSnapshotEnd = 38,  // SnapshotRecord; slot is the number of slots
   kOthersDone = 39,
   kDoneAck = 40,
   kPong = 41,
-  kProbe = 42,        // is this incarnation alive? answered by kPing
+  kProbe = 42,  // is this incarnation alive? answered by kPing
 };
 
 enum class Encoding : std::uint8_t { kRaw = 0 };
@@ -51,7 +51,7 @@ enum class WireDtype : std::uint8_t { kNone = 0, kRecord = 1, kF32 = 2 };
 
 // Flags of the header.
 inline constexpr std::uint16_t kPayloadChecksum = 1;  // payload_crc is set
-inline constexpr std::uint16_t kChecksumData = 2;     // this peer is across a network: data frames both ways are checked
+inline constexpr std::uint16_t kChecksumData = 2;  // this peer is across a network: data frames both ways are checked
 
 // In memory as on the wire: little-endian, no padding (checked below).
 struct Header {
@@ -62,21 +62,21 @@ struct Header {
   WireDtype dtype = WireDtype::kNone;
   std::uint8_t slot = 0;  // 0 parameters or gradient, 1.. optimizer slots
   std::uint16_t flags = 0;
-  std::uint32_t worker = 0;        // task index of the sender, or of the worker answered
-  std::uint64_t run = 0;           // drawn by the chief when it creates the model
-  std::uint64_t ps_epoch = 0;      // drawn by a ps when it starts
-  std::uint64_t lease = 0;         // given by the ps in its welcome
-  std::uint64_t incarnation = 0;   // drawn by a worker when it starts; a later process has a larger one
-  std::uint64_t sequence = 0;      // of the worker's requests, from 1; an answer repeats it
-  std::uint64_t container = 0;     // container_id(name)
-  std::int64_t commit = 0;         // updates this shard has applied
-  std::int64_t step = 0;           // global_step: of the parameters used (push) or sent (parameters)
-  std::int64_t range_offset = 0;   // floats from the start of the whole parameter block
-  std::int64_t range_size = 0;     // floats
+  std::uint32_t worker = 0;       // task index of the sender, or of the worker answered
+  std::uint64_t run = 0;          // drawn by the chief when it creates the model
+  std::uint64_t ps_epoch = 0;     // drawn by a ps when it starts
+  std::uint64_t lease = 0;        // given by the ps in its welcome
+  std::uint64_t incarnation = 0;  // drawn by a worker when it starts; a later process has a larger one
+  std::uint64_t sequence = 0;     // of the worker's requests, from 1; an answer repeats it
+  std::uint64_t container = 0;    // container_id(name)
+  std::int64_t commit = 0;        // updates this shard has applied
+  std::int64_t step = 0;          // global_step: of the parameters used (push) or sent (parameters)
+  std::int64_t range_offset = 0;  // floats from the start of the whole parameter block
+  std::int64_t range_size = 0;    // floats
   std::uint32_t payload_bytes = 0;
-  std::uint32_t payload_crc = 0;   // CRC-32C, where kPayloadChecksum is set
+  std::uint32_t payload_crc = 0;  // CRC-32C, where kPayloadChecksum is set
   std::uint32_t reserved = 0;
-  std::uint32_t header_crc = 0;    // CRC-32C of the bytes before it
+  std::uint32_t header_crc = 0;  // CRC-32C of the bytes before it
 
   Range range() const { return {range_offset, range_size}; }
 };
@@ -92,8 +92,8 @@ struct DecodedHeader {
   HeaderFault fault = HeaderFault::kNone;
 };
 
-// Checks everything that can be checked without knowing the receiver's state: size, magic, version, checksum, known type
-// and dtype, a payload of the announced size within the limit, a range that fits the payload. Never throws.
+// Checks everything that can be checked without knowing the receiver's state: size, magic, version, checksum, known
+// type and dtype, a payload of the announced size within the limit, a range that fits the payload. Never throws.
 DecodedHeader decode_header(std::span<const std::byte> bytes, std::size_t payload_bytes);
 
 const char* to_string(HeaderFault fault);

@@ -1,6 +1,6 @@
-// Control records as bytes, with cereal's portable binary archive (little-endian). Bytes from outside are never trusted:
-// cereal allocates whatever size it reads, so strings and lists go through the bounded functions below, which check the
-// size first. Used by .cc files that define records; not by headers.
+// Control records as bytes, with cereal's portable binary archive (little-endian). Bytes from outside are never
+// trusted: cereal allocates whatever size it reads, so strings and lists go through the bounded functions below, which
+// check the size first. Used by .cc files that define records; not by headers.
 #pragma once
 
 #include <cstddef>

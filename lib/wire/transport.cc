@@ -17,7 +17,9 @@ namespace {
 // no more than this many frames.
 constexpr int kHighWaterMark = 4096;
 
-bool over_tcp(const std::string& endpoint) { return endpoint.starts_with("tcp://"); }
+bool over_tcp(const std::string& endpoint) {
+  return endpoint.starts_with("tcp://");
+}
 
 void set_common_options(zmq::socket_t& socket) {
   socket.set(zmq::sockopt::linger, kLingerMs);
@@ -27,7 +29,8 @@ void set_common_options(zmq::socket_t& socket) {
   socket.set(zmq::sockopt::ipv6, true);
 }
 
-// The message's own memory as a frame, or an aligned copy where ZeroMQ placed a small message in the middle of a buffer.
+// The message's own memory as a frame, or an aligned copy where ZeroMQ placed a small message in the middle of a
+// buffer.
 Frame to_frame(zmq::message_t&& message) {
   const std::size_t size = message.size();
   if (size == 0) return {};
@@ -46,8 +49,8 @@ zmq::message_t to_zmq(Frame&& frame) {
   if (frame.size() == 0) return {};
   const std::span<std::byte> bytes = frame.bytes();
   auto* owner = new Frame::Owner(frame.release());
-  return zmq::message_t(bytes.data(), bytes.size(), [](void*, void* hint) { delete static_cast<Frame::Owner*>(hint); },
-                        owner);
+  return zmq::message_t(
+      bytes.data(), bytes.size(), [](void*, void* hint) { delete static_cast<Frame::Owner*>(hint); }, owner);
 }
 
 std::span<const std::byte> view(const zmq::message_t& message) {
@@ -138,7 +141,9 @@ ServerSocket::ServerSocket(WireContext& context, const std::vector<std::string>&
 }
 ServerSocket::~ServerSocket() = default;
 
-const std::vector<std::string>& ServerSocket::bound() const { return impl_->bound; }
+const std::vector<std::string>& ServerSocket::bound() const {
+  return impl_->bound;
+}
 
 bool ServerSocket::poll(int timeout_ms) {
   zmq::pollitem_t item{impl_->socket.handle(), 0, ZMQ_POLLIN, 0};
@@ -202,7 +207,9 @@ bool ClientSocket::send(Message&& message) {
   return send_parts(impl_->socket, std::move(message));
 }
 
-void ClientSocket::discard() { impl_->socket.set(zmq::sockopt::linger, 0); }
+void ClientSocket::discard() {
+  impl_->socket.set(zmq::sockopt::linger, 0);
+}
 
 void ClientSocket::poll(const std::vector<ClientSocket*>& sockets, int timeout_ms) {
   std::vector<zmq::pollitem_t> items;

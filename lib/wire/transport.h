@@ -1,5 +1,5 @@
-// Messages over ZeroMQ: the only user of it. A ps has one ServerSocket (ROUTER), a worker a ClientSocket (DEALER) per ps.
-// Sending and receiving never block; waiting is poll(), with a limit. Sockets belong to one thread.
+// Messages over ZeroMQ: the only user of it. A ps has one ServerSocket (ROUTER), a worker a ClientSocket (DEALER) per
+// ps. Sending and receiving never block; waiting is poll(), with a limit. Sockets belong to one thread.
 #pragma once
 
 #include <cstdint>
@@ -42,9 +42,9 @@ using Route = std::string;
 
 class ServerSocket {
  public:
-  // Binds every endpoint ("tcp://127.0.0.1:2222", "ipc://@name", "inproc://name"), the first one always. An endpoint after
-  // the first that cannot be bound is left out; bound() tells. Error (kConflict) where the first is in use, kUsage where
-  // it cannot be bound for another reason.
+  // Binds every endpoint ("tcp://127.0.0.1:2222", "ipc://@name", "inproc://name"), the first one always. An endpoint
+  // after the first that cannot be bound is left out; bound() tells. Error (kConflict) where the first is in use,
+  // kUsage where it cannot be bound for another reason.
   ServerSocket(WireContext& context, const std::vector<std::string>& endpoints);
   ~ServerSocket();
 

@@ -88,15 +88,18 @@ class Training {
     const Batch batch{next.size, next.images, next.labels, static_cast<std::uint64_t>(next.first_sample)};
     parts_.client.begin_push(parts_.executor.gradients(), step_);
     const StepResult result = parts_.executor.train_step(batch, push_);
-    if (!std::isfinite(result.loss)) {
-      fail(ExitCode::kDiverged, "the loss is {} at global_step {}; lower --learning_rate", result.loss, step_);
-    }
+    require_finite(result.loss);
     step_ = parts_.client.finish_push(load_);
     if (!first_step_done_) {
       first_step_done_ = true;
       log_info("first step {:.2f} s after the start", monotonic_s() - config_.started_s);
     }
     return result;
+  }
+
+  void require_finite(double loss) const {
+    if (std::isfinite(loss)) return;
+    fail(ExitCode::kDiverged, "the loss is {} at global_step {}; lower --learning_rate", loss, step_);
   }
 
   void report(const StepResult& result) {
@@ -112,11 +115,15 @@ class Training {
 
   ExitCode finish(bool already_done) {
     parts_.console.clear();
+    if (!already_done) {
+      log_info("trained until global_step {} at {:.1f} global steps/s", step_, parts_.console.steps_per_second());
+    }
     if (config_.chief && !parts_.client.await_others(kAwaitOthersMs)) {
       log_warning("not all workers are done after {:.0f} s; the last snapshot is taken without them", kAwaitOthersMs / 1000.0);
     }
     step_ = parts_.client.pull(load_);
     const Evaluation evaluation = evaluate(parts_.executor, parts_.data.test, config_.batch_size, parts_.classes);
+    require_finite(evaluation.loss);  // The last updates may have ruined what no step has looked at since.
     parts_.console.test_accuracy(evaluation.accuracy);
     const std::optional<Error> unsaved = already_done ? std::nullopt : parts_.supervisor.save_now();
     // Before this worker counts as done: the chief's closing line, after all are done, is the last one.
@@ -145,6 +152,14 @@ class Training {
 
 }  // namespace
 
-ExitCode run_training(const TrainingConfig& config, const TrainingParts& parts) { return Training(config, parts).run(); }
+ExitCode run_training(const TrainingConfig& config, const TrainingParts& parts) {
+  try {
+    return Training(config, parts).run();
+  } catch (...) {
+    // Said to the ps tasks, so that they do not take this process for a silent one until its lease runs out.
+    parts.client.leave();
+    throw;
+  }
+}
 
 }  // namespace distmnist

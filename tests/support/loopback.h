@@ -1,5 +1,5 @@
-// TCP on 127.0.0.1 for tests: free ports, a listener that takes no connection, and a client that can say anything at all,
-// so that a server meets what no honest peer sends.
+// TCP on 127.0.0.1 for tests: free ports, a listener that takes no connection, and a client that can say anything at
+// all, so that a server meets what no honest peer sends.
 #pragma once
 
 #include <arpa/inet.h>
@@ -50,7 +50,9 @@ class SilentListener {
 };
 
 // A port that was free just now.
-inline std::uint16_t free_port() { return SilentListener().port(); }
+inline std::uint16_t free_port() {
+  return SilentListener().port();
+}
 
 // A TCP connection without any protocol.
 class RawConnection {
@@ -103,9 +105,10 @@ class RawDealer {
     std::string greeting("\xFF\0\0\0\0\0\0\0\x01\x7F\x03\0NULL", 16);
     greeting.resize(64, '\0');
     connection_.send(greeting);
-    const std::string ready("\x05READY\x0BSocket-Type\0\0\0\x06"
-                            "DEALER",
-                            28);
+    const std::string ready(
+        "\x05READY\x0BSocket-Type\0\0\0\x06"
+        "DEALER",
+        28);
     connection_.send(std::string{'\x04', static_cast<char>(ready.size())} + ready);
     connection_.receive(64);
     const std::string answer = connection_.receive(2);

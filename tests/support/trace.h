@@ -25,38 +25,64 @@ using Lines = std::vector<std::string>;
 
 inline std::string name_of(MessageType type) {
   switch (type) {
-    case MessageType::kHello: return "hello";
-    case MessageType::kCreate: return "create";
-    case MessageType::kLoad: return "load";
-    case MessageType::kCreateEnd: return "create_end";
-    case MessageType::kPull: return "pull";
-    case MessageType::kPush: return "push";
-    case MessageType::kSnapshotBegin: return "snapshot_begin";
-    case MessageType::kSnapshotTake: return "snapshot_take";
-    case MessageType::kAwaitOthers: return "await_others";
-    case MessageType::kDone: return "done";
-    case MessageType::kLeave: return "leave";
-    case MessageType::kPing: return "ping";
-    case MessageType::kWelcome: return "welcome";
-    case MessageType::kRefuse: return "refuse";
-    case MessageType::kStale: return "stale";
-    case MessageType::kParameters: return "parameters";
-    case MessageType::kSnapshotVector: return "snapshot_vector";
-    case MessageType::kSnapshotData: return "snapshot_data";
-    case MessageType::kSnapshotEnd: return "snapshot_end";
-    case MessageType::kOthersDone: return "others_done";
-    case MessageType::kDoneAck: return "done_ack";
-    case MessageType::kPong: return "pong";
-    case MessageType::kProbe: return "probe";
+    case MessageType::kHello:
+      return "hello";
+    case MessageType::kCreate:
+      return "create";
+    case MessageType::kLoad:
+      return "load";
+    case MessageType::kCreateEnd:
+      return "create_end";
+    case MessageType::kPull:
+      return "pull";
+    case MessageType::kPush:
+      return "push";
+    case MessageType::kSnapshotBegin:
+      return "snapshot_begin";
+    case MessageType::kSnapshotTake:
+      return "snapshot_take";
+    case MessageType::kAwaitOthers:
+      return "await_others";
+    case MessageType::kDone:
+      return "done";
+    case MessageType::kLeave:
+      return "leave";
+    case MessageType::kPing:
+      return "ping";
+    case MessageType::kWelcome:
+      return "welcome";
+    case MessageType::kRefuse:
+      return "refuse";
+    case MessageType::kStale:
+      return "stale";
+    case MessageType::kParameters:
+      return "parameters";
+    case MessageType::kSnapshotVector:
+      return "snapshot_vector";
+    case MessageType::kSnapshotData:
+      return "snapshot_data";
+    case MessageType::kSnapshotEnd:
+      return "snapshot_end";
+    case MessageType::kOthersDone:
+      return "others_done";
+    case MessageType::kDoneAck:
+      return "done_ack";
+    case MessageType::kPong:
+      return "pong";
+    case MessageType::kProbe:
+      return "probe";
   }
   return "?";
 }
 
 inline std::string text_of(ModelState state) {
   switch (state) {
-    case ModelState::kAwaitingModel: return "awaiting_model";
-    case ModelState::kReady: return "ready";
-    case ModelState::kEnded: return "ended";
+    case ModelState::kAwaitingModel:
+      return "awaiting_model";
+    case ModelState::kReady:
+      return "ready";
+    case ModelState::kEnded:
+      return "ended";
   }
   return "?";
 }
@@ -81,7 +107,8 @@ inline std::string describe(const Message& message) {
     case MessageType::kWelcome: {
       const auto record = decode<WelcomeRecord>(message.payload.bytes());
       if (!record) return name + " (broken)";
-      const std::string batches = record->applied_batches > 0 ? fmt::format(", batches {}", record->applied_batches) : "";
+      const std::string batches =
+          record->applied_batches > 0 ? fmt::format(", batches {}", record->applied_batches) : "";
       return fmt::format("{} {}, step {}{}", name, text_of(record->state), header.step, batches);
     }
     case MessageType::kRefuse: {
@@ -102,7 +129,9 @@ inline std::string describe(const Message& message) {
   }
 }
 
-inline bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline bool holds(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 inline bool any_holds(const Lines& lines, const std::string& part) {
   for (const std::string& line : lines) {
     if (holds(line, part)) return true;
@@ -117,9 +146,13 @@ inline Frame frame_of(std::span<const std::byte> bytes) {
   if (!bytes.empty()) std::memcpy(frame.bytes().data(), bytes.data(), bytes.size());
   return frame;
 }
-inline Frame frame_of(const std::vector<float>& values) { return frame_of(std::as_bytes(std::span(values))); }
+inline Frame frame_of(const std::vector<float>& values) {
+  return frame_of(std::as_bytes(std::span(values)));
+}
 
-inline Message copy_of(const Message& message) { return {message.header, frame_of(message.payload.bytes())}; }
+inline Message copy_of(const Message& message) {
+  return {message.header, frame_of(message.payload.bytes())};
+}
 
 // A message as it comes out of a socket: fields set as the sender's transport sets them.
 inline Received received(Message message) {
@@ -180,7 +213,8 @@ struct Peer {
     return out;
   }
 
-  Message hello(const Fingerprint& fingerprint, std::uint32_t num_workers, std::uint32_t num_ps, std::uint32_t ps) const {
+  Message hello(const Fingerprint& fingerprint, std::uint32_t num_workers, std::uint32_t num_ps,
+                std::uint32_t ps) const {
     return record(MessageType::kHello, encode(HelloRecord{container, chief, num_workers, num_ps, ps, fingerprint}));
   }
   Message load(std::int64_t offset, const std::vector<float>& floats, std::uint8_t slot = 0) const {
@@ -203,8 +237,8 @@ struct Peer {
 
 inline const Fingerprint kJob = {{"--model", "mnist_cnn"}, {"--batch_size", "50"}};
 
-// A ps core and the processes that speak to it. What goes out is read as "route: message". Time stands still unless a test
-// moves it.
+// A ps core and the processes that speak to it. What goes out is read as "route: message". Time stands still unless a
+// test moves it.
 template <class Core>
 class PsTrace {
  public:
@@ -256,7 +290,8 @@ class PsTrace {
 
 // ---- The side of a worker ----
 
-// Keeps what an Exchange does, as lines: "send push seq 3 [0,2) 1 2", "reconnect", "report ps:0 ...", "values 0 [0,2) 1 2".
+// Keeps what an Exchange does, as lines: "send push seq 3 [0,2) 1 2", "reconnect", "report ps:0 ...", "values 0 [0,2) 1
+// 2".
 class ExchangeRecorder : public ExchangeActions {
  public:
   void send(const Header& header, std::span<const std::byte> payload) override {

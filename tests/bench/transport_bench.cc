@@ -1,0 +1,196 @@
+// How long the gradients and parameters of the MNIST CNN (6.5 MB each way, in frames of 1 MiB) take there and back:
+// over a plain socket, which is the limit, over our transport, and through a whole ps that applies Adam in between.
+// Everything is there before anything goes back, as in a step.
+//   transport_bench [repeats]
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "lib/base/clock.h"
+#include "lib/ps/remote_client.h"
+#include "tests/support/test_ps.h"
+
+namespace distmnist {
+namespace {
+
+constexpr std::int64_t kFloats = 1'625'606;
+constexpr std::size_t kBytes = static_cast<std::size_t>(kFloats) * sizeof(float);
+
+struct Times {
+  double median_ms = 0, best_ms = 0;
+};
+
+Times measure(int repeats, const std::function<void()>& round_trip) {
+  for (int i = 0; i < 5; ++i) round_trip();
+  std::vector<double> times(static_cast<std::size_t>(repeats));
+  for (double& time : times) {
+    const double start = monotonic_s();
+    round_trip();
+    time = 1e3 * (monotonic_s() - start);
+  }
+  std::ranges::sort(times);
+  return {times[times.size() / 2], times.front()};
+}
+
+void print_row(const char* name, const Times& times, const Times& limit) {
+  std::printf("%-34s %8.2f ms %8.2f ms %7.2f GB/s %8.2f\n", name, times.median_ms, times.best_ms,
+              2.0 * static_cast<double>(kBytes) / times.best_ms / 1e6, times.best_ms / limit.best_ms);
+}
+
+// ---- Plain sockets ----
+
+bool write_all(int descriptor, const char* bytes, std::size_t size) {
+  while (size > 0) {
+    const ssize_t sent = send(descriptor, bytes, size, MSG_NOSIGNAL);
+    if (sent <= 0) return false;
+    bytes += sent;
+    size -= static_cast<std::size_t>(sent);
+  }
+  return true;
+}
+bool read_all(int descriptor, char* bytes, std::size_t size) {
+  return recv(descriptor, bytes, size, MSG_WAITALL) == static_cast<ssize_t>(size);
+}
+
+// Two connected stream sockets, over TCP on 127.0.0.1 or within the host.
+std::pair<int, int> connected_pair(bool tcp) {
+  int ends[2];
+  if (!tcp) {
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) std::abort();
+    return {ends[0], ends[1]};
+  }
+  const int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = loopback_address(0);
+  socklen_t size = sizeof(address);
+  if (bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 || listen(listener, 1) != 0 ||
+      getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
+      connect(client, reinterpret_cast<sockaddr*>(&address), size) != 0) {
+    std::abort();
+  }
+  const int server = accept(listener, nullptr, nullptr);
+  close(listener);
+  return {server, client};
+}
+
+Times plain_socket(bool tcp, int repeats) {
+  const auto [server, client] = connected_pair(tcp);
+  std::thread echo([server = server] {
+    std::vector<char> bytes(kBytes);
+    while (read_all(server, bytes.data(), kBytes) && write_all(server, bytes.data(), kBytes)) {
+    }
+  });
+  std::vector<char> bytes(kBytes, 1);
+  const Times times = measure(repeats, [&, client = client] {
+    if (!write_all(client, bytes.data(), kBytes) || !read_all(client, bytes.data(), kBytes)) std::abort();
+  });
+  shutdown(client, SHUT_RDWR);
+  echo.join();
+  close(client);
+  close(server);
+  return times;
+}
+
+// ---- Our transport ----
+
+Times transport(bool tcp, int repeats) {
+  WireContext context;
+  const std::uint16_t port = free_port();
+  const std::string endpoint = tcp ? tcp_endpoint("127.0.0.1", port) : same_host_endpoint("127.0.0.1", port);
+  ServerSocket server(context, {endpoint});
+  const ChunkTable chunks({{0, kFloats}});
+  std::atomic<bool> stop = false;
+  std::thread echo([&] {
+    Route from;
+    std::vector<Message> messages;
+    while (!stop) {
+      server.poll(10);
+      while (auto received = server.receive(from)) messages.push_back(std::move(received->message));
+      if (messages.size() < chunks.size()) continue;
+      for (Message& message : messages) server.send(from, std::move(message));
+      messages.clear();
+    }
+  });
+  std::vector<float> gradients(static_cast<std::size_t>(kFloats), 1), parameters(gradients.size());
+  ClientSocket client(context, endpoint);
+  const Times times = measure(repeats, [&] {
+    for (std::size_t chunk = 0; chunk < chunks.size(); ++chunk) {
+      Header header;
+      header.type = MessageType::kPush;
+      header.dtype = WireDtype::kF32;
+      header.range_offset = chunks.range(chunk).offset;
+      header.range_size = chunks.range(chunk).size;
+      client.send({header, Frame::borrow(std::as_bytes(slice(std::span(gradients), chunks.range(chunk))))});
+    }
+    for (std::size_t arrived = 0; arrived < chunks.size();) {
+      ClientSocket::poll({&client}, 1000);
+      while (auto received = client.receive()) {
+        if (received->fault != HeaderFault::kNone) std::abort();
+        std::ranges::copy(received->message.payload.floats(),
+                          slice(std::span(parameters), received->message.header.range()).begin());
+        ++arrived;
+      }
+    }
+  });
+  stop = true;
+  echo.join();
+  return times;
+}
+
+// ---- A whole ps ----
+
+Times push_and_pull(bool tcp, int repeats) {
+  const std::uint16_t port = free_port();
+  MortalPs ps(port, {0, 1, 1, 1}, !tcp);
+  RemoteClientConfig config;
+  config.ps = {{"127.0.0.1", port}};
+  config.plan = {{{"all", {0, kFloats}}}};
+  config.num_parameters = kFloats;
+  config.chief = true;
+  config.incarnation = config.new_run = 1;
+  config.recovery_wait_ms = 10'000;
+  RemoteClient client(config);
+  client.open();
+  StoredModel model;
+  model.parameters.assign(static_cast<std::size_t>(kFloats), 0.5f);
+  model.slots.assign(2, std::vector<float>(model.parameters.size()));
+  client.create(model);
+
+  const std::vector<float> gradients(static_cast<std::size_t>(kFloats), 1e-3f);
+  std::vector<float> parameters(gradients.size());
+  std::int64_t step = 0;
+  const Times times = measure(repeats, [&] {
+    client.begin_push(gradients, step);
+    client.push({0, kFloats});
+    step = client.finish_push([&](Range range, std::span<const float> values) {
+      std::ranges::copy(values, slice(std::span(parameters), range).begin());
+    });
+  });
+  client.leave();
+  return times;
+}
+
+void run(int repeats) {
+  // Rates and ratios are of the best time, which other work on the machine disturbs least.
+  std::printf("%.1f MB each way, %d round trips %9s %11s %12s %8s\n", static_cast<double>(kBytes) / 1e6, repeats,
+              "median", "best", "rate", "ratio");
+  for (const bool tcp : {true, false}) {
+    const Times limit = plain_socket(tcp, repeats);
+    print_row(tcp ? "plain socket, tcp" : "plain socket, same host", limit, limit);
+    print_row(tcp ? "transport, tcp" : "transport, same host (ipc)", transport(tcp, repeats), limit);
+    print_row(tcp ? "push + Adam + pull, tcp" : "push + Adam + pull, same host", push_and_pull(tcp, repeats), limit);
+  }
+}
+
+}  // namespace
+}  // namespace distmnist
+
+int main(int argc, char** argv) {
+  distmnist::run(argc > 1 ? std::max(1, std::atoi(argv[1])) : 100);
+}

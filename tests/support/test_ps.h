@@ -1,0 +1,104 @@
+// Parameter servers in threads of the test: one that runs as the program does, and one that can die at any moment.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "lib/cluster/address.h"
+#include "lib/ps/parameter_server.h"
+#include "tests/support/loopback.h"
+
+namespace distmnist {
+
+// run_parameter_server() in a thread.
+class RunningPs {
+ public:
+  RunningPs(std::uint16_t port, const PsIdentity& identity, PsLimits limits = {}) : port_(port) {
+    const ParameterServerConfig config{{"127.0.0.1", port}, identity, limits, [this]() -> std::optional<ExitCode> {
+                                         const int code = signal_;
+                                         if (code == 0) return std::nullopt;
+                                         return static_cast<ExitCode>(code);
+                                       }};
+    result_ = std::async(std::launch::async, [config] { return run_parameter_server(config); });
+  }
+  ~RunningPs() {
+    if (result_.valid()) signal(ExitCode::kTerminated);
+  }
+  RunningPs(const RunningPs&) = delete;
+  RunningPs& operator=(const RunningPs&) = delete;
+
+  std::uint16_t port() const { return port_; }
+  void signal(ExitCode code) { signal_ = static_cast<int>(code); }
+  // How it ended; throws what it threw.
+  ExitCode wait() { return result_.get(); }
+
+ private:
+  std::uint16_t port_;
+  std::atomic<int> signal_ = 0;
+  std::future<ExitCode> result_;
+};
+
+// A ps that dies like a killed process: its sockets close without a word. start() is a new process on the same port.
+class MortalPs {
+ public:
+  // With `same_host` it also listens at its same-host endpoint, which workers then prefer to TCP.
+  MortalPs(std::uint16_t port, const PsIdentity& identity, bool same_host = true)
+      : port_(port), identity_(identity), same_host_(same_host) {
+    start();
+  }
+  ~MortalPs() { kill(); }
+  MortalPs(const MortalPs&) = delete;
+  MortalPs& operator=(const MortalPs&) = delete;
+
+  void start() {
+    ++identity_.epoch;
+    killed_ = false;
+    thread_ = std::thread([this] { serve(); });
+  }
+  void kill() {
+    killed_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+  // Like a process that is stopped: connections stay, nothing is read or said.
+  void pause() { paused_ = true; }
+  void resume() { paused_ = false; }
+
+ private:
+  struct Actions : PsActions {
+    explicit Actions(ServerSocket& server) : socket(server) {}
+    void send(const Route& to, Message&& message) override { socket.send(to, std::move(message)); }
+    void log(LogLevel, const std::string&) override {}
+    ServerSocket& socket;
+  };
+
+  void serve() {
+    WireContext context;
+    std::vector<std::string> endpoints = {tcp_endpoint("127.0.0.1", port_)};
+    if (same_host_) endpoints.push_back(same_host_endpoint("127.0.0.1", port_));
+    ServerSocket socket(context, endpoints);
+    Actions actions(socket);
+    PsCore core(identity_, {}, actions, monotonic_ms());
+    Route from;
+    while (!killed_ && !core.end()) {
+      socket.poll(10);
+      if (paused_) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        continue;
+      }
+      while (auto received = socket.receive(from)) core.on_message(from, std::move(*received), monotonic_ms());
+      core.on_tick(monotonic_ms());
+    }
+  }
+
+  std::uint16_t port_;
+  PsIdentity identity_;
+  bool same_host_;
+  std::atomic<bool> killed_ = false, paused_ = false;
+  std::thread thread_;
+};
+
+}  // namespace distmnist
