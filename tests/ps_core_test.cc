@@ -83,6 +83,17 @@ TEST_CASE("a ps serves the first container it is asked for and refuses others") 
   CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPing)) == Lines{"b: pong"});
 }
 
+TEST_CASE("only a greeting that can be read, of the container it names, claims a ps") {
+  Ps ps;
+  Peer stranger = {.worker = 0, .incarnation = 10, .chief = true, .route = "c", .container = "second"};
+  CHECK(ps.say(stranger, stranger.record(MessageType::kHello, Frame::allocate(3))).empty());
+  Message misnamed = stranger.hello(kJob, 2, 1, 0);
+  misnamed.header.container = container_id("third");
+  CHECK(ps.say(stranger, std::move(misnamed)).empty());
+  ps.start();
+  CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPing)) == Lines{"b: pong"});
+}
+
 TEST_CASE("a ps that has just been started again calls every message of before stale, so that workers greet anew") {
   Ps old, restarted;
   old.start();

@@ -120,3 +120,22 @@ TEST_CASE("a loss that is not finite ends the run with the code for divergence")
     CHECK(error.code() == ExitCode::kDiverged);
   }
 }
+
+TEST_CASE("a model that another worker has ruined is never saved") {
+  TempDir temp;
+  const RunFolder folder(temp.path(), false);
+  Run run(&folder);
+  run.train(5);
+  const std::vector<float> ruin(static_cast<std::size_t>(run.graph.num_parameters), std::nanf(""));
+  const ParameterSink ignore = [](Range, std::span<const float>) {};
+  run.client.begin_push(ruin, 5);
+  run.client.finish_push(ignore);
+  try {
+    run.supervisor->save_now();
+    FAIL("it was saved");
+  } catch (const Error& error) {
+    CHECK(error.code() == ExitCode::kDiverged);
+  }
+  REQUIRE(list_checkpoints(temp.path()).size() == 1);
+  CHECK(list_checkpoints(temp.path()).at(0).global_step == 5);
+}

@@ -370,15 +370,8 @@ void Container::tell_awaiting() {
 // ---- Sending ----
 
 Header Container::reply_header(const Header& request, MessageType type) const {
-  Header header;
-  header.type = type;
-  header.flags = request.flags & kChecksumData;
-  header.worker = request.worker;
-  header.incarnation = request.incarnation;
-  header.sequence = request.sequence;
-  header.container = request.container;
+  Header header = answer_to(request, type, ps_.epoch);
   header.run = run_;
-  header.ps_epoch = ps_.epoch;
   const auto at = members_.members().find(request.worker);
   if (at != members_.members().end() && at->second.session) header.lease = at->second.session->lease;
   if (store_) {

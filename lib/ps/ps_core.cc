@@ -29,8 +29,11 @@ void PsCore::on_message(const Route& route, Received&& received, TimeMs now) {
     }
     // From a session with the process that was here before: its worker has to greet anew.
     if (header.type != MessageType::kHello) {
-      return actions_.send(route, Message{reply_header(header, MessageType::kStale), {}});
+      return actions_.send(route, Message{answer_to(header, MessageType::kStale, identity_.epoch), {}});
     }
+    // Only a greeting that names the container it is for claims this ps.
+    const auto hello = decode<HelloRecord>(received.message.payload.bytes());
+    if (!hello || container_id(hello->container) != header.container) return;
     at = containers_.emplace(header.container, std::make_unique<Container>(identity_, actions_)).first;
   }
   at->second->on_message(route, std::move(received.message), now);
@@ -81,20 +84,8 @@ std::string PsCore::waiting_for() const {
   return out;
 }
 
-Header PsCore::reply_header(const Header& request, MessageType type) const {
-  Header header;
-  header.type = type;
-  header.flags = request.flags & kChecksumData;
-  header.worker = request.worker;
-  header.incarnation = request.incarnation;
-  header.sequence = request.sequence;
-  header.container = request.container;
-  header.ps_epoch = identity_.epoch;
-  return header;
-}
-
 void PsCore::refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason) {
-  Header header = reply_header(request, MessageType::kRefuse);
+  Header header = answer_to(request, MessageType::kRefuse, identity_.epoch);
   header.dtype = WireDtype::kRecord;
   actions_.log(LogLevel::kWarning, "refused a peer: " + reason);
   actions_.send(route, Message{header, encode(RefuseRecord{static_cast<std::int32_t>(code), reason})});

@@ -39,7 +39,6 @@ class PsCore {
 
  private:
   std::string waiting_for() const;
-  Header reply_header(const Header& request, MessageType type) const;
   void refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason);
 
   PsIdentity identity_;

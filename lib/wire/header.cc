@@ -89,6 +89,18 @@ const char* to_string(HeaderFault fault) {
   return "?";
 }
 
+Header answer_to(const Header& request, MessageType type, std::uint64_t ps_epoch) {
+  Header header;
+  header.type = type;
+  header.flags = request.flags & kChecksumData;
+  header.worker = request.worker;
+  header.incarnation = request.incarnation;
+  header.sequence = request.sequence;
+  header.container = request.container;
+  header.ps_epoch = ps_epoch;
+  return header;
+}
+
 std::uint64_t container_id(std::string_view name) {
   std::uint64_t hash = 0xCBF29CE484222325ULL;
   for (unsigned char c : name) hash = (hash ^ c) * 0x100000001B3ULL;

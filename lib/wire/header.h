@@ -98,6 +98,10 @@ DecodedHeader decode_header(std::span<const std::byte> bytes, std::size_t payloa
 
 const char* to_string(HeaderFault fault);
 
+// The header of an answer: of `type`, to the worker, process and request that `request` names, from the ps with this
+// epoch. Run, lease, commit and step are left at 0.
+Header answer_to(const Header& request, MessageType type, std::uint64_t ps_epoch);
+
 // The number that stands for a container's name in a header: 64-bit FNV-1a of the name.
 std::uint64_t container_id(std::string_view name);
 
