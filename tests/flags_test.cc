@@ -95,4 +95,6 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
   CHECK(again.batch_size == 10);
   std::ofstream(file, std::ios::app) << "no_such_flag = 1\n";
   CHECK(usage_error({option.c_str()}).find("no_such_flag") != std::string::npos);
+  std::ofstream(file) << "[evaluate]\nlog_dir = \"logs\"\n";
+  CHECK(usage_error({option.c_str()}).find("[evaluate]") != std::string::npos);
 }

@@ -184,6 +184,17 @@ TEST_CASE("after a signal nobody is waited for longer than the grace time, and a
   CHECK(ps.ended_with(ExitCode::kInterrupted, "workers were still there"));
 }
 
+TEST_CASE("after a signal a worker that died is not waited for until its lease runs out") {
+  Ps ps;
+  ps.start();
+  ps.core.on_signal(ExitCode::kTerminated, ps.now);
+  ps.run_until(2000);
+  CHECK_FALSE(ps.core.end());
+  ps.run_until(kSignalSilenceMs + 1000);
+  REQUIRE(ps.ended_with(ExitCode::kTerminated, "stopped by a signal"));
+  CHECK(ps.now < kSignalGraceMs);
+}
+
 TEST_CASE("a signal ends a ps that has no workers at once") {
   Ps ps;
   ps.core.on_signal(ExitCode::kTerminated, 0);

@@ -1,6 +1,7 @@
 #include "tools/flags.h"
 
 #include <algorithm>
+#include <memory>
 #include <charconv>
 #include <string_view>
 #include <type_traits>
@@ -36,6 +37,18 @@ template <typename T>
 CLI::Option* add_whole_number(CLI::App& app, const std::string& name, T& value, const std::string& meaning) {
   return app.add_option(name, value, meaning)->check(whole_number_fault<T>, "")->capture_default_str();
 }
+
+// A file of flags has no sections: CLI11 would take one for a subcommand, and its keys for that subcommand's flags.
+class FlatConfig : public CLI::ConfigBase {
+ public:
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    std::vector<CLI::ConfigItem> items = CLI::ConfigBase::from_config(input);
+    for (const CLI::ConfigItem& item : items) {
+      if (!item.parents.empty()) throw CLI::ConfigError("section [" + item.parents.front() + "]");
+    }
+    return items;
+  }
+};
 
 void add_cluster_flags(CLI::App& app, Flags& flags) {
   app.add_option("--job_name", flags.job_name, "role of this process: ps or worker (without it: local training)")->group("cluster");
@@ -157,6 +170,7 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
   app.name("distmnist");
   app.set_version_flag("--version", "distmnist " DISTMNIST_VERSION);
   app.set_config("--config", "", "TOML file of flags; those of the command line win")->group("console");
+  app.config_formatter(std::make_shared<FlatConfig>());
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.require_subcommand(0, 1);
   add_cluster_flags(app, flags);

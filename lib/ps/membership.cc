@@ -93,9 +93,12 @@ std::vector<std::uint32_t> Membership::missing() const {
   return out;
 }
 
-int Membership::num_live() const {
+int Membership::num_live(TimeMs heard_since) const {
   int live = 0;
-  for (const auto& [worker, member] : members_) live += member.session && !member.session->lost && !member.done;
+  for (const auto& [worker, member] : members_) {
+    const bool holds_lease = member.session && !member.session->lost && !member.done;
+    live += holds_lease && member.session->last_heard_ms >= heard_since;
+  }
   return live;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -87,8 +88,8 @@ class Membership {
   bool others_done(std::uint32_t worker) const;
   // Tasks that are not done, "worker:1, worker:2".
   std::vector<std::uint32_t> missing() const;
-  // Processes that hold a lease and are not done.
-  int num_live() const;
+  // Processes that hold a lease, are not done, and have been heard at `heard_since` or later.
+  int num_live(TimeMs heard_since = std::numeric_limits<TimeMs>::min()) const;
   // When the last live, not finished process was heard or left; nothing before the first greeting.
   std::optional<TimeMs> last_life_ms() const { return last_life_ms_; }
 

@@ -1,5 +1,6 @@
 #include "lib/ps/ps_core.h"
 
+#include <limits>
 #include <utility>
 
 namespace distmnist {
@@ -41,11 +42,13 @@ void PsCore::on_message(const Route& route, Received&& received, TimeMs now) {
 }
 
 void PsCore::on_tick(TimeMs now) {
+  // Once a signal has come a worker that died is not waited for until its lease runs out.
+  const TimeMs heard_since = signal_ ? now - kSignalSilenceMs : std::numeric_limits<TimeMs>::min();
   int live = 0;
   TimeMs last_life = -1;
   for (const auto& [id, container] : containers_) {
     container->on_tick(now);
-    live += container->members().num_live();
+    live += container->members().num_live(heard_since);
     last_life = std::max(last_life, container->members().last_life_ms().value_or(-1));
   }
   if (end_) return;

@@ -1,7 +1,9 @@
 #include "lib/ps/remote_client.h"
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "lib/base/log.h"
@@ -14,6 +16,7 @@ constexpr int kPollMs = 100;        // how often clocks are looked at while wait
 constexpr int kConnectPollMs = 20;  // and while a connection is being made
 constexpr int kProbeMs = 500;
 constexpr TimeMs kProbeEveryMs = 200;
+constexpr std::chrono::milliseconds kSameHostPause{20};
 constexpr TimeMs kSuspectMs = 2'000;  // silence after which the listener is probed
 
 std::vector<Range> ranges_of(const std::vector<NamedRange>& pieces) {
@@ -86,7 +89,12 @@ class RemoteClient::Link : public ExchangeActions {
     }
     if (probe_same_host(resolved.ip, address_.port)) return same_host_endpoint(resolved.ip, address_.port);
     const Probe probe = probe_tcp(resolved.ip, address_.port, kProbeMs);
-    if (probe == Probe::kListening) return tcp_endpoint(resolved.ip, address_.port);
+    if (probe == Probe::kListening) {
+      // A ps that is just starting binds TCP first and the same-host endpoint a moment later.
+      if (is_local_address(resolved.ip)) std::this_thread::sleep_for(kSameHostPause);
+      const bool same_host = probe_same_host(resolved.ip, address_.port);
+      return same_host ? same_host_endpoint(resolved.ip, address_.port) : tcp_endpoint(resolved.ip, address_.port);
+    }
     why = fmt::format("cannot be reached ({})", to_string(probe));
     return {};
   }

@@ -61,7 +61,8 @@ ModelSnapshot Supervisor::take_snapshot() {
   StoredModel model = client_.snapshot();
   // A ruined model must not push the good checkpoints out.
   if (!std::ranges::all_of(model.parameters, [](float value) { return std::isfinite(value); })) {
-    fail(ExitCode::kDiverged, "a parameter is not finite at global_step {}; lower --learning_rate and start again from the newest checkpoint",
+    fail(ExitCode::kDiverged,
+         "a parameter is not finite at global_step {}; lower --learning_rate and go on from the newest checkpoint",
          model.global_step);
   }
   ModelSnapshot snapshot;

@@ -15,6 +15,7 @@ import support
 # One thread per process: the machine is shared by all tasks of a cluster and may be busy.
 SMALL = ["--model=softmax", "--batch_size=20", "--learning_rate=0.01", "--intra_op_parallelism_threads=1",
          "--progress=none"]
+DIVERGING = ["--model=mnist_cnn", "--optimizer=sgd", "--learning_rate=1e6"]  # within some three steps
 ENDLESS = 1_000_000_000  # steps; the test ends the run
 
 ERROR_LINE = re.compile(r"^\S+ \S+: E \S+\] (.*)$", re.MULTILINE)
@@ -76,7 +77,8 @@ def checkpoint_path(log_dir, step):
 
 def checkpoint_steps(log_dir):
     """The steps of the checkpoint files, ascending."""
-    found = [re.fullmatch(r"model\.ckpt-(\d+)\.safetensors", path.name) for path in pathlib.Path(log_dir).glob("model*")]
+    names = [path.name for path in pathlib.Path(log_dir).glob("model*")]
+    found = [re.fullmatch(r"model\.ckpt-(\d+)\.safetensors", name) for name in names]
     return sorted(int(match.group(1)) for match in found if match)
 
 

@@ -26,7 +26,7 @@ class ClusterTest(small_runs.SmallRunTest):
             for line in lines[:-2]:
                 self.assertRegex(line, support.PROGRESS_LINE)
             progress = support.progress_lines(stdout)
-            self.assertEqual({worker for worker, _, _ in progress} | {index}, {index})
+            self.assertLessEqual({worker for worker, _, _ in progress}, {index})
             observed += [step for _, step, _ in progress]
         self.assertEqual(sorted(observed), list(range(every, steps + 1, every)), "each step is made by one worker")
         self.assertEqual(cluster.ps().stdout, "")
@@ -39,7 +39,11 @@ class ClusterTest(small_runs.SmallRunTest):
             self.assertEqual(max(closing), closing[0])
 
     def test_loss_falls_and_every_worker_has_its_metrics(self):
-        self.train_cluster(1, 2, "--log_every=1", steps=200)
+        cluster = self.cluster(1, 2, self.flags("--log_every=1", steps=1500))
+        cluster.start_task("ps", 0)
+        cluster.start_task("worker", 1).wait_for("has no model yet")  # Else the chief might be through before it comes.
+        cluster.start_task("worker", 0)
+        cluster.assert_all_done(support.LONG_DEADLINE_S)
         rows = small_runs.metrics(self.log_dir) + small_runs.metrics(self.log_dir / "worker_1")
         self.assertEqual({row["worker"] for row in rows}, {"0", "1"})
         losses = [float(row["loss"]) for row in sorted(rows, key=lambda row: int(row["global_step"]))]
@@ -79,8 +83,12 @@ class ClusterTest(small_runs.SmallRunTest):
         self.assertGreater(support.closing_line(cluster.worker(0).stdout)[0], 0.5)
 
     def test_a_ps_listens_twice_and_workers_on_its_host_take_the_short_way(self):
-        cluster = self.train_cluster(1, 2, steps=20, log_dir=False)
+        cluster = self.cluster(1, 2, self.flags(steps=20, log_dir=False))
         port = cluster.ps_ports[0]
+        cluster.start_task("ps", 0).wait_for("listening on")
+        for index in (0, 1):
+            cluster.start_task("worker", index)
+        cluster.assert_all_done(support.LONG_DEADLINE_S)
         self.assertIn(f"listening on tcp://127.0.0.1:{port} and ipc://@distmnist-127.0.0.1-{port}", cluster.ps().stderr)
         for index in (0, 1):
             self.assertIn(f"connected to ipc://@distmnist-127.0.0.1-{port}", cluster.worker(index).stderr)
@@ -118,10 +126,8 @@ class DescriptionTest(small_runs.SmallRunTest):
         for task in tasks:
             self.assert_exit(task, 0, support.LONG_DEADLINE_S)
         self.assertIn(f"cluster from {description}: 1 ps, 2 workers; this is ps:0", tasks[0].stderr)
-        self.assertEqual(support.progress_lines(tasks[2].stdout) + [(1, 0, 0)][:0],
-                         [line for line in support.progress_lines(tasks[2].stdout) if line[0] == 1])
-        support.closing_line(tasks[1].stdout)
-        support.closing_line(tasks[2].stdout)
+        for task in tasks[1:]:
+            self.assertIn(support.closing_line(task.stdout)[1], (60, 61))
 
 
 class LocalTest(small_runs.SmallRunTest):
