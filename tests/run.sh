@@ -7,10 +7,12 @@
 #   tests/run.sh -k idx             the tests whose name contains "idx"
 #
 # DISTMNIST_TEST_DATA names the folder with the four files of MNIST; without it ../shared/mnist beside the checkout and
-# the program's cache are looked at. Tests that need the files are skipped where there are none.
+# the program's cache are looked at. Tests that need the files are skipped where there are none. DISTMNIST_TEST_PYTHON
+# names a Python with safetensors and numpy; without it they are fetched from PyPI, or their test is skipped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+readonly PIP_TIMEOUT_S=300
 build=build clean=false werror=false install=true
 meson_arguments=() name_part=
 
@@ -19,7 +21,7 @@ usage_error() { echo "tests/run.sh: $1" >&2; exit 2; }
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case $1 in
-      -h | --help) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+      -h | --help) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
       --build_dir | --build-dir) [ $# -ge 2 ] || usage_error "$1 needs a folder"; build=$2; shift ;;
       --clean) clean=true ;;
       --werror) werror=true ;;
@@ -42,6 +44,21 @@ find_test_data() {
     fi
   done
   echo "No MNIST was found (DISTMNIST_TEST_DATA): the tests that need it are skipped."
+}
+
+# Readers of other makers, which tests compare with, go into a virtual environment of the build folder.
+find_test_python() {
+  [ -z "${DISTMNIST_TEST_PYTHON:-}" ] || return 0
+  local folder=$build/test-python
+  if $install && [ ! -f "$folder/complete" ]; then
+    python3 -m venv "$folder" &&
+      timeout "$PIP_TIMEOUT_S" "$folder/bin/python" -m pip install -q --disable-pip-version-check safetensors numpy &&
+      touch "$folder/complete" || echo "Without safetensors from PyPI the tests that read with it are skipped."
+  fi
+  if [ -f "$folder/complete" ]; then
+    DISTMNIST_TEST_PYTHON=$(cd "$folder" && pwd)/bin/python
+    export DISTMNIST_TEST_PYTHON
+  fi
 }
 
 configure() {
@@ -82,7 +99,7 @@ parse_arguments "$@"
 if $install; then launch/install_packages.sh; fi
 find_test_data
 if $clean; then rm -rf "$build"; fi
-if ! { configure && meson compile -C "$build"; }; then
+if ! { configure && find_test_python && meson compile -C "$build"; }; then
   printf 'The build failed, so no test ran; it counts as the failure.\n0 passed, 1 failed\n'
   exit 1
 fi
