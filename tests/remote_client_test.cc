@@ -436,4 +436,21 @@ TEST_CASE("waiting for the others ends at its limit") {
   chief.leave();
 }
 
+TEST_CASE("a stop ends the wait for the others, and the chief can still take its snapshot") {
+  Job job{.num_workers = 2};
+  Servers servers(job.pick_ports());
+  RemoteClientConfig config = job.worker(0);
+  bool stop = false;
+  config.stop_requested = [&stop] { return stop; };
+  RemoteClient chief(config);
+  chief.open();
+  chief.create(start_model(job.optimizer));
+  stop = true;
+  const TimeMs began = monotonic_ms();
+  CHECK_FALSE(chief.await_others(60'000));
+  CHECK(monotonic_ms() - began < 30'000);
+  CHECK(chief.snapshot().global_step == 0);
+  chief.leave();
+}
+
 }  // namespace distmnist

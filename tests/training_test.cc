@@ -16,7 +16,8 @@ using namespace distmnist;
 namespace {
 
 TrainAndTest small_digits() {
-  return {make_synthetic_digits(400, 1, Split::kTrain, 2), make_synthetic_digits(100, 1, Split::kTest, 2), "drawn", true};
+  return {make_synthetic_digits(400, 1, Split::kTrain, 2), make_synthetic_digits(100, 1, Split::kTest, 2), "drawn",
+          true};
 }
 
 std::vector<Range> ranges_of(const Graph& graph) {
@@ -42,7 +43,8 @@ struct Run {
   ExitCode train(std::int64_t steps, std::optional<ExitCode> signal = std::nullopt) {
     config.train_steps = steps;
     Console console(0, ProgressStyle::kNone, steps);
-    return run_training(config, {data, *executor, 10, client, *supervisor, console, nullptr, [signal] { return signal; }});
+    return run_training(config,
+                        {data, *executor, 10, client, *supervisor, console, nullptr, [signal] { return signal; }});
   }
 
   std::vector<float> parameters() { return client.snapshot().parameters; }

@@ -14,7 +14,9 @@ constexpr std::size_t kMaxClusterFileBytes = 1 << 20;
 std::string role_of(const Flags& flags) {
   if (flags.job_name == flags.ps_job || flags.job_name == "ps") return "ps";
   if (flags.job_name == flags.worker_job || flags.job_name == "worker") return "worker";
-  fail(ExitCode::kUsage, "--job_name={}: this program plays ps or worker; --ps_job and --worker_job say which job of a cluster does", flags.job_name);
+  fail(ExitCode::kUsage,
+       "--job_name={}: this program plays ps or worker; --ps_job and --worker_job say which job of a cluster does",
+       flags.job_name);
 }
 
 // A cluster file that cannot be read is a wrong description, not bad data.
@@ -29,7 +31,8 @@ std::vector<std::byte> read_cluster_file(const std::string& path) {
 ClusterSpec cluster_of(const Flags& flags) {
   const bool hosts = !flags.ps_hosts.empty() || !flags.worker_hosts.empty();
   if (hosts && !flags.cluster.empty()) {
-    fail(ExitCode::kUsage, "--cluster={} and --ps_hosts/--worker_hosts both describe the cluster; give one of them", flags.cluster);
+    fail(ExitCode::kUsage, "--cluster={} and --ps_hosts/--worker_hosts both describe the cluster; give one of them",
+         flags.cluster);
   }
   if (!flags.cluster.empty()) {
     const std::vector<std::byte> bytes = read_cluster_file(flags.cluster);
@@ -49,7 +52,9 @@ ClusterSpec cluster_of(const Flags& flags) {
 std::optional<Place> find_place(const Flags& flags) {
   const bool described = !flags.ps_hosts.empty() || !flags.worker_hosts.empty() || !flags.cluster.empty();
   if (flags.job_name.empty()) {
-    if (described) fail(ExitCode::kUsage, "a cluster is described but --job_name is missing; say --job_name=ps or --job_name=worker");
+    if (described)
+      fail(ExitCode::kUsage,
+           "a cluster is described but --job_name is missing; say --job_name=ps or --job_name=worker");
     return std::nullopt;
   }
   Place place{cluster_of(flags), {role_of(flags), flags.task_index}};

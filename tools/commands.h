@@ -10,7 +10,8 @@ namespace distmnist {
 // A parameter server: serves until all workers are done.
 ExitCode serve_parameters(const Flags& flags, const Place& place);
 
-// A worker of a cluster, or (without a place) the whole training in this process. `started_s`: when the process started.
+// A worker of a cluster, or (without a place) the whole training in this process. `started_s`: when the process
+// started.
 ExitCode train(const Flags& flags, const std::optional<Place>& place, double started_s);
 
 ExitCode evaluate_command(const Flags& flags);

@@ -15,11 +15,14 @@
 namespace distmnist {
 namespace {
 
-std::filesystem::path cached_mnist() { return cache_folder() / "mnist"; }
+std::filesystem::path cached_mnist() {
+  return cache_folder() / "mnist";
+}
 
 LoadedData load_real(const std::filesystem::path& folder) {
   LoadedData loaded{load_mnist(folder), nullptr};
-  loaded.checksum = std::make_unique<BackgroundChecksum>(loaded.data, [](const std::string& warning) { log_warning("{}", warning); });
+  loaded.checksum =
+      std::make_unique<BackgroundChecksum>(loaded.data, [](const std::string& warning) { log_warning("{}", warning); });
   log_info("data: {}", loaded.data.description);
   return loaded;
 }
@@ -34,13 +37,15 @@ LoadedData load_synthetic() {
 
 LoadedData load_data(const Flags& flags) {
   if (flags.dataset == "synthetic") {
-    if (!flags.data_dir.empty()) fail(ExitCode::kUsage, "--dataset=synthetic is drawn, not read: leave --data_dir={} out", flags.data_dir);
+    if (!flags.data_dir.empty())
+      fail(ExitCode::kUsage, "--dataset=synthetic is drawn, not read: leave --data_dir={} out", flags.data_dir);
     return load_synthetic();
   }
   if (!flags.data_dir.empty()) return load_real(flags.data_dir);
   if (has_mnist(cached_mnist())) return load_real(cached_mnist());
   if (flags.dataset == "mnist") {
-    fail(ExitCode::kData, "no MNIST in {}; name its folder with --data_dir or fetch it with --download_only", cached_mnist().string());
+    fail(ExitCode::kData, "no MNIST in {}; name its folder with --data_dir or fetch it with --download_only",
+         cached_mnist().string());
   }
   log_warning("no MNIST in {} and no --data_dir: training on drawn digits instead", cached_mnist().string());
   return load_synthetic();

@@ -85,4 +85,6 @@ int main_with_errors(int argc, char** argv) {
 }  // namespace
 }  // namespace distmnist
 
-int main(int argc, char** argv) { return distmnist::main_with_errors(argc, argv); }
+int main(int argc, char** argv) {
+  return distmnist::main_with_errors(argc, argv);
+}

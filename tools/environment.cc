@@ -13,8 +13,10 @@ namespace distmnist {
 namespace fs = std::filesystem;
 
 fs::path cache_folder() {
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/') return fs::path(cache) / "distmnist";
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') return fs::path(home) / ".cache" / "distmnist";
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/')
+    return fs::path(cache) / "distmnist";
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
+    return fs::path(home) / ".cache" / "distmnist";
   return fs::temp_directory_path() / "distmnist";
 }
 
@@ -32,10 +34,13 @@ fs::path find_script(const std::string& name) {
     const fs::path script = fs::weakly_canonical(folder / name, error);
     if (!error && fs::exists(script)) return script;
   }
-  fail(ExitCode::kUsage, "{} is neither installed beside {} nor in its source tree; install distmnist again", name, here.string());
+  fail(ExitCode::kUsage, "{} is neither installed beside {} nor in its source tree; install distmnist again", name,
+       here.string());
 }
 
-int num_cores() { return static_cast<int>(std::max(1u, std::thread::hardware_concurrency())); }
+int num_cores() {
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
 
 double peak_memory_mb() {
   rusage usage{};

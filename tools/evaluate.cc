@@ -14,8 +14,8 @@ ExitCode evaluate_command(const Flags& flags) {
   const LoadedData loaded = load_data(flags);
   const RestoredModel model = restore_model(flags, kBatch);
   if (loaded.data.test.image_size() != model.graph.input.size()) {
-    fail(ExitCode::kData, "the model takes {} pixels per image, {} has {}", model.graph.input.size(), loaded.data.description,
-         loaded.data.test.image_size());
+    fail(ExitCode::kData, "the model takes {} pixels per image, {} has {}", model.graph.input.size(),
+         loaded.data.description, loaded.data.test.image_size());
   }
   const Evaluation evaluation = evaluate(*model.executor, loaded.data.test, kBatch, model.graph.output().size());
   fmt::print("{}: global_step {}, {} test images\n", model.path.string(), model.global_step, evaluation.count);

@@ -1,8 +1,8 @@
 #include "tools/flags.h"
 
 #include <algorithm>
-#include <memory>
 #include <charconv>
+#include <memory>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -30,7 +30,8 @@ std::string whole_number_fault(const std::string& text) {
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc() && end == text.data() + text.size()) return {};
-  return fmt::format("'{}' is not {}", text, std::is_unsigned_v<T> ? "a whole number from 0 up" : "a whole number in range");
+  return fmt::format("'{}' is not {}", text,
+                     std::is_unsigned_v<T> ? "a whole number from 0 up" : "a whole number in range");
 }
 
 template <typename T>
@@ -51,38 +52,46 @@ class FlatConfig : public CLI::ConfigBase {
 };
 
 void add_cluster_flags(CLI::App& app, Flags& flags) {
-  app.add_option("--job_name", flags.job_name, "role of this process: ps or worker (without it: local training)")->group("cluster");
+  app.add_option("--job_name", flags.job_name, "role of this process: ps or worker (without it: local training)")
+      ->group("cluster");
   add_whole_number(app, "--task_index", flags.task_index, "which task of the job, from 0")->group("cluster");
   app.add_option("--ps_hosts", flags.ps_hosts, "host:port of every ps, comma-separated")->group("cluster");
   app.add_option("--worker_hosts", flags.worker_hosts, "host:port of every worker, comma-separated")->group("cluster");
   app.add_option("--cluster", flags.cluster, "JSON file: job -> list of host:port")->group("cluster");
-  app.add_option("--ps_job", flags.ps_job, "the job of --cluster that plays the ps")->group("cluster")->capture_default_str();
-  app.add_option("--worker_job", flags.worker_job, "the job of --cluster that plays the workers")->group("cluster")->capture_default_str();
+  app.add_option("--ps_job", flags.ps_job, "the job of --cluster that plays the ps")
+      ->group("cluster")
+      ->capture_default_str();
+  app.add_option("--worker_job", flags.worker_job, "the job of --cluster that plays the workers")
+      ->group("cluster")
+      ->capture_default_str();
 }
 
 void add_data_flags(CLI::App& app, Flags& flags) {
-  app.add_option("--data_dir", flags.data_dir, "folder of the MNIST files, plain or .gz, or with MNIST/raw in it")->group("data");
+  app.add_option("--data_dir", flags.data_dir, "folder of the MNIST files, plain or .gz, or with MNIST/raw in it")
+      ->group("data");
   app.add_option("--dataset", flags.dataset, "mnist or synthetic (default: mnist where it is found)")
       ->group("data")
       ->check(CLI::IsMember({"mnist", "synthetic"}));
 }
 
 void add_training_flags(CLI::App& app, Flags& flags) {
-  app.add_flag("--download_only,!--nodownload_only", flags.download_only, "fetch MNIST into the cache and end")->group("data");
+  app.add_flag("--download_only,!--nodownload_only", flags.download_only, "fetch MNIST into the cache and end")
+      ->group("data");
   app.add_option("--model", flags.model, "mnist_cnn, mlp or softmax")->group("training")->capture_default_str();
   add_whole_number(app, "--batch_size", flags.batch_size, "samples per step and worker")->group("training");
   add_whole_number(app, "--train_steps", flags.train_steps, "global steps in all")->group("training");
   app.add_option("--optimizer", flags.optimizer, "adam, sgd or momentum")->group("training")->capture_default_str();
   app.add_option("--learning_rate", flags.learning_rate)->group("training")->capture_default_str();
   app.add_option("--momentum", flags.momentum, "of --optimizer=momentum")->group("training")->capture_default_str();
-  add_whole_number(app, "--log_every", flags.log_every, "global steps between two lines of accuracy")->group("training");
+  add_whole_number(app, "--log_every", flags.log_every, "global steps between two lines of accuracy")
+      ->group("training");
   add_whole_number(app, "--seed", flags.seed, "of weights, data order and dropout")->group("training");
 }
 
 void add_device_flags(CLI::App& app, Flags& flags) {
   app.add_option("--device", flags.device, "/cpu:0, /gpu:0, /device:REFERENCE:0 (default: /cpu:0)")->group("devices");
   add_whole_number(app, "--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
-                 "threads of this worker's kernels; 0: all cores divided by the workers on this host")
+                   "threads of this worker's kernels; 0: all cores divided by the workers on this host")
       ->group("devices");
 }
 
@@ -90,13 +99,16 @@ void add_run_flags(CLI::App& app, Flags& flags) {
   app.add_option("--placement", flags.placement, "of variables on ps tasks: split, round_robin or load_balanced")
       ->group("wire")
       ->capture_default_str();
-  app.add_option("--log_dir", flags.log_dir, "run folder: checkpoints, metrics.csv, config.toml (default: no files)")->group("supervisor");
-  add_whole_number(app, "--save_model_secs", flags.save_model_secs, "seconds between two checkpoints")->group("supervisor");
+  app.add_option("--log_dir", flags.log_dir, "run folder: checkpoints, metrics.csv, config.toml (default: no files)")
+      ->group("supervisor");
+  add_whole_number(app, "--save_model_secs", flags.save_model_secs, "seconds between two checkpoints")
+      ->group("supervisor");
   add_whole_number(app, "--max_to_keep", flags.max_to_keep, "checkpoints kept; 0: all")->group("supervisor");
   app.add_option("--recovery_wait_secs", flags.recovery_wait_secs, "how long a lost or unready peer is retried")
       ->group("supervisor")
       ->capture_default_str();
-  app.add_flag("--fresh,!--nofresh", flags.fresh, "move the old run in log_dir aside and start anew")->group("supervisor");
+  app.add_flag("--fresh,!--nofresh", flags.fresh, "move the old run in log_dir aside and start anew")
+      ->group("supervisor");
 }
 
 void add_console_flags(CLI::App& app, Flags& flags) {
@@ -198,7 +210,8 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
   } catch (const CLI::ConfigError& error) {
     // CLI11 says "INI was not able to parse KEY" of a key that is no flag.
     const std::string_view what = error.what();
-    fail(ExitCode::kUsage, "--config: '{}' is not a flag of this program; see distmnist --help", what.substr(what.rfind(' ') + 1));
+    fail(ExitCode::kUsage, "--config: '{}' is not a flag of this program; see distmnist --help",
+         what.substr(what.rfind(' ') + 1));
   } catch (const CLI::FileError& error) {
     fail(ExitCode::kUsage, "--config: {}; name an existing file", error.what());
   } catch (const CLI::ParseError& error) {
@@ -211,10 +224,12 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
 std::string to_toml(const Flags& flags) {
   return fmt::format(
       "# The flags of this run; distmnist --config takes this file.\n"
-      "model = {}\nbatch_size = {}\ntrain_steps = {}\noptimizer = {}\nlearning_rate = {}\nmomentum = {}\nlog_every = {}\n"
+      "model = {}\nbatch_size = {}\ntrain_steps = {}\noptimizer = {}\nlearning_rate = {}\nmomentum = {}\nlog_every = "
+      "{}\n"
       "seed = {}\nplacement = {}\nsave_model_secs = {}\nmax_to_keep = {}\nrecovery_wait_secs = {}\n",
-      quoted(flags.model), flags.batch_size, flags.train_steps, quoted(flags.optimizer), flags.learning_rate, flags.momentum,
-      flags.log_every, flags.seed, quoted(flags.placement), flags.save_model_secs, flags.max_to_keep, flags.recovery_wait_secs);
+      quoted(flags.model), flags.batch_size, flags.train_steps, quoted(flags.optimizer), flags.learning_rate,
+      flags.momentum, flags.log_every, flags.seed, quoted(flags.placement), flags.save_model_secs, flags.max_to_keep,
+      flags.recovery_wait_secs);
 }
 
 OptimizerSpec optimizer_of(const Flags& flags) {

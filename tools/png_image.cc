@@ -27,7 +27,8 @@ GreyImage read_grey(const std::string& path) {
   image.format = PNG_FORMAT_GRAY;
   GreyImage grey{image.height, image.width, std::vector<std::uint8_t>(PNG_IMAGE_SIZE(image))};
   const png_color paper = {255, 255, 255};  // behind what is transparent
-  if (png_image_finish_read(&image, &paper, grey.pixels.data(), 0, nullptr) == 0) fail(ExitCode::kData, "{}: {}", path, image.message);
+  if (png_image_finish_read(&image, &paper, grey.pixels.data(), 0, nullptr) == 0)
+    fail(ExitCode::kData, "{}: {}", path, image.message);
   return grey;
 }
 

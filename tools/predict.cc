@@ -22,11 +22,14 @@ void predict_one(const RestoredModel& model, const std::string& name, std::span<
   std::size_t best = 0;
   for (std::size_t c = 1; c < probabilities.size(); ++c) best = probabilities[c] > probabilities[best] ? c : best;
   std::string line = fmt::format("{}: {} ({:.4f})  [", name, best, probabilities[best]);
-  for (std::size_t c = 0; c < probabilities.size(); ++c) line += fmt::format("{}{}: {:.4f}", c == 0 ? "" : ", ", c, probabilities[c]);
+  for (std::size_t c = 0; c < probabilities.size(); ++c)
+    line += fmt::format("{}{}: {:.4f}", c == 0 ? "" : ", ", c, probabilities[c]);
   fmt::print("{}]\n", line);
 }
 
-bool is_png(const std::string& file) { return std::filesystem::path(file).extension() == ".png"; }
+bool is_png(const std::string& file) {
+  return std::filesystem::path(file).extension() == ".png";
+}
 
 }  // namespace
 
@@ -41,8 +44,8 @@ ExitCode predict_command(const Flags& flags) {
     }
     const IdxArray images = read_idx(file, IdxKind::kImages);
     if (images.dimensions[1] != kSide || images.dimensions[2] != kSide) {
-      fail(ExitCode::kData, "{}: images of {}x{} pixels; the model takes {}x{}", file, images.dimensions[1], images.dimensions[2],
-           kSide, kSide);
+      fail(ExitCode::kData, "{}: images of {}x{} pixels; the model takes {}x{}", file, images.dimensions[1],
+           images.dimensions[2], kSide, kSide);
     }
     for (std::int64_t i = 0; i < images.dimensions[0]; ++i) {
       const auto first = static_cast<std::size_t>(i * kSide * kSide);

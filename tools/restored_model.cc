@@ -16,7 +16,8 @@ RestoredModel restore_model(const Flags& flags, std::int64_t max_batch_size) {
   const ModelSnapshot& snapshot = restored->snapshot;
   const auto names = model_names();
   if (std::ranges::find(names, snapshot.identity.model) == names.end()) {
-    fail(ExitCode::kVersion, "{} holds the model {}, which this program does not have", restored->path.string(), snapshot.identity.model);
+    fail(ExitCode::kVersion, "{} holds the model {}, which this program does not have", restored->path.string(),
+         snapshot.identity.model);
   }
   RestoredModel model{make_model(snapshot.identity.model), nullptr, snapshot.global_step, restored->path};
   if (describe(model.graph) != snapshot.identity.graph) {

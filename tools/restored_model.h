@@ -18,8 +18,8 @@ struct RestoredModel {
   std::filesystem::path path;  // of the checkpoint
 };
 
-// From --log_dir. Error: kData where there is no valid checkpoint, kVersion where it is of a model this program does not
-// have.
+// From --log_dir. Error: kData where there is no valid checkpoint, kVersion where it is of a model this program does
+// not have.
 RestoredModel restore_model(const Flags& flags, std::int64_t max_batch_size);
 
 }  // namespace distmnist

@@ -7,7 +7,9 @@ namespace {
 
 volatile std::sig_atomic_t received = 0;
 
-extern "C" void note_signal(int number) { received = number; }
+extern "C" void note_signal(int number) {
+  received = number;
+}
 
 }  // namespace
 

@@ -63,7 +63,8 @@ std::unique_ptr<ParameterClient> make_client(const Flags& flags, const std::opti
   }
   RemoteClientConfig config;
   config.ps = place->cluster.ps;
-  config.plan = distmnist::place(named_ranges(graph), static_cast<int>(config.ps.size()), parse_placement(flags.placement));
+  config.plan =
+      distmnist::place(named_ranges(graph), static_cast<int>(config.ps.size()), parse_placement(flags.placement));
   config.num_parameters = graph.num_parameters;
   config.worker = static_cast<std::uint32_t>(place->task.index);
   config.num_workers = static_cast<std::uint32_t>(place->cluster.workers.size());
@@ -94,12 +95,12 @@ ProgressStyle progress_style(const Flags& flags, bool chief) {
 
 void require_fitting_data(const Graph& graph, const TrainAndTest& data, const Flags& flags) {
   if (data.train.image_size() != graph.input.size()) {
-    fail(ExitCode::kData, "--model={} takes {} pixels per image, {} has {}", flags.model, graph.input.size(), data.description,
-         data.train.image_size());
+    fail(ExitCode::kData, "--model={} takes {} pixels per image, {} has {}", flags.model, graph.input.size(),
+         data.description, data.train.image_size());
   }
   if (flags.batch_size > data.train.count) {
-    fail(ExitCode::kUsage, "--batch_size={}: larger than the training set of {} images; choose at most that", flags.batch_size,
-         data.train.count);
+    fail(ExitCode::kUsage, "--batch_size={}: larger than the training set of {} images; choose at most that",
+         flags.batch_size, data.train.count);
   }
 }
 
@@ -119,7 +120,8 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
   const std::unique_ptr<Backend> backend = make_device_backend(flags);
   // The client goes before the executor: messages under way read its gradients.
   const std::unique_ptr<Executor> executor = backend->compile(graph, options);
-  log_info("model {}: {} parameters, backend {}, {} threads", flags.model, graph.num_parameters, backend->name(), options.threads);
+  log_info("model {}: {} parameters, backend {}, {} threads", flags.model, graph.num_parameters, backend->name(),
+           options.threads);
   const std::unique_ptr<ParameterClient> client = make_client(flags, place, graph, loaded.data);
 
   // Nothing is written, and no old run moved aside, before flags and data have turned out right.
@@ -150,8 +152,8 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
   config.seed = flags.seed;
   config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.started_s = started_s;
-  const TrainingParts parts{loaded.data, *executor, graph.output().size(), *client, supervisor, console, metrics ? &*metrics : nullptr,
-                            signal_received};
+  const TrainingParts parts{loaded.data, *executor, graph.output().size(),         *client,
+                            supervisor,  console,   metrics ? &*metrics : nullptr, signal_received};
   return run_training(config, parts);
 }
 

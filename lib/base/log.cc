@@ -64,7 +64,9 @@ spdlog::logger& logger() {
 
 }  // namespace
 
-void set_up_log(std::string_view task, LogFormat format) { logger().set_formatter(make_formatter(task, format)); }
+void set_up_log(std::string_view task, LogFormat format) {
+  logger().set_formatter(make_formatter(task, format));
+}
 
 void log_message(LogLevel level, std::string_view message) {
   const auto to = level == LogLevel::kInfo      ? spdlog::level::info

@@ -64,7 +64,7 @@ class ParameterClient {
   // A copy of the whole model at one moment: every push is in it everywhere or nowhere.
   virtual StoredModel snapshot() = 0;
 
-  // Waits until all other workers are done; false after limit_ms.
+  // Waits until all other workers are done; false after limit_ms, or when a stop is asked for.
   virtual bool await_others(TimeMs limit_ms) = 0;
   // This task is done. Or: this process leaves, its task is not done.
   virtual void done() = 0;

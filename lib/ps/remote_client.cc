@@ -337,6 +337,7 @@ bool RemoteClient::drive(const std::function<bool()>& finished, const ValuesSink
     if (finished()) return true;
     if (limit_ms > 0 && now - began >= limit_ms) return false;
     if (config_.stop_requested && config_.stop_requested()) {
+      if (limit_ms > 0) return false;  // What is waited for here is only wished for: the caller goes on without it.
       if (!stop_since) stop_since = now;
       const bool may_wait = opened_once_ && !connecting && now - *stop_since < kStopGraceMs;
       if (!may_wait) throw Error(ExitCode::kInterrupted, "stopped by a signal while waiting for the ps tasks");

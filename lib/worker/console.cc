@@ -28,7 +28,9 @@ void Console::batch_accuracy(std::int64_t step, double accuracy) {
   print(fmt::format("Worker : {}, Step: {}, Accuracy (batch): {:.4f}\n", task_index_, step, accuracy));
 }
 
-void Console::test_accuracy(double accuracy) { print(fmt::format("Test-Accuracy: {:.4f}\n", accuracy)); }
+void Console::test_accuracy(double accuracy) {
+  print(fmt::format("Test-Accuracy: {:.4f}\n", accuracy));
+}
 
 void Console::closing_line(double accuracy, std::int64_t step) {
   print(fmt::format("test_accuracy={:.4f} global_step={}\n", accuracy, step));
@@ -46,8 +48,8 @@ void Console::progress(std::int64_t step, double loss) {
   if (style_ == ProgressStyle::kNone || now - last_shown_s_ < every) return;
   last_shown_s_ = now;
   const double left_s = static_cast<double>(train_steps_ - step) / std::max(rate_, 1e-9);
-  const std::string text = fmt::format("step {}/{}, {:.1f} steps/s, loss {:.4f}, {} left", step, train_steps_, rate_, loss,
-                                       time_left(std::max(left_s, 0.0)));
+  const std::string text = fmt::format("step {}/{}, {:.1f} steps/s, loss {:.4f}, {} left", step, train_steps_, rate_,
+                                       loss, time_left(std::max(left_s, 0.0)));
   if (style_ == ProgressStyle::kPlain) return log_info("{}", text);
   // "\033[K" clears what a longer line left behind.
   fmt::print(stderr, "\r{}\033[K", text);

@@ -35,7 +35,8 @@ Evaluation evaluate(Executor& executor, const ImageSet& images, std::int64_t bat
     executor.predict(static_cast<std::int64_t>(size), std::span(input).first(pixels.size()),
                      std::span(logits).first(size * static_cast<std::size_t>(classes)));
     for (std::size_t i = 0; i < size; ++i) {
-      const auto row = std::span(logits).subspan(i * static_cast<std::size_t>(classes), static_cast<std::size_t>(classes));
+      const auto row =
+          std::span(logits).subspan(i * static_cast<std::size_t>(classes), static_cast<std::size_t>(classes));
       const std::size_t label = images.labels[static_cast<std::size_t>(first) + i];
       const auto predicted = static_cast<std::size_t>(std::ranges::max_element(row) - row.begin());
       correct += predicted == label;

@@ -13,13 +13,13 @@ namespace distmnist {
 
 struct Evaluation {
   std::int64_t count = 0;
-  double accuracy = 0;  // 0 .. 1
-  double loss = 0;      // mean cross-entropy, in nats
+  double accuracy = 0;                               // 0 .. 1
+  double loss = 0;                                   // mean cross-entropy, in nats
   std::vector<std::vector<std::int64_t>> confusion;  // [label][predicted]
 };
 
-// Predicts all images, in order, `batch_size` at a time (at most the executor's max_batch_size). `classes`: logits of the
-// model.
+// Predicts all images, in order, `batch_size` at a time (at most the executor's max_batch_size). `classes`: logits of
+// the model.
 Evaluation evaluate(Executor& executor, const ImageSet& images, std::int64_t batch_size, std::int64_t classes);
 
 // Pixels as the network takes them: each / 255. `pixels` and `values` are equally long.

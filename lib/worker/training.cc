@@ -47,8 +47,10 @@ class Training {
  private:
   void begin(const SessionInfo& session, bool already_done) {
     if (!already_done) return parts_.supervisor.keep_config();
-    log_info("global_step {} has reached --train_steps={}: only evaluating; --fresh starts a new run, a larger --train_steps goes on",
-             session.global_step, config_.train_steps);
+    log_info(
+        "global_step {} has reached --train_steps={}: only evaluating; --fresh starts a new run, a larger "
+        "--train_steps goes on",
+        session.global_step, config_.train_steps);
   }
 
   // Opens the session, again and again while ps tasks come and go, within the recovery time.
@@ -70,9 +72,9 @@ class Training {
   std::optional<ExitCode> train(const SessionInfo& session) {
     const std::int64_t first_sample = session.applied_batches * config_.batch_size;
     const auto worker = static_cast<std::uint64_t>(config_.task_index);
-    const BatchSourcePtr batches =
-        prefetch(batch(repeat(shuffle(slices(parts_.data.train), config_.seed, worker)), config_.batch_size, first_sample),
-                 kPrefetchedBatches);
+    const BatchSourcePtr batches = prefetch(
+        batch(repeat(shuffle(slices(parts_.data.train), config_.seed, worker)), config_.batch_size, first_sample),
+        kPrefetchedBatches);
     TrainBatch next;
     while (step_ < config_.train_steps) {
       if (const auto signal = parts_.stop_signal()) return signal;
@@ -99,7 +101,9 @@ class Training {
 
   void require_finite(double loss) const {
     if (std::isfinite(loss)) return;
-    fail(ExitCode::kDiverged, "the loss is {} at global_step {}; lower --learning_rate", loss, step_);
+    // fmt prints the sign of a nan, which means nothing.
+    fail(ExitCode::kDiverged, "the loss is {} at global_step {}; lower --learning_rate",
+         std::isnan(loss) ? "nan" : "infinite", step_);
   }
 
   void report(const StepResult& result) {
@@ -119,7 +123,8 @@ class Training {
       log_info("trained until global_step {} at {:.1f} global steps/s", step_, parts_.console.steps_per_second());
     }
     if (config_.chief && !parts_.client.await_others(kAwaitOthersMs)) {
-      log_warning("not all workers are done after {:.0f} s; the last snapshot is taken without them", kAwaitOthersMs / 1000.0);
+      log_warning("not all workers are done after {:.0f} s; the last snapshot is taken without them",
+                  kAwaitOthersMs / 1000.0);
     }
     step_ = parts_.client.pull(load_);
     const Evaluation evaluation = evaluate(parts_.executor, parts_.data.test, config_.batch_size, parts_.classes);

@@ -38,9 +38,9 @@ struct TrainingParts {
   std::function<std::optional<ExitCode>()> stop_signal;  // the code to end with, once a signal has come
 };
 
-// Trains until global_step reaches train_steps, evaluates, prints the closing lines and reports done: kOk. After a signal:
-// saves (as the chief), leaves, and returns the signal's code. Errors: kDiverged for a loss that is not finite, kResources
-// or kData where the last checkpoint cannot be written, and what client and supervisor throw.
+// Trains until global_step reaches train_steps, evaluates, prints the closing lines and reports done: kOk. After a
+// signal: saves (as the chief), leaves, and returns the signal's code. Errors: kDiverged for a loss that is not finite,
+// kResources or kData where the last checkpoint cannot be written, and what client and supervisor throw.
 ExitCode run_training(const TrainingConfig& config, const TrainingParts& parts);
 
 }  // namespace distmnist

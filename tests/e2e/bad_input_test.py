@@ -260,7 +260,7 @@ class RunFolderTest(small_runs.SmallRunTest):
 
     def test_a_run_that_diverges_ends_with_8_and_saves_no_ruin(self):
         self.assert_refused(self.run_program(*self.flags(*small_runs.DIVERGING)), 8,
-                            r"the loss is .*nan at global_step \d+; lower --learning_rate")
+                            r"the loss is nan at global_step \d+; lower --learning_rate")
         self.assertEqual(small_runs.checkpoint_steps(self.log_dir), [])
 
     def test_ruin_in_the_very_last_step_is_noticed_too(self):

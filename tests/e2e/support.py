@@ -89,6 +89,13 @@ def _die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def heed_signals():
+    """nohup(1) and the background jobs of a shell hand ignored signals down, and the programs under test heed that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Process:
     """A started process with its output in files, so that no pipe can fill up and block it."""
 
@@ -267,6 +274,7 @@ def closing_line(text):
 
 def main():
     """Runs the cases of the calling file. Where all of them were skipped the test is, with the reasons."""
+    heed_signals()
     program = unittest.main(exit=False, verbosity=2)
     result = program.result
     if not result.wasSuccessful() or result.testsRun == 0:
