@@ -108,8 +108,8 @@ void Container::on_tick(TimeMs now) {
         fmt::format("{}: the old process does not answer; the new one takes over", task_name(worker)));
     welcome(worker);
   }
-  if (!hold_ || now - hold_->since_ms < kSnapshotHoldMs) return;
-  if (hold_->target) {
+  if (!hold_ || !hold_->overdue(now)) return;
+  if (hold_->take()) {
     log(LogLevel::kWarning, "snapshot: a push that reached another ps did not arrive here; taken without it");
     try_take(false);
   } else {
@@ -241,23 +241,18 @@ void Container::on_pull(const Route& route, const Header& header) {
 }
 
 void Container::on_push(const Route& route, Message&& message) {
-  const std::uint32_t worker = message.header.worker;
-  History& history = histories_[worker];
-  const PushMark mark{message.header.incarnation, message.header.sequence};
-  if (mark < history.mark) return;  // Answered long ago.
+  History& history = histories_[message.header.worker];
+  if (mark_of(message.header) < history.mark) return;  // Answered long ago.
   if (!history.collector.add(store_->chunks(), route, std::move(message))) return;
   WholePush push = history.collector.take();
-  if (!hold_ || (hold_->target && mark <= (*hold_->target)[worker])) {
-    apply(std::move(push));
-    if (hold_) try_take(true);
-    return;
-  }
-  if (hold_->pushes.insert_or_assign(worker, std::move(push)).second) hold_->held.push_back(worker);
+  if (hold_ && !hold_->admits(push)) return hold_->hold(std::move(push));
+  apply(std::move(push));
+  if (hold_) try_take(true);
 }
 
 void Container::apply(WholePush&& push) {
   History& history = histories_[push.header.worker];
-  const PushMark mark{push.header.incarnation, push.header.sequence};
+  const PushMark mark = mark_of(push.header);
   if (mark <= history.mark) {  // Applied before; only the answer was lost.
     return send_values(push.route, push.header, MessageType::kParameters, 0);
   }
@@ -279,9 +274,8 @@ void Container::apply(WholePush&& push) {
 // ---- Snapshots: all ps stop at the same pushes ----
 
 void Container::on_snapshot_begin(const Route& route, const Header& header, TimeMs now) {
-  if (!hold_) hold_.emplace();
-  hold_->begin = header;
-  hold_->since_ms = now;
+  if (!hold_) hold_.emplace(now);
+  hold_->restart(now);
   reply(route, header, MessageType::kSnapshotVector, encode(progress()));
 }
 
@@ -289,52 +283,34 @@ void Container::on_snapshot_take(const Route& route, const Message& message, Tim
   auto record = decode<SnapshotRecord>(message.payload.bytes());
   if (!record) return;
   std::erase_if(record->marks, [this](const auto& entry) { return entry.first >= ps_.num_workers; });
-  if (!hold_) {  // It was released meanwhile; what is applied by now is a whole step here, too.
-    hold_.emplace();
-    hold_->since_ms = now;
-  }
-  hold_->target = record->marks;
-  hold_->take = message.header;
-  hold_->route = route;
-  std::vector<std::uint32_t> still_held;
-  for (const std::uint32_t worker : std::exchange(hold_->held, {})) {
-    const auto at = hold_->pushes.find(worker);
-    const auto limit = record->marks.find(worker);
-    if (limit != record->marks.end() &&
-        PushMark{at->second.header.incarnation, at->second.header.sequence} <= limit->second) {
-      WholePush push = std::move(at->second);
-      hold_->pushes.erase(at);
-      apply(std::move(push));
-    } else {
-      still_held.push_back(worker);
-    }
-  }
-  hold_->held = std::move(still_held);
+  if (!hold_) hold_.emplace(now);  // It was released meanwhile; what is applied by now is a whole step here, too.
+  for (WholePush& push : hold_->set_target(route, message.header, std::move(record->marks))) apply(std::move(push));
   try_take(true);
 }
 
 void Container::try_take(bool whole_steps_only) {
-  if (!hold_->target) return;
-  for (const auto& [worker, mark] : *hold_->target) {
+  if (!hold_->take()) return;
+  for (const auto& [worker, mark] : hold_->take()->target) {
     if (whole_steps_only && histories_[worker].mark < mark) return;
   }
-  send_snapshot();
+  send_snapshot(*hold_->take());
   release_hold();
 }
 
-void Container::send_snapshot() {
+void Container::send_snapshot(const SnapshotHold::Take& take) {
   for (std::size_t slot = 0; slot <= store_->num_slots(); ++slot) {
-    send_values(hold_->route, hold_->take, MessageType::kSnapshotData, slot);
+    send_values(take.route, take.request, MessageType::kSnapshotData, slot);
   }
-  Header end = reply_header(hold_->take, MessageType::kSnapshotEnd);
+  Header end = reply_header(take.request, MessageType::kSnapshotEnd);
   end.dtype = WireDtype::kRecord;
   end.slot = static_cast<std::uint8_t>(store_->num_slots());  // So that a part that got lost is noticed.
-  actions_.send(hold_->route, Message{end, encode(progress())});
+  actions_.send(take.route, Message{end, encode(progress())});
 }
 
 void Container::release_hold() {
-  Hold hold = *std::exchange(hold_, std::nullopt);
-  for (const std::uint32_t worker : hold.held) apply(std::move(hold.pushes.at(worker)));
+  std::vector<WholePush> held = hold_->release();
+  hold_.reset();
+  for (WholePush& push : held) apply(std::move(push));
 }
 
 SnapshotRecord Container::progress() const {

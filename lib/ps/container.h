@@ -13,12 +13,10 @@
 #include "lib/ps/membership.h"
 #include "lib/ps/ps_actions.h"
 #include "lib/ps/push_collector.h"
+#include "lib/ps/snapshot_hold.h"
 #include "lib/ps/variable_store.h"
 
 namespace distmnist {
-
-// While a snapshot is agreed on, pushes wait; longer than this they do not (a worker died in the middle of one).
-inline constexpr TimeMs kSnapshotHoldMs = 2'000;
 
 // The largest shard a ps accepts, in floats with slots: 16 GiB.
 inline constexpr std::int64_t kMaxShardFloats = std::int64_t{1} << 32;
@@ -57,16 +55,6 @@ class Container {
     AppliedBatches applied_batches;
     VariableStore store;
   };
-  struct Hold {
-    Header begin;  // the chief's request
-    TimeMs since_ms = 0;
-    std::vector<std::uint32_t> held;  // workers whose whole push waits, in order of arrival
-    std::map<std::uint32_t, WholePush> pushes;
-    std::optional<PushMarks> target;  // once the chief has named it
-    Header take;
-    Route route;
-  };
-
   void on_hello(const Route& route, const Message& message, TimeMs now);
   void welcome(std::uint32_t worker);
   void welcome_everyone();
@@ -80,7 +68,7 @@ class Container {
   void on_snapshot_begin(const Route& route, const Header& header, TimeMs now);
   void on_snapshot_take(const Route& route, const Message& message, TimeMs now);
   void try_take(bool whole_steps_only);
-  void send_snapshot();
+  void send_snapshot(const SnapshotHold::Take& take);
   void release_hold();
   void on_await_others(const Route& route, const Header& header);
   void on_done(const Route& route, const Header& header);
@@ -100,8 +88,8 @@ class Container {
   std::optional<Creation> creation_;
   std::optional<VariableStore> store_;
   std::uint64_t run_ = 0;
-  Fingerprint fingerprint_;  // the chief's
-  std::optional<Hold> hold_;
+  Fingerprint fingerprint_;           // the chief's
+  std::optional<SnapshotHold> hold_;  // while a snapshot is agreed on
   std::optional<std::pair<Route, Header>> awaiting_others_;
 };
 
