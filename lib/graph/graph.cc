@@ -48,6 +48,16 @@ const std::string& scope_of(const Layer& layer) {
   return std::visit([](const auto& each) -> const std::string& { return each.scope; }, layer);
 }
 
+bool has_variables(const Layer& layer) {
+  return std::visit(
+      [](const auto& each) {
+        return requires {
+          each.weights;
+        };
+      },
+      layer);
+}
+
 Shape output_of(const Layer& layer) {
   return std::visit([](const auto& each) { return each.output; }, layer);
 }

@@ -102,6 +102,8 @@ struct Graph {
 };
 
 const std::string& scope_of(const Layer& layer);
+// Whether the layer has weights and biases.
+bool has_variables(const Layer& layer);
 Shape output_of(const Layer& layer);
 
 // A text that is equal exactly for graphs that compute the same thing with the same variables; small enough for a log.

@@ -11,16 +11,6 @@
 namespace distmnist::cpu {
 namespace {
 
-bool has_variables(const Layer& layer) {
-  return std::visit(
-      [](const auto& each) {
-        return requires {
-          each.weights;
-        };
-      },
-      layer);
-}
-
 // Walks the layers in order; each call takes the current tensor on to the layer's output.
 class PlanBuilder {
  public:

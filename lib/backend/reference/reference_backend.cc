@@ -25,16 +25,6 @@ void report(const Layer& layer, const GradientReady& ready) {
       layer);
 }
 
-bool has_variables(const Layer& layer) {
-  return std::visit(
-      [](const auto& each) {
-        return requires {
-          each.weights;
-        };
-      },
-      layer);
-}
-
 class ReferenceExecutor final : public Executor {
  public:
   ReferenceExecutor(const Graph& graph, const CompileOptions& options)
