@@ -176,7 +176,7 @@ TEST_CASE("a creation that makes no sense is refused") {
     ps.greet(chief);
     return any_holds(ps.say(chief, chief.record(MessageType::kCreate, encode(record))), words);
   };
-  const auto with_pieces = [](std::vector<NamedPiece> pieces) {
+  const auto with_pieces = [](std::vector<NamedRange> pieces) {
     CreateRecord record = small_model();
     record.pieces = std::move(pieces);
     return record;

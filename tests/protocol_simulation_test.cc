@@ -303,7 +303,7 @@ void SimulatedWorker::create() {
     records_.push_back(encode(record));
     exchange.begin(MessageType::kWelcome, sequence_, run_, 0, now);
     exchange.add({MessageType::kCreate, WireDtype::kRecord, 0, {}, records_.back().bytes()});
-    for (const NamedPiece& piece : record.pieces) {
+    for (const NamedRange& piece : record.pieces) {
       const auto zeros = std::span(kZeros).first(static_cast<std::size_t>(piece.range.size));
       exchange.add({MessageType::kLoad, WireDtype::kF32, 0, piece.range, std::as_bytes(zeros)});
     }

@@ -20,9 +20,9 @@ std::string role_of(const Flags& flags) {
 }
 
 // A cluster file that cannot be read is a wrong description, not bad data.
-std::vector<std::byte> read_cluster_file(const std::string& path) {
+std::string read_cluster_file(const std::string& path) {
   try {
-    return read_file(path, kMaxClusterFileBytes);
+    return read_text_file(path, kMaxClusterFileBytes);
   } catch (const Error& error) {
     fail(ExitCode::kUsage, "--cluster={}: {}", path, error.what());
   }
@@ -35,9 +35,7 @@ ClusterSpec cluster_of(const Flags& flags) {
          flags.cluster);
   }
   if (!flags.cluster.empty()) {
-    const std::vector<std::byte> bytes = read_cluster_file(flags.cluster);
-    const std::string_view json(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    return cluster_from_json(json, flags.cluster, flags.ps_job, flags.worker_job);
+    return cluster_from_json(read_cluster_file(flags.cluster), flags.cluster, flags.ps_job, flags.worker_job);
   }
   if (!hosts) return built_in_cluster();
   ClusterSpec cluster;

@@ -18,6 +18,13 @@ struct NamedRange {
   bool operator==(const NamedRange&) const = default;
 };
 
+// Their ranges alone, in the same order.
+inline std::vector<Range> ranges_of(const std::vector<NamedRange>& pieces) {
+  std::vector<Range> out;
+  for (const NamedRange& piece : pieces) out.push_back(piece.range);
+  return out;
+}
+
 enum class PlacementPolicy {
   // Equal bytes for every ps; variables are cut where needed, at multiples of 16 floats (64 bytes) from their start.
   kSplit,

@@ -17,7 +17,7 @@ std::optional<std::string> fault_of(const CreateRecord& record) {
   if (record.optimizer.kind > OptimizerKind::kAdam) return "an unknown optimizer";
   if (record.global_step < 0) return "a negative global_step";
   std::int64_t end = 0, floats = 0;
-  for (const NamedPiece& piece : record.pieces) {
+  for (const NamedRange& piece : record.pieces) {
     if (piece.range.offset < end || piece.range.size <= 0 || piece.range.size > kMaxShardFloats) {
       return "pieces out of order or out of range";
     }
@@ -28,12 +28,6 @@ std::optional<std::string> fault_of(const CreateRecord& record) {
   const auto copies = static_cast<std::int64_t>(1 + slot_names(record.optimizer.kind).size());
   if (floats > kMaxShardFloats / copies) return "more parameters than a ps takes";
   return std::nullopt;
-}
-
-std::vector<Range> ranges_of(const std::vector<NamedPiece>& pieces) {
-  std::vector<Range> out;
-  for (const NamedPiece& piece : pieces) out.push_back(piece.range);
-  return out;
 }
 
 }  // namespace

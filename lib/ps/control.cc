@@ -52,7 +52,7 @@ void fields(Archive& archive, OptimizerSpec& spec) {
 
 template <class Archive>
 void fields(Archive& archive, CreateRecord& record) {
-  bounded(archive, record.pieces, [&](NamedPiece& piece) {
+  bounded(archive, record.pieces, [&](NamedRange& piece) {
     bounded(archive, piece.name);
     archive(piece.range.offset, piece.range.size);
   });

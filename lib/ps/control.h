@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lib/base/range.h"
+#include "lib/cluster/placement.h"
 #include "lib/optim/optimizer.h"
 #include "lib/wire/frame.h"
 
@@ -43,16 +44,11 @@ struct RefuseRecord {
   std::string reason;
 };
 
-struct NamedPiece {
-  std::string name;  // of the variable
-  Range range;       // the piece of it that this ps holds
-};
-
 // Applied batches by worker index.
 using AppliedBatches = std::map<std::uint32_t, std::int64_t>;
 
 struct CreateRecord {
-  std::vector<NamedPiece> pieces;  // in order of offset, without overlap
+  std::vector<NamedRange> pieces;  // that this ps holds, in order of offset, without overlap
   OptimizerSpec optimizer;
   std::int64_t global_step = 0;
   AppliedBatches applied_batches;

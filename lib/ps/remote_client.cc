@@ -19,12 +19,6 @@ constexpr TimeMs kProbeEveryMs = 200;
 constexpr std::chrono::milliseconds kSameHostPause{20};
 constexpr TimeMs kSuspectMs = 2'000;  // silence after which the listener is probed
 
-std::vector<Range> ranges_of(const std::vector<NamedRange>& pieces) {
-  std::vector<Range> out;
-  for (const NamedRange& piece : pieces) out.push_back(piece.range);
-  return out;
-}
-
 std::span<const std::byte> bytes_of(std::span<const float> values) {
   return std::as_bytes(values);
 }
@@ -177,9 +171,7 @@ void RemoteClient::create(const StoredModel& model) {
   std::vector<Frame> records;  // alive until everything is answered
   const TimeMs now = monotonic_ms();
   for (std::size_t k = 0; k < links_.size(); ++k) {
-    CreateRecord record{{}, model.optimizer, model.global_step, model.applied_batches};
-    for (const NamedRange& piece : config_.plan[k]) record.pieces.push_back({piece.name, piece.range});
-    records.push_back(encode(record));
+    records.push_back(encode(CreateRecord{config_.plan[k], model.optimizer, model.global_step, model.applied_batches}));
     Exchange& exchange = links_[k]->exchange;
     exchange.begin(MessageType::kWelcome, sequence_, run_, model.global_step, now);
     exchange.add({MessageType::kCreate, WireDtype::kRecord, 0, {}, records.back().bytes()});
