@@ -56,7 +56,7 @@ TEST_CASE("a snapshot comes back whole from its checkpoint") {
     CHECK(read.global_step == 1207);
     CHECK(read.run_id == written.run_id);
     CHECK(read.seed == written.seed);
-    CHECK(read.applied_batches == written.applied_batches);
+    CHECK(read.consumed_samples == written.consumed_samples);
     CHECK(read.tool_version == written.tool_version);
     CHECK(read.config == written.config);
     CHECK(read.parameters == written.parameters);
@@ -102,7 +102,7 @@ TEST_CASE("a file of another program is no checkpoint, and what is missing is sa
 TEST_CASE("metadata that is missing or makes no sense is named") {
   ForeignWriter file;
   const auto original = file.metadata;
-  for (const char* key : {"global_step", "run_id", "seed", "model", "graph", "optimizer", "beta1", "applied_batches"}) {
+  for (const char* key : {"global_step", "run_id", "seed", "model", "graph", "optimizer", "beta1", "consumed_samples"}) {
     file.metadata = original;
     file.metadata.erase(key);
     CHECK(file.is_refused(ExitCode::kData, fmt::format("its metadata has no {}", key)));
@@ -113,10 +113,10 @@ TEST_CASE("metadata that is missing or makes no sense is named") {
                                                                       {"global_step", ""},
                                                                       {"run_id", "xyz"},
                                                                       {"learning_rate", "fast"},
-                                                                      {"applied_batches", "0:1 0:2"},
-                                                                      {"applied_batches", "1"},
-                                                                      {"applied_batches", "-1:5"},
-                                                                      {"applied_batches", "0:5,1:6"}}};
+                                                                      {"consumed_samples", "0:1 0:2"},
+                                                                      {"consumed_samples", "1"},
+                                                                      {"consumed_samples", "-1:5"},
+                                                                      {"consumed_samples", "0:5,1:6"}}};
   for (const auto& [key, value] : wrong) {
     file.metadata = original;
     file.metadata[key] = value;

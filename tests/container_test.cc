@@ -84,7 +84,7 @@ TEST_CASE("the model starts with the chief's values, slots, step and history") {
   CreateRecord record = small_model();
   record.optimizer = OptimizerSpec{};  // Adam: two slots
   record.global_step = 40;
-  record.applied_batches = {{0, 15}, {1, 25}};
+  record.consumed_samples = {{0, 15}, {1, 25}};
   chief.run = kRun;
   ps.say(chief, chief.record(MessageType::kCreate, encode(record)));
   for (std::uint8_t slot = 0; slot <= 2; ++slot) {

@@ -35,7 +35,7 @@ CreateRecord sample_create() {
   record.optimizer.kind = OptimizerKind::kMomentum;
   record.optimizer.learning_rate = 0.25f;
   record.global_step = 42;
-  record.applied_batches = {{0, 20}, {2, 22}};
+  record.consumed_samples = {{0, 20}, {2, 22}};
   return record;
 }
 SnapshotRecord sample_snapshot() {
@@ -99,7 +99,7 @@ TEST_CASE("records come back as they were sent") {
   const auto welcome = decode<WelcomeRecord>(bytes_of_record(sample_welcome()));
   REQUIRE(welcome);
   CHECK(welcome->state == ModelState::kReady);
-  CHECK(welcome->applied_batches == 1234);
+  CHECK(welcome->consumed_samples == 1234);
 
   const auto refuse = decode<RefuseRecord>(bytes_of_record(sample_refuse()));
   REQUIRE(refuse);
@@ -113,12 +113,12 @@ TEST_CASE("records come back as they were sent") {
   CHECK(create->pieces[1].range == Range{800, 32});
   CHECK(create->optimizer == sample_create().optimizer);
   CHECK(create->global_step == 42);
-  CHECK(create->applied_batches == sample_create().applied_batches);
+  CHECK(create->consumed_samples == sample_create().consumed_samples);
 
   const auto snapshot = decode<SnapshotRecord>(bytes_of_record(sample_snapshot()));
   REQUIRE(snapshot);
   CHECK(snapshot->marks == sample_snapshot().marks);
-  CHECK(snapshot->applied_batches == sample_snapshot().applied_batches);
+  CHECK(snapshot->consumed_samples == sample_snapshot().consumed_samples);
 }
 
 TEST_CASE("a record is spelled as docs/protocol.md says") {

@@ -135,7 +135,7 @@ TEST_CASE("a snapshot is there with its end, when every chunk of every slot has 
   chief.snapshot_end(2, 1);
   CHECK(chief.exchange.answered());
   CHECK(chief.exchange.snapshot().marks == PushMarks{{1, {10, 4}}});
-  CHECK(chief.exchange.snapshot().applied_batches == AppliedBatches{{1, 4}});
+  CHECK(chief.exchange.snapshot().consumed_samples == ConsumedSamples{{1, 4}});
 }
 
 TEST_CASE("a snapshot with a chunk or a slot missing is not taken for whole; it is asked for again") {

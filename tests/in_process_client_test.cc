@@ -31,7 +31,7 @@ TEST_CASE("the in-process client creates, pulls, pushes and stores like a remote
   const SessionInfo info = client.open();
   CHECK(info.has_model);
   CHECK(info.global_step == 10);
-  CHECK(info.applied_batches == 4);
+  CHECK(info.consumed_samples == 4);
 
   Floats parameters(3);
   CHECK(client.pull(into(parameters)) == 10);
@@ -49,7 +49,7 @@ TEST_CASE("the in-process client creates, pulls, pushes and stores like a remote
   CHECK(stored.global_step == 11);
   CHECK(stored.parameters == Floats{0, 0, 0});
   CHECK(stored.optimizer == sgd());
-  CHECK(stored.applied_batches.at(0) == 5);
+  CHECK(stored.consumed_samples.at(0) == 5);
   CHECK(client.await_others(0));
 }
 

@@ -39,7 +39,7 @@ TEST_CASE("a checkpoint is described with its metadata and its tensors") {
   CHECK(inspection.lines[2] == "global_step: 10");
   CHECK(has_line(inspection, "model: tiny"));
   CHECK(has_line(inspection, "optimizer: adam"));
-  CHECK(has_line(inspection, "applied_batches: 0:5 2:5"));
+  CHECK(has_line(inspection, "consumed_samples: 0:5 2:5"));
   CHECK(has_line(inspection, "config:\n  batch_size = 50"));
   CHECK(has_line(inspection, "tensors: 12"));
   CHECK(has_line(inspection,

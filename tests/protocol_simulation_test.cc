@@ -388,7 +388,7 @@ void SimulatedWorker::check_snapshot() {
       REQUIRE(link->received[i] == newest);
     }
     const Counts counts = counts_of(newest, simulation_.plan.num_workers);
-    for (const auto& [worker, batches] : record.applied_batches) REQUIRE(counts.at(worker) == batches);
+    for (const auto& [worker, batches] : record.consumed_samples) REQUIRE(counts.at(worker) == batches);
     contents.insert(counts);
     marks.insert(record.marks);
     link->received.clear();

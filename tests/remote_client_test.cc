@@ -137,7 +137,7 @@ TEST_CASE("a job on one and on three ps: create, pull, push, snapshot, done; eve
     CHECK(stored.global_step == 2);
     CHECK(stored.parameters == parameters);
     CHECK(stored.slots.empty());
-    CHECK(stored.applied_batches == AppliedBatches{{0, 2}});
+    CHECK(stored.consumed_samples == ConsumedSamples{{0, 2}});
 
     CHECK(client.await_others(1000));
     client.done();
@@ -162,7 +162,7 @@ TEST_CASE("pushes of several workers at once are all applied, each once") {
     REQUIRE(client.await_others(60'000));
     const StoredModel stored = client.snapshot();
     CHECK(stored.global_step == 3 * kPushes);
-    CHECK(stored.applied_batches == AppliedBatches{{0, kPushes}, {1, kPushes}, {2, kPushes}});
+    CHECK(stored.consumed_samples == ConsumedSamples{{0, kPushes}, {1, kPushes}, {2, kPushes}});
     client.done();
     return stored.parameters;
   };
@@ -221,7 +221,7 @@ TEST_CASE("a snapshot during which a ps stalls for longer than pushes are held i
 TEST_CASE("a stored model with slots goes to the ps and comes back bit for bit, on another number of ps") {
   StoredModel model = start_model(OptimizerSpec{}, 123);
   model.slots = {counting(0.5f), counting(7)};
-  model.applied_batches = {{0, 60}, {1, 63}};
+  model.consumed_samples = {{0, 60}, {1, 63}};
   for (const std::uint32_t num_ps : {1u, 3u}) {
     Job job{.num_ps = num_ps, .optimizer = OptimizerSpec{}};
     Servers servers(job.pick_ports());
@@ -232,7 +232,7 @@ TEST_CASE("a stored model with slots goes to the ps and comes back bit for bit, 
     CHECK(stored.global_step == 123);
     CHECK(stored.parameters == model.parameters);
     CHECK(stored.slots == model.slots);
-    CHECK(stored.applied_batches == model.applied_batches);
+    CHECK(stored.consumed_samples == model.consumed_samples);
     client.done();
   }
 }
@@ -287,7 +287,7 @@ TEST_CASE("a process that takes a dead one's task over goes on with its model an
   const SessionInfo info = second.open();
   CHECK(info.has_model);
   CHECK(info.global_step == 1);
-  CHECK(info.applied_batches == 1);
+  CHECK(info.consumed_samples == 1);
   CHECK(push_all(second, 2, 1, parameters) == 2);
   CHECK(decreased_by(parameters, 2));
   second.done();

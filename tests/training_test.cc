@@ -63,7 +63,7 @@ TEST_CASE("training reaches its steps exactly and changes the parameters for the
   Run run;
   CHECK(run.train(150) == ExitCode::kOk);
   CHECK(run.client.snapshot().global_step == 150);
-  CHECK(run.client.snapshot().applied_batches.at(0) == 150);
+  CHECK(run.client.snapshot().consumed_samples.at(0) == 150);
 }
 
 TEST_CASE("the same seed gives the same bits, another seed others") {

@@ -16,6 +16,10 @@ std::string task_name(std::uint32_t worker) {
 std::optional<std::string> fault_of(const CreateRecord& record) {
   if (record.optimizer.kind > OptimizerKind::kAdam) return "an unknown optimizer";
   if (record.global_step < 0) return "a negative global_step";
+  const Strategy& strategy = record.strategy;
+  if (strategy.sync && (strategy.replicas_to_aggregate < 1 || strategy.replicas_to_aggregate > kMaxReplicas)) {
+    return fmt::format("{} replicas to aggregate; 1 to {} are possible", strategy.replicas_to_aggregate, kMaxReplicas);
+  }
   std::int64_t end = 0, floats = 0;
   for (const NamedRange& piece : record.pieces) {
     if (piece.range.offset < end || piece.range.size <= 0 || piece.range.size > kMaxShardFloats) {
@@ -44,7 +48,10 @@ void Container::on_message(const Route& route, Message&& message, TimeMs now) {
     return refuse(route, header, ExitCode::kConflict,
                   fmt::format("a newer process has taken {} over; stop this one", task_name(header.worker)));
   }
-  if (heard.returned) log(LogLevel::kInfo, fmt::format("{} is back", task_name(header.worker)));
+  if (heard.returned) {
+    log(LogLevel::kInfo, fmt::format("{} is back", task_name(header.worker)));
+    if (turns_) turns_->arrive(header.worker);
+  }
   if (heard.turned_away) {
     refuse(heard.turned_away->route, heard.turned_away->header, ExitCode::kConflict,
            fmt::format("{} is already running and answers; stop it, or give this process another --task_index",
@@ -65,11 +72,13 @@ void Container::on_message(const Route& route, Message&& message, TimeMs now) {
     case MessageType::kLoad:
       return on_load(message);
     case MessageType::kCreateEnd:
-      return on_create_end(route, message);
+      return on_create_end(route, message, now);
     case MessageType::kDone:
+      depart(header.worker, now);
       return on_done(route, header);
     case MessageType::kLeave:
       log(LogLevel::kInfo, fmt::format("{} leaves at global_step {}", task_name(header.worker), header.step));
+      depart(header.worker, now);
       return members_.leave(header.worker, now);
     default:
       break;
@@ -80,7 +89,13 @@ void Container::on_message(const Route& route, Message&& message, TimeMs now) {
     case MessageType::kPull:
       return on_pull(route, header);
     case MessageType::kPush:
-      return on_push(route, std::move(message));
+      return on_push(route, std::move(message), now);
+    case MessageType::kJoin:
+      return on_join(route, header, now);
+    case MessageType::kCommit:
+      return on_commit(route, header, now);
+    case MessageType::kAdvance:
+      return on_advance(route, message);
     case MessageType::kSnapshotBegin:
       return on_snapshot_begin(route, header, now);
     case MessageType::kSnapshotTake:
@@ -96,18 +111,20 @@ void Container::on_tick(TimeMs now) {
   const Membership::Tick tick = members_.tick(now);
   for (const std::uint32_t worker : tick.lost) {
     log(LogLevel::kWarning, fmt::format("{} silent for {:.1f} s: lost", task_name(worker), kLeaseMs / 1000.0));
+    depart(worker, now);
   }
   for (const std::uint32_t worker : tick.taken_over) {
     log(LogLevel::kWarning,
         fmt::format("{}: the old process does not answer; the new one takes over", task_name(worker)));
     welcome(worker);
   }
+  if (turns_) tick_turns(now);
   if (!hold_ || !hold_->overdue(now)) return;
   if (hold_->take()) {
     log(LogLevel::kWarning, "snapshot: a push that reached another ps did not arrive here; taken without it");
-    try_take(false);
+    try_take(false, now);
   } else {
-    release_hold();
+    release_hold(now);
   }
 }
 
@@ -166,7 +183,6 @@ void Container::welcome(std::uint32_t worker) {
   if (!fits_job(greeting)) return members_.dismiss(worker);  // It greeted before there was a model to fit.
   WelcomeRecord record;
   record.state = !store_ ? ModelState::kAwaitingModel : ended() ? ModelState::kEnded : ModelState::kReady;
-  record.applied_batches = histories_[worker].applied_batches;
   reply(greeting.route, greeting.header, MessageType::kWelcome, encode(record));
 }
 
@@ -191,7 +207,7 @@ void Container::on_create(const Route& route, const Message& message) {
     VariableStore store(ranges_of(record->pieces), record->optimizer, record->global_step);
     const std::size_t parts = (1 + store.num_slots()) * store.chunks().size();
     creation_.emplace(Creation{message.header.run, message.header.incarnation, std::vector<bool>(parts, false),
-                               record->applied_batches, std::move(store)});
+                               record->consumed_samples, record->strategy, std::move(store)});
   } catch (const std::bad_alloc&) {
     refuse(route, message.header, ExitCode::kResources,
            fmt::format("ps:{} has not the memory for its part of the model; use more ps tasks or a smaller model",
@@ -210,7 +226,7 @@ void Container::on_load(const Message& message) {
   creation_->loaded[header.slot * store.chunks().size() + *chunk] = true;
 }
 
-void Container::on_create_end(const Route&, const Message& message) {
+void Container::on_create_end(const Route&, const Message& message, TimeMs now) {
   if (!creation_ || creation_->run != message.header.run) {
     if (store_ && run_ == message.header.run) welcome(message.header.worker);  // Asked again: it is done.
     return;
@@ -220,9 +236,16 @@ void Container::on_create_end(const Route&, const Message& message) {
   run_ = creation_->run;
   store_.emplace(std::move(creation_->store));
   histories_.clear();
-  for (const auto& [worker, count] : creation_->applied_batches) histories_[worker].applied_batches = count;
+  for (const auto& [worker, count] : creation_->consumed_samples) histories_[worker].consumed_samples = count;
+  strategy_ = creation_->strategy;
   creation_.reset();
   hold_.reset();
+  turns_.reset();
+  if (ps_.index == 0) turns_.emplace(strategy_, ps_.num_workers, now, limits_.recovery_wait_ms);
+  staged_ = {};
+  updates_.clear();
+  commits_on_hold_.clear();
+  published_commit_ = -1;
   fingerprint_ = members_.session(message.header.worker)->greeting.hello.fingerprint;
   log(LogLevel::kInfo, fmt::format("model ready: {} parameters in {} chunks, optimizer {}, global_step {}",
                                    store_->chunks().num_floats(), store_->chunks().size(),
@@ -234,14 +257,18 @@ void Container::on_pull(const Route& route, const Header& header) {
   send_values(route, header, MessageType::kParameters, 0);
 }
 
-void Container::on_push(const Route& route, Message&& message) {
+void Container::on_push(const Route& route, Message&& message, TimeMs now) {
   History& history = histories_[message.header.worker];
   if (mark_of(message.header) < history.mark) return;  // Answered long ago.
   if (!history.collector.add(store_->chunks(), route, std::move(message))) return;
   WholePush push = history.collector.take();
+  if (ordered()) return stage(std::move(push));
   if (hold_ && !hold_->admits(push)) return hold_->hold(std::move(push));
   apply(std::move(push));
-  if (hold_) try_take(true);
+  if (hold_) try_take(true, now);
+  if (!turns_) return;
+  turns_->note_update(now);
+  go_on(now);  // A newcomer may have waited for this step.
 }
 
 void Container::apply(WholePush&& push) {
@@ -251,7 +278,7 @@ void Container::apply(WholePush&& push) {
     return send_values(push.route, push.header, MessageType::kParameters, 0);
   }
   history.mark = mark;
-  ++history.applied_batches;
+  history.consumed_samples += push.header.samples;
   store_->begin_update();
   for (std::size_t chunk = 0; chunk < push.gradients.size(); ++chunk) {
     Frame frame = std::move(push.gradients[chunk]);
@@ -276,35 +303,43 @@ void Container::on_snapshot_begin(const Route& route, const Header& header, Time
 void Container::on_snapshot_take(const Route& route, const Message& message, TimeMs now) {
   auto record = decode<SnapshotRecord>(message.payload.bytes());
   if (!record) return;
+  if (ordered()) {
+    if (!make_updates(route, message.header, record->updates)) return;
+    send_snapshot(route, message.header);
+    if (hold_) release_hold(now);
+    return;
+  }
   std::erase_if(record->marks, [this](const auto& entry) { return entry.first >= ps_.num_workers; });
   if (!hold_) hold_.emplace(now);  // It was released meanwhile; what is applied by now is a whole step here, too.
   for (WholePush& push : hold_->set_target(route, message.header, std::move(record->marks))) apply(std::move(push));
-  try_take(true);
+  try_take(true, now);
 }
 
-void Container::try_take(bool whole_steps_only) {
+void Container::try_take(bool whole_steps_only, TimeMs now) {
   if (!hold_->take()) return;
   for (const auto& [worker, mark] : hold_->take()->target) {
     if (whole_steps_only && histories_[worker].mark < mark) return;
   }
-  send_snapshot(*hold_->take());
-  release_hold();
+  send_snapshot(hold_->take()->route, hold_->take()->request);
+  release_hold(now);
 }
 
-void Container::send_snapshot(const SnapshotHold::Take& take) {
+void Container::send_snapshot(const Route& route, const Header& request) {
   for (std::size_t slot = 0; slot <= store_->num_slots(); ++slot) {
-    send_values(take.route, take.request, MessageType::kSnapshotData, slot);
+    send_values(route, request, MessageType::kSnapshotData, slot);
   }
-  Header end = reply_header(take.request, MessageType::kSnapshotEnd);
+  Header end = reply_header(request, MessageType::kSnapshotEnd);
   end.dtype = WireDtype::kRecord;
   end.slot = static_cast<std::uint8_t>(store_->num_slots());  // So that a part that got lost is noticed.
-  actions_.send(take.route, Message{end, encode(progress())});
+  actions_.send(route, Message{end, encode(progress())});
 }
 
-void Container::release_hold() {
+void Container::release_hold(TimeMs now) {
   std::vector<WholePush> held = hold_->release();
   hold_.reset();
   for (WholePush& push : held) apply(std::move(push));
+  for (const auto& [route, commit] : std::exchange(commits_on_hold_, {})) decide(route, commit, now);
+  if (turns_) go_on(now);
 }
 
 SnapshotRecord Container::progress() const {
@@ -312,8 +347,9 @@ SnapshotRecord Container::progress() const {
   for (const auto& [worker, history] : histories_) {
     if (history.mark != PushMark{})
       record.marks[worker] = history.mark;  // Only who has pushed, so that all ps say the same.
-    record.applied_batches[worker] = history.applied_batches;
+    record.consumed_samples[worker] = history.consumed_samples;
   }
+  record.updates = updates_;
   return record;
 }
 

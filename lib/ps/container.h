@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,8 @@
 #include "lib/ps/ps_actions.h"
 #include "lib/ps/push_collector.h"
 #include "lib/ps/snapshot_hold.h"
+#include "lib/ps/staged_pushes.h"
+#include "lib/ps/turns.h"
 #include "lib/ps/variable_store.h"
 
 namespace distmnist {
@@ -28,10 +31,14 @@ struct PsIdentity {
   std::uint64_t epoch = 0;  // drawn when the process starts
 };
 
+struct PsLimits {
+  TimeMs recovery_wait_ms = 120'000;  // how long a run goes on without any live worker, and a worker waits for others
+};
+
 class Container {
  public:
-  Container(const PsIdentity& identity, PsActions& actions)
-      : ps_(identity), actions_(actions), members_(identity.num_workers) {}
+  Container(const PsIdentity& identity, const PsLimits& limits, PsActions& actions)
+      : ps_(identity), limits_(limits), actions_(actions), members_(identity.num_workers) {}
 
   // A message whose header has been checked and that is meant for this container.
   void on_message(const Route& route, Message&& message, TimeMs now);
@@ -44,15 +51,17 @@ class Container {
   // A worker's history in the model, over all its processes.
   struct History {
     PushCollector collector;
-    PushMark mark;
-    std::int64_t applied_batches = 0;
+    PushMark mark;  // of the last push that is applied, or staged where ps 0 decides
+    std::int64_t consumed_samples = 0;
+    std::int64_t pending_samples = 0;  // of pushes that are accepted and not yet applied
   };
   // A model being loaded by the chief.
   struct Creation {
     std::uint64_t run = 0;
     std::uint64_t incarnation = 0;
     std::vector<bool> loaded;  // by slot * chunks + chunk
-    AppliedBatches applied_batches;
+    ConsumedSamples consumed_samples;
+    Strategy strategy;
     VariableStore store;
   };
   void on_hello(const Route& route, const Message& message, TimeMs now);
@@ -61,15 +70,24 @@ class Container {
   bool fits_job(const Greeting& greeting);
   void on_create(const Route& route, const Message& message);
   void on_load(const Message& message);
-  void on_create_end(const Route& route, const Message& message);
+  void on_create_end(const Route& route, const Message& message, TimeMs now);
   void on_pull(const Route& route, const Header& header);
-  void on_push(const Route& route, Message&& message);
+  void on_push(const Route& route, Message&& message, TimeMs now);
   void apply(WholePush&& push);
+  void stage(WholePush&& push);
+  void on_join(const Route& route, const Header& header, TimeMs now);
+  void on_commit(const Route& route, const Header& header, TimeMs now);
+  void decide(const Route& route, const Header& commit, TimeMs now);
+  void on_advance(const Route& route, const Message& message);
+  bool make_updates(const Route& route, const Header& request, const std::vector<Update>& updates);
+  void go_on(TimeMs now);
+  void tick_turns(TimeMs now);
+  void depart(std::uint32_t worker, TimeMs now);
   void on_snapshot_begin(const Route& route, const Header& header, TimeMs now);
   void on_snapshot_take(const Route& route, const Message& message, TimeMs now);
-  void try_take(bool whole_steps_only);
-  void send_snapshot(const SnapshotHold::Take& take);
-  void release_hold();
+  void try_take(bool whole_steps_only, TimeMs now);
+  void send_snapshot(const Route& route, const Header& request);
+  void release_hold(TimeMs now);
   void on_await_others(const Route& route, const Header& header);
   void on_done(const Route& route, const Header& header);
   void tell_awaiting();
@@ -78,10 +96,14 @@ class Container {
   Header reply_header(const Header& request, MessageType type) const;
   void reply(const Route& route, const Header& request, MessageType type, Frame record = {});
   void send_values(const Route& route, const Header& request, MessageType type, std::size_t slot);
+  void send_parameters(const Route& route, const Header& request);
   void refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason);
   void log(LogLevel level, const std::string& line) { actions_.log(level, line); }
 
+  bool ordered() const { return strategy_.ordered(); }
+
   PsIdentity ps_;
+  PsLimits limits_;
   PsActions& actions_;
   Membership members_;
   std::map<std::uint32_t, History> histories_;
@@ -90,6 +112,14 @@ class Container {
   std::uint64_t run_ = 0;
   Fingerprint fingerprint_;           // the chief's
   std::optional<SnapshotHold> hold_;  // while a snapshot is agreed on
+
+  Strategy strategy_;
+  std::optional<Turns> turns_;  // on ps 0
+  StagedPushes staged_;
+  std::vector<Update> updates_;                            // on ps 0: that another ps may not have made yet
+  std::vector<std::pair<Route, Header>> commits_on_hold_;  // on ps 0, during a snapshot
+  std::vector<std::shared_ptr<Frame>> published_;          // the parameters of published_commit_, chunk by chunk
+  std::int64_t published_commit_ = -1;
   std::optional<std::pair<Route, Header>> awaiting_others_;
 };
 

@@ -36,7 +36,6 @@ void fields(Archive& archive, HelloRecord& record) {
 template <class Archive>
 void fields(Archive& archive, WelcomeRecord& record) {
   bounded(archive, record.state, ModelState::kEnded);
-  archive(record.applied_batches);
 }
 
 template <class Archive>
@@ -51,20 +50,57 @@ void fields(Archive& archive, OptimizerSpec& spec) {
 }
 
 template <class Archive>
+void fields(Archive& archive, Strategy& strategy) {
+  bounded(archive, strategy.sync);
+  archive(strategy.replicas_to_aggregate);
+  bounded(archive, strategy.on_lost_worker, OnLostWorker::kFail);
+  bounded(archive, strategy.staleness, StalenessPolicy::kScale);
+  archive(strategy.drop_above, strategy.max_staleness, strategy.warmup_steps, strategy.train_steps);
+}
+
+template <class Archive>
+void fields(Archive& archive, std::vector<Update>& updates) {
+  bounded(archive, updates, [&](Update& update) {
+    archive(update.commit, update.rate_factor);
+    bounded(archive, update.pushes,
+            [&](PushId& push) { archive(push.worker, push.mark.incarnation, push.mark.sequence); });
+  });
+}
+
+template <class Archive>
+void fields(Archive& archive, UpdatesRecord& record) {
+  fields(archive, record.updates);
+}
+
+template <class Archive>
+void fields(Archive& archive, TokenRecord& record) {
+  bounded(archive, record.accepted);
+  archive(record.staleness, record.waited_ms, record.consumed_samples);
+  fields(archive, record.updates);
+}
+
+template <class Archive>
+void fields(Archive& archive, NoticeRecord& record) {
+  bounded(archive, record.text);
+}
+
+template <class Archive>
 void fields(Archive& archive, CreateRecord& record) {
   bounded(archive, record.pieces, [&](NamedRange& piece) {
     bounded(archive, piece.name);
     archive(piece.range.offset, piece.range.size);
   });
   fields(archive, record.optimizer);
+  fields(archive, record.strategy);
   archive(record.global_step);
-  bounded_map(archive, record.applied_batches, [&](std::int64_t& count) { archive(count); });
+  bounded_map(archive, record.consumed_samples, [&](std::int64_t& count) { archive(count); });
 }
 
 template <class Archive>
 void fields(Archive& archive, SnapshotRecord& record) {
   bounded_map(archive, record.marks, [&](PushMark& mark) { archive(mark.incarnation, mark.sequence); });
-  bounded_map(archive, record.applied_batches, [&](std::int64_t& count) { archive(count); });
+  bounded_map(archive, record.consumed_samples, [&](std::int64_t& count) { archive(count); });
+  fields(archive, record.updates);
 }
 
 // One wrapper per record gives it cereal's serialize() without cereal in the header.
@@ -110,6 +146,16 @@ Frame encode(const CreateRecord& record) {
 Frame encode(const SnapshotRecord& record) {
   return encode_with_cereal(Coded(record));
 }
+Frame encode(const UpdatesRecord& record) {
+  return encode_with_cereal(Coded(record));
+}
+Frame encode(const TokenRecord& record) {
+  return encode_with_cereal(Coded(record));
+}
+// It may name all workers of a large job.
+Frame encode(const NoticeRecord& record) {
+  return encode_with_cereal(Coded(NoticeRecord{record.text.substr(0, kMaxRecordString)}));
+}
 
 template <>
 std::optional<HelloRecord> decode<HelloRecord>(std::span<const std::byte> bytes) {
@@ -130,6 +176,18 @@ std::optional<CreateRecord> decode<CreateRecord>(std::span<const std::byte> byte
 template <>
 std::optional<SnapshotRecord> decode<SnapshotRecord>(std::span<const std::byte> bytes) {
   return decode_coded<SnapshotRecord>(bytes);
+}
+template <>
+std::optional<UpdatesRecord> decode<UpdatesRecord>(std::span<const std::byte> bytes) {
+  return decode_coded<UpdatesRecord>(bytes);
+}
+template <>
+std::optional<TokenRecord> decode<TokenRecord>(std::span<const std::byte> bytes) {
+  return decode_coded<TokenRecord>(bytes);
+}
+template <>
+std::optional<NoticeRecord> decode<NoticeRecord>(std::span<const std::byte> bytes) {
+  return decode_coded<NoticeRecord>(bytes);
 }
 
 }  // namespace distmnist

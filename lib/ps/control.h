@@ -12,6 +12,7 @@
 #include "lib/base/range.h"
 #include "lib/cluster/placement.h"
 #include "lib/optim/optimizer.h"
+#include "lib/ps/strategy.h"
 #include "lib/wire/frame.h"
 
 namespace distmnist {
@@ -36,7 +37,6 @@ enum class ModelState : std::uint8_t { kAwaitingModel = 0, kReady = 1, kEnded = 
 
 struct WelcomeRecord {
   ModelState state = ModelState::kAwaitingModel;
-  std::int64_t applied_batches = 0;  // of this worker, in the whole life of the model
 };
 
 struct RefuseRecord {
@@ -44,14 +44,15 @@ struct RefuseRecord {
   std::string reason;
 };
 
-// Applied batches by worker index.
-using AppliedBatches = std::map<std::uint32_t, std::int64_t>;
+// By worker index: samples of the worker's own order that lie behind it, because their batch was applied or dropped.
+using ConsumedSamples = std::map<std::uint32_t, std::int64_t>;
 
 struct CreateRecord {
   std::vector<NamedRange> pieces;  // that this ps holds, in order of offset, without overlap
   OptimizerSpec optimizer;
+  Strategy strategy;
   std::int64_t global_step = 0;
-  AppliedBatches applied_batches;
+  ConsumedSamples consumed_samples;
 };
 
 // The last push a worker had applied: a later process has a larger incarnation.
@@ -62,9 +63,43 @@ struct PushMark {
 };
 using PushMarks = std::map<std::uint32_t, PushMark>;  // by worker index
 
+// One push, by name.
+struct PushId {
+  std::uint32_t worker = 0;
+  PushMark mark;
+  auto operator<=>(const PushId&) const = default;
+};
+
+// One update of the model, as ps 0 has decided it: the mean of the gradients of these pushes (in this order: the order
+// of the sum), with the learning rate times rate_factor.
+struct Update {
+  std::int64_t commit = 0;  // the shard's count of updates afterwards
+  std::vector<PushId> pushes;
+  float rate_factor = 1;
+  bool operator==(const Update&) const = default;
+};
+
+struct UpdatesRecord {
+  std::vector<Update> updates;  // in order of commit
+};
+
+// A worker may compute a batch on the parameters that follow.
+struct TokenRecord {
+  bool accepted = true;               // what became of its push; true for a join
+  std::int64_t staleness = 0;         // of that push: updates between its parameters and its verdict
+  std::uint32_t waited_ms = 0;        // for other workers
+  std::int64_t consumed_samples = 0;  // of this worker, its push counted: where it goes on
+  std::vector<Update> updates;        // that not every other ps is known to have made
+};
+
+struct NoticeRecord {
+  std::string text;
+};
+
 struct SnapshotRecord {
   PushMarks marks;
-  AppliedBatches applied_batches;
+  ConsumedSamples consumed_samples;
+  std::vector<Update> updates;  // as in TokenRecord
 };
 
 Frame encode(const HelloRecord& record);
@@ -72,6 +107,9 @@ Frame encode(const WelcomeRecord& record);
 Frame encode(const RefuseRecord& record);
 Frame encode(const CreateRecord& record);
 Frame encode(const SnapshotRecord& record);
+Frame encode(const UpdatesRecord& record);
+Frame encode(const TokenRecord& record);
+Frame encode(const NoticeRecord& record);
 
 // Nothing where the bytes are not exactly one such record with every size within its limit.
 template <class Record>
@@ -86,5 +124,11 @@ template <>
 std::optional<CreateRecord> decode<CreateRecord>(std::span<const std::byte> bytes);
 template <>
 std::optional<SnapshotRecord> decode<SnapshotRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<UpdatesRecord> decode<UpdatesRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<TokenRecord> decode<TokenRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<NoticeRecord> decode<NoticeRecord>(std::span<const std::byte> bytes);
 
 }  // namespace distmnist

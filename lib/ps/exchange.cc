@@ -31,8 +31,8 @@ void Exchange::open(std::uint64_t sequence, TimeMs now) {
   }
 }
 
-void Exchange::begin(MessageType answer, std::uint64_t sequence, std::uint64_t run, std::int64_t step, TimeMs now) {
-  request_ = Request{answer, sequence, run, step, now, {}, -1, {}, 0};
+void Exchange::begin(const RequestInfo& info, TimeMs now) {
+  request_.emplace().info = info;
   end(now);
 }
 
@@ -88,7 +88,7 @@ void Exchange::on_welcome(const Message& message, TimeMs now) {
   if (!welcome) return;
   const Header& header = message.header;
   const bool session_goes_on = run_ != 0 && header.run == run_ && header.ps_epoch == epoch_;
-  const bool creating = request_ && request_->answer == MessageType::kWelcome && request_->run == header.run;
+  const bool creating = request_ && request_->info.answer == MessageType::kWelcome && request_->info.run == header.run;
   if (run_ != 0 && !session_goes_on && !creating) {
     stale_ = true;
     return;
@@ -121,9 +121,10 @@ Header Exchange::header_for(MessageType type) const {
   header.container = container_id(config_.hello.container);
   header.lease = lease_;
   header.ps_epoch = epoch_;
-  header.run = request_ ? request_->run : run_;
-  header.sequence = request_ ? request_->sequence : 0;
-  header.step = request_ ? request_->step : step_;
+  header.run = request_ ? request_->info.run : run_;
+  header.sequence = request_ ? request_->info.sequence : 0;
+  header.step = request_ ? request_->info.step : step_;
+  header.samples = request_ ? request_->info.samples : 0;
   return header;
 }
 
@@ -131,6 +132,7 @@ void Exchange::send_part(const RequestPart& part) {
   Header header = header_for(part.type);
   header.dtype = part.dtype;
   header.slot = part.slot;
+  header.commit = part.commit;
   header.range_offset = part.range.offset;
   header.range_size = part.range.size;
   actions_.send(header, part.bytes);
@@ -176,6 +178,10 @@ void Exchange::on_message(Received&& received, TimeMs now) {
     case MessageType::kParameters:
     case MessageType::kSnapshotData:
       return on_values(received.message);
+    case MessageType::kToken:
+      return on_token(received.message);
+    case MessageType::kNotice:
+      return on_notice(received.message, now);
     default:
       return on_record(received.message);
   }
@@ -183,27 +189,54 @@ void Exchange::on_message(Received&& received, TimeMs now) {
 
 void Exchange::on_values(const Message& message) {
   const Header& header = message.header;
-  if (!request_ || header.sequence != request_->sequence || header.run != request_->run) return;
+  if (!request_ || header.sequence != request_->info.sequence || header.run != request_->info.run) return;
   const bool parameters = header.type == MessageType::kParameters;
-  if (request_->answer != (parameters ? MessageType::kParameters : MessageType::kSnapshotEnd)) return;
+  const MessageType answer = request_->info.answer;
+  const bool wanted = parameters ? answer == MessageType::kParameters || answer == MessageType::kToken
+                                 : answer == MessageType::kSnapshotEnd;
+  if (!wanted) return;
   const auto chunk = chunks_.find(header.range());
   if (!chunk || header.dtype != WireDtype::kF32 || (parameters && header.slot != 0)) return;
   if (!counts(header, *chunk)) return;
   if (header.range_size > 0) actions_.values(header.slot, header.range(), message.payload.floats());
-  step_ = header.step;
-  if (parameters && request_->num_present == chunks_.size()) request_.reset();
+  if (parameters) finish_if_whole(header);
 }
 
-// False for values that are there already, and for those of an older answer. A request that was sent twice may be
-// answered twice; an answer is of one commit, so a newer one starts over.
-bool Exchange::counts(const Header& header, std::size_t chunk) {
+void Exchange::on_token(const Message& message) {
+  const Header& header = message.header;
+  if (!request_ || header.sequence != request_->info.sequence || request_->info.answer != MessageType::kToken) return;
+  auto token = decode<TokenRecord>(message.payload.bytes());
+  if (!token || !is_newest(header)) return;
+  token_ = std::move(*token);
+  request_->has_token = true;
+  finish_if_whole(header);
+}
+
+void Exchange::on_notice(const Message& message, TimeMs now) {
+  if (!request_ || message.header.sequence != request_->info.sequence) return;
+  const auto notice = decode<NoticeRecord>(message.payload.bytes());
+  if (!notice) return;
+  request_->sent_ms = now;  // The request is there: it need not be sent again.
+  actions_.notice(fmt::format("{}: {}", config_.ps_name, notice->text));
+}
+
+// A request that was sent twice may be answered twice. An answer is of one commit: one of a newer commit starts over,
+// an older one does not count.
+bool Exchange::is_newest(const Header& header) {
   Request& request = *request_;
-  if (header.commit < request.commit) return false;
   if (header.commit > request.commit) {
     request.commit = header.commit;
     request.present.clear();
     request.num_present = 0;
+    request.has_token = false;
   }
+  return header.commit == request.commit;
+}
+
+// False for values that are there already, and for those of an older answer.
+bool Exchange::counts(const Header& header, std::size_t chunk) {
+  if (!is_newest(header)) return false;
+  Request& request = *request_;
   const std::size_t index = header.slot * chunks_.size() + chunk;
   if (index >= request.present.size()) request.present.resize(index + 1, false);
   if (request.present[index]) return false;
@@ -212,9 +245,16 @@ bool Exchange::counts(const Header& header, std::size_t chunk) {
   return true;
 }
 
+void Exchange::finish_if_whole(const Header& header) {
+  step_ = header.step;
+  commit_ = header.commit;
+  const bool has_token = request_->has_token || request_->info.answer != MessageType::kToken;
+  if (has_token && request_->num_present == chunks_.size()) request_.reset();
+}
+
 void Exchange::on_record(const Message& message) {
   const Header& header = message.header;
-  if (!request_ || header.sequence != request_->sequence || header.type != request_->answer) return;
+  if (!request_ || header.sequence != request_->info.sequence || header.type != request_->info.answer) return;
   if (header.type == MessageType::kSnapshotEnd) {
     const bool whole =
         header.commit == request_->commit && request_->num_present == (1u + header.slot) * chunks_.size();
@@ -226,6 +266,7 @@ void Exchange::on_record(const Message& message) {
     snapshot_ = *record;
   }
   step_ = header.step;
+  commit_ = header.commit;
   request_.reset();
 }
 

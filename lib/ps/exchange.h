@@ -29,7 +29,8 @@ class ExchangeActions {
   virtual void send(const Header& header, std::span<const std::byte> payload) = 0;
   // Drop the connection and try to make it again; then on_connected or on_unreachable.
   virtual void reconnect() = 0;
-  virtual void report(const std::string& line) = 0;
+  virtual void report(const std::string& line) = 0;  // trouble
+  virtual void notice(const std::string& line) = 0;  // why an answer takes long, in the words of the ps
   // Values that came in: slot 0 parameters, else a slot of a snapshot. Valid during the call.
   virtual void values(std::size_t slot, Range range, std::span<const float> values) = 0;
 };
@@ -41,6 +42,18 @@ struct RequestPart {
   std::uint8_t slot = 0;
   Range range;
   std::span<const std::byte> bytes;
+  std::int64_t commit = 0;  // kCommit: the updates that every other ps is known to have made
+};
+
+// What all parts of a request have in common, and what ends it.
+struct RequestInfo {
+  // kParameters and kSnapshotData come chunk by chunk and end the request (kSnapshotData: kSnapshotEnd does) when all
+  // are there; kToken ends it together with its parameters.
+  MessageType answer = MessageType::kParameters;
+  std::uint64_t sequence = 0;
+  std::uint64_t run = 0;      // of the model meant
+  std::int64_t step = 0;      // of the parameters a gradient is computed from
+  std::uint32_t samples = 0;  // of its batch
 };
 
 struct ExchangeConfig {
@@ -60,9 +73,8 @@ class Exchange {
   // Starts to connect and greet. Opened when the ps has a model, for the chief when it has answered.
   void open(std::uint64_t sequence, TimeMs now);
   bool opened() const { return state_ == State::kOpen; }
-  // Begins a request; its parts follow, and are sent as they come. `answer` ends it: kParameters and kSnapshotData come
-  // chunk by chunk and end it (kSnapshotData: kSnapshotEnd does) when all are there. `run`: of the model meant.
-  void begin(MessageType answer, std::uint64_t sequence, std::uint64_t run, std::int64_t step, TimeMs now);
+  // Begins a request, in place of one that has not been answered; its parts follow, and are sent as they come.
+  void begin(const RequestInfo& info, TimeMs now);
   void add(const RequestPart& part);
   // All parts are there: from now on the answer is awaited.
   void end(TimeMs now);
@@ -93,20 +105,20 @@ class Exchange {
   std::uint64_t run() const { return run_; }
   std::uint64_t lease() const { return lease_; }
   std::uint64_t ps_epoch() const { return epoch_; }
-  std::int64_t step() const { return step_; }  // global_step as of the last answer
+  std::int64_t step() const { return step_; }      // global_step as of the last answer
+  std::int64_t commit() const { return commit_; }  // updates this shard had made then
   const SnapshotRecord& snapshot() const { return snapshot_; }
+  const TokenRecord& token() const { return token_; }
 
  private:
   enum class State { kClosed, kConnecting, kGreeting, kAwaitingModel, kOpen };
   struct Request {
-    MessageType answer;
-    std::uint64_t sequence = 0;
-    std::uint64_t run = 0;
-    std::int64_t step = 0;
+    RequestInfo info;
     TimeMs sent_ms = 0;
     std::vector<RequestPart> parts;
-    // Of the answer: its commit, and which of its values have come, by slot * chunks + chunk.
+    // Of the answer: its commit, whether its token has come, and which of its values, by slot * chunks + chunk.
     std::int64_t commit = -1;
+    bool has_token = false;
     std::vector<bool> present;
     std::size_t num_present = 0;
   };
@@ -114,7 +126,11 @@ class Exchange {
   void greet(TimeMs now);
   void on_welcome(const Message& message, TimeMs now);
   void on_values(const Message& message);
+  void on_token(const Message& message);
+  void on_notice(const Message& message, TimeMs now);
+  bool is_newest(const Header& header);
   bool counts(const Header& header, std::size_t chunk);
+  void finish_if_whole(const Header& header);
   void on_record(const Message& message);
   void send_part(const RequestPart& part);
   void send_request(TimeMs now);
@@ -135,8 +151,10 @@ class Exchange {
   std::uint64_t hello_sequence_ = 0;
   std::uint64_t run_ = 0, lease_ = 0, epoch_ = 0;
   std::int64_t step_ = 0;
+  std::int64_t commit_ = 0;
   WelcomeRecord welcome_;
   SnapshotRecord snapshot_;
+  TokenRecord token_;
   std::optional<Request> request_;
   std::optional<Failure> failure_;
   bool stale_ = false;

@@ -8,7 +8,6 @@ SessionInfo InProcessClient::open() {
   SessionInfo info;
   info.has_model = store_.has_value();
   info.global_step = store_ ? store_->global_step() : 0;
-  info.applied_batches = applied_batches_;
   return info;
 }
 
@@ -20,8 +19,8 @@ void InProcessClient::create(const StoredModel& model) {
       std::ranges::copy(slice(block, store_->chunks().range(chunk)), store_->values(slot, chunk).begin());
     }
   }
-  const auto own = model.applied_batches.find(0);
-  applied_batches_ = own == model.applied_batches.end() ? 0 : own->second;
+  const auto own = model.consumed_samples.find(0);
+  consumed_samples_ = own == model.consumed_samples.end() ? 0 : own->second;
 }
 
 std::int64_t InProcessClient::pull(const ParameterSink& sink) {
@@ -31,20 +30,25 @@ std::int64_t InProcessClient::pull(const ParameterSink& sink) {
   return store_->global_step();
 }
 
-void InProcessClient::begin_push(std::span<const float> gradients, std::int64_t) {
-  gradients_ = gradients;
+Turn InProcessClient::join(const ParameterSink& sink) {
+  return {pull(sink), consumed_samples_, true, 0};
 }
 
-std::int64_t InProcessClient::finish_push(const ParameterSink& sink) {
+void InProcessClient::begin_push(std::span<const float> gradients, std::int64_t, std::int64_t samples) {
+  gradients_ = gradients;
+  pushed_samples_ = samples;
+}
+
+Turn InProcessClient::finish_push(const ParameterSink& sink) {
   store_->begin_update();
-  ++applied_batches_;
+  consumed_samples_ += pushed_samples_;
   for (std::size_t chunk = 0; chunk < store_->chunks().size(); ++chunk) {
     const Range range = store_->chunks().range(chunk);
     const std::span<float> parameters = store_->values(0, chunk);
     store_->apply(chunk, slice(gradients_, range), parameters);
     sink(range, parameters);
   }
-  return store_->global_step();
+  return {store_->global_step(), consumed_samples_, true, 0};
 }
 
 StoredModel InProcessClient::snapshot() {
@@ -60,7 +64,7 @@ StoredModel InProcessClient::snapshot() {
       block.insert(block.end(), values.begin(), values.end());
     }
   }
-  model.applied_batches[0] = applied_batches_;
+  model.consumed_samples[0] = consumed_samples_;
   return model;
 }
 

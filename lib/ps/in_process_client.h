@@ -17,9 +17,10 @@ class InProcessClient : public ParameterClient {
   SessionInfo open() override;
   void create(const StoredModel& model) override;
   std::int64_t pull(const ParameterSink& sink) override;
-  void begin_push(std::span<const float> gradients, std::int64_t step) override;
+  Turn join(const ParameterSink& sink) override;
+  void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override;
   void push(Range) override {}  // Nothing is gained by applying a part early.
-  std::int64_t finish_push(const ParameterSink& sink) override;
+  Turn finish_push(const ParameterSink& sink) override;
   StoredModel snapshot() override;
   bool await_others(TimeMs) override { return true; }
   void done() override {}
@@ -29,7 +30,8 @@ class InProcessClient : public ParameterClient {
   std::vector<Range> variables_;
   std::optional<VariableStore> store_;
   std::span<const float> gradients_;
-  std::int64_t applied_batches_ = 0;
+  std::int64_t pushed_samples_ = 0;
+  std::int64_t consumed_samples_ = 0;
 };
 
 }  // namespace distmnist

@@ -19,16 +19,34 @@ namespace distmnist {
 struct StoredModel {
   std::int64_t global_step = 0;
   OptimizerSpec optimizer;
+  Strategy strategy;
   std::vector<float> parameters;          // [num_parameters]
   std::vector<std::vector<float>> slots;  // [slot][num_parameters], in the order of slot_names
-  AppliedBatches applied_batches;         // by worker: its position in its data
+  ConsumedSamples consumed_samples;       // by worker: its position in its data
 };
 
 struct SessionInfo {
   bool has_model = false;  // false only for the chief, who then creates it
   bool ended = false;      // the run is over
   std::int64_t global_step = 0;
-  std::int64_t applied_batches = 0;  // of this worker
+};
+
+// A worker's turn to compute a batch, and what became of its push before.
+struct Turn {
+  std::int64_t global_step = 0;       // of the parameters that were handed over
+  std::int64_t consumed_samples = 0;  // of this worker: where its data goes on
+  bool accepted = true;               // the push, if there was one
+  std::int64_t staleness = 0;         // updates between its parameters and its verdict
+};
+
+// What the exchange with the ps tasks has cost this worker so far.
+struct ExchangeCosts {
+  double push_s = 0;    // handing gradients to the sockets
+  double wait_s = 0;    // until the first parameters came: transport, the ps, other workers
+  double others_s = 0;  // the part of it that was for other workers
+  double pull_s = 0;    // until all of them were there
+  std::int64_t sent_bytes = 0;
+  std::int64_t received_bytes = 0;
 };
 
 // Receives parameters, piece by piece, in canonical layout; valid during the call.
@@ -40,8 +58,14 @@ class SessionLost : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// A stop was asked for while this worker waited for its turn. Its push may still count.
+class StopRequested : public std::runtime_error {
+ public:
+  StopRequested() : std::runtime_error("a stop was asked for while waiting for the turn") {}
+};
+
 // One thread calls it. Every call may throw Error (kLostPeer after the deadline, or what a ps refused with) or
-// SessionLost.
+// SessionLost; join and finish_push also StopRequested.
 class ParameterClient {
  public:
   virtual ~ParameterClient() = default;
@@ -51,15 +75,20 @@ class ParameterClient {
   // The chief's model; whatever the ps tasks held before is replaced.
   virtual void create(const StoredModel& model) = 0;
 
-  // All parameters; returns their global_step.
+  // All parameters, whoever's turn it is; returns their global_step.
   virtual std::int64_t pull(const ParameterSink& sink) = 0;
 
-  // Push and pull as one exchange. begin_push names the gradient block (alive and unchanged until finish_push returns)
-  // and the global_step of the parameters used; push hands over a range, as soon as its gradient is final; finish_push
-  // waits for the new parameters and returns the new global_step.
-  virtual void begin_push(std::span<const float> gradients, std::int64_t step) = 0;
+  // Before the first batch of a session: waits until the strategy lets this worker compute, and pulls.
+  virtual Turn join(const ParameterSink& sink) = 0;
+
+  // Push, wait for the next turn, and pull, as one exchange. begin_push names the gradient block (alive and unchanged
+  // until finish_push returns), the global_step of the parameters used and the samples of the batch; push hands over a
+  // range, as soon as its gradient is final; finish_push returns when this worker may compute the next batch.
+  virtual void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) = 0;
   virtual void push(Range range) = 0;
-  virtual std::int64_t finish_push(const ParameterSink& sink) = 0;
+  virtual Turn finish_push(const ParameterSink& sink) = 0;
+
+  virtual ExchangeCosts costs() const { return {}; }
 
   // A copy of the whole model at one moment: every push is in it everywhere or nowhere.
   virtual StoredModel snapshot() = 0;

@@ -35,7 +35,7 @@ void PsCore::on_message(const Route& route, Received&& received, TimeMs now) {
     // Only a greeting that names the container it is for claims this ps.
     const auto hello = decode<HelloRecord>(received.message.payload.bytes());
     if (!hello || container_id(hello->container) != header.container) return;
-    at = containers_.emplace(header.container, std::make_unique<Container>(identity_, actions_)).first;
+    at = containers_.emplace(header.container, std::make_unique<Container>(identity_, limits_, actions_)).first;
   }
   at->second->on_message(route, std::move(received.message), now);
   if (at->second->ended()) end_ = End{ExitCode::kOk, "all workers are done"};

@@ -18,10 +18,6 @@ inline constexpr TimeMs kFirstWorkerMs = 60 * 60 * 1'000;  // a ps that nobody e
 inline constexpr TimeMs kSignalGraceMs = 10'000;           // after a signal, time the workers have to save and leave
 inline constexpr TimeMs kSignalSilenceMs = 5'000;          // silence that counts as gone then: more than one heartbeat
 
-struct PsLimits {
-  TimeMs recovery_wait_ms = 120'000;  // how long a run may go on without any live worker
-};
-
 class PsCore {
  public:
   PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, TimeMs now);

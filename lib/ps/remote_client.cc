@@ -28,8 +28,14 @@ std::span<const std::byte> bytes_of(std::span<const float> values) {
 // One ps: its Exchange and its socket.
 class RemoteClient::Link : public ExchangeActions {
  public:
-  Link(WireContext& context, HostPort address, ExchangeConfig config, const ValuesSink& sink)
-      : context_(context), address_(std::move(address)), sink_(sink), exchange(std::move(config), *this) {}
+  // `fixed_endpoint`: of a ps in this process; empty: it is looked for at the address.
+  Link(WireContext& context, HostPort address, std::string fixed_endpoint, ExchangeConfig config,
+       const ValuesSink& sink)
+      : context_(context),
+        address_(std::move(address)),
+        fixed_endpoint_(std::move(fixed_endpoint)),
+        sink_(sink),
+        exchange(std::move(config), *this) {}
 
   ClientSocket* socket() { return socket_ ? &*socket_ : nullptr; }
   const std::string& endpoint() const { return endpoint_; }
@@ -51,23 +57,28 @@ class RemoteClient::Link : public ExchangeActions {
     while (socket_ && !exchange.failure()) {
       auto received = socket_->receive();
       if (!received) return;
+      received_bytes += static_cast<std::int64_t>(kHeaderBytes + received->message.payload.size());
       exchange.on_message(std::move(*received), now);
     }
   }
 
   void send(const Header& header, std::span<const std::byte> payload) override {
-    if (socket_) socket_->send(Message{header, Frame::borrow(payload)});
+    if (!socket_) return;
+    sent_bytes += static_cast<std::int64_t>(kHeaderBytes + payload.size());
+    socket_->send(Message{header, Frame::borrow(payload)});
   }
   void reconnect() override {
     if (socket_) socket_->discard();  // The request will be sent again; its memory must not go out twice.
     socket_.reset();
   }
   void report(const std::string& line) override { log_warning("{}", line); }
+  void notice(const std::string& line) override { log_info("{}", line); }
   void values(std::size_t slot, Range range, std::span<const float> values) override { sink_(slot, range, values); }
 
  private:
   WireContext& context_;
   HostPort address_;
+  std::string fixed_endpoint_;
   const ValuesSink& sink_;
   std::string endpoint_;
   std::optional<ClientSocket> socket_;
@@ -76,6 +87,7 @@ class RemoteClient::Link : public ExchangeActions {
   // The endpoint somebody listens at: the same-host one where there is one, else TCP. Empty, and why, where nobody
   // does.
   std::string find_listener(std::string& why) const {
+    if (!fixed_endpoint_.empty()) return fixed_endpoint_;
     const Resolution resolved = resolve_ip(address_);
     if (!resolved) {
       why = resolved.error;
@@ -103,9 +115,14 @@ class RemoteClient::Link : public ExchangeActions {
 
  public:
   Exchange exchange;
+  std::int64_t sent_bytes = 0;
+  std::int64_t received_bytes = 0;
 };
 
-RemoteClient::RemoteClient(RemoteClientConfig config) : config_(std::move(config)), heartbeat_(context_) {
+RemoteClient::RemoteClient(RemoteClientConfig config)
+    : config_(std::move(config)),
+      context_(config_.context != nullptr ? *config_.context : own_context_.emplace()),
+      heartbeat_(context_) {
   for (std::size_t k = 0; k < config_.ps.size(); ++k) {
     ExchangeConfig exchange;
     exchange.ps_name = fmt::format("ps:{} {}", k, config_.ps[k].to_string());
@@ -119,7 +136,9 @@ RemoteClient::RemoteClient(RemoteClientConfig config) : config_(std::move(config
                       config_.fingerprint};
     exchange.pieces = ranges_of(config_.plan[k]);
     exchange.recovery_wait_ms = config_.recovery_wait_ms;
-    links_.push_back(std::make_unique<Link>(context_, config_.ps[k], std::move(exchange), sink_));
+    links_.push_back(std::make_unique<Link>(context_, config_.ps[k],
+                                            config_.endpoints.empty() ? std::string() : config_.endpoints[k],
+                                            std::move(exchange), sink_));
   }
 }
 
@@ -143,7 +162,6 @@ SessionInfo RemoteClient::open() {
   if (!info.has_model && !config_.chief) throw SessionLost("the ps tasks hold different models");
   info.ended = first.welcome().state == ModelState::kEnded;
   info.global_step = first.step();
-  info.applied_batches = first.welcome().applied_batches;
   run_ = first.run();
   if (!std::exchange(opened_once_, true)) {
     for (const auto& link : links_) log_info("connected to {}", link->endpoint());
@@ -171,9 +189,10 @@ void RemoteClient::create(const StoredModel& model) {
   std::vector<Frame> records;  // alive until everything is answered
   const TimeMs now = monotonic_ms();
   for (std::size_t k = 0; k < links_.size(); ++k) {
-    records.push_back(encode(CreateRecord{config_.plan[k], model.optimizer, model.global_step, model.applied_batches}));
+    records.push_back(encode(
+        CreateRecord{config_.plan[k], model.optimizer, model.strategy, model.global_step, model.consumed_samples}));
     Exchange& exchange = links_[k]->exchange;
-    exchange.begin(MessageType::kWelcome, sequence_, run_, model.global_step, now);
+    exchange.begin({MessageType::kWelcome, sequence_, run_, model.global_step}, now);
     exchange.add({MessageType::kCreate, WireDtype::kRecord, 0, {}, records.back().bytes()});
     for (std::size_t slot = 0; slot <= model.slots.size(); ++slot) {
       const std::span<const float> block = slot == 0 ? model.parameters : model.slots[slot - 1];
@@ -186,31 +205,47 @@ void RemoteClient::create(const StoredModel& model) {
     exchange.add({MessageType::kCreateEnd, WireDtype::kNone, 0, {}, {}});
     exchange.end(now);
   }
-  drive([&] { return all_answered(); }, {});
+  drive([&] { return answered(); }, {});
 }
 
 // ---- Parameters and gradients ----
 
 std::int64_t RemoteClient::pull(const ParameterSink& sink) {
-  ask_all(MessageType::kParameters, {MessageType::kPull, WireDtype::kNone, 0, {}, {}}, run_);
-  drive([&] { return all_answered(); },
+  ask(MessageType::kParameters, {MessageType::kPull, WireDtype::kNone, 0, {}, {}});
+  drive([&] { return answered(); },
         [&](std::size_t, Range range, std::span<const float> values) { sink(range, values); });
   return step();
 }
 
-void RemoteClient::begin_push(std::span<const float> gradients, std::int64_t step) {
+Turn RemoteClient::join(const ParameterSink& sink) {
+  ++sequence_;
+  Exchange& lead = links_.front()->exchange;
+  lead.begin({MessageType::kToken, sequence_, run_, step()}, monotonic_ms());
+  lead.add({MessageType::kJoin, WireDtype::kNone, 0, {}, {}});
+  return take_turn(sink);
+}
+
+void RemoteClient::begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) {
+  const double began_s = monotonic_s();
   ++sequence_;
   gradients_ = gradients;
+  pushed_step_ = step;
   const TimeMs now = monotonic_ms();
-  for (auto& link : links_) {
-    Exchange& exchange = link->exchange;
-    exchange.begin(MessageType::kParameters, sequence_, run_, step, now);
+  const bool ordered = config_.strategy.ordered();
+  for (std::size_t k = 0; k < links_.size(); ++k) {
+    Exchange& exchange = links_[k]->exchange;
+    const MessageType answer = !ordered ? MessageType::kParameters
+                               : k == 0 ? MessageType::kToken
+                                        : MessageType::kStaged;
+    exchange.begin({answer, sequence_, run_, step, static_cast<std::uint32_t>(samples)}, now);
     // A ps that holds nothing still counts the push.
     if (exchange.chunks().num_floats() == 0) exchange.add({MessageType::kPush, WireDtype::kF32, 0, {}, {}});
   }
+  costs_.push_s += monotonic_s() - began_s;
 }
 
 void RemoteClient::push(Range range) {
+  const double began_s = monotonic_s();
   for (auto& link : links_) {
     const ChunkTable& chunks = link->exchange.chunks();
     const auto [first, last] = chunks.within(range);
@@ -219,39 +254,111 @@ void RemoteClient::push(Range range) {
                           bytes_of(slice(gradients_, chunks.range(chunk)))});
     }
   }
+  costs_.push_s += monotonic_s() - began_s;
 }
 
-std::int64_t RemoteClient::finish_push(const ParameterSink& sink) {
-  const TimeMs now = monotonic_ms();
-  for (auto& link : links_) link->exchange.end(now);
-  drive([&] { return all_answered(); },
+Turn RemoteClient::finish_push(const ParameterSink& sink) {
+  const double began_s = monotonic_s();
+  for (auto& link : links_) link->exchange.end(monotonic_ms());
+  first_values_s_ = 0;
+  Turn turn;
+  if (config_.strategy.ordered()) {
+    await_staging();
+    turn = take_turn(sink);
+    costs_.others_s += links_.front()->exchange.token().waited_ms / 1000.0;
+  } else {
+    drive([&] { return answered(); },
+          [&](std::size_t, Range range, std::span<const float> values) { sink(range, values); });
+    turn.global_step = step();
+    turn.staleness = std::max<std::int64_t>(0, step() - 1 - pushed_step_);
+  }
+  const double ended_s = monotonic_s();
+  costs_.wait_s += first_values_s_ - began_s;
+  costs_.pull_s += ended_s - first_values_s_;
+  return turn;
+}
+
+// Tells ps 0 that the push is whole everywhere, once it is.
+void RemoteClient::await_staging() {
+  drive([&] { return answered(1); }, {});
+  RequestPart commit{MessageType::kCommit, WireDtype::kNone, 0, {}, {}};
+  commit.commit = links_.front()->exchange.commit();
+  for (std::size_t k = 1; k < links_.size(); ++k) {
+    commit.commit = std::min(commit.commit, links_[k]->exchange.commit());
+  }
+  links_.front()->exchange.add(commit);
+  links_.front()->exchange.end(monotonic_ms());
+}
+
+// Waits for the token of ps 0, and pulls from the others.
+Turn RemoteClient::take_turn(const ParameterSink& sink) {
+  Exchange& lead = links_.front()->exchange;
+  drive([&] { return lead.answered(); },
+        [&](std::size_t, Range range, std::span<const float> values) { sink(range, values); }, Wait::kTurn);
+  if (links_.size() > 1) pull_from_others(sink);
+  const TokenRecord& token = lead.token();
+  return {lead.step(), token.consumed_samples, token.accepted, token.staleness};
+}
+
+// The others hear from the workers which updates ps 0 has decided.
+void RemoteClient::pull_from_others(const ParameterSink& sink) {
+  const Frame updates = encode(UpdatesRecord{links_.front()->exchange.token().updates});
+  if (config_.strategy.ordered()) {
+    ask(MessageType::kParameters, {MessageType::kAdvance, WireDtype::kRecord, 0, {}, updates.bytes()}, 1);
+  } else {
+    ask(MessageType::kParameters, {MessageType::kPull, WireDtype::kNone, 0, {}, {}}, 1);
+  }
+  drive([&] { return answered(1); },
         [&](std::size_t, Range range, std::span<const float> values) { sink(range, values); });
-  return step();
+}
+
+ExchangeCosts RemoteClient::costs() const {
+  ExchangeCosts costs = costs_;
+  for (const auto& link : links_) {
+    costs.sent_bytes += link->sent_bytes;
+    costs.received_bytes += link->received_bytes;
+  }
+  return costs;
 }
 
 StoredModel RemoteClient::snapshot() {
   StoredModel model;
-  for (int attempt = 1; attempt <= kSnapshotAttempts; ++attempt) {
-    ask_all(MessageType::kSnapshotVector, {MessageType::kSnapshotBegin, WireDtype::kNone, 0, {}, {}}, run_);
-    drive([&] { return all_answered(); }, {});
-    const PushMarks target = newest_marks();
-    model = take_snapshot(target);
-    // A ps that was asked late has let its pushes go, and is further than was agreed: once more.
-    if (newest_marks() == target) break;
+  bool same = false;
+  for (int attempt = 1; attempt <= kSnapshotAttempts && !same; ++attempt) {
+    same = config_.strategy.ordered() ? try_ordered_snapshot(model) : try_snapshot(model);
   }
-  const SnapshotRecord& first = links_.front()->exchange.snapshot();
-  for (const auto& link : links_) {
-    if (link->exchange.snapshot().marks != first.marks) {
-      log_warning(
-          "snapshot at global_step {}: the ps tasks have not all applied the same pushes; a worker that died left one "
-          "at some of them only, or they answer too slowly",
-          step());
-      break;
-    }
+  if (!same) {
+    log_warning(
+        "snapshot at global_step {}: the ps tasks have not all applied the same pushes; a worker that died left one at "
+        "some of them only, or they answer too slowly",
+        step());
   }
   model.global_step = step();
-  model.applied_batches = first.applied_batches;
+  model.consumed_samples = links_.front()->exchange.snapshot().consumed_samples;
   return model;
+}
+
+// True where every ps has applied the same pushes.
+bool RemoteClient::try_snapshot(StoredModel& model) {
+  ask(MessageType::kSnapshotVector, {MessageType::kSnapshotBegin, WireDtype::kNone, 0, {}, {}});
+  drive([&] { return answered(); }, {});
+  const PushMarks target = newest_marks();
+  model = take_snapshot({target, {}, {}});
+  // Else a ps that was asked late had let its pushes go, and is further than was agreed.
+  const PushMarks& first = links_.front()->exchange.snapshot().marks;
+  return newest_marks() == target &&
+         std::ranges::all_of(links_, [&](const auto& link) { return link->exchange.snapshot().marks == first; });
+}
+
+// Where ps 0 decides, it stops deciding, and says which updates the others may not have made yet.
+bool RemoteClient::try_ordered_snapshot(StoredModel& model) {
+  ++sequence_;
+  Exchange& lead = links_.front()->exchange;
+  lead.begin({MessageType::kSnapshotVector, sequence_, run_, step()}, monotonic_ms());
+  lead.add({MessageType::kSnapshotBegin, WireDtype::kNone, 0, {}, {}});
+  drive([&] { return lead.answered(); }, {});
+  model = take_snapshot({{}, {}, lead.snapshot().updates});
+  return std::ranges::all_of(links_, [&](const auto& link) { return link->exchange.commit() == lead.commit(); });
 }
 
 PushMarks RemoteClient::newest_marks() const {
@@ -262,15 +369,16 @@ PushMarks RemoteClient::newest_marks() const {
   return newest;
 }
 
-StoredModel RemoteClient::take_snapshot(const PushMarks& target) {
-  const Frame record = encode(SnapshotRecord{target, {}});
+StoredModel RemoteClient::take_snapshot(const SnapshotRecord& target) {
+  const Frame record = encode(target);
   StoredModel model;
   model.optimizer = config_.optimizer;
+  model.strategy = config_.strategy;
   model.parameters.resize(static_cast<std::size_t>(config_.num_parameters));
   model.slots.resize(slot_names(config_.optimizer.kind).size());
   for (auto& slot : model.slots) slot.resize(model.parameters.size());
-  ask_all(MessageType::kSnapshotEnd, {MessageType::kSnapshotTake, WireDtype::kRecord, 0, {}, record.bytes()}, run_);
-  drive([&] { return all_answered(); },
+  ask(MessageType::kSnapshotEnd, {MessageType::kSnapshotTake, WireDtype::kRecord, 0, {}, record.bytes()});
+  drive([&] { return answered(); },
         [&](std::size_t slot, Range range, std::span<const float> values) {
           if (slot > model.slots.size() || range.end() > config_.num_parameters) return;
           std::ranges::copy(values,
@@ -284,14 +392,14 @@ StoredModel RemoteClient::take_snapshot(const PushMarks& target) {
 bool RemoteClient::await_others(TimeMs limit_ms) {
   ++sequence_;
   Exchange& exchange = links_.front()->exchange;
-  exchange.begin(MessageType::kOthersDone, sequence_, run_, step(), monotonic_ms());
+  exchange.begin({MessageType::kOthersDone, sequence_, run_, step()}, monotonic_ms());
   exchange.add({MessageType::kAwaitOthers, WireDtype::kNone, 0, {}, {}});
-  return drive([&] { return exchange.answered(); }, {}, limit_ms);
+  return drive([&] { return exchange.answered(); }, {}, Wait::kWish, limit_ms);
 }
 
 void RemoteClient::done() {
-  ask_all(MessageType::kDoneAck, {MessageType::kDone, WireDtype::kNone, 0, {}, {}}, run_);
-  drive([&] { return all_answered(); }, {});
+  ask(MessageType::kDoneAck, {MessageType::kDone, WireDtype::kNone, 0, {}, {}});
+  drive([&] { return answered(); }, {});
   heartbeat_.stop();
 }
 
@@ -302,17 +410,20 @@ void RemoteClient::leave() {
 
 // ---- The loop ----
 
-void RemoteClient::ask_all(MessageType answer, const RequestPart& part, std::uint64_t run) {
+void RemoteClient::ask(MessageType answer, const RequestPart& part, std::size_t first) {
   ++sequence_;
   const TimeMs now = monotonic_ms();
-  for (auto& link : links_) {
-    link->exchange.begin(answer, sequence_, run, step(), now);
-    link->exchange.add(part);
+  for (std::size_t k = first; k < links_.size(); ++k) {
+    links_[k]->exchange.begin({answer, sequence_, run_, step()}, now);
+    links_[k]->exchange.add(part);
   }
 }
 
-bool RemoteClient::drive(const std::function<bool()>& finished, const ValuesSink& sink, TimeMs limit_ms) {
-  sink_ = sink ? sink : [](std::size_t, Range, std::span<const float>) {};
+bool RemoteClient::drive(const std::function<bool()>& finished, const ValuesSink& sink, Wait wait, TimeMs limit_ms) {
+  sink_ = [&](std::size_t slot, Range range, std::span<const float> values) {
+    if (first_values_s_ == 0) first_values_s_ = monotonic_s();
+    if (sink) sink(slot, range, values);
+  };
   const TimeMs began = monotonic_ms();
   std::optional<TimeMs> stop_since;
   while (true) {
@@ -327,10 +438,11 @@ bool RemoteClient::drive(const std::function<bool()>& finished, const ValuesSink
     }
     check_outcomes();
     if (finished()) return true;
-    if (limit_ms > 0 && now - began >= limit_ms) return false;
+    if (wait == Wait::kWish && now - began >= limit_ms) return false;
     if (config_.stop_requested && config_.stop_requested()) {
-      if (limit_ms > 0) return false;  // What is waited for here is only wished for: the caller goes on without it.
+      if (wait == Wait::kWish) return false;  // The caller goes on without what is waited for.
       if (!stop_since) stop_since = now;
+      if (wait == Wait::kTurn && now - *stop_since >= kTurnStopMs) throw StopRequested();
       const bool may_wait = opened_once_ && !connecting && now - *stop_since < kStopGraceMs;
       if (!may_wait) throw Error(ExitCode::kInterrupted, "stopped by a signal while waiting for the ps tasks");
     }
@@ -338,8 +450,9 @@ bool RemoteClient::drive(const std::function<bool()>& finished, const ValuesSink
   }
 }
 
-bool RemoteClient::all_answered() const {
-  return std::ranges::all_of(links_, [](const auto& link) { return link->exchange.answered(); });
+bool RemoteClient::answered(std::size_t first) const {
+  return std::all_of(links_.begin() + static_cast<std::ptrdiff_t>(first), links_.end(),
+                     [](const auto& link) { return link->exchange.answered(); });
 }
 
 void RemoteClient::check_outcomes() {

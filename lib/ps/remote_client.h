@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,14 +15,20 @@
 
 namespace distmnist {
 
-// After a stop is asked for, a request under way may still take this long.
+// After a stop is asked for, a request under way may still take this long; a wait for the turn, which other workers may
+// have left, this long.
 inline constexpr TimeMs kStopGraceMs = 5'000;
+inline constexpr TimeMs kTurnStopMs = 500;
 
 // How often a snapshot is tried before one is taken whose ps tasks are not at the same pushes.
 inline constexpr int kSnapshotAttempts = 3;
 
 struct RemoteClientConfig {
   std::vector<HostPort> ps;
+  // Where ps tasks of this process listen ("inproc://..."), one for each of `ps`, with the context they share; else
+  // empty and null.
+  std::vector<std::string> endpoints;
+  WireContext* context = nullptr;
   PlacementPlan plan;  // plan[k]: what ps k holds
   std::int64_t num_parameters = 0;
   std::uint32_t worker = 0;
@@ -31,6 +38,7 @@ struct RemoteClientConfig {
   std::uint64_t new_run = 0;      // what to call a model that this process creates; not 0
   std::string container;
   OptimizerSpec optimizer;  // of the job
+  Strategy strategy;        // of the job
   Fingerprint fingerprint;
   TimeMs recovery_wait_ms = 120'000;
   std::function<bool()>
@@ -45,9 +53,11 @@ class RemoteClient : public ParameterClient {
   SessionInfo open() override;
   void create(const StoredModel& model) override;
   std::int64_t pull(const ParameterSink& sink) override;
-  void begin_push(std::span<const float> gradients, std::int64_t step) override;
+  Turn join(const ParameterSink& sink) override;
+  void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override;
   void push(Range range) override;
-  std::int64_t finish_push(const ParameterSink& sink) override;
+  Turn finish_push(const ParameterSink& sink) override;
+  ExchangeCosts costs() const override;
   StoredModel snapshot() override;
   bool await_others(TimeMs limit_ms) override;
   void done() override;
@@ -57,26 +67,39 @@ class RemoteClient : public ParameterClient {
   class Link;
   using ValuesSink = std::function<void(std::size_t slot, Range, std::span<const float>)>;
 
-  // Begins a request at every ps and sends `part` there.
-  void ask_all(MessageType answer, const RequestPart& part, std::uint64_t run);
-  // Runs sockets and clocks until `finished` holds or limit_ms (0: none) have passed; true for the former.
-  bool drive(const std::function<bool()>& finished, const ValuesSink& sink, TimeMs limit_ms = 0);
-  bool all_answered() const;
+  // Begins a request at the ps tasks from `first` on and sends `part` there.
+  void ask(MessageType answer, const RequestPart& part, std::size_t first = 0);
+  // Runs sockets and clocks until `finished` holds.
+  enum class Wait { kAnswer, kTurn, kWish };
+  // kAnswer: something the ps tasks give at once. kTurn: throws StopRequested soon after a stop is asked for. kWish:
+  // gives up after limit_ms or when a stop is asked for; false then.
+  bool drive(const std::function<bool()>& finished, const ValuesSink& sink, Wait wait = Wait::kAnswer,
+             TimeMs limit_ms = 0);
+  bool answered(std::size_t first = 0) const;  // by the ps tasks from `first` on
+  Turn take_turn(const ParameterSink& sink);
+  void await_staging();
+  void pull_from_others(const ParameterSink& sink);
   // The newest push of each worker that any ps has applied, as of the last snapshot question.
   PushMarks newest_marks() const;
-  StoredModel take_snapshot(const PushMarks& target);
+  bool try_snapshot(StoredModel& model);
+  bool try_ordered_snapshot(StoredModel& model);
+  StoredModel take_snapshot(const SnapshotRecord& target);
   void check_outcomes();
   void start_heartbeat();
   std::int64_t step() const;
 
   RemoteClientConfig config_;
-  WireContext context_;
+  std::optional<WireContext> own_context_;
+  WireContext& context_;
   ValuesSink sink_;
   std::vector<std::unique_ptr<Link>> links_;
   Heartbeat heartbeat_;
   std::uint64_t sequence_ = 0;
   std::uint64_t run_ = 0;
   std::span<const float> gradients_;
+  std::int64_t pushed_step_ = 0;
+  double first_values_s_ = 0;  // when the first parameters of the turn came
+  ExchangeCosts costs_;        // without the bytes, which the links count
   bool opened_once_ = false;
 };
 

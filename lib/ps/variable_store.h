@@ -30,8 +30,9 @@ class VariableStore {
   std::span<float> values(std::size_t slot, std::size_t chunk);
   std::span<const float> values(std::size_t slot, std::size_t chunk) const;
 
-  // One update is begin_update() and then apply() for every chunk once, with nothing in between.
-  void begin_update();
+  // One update, with rate_factor times the learning rate, is begin_update() and then apply() for every chunk once, with
+  // nothing in between.
+  void begin_update(float rate_factor = 1.0f);
   // Applies a gradient to a chunk, and writes the new parameters to `updated`, which may be the gradient's own memory.
   void apply(std::size_t chunk, std::span<const float> gradient, std::span<float> updated);
 
@@ -42,6 +43,7 @@ class VariableStore {
   std::vector<std::vector<float>> slots_;
   std::int64_t global_step_ = 0;
   std::int64_t commit_ = 0;
+  float rate_factor_ = 1;  // of the update under way
 };
 
 }  // namespace distmnist

@@ -11,18 +11,18 @@
 namespace distmnist {
 namespace {
 
-constexpr int kFormatVersion = 1;
+constexpr int kFormatVersion = 2;
 constexpr std::string_view kSlotPrefix = "optimizer/";
 
 std::string slot_tensor_name(std::string_view slot, std::string_view variable) {
   return fmt::format("{}{}/{}", kSlotPrefix, slot, variable);
 }
 
-// "0:1250 1:1249": worker and batches.
-std::string batches_text(const std::map<int, std::int64_t>& applied_batches) {
+// "0:1250 1:1249": worker and samples.
+std::string samples_text(const std::map<int, std::int64_t>& consumed_samples) {
   std::string text;
-  for (const auto& [worker, batches] : applied_batches) {
-    text += fmt::format("{}{}:{}", text.empty() ? "" : " ", worker, batches);
+  for (const auto& [worker, samples] : consumed_samples) {
+    text += fmt::format("{}{}:{}", text.empty() ? "" : " ", worker, samples);
   }
   return text;
 }
@@ -35,7 +35,7 @@ std::map<std::string, std::string> metadata_of(const ModelSnapshot& snapshot) {
       {"global_step", fmt::to_string(snapshot.global_step)},
       {"run_id", fmt::format("{:016x}", snapshot.run_id)},
       {"seed", fmt::to_string(snapshot.seed)},
-      {"applied_batches", batches_text(snapshot.applied_batches)},
+      {"consumed_samples", samples_text(snapshot.consumed_samples)},
       {"model", snapshot.identity.model},
       {"graph", snapshot.identity.graph},
       {"optimizer", std::string(to_string(optimizer.kind))},
@@ -73,7 +73,7 @@ class MetadataReader {
     if (value < 0) refuse(key);
     return value;
   }
-  std::map<int, std::int64_t> batches(const std::string& key) const {
+  std::map<int, std::int64_t> samples(const std::string& key) const {
     std::map<int, std::int64_t> result;
     std::string_view rest = text(key);
     while (!rest.empty()) {
@@ -82,8 +82,8 @@ class MetadataReader {
       const auto colon = item.find(':');
       if (colon == item.npos) refuse(key);
       const auto worker = parse<int>(item.substr(0, colon));
-      const auto batches = parse<std::int64_t>(item.substr(colon + 1));
-      if (!worker || !batches || *worker < 0 || *batches < 0 || !result.emplace(*worker, *batches).second) refuse(key);
+      const auto samples = parse<std::int64_t>(item.substr(colon + 1));
+      if (!worker || !samples || *worker < 0 || *samples < 0 || !result.emplace(*worker, *samples).second) refuse(key);
     }
     return result;
   }
@@ -206,7 +206,7 @@ ModelSnapshot read_checkpoint(const std::filesystem::path& path) {
   snapshot.global_step = metadata.count("global_step");
   snapshot.run_id = metadata.number<std::uint64_t>("run_id", 16);
   snapshot.seed = metadata.number<std::uint64_t>("seed");
-  snapshot.applied_batches = metadata.batches("applied_batches");
+  snapshot.consumed_samples = metadata.samples("consumed_samples");
   snapshot.tool_version = metadata.text("tool_version");
   snapshot.config = metadata.text("config");
 

@@ -24,8 +24,8 @@ struct ModelSnapshot {
   ModelIdentity identity;
   std::int64_t global_step = 0;
   std::uint64_t run_id = 0;
-  std::uint64_t seed = 0;                       // with applied_batches, the random state and the position in the data
-  std::map<int, std::int64_t> applied_batches;  // worker -> batches of its own order that are in the parameters
+  std::uint64_t seed = 0;                        // with consumed_samples, the random state and the position in the data
+  std::map<int, std::int64_t> consumed_samples;  // worker -> samples of its own order that lie behind it
   std::string tool_version;
   std::string config;  // the text of config.toml, for people
 

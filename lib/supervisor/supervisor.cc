@@ -26,8 +26,6 @@ SessionInfo Supervisor::prepare() {
   client_.create(model);
   info.has_model = true;
   info.global_step = model.global_step;
-  const auto own = model.applied_batches.find(0);
-  info.applied_batches = own == model.applied_batches.end() ? 0 : own->second;
   return info;
 }
 
@@ -38,14 +36,15 @@ void Supervisor::keep_config() const {
 StoredModel Supervisor::initial_model() {
   StoredModel model;
   model.optimizer = config_.identity.optimizer;
+  model.strategy = config_.strategy;
   if (background_) background_->flush();  // After a lost session what was last submitted may be what is restored.
   if (auto restored = saver_ ? saver_->restore_newest(config_.identity) : std::nullopt) {
     log_info("restored global_step {}", restored->global_step);
     model.global_step = restored->global_step;
     model.parameters = std::move(restored->parameters);
     model.slots = std::move(restored->slots);
-    for (const auto& [worker, batches] : restored->applied_batches) {
-      model.applied_batches[static_cast<std::uint32_t>(worker)] = batches;
+    for (const auto& [worker, samples] : restored->consumed_samples) {
+      model.consumed_samples[static_cast<std::uint32_t>(worker)] = samples;
     }
     restored_step_ = model.global_step;
     return model;
@@ -70,8 +69,8 @@ ModelSnapshot Supervisor::take_snapshot() {
   snapshot.global_step = model.global_step;
   snapshot.run_id = config_.run_id;
   snapshot.seed = config_.seed;
-  for (const auto& [worker, batches] : model.applied_batches)
-    snapshot.applied_batches[static_cast<int>(worker)] = batches;
+  for (const auto& [worker, samples] : model.consumed_samples)
+    snapshot.consumed_samples[static_cast<int>(worker)] = samples;
   snapshot.tool_version = DISTMNIST_VERSION;
   snapshot.config = config_.config;
   snapshot.parameters = std::move(model.parameters);

@@ -20,6 +20,7 @@ namespace distmnist {
 struct SupervisorConfig {
   bool chief = false;
   ModelIdentity identity;
+  Strategy strategy;
   std::uint64_t seed = 0;
   std::uint64_t run_id = 0;
   std::string config;  // the text of config.toml, kept in the checkpoints

@@ -28,6 +28,12 @@ class Frame {
     return Frame({const_cast<std::byte*>(bytes.data()), bytes.size()}, Owner(nullptr, [](void*) {}));
   }
 
+  // The bytes of a frame that several messages carry; nobody may write them any more.
+  static Frame share(const std::shared_ptr<Frame>& frame) {
+    auto* holder = new std::shared_ptr<Frame>(frame);
+    return Frame(frame->bytes(), Owner(holder, [](void* p) { delete static_cast<std::shared_ptr<Frame>*>(p); }));
+  }
+
   std::span<std::byte> bytes() { return bytes_; }
   std::span<const std::byte> bytes() const { return bytes_; }
   std::span<float> floats() { return {reinterpret_cast<float*>(bytes_.data()), bytes_.size() / sizeof(float)}; }

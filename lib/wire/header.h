@@ -13,7 +13,7 @@
 namespace distmnist {
 
 inline constexpr std::uint32_t kMagic = 0x4E4D4944;  // "DIMN"
-inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::uint16_t kProtocolVersion = 2;
 inline constexpr std::size_t kHeaderBytes = 112;
 inline constexpr std::size_t kMaxPayloadBytes = 1u << 20;
 inline constexpr std::int64_t kMaxPayloadFloats = kMaxPayloadBytes / sizeof(float);
@@ -32,6 +32,9 @@ enum class MessageType : std::uint8_t {
   kDone = 10,          // this worker is done; answered by kDoneAck
   kLeave = 11,         // this process goes, its task is not done; not answered
   kPing = 12,          // answered by kPong; keeps the lease
+  kJoin = 13,          // to ps 0: this worker wants to compute; answered by kToken and kParameters once it may
+  kCommit = 14,        // to ps 0: the push is whole everywhere else; answered like kJoin
+  kAdvance = 15,       // UpdatesRecord, to the other ps tasks: make these updates; answered by kParameters
   // ps -> worker
   kWelcome = 32,  // WelcomeRecord: answers kHello, again when the model becomes ready
   kRefuse = 33,   // RefuseRecord: exit code and reason
@@ -43,7 +46,10 @@ enum class MessageType : std::uint8_t {
   kOthersDone = 39,
   kDoneAck = 40,
   kPong = 41,
-  kProbe = 42,  // is this incarnation alive? answered by kPing
+  kProbe = 42,   // is this incarnation alive? answered by kPing
+  kStaged = 43,  // the push is whole here, and waits for ps 0's word
+  kToken = 44,   // TokenRecord: the worker may compute a batch; followed by kParameters
+  kNotice = 45,  // NoticeRecord: why an answer takes long
 };
 
 enum class Encoding : std::uint8_t { kRaw = 0 };
@@ -75,8 +81,8 @@ struct Header {
   std::int64_t range_size = 0;    // floats
   std::uint32_t payload_bytes = 0;
   std::uint32_t payload_crc = 0;  // CRC-32C, where kPayloadChecksum is set
-  std::uint32_t reserved = 0;
-  std::uint32_t header_crc = 0;  // CRC-32C of the bytes before it
+  std::uint32_t samples = 0;      // push, commit: samples of the batch whose gradient it is
+  std::uint32_t header_crc = 0;   // CRC-32C of the bytes before it
 
   Range range() const { return {range_offset, range_size}; }
 };

@@ -32,7 +32,7 @@ class Training {
     if (!session.ended) begin(session, already_done);
     while (!session.ended) {
       try {
-        if (const auto signal = train(session)) return stop(*signal);
+        if (const auto signal = train()) return stop(*signal);
         return finish(already_done);
       } catch (const SessionLost& lost) {
         log_warning("{}; at global_step {}, opening the session again", lost.what(), step_);
@@ -59,7 +59,7 @@ class Training {
     while (true) {
       try {
         const SessionInfo session = parts_.supervisor.prepare();
-        step_ = parts_.client.pull(load_);
+        step_ = session.global_step;
         return session;
       } catch (const SessionLost& lost) {
         if (monotonic_ms() - began >= config_.recovery_wait_ms) fail(ExitCode::kLostPeer, "{}; gave up", lost.what());
@@ -69,29 +69,39 @@ class Training {
   }
 
   // Until the last step (nothing), or the code of the signal that came.
-  std::optional<ExitCode> train(const SessionInfo& session) {
-    const std::int64_t first_sample = session.applied_batches * config_.batch_size;
-    const auto worker = static_cast<std::uint64_t>(config_.task_index);
-    const BatchSourcePtr batches = prefetch(
-        batch(repeat(shuffle(slices(parts_.data.train), config_.seed, worker)), config_.batch_size, first_sample),
-        kPrefetchedBatches);
-    TrainBatch next;
-    while (step_ < config_.train_steps) {
-      if (const auto signal = parts_.stop_signal()) return signal;
-      batches->next(next);
-      const StepResult result = step(next);
-      report(result);
-      parts_.supervisor.save_if_due(monotonic_ms());
+  std::optional<ExitCode> train() {
+    if (step_ >= config_.train_steps) return std::nullopt;
+    try {
+      const Turn first = parts_.client.join(load_);
+      step_ = first.global_step;
+      const BatchSourcePtr batches = batches_from(first.consumed_samples);
+      TrainBatch next;
+      while (step_ < config_.train_steps) {
+        if (const auto signal = parts_.stop_signal()) return signal;
+        batches->next(next);
+        const StepResult result = step(next);
+        report(result);
+        parts_.supervisor.save_if_due(monotonic_ms());
+      }
+    } catch (const StopRequested&) {
+      return parts_.stop_signal();
     }
     return std::nullopt;
   }
 
+  BatchSourcePtr batches_from(std::int64_t first_sample) const {
+    const auto worker = static_cast<std::uint64_t>(config_.task_index);
+    return prefetch(
+        batch(repeat(shuffle(slices(parts_.data.train), config_.seed, worker)), config_.batch_size, first_sample),
+        kPrefetchedBatches);
+  }
+
   StepResult step(const TrainBatch& next) {
     const Batch batch{next.size, next.images, next.labels, static_cast<std::uint64_t>(next.first_sample)};
-    parts_.client.begin_push(parts_.executor.gradients(), step_);
+    parts_.client.begin_push(parts_.executor.gradients(), step_, next.size);
     const StepResult result = parts_.executor.train_step(batch, push_);
     require_finite(result.loss);
-    step_ = parts_.client.finish_push(load_);
+    step_ = parts_.client.finish_push(load_).global_step;
     if (!first_step_done_) {
       first_step_done_ = true;
       log_info("first step {:.2f} s after the start", monotonic_s() - config_.started_s);

@@ -94,10 +94,10 @@ class Checkpoint:
         return int(self.metadata["global_step"])
 
     @property
-    def applied_batches(self):
+    def consumed_samples(self):
         """{worker: batches}"""
         return {int(worker): int(batches)
-                for worker, _, batches in (pair.partition(":") for pair in self.metadata["applied_batches"].split())}
+                for worker, _, batches in (pair.partition(":") for pair in self.metadata["consumed_samples"].split())}
 
 
 def read_checkpoint(path):

@@ -31,7 +31,7 @@ inline ModelSnapshot sample_snapshot(std::int64_t global_step, ModelIdentity ide
   snapshot.global_step = global_step;
   snapshot.run_id = 0xFEDCBA9876543210;
   snapshot.seed = 18446744073709551615U;
-  snapshot.applied_batches = {{0, global_step / 2}, {2, global_step - global_step / 2}};
+  snapshot.consumed_samples = {{0, global_step / 2}, {2, global_step - global_step / 2}};
   snapshot.tool_version = "0.1.0";
   snapshot.config = "batch_size = 50\nlog_dir = \"a \\\"quoted\\\" folder\"\n";
   snapshot.parameters = sample_block(size, static_cast<float>(global_step));
@@ -47,7 +47,7 @@ inline bool is_sample_snapshot(const ModelSnapshot& snapshot, std::int64_t step)
   const ModelSnapshot expected = sample_snapshot(step);
   return snapshot.global_step == step && snapshot.parameters == expected.parameters &&
          snapshot.slots == expected.slots && snapshot.run_id == expected.run_id && snapshot.seed == expected.seed &&
-         snapshot.config == expected.config && snapshot.applied_batches == expected.applied_batches &&
+         snapshot.config == expected.config && snapshot.consumed_samples == expected.consumed_samples &&
          snapshot.tool_version == expected.tool_version && snapshot.identity.model == expected.identity.model &&
          snapshot.identity.graph == expected.identity.graph &&
          snapshot.identity.optimizer == expected.identity.optimizer;

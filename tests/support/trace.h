@@ -108,7 +108,7 @@ inline std::string describe(const Message& message) {
       const auto record = decode<WelcomeRecord>(message.payload.bytes());
       if (!record) return name + " (broken)";
       const std::string batches =
-          record->applied_batches > 0 ? fmt::format(", batches {}", record->applied_batches) : "";
+          record->consumed_samples > 0 ? fmt::format(", batches {}", record->consumed_samples) : "";
       return fmt::format("{} {}, step {}{}", name, text_of(record->state), header.step, batches);
     }
     case MessageType::kRefuse: {

@@ -1,0 +1,146 @@
+// The part of Container that is about runs in which ps 0 decides: pushes are staged on every ps, committed at ps 0, and
+// made everywhere in the order of its updates; a worker is answered when its turn comes.
+#include <cstring>
+#include <utility>
+
+#include "lib/ps/container.h"
+
+namespace distmnist {
+
+// ---- On every ps ----
+
+void Container::stage(WholePush&& push) {
+  History& history = histories_[push.header.worker];
+  const Route route = push.route;
+  const Header header = push.header;
+  if (mark_of(header) > history.mark) {  // Else only the answer was lost.
+    history.mark = mark_of(header);
+    staged_.stage(std::move(push));
+  }
+  if (ps_.index != 0) reply(route, header, MessageType::kStaged);
+}
+
+void Container::on_advance(const Route& route, const Message& message) {
+  const auto record = decode<UpdatesRecord>(message.payload.bytes());
+  if (!record) return;
+  if (make_updates(route, message.header, record->updates)) send_parameters(route, message.header);
+}
+
+// Makes those of ps 0's updates that this ps has not made yet. False, and a refusal, where it cannot.
+bool Container::make_updates(const Route& route, const Header& request, const std::vector<Update>& updates) {
+  for (const Update& update : updates) {
+    if (update.commit <= store_->commit()) continue;
+    if (update.pushes.empty() || update.commit != store_->commit() + 1 || !staged_.has_all(update)) {
+      refuse(route, request, ExitCode::kInternal,
+             fmt::format("ps:{} is at update {} and cannot make update {}: its gradients are not here", ps_.index,
+                         store_->commit(), update.commit));
+      return false;
+    }
+    for (const PushId& id : update.pushes) histories_[id.worker].consumed_samples += staged_.at(id).header.samples;
+    staged_.make(update, *store_);
+  }
+  return true;
+}
+
+// The parameters as they are. The workers of a step get the same copy.
+void Container::send_parameters(const Route& route, const Header& request) {
+  if (published_commit_ != store_->commit()) {
+    published_commit_ = store_->commit();
+    published_.clear();
+    for (std::size_t chunk = 0; chunk < store_->chunks().size(); ++chunk) {
+      const std::span<const float> values = std::as_const(*store_).values(0, chunk);
+      published_.push_back(std::make_shared<Frame>(Frame::allocate(values.size_bytes())));
+      if (!values.empty()) std::memcpy(published_.back()->bytes().data(), values.data(), values.size_bytes());
+    }
+  }
+  for (std::size_t chunk = 0; chunk < store_->chunks().size(); ++chunk) {
+    Header header = reply_header(request, MessageType::kParameters);
+    header.dtype = WireDtype::kF32;
+    header.range_offset = store_->chunks().range(chunk).offset;
+    header.range_size = store_->chunks().range(chunk).size;
+    actions_.send(route, Message{header, Frame::share(published_[chunk])});
+  }
+}
+
+// ---- On ps 0 ----
+
+void Container::on_join(const Route& route, const Header& header, TimeMs now) {
+  if (!turns_) return;
+  turns_->join(route, header, now);
+  go_on(now);
+}
+
+void Container::on_commit(const Route& route, const Header& header, TimeMs now) {
+  if (!turns_) return;
+  switch (turns_->known(header)) {
+    case Turns::Known::kOlder:
+      return;
+    case Turns::Known::kDecided:
+      turns_->ask_again(route, header, now);
+      return go_on(now);
+    case Turns::Known::kNew:
+      break;
+  }
+  if (!staged_.has(id_of(header))) return;  // A part of the push got lost; all of it will come again.
+  if (hold_) {
+    std::erase_if(commits_on_hold_, [&](const auto& waiting) { return waiting.second.worker == header.worker; });
+    return commits_on_hold_.emplace_back(route, header), void();
+  }
+  decide(route, header, now);
+}
+
+void Container::decide(const Route& route, const Header& commit, TimeMs now) {
+  const PushId id = id_of(commit);
+  History& history = histories_[commit.worker];
+  const std::int64_t samples = staged_.at(id).header.samples;
+  if (turns_->decide(route, commit, store_->global_step(), now).accepted) {
+    history.pending_samples += samples;
+  } else {
+    history.consumed_samples += samples;
+    staged_.discard(id);
+  }
+  // Every other ps has made the updates up to this one, so nobody needs to be told of them any more.
+  std::erase_if(updates_, [&](const Update& update) { return update.commit <= commit.commit; });
+  go_on(now);
+}
+
+// Makes the updates that are due, and answers whose turn has come.
+void Container::go_on(TimeMs now) {
+  while (auto update = turns_->next_update(now)) {
+    update->commit = store_->commit() + 1;
+    for (const PushId& id : update->pushes) {
+      const std::int64_t samples = staged_.at(id).header.samples;
+      histories_[id.worker].pending_samples -= samples;
+      histories_[id.worker].consumed_samples += samples;
+    }
+    staged_.make(*update, *store_);
+    if (ps_.num_ps > 1) updates_.push_back(std::move(*update));
+  }
+  while (auto turn = turns_->next_grant(store_->global_step(), now)) {
+    const History& history = histories_[turn->request.worker];
+    turn->token.consumed_samples = history.consumed_samples + history.pending_samples;
+    turn->token.updates = updates_;
+    reply(turn->route, turn->request, MessageType::kToken, encode(turn->token));
+    send_parameters(turn->route, turn->request);
+  }
+}
+
+void Container::depart(std::uint32_t worker, TimeMs now) {
+  if (!turns_) return;
+  turns_->depart(worker, now);
+  go_on(now);
+}
+
+void Container::tick_turns(TimeMs now) {
+  const Turns::Tick tick = turns_->tick(store_->global_step(), now);
+  for (const std::string& warning : tick.warnings) log(LogLevel::kWarning, warning);
+  for (const Turns::Word& notice : tick.notices) {
+    reply(notice.route, notice.request, MessageType::kNotice, encode(NoticeRecord{notice.text}));
+  }
+  for (const Turns::Word& refusal : tick.refusals) {
+    refuse(refusal.route, refusal.request, ExitCode::kLostPeer, refusal.text);
+  }
+  go_on(now);
+}
+
+}  // namespace distmnist

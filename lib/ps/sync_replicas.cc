@@ -1,0 +1,129 @@
+#include "lib/ps/sync_replicas.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace distmnist {
+
+SyncReplicas::SyncReplicas(const Strategy& strategy, std::uint32_t num_workers, TimeMs now, TimeMs first_worker_ms)
+    : replicas_to_aggregate_(strategy.replicas_to_aggregate),
+      on_lost_worker_(strategy.on_lost_worker),
+      train_steps_(strategy.train_steps),
+      workers_(num_workers),
+      // Every worker begins with a token of its own, as in TensorFlow, where the first push needs none.
+      shared_tokens_(std::max(num_workers, replicas_to_aggregate_) - num_workers),
+      needed_(replicas_to_aggregate_) {
+  for (Worker& worker : workers_) worker.missed_from_ms = now + first_worker_ms;
+}
+
+// ---- Who takes part ----
+
+void SyncReplicas::arrive(std::uint32_t worker) {
+  workers_[worker].present = true;
+}
+
+void SyncReplicas::depart(std::uint32_t worker, TimeMs now) {
+  Worker& gone = workers_[worker];
+  if (!gone.present) return;
+  gone.present = false;
+  gone.missed_from_ms = now + kLostWorkerGraceMs;
+  const int unused = std::exchange(gone.in_hand, 0);
+  if (several_batches()) {
+    shared_tokens_ += static_cast<std::uint32_t>(unused) + (gone.has_own_token ? 1 : 0);
+    gone.has_own_token = false;
+  } else if (unused > 0) {
+    gone.has_own_token = true;  // For its successor, which goes on where this process was.
+  }
+}
+
+std::uint32_t SyncReplicas::num_present() const {
+  return static_cast<std::uint32_t>(std::ranges::count_if(workers_, &Worker::present));
+}
+
+// ---- Pushes and tokens ----
+
+Verdict SyncReplicas::push(const PushId& id, std::int64_t step, std::int64_t global_step) {
+  Worker& worker = workers_[id.worker];
+  worker.in_hand = std::max(0, worker.in_hand - 1);
+  const Verdict verdict{step >= global_step, global_step - std::min(step, global_step)};
+  if (verdict.accepted) accepted_.push_back(id);
+  return verdict;
+}
+
+std::optional<Update> SyncReplicas::next_update() {
+  if (accepted_.empty() || accepted_.size() < needed_) return std::nullopt;
+  Update update;
+  update.pushes = std::exchange(accepted_, {});
+  std::ranges::sort(update.pushes);  // The sum is in order of the workers, not of arrival.
+  new_tokens();
+  return update;
+}
+
+void SyncReplicas::new_tokens() {
+  for (Worker& worker : workers_) {
+    worker.has_own_token = worker.present || !several_batches();
+    worker.in_hand = 0;  // Tokens of the step before: what is pushed for them will be dropped.
+  }
+  shared_tokens_ = several_batches() ? replicas_to_aggregate_ - num_present() : 0;
+}
+
+bool SyncReplicas::take_token(std::uint32_t worker, std::int64_t global_step) {
+  if (global_step >= train_steps_) return true;  // The run is over; nobody waits.
+  Worker& taker = workers_[worker];
+  if (!std::exchange(taker.has_own_token, false)) {
+    if (shared_tokens_ == 0) return false;
+    --shared_tokens_;
+  }
+  ++taker.in_hand;
+  return true;
+}
+
+// ---- Losses ----
+
+CoordinatorTick SyncReplicas::tick(TimeMs now) {
+  CoordinatorTick out;
+  std::string missed;
+  std::uint32_t left = 0;
+  for (std::uint32_t index = 0; index < workers_.size(); ++index) {
+    Worker& worker = workers_[index];
+    if (worker.present || now < worker.missed_from_ms) {
+      ++left;
+      continue;
+    }
+    missed += fmt::format("{}worker:{}", missed.empty() ? "" : ", ", index);
+    // Nobody will use the token that was kept for its first batch.
+    if (several_batches() && std::exchange(worker.has_own_token, false)) ++shared_tokens_;
+  }
+  if (several_batches()) return out;  // Others contribute in place of who is missing.
+
+  const std::uint32_t wanted = std::min(replicas_to_aggregate_, left);
+  if (on_lost_worker_ == OnLostWorker::kFail && wanted < replicas_to_aggregate_) {
+    out.failure = fmt::format("{} lost: {} workers are left and a step takes {} gradients (--on_lost_worker=fail)",
+                              missed, left, replicas_to_aggregate_);
+  } else if (on_lost_worker_ == OnLostWorker::kShrink) {
+    set_needed(std::max(wanted, 1u), out);
+  }
+  return out;
+}
+
+void SyncReplicas::set_needed(std::uint32_t needed, CoordinatorTick& out) {
+  if (needed == needed_) return;
+  out.warnings.push_back(fmt::format("{}: a step now takes {} gradients instead of {} (--on_lost_worker=shrink)",
+                                     needed < needed_ ? "workers are lost" : "workers are back", needed, needed_));
+  needed_ = needed;
+}
+
+std::string SyncReplicas::waiting_for(std::int64_t global_step) const {
+  std::string whom;
+  for (std::uint32_t index = 0; index < workers_.size(); ++index) {
+    const Worker& worker = workers_[index];
+    const bool owes = worker.in_hand > 0 || (worker.has_own_token && !several_batches());
+    if (owes) whom += fmt::format("{}worker:{}", whom.empty() ? "" : ", ", index);
+  }
+  return fmt::format("{} ({} of {} gradients for step {} are there)", whom.empty() ? "a worker" : whom,
+                     accepted_.size(), needed_, global_step + 1);
+}
+
+}  // namespace distmnist
