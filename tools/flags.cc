@@ -11,6 +11,7 @@
 
 #include "lib/base/error.h"
 #include "lib/cluster/placement.h"
+#include "tools/replication.h"
 
 namespace distmnist {
 namespace {
@@ -86,6 +87,34 @@ void add_training_flags(CLI::App& app, Flags& flags) {
   add_whole_number(app, "--log_every", flags.log_every, "global steps between two lines of accuracy")
       ->group("training");
   add_whole_number(app, "--seed", flags.seed, "of weights, data order and dropout")->group("training");
+}
+
+CLI::Option* add_replication_flags(CLI::App& app, Flags& flags) {
+  add_whole_number(app, "--num_workers", flags.num_workers, "workers of a local run, threads of this process")
+      ->group("replication");
+  add_whole_number(app, "--num_ps", flags.num_ps, "parameter servers of a local run with several workers")
+      ->group("replication");
+  CLI::Option* sync = app.add_flag("--sync_replicas,!--nosync_replicas", flags.sync_replicas,
+                                   "a step is the mean of one gradient from each of R workers")
+                          ->group("replication");
+  add_whole_number(app, "--replicas_to_aggregate", flags.replicas_to_aggregate,
+                   "R of --sync_replicas; 0: the number of workers")
+      ->group("replication");
+  app.add_option("--on_lost_worker", flags.on_lost_worker,
+                 "when fewer than R workers are left: wait, shrink or fail (default: shrink)")
+      ->group("replication");
+  app.add_option("--staleness", flags.staleness,
+                 "what becomes of pushes with old parameters: keep, drop:K (staler than K) or scale (rate / staleness)")
+      ->group("replication")
+      ->capture_default_str();
+  add_whole_number(app, "--max_staleness", flags.max_staleness,
+                   "batches a worker may be ahead of the slowest one; -1: any number")
+      ->group("replication");
+  add_whole_number(app, "--warmup_steps", flags.warmup_steps, "global steps that worker 0 trains alone at first")
+      ->group("replication");
+  app.add_option("--warmup_epochs", flags.warmup_epochs, "the same in passes through the training set")
+      ->group("replication");
+  return sync;
 }
 
 void add_device_flags(CLI::App& app, Flags& flags) {
@@ -188,6 +217,7 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
   add_cluster_flags(app, flags);
   add_data_flags(app, flags);
   add_training_flags(app, flags);
+  const CLI::Option* sync_replicas = add_replication_flags(app, flags);
   add_device_flags(app, flags);
   add_run_flags(app, flags);
   add_console_flags(app, flags);
@@ -217,19 +247,23 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     fail(ExitCode::kUsage, "{}; see distmnist --help", error.what());
   }
+  flags.sync_replicas_given = sync_replicas->count() > 0;
   check_values(flags);
+  check_replication(flags);
   return parsed;
 }
 
 std::string to_toml(const Flags& flags) {
   return fmt::format(
-      "# The flags of this run; distmnist --config takes this file.\n"
-      "model = {}\nbatch_size = {}\ntrain_steps = {}\noptimizer = {}\nlearning_rate = {}\nmomentum = {}\nlog_every = "
-      "{}\n"
-      "seed = {}\nplacement = {}\nsave_model_secs = {}\nmax_to_keep = {}\nrecovery_wait_secs = {}\n",
-      quoted(flags.model), flags.batch_size, flags.train_steps, quoted(flags.optimizer), flags.learning_rate,
-      flags.momentum, flags.log_every, flags.seed, quoted(flags.placement), flags.save_model_secs, flags.max_to_keep,
-      flags.recovery_wait_secs);
+             "# The flags of this run; distmnist --config takes this file.\n"
+             "model = {}\nbatch_size = {}\ntrain_steps = {}\noptimizer = {}\nlearning_rate = {}\nmomentum = "
+             "{}\nlog_every = "
+             "{}\n"
+             "seed = {}\nplacement = {}\nsave_model_secs = {}\nmax_to_keep = {}\nrecovery_wait_secs = {}\n",
+             quoted(flags.model), flags.batch_size, flags.train_steps, quoted(flags.optimizer), flags.learning_rate,
+             flags.momentum, flags.log_every, flags.seed, quoted(flags.placement), flags.save_model_secs,
+             flags.max_to_keep, flags.recovery_wait_secs) +
+         replication_to_toml(flags);
 }
 
 OptimizerSpec optimizer_of(const Flags& flags) {

@@ -22,6 +22,17 @@ struct Flags {
   std::string cluster;  // a file
   std::string ps_job = "ps", worker_job = "worker";
 
+  // replication
+  int num_workers = 1, num_ps = 1;  // of a local run
+  bool sync_replicas = false;
+  bool sync_replicas_given = false;
+  int replicas_to_aggregate = 0;    // 0: the number of workers
+  std::string on_lost_worker;       // empty: shrink
+  std::string staleness = "keep";   // keep, drop:K, scale
+  std::int64_t max_staleness = -1;  // -1: unbounded
+  std::int64_t warmup_steps = 0;
+  double warmup_epochs = 0;
+
   // data
   std::string data_dir;
   std::string dataset;  // empty: mnist where it is found, else synthetic

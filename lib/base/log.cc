@@ -43,12 +43,26 @@ class LevelLetter : public spdlog::custom_flag_formatter {
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<LevelLetter>(); }
 };
 
+thread_local std::string thread_task;  // empty: the process's
+
+class TaskName : public spdlog::custom_flag_formatter {
+ public:
+  explicit TaskName(std::string process_task) : process_task_(std::move(process_task)) {}
+  void format(const spdlog::details::log_msg&, const std::tm&, spdlog::memory_buf_t& out) override {
+    const std::string& task = thread_task.empty() ? process_task_ : thread_task;
+    out.append(task.data(), task.data() + task.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<TaskName>(process_task_); }
+
+ private:
+  std::string process_task_;
+};
+
 std::unique_ptr<spdlog::pattern_formatter> make_formatter(std::string_view task, LogFormat format) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
-  formatter->add_flag<JsonMessage>('*').add_flag<LevelLetter>('&');
-  const std::string text = fmt::format("%Y-%m-%d %H:%M:%S.%f: %& {}] %v", task);
-  const std::string json =
-      fmt::format(R"({{"time":"%Y-%m-%dT%H:%M:%S.%f","level":"%&","task":"{}","message":"%*"}})", task);
+  formatter->add_flag<JsonMessage>('*').add_flag<LevelLetter>('&').add_flag<TaskName>('~', std::string(task));
+  const std::string text = "%Y-%m-%d %H:%M:%S.%f: %& %~] %v";
+  const std::string json = R"({"time":"%Y-%m-%dT%H:%M:%S.%f","level":"%&","task":"%~","message":"%*"})";
   formatter->set_pattern(format == LogFormat::kText ? text : json);
   return formatter;
 }
@@ -66,6 +80,13 @@ spdlog::logger& logger() {
 
 void set_up_log(std::string_view task, LogFormat format) {
   logger().set_formatter(make_formatter(task, format));
+}
+
+LogTask::LogTask(std::string_view task) {
+  thread_task = task;
+}
+LogTask::~LogTask() {
+  thread_task.clear();
 }
 
 void log_message(LogLevel level, std::string_view message) {

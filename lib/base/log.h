@@ -15,6 +15,15 @@ enum class LogFormat { kText, kJson };
 // Call once, before other threads start.
 void set_up_log(std::string_view task, LogFormat format);
 
+// While alive, lines of this thread carry this task instead. For tasks that are threads of one process.
+class LogTask {
+ public:
+  explicit LogTask(std::string_view task);
+  ~LogTask();
+  LogTask(const LogTask&) = delete;
+  LogTask& operator=(const LogTask&) = delete;
+};
+
 void log_message(LogLevel level, std::string_view message);
 
 template <typename... Args>

@@ -22,6 +22,7 @@ class Shell : public PsActions {
 
 // The endpoints of a ps: TCP first and always, the same-host one beside it.
 std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
+  if (!config.endpoint.empty()) return {config.endpoint};
   const TaskId task{"ps", static_cast<int>(config.identity.index)};
   const Resolution resolved = resolve_ip(config.address);
   if (!resolved) throw Error(ExitCode::kUsage, fmt::format("{}: {}", task.to_string(), resolved.error));
@@ -37,8 +38,8 @@ std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
 }  // namespace
 
 ExitCode run_parameter_server(const ParameterServerConfig& config) {
-  WireContext context;
-  Shell shell(context, endpoints_of(config));
+  std::optional<WireContext> own_context;
+  Shell shell(config.context != nullptr ? *config.context : own_context.emplace(), endpoints_of(config));
   PsCore core(config.identity, config.limits, shell, monotonic_ms());
   log_info("listening on {}", join(shell.socket.bound(), " and "));
 

@@ -1,0 +1,104 @@
+#include "tools/local_server.h"
+
+#include <atomic>
+#include <exception>
+#include <functional>
+#include <new>
+#include <thread>
+#include <vector>
+
+#include "lib/base/log.h"
+#include "lib/ps/parameter_server.h"
+#include "tools/environment.h"
+#include "tools/signals.h"
+
+namespace distmnist {
+namespace {
+
+class LocalServer {
+ public:
+  explicit LocalServer(const Job& job) : job_(job) {}
+
+  ExitCode run() {
+    const Flags& flags = job_.flags;
+    log_info("local server: {} ps and {} workers, threads of this process", flags.num_ps, flags.num_workers);
+    for (int k = 0; k < flags.num_ps; ++k) {
+      endpoints_.push_back(fmt::format("inproc://ps{}", k));
+      addresses_.push_back({"inproc", static_cast<std::uint16_t>(k + 1)});
+    }
+    for (int k = 0; k < flags.num_ps; ++k) start({"ps", k}, [this, k] { return serve(k); });
+    for (int w = 0; w < flags.num_workers; ++w) start({"worker", w}, [this, w] { return work(w); });
+    for (std::thread& thread : threads_) thread.join();
+    return stop_code().value_or(ExitCode::kOk);
+  }
+
+ private:
+  void start(TaskId task, std::function<ExitCode()> run_task) {
+    threads_.emplace_back([this, task, run_task = std::move(run_task)] {
+      const std::string name = task.to_string();
+      const LogTask log_task(name);
+      try {
+        run_task();
+      } catch (const Error& error) {
+        stop(name, error.code(), error.what());
+      } catch (const std::bad_alloc&) {
+        stop(name, ExitCode::kResources, "out of memory");
+      } catch (const std::exception& error) {
+        stop(name, ExitCode::kInternal, error.what());
+      }
+    });
+  }
+
+  ExitCode serve(int index) {
+    ParameterServerConfig config;
+    config.endpoint = endpoints_[static_cast<std::size_t>(index)];
+    config.context = &context_;
+    config.identity.index = static_cast<std::uint32_t>(index);
+    config.identity.num_ps = static_cast<std::uint32_t>(job_.flags.num_ps);
+    config.identity.num_workers = static_cast<std::uint32_t>(job_.flags.num_workers);
+    config.identity.epoch = nanoseconds_since_1970();
+    config.limits.recovery_wait_ms = static_cast<TimeMs>(job_.flags.recovery_wait_secs * 1000);
+    config.stop_signal = [this] { return stop_code(); };
+    return run_parameter_server(config);
+  }
+
+  ExitCode work(int index) {
+    WorkerSeat seat;
+    seat.task = {"worker", index};
+    seat.num_workers = static_cast<std::uint32_t>(job_.flags.num_workers);
+    seat.num_sharing_cores = job_.flags.num_workers;
+    seat.ps = addresses_;
+    seat.endpoints = endpoints_;
+    seat.context = &context_;
+    seat.stop_signal = [this] { return stop_code(); };
+    return run_worker(job_, seat);
+  }
+
+  // The code that all tasks end with, once one has failed or a signal has come.
+  std::optional<ExitCode> stop_code() const {
+    const int failed = failed_;
+    return failed != 0 ? static_cast<ExitCode>(failed) : signal_received();
+  }
+
+  void stop(const std::string& task, ExitCode code, const char* what) {
+    int none = 0;
+    // What fails because the others stop is not news.
+    const bool first = !signal_received() && failed_.compare_exchange_strong(none, static_cast<int>(code));
+    if (first) log_error("{} error: {}; exit {}", task, what, static_cast<int>(code));
+  }
+
+  const Job& job_;
+  WireContext context_;
+  std::vector<std::string> endpoints_;
+  std::vector<HostPort> addresses_;  // names for messages only
+  std::vector<std::thread> threads_;
+  std::atomic<int> failed_ = 0;
+};
+
+}  // namespace
+
+ExitCode run_local_server(const Job& job) {
+  return LocalServer(job).run();
+}
+
+}  // namespace distmnist

@@ -1,0 +1,28 @@
+// From the flags to the strategy of a run.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "lib/ps/control.h"
+#include "lib/ps/strategy.h"
+#include "tools/flags.h"
+
+namespace distmnist {
+
+// Error (kUsage) where flags of replication do not go together or have impossible values.
+void check_replication(const Flags& flags);
+
+// `warmup_steps`: what --warmup_steps or --warmup_epochs come to.
+Strategy strategy_of(const Flags& flags, std::uint32_t num_workers, std::int64_t warmup_steps);
+
+// The part of config.toml that is about replication; only what differs from the defaults.
+std::string replication_to_toml(const Flags& flags);
+
+// The part of the fingerprint that is about it.
+Fingerprint replication_fingerprint(const Flags& flags);
+
+// Whether a run without a cluster needs ps and worker threads.
+bool needs_local_server(const Flags& flags);
+
+}  // namespace distmnist

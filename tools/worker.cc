@@ -1,0 +1,142 @@
+#include "tools/worker.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "lib/backend/backend.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/cluster/placement.h"
+#include "lib/ps/in_process_client.h"
+#include "lib/ps/remote_client.h"
+#include "lib/supervisor/metrics_writer.h"
+#include "lib/supervisor/run_folder.h"
+#include "lib/supervisor/supervisor.h"
+#include "lib/worker/console.h"
+#include "lib/worker/training.h"
+#include "tools/data_source.h"
+#include "tools/device.h"
+#include "tools/environment.h"
+#include "tools/replication.h"
+
+namespace distmnist {
+namespace {
+
+Fingerprint fingerprint_of(const Job& job) {
+  const Flags& flags = job.flags;
+  Fingerprint out = {{"the version of distmnist", DISTMNIST_VERSION},
+                     {"--model", flags.model},
+                     {"the network", describe(job.graph)},
+                     {"the data", data_fingerprint(job.data)},
+                     {"--batch_size", std::to_string(flags.batch_size)},
+                     {"--train_steps", std::to_string(flags.train_steps)},
+                     {"--optimizer", flags.optimizer},
+                     {"--learning_rate", fmt::format("{}", flags.learning_rate)},
+                     {"--momentum", fmt::format("{}", flags.momentum)},
+                     {"--seed", std::to_string(flags.seed)},
+                     {"--placement", flags.placement}};
+  for (auto& fact : replication_fingerprint(flags)) out.push_back(std::move(fact));
+  return out;
+}
+
+std::vector<NamedRange> named_ranges(const Graph& graph) {
+  std::vector<NamedRange> out;
+  for (const Variable& variable : graph.variables) out.push_back({variable.name, variable.range});
+  return out;
+}
+
+std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& seat, const Strategy& strategy) {
+  const Flags& flags = job.flags;
+  if (seat.ps.empty()) {
+    std::vector<Range> ranges;
+    for (const Variable& variable : job.graph.variables) ranges.push_back(variable.range);
+    return std::make_unique<InProcessClient>(std::move(ranges));
+  }
+  RemoteClientConfig config;
+  config.ps = seat.ps;
+  config.endpoints = seat.endpoints;
+  config.context = seat.context;
+  config.plan = place(named_ranges(job.graph), static_cast<int>(config.ps.size()), parse_placement(flags.placement));
+  config.num_parameters = job.graph.num_parameters;
+  config.worker = static_cast<std::uint32_t>(seat.task.index);
+  config.num_workers = seat.num_workers;
+  config.chief = seat.is_chief();
+  config.incarnation = config.new_run = nanoseconds_since_1970();
+  config.optimizer = optimizer_of(flags);
+  config.strategy = strategy;
+  config.fingerprint = fingerprint_of(job);
+  config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
+  config.stop_requested = [&seat] { return seat.stop_signal().has_value(); };
+  if (config.chief) {
+    for (const std::string& line : describe(config.plan)) log_info("placement: {}", line);
+  }
+  return std::make_unique<RemoteClient>(std::move(config));
+}
+
+int num_threads(const Flags& flags, const WorkerSeat& seat) {
+  if (flags.intra_op_parallelism_threads > 0) return flags.intra_op_parallelism_threads;
+  return std::max(1, num_cores() / seat.num_sharing_cores);
+}
+
+ProgressStyle progress_style(const Flags& flags, bool chief) {
+  // One task of a job shows progress: several on one terminal would write over each other.
+  if (flags.progress == "none" || !chief) return ProgressStyle::kNone;
+  return flags.progress == "auto" && isatty(STDERR_FILENO) != 0 ? ProgressStyle::kLine : ProgressStyle::kPlain;
+}
+
+}  // namespace
+
+ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
+  const Flags& flags = job.flags;
+  CompileOptions options;
+  options.max_batch_size = flags.batch_size;
+  options.threads = num_threads(flags, seat);
+  options.seed = flags.seed;
+  options.stream = static_cast<std::uint64_t>(seat.task.index);
+  const std::unique_ptr<Backend> backend = make_device_backend(flags);
+  // The client goes before the executor: messages under way read its gradients.
+  const std::unique_ptr<Executor> executor = backend->compile(job.graph, options);
+  log_info("model {}: {} parameters, backend {}, {} threads", flags.model, job.graph.num_parameters, backend->name(),
+           options.threads);
+  const Strategy strategy = strategy_of(flags, seat.num_workers, flags.warmup_steps);
+  const std::unique_ptr<ParameterClient> client = make_client(job, seat, strategy);
+
+  // Nothing is written, and no old run moved aside, before flags and data have turned out right.
+  std::optional<RunFolder> folder;
+  std::optional<MetricsWriter> metrics;
+  if (!flags.log_dir.empty()) {
+    folder.emplace(task_folder(flags.log_dir, seat.task, seat.is_chief()), flags.fresh);
+    metrics.emplace(folder->path() / "metrics.csv");
+  }
+
+  SupervisorConfig supervision;
+  supervision.chief = seat.is_chief();
+  supervision.identity = {flags.model, describe(job.graph), job.graph.variables, optimizer_of(flags)};
+  supervision.strategy = strategy;
+  supervision.seed = flags.seed;
+  supervision.run_id = nanoseconds_since_1970();
+  supervision.config = to_toml(flags);
+  supervision.save_every_ms = flags.save_model_secs * 1000;
+  supervision.max_to_keep = flags.max_to_keep;
+  Supervisor supervisor(std::move(supervision), job.graph, *client, folder ? &*folder : nullptr);
+  Console console(seat.task.index, progress_style(flags, seat.is_chief()), flags.train_steps);
+
+  TrainingConfig config;
+  config.task_index = seat.task.index;
+  config.chief = seat.is_chief();
+  config.batch_size = flags.batch_size;
+  config.train_steps = flags.train_steps;
+  config.log_every = flags.log_every;
+  config.seed = flags.seed;
+  config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
+  config.started_s = job.started_s;
+  const TrainingParts parts{job.data,   *executor, job.graph.output().size(),     *client,
+                            supervisor, console,   metrics ? &*metrics : nullptr, seat.stop_signal};
+  return run_training(config, parts);
+}
+
+}  // namespace distmnist
