@@ -23,6 +23,7 @@
 #include "tools/data_source.h"
 #include "tools/device.h"
 #include "tools/environment.h"
+#include "tools/optimizer_flags.h"
 #include "tools/signals.h"
 
 namespace distmnist {
@@ -35,6 +36,8 @@ std::uint64_t nanoseconds_since_1970() {
 }
 
 Fingerprint fingerprint_of(const Flags& flags, const Graph& graph, const TrainAndTest& data) {
+  const OptimizerSpec optimizer = optimizer_of(flags);
+  const LearningRate& rate = optimizer.learning_rate;
   return {{"the version of distmnist", DISTMNIST_VERSION},
           {"--model", flags.model},
           {"the network", describe(graph)},
@@ -43,7 +46,12 @@ Fingerprint fingerprint_of(const Flags& flags, const Graph& graph, const TrainAn
           {"--train_steps", std::to_string(flags.train_steps)},
           {"--optimizer", flags.optimizer},
           {"--learning_rate", fmt::format("{}", flags.learning_rate)},
-          {"--momentum", fmt::format("{}", flags.momentum)},
+          {"--momentum", fmt::format("{}", optimizer.momentum)},
+          {"--nesterov", fmt::format("{}", optimizer.nesterov)},
+          {"--learning_rate_schedule", flags.learning_rate_schedule},
+          {"--decay_steps", fmt::format("{}", rate.decay_steps)},
+          {"--decay_rate", fmt::format("{}", rate.decay_rate)},
+          {"--learning_rate_warmup_steps", fmt::format("{}", rate.warmup_steps)},
           {"--seed", std::to_string(flags.seed)},
           {"--placement", flags.placement}};
 }
