@@ -46,10 +46,21 @@ class ForeignWriter {
 
 TEST_CASE("a snapshot comes back whole from its checkpoint") {
   const TempDir dir;
-  for (const auto kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam}) {
+  for (const auto kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam, OptimizerKind::kAdagrad,
+                          OptimizerKind::kRmsprop}) {
     ModelIdentity identity = sample_identity();
-    identity.optimizer.kind = kind;
-    identity.optimizer.epsilon = std::numeric_limits<float>::denorm_min();
+    identity.optimizer = {.kind = kind,
+                          .learning_rate = 3e-4f,
+                          .momentum = 0.7f,
+                          .nesterov = true,
+                          .beta1 = 0.8f,
+                          .beta2 = 0.99f,
+                          .decay = 0.6f,
+                          .epsilon = std::numeric_limits<float>::denorm_min()};
+    identity.optimizer.learning_rate.schedule = LearningRateSchedule::kExponential;
+    identity.optimizer.learning_rate.decay_steps = 5000;
+    identity.optimizer.learning_rate.decay_rate = 0.93f;
+    identity.optimizer.learning_rate.warmup_steps = 12;
     const ModelSnapshot written = sample_snapshot(1207, identity);
     write_checkpoint(dir / "f", written);
     const ModelSnapshot read = read_checkpoint(dir / "f");
@@ -89,6 +100,35 @@ TEST_CASE("variables and slots are tensors of their own name and shape") {
   CHECK(values == std::array<float, 2>{2010.0f + 0.25f * 21, 2010.0f + 0.25f * 22});
 }
 
+TEST_CASE("each optimizer's slots stand under their own names") {
+  const TempDir dir;
+  const auto slot_tensors = [&](OptimizerKind kind) {
+    ModelIdentity identity = sample_identity();
+    identity.optimizer = default_optimizer(kind);
+    write_checkpoint(dir / "f", sample_snapshot(10, identity));
+    std::vector<std::string> names;
+    const SafetensorsReader file(dir / "f");
+    for (const TensorInfo& tensor : file.tensors()) {
+      if (tensor.name.ends_with("pred/biases")) names.push_back(tensor.name);
+    }
+    return names;
+  };
+  CHECK(slot_tensors(OptimizerKind::kAdagrad) ==
+        std::vector<std::string>{"pred/biases", "optimizer/accumulator/pred/biases"});
+  CHECK(slot_tensors(OptimizerKind::kRmsprop) ==
+        std::vector<std::string>{"pred/biases", "optimizer/rms/pred/biases", "optimizer/momentum/pred/biases"});
+}
+
+TEST_CASE("a file from before there were schedules is one of a constant learning rate") {
+  ForeignWriter file;
+  for (const char* key :
+       {"nesterov", "decay", "learning_rate_schedule", "learning_rate_warmup_steps", "decay_steps", "decay_rate"}) {
+    CHECK(file.metadata.erase(key) == 1);
+  }
+  write_safetensors(file.path(), file.metadata, file.tensors);
+  CHECK(read_checkpoint(file.path()).identity.optimizer == sample_identity().optimizer);
+}
+
 TEST_CASE("a file of another program is no checkpoint, and what is missing is said") {
   const TempDir dir;
   const std::array<float, 1> values = {1};
@@ -107,12 +147,16 @@ TEST_CASE("metadata that is missing or makes no sense is named") {
     file.metadata.erase(key);
     CHECK(file.is_refused(ExitCode::kData, fmt::format("its metadata has no {}", key)));
   }
-  const std::array<std::pair<const char*, const char*>, 10> wrong = {{{"global_step", "-1"},
+  const std::array<std::pair<const char*, const char*>, 14> wrong = {{{"global_step", "-1"},
                                                                       {"global_step", "12x"},
                                                                       {"global_step", "99999999999999999999"},
                                                                       {"global_step", ""},
                                                                       {"run_id", "xyz"},
                                                                       {"learning_rate", "fast"},
+                                                                      {"decay_steps", "-1"},
+                                                                      {"decay_rate", ""},
+                                                                      {"learning_rate_warmup_steps", "soon"},
+                                                                      {"nesterov", "maybe"},
                                                                       {"consumed_samples", "0:1 0:2"},
                                                                       {"consumed_samples", "1"},
                                                                       {"consumed_samples", "-1:5"},
@@ -131,6 +175,9 @@ TEST_CASE("a later format or an unknown optimizer is a matter of version") {
   file.metadata["distmnist_checkpoint"] = "1";
   file.metadata["optimizer"] = "lion";
   CHECK(file.is_refused(ExitCode::kVersion, "the optimizer \"lion\""));
+  file.metadata["optimizer"] = "adam";
+  file.metadata["learning_rate_schedule"] = "linear";
+  CHECK(file.is_refused(ExitCode::kVersion, "the learning_rate_schedule \"linear\""));
 }
 
 TEST_CASE("slots that are missing, too many or of another shape are named") {

@@ -2,6 +2,8 @@
 
 #include <sys/resource.h>
 
+#include <limits>
+
 #include "tests/support/catch.h"
 #include "tests/support/ps_script.h"
 
@@ -198,6 +200,18 @@ TEST_CASE("a creation that makes no sense is refused") {
   record = small_model();
   record.optimizer.kind = static_cast<OptimizerKind>(77);
   CHECK(refused(record, "refuse 2: an unknown optimizer"));
+  record = small_model();
+  record.optimizer.learning_rate.schedule = static_cast<LearningRateSchedule>(77);
+  CHECK(refused(record, "refuse 2: an unknown learning rate schedule"));
+  record = small_model();
+  record.optimizer.learning_rate.schedule = LearningRateSchedule::kCosine;
+  CHECK(refused(record, "refuse 2: a decay over no steps"));
+  record = small_model();
+  record.optimizer.learning_rate = std::numeric_limits<float>::quiet_NaN();
+  CHECK(refused(record, "refuse 2: a learning rate that is no number"));
+  record = small_model();
+  record.optimizer.momentum = std::numeric_limits<float>::infinity();
+  CHECK(refused(record, "refuse 2: a constant of the optimizer that is no number"));
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

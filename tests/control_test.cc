@@ -32,8 +32,18 @@ RefuseRecord sample_refuse() {
 CreateRecord sample_create() {
   CreateRecord record;
   record.pieces = {{"conv1/weights", {0, 800}}, {"conv1/biases", {800, 32}}};
-  record.optimizer.kind = OptimizerKind::kMomentum;
-  record.optimizer.learning_rate = 0.25f;
+  record.optimizer = {.kind = OptimizerKind::kRmsprop,
+                      .learning_rate = 0.25f,
+                      .momentum = 0.5f,
+                      .nesterov = true,
+                      .beta1 = 0.75f,
+                      .beta2 = 0.875f,
+                      .decay = 0.625f,
+                      .epsilon = 0.125f};
+  record.optimizer.learning_rate.schedule = LearningRateSchedule::kCosine;
+  record.optimizer.learning_rate.decay_steps = 1000;
+  record.optimizer.learning_rate.decay_rate = 0.375f;
+  record.optimizer.learning_rate.warmup_steps = 30;
   record.global_step = 42;
   record.consumed_samples = {{0, 20}, {2, 22}};
   return record;
@@ -136,6 +146,36 @@ TEST_CASE("a record is spelled as docs/protocol.md says") {
                           .text("50")
                           .bytes();
   CHECK(bytes_of_record(sample_hello()) == hello);
+
+  const Bytes create = Forge()
+                           .put(kLittleEndian)
+                           .put(std::uint32_t{2})
+                           .text("conv1/weights")
+                           .put(std::int64_t{0})
+                           .put(std::int64_t{800})
+                           .text("conv1/biases")
+                           .put(std::int64_t{800})
+                           .put(std::int64_t{32})
+                           .put(std::uint8_t{4})  // rmsprop
+                           .put(std::uint8_t{3})  // cosine
+                           .put(0.25f)
+                           .put(std::int64_t{1000})
+                           .put(0.375f)
+                           .put(std::int64_t{30})
+                           .put(0.5f)
+                           .put(std::uint8_t{1})  // nesterov
+                           .put(0.75f)
+                           .put(0.875f)
+                           .put(0.625f)
+                           .put(0.125f)
+                           .put(std::int64_t{42})
+                           .put(std::uint32_t{2})
+                           .put(std::uint32_t{0})
+                           .put(std::int64_t{20})
+                           .put(std::uint32_t{2})
+                           .put(std::int64_t{22})
+                           .bytes();
+  CHECK(bytes_of_record(sample_create()) == create);
 
   const Bytes snapshot = Forge()
                              .put(kLittleEndian)

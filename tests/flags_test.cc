@@ -5,6 +5,7 @@
 #include "lib/base/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
+#include "tools/optimizer_flags.h"
 
 using namespace distmnist;
 
@@ -85,14 +86,19 @@ TEST_CASE("subcommands take their own arguments") {
 TEST_CASE("config.toml can be given back with --config, and the command line wins") {
   const TempDir temp;
   const auto file = temp.path() / "config.toml";
-  Flags flags = parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05"}).flags;
+  Flags flags = parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05", "--momentum=0.7", "--nesterov",
+                       "--learning_rate_schedule=staircase", "--decay_steps=20", "--decay_rate=0.5",
+                       "--learning_rate_warmup_steps=3"})
+                    .flags;
   std::ofstream(file) << to_toml(flags);
   const std::string option = "--config=" + file.string();
   const Flags again = parse({option.c_str(), "--batch_size=10"}).flags;
   CHECK(again.seed == 7);
   CHECK(again.optimizer == "momentum");
-  CHECK(again.learning_rate == 0.05);
+  CHECK(optimizer_of(again) == optimizer_of(flags));
   CHECK(again.batch_size == 10);
+  std::ofstream(file) << to_toml(parse({}).flags);  // What was not given is not held against other flags.
+  CHECK(parse({option.c_str(), "--optimizer=rmsprop"}).flags.optimizer == "rmsprop");
   std::ofstream(file, std::ios::app) << "no_such_flag = 1\n";
   CHECK(usage_error({option.c_str()}).find("no_such_flag") != std::string::npos);
   std::ofstream(file) << "[evaluate]\nlog_dir = \"logs\"\n";

@@ -46,6 +46,22 @@ TEST_CASE("a checkpoint is described with its metadata and its tensors") {
                  "  pred/weights              F32 [2, 3]                  24 bytes  min 13.75 max 15 mean 14.375"));
 }
 
+TEST_CASE("the optimizer is described with its constants, its schedule and its slots") {
+  const TempDir dir;
+  ModelIdentity identity = sample_identity();
+  identity.optimizer = default_optimizer(OptimizerKind::kRmsprop);
+  identity.optimizer.learning_rate.schedule = LearningRateSchedule::kCosine;
+  identity.optimizer.learning_rate.decay_steps = 700;
+  write_checkpoint(dir / "f", sample_snapshot(10, identity));
+  const Inspection inspection = inspect_checkpoint(dir / "f");
+  CHECK(has_line(inspection, "optimizer: rmsprop"));
+  CHECK(has_line(inspection, "decay: 0.9"));
+  CHECK(has_line(inspection, "learning_rate_schedule: cosine"));
+  CHECK(has_line(inspection, "decay_steps: 700"));
+  CHECK(joined(inspection.lines).find("  optimizer/rms/pred/weights       F32 [2, 3] ") != std::string::npos);
+  CHECK(joined(inspection.lines).find("  optimizer/momentum/pred/weights  F32 [2, 3] ") != std::string::npos);
+}
+
 TEST_CASE("values that are not finite are counted and left out") {
   const TempDir dir;
   const std::array<float, 4> values = {1, NAN, 3, INFINITY}, none = {NAN, NAN, NAN, NAN};

@@ -1,8 +1,10 @@
 #include "lib/optim/optimizer.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "lib/base/error.h"
 #include "lib/base/random.h"
@@ -12,7 +14,22 @@
 namespace distmnist {
 namespace {
 
-const OptimizerKind kKinds[] = {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam};
+const OptimizerKind kKinds[] = {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
+                                OptimizerKind::kAdagrad, OptimizerKind::kRmsprop};
+
+// One of each rule, with constants that leave nothing out.
+const std::vector<OptimizerSpec> kSpecs = {
+    {.kind = OptimizerKind::kSgd, .learning_rate = 0.01f},
+    {.kind = OptimizerKind::kMomentum, .learning_rate = 0.01f},
+    {.kind = OptimizerKind::kMomentum, .learning_rate = 0.01f, .nesterov = true},
+    {.kind = OptimizerKind::kAdam, .learning_rate = 0.01f},
+    {.kind = OptimizerKind::kAdagrad, .learning_rate = 0.01f},
+    {.kind = OptimizerKind::kRmsprop, .learning_rate = 0.01f, .momentum = 0.7f},
+};
+
+std::string name_of(const OptimizerSpec& spec) {
+  return std::string(to_string(spec.kind)) + (spec.nesterov ? " (Nesterov)" : "");
+}
 
 // A block with its slots, and everything an update needs.
 struct State {
@@ -32,7 +49,10 @@ State random_state(OptimizerKind kind, std::size_t size, std::uint64_t seed = 1)
     return values;
   };
   State state{fill(-1, 1), {}, fill(-0.1f, 0.1f), std::vector<float>(size)};
-  for (const std::string& name : slot_names(kind)) state.slots.push_back(name == "v" ? fill(0, 0.01f) : fill(-1, 1));
+  for (const std::string& name : slot_names(kind)) {
+    const bool of_squares = name == "v" || name == "accumulator" || name == "rms";
+    state.slots.push_back(of_squares ? fill(0.001f, 0.01f) : fill(-1, 1));
+  }
   return state;
 }
 
@@ -44,35 +64,47 @@ void apply_range(Apply apply, const OptimizerSpec& spec, std::int64_t t, State& 
   std::vector<std::span<float>> slots;
   for (auto& slot : state.slots) slots.push_back(std::span(slot).subspan(begin, size));
   apply(spec, t, std::span(state.parameters).subspan(begin, size), slots,
-        std::span(state.gradient).subspan(begin, size), std::span(state.updated).subspan(begin, size));
+        std::span(state.gradient).subspan(begin, size), std::span(state.updated).subspan(begin, size), 1.0f);
 }
 
 void apply_all(Apply apply, const OptimizerSpec& spec, std::int64_t t, State& state) {
   apply_range(apply, spec, t, state, 0, state.parameters.size());
 }
 
-OptimizerSpec spec_of(OptimizerKind kind) {
-  return {.kind = kind, .learning_rate = 0.01f};
+OptimizerSpec spec_of(const golden::OptimizerCase& expected) {
+  return {.kind = parse_optimizer(expected.optimizer),
+          .learning_rate = static_cast<float>(expected.learning_rate),
+          .momentum = static_cast<float>(expected.momentum),
+          .nesterov = expected.nesterov,
+          .beta1 = static_cast<float>(expected.beta1),
+          .beta2 = static_cast<float>(expected.beta2),
+          .decay = static_cast<float>(expected.decay),
+          .epsilon = static_cast<float>(expected.epsilon)};
 }
+
+// The golden runs' start.
+State golden_start(OptimizerKind kind) {
+  const std::size_t size = golden::kStart.size();
+  State state{{golden::kStart.begin(), golden::kStart.end()}, {}, std::vector<float>(size), std::vector<float>(size)};
+  for (const float start : slot_start_values(kind)) state.slots.emplace_back(size, start);
+  return state;
+}
+
+const OptimizerSpec kAdam = {.kind = OptimizerKind::kAdam, .learning_rate = 0.01f};
 
 }  // namespace
 
 TEST_CASE("updates follow TensorFlow's numbers") {
   for (const golden::OptimizerCase& expected : golden::kOptimizerCases) {
-    const OptimizerSpec spec{parse_optimizer(expected.optimizer),   static_cast<float>(expected.learning_rate),
-                             static_cast<float>(expected.momentum), static_cast<float>(expected.beta1),
-                             static_cast<float>(expected.beta2),    static_cast<float>(expected.epsilon)};
+    const OptimizerSpec spec = spec_of(expected);
     for (const Apply apply : {&apply_update, &apply_update_portable}) {
-      const std::size_t size = golden::kStart.size();
-      State state{std::vector<float>(golden::kStart.begin(), golden::kStart.end()),
-                  std::vector<std::vector<float>>(slot_names(spec.kind).size(), std::vector<float>(size)),
-                  std::vector<float>(size), std::vector<float>(size)};
+      State state = golden_start(spec.kind);
       for (std::size_t step = 0; step < expected.parameters.size(); ++step) {
         state.gradient.assign(golden::kGradients[step].begin(), golden::kGradients[step].end());
         apply_all(apply, spec, static_cast<std::int64_t>(step) + 1, state);
-        for (std::size_t i = 0; i < size; ++i) {
-          INFO(expected.optimizer << ", learning rate " << expected.learning_rate << ", step " << step + 1
-                                  << ", number " << i);
+        for (std::size_t i = 0; i < golden::kStart.size(); ++i) {
+          INFO(name_of(spec) << ", learning rate " << expected.learning_rate << ", step " << step + 1 << ", number "
+                             << i);
           const double want = expected.parameters[step][i];
           // A few roundings of the parameter and of the distance it has moved.
           const double moved = std::abs(want - golden::kStart[i]);
@@ -83,16 +115,30 @@ TEST_CASE("updates follow TensorFlow's numbers") {
   }
 }
 
+TEST_CASE("the defaults are TensorFlow's") {
+  for (const golden::OptimizerDefault& expected : golden::kOptimizerDefaults) {
+    const OptimizerSpec spec = default_optimizer(parse_optimizer(expected.optimizer));
+    const std::map<std::string, float> constants = {
+        {"learning_rate", 1e-3f},  // The rate is the tutorials', 1e-4.
+        {"momentum", spec.momentum}, {"beta1", spec.beta1},
+        {"beta2", spec.beta2},       {"decay", spec.decay},
+        {"epsilon", spec.epsilon},   {"initial_accumulator_value", slot_start_values(OptimizerKind::kAdagrad)[0]},
+    };
+    INFO(expected.optimizer << " " << expected.constant);
+    CHECK(constants.at(expected.constant) == static_cast<float>(expected.value));
+  }
+}
+
 TEST_CASE("the version for this processor equals the portable one bit for bit") {
-  for (const OptimizerKind kind : kKinds) {
+  for (const OptimizerSpec& spec : kSpecs) {
     for (const std::size_t size : {0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 1000, 4099}) {
-      State fast = random_state(kind, size);
+      State fast = random_state(spec.kind, size);
       State portable = fast;
       for (std::int64_t t = 1; t <= 3; ++t) {
-        apply_all(&apply_update, spec_of(kind), t, fast);
-        apply_all(&apply_update_portable, spec_of(kind), t, portable);
+        apply_all(&apply_update, spec, t, fast);
+        apply_all(&apply_update_portable, spec, t, portable);
       }
-      INFO(to_string(kind) << " over " << size << " floats");
+      INFO(name_of(spec) << " over " << size << " floats");
       CHECK(fast == portable);
       CHECK(fast.updated == fast.parameters);
     }
@@ -101,26 +147,26 @@ TEST_CASE("the version for this processor equals the portable one bit for bit") 
 
 TEST_CASE("shards of any size and alignment equal the whole block bit for bit") {
   constexpr std::size_t kSize = 1003;
-  for (const OptimizerKind kind : kKinds) {
-    State whole = random_state(kind, kSize);
+  for (const OptimizerSpec& spec : kSpecs) {
+    State whole = random_state(spec.kind, kSize);
     const State start = whole;
-    apply_all(&apply_update, spec_of(kind), 4, whole);
+    apply_all(&apply_update, spec, 4, whole);
     for (const std::size_t step : {1, 3, 16, 17, 100, 501}) {
       State shards = start;
       for (std::size_t begin = 0; begin < kSize; begin += step) {
-        apply_range(&apply_update, spec_of(kind), 4, shards, begin, std::min(step, kSize - begin));
+        apply_range(&apply_update, spec, 4, shards, begin, std::min(step, kSize - begin));
       }
-      INFO(to_string(kind) << " in shards of " << step);
+      INFO(name_of(spec) << " in shards of " << step);
       CHECK(shards == whole);
     }
   }
 }
 
 TEST_CASE("an update leaves the floats beside its range alone") {
-  for (const OptimizerKind kind : kKinds) {
-    const State before = random_state(kind, 100);
+  for (const OptimizerSpec& spec : kSpecs) {
+    const State before = random_state(spec.kind, 100);
     State after = before;
-    apply_range(&apply_update, spec_of(kind), 1, after, 33, 29);
+    apply_range(&apply_update, spec, 1, after, 33, 29);
     for (std::size_t i = 0; i < 100; ++i) {
       const bool inside = i >= 33 && i < 62;
       CHECK((after.parameters[i] != before.parameters[i]) == inside);
@@ -133,20 +179,20 @@ TEST_CASE("an update leaves the floats beside its range alone") {
 }
 
 TEST_CASE("the new parameters may be written over the gradient or over the parameters") {
-  for (const OptimizerKind kind : kKinds) {
+  for (const OptimizerSpec& spec : kSpecs) {
     for (const std::size_t size : {1, 5, 16, 67, 1003}) {
-      State apart = random_state(kind, size);
+      State apart = random_state(spec.kind, size);
       State over_gradient = apart;
       State over_parameters = apart;
       const auto spans = [](State& state) {
         return std::vector<std::span<float>>(state.slots.begin(), state.slots.end());
       };
-      apply_all(&apply_update, spec_of(kind), 2, apart);
-      apply_update(spec_of(kind), 2, over_gradient.parameters, spans(over_gradient), over_gradient.gradient,
+      apply_all(&apply_update, spec, 2, apart);
+      apply_update(spec, 2, over_gradient.parameters, spans(over_gradient), over_gradient.gradient,
                    over_gradient.gradient);
-      apply_update(spec_of(kind), 2, over_parameters.parameters, spans(over_parameters), over_parameters.gradient,
+      apply_update(spec, 2, over_parameters.parameters, spans(over_parameters), over_parameters.gradient,
                    over_parameters.parameters);
-      INFO(to_string(kind) << " over " << size << " floats");
+      INFO(name_of(spec) << " over " << size << " floats");
       CHECK(over_gradient.gradient == apart.updated);
       CHECK(over_gradient.parameters == apart.parameters);
       CHECK(over_gradient.slots == apart.slots);
@@ -169,8 +215,8 @@ TEST_CASE("the first step of Adam moves every parameter by the learning rate, wh
 TEST_CASE("Adam's correction fades out at large step numbers") {
   State late = random_state(OptimizerKind::kAdam, 50);
   State later = late;
-  apply_all(&apply_update, spec_of(OptimizerKind::kAdam), 1'000'000, late);
-  apply_all(&apply_update, spec_of(OptimizerKind::kAdam), 1'000'000'000'000, later);
+  apply_all(&apply_update, kAdam, 1'000'000, late);
+  apply_all(&apply_update, kAdam, 1'000'000'000'000, later);
   CHECK(late == later);
   for (const float p : late.parameters) CHECK(std::isfinite(p));
 }
@@ -187,7 +233,7 @@ TEST_CASE("betas of zero are allowed") {
 #if defined(__SSE2__)
 TEST_CASE("moments without a gradient decay, but never to denormals") {
   State state{{1}, {{1}, {1}}, {0}, {0}};
-  for (std::int64_t t = 1; t <= 2000; ++t) apply_all(&apply_update, spec_of(OptimizerKind::kAdam), t, state);
+  for (std::int64_t t = 1; t <= 2000; ++t) apply_all(&apply_update, kAdam, t, state);
   CHECK(state.slots[0][0] < 1e-36f);
   CHECK(std::fpclassify(state.slots[0][0]) != FP_SUBNORMAL);
   // The caller's arithmetic is as it was.
@@ -197,11 +243,50 @@ TEST_CASE("moments without a gradient decay, but never to denormals") {
 #endif
 
 TEST_CASE("a gradient that is not a number is not hidden") {
-  for (const OptimizerKind kind : kKinds) {
-    State state = random_state(kind, 40);
+  for (const OptimizerSpec& spec : kSpecs) {
+    State state = random_state(spec.kind, 40);
     state.gradient[17] = std::numeric_limits<float>::quiet_NaN();
-    apply_all(&apply_update, spec_of(kind), 1, state);
+    apply_all(&apply_update, spec, 1, state);
     for (std::size_t i = 0; i < 40; ++i) CHECK(std::isnan(state.updated[i]) == (i == 17));
+  }
+}
+
+TEST_CASE("the learning rate is that of the updates before, times the factor") {
+  OptimizerSpec spec{.kind = OptimizerKind::kSgd, .learning_rate = 8.0f};
+  spec.learning_rate.schedule = LearningRateSchedule::kStaircase;
+  spec.learning_rate.decay_steps = 2;
+  spec.learning_rate.decay_rate = 0.5f;
+  const std::array<float, 5> rates = {8, 8, 4, 4, 2};
+  for (std::size_t i = 0; i < rates.size(); ++i) {
+    for (const Apply apply : {&apply_update, &apply_update_portable}) {
+      for (const float factor : {1.0f, 0.25f}) {
+        std::vector<float> p = {100}, gradient = {1};
+        apply(spec, static_cast<std::int64_t>(i) + 1, p, {}, gradient, p, factor);
+        CHECK(p[0] == 100 - factor * rates[i]);
+      }
+    }
+  }
+}
+
+TEST_CASE("a factor for the rate scales the step of every rule") {
+  for (const OptimizerSpec& spec : kSpecs) {
+    State whole = random_state(spec.kind, 20);
+    // The step of rmsprop is a slot, and what is in it stays.
+    if (spec.kind == OptimizerKind::kRmsprop) whole.slots[1].assign(20, 0.0f);
+    State half = whole, before = whole;
+    const auto apply = [&](State& state, float factor) {
+      const std::vector<std::span<float>> slots(state.slots.begin(), state.slots.end());
+      apply_update(spec, 3, state.parameters, slots, state.gradient, state.updated, factor);
+    };
+    apply(whole, 1.0f);
+    apply(half, 0.5f);
+    for (std::size_t i = 0; i < 20; ++i) {
+      INFO(name_of(spec) << ", number " << i);
+      const float step = before.parameters[i] - whole.parameters[i];
+      CHECK(before.parameters[i] - half.parameters[i] == Approx(step / 2).margin(1e-6));
+    }
+    // Gradients are accumulated as they are.
+    if (!whole.slots.empty()) CHECK(half.slots[0] == whole.slots[0]);
   }
 }
 
@@ -210,6 +295,14 @@ TEST_CASE("optimizers are known by name") {
   CHECK(slot_names(OptimizerKind::kSgd).empty());
   CHECK(slot_names(OptimizerKind::kMomentum) == std::vector<std::string>{"momentum"});
   CHECK(slot_names(OptimizerKind::kAdam) == std::vector<std::string>{"m", "v"});
+  CHECK(slot_names(OptimizerKind::kAdagrad) == std::vector<std::string>{"accumulator"});
+  CHECK(slot_names(OptimizerKind::kRmsprop) == std::vector<std::string>{"rms", "momentum"});
+}
+
+TEST_CASE("every slot has a start value") {
+  for (const OptimizerKind kind : kKinds) CHECK(slot_start_values(kind).size() == slot_names(kind).size());
+  CHECK(slot_start_values(OptimizerKind::kAdam) == std::vector<float>{0, 0});
+  CHECK(slot_start_values(OptimizerKind::kRmsprop) == std::vector<float>{1, 0});
 }
 
 TEST_CASE("an unknown optimizer is refused with the known ones") {
@@ -218,8 +311,21 @@ TEST_CASE("an unknown optimizer is refused with the known ones") {
     FAIL("accepted");
   } catch (const Error& error) {
     CHECK(error.code() == ExitCode::kUsage);
-    CHECK(std::string(error.what()) == "unknown optimizer 'adamw': choose sgd, momentum or adam");
+    CHECK(std::string(error.what()) == "unknown optimizer 'adamw': choose sgd, momentum, adam, adagrad or rmsprop");
   }
+}
+
+TEST_CASE("constants that no update can be made with are said") {
+  for (const OptimizerKind kind : kKinds) CHECK_FALSE(fault_of(default_optimizer(kind)).has_value());
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  CHECK(fault_of(OptimizerSpec{.kind = static_cast<OptimizerKind>(5)}) == "an unknown optimizer");
+  const std::string no_number = "a constant of the optimizer that is no number";
+  CHECK(fault_of(OptimizerSpec{.momentum = nan}) == no_number);
+  CHECK(fault_of(OptimizerSpec{.beta1 = infinity}) == no_number);
+  CHECK(fault_of(OptimizerSpec{.beta2 = nan}) == no_number);
+  CHECK(fault_of(OptimizerSpec{.decay = -infinity}) == no_number);
+  CHECK(fault_of(OptimizerSpec{.epsilon = nan}) == no_number);
+  CHECK(fault_of(OptimizerSpec{.learning_rate = nan}) == "a learning rate that is no number");
 }
 
 }  // namespace distmnist

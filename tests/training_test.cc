@@ -28,13 +28,16 @@ std::vector<Range> ranges_of(const Graph& graph) {
 
 // Local training of the softmax model with the reference backend, as the program puts it together.
 struct Run {
-  explicit Run(const RunFolder* folder = nullptr, double learning_rate = 0.01) : client(ranges_of(graph)) {
+  explicit Run(const RunFolder* folder = nullptr, double learning_rate = 0.01,
+               OptimizerKind optimizer = OptimizerKind::kAdam)
+      : client(ranges_of(graph)) {
     CompileOptions options;
     options.max_batch_size = config.batch_size = 20;
     executor = make_backend("reference")->compile(graph, options);
     SupervisorConfig supervision;
     supervision.chief = config.chief = true;
     supervision.identity = {"softmax", describe(graph), graph.variables, {}};
+    supervision.identity.optimizer = default_optimizer(optimizer);
     supervision.identity.optimizer.learning_rate = static_cast<float>(learning_rate);
     supervisor = std::make_unique<Supervisor>(supervision, graph, client, folder);
     config.log_every = 1'000'000;
@@ -64,6 +67,19 @@ TEST_CASE("training reaches its steps exactly and changes the parameters for the
   CHECK(run.train(150) == ExitCode::kOk);
   CHECK(run.client.snapshot().global_step == 150);
   CHECK(run.client.snapshot().consumed_samples.at(0) == 150);
+}
+
+TEST_CASE("the slots of a new model have their optimizer's start values") {
+  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kAdagrad, OptimizerKind::kRmsprop}) {
+    Run run(nullptr, 0.01, kind);
+    run.supervisor->prepare();
+    const StoredModel model = run.client.snapshot();
+    const std::vector<float> starts = slot_start_values(kind);
+    REQUIRE(model.slots.size() == starts.size());
+    for (std::size_t slot = 0; slot < starts.size(); ++slot) {
+      CHECK(model.slots[slot] == std::vector<float>(model.parameters.size(), starts[slot]));
+    }
+  }
 }
 
 TEST_CASE("the same seed gives the same bits, another seed others") {

@@ -23,7 +23,8 @@ OptimizerSpec sgd(float learning_rate) {
 }  // namespace
 
 TEST_CASE("a new store is all zeros, with a slot for each that the optimizer has") {
-  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam}) {
+  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
+                                   OptimizerKind::kAdagrad, OptimizerKind::kRmsprop}) {
     OptimizerSpec spec;
     spec.kind = kind;
     const VariableStore store({{0, 2}, {6, 3}}, spec, 17);
@@ -71,6 +72,34 @@ TEST_CASE("a restored model goes on with Adam's count of updates, not from 1") {
   CHECK(answer == out);
   CHECK(copy(store.values(1, 0)) == m);
   CHECK(copy(store.values(2, 0)) == v);
+}
+
+TEST_CASE("the learning rate follows the count of updates, also of a restored model") {
+  OptimizerSpec spec = sgd(8);
+  spec.learning_rate.schedule = LearningRateSchedule::kStaircase;
+  spec.learning_rate.decay_steps = 10;
+  spec.learning_rate.decay_rate = 0.5f;
+  VariableStore store({{0, 1}}, spec, 19);
+  Floats one = {1}, answer(1);
+  store.begin_update();  // 19 updates before it
+  store.apply(0, one, answer);
+  CHECK(answer == Floats{-4});
+  store.begin_update();
+  store.apply(0, one, answer);
+  CHECK(answer == Floats{-6});
+}
+
+TEST_CASE("a factor for the learning rate holds for every chunk of one update") {
+  VariableStore store({{0, 1}, {1, 1}}, sgd(8), 0);
+  Floats one = {1}, answer(1);
+  for (const std::size_t chunk : {0, 1}) {
+    if (chunk == 0) store.begin_update(0.25f);
+    store.apply(chunk, one, answer);
+    CHECK(answer == Floats{-2});
+  }
+  store.begin_update();
+  store.apply(0, one, answer);
+  CHECK(answer == Floats{-10});
 }
 
 TEST_CASE("slots and parameters of a chunk do not touch those of the next") {

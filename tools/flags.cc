@@ -11,6 +11,7 @@
 
 #include "lib/base/error.h"
 #include "lib/cluster/placement.h"
+#include "tools/optimizer_flags.h"
 #include "tools/replication.h"
 
 namespace distmnist {
@@ -81,9 +82,6 @@ void add_training_flags(CLI::App& app, Flags& flags) {
   app.add_option("--model", flags.model, "mnist_cnn, mlp or softmax")->group("training")->capture_default_str();
   add_whole_number(app, "--batch_size", flags.batch_size, "samples per step and worker")->group("training");
   add_whole_number(app, "--train_steps", flags.train_steps, "global steps in all")->group("training");
-  app.add_option("--optimizer", flags.optimizer, "adam, sgd or momentum")->group("training")->capture_default_str();
-  app.add_option("--learning_rate", flags.learning_rate)->group("training")->capture_default_str();
-  app.add_option("--momentum", flags.momentum, "of --optimizer=momentum")->group("training")->capture_default_str();
   add_whole_number(app, "--log_every", flags.log_every, "global steps between two lines of accuracy")
       ->group("training");
   add_whole_number(app, "--seed", flags.seed, "of weights, data order and dropout")->group("training");
@@ -115,6 +113,27 @@ CLI::Option* add_replication_flags(CLI::App& app, Flags& flags) {
   app.add_option("--warmup_epochs", flags.warmup_epochs, "the same in passes through the training set")
       ->group("replication");
   return sync;
+}
+
+void add_optimizer_flags(CLI::App& app, Flags& flags) {
+  app.add_option("--optimizer", flags.optimizer, "sgd, momentum, adagrad, rmsprop or adam")
+      ->group("training")
+      ->capture_default_str();
+  app.add_option("--momentum", flags.momentum, "of the optimizers momentum (default: 0.9) and rmsprop (default: 0)")
+      ->group("training");
+  app.add_flag("--nesterov,!--nonesterov", flags.nesterov, "with --optimizer=momentum: Nesterov's form of it")
+      ->group("training");
+  app.add_option("--learning_rate", flags.learning_rate)->group("training")->capture_default_str();
+  app.add_option("--learning_rate_schedule", flags.learning_rate_schedule,
+                 "constant, exponential, staircase or cosine, over global_step")
+      ->group("training")
+      ->capture_default_str();
+  add_whole_number(app, "--decay_steps", flags.decay_steps, "of the schedule; 0: --train_steps")->group("training");
+  app.add_option("--decay_rate", flags.decay_rate, "factor in --decay_steps, exponential and staircase (default: 0.96)")
+      ->group("training");
+  add_whole_number(app, "--learning_rate_warmup_steps", flags.learning_rate_warmup_steps,
+                   "first steps, in which the learning rate rises to its full size")
+      ->group("training");
 }
 
 void add_device_flags(CLI::App& app, Flags& flags) {
@@ -185,11 +204,7 @@ void check_values(const Flags& flags) {
   require("recovery_wait_secs", flags.recovery_wait_secs, 0.0, 1e9, "a number of seconds");
   require("intra_op_parallelism_threads", flags.intra_op_parallelism_threads, 0, 1024, "0 (automatic) to 1024 threads");
   require("task_index", flags.task_index, 0, 1'000'000, "tasks are counted from 0");
-  if (!(flags.learning_rate > 0) || flags.learning_rate > 1e6) {
-    fail(ExitCode::kUsage, "--learning_rate={}: a number above 0, at most 1e6", flags.learning_rate);
-  }
-  require("momentum", flags.momentum, 0.0, 1.0, "a number from 0 to 1");
-  parse_optimizer(flags.optimizer);
+  check_optimizer_flags(flags);
   parse_placement(flags.placement);
 }
 
@@ -218,6 +233,7 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
   add_data_flags(app, flags);
   add_training_flags(app, flags);
   const CLI::Option* sync_replicas = add_replication_flags(app, flags);
+  add_optimizer_flags(app, flags);
   add_device_flags(app, flags);
   add_run_flags(app, flags);
   add_console_flags(app, flags);
@@ -254,24 +270,26 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
 }
 
 std::string to_toml(const Flags& flags) {
-  return fmt::format(
-             "# The flags of this run; distmnist --config takes this file.\n"
-             "model = {}\nbatch_size = {}\ntrain_steps = {}\noptimizer = {}\nlearning_rate = {}\nmomentum = "
-             "{}\nlog_every = "
-             "{}\n"
-             "seed = {}\nplacement = {}\nsave_model_secs = {}\nmax_to_keep = {}\nrecovery_wait_secs = {}\n",
-             quoted(flags.model), flags.batch_size, flags.train_steps, quoted(flags.optimizer), flags.learning_rate,
-             flags.momentum, flags.log_every, flags.seed, quoted(flags.placement), flags.save_model_secs,
-             flags.max_to_keep, flags.recovery_wait_secs) +
-         replication_to_toml(flags);
-}
-
-OptimizerSpec optimizer_of(const Flags& flags) {
-  OptimizerSpec spec;
-  spec.kind = parse_optimizer(flags.optimizer);
-  spec.learning_rate = static_cast<float>(flags.learning_rate);
-  spec.momentum = static_cast<float>(flags.momentum);
-  return spec;
+  std::string text = "# The flags of this run; distmnist --config takes this file.\n";
+  const auto add = [&](const char* flag, const auto& value) { text += fmt::format("{} = {}\n", flag, value); };
+  add("model", quoted(flags.model));
+  add("batch_size", flags.batch_size);
+  add("train_steps", flags.train_steps);
+  add("optimizer", quoted(flags.optimizer));
+  if (flags.momentum) add("momentum", *flags.momentum);
+  add("nesterov", flags.nesterov);
+  add("learning_rate", flags.learning_rate);
+  add("learning_rate_schedule", quoted(flags.learning_rate_schedule));
+  add("decay_steps", flags.decay_steps);
+  if (flags.decay_rate) add("decay_rate", *flags.decay_rate);
+  add("learning_rate_warmup_steps", flags.learning_rate_warmup_steps);
+  add("log_every", flags.log_every);
+  add("seed", flags.seed);
+  add("placement", quoted(flags.placement));
+  add("save_model_secs", flags.save_model_secs);
+  add("max_to_keep", flags.max_to_keep);
+  add("recovery_wait_secs", flags.recovery_wait_secs);
+  return text + replication_to_toml(flags);
 }
 
 }  // namespace distmnist

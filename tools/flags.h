@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "lib/base/log.h"
-#include "lib/optim/optimizer.h"
 
 namespace distmnist {
 
@@ -43,8 +43,13 @@ struct Flags {
   std::int64_t batch_size = 50;
   std::int64_t train_steps = 5000;
   std::string optimizer = "adam";
+  std::optional<double> momentum;  // not given: the optimizer's default
+  bool nesterov = false;
   double learning_rate = 1e-4;
-  double momentum = 0.9;
+  std::string learning_rate_schedule = "constant";
+  std::int64_t decay_steps = 0;      // 0: train_steps
+  std::optional<double> decay_rate;  // not given: 0.96
+  std::int64_t learning_rate_warmup_steps = 0;
   std::int64_t log_every = 100;
   std::uint64_t seed = 0;
 
@@ -84,7 +89,5 @@ ParsedFlags parse_flags(int argc, const char* const* argv);
 
 // The flags that make a run what it is, as the text of config.toml: --config takes it again.
 std::string to_toml(const Flags& flags);
-
-OptimizerSpec optimizer_of(const Flags& flags);
 
 }  // namespace distmnist

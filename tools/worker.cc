@@ -21,6 +21,7 @@
 #include "tools/data_source.h"
 #include "tools/device.h"
 #include "tools/environment.h"
+#include "tools/optimizer_flags.h"
 #include "tools/replication.h"
 
 namespace distmnist {
@@ -28,6 +29,8 @@ namespace {
 
 Fingerprint fingerprint_of(const Job& job) {
   const Flags& flags = job.flags;
+  const OptimizerSpec optimizer = optimizer_of(flags);
+  const LearningRate& rate = optimizer.learning_rate;
   Fingerprint out = {{"the version of distmnist", DISTMNIST_VERSION},
                      {"--model", flags.model},
                      {"the network", describe(job.graph)},
@@ -36,7 +39,12 @@ Fingerprint fingerprint_of(const Job& job) {
                      {"--train_steps", std::to_string(flags.train_steps)},
                      {"--optimizer", flags.optimizer},
                      {"--learning_rate", fmt::format("{}", flags.learning_rate)},
-                     {"--momentum", fmt::format("{}", flags.momentum)},
+                     {"--momentum", fmt::format("{}", optimizer.momentum)},
+                     {"--nesterov", fmt::format("{}", optimizer.nesterov)},
+                     {"--learning_rate_schedule", flags.learning_rate_schedule},
+                     {"--decay_steps", fmt::format("{}", rate.decay_steps)},
+                     {"--decay_rate", fmt::format("{}", rate.decay_rate)},
+                     {"--learning_rate_warmup_steps", fmt::format("{}", rate.warmup_steps)},
                      {"--seed", std::to_string(flags.seed)},
                      {"--placement", flags.placement}};
   for (auto& fact : replication_fingerprint(flags)) out.push_back(std::move(fact));

@@ -14,7 +14,7 @@ std::string task_name(std::uint32_t worker) {
 
 // The pieces of a creation, or what is wrong with them.
 std::optional<std::string> fault_of(const CreateRecord& record) {
-  if (record.optimizer.kind > OptimizerKind::kAdam) return "an unknown optimizer";
+  if (auto fault = fault_of(record.optimizer)) return fault;
   if (record.global_step < 0) return "a negative global_step";
   const Strategy& strategy = record.strategy;
   if (strategy.sync && (strategy.replicas_to_aggregate < 1 || strategy.replicas_to_aggregate > kMaxReplicas)) {

@@ -45,8 +45,18 @@ void fields(Archive& archive, RefuseRecord& record) {
 }
 
 template <class Archive>
+void fields(Archive& archive, LearningRate& rate) {
+  archive(rate.schedule, rate.base, rate.decay_steps, rate.decay_rate, rate.warmup_steps);
+}
+
+// Unknown kinds and schedules pass: the ps answers them with a refusal that says so.
+template <class Archive>
 void fields(Archive& archive, OptimizerSpec& spec) {
-  archive(spec.kind, spec.learning_rate, spec.momentum, spec.beta1, spec.beta2, spec.epsilon);
+  archive(spec.kind);
+  fields(archive, spec.learning_rate);
+  archive(spec.momentum);
+  bounded(archive, spec.nesterov);
+  archive(spec.beta1, spec.beta2, spec.decay, spec.epsilon);
 }
 
 template <class Archive>

@@ -23,9 +23,9 @@ std::span<const float> VariableStore::values(std::size_t slot, std::size_t chunk
 }
 
 void VariableStore::begin_update(float rate_factor) {
-  rate_factor_ = rate_factor;
   ++global_step_;
   ++commit_;
+  rate_factor_ = rate_factor;
 }
 
 void VariableStore::apply(std::size_t chunk, std::span<const float> gradient, std::span<float> updated) {
@@ -33,9 +33,8 @@ void VariableStore::apply(std::size_t chunk, std::span<const float> gradient, st
   std::array<std::span<float>, kMaxSlots> slots;
   assert(slots_.size() <= kMaxSlots);
   for (std::size_t i = 0; i < slots_.size(); ++i) slots[i] = values(i + 1, chunk);
-  OptimizerSpec spec = optimizer_;
-  spec.learning_rate *= rate_factor_;
-  apply_update(spec, global_step_, values(0, chunk), std::span(slots).first(slots_.size()), gradient, updated);
+  apply_update(optimizer_, global_step_, values(0, chunk), std::span(slots).first(slots_.size()), gradient, updated,
+               rate_factor_);
 }
 
 }  // namespace distmnist

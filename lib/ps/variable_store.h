@@ -14,14 +14,15 @@ namespace distmnist {
 
 class VariableStore {
  public:
-  // All values start at zero; `global_step` updates are taken to have been applied (a restored model).
+  // All values are zero until they are written; `global_step` updates are taken to have been applied (a restored
+  // model).
   VariableStore(const std::vector<Range>& pieces, const OptimizerSpec& optimizer, std::int64_t global_step);
 
   const ChunkTable& chunks() const { return chunks_; }
   const OptimizerSpec& optimizer() const { return optimizer_; }
   std::size_t num_slots() const { return slots_.size(); }
 
-  // Updates in the life of the model (Adam's t), the shard's own view of global_step.
+  // Updates in the life of the model (Adam's t, the clock of the learning rate), the shard's own view of global_step.
   std::int64_t global_step() const { return global_step_; }
   // Updates since this store was made.
   std::int64_t commit() const { return commit_; }
@@ -30,8 +31,8 @@ class VariableStore {
   std::span<float> values(std::size_t slot, std::size_t chunk);
   std::span<const float> values(std::size_t slot, std::size_t chunk) const;
 
-  // One update, with rate_factor times the learning rate, is begin_update() and then apply() for every chunk once, with
-  // nothing in between.
+  // One update is begin_update() and then apply() for every chunk once, with nothing in between. `rate_factor` is what
+  // the learning rate is multiplied with in this update.
   void begin_update(float rate_factor = 1.0f);
   // Applies a gradient to a chunk, and writes the new parameters to `updated`, which may be the gradient's own memory.
   void apply(std::size_t chunk, std::span<const float> gradient, std::span<float> updated);
@@ -43,7 +44,7 @@ class VariableStore {
   std::vector<std::vector<float>> slots_;
   std::int64_t global_step_ = 0;
   std::int64_t commit_ = 0;
-  float rate_factor_ = 1;  // of the update under way
+  float rate_factor_ = 1.0f;  // of the update that is being applied
 };
 
 }  // namespace distmnist

@@ -29,6 +29,7 @@ std::string samples_text(const std::map<int, std::int64_t>& consumed_samples) {
 
 std::map<std::string, std::string> metadata_of(const ModelSnapshot& snapshot) {
   const OptimizerSpec& optimizer = snapshot.identity.optimizer;
+  const LearningRate& rate = optimizer.learning_rate;
   return {
       {"distmnist_checkpoint", fmt::to_string(kFormatVersion)},
       {"tool_version", snapshot.tool_version},
@@ -40,10 +41,16 @@ std::map<std::string, std::string> metadata_of(const ModelSnapshot& snapshot) {
       {"graph", snapshot.identity.graph},
       {"optimizer", std::string(to_string(optimizer.kind))},
       // The shortest digits that give the same float back.
-      {"learning_rate", fmt::to_string(optimizer.learning_rate)},
+      {"learning_rate", fmt::to_string(rate.base)},
+      {"learning_rate_schedule", std::string(to_string(rate.schedule))},
+      {"learning_rate_warmup_steps", fmt::to_string(rate.warmup_steps)},
+      {"decay_steps", fmt::to_string(rate.decay_steps)},
+      {"decay_rate", fmt::to_string(rate.decay_rate)},
       {"momentum", fmt::to_string(optimizer.momentum)},
+      {"nesterov", optimizer.nesterov ? "1" : "0"},
       {"beta1", fmt::to_string(optimizer.beta1)},
       {"beta2", fmt::to_string(optimizer.beta2)},
+      {"decay", fmt::to_string(optimizer.decay)},
       {"epsilon", fmt::to_string(optimizer.epsilon)},
       {"config", snapshot.config},
   };
@@ -73,6 +80,17 @@ class MetadataReader {
     if (value < 0) refuse(key);
     return value;
   }
+  // A name that `parse` takes; its own sentence about another one would speak of a flag.
+  template <typename Parse>
+  auto known(const std::string& key, const Parse& parse) const {
+    try {
+      return parse(text(key));
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::kUsage) throw;
+      fail(ExitCode::kVersion, "{}: saved with the {} \"{}\", which this version does not know", file_.path().string(),
+           key, printable(text(key)));
+    }
+  }
   std::map<int, std::int64_t> samples(const std::string& key) const {
     std::map<int, std::int64_t> result;
     std::string_view rest = text(key);
@@ -88,22 +106,29 @@ class MetadataReader {
     return result;
   }
   OptimizerSpec optimizer() const {
-    OptimizerSpec spec;
-    try {
-      spec.kind = parse_optimizer(text("optimizer"));
-    } catch (const Error&) {  // the optimizer's own sentence speaks of a flag
-      fail(ExitCode::kVersion, "{}: saved with the optimizer \"{}\", which this version does not know",
-           file_.path().string(), printable(text("optimizer")));
-    }
-    spec.learning_rate = number<float>("learning_rate");
+    OptimizerSpec spec = default_optimizer(known("optimizer", parse_optimizer));
+    spec.learning_rate = learning_rate();
     spec.momentum = number<float>("momentum");
     spec.beta1 = number<float>("beta1");
     spec.beta2 = number<float>("beta2");
     spec.epsilon = number<float>("epsilon");
+    if (has("decay")) spec.decay = number<float>("decay");
+    if (has("nesterov")) spec.nesterov = number<int>("nesterov") != 0;
     return spec;
   }
 
  private:
+  // Files from before there were schedules have the rate alone.
+  LearningRate learning_rate() const {
+    LearningRate rate = number<float>("learning_rate");
+    if (!has("learning_rate_schedule")) return rate;
+    rate.schedule = known("learning_rate_schedule", parse_learning_rate_schedule);
+    rate.warmup_steps = count("learning_rate_warmup_steps");
+    rate.decay_steps = count("decay_steps");
+    rate.decay_rate = number<float>("decay_rate");
+    return rate;
+  }
+  bool has(const std::string& key) const { return file_.metadata().contains(key); }
   // The whole text as a number, or nothing.
   template <typename T, typename... Base>
   static std::optional<T> parse(std::string_view text, Base... base) {

@@ -52,7 +52,9 @@ StoredModel Supervisor::initial_model() {
   log_info("initialised with seed {}", config_.seed);
   model.parameters.resize(static_cast<std::size_t>(graph_.num_parameters));
   initialize(graph_, config_.seed, model.parameters);
-  model.slots.assign(slot_names(model.optimizer.kind).size(), std::vector<float>(model.parameters.size()));
+  for (const float start : slot_start_values(model.optimizer.kind)) {
+    model.slots.emplace_back(model.parameters.size(), start);
+  }
   return model;
 }
 

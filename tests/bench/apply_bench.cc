@@ -35,13 +35,14 @@ double bytes_moved(OptimizerKind kind) {
 }
 
 void measure(OptimizerKind kind) {
+  const OptimizerSpec spec = default_optimizer(kind);
   std::vector<float> parameters(kFloats, 0.5f);
   std::vector<float> gradient(kFloats, 1e-3f);
   std::vector<std::vector<float>> slot_blocks(slot_names(kind).size(), std::vector<float>(kFloats, 1e-6f));
   const std::vector<std::span<float>> slots(slot_blocks.begin(), slot_blocks.end());
   std::int64_t t = 0;
   const auto apply_ms = [&](auto apply) {
-    return median_ms([&] { apply({.kind = kind}, ++t, parameters, slots, gradient, gradient); });
+    return median_ms([&] { apply(spec, ++t, parameters, slots, gradient, gradient, 1.0f); });
   };
   const double fast_ms = apply_ms(apply_update);
   const double portable_ms = apply_ms(apply_update_portable);
@@ -60,5 +61,8 @@ void measure(OptimizerKind kind) {
 int main() {
   using namespace distmnist;
   std::printf("apply of one update to %zu floats, median of %d\n", kFloats, kRepeats);
-  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam}) measure(kind);
+  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
+                                   OptimizerKind::kAdagrad, OptimizerKind::kRmsprop}) {
+    measure(kind);
+  }
 }

@@ -41,6 +41,9 @@ class CommandLineTest(small_runs.SmallRunTest):
                            ("--recovery_wait_secs=nan", "nan"), ("--recovery_wait_secs=-1", "-1"),
                            ("--save_model_secs=0", "=0"), ("--max_to_keep=-1", "-1"), ("--task_index=-1", "-1"),
                            ("--task_index=one", "'one'"), ("--optimizer=adamw", "adamw.*momentum"),
+                           ("--nesterov", "--nesterov"), ("--momentum=0.5", "--momentum=0.5.*adam"),
+                           ("--learning_rate_schedule=linear", "linear.*cosine"), ("--decay_rate=0.5", "=0.5.*constant"),
+                           ("--decay_steps=5", "=5"), ("--learning_rate_warmup_steps=-1", "-1"),
                            ("--placement=anywhere", "anywhere.*round_robin"), ("--dataset=cifar", "cifar"),
                            ("--progress=loud", "loud"), ("--log_format=xml", "xml"), ("--fresh=perhaps", "perhaps"),
                            ("--intra_op_parallelism_threads=-2", "-2"), ("--train_steps", "--train_steps")):

@@ -97,12 +97,14 @@ class StopTest(small_runs.SmallRunTest):
 
 class ResumeTest(small_runs.SmallRunTest):
     def test_a_resumed_run_ends_with_the_bits_of_one_that_was_not_stopped(self):
-        for optimizer in ("adam", "momentum"):
+        decay = ["--learning_rate_schedule=exponential", "--decay_steps=50"]
+        for optimizer, *schedule in (["adam"], ["momentum", *decay], ["rmsprop"]):
             with self.subTest(optimizer=optimizer):
                 whole_dir = self.folder / f"whole_{optimizer}"
-                self.train(f"--optimizer={optimizer}", f"--log_dir={whole_dir}", steps=90)
-                self.train(f"--optimizer={optimizer}", "--fresh", steps=35)
-                resumed = self.train(f"--optimizer={optimizer}", steps=90)
+                flags = [f"--optimizer={optimizer}", *schedule]
+                self.train(*flags, f"--log_dir={whole_dir}", steps=90)
+                self.train(*flags, "--fresh", steps=35)
+                resumed = self.train(*flags, steps=90)
                 self.assertIn("restored global_step 35\n", resumed.stderr)
                 self.assertEqual(support.closing_line(resumed.stdout)[1], 90)
                 self.assertEqual(self.checkpoint(90).tensors, self.checkpoint(90, whole_dir).tensors)

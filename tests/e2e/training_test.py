@@ -150,11 +150,12 @@ class LocalTest(small_runs.SmallRunTest):
 
     def test_a_local_run_and_a_cluster_of_one_worker_train_the_same_bits(self):
         cluster_dir = self.folder / "cluster"
-        for optimizer in ("sgd", "momentum", "adam"):
-            with self.subTest(optimizer=optimizer):
-                self.train(f"--optimizer={optimizer}", "--fresh", "--seed=7", steps=30)
-                self.train_cluster(1, 1, f"--optimizer={optimizer}", "--fresh", "--seed=7", f"--log_dir={cluster_dir}",
-                                   steps=30)
+        for flags in (["--optimizer=sgd"], ["--optimizer=adam"], ["--optimizer=adagrad"], ["--optimizer=rmsprop"],
+                      ["--optimizer=momentum", "--nesterov", "--learning_rate_schedule=cosine",
+                       "--learning_rate_warmup_steps=5"]):
+            with self.subTest(flags=flags):
+                self.train(*flags, "--fresh", "--seed=7", steps=30)
+                self.train_cluster(1, 1, *flags, "--fresh", "--seed=7", f"--log_dir={cluster_dir}", steps=30)
                 local, cluster = self.checkpoint(30), self.checkpoint(30, cluster_dir)
                 self.assertEqual(cluster.tensors, local.tensors)
                 self.assertEqual(cluster.consumed_samples, local.consumed_samples)

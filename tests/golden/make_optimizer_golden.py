@@ -5,8 +5,9 @@
 
 Needs TensorFlow (any version that still has tf.compat.v1.train). Everything is computed in double precision from the
 float32 values that the C++ side has, so the numbers are the formula's, not the rounding's. The epsilon of the second Adam
-case is large on purpose: there the two places where epsilon may stand differ by percents.
+and RMSProp cases is large on purpose: there the two places where epsilon may stand differ by percents.
 """
+import inspect
 import os
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -30,13 +31,39 @@ START = [f32(x) for x in (0.5, -0.25, 1e-3, 3.0, -7.5, 0.0, 1e-8)]
 GRADIENTS = [[f32(g * (1 + 0.37 * t) * (-1 if t == 2 else 1)) for g in (0.1, -2.0, 1e-4, 30.0, -1e-6, 0.0, 0.5)]
              for t in range(STEPS)]
 
+# The names of the constants in the order of OptimizerCase, and what stands there for those that an optimizer does not have.
+CONSTANTS = dict(learning_rate=1e-4, momentum=0.9, nesterov=False, beta1=0.9, beta2=0.999, decay=0.9, epsilon=1e-8)
+
+CLASSES = {
+    "sgd": train.GradientDescentOptimizer,
+    "momentum": train.MomentumOptimizer,
+    "adam": train.AdamOptimizer,
+    "adagrad": train.AdagradOptimizer,
+    "rmsprop": train.RMSPropOptimizer,
+}
+
+# What a case does not name has TensorFlow's default.
 CASES = [
-    ("sgd", train.GradientDescentOptimizer(f32(0.05)), dict(learning_rate=0.05)),
-    ("momentum", train.MomentumOptimizer(f32(0.01), f32(0.9)), dict(learning_rate=0.01, momentum=0.9)),
-    ("adam", train.AdamOptimizer(f32(1e-4), f32(0.9), f32(0.999), f32(1e-8)), dict(learning_rate=1e-4)),
-    ("adam", train.AdamOptimizer(f32(0.02), f32(0.8), f32(0.95), f32(0.1)),
-     dict(learning_rate=0.02, beta1=0.8, beta2=0.95, epsilon=0.1)),
+    ("sgd", dict(learning_rate=0.05)),
+    ("momentum", dict(learning_rate=0.01, momentum=0.9)),
+    ("momentum", dict(learning_rate=0.01, momentum=0.8, nesterov=True)),
+    ("adam", dict(learning_rate=1e-4)),
+    ("adam", dict(learning_rate=0.02, beta1=0.8, beta2=0.95, epsilon=0.1)),
+    ("adagrad", dict(learning_rate=0.05)),
+    ("rmsprop", dict(learning_rate=0.01)),
+    ("rmsprop", dict(learning_rate=0.02, momentum=0.8, decay=0.7, epsilon=0.1)),
 ]
+
+
+def defaults(name):
+    """The numbers that TensorFlow takes where a constant is not given, by name."""
+    parameters = inspect.signature(CLASSES[name].__init__).parameters.values()
+    return {p.name: p.default for p in parameters if type(p.default) is float}
+
+
+def make_optimizer(name, options):
+    numbers = {key: f32(value) for key, value in (defaults(name) | options).items() if key != "nesterov"}
+    return CLASSES[name](**numbers, **({"use_nesterov": True} if options.get("nesterov") else {}))
 
 
 def run(optimizer):
@@ -71,8 +98,16 @@ namespace distmnist::golden {{
 
 struct OptimizerCase {{
   const char* optimizer;
-  double learning_rate, momentum, beta1, beta2, epsilon;
+  double learning_rate, momentum;
+  bool nesterov;
+  double beta1, beta2, decay, epsilon;
   std::vector<std::vector<double>> parameters;  // [step][i], after steps 1, 2, ...
+}};
+
+struct OptimizerDefault {{
+  const char* optimizer;
+  const char* constant;  // as TensorFlow calls it
+  double value;
 }};
 
 // clang-format off
@@ -83,10 +118,16 @@ inline const std::vector<std::vector<double>> kGradients =
     {rows(GRADIENTS)};
 
 inline const std::vector<OptimizerCase> kOptimizerCases = {{""")
-    for name, optimizer, options in CASES:
-        full = dict(learning_rate=1e-4, momentum=0.9, beta1=0.9, beta2=0.999, epsilon=1e-8) | options
-        numbers = ", ".join(repr(full[key]) for key in ("learning_rate", "momentum", "beta1", "beta2", "epsilon"))
-        print(f'    {{"{name}", {numbers},\n    {rows(run(optimizer))}}},')
+    for name, options in CASES:
+        full = CONSTANTS | {key: value for key, value in (defaults(name) | options).items() if key in CONSTANTS}
+        numbers = ", ".join(str(full[key]).lower() for key in CONSTANTS)
+        print(f'    {{"{name}", {numbers},\n    {rows(run(make_optimizer(name, options)))}}},')
+    print("""};
+
+inline const std::vector<OptimizerDefault> kOptimizerDefaults = {""")
+    for name in CLASSES:
+        for constant, value in defaults(name).items():
+            print(f'    {{"{name}", "{constant}", {value}}},')
     print("""};
 // clang-format on
 

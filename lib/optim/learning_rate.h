@@ -1,0 +1,43 @@
+// The learning rate as a function of global_step. Formulas of TensorFlow 1.x: tf.train.exponential_decay and
+// tf.train.cosine_decay with alpha 0.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace distmnist {
+
+enum class LearningRateSchedule : std::uint8_t { kConstant = 0, kExponential = 1, kStaircase = 2, kCosine = 3 };
+
+struct LearningRate {
+  LearningRate() = default;
+  LearningRate(float constant) : base(constant) {}  // Not explicit: a number is a learning rate.
+
+  LearningRateSchedule schedule = LearningRateSchedule::kConstant;
+  float base = 1e-4f;
+  std::int64_t decay_steps = 0;   // all but constant: above 0
+  float decay_rate = 0.96f;       // exponential and staircase
+  std::int64_t warmup_steps = 0;  // of every schedule; 0: none
+
+  bool operator==(const LearningRate&) const = default;
+};
+
+// "constant", "exponential", "staircase", "cosine"; Error (kUsage) names the known ones.
+LearningRateSchedule parse_learning_rate_schedule(std::string_view name);
+std::string_view to_string(LearningRateSchedule schedule);
+
+// The rate of the update that is made when `global_step` updates have been made: 0 for the first. With
+// s = global_step / decay_steps it is
+//   constant:     base
+//   exponential:  base decay_rate^s
+//   staircase:    base decay_rate^floor(s)
+//   cosine:       base (1 + cos(pi min(s, 1))) / 2
+// times min(1, (global_step + 1) / warmup_steps) for a linear warm-up, whose steps count for the decay, too.
+double learning_rate_at(const LearningRate& rate, std::int64_t global_step);
+
+// What keeps the rate from being evaluated, as a noun phrase ("a decay over no steps"); nothing where all is well.
+std::optional<std::string> fault_of(const LearningRate& rate);
+
+}  // namespace distmnist

@@ -1,0 +1,127 @@
+#include "tools/optimizer_flags.h"
+
+#include <limits>
+
+#include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
+
+using namespace distmnist;
+
+namespace {
+
+// True where these flags are refused in one sentence that holds the text.
+bool is_refused(const Flags& flags, const std::string& text) {
+  const auto error = error_of([&] { check_optimizer_flags(flags); });
+  INFO((error ? error->what() : "accepted"));
+  const bool refused = fails_with(ExitCode::kUsage, text, [&] { check_optimizer_flags(flags); });
+  CHECK(refused);
+  return refused;
+}
+
+Flags with_schedule(const std::string& schedule) {
+  Flags flags;
+  flags.learning_rate_schedule = schedule;
+  return flags;
+}
+
+Flags with_optimizer(const std::string& optimizer) {
+  Flags flags;
+  flags.optimizer = optimizer;
+  return flags;
+}
+
+}  // namespace
+
+TEST_CASE("without a word the optimizer is the tutorials': Adam, a constant rate of 1e-4") {
+  check_optimizer_flags(Flags{});
+  const OptimizerSpec spec = optimizer_of(Flags{});
+  CHECK(spec == default_optimizer(OptimizerKind::kAdam));
+  CHECK(spec.learning_rate == LearningRate(1e-4f));
+}
+
+TEST_CASE("a momentum that is not given is the optimizer's own") {
+  CHECK(optimizer_of(with_optimizer("momentum")).momentum == 0.9f);
+  CHECK(optimizer_of(with_optimizer("rmsprop")).momentum == 0.0f);
+  for (const char* optimizer : {"momentum", "rmsprop"}) {
+    Flags flags = with_optimizer(optimizer);
+    flags.momentum = 0.5;
+    check_optimizer_flags(flags);
+    CHECK(optimizer_of(flags).momentum == 0.5f);
+    CHECK(to_string(optimizer_of(flags).kind) == optimizer);
+  }
+}
+
+TEST_CASE("flags of another optimizer are refused, not ignored") {
+  for (const char* optimizer : {"sgd", "adagrad", "adam"}) {
+    Flags flags = with_optimizer(optimizer);
+    flags.momentum = 0.5;
+    CHECK(is_refused(flags, fmt::format("--momentum=0.5 has no effect with --optimizer={}", optimizer)));
+  }
+  Flags flags = with_optimizer("momentum");
+  flags.nesterov = true;
+  check_optimizer_flags(flags);
+  CHECK(optimizer_of(flags).nesterov);
+  flags.optimizer = "rmsprop";
+  CHECK(is_refused(flags, "--nesterov has no effect with --optimizer=rmsprop"));
+}
+
+TEST_CASE("a schedule takes its steps from the run unless it is given its own") {
+  for (const char* schedule : {"exponential", "staircase", "cosine"}) {
+    Flags flags = with_schedule(schedule);
+    flags.train_steps = 700;
+    flags.learning_rate_warmup_steps = 9;
+    check_optimizer_flags(flags);
+    const LearningRate rate = optimizer_of(flags).learning_rate;
+    CHECK(to_string(rate.schedule) == schedule);
+    CHECK(rate.decay_steps == 700);
+    CHECK(rate.decay_rate == 0.96f);
+    CHECK(rate.warmup_steps == 9);
+    flags.decay_steps = 50;
+    check_optimizer_flags(flags);
+    CHECK(optimizer_of(flags).learning_rate.decay_steps == 50);
+  }
+}
+
+TEST_CASE("a decay without a schedule that has it is refused") {
+  Flags flags;
+  flags.decay_steps = 50;
+  CHECK(is_refused(flags, "--decay_steps=50 has no effect with a constant learning rate"));
+  for (const char* schedule : {"constant", "cosine"}) {
+    flags = with_schedule(schedule);
+    flags.decay_rate = 0.5;
+    CHECK(is_refused(flags, fmt::format("--decay_rate=0.5 has no effect with --learning_rate_schedule={}", schedule)));
+  }
+  for (const char* schedule : {"exponential", "staircase"}) {
+    flags = with_schedule(schedule);
+    flags.decay_rate = 0.5;
+    check_optimizer_flags(flags);
+    CHECK(optimizer_of(flags).learning_rate.decay_rate == 0.5f);
+  }
+}
+
+TEST_CASE("values out of range are one sentence that names them") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  Flags flags;
+  for (const double rate : {0.0, -1.0, 1e7, nan}) {
+    flags.learning_rate = rate;
+    CHECK(is_refused(flags, fmt::format("--learning_rate={}: ", rate)));
+  }
+  flags = with_optimizer("momentum");
+  for (const double momentum : {-0.1, 1.5, nan}) {
+    flags.momentum = momentum;
+    CHECK(is_refused(flags, fmt::format("--momentum={}: ", momentum)));
+  }
+  flags = with_schedule("exponential");
+  for (const double rate : {0.0, -0.5, 1.5, nan}) {
+    flags.decay_rate = rate;
+    CHECK(is_refused(flags, fmt::format("--decay_rate={}: ", rate)));
+  }
+  flags = with_schedule("cosine");
+  flags.decay_steps = -1;
+  CHECK(is_refused(flags, "--decay_steps=-1: "));
+  flags = Flags{};
+  flags.learning_rate_warmup_steps = -5;
+  CHECK(is_refused(flags, "--learning_rate_warmup_steps=-5: "));
+  CHECK(is_refused(with_optimizer("newton"), "'newton'"));
+  CHECK(is_refused(with_schedule("linear"), "'linear'"));
+}

@@ -1,0 +1,77 @@
+#include "tools/optimizer_flags.h"
+
+#include "lib/base/error.h"
+
+namespace distmnist {
+namespace {
+
+constexpr std::int64_t kMaxSteps = std::int64_t{1} << 53;
+
+void require_steps(const char* flag, std::int64_t value, const char* meaning_of_zero) {
+  if (value < 0 || value > kMaxSteps) {
+    fail(ExitCode::kUsage, "--{}={}: 0 ({}) to 2^53 steps", flag, value, meaning_of_zero);
+  }
+}
+
+void check_momentum(const Flags& flags, OptimizerKind optimizer) {
+  if (flags.nesterov && optimizer != OptimizerKind::kMomentum) {
+    fail(ExitCode::kUsage, "--nesterov has no effect with --optimizer={}; leave it out or pass --optimizer=momentum",
+         flags.optimizer);
+  }
+  if (!flags.momentum) return;
+  if (!(*flags.momentum >= 0 && *flags.momentum <= 1)) {
+    fail(ExitCode::kUsage, "--momentum={}: a number from 0 to 1", *flags.momentum);
+  }
+  if (optimizer != OptimizerKind::kMomentum && optimizer != OptimizerKind::kRmsprop) {
+    fail(ExitCode::kUsage,
+         "--momentum={} has no effect with --optimizer={}; leave it out or pass --optimizer=momentum or rmsprop",
+         *flags.momentum, flags.optimizer);
+  }
+}
+
+void check_schedule(const Flags& flags, LearningRateSchedule schedule) {
+  require_steps("decay_steps", flags.decay_steps, "all of --train_steps");
+  require_steps("learning_rate_warmup_steps", flags.learning_rate_warmup_steps, "no warm-up");
+  if (flags.decay_steps > 0 && schedule == LearningRateSchedule::kConstant) {
+    fail(ExitCode::kUsage,
+         "--decay_steps={} has no effect with a constant learning rate; leave it out or pass --learning_rate_schedule",
+         flags.decay_steps);
+  }
+  if (!flags.decay_rate) return;
+  if (!(*flags.decay_rate > 0 && *flags.decay_rate <= 1)) {
+    fail(ExitCode::kUsage, "--decay_rate={}: a number above 0, at most 1", *flags.decay_rate);
+  }
+  if (schedule != LearningRateSchedule::kExponential && schedule != LearningRateSchedule::kStaircase) {
+    fail(ExitCode::kUsage,
+         "--decay_rate={} has no effect with --learning_rate_schedule={}; leave it out or choose exponential or "
+         "staircase",
+         *flags.decay_rate, flags.learning_rate_schedule);
+  }
+}
+
+}  // namespace
+
+void check_optimizer_flags(const Flags& flags) {
+  if (!(flags.learning_rate > 0) || flags.learning_rate > 1e6) {
+    fail(ExitCode::kUsage, "--learning_rate={}: a number above 0, at most 1e6", flags.learning_rate);
+  }
+  check_momentum(flags, parse_optimizer(flags.optimizer));
+  check_schedule(flags, parse_learning_rate_schedule(flags.learning_rate_schedule));
+}
+
+OptimizerSpec optimizer_of(const Flags& flags) {
+  OptimizerSpec spec = default_optimizer(parse_optimizer(flags.optimizer));
+  if (flags.momentum) spec.momentum = static_cast<float>(*flags.momentum);
+  spec.nesterov = flags.nesterov;
+  LearningRate& rate = spec.learning_rate;
+  rate = static_cast<float>(flags.learning_rate);
+  rate.schedule = parse_learning_rate_schedule(flags.learning_rate_schedule);
+  rate.warmup_steps = flags.learning_rate_warmup_steps;
+  if (rate.schedule != LearningRateSchedule::kConstant) {
+    rate.decay_steps = flags.decay_steps > 0 ? flags.decay_steps : flags.train_steps;
+  }
+  if (flags.decay_rate) rate.decay_rate = static_cast<float>(*flags.decay_rate);
+  return spec;
+}
+
+}  // namespace distmnist
