@@ -1,5 +1,8 @@
 #include "lib/backend/cpu/convolution.h"
 
+#include <string_view>
+#include <utility>
+
 #include "lib/backend/cpu/elementwise.h"
 
 namespace distmnist::cpu {
@@ -13,6 +16,12 @@ dnnl::memory::desc description(const dnnl::memory::dims& dims, Tag tag) {
 
 dnnl::memory::dims weight_dims(const Conv2d& layer) {
   return {layer.output.channels, layer.input.channels, layer.window.height, layer.window.width};
+}
+
+// Whether oneDNN has nothing but its plain loops for this, which take a hundred times as long.
+template <typename PrimitiveDescriptor>
+bool is_plain_loops(const PrimitiveDescriptor& descriptor) {
+  return std::string_view(descriptor.impl_info_str()).starts_with("ref");
 }
 
 WindowDims dims_of(const Window& window) {
@@ -74,6 +83,8 @@ class Convolution final : public Kernel {
 
   void backward(const Step& step) override {
     if (layer_.activation == Activation::kRelu) relu_backward(output_.value, output_.gradient);
+    if (plain_input_) plain_input_.run();
+    if (plain_gradient_) plain_gradient_.run();
     backward_weights_.run();
     if (unpack_gradient_) unpack_gradient_.run();
     step.report(layer_.weights);
@@ -86,9 +97,23 @@ class Convolution final : public Kernel {
  private:
   void make_backward_weights(const Device& device, Parameters& parameters,
                              const dnnl::convolution_forward::primitive_desc& forward, const Tensor& input) {
-    const auto descriptor = convolution_backward_weights_descriptor(
-        device.engine, input.layout(), description(weight_dims(layer_), Tag::any), forward.bias_desc(),
-        output_.layout(), dims_of(layer_.window), attributes(), forward);
+    const auto descriptor_for = [&](const dnnl::memory::desc& source, const dnnl::memory::desc& destination) {
+      return convolution_backward_weights_descriptor(device.engine, source, description(weight_dims(layer_), Tag::any),
+                                                     forward.bias_desc(), destination, dims_of(layer_.window),
+                                                     attributes(), forward);
+    };
+    auto descriptor = descriptor_for(input.layout(), output_.layout());
+    dnnl::memory source = input.value, destination = output_.gradient;
+    if (is_plain_loops(descriptor)) {
+      // Without AVX-512 so for a single input channel; the version by matrix products wants canonical layouts.
+      const auto canonical_source = description(dims_of(input.layout()), Tag::nchw);
+      const auto canonical_destination = description(dims_of(output_.layout()), Tag::nchw);
+      if (auto other = descriptor_for(canonical_source, canonical_destination); !is_plain_loops(other)) {
+        descriptor = std::move(other);
+        source = in_layout(device, source, canonical_source, plain_input_);
+        destination = in_layout(device, destination, canonical_destination, plain_gradient_);
+      }
+    }
     const dnnl::memory canonical(description(weight_dims(layer_), Tag::oihw), device.engine,
                                  parameters.gradient_address(layer_.weights));
     dnnl::memory gradient = canonical;
@@ -98,10 +123,19 @@ class Convolution final : public Kernel {
     }
     const dnnl::memory biases(forward.bias_desc(), device.engine, parameters.gradient_address(layer_.biases));
     backward_weights_ = Operation(device, dnnl::convolution_backward_weights(descriptor), descriptor,
-                                  {{DNNL_ARG_SRC, input.value},
-                                   {DNNL_ARG_DIFF_DST, output_.gradient},
+                                  {{DNNL_ARG_SRC, source},
+                                   {DNNL_ARG_DIFF_DST, destination},
                                    {DNNL_ARG_DIFF_WEIGHTS, gradient},
                                    {DNNL_ARG_DIFF_BIAS, biases}});
+  }
+
+  // The memory itself where it has this layout, else a copy that `copy` makes.
+  static dnnl::memory in_layout(const Device& device, const dnnl::memory& memory, const dnnl::memory::desc& layout,
+                                Operation& copy) {
+    if (memory.get_desc() == layout) return memory;
+    dnnl::memory other(layout, device.engine);
+    copy = make_reorder(device, memory, other);
+    return other;
   }
 
   void make_backward_data(const Device& device, Parameters& parameters,
@@ -119,6 +153,7 @@ class Convolution final : public Kernel {
   Conv2d layer_;
   Tensor output_;
   PackedWeights forward_weights_, backward_weights_for_data_;
+  Operation plain_input_, plain_gradient_;  // where the next one needs other layouts
   Operation forward_, backward_weights_, unpack_gradient_, backward_data_;
 };
 
