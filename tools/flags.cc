@@ -11,6 +11,7 @@
 
 #include "lib/base/error.h"
 #include "lib/cluster/placement.h"
+#include "tools/tower_flags.h"
 
 namespace distmnist {
 namespace {
@@ -78,7 +79,8 @@ void add_training_flags(CLI::App& app, Flags& flags) {
   app.add_flag("--download_only,!--nodownload_only", flags.download_only, "fetch MNIST into the cache and end")
       ->group("data");
   app.add_option("--model", flags.model, "mnist_cnn, mlp or softmax")->group("training")->capture_default_str();
-  add_whole_number(app, "--batch_size", flags.batch_size, "samples per step and worker")->group("training");
+  add_whole_number(app, "--batch_size", flags.batch_size, "samples per step and worker; see --batch_per_tower")
+      ->group("training");
   add_whole_number(app, "--train_steps", flags.train_steps, "global steps in all")->group("training");
   app.add_option("--optimizer", flags.optimizer, "adam, sgd or momentum")->group("training")->capture_default_str();
   app.add_option("--learning_rate", flags.learning_rate)->group("training")->capture_default_str();
@@ -95,10 +97,29 @@ void add_device_flags(CLI::App& app, Flags& flags) {
       ->group("devices");
 }
 
+void add_tower_flags(CLI::App& app, Flags& flags) {
+  app.add_option("--replication", flags.replication,
+                 "between_graph: replicas are tasks of a cluster; in_graph: towers of this process")
+      ->group("devices")
+      ->check(CLI::IsMember({"between_graph", "in_graph"}))
+      ->capture_default_str();
+  app.add_option("--devices", flags.devices,
+                 "devices that share each step's batch, a tower on each: /cpu:0,/cpu:1 (any number of CPU devices)")
+      ->group("devices");
+  add_whole_number(app, "--num_gpus", flags.num_gpus, "the same as --devices /gpu:0,/gpu:1,...")->group("devices");
+  app.add_flag("--batch_per_tower,!--nobatch_per_tower", flags.batch_per_tower,
+               "each tower has a batch of --batch_size, so a step has as many times more samples")
+      ->group("devices");
+}
+
 void add_run_flags(CLI::App& app, Flags& flags) {
-  app.add_option("--placement", flags.placement, "of variables on ps tasks: split, round_robin or load_balanced")
+  app.add_option("--placement", flags.placement,
+                 "of variables on ps tasks: split, round_robin, load_balanced or manual")
       ->group("wire")
       ->capture_default_str();
+  app.add_option("--place_variables", flags.place_variables,
+                 "rules of --placement=manual, the first that fits counts: 'conv1/*=/job:ps/task:0,...'")
+      ->group("wire");
   app.add_option("--log_dir", flags.log_dir, "run folder: checkpoints, metrics.csv, config.toml (default: no files)")
       ->group("supervisor");
   add_whole_number(app, "--save_model_secs", flags.save_model_secs, "seconds between two checkpoints")
@@ -147,6 +168,19 @@ void require(const char* flag, T value, T low, T high, const char* meaning) {
   if (!(value >= low && value <= high)) fail(ExitCode::kUsage, "--{}={}: {}", flag, value, meaning);
 }
 
+void check_placement(const Flags& flags) {
+  const bool manual = parse_placement(flags.placement) == PlacementPolicy::kManual;
+  if (manual && flags.place_variables.empty()) {
+    fail(ExitCode::kUsage, "--placement=manual: say with --place_variables which variables go where");
+  }
+  if (flags.place_variables.empty()) return;
+  if (!manual) {
+    fail(ExitCode::kUsage, "--place_variables={}: has no effect with --placement={}; give --placement=manual",
+         flags.place_variables, flags.placement);
+  }
+  parse_placement_rules(flags.place_variables, flags.ps_job);
+}
+
 void check_values(const Flags& flags) {
   require<std::int64_t>("batch_size", flags.batch_size, 1, 1 << 20, "a batch has 1 to 1048576 samples");
   require<std::int64_t>("train_steps", flags.train_steps, 1, std::int64_t{1} << 53, "1 to 2^53 steps");
@@ -161,7 +195,8 @@ void check_values(const Flags& flags) {
   }
   require("momentum", flags.momentum, 0.0, 1.0, "a number from 0 to 1");
   parse_optimizer(flags.optimizer);
-  parse_placement(flags.placement);
+  check_placement(flags);
+  check_tower_flags(flags);
 }
 
 std::string quoted(const std::string& text) {
@@ -189,6 +224,7 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
   add_data_flags(app, flags);
   add_training_flags(app, flags);
   add_device_flags(app, flags);
+  add_tower_flags(app, flags);
   add_run_flags(app, flags);
   add_console_flags(app, flags);
   add_subcommands(app, flags);
@@ -226,10 +262,12 @@ std::string to_toml(const Flags& flags) {
       "# The flags of this run; distmnist --config takes this file.\n"
       "model = {}\nbatch_size = {}\ntrain_steps = {}\noptimizer = {}\nlearning_rate = {}\nmomentum = {}\nlog_every = "
       "{}\n"
-      "seed = {}\nplacement = {}\nsave_model_secs = {}\nmax_to_keep = {}\nrecovery_wait_secs = {}\n",
+      "seed = {}\nplacement = {}\nplace_variables = {}\nreplication = {}\ndevices = {}\nnum_gpus = {}\n"
+      "batch_per_tower = {}\nsave_model_secs = {}\nmax_to_keep = {}\nrecovery_wait_secs = {}\n",
       quoted(flags.model), flags.batch_size, flags.train_steps, quoted(flags.optimizer), flags.learning_rate,
-      flags.momentum, flags.log_every, flags.seed, quoted(flags.placement), flags.save_model_secs, flags.max_to_keep,
-      flags.recovery_wait_secs);
+      flags.momentum, flags.log_every, flags.seed, quoted(flags.placement), quoted(flags.place_variables),
+      quoted(flags.replication), quoted(flags.devices), flags.num_gpus, flags.batch_per_tower, flags.save_model_secs,
+      flags.max_to_keep, flags.recovery_wait_secs);
 }
 
 OptimizerSpec optimizer_of(const Flags& flags) {

@@ -8,7 +8,6 @@
 
 #include "lib/backend/backend.h"
 #include "lib/base/clock.h"
-#include "lib/base/device_spec.h"
 #include "lib/base/log.h"
 #include "lib/cluster/placement.h"
 #include "lib/ps/in_process_client.h"
@@ -24,6 +23,7 @@
 #include "tools/device.h"
 #include "tools/environment.h"
 #include "tools/signals.h"
+#include "tools/tower_flags.h"
 
 namespace distmnist {
 namespace {
@@ -39,19 +39,26 @@ Fingerprint fingerprint_of(const Flags& flags, const Graph& graph, const TrainAn
           {"--model", flags.model},
           {"the network", describe(graph)},
           {"the data", data_fingerprint(data)},
-          {"--batch_size", std::to_string(flags.batch_size)},
+          {"the batch per step (--batch_size)", std::to_string(step_batch_size(flags))},
           {"--train_steps", std::to_string(flags.train_steps)},
           {"--optimizer", flags.optimizer},
           {"--learning_rate", fmt::format("{}", flags.learning_rate)},
           {"--momentum", fmt::format("{}", flags.momentum)},
           {"--seed", std::to_string(flags.seed)},
-          {"--placement", flags.placement}};
+          {"--placement", flags.placement},
+          {"--place_variables", flags.place_variables.empty() ? "not given" : flags.place_variables}};
 }
 
 std::vector<NamedRange> named_ranges(const Graph& graph) {
   std::vector<NamedRange> out;
   for (const Variable& variable : graph.variables) out.push_back({variable.name, variable.range});
   return out;
+}
+
+PlacementPlan make_plan(const Flags& flags, const Graph& graph, int num_ps) {
+  std::vector<PlacementRule> rules;
+  if (!flags.place_variables.empty()) rules = parse_placement_rules(flags.place_variables, flags.ps_job);
+  return place(named_ranges(graph), num_ps, parse_placement(flags.placement), rules);
 }
 
 std::unique_ptr<ParameterClient> make_client(const Flags& flags, const std::optional<Place>& place, const Graph& graph,
@@ -63,8 +70,7 @@ std::unique_ptr<ParameterClient> make_client(const Flags& flags, const std::opti
   }
   RemoteClientConfig config;
   config.ps = place->cluster.ps;
-  config.plan =
-      distmnist::place(named_ranges(graph), static_cast<int>(config.ps.size()), parse_placement(flags.placement));
+  config.plan = make_plan(flags, graph, static_cast<int>(config.ps.size()));
   config.num_parameters = graph.num_parameters;
   config.worker = static_cast<std::uint32_t>(place->task.index);
   config.num_workers = static_cast<std::uint32_t>(place->cluster.workers.size());
@@ -98,9 +104,10 @@ void require_fitting_data(const Graph& graph, const TrainAndTest& data, const Fl
     fail(ExitCode::kData, "--model={} takes {} pixels per image, {} has {}", flags.model, graph.input.size(),
          data.description, data.train.image_size());
   }
-  if (flags.batch_size > data.train.count) {
-    fail(ExitCode::kUsage, "--batch_size={}: larger than the training set of {} images; choose at most that",
-         flags.batch_size, data.train.count);
+  if (step_batch_size(flags) > data.train.count) {
+    fail(ExitCode::kUsage,
+         "--batch_size={}: a step of {} samples is larger than the training set of {} images; choose a smaller batch",
+         flags.batch_size, step_batch_size(flags), data.train.count);
   }
 }
 
@@ -113,15 +120,13 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
   const LoadedData loaded = load_data(flags);
   require_fitting_data(graph, loaded.data, flags);
   CompileOptions options;
-  options.max_batch_size = flags.batch_size;
+  options.max_batch_size = step_batch_size(flags);
   options.threads = num_threads(flags, place);
   options.seed = flags.seed;
   options.stream = static_cast<std::uint64_t>(task.index);
-  const std::unique_ptr<Backend> backend = make_device_backend(flags);
+  log_info("model {}: {} parameters", flags.model, graph.num_parameters);
   // The client goes before the executor: messages under way read its gradients.
-  const std::unique_ptr<Executor> executor = backend->compile(graph, options);
-  log_info("model {}: {} parameters, backend {}, {} threads", flags.model, graph.num_parameters, backend->name(),
-           options.threads);
+  const std::unique_ptr<Executor> executor = make_executor(flags, graph, options);
   const std::unique_ptr<ParameterClient> client = make_client(flags, place, graph, loaded.data);
 
   // Nothing is written, and no old run moved aside, before flags and data have turned out right.
@@ -146,7 +151,7 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
   TrainingConfig config;
   config.task_index = task.index;
   config.chief = chief;
-  config.batch_size = flags.batch_size;
+  config.batch_size = step_batch_size(flags);
   config.train_steps = flags.train_steps;
   config.log_every = flags.log_every;
   config.seed = flags.seed;

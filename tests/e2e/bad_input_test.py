@@ -213,7 +213,7 @@ class DataTest(small_runs.SmallRunTest):
         self.assert_refused_data(folder, "its images are 14x14")
 
     def test_a_batch_larger_than_the_training_set(self):
-        self.assert_refused_data(self.data, "--batch_size=101: larger than the training set of 100 images", code=2,
+        self.assert_refused_data(self.data, "--batch_size=101: a step of 101 samples is larger than the training set of 100 images", code=2,
                                  extra=["--batch_size=101"])
         self.train("--batch_size=100", steps=3)
 
