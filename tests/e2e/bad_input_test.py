@@ -42,6 +42,9 @@ class CommandLineTest(small_runs.SmallRunTest):
                            ("--save_model_secs=0", "=0"), ("--max_to_keep=-1", "-1"), ("--task_index=-1", "-1"),
                            ("--task_index=one", "'one'"), ("--optimizer=adamw", "adamw.*momentum"),
                            ("--placement=anywhere", "anywhere.*round_robin"), ("--dataset=cifar", "cifar"),
+                           ("--placement=manual", "--place_variables"), ("--place_variables=*=/job:ps/task:0", "manual"),
+                           ("--replication=in_graph", "--devices or --num_gpus"), ("--replication=both", "both"),
+                           ("--devices=/cpu:0,/tpu:0", "tpu"), ("--num_gpus=-1", "-1"),
                            ("--progress=loud", "loud"), ("--log_format=xml", "xml"), ("--fresh=perhaps", "perhaps"),
                            ("--intra_op_parallelism_threads=-2", "-2"), ("--train_steps", "--train_steps")):
             with self.subTest(flag):

@@ -35,9 +35,9 @@ class TowersTest(small_runs.SmallRunTest):
         self.assertEqual(two.applied_batches, one.applied_batches)
         self.assert_close(two.tensors, one.tensors)
 
-    def test_dropout_is_that_of_one_device(self):
+    def test_devices_of_several_kinds_train_as_one_does(self):
         towers_dir = self.folder / "towers"
-        flags = [*SGD, "--model=mnist_cnn", "--batch_size=7"]
+        flags = [*SGD, "--model=mlp", "--batch_size=7"]
         self.train(*flags, steps=5)
         self.train(*flags, "--devices=/cpu:0,/device:REFERENCE:0,/cpu:1", f"--log_dir={towers_dir}", steps=5)
         self.assert_close(self.checkpoint(5, towers_dir).tensors, self.checkpoint(5).tensors)
