@@ -30,7 +30,7 @@ class TowersTest(small_runs.SmallRunTest):
         self.assertEqual([line[:2] for line in support.progress_lines(towers.stdout)],
                          [line[:2] for line in support.progress_lines(alone.stdout)])
         for device in (0, 1):
-            self.assertRegex(towers.stderr, rf"device /device:CPU:{device}: backend \w+, 1 threads, 10 samples per step\n")
+            self.assertRegex(towers.stderr, rf"device /device:CPU:{device}: backend .*, 10 samples per step")
         one, two = self.checkpoint(100), self.checkpoint(100, towers_dir)
         self.assertEqual(two.applied_batches, one.applied_batches)
         self.assert_close(two.tensors, one.tensors)
@@ -59,8 +59,9 @@ class TowersTest(small_runs.SmallRunTest):
         self.assertEqual(step, 100)
         self.assertGreaterEqual(accuracy, 0.95)
         self.assert_close(self.checkpoint(100, towers_dir).tensors, self.checkpoint(100).tensors)
-        self.assert_refused(self.run_program(*self.flags("--fresh", *TWO_CPUS, "--batch_size=201", "--batch_per_tower")),
-                            2, "--batch_size=201: a step of 402 samples is larger than the training set of 400 images")
+        too_large = self.flags("--fresh", *TWO_CPUS, "--batch_size=201", "--batch_per_tower")
+        self.assert_refused(self.run_program(*too_large), 2,
+                            "--batch_size=201: a step of 402 samples is larger .* 400 images")
 
     def test_fewer_samples_than_towers_leave_some_idle(self):
         towers = self.train("--batch_size=2", "--devices=/cpu:0,/cpu:1,/cpu:2", steps=5)
