@@ -81,4 +81,13 @@ TEST_CASE("a bad device is quoted with what is wrong and an example") {
   CHECK(parse_error("/job:worker:0").find("part 'job:worker:0' is not understood") != std::string::npos);
 }
 
+TEST_CASE("a list of devices is read, and an empty piece refused") {
+  CHECK(parse_device_list("/cpu:0,gpu:1") == std::vector<DeviceSpec>{parse_device("/cpu:0"), parse_device("/gpu:1")});
+  CHECK(parse_device_list("/cpu:0").size() == 1);
+  for (const char* text : {"", "/cpu:0,", ",/cpu:0", "/cpu:0,tpu"}) {
+    INFO(text);
+    CHECK_THROWS_AS(parse_device_list(text), Error);
+  }
+}
+
 }  // namespace distmnist

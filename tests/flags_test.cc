@@ -66,6 +66,15 @@ TEST_CASE("an unknown flag and a value out of range are one sentence that names 
   CHECK(usage_error({"stray"}).find("stray") != std::string::npos);
 }
 
+TEST_CASE("rules of placement are given with manual placement, and only with it") {
+  const char* const rules = "--place_variables=conv1/*=/job:ps/task:0,pred/*=/job:master/task:1";
+  CHECK(parse({"--placement=manual", "--ps_job=master", rules}).flags.place_variables == std::string(rules + 18));
+  CHECK(usage_error({"--placement=manual", rules}).find("names the job master") != std::string::npos);
+  CHECK(usage_error({"--placement=manual"}).find("--place_variables") != std::string::npos);
+  CHECK(usage_error({"--ps_job=master", rules}).find("--placement=manual") != std::string::npos);
+  CHECK(usage_error({"--placement=manual", "--place_variables=conv1/*"}).find("'conv1/*'") != std::string::npos);
+}
+
 TEST_CASE("help and version only print") {
   CHECK(parse({"--version"}).text == "distmnist " DISTMNIST_VERSION "\n");
   CHECK(parse({"--help"}).text.find("--worker_hosts") != std::string::npos);
@@ -88,7 +97,9 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
   const auto file = temp.path() / "config.toml";
   Flags flags = parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05", "--momentum=0.7", "--nesterov",
                        "--learning_rate_schedule=staircase", "--decay_steps=20", "--decay_rate=0.5",
-                       "--learning_rate_warmup_steps=3"})
+                       "--learning_rate_warmup_steps=3", "--replication=in_graph",
+                       "--devices=/cpu:0,/cpu:1", "--batch_per_tower", "--placement=manual",
+                       "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
                     .flags;
   std::ofstream(file) << to_toml(flags);
   const std::string option = "--config=" + file.string();
@@ -96,6 +107,11 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
   CHECK(again.seed == 7);
   CHECK(again.optimizer == "momentum");
   CHECK(optimizer_of(again) == optimizer_of(flags));
+  CHECK(again.replication == "in_graph");
+  CHECK(again.devices == flags.devices);
+  CHECK(again.batch_per_tower);
+  CHECK(again.placement == "manual");
+  CHECK(again.place_variables == flags.place_variables);
   CHECK(again.batch_size == 10);
   std::ofstream(file) << to_toml(parse({}).flags);  // What was not given is not held against other flags.
   CHECK(parse({option.c_str(), "--optimizer=rmsprop"}).flags.optimizer == "rmsprop");

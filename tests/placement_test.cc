@@ -6,12 +6,13 @@
 #include "lib/base/error.h"
 #include "lib/base/random.h"
 #include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
 
 namespace distmnist {
 namespace {
 
 const PlacementPolicy kPolicies[] = {PlacementPolicy::kSplit, PlacementPolicy::kRoundRobin,
-                                     PlacementPolicy::kLoadBalanced};
+                                     PlacementPolicy::kLoadBalanced, PlacementPolicy::kManual};
 
 std::vector<NamedRange> variables_of(const std::vector<std::int64_t>& sizes) {
   std::vector<NamedRange> variables;
@@ -147,6 +148,66 @@ TEST_CASE("on a tie the first ps takes the variable") {
   CHECK(names_of(plan[0]) == std::vector<std::string>{"v1"});
 }
 
+TEST_CASE("manual placement follows the rules, the first one that fits") {
+  const PlacementRule rules[] = {{"conv?/weights", 2}, {"*biases", 0}, {"conv1/*", 1}, {"fully*", 1}, {"pred/*", 1}};
+  const PlacementPlan plan = place(cnn_variables(), 3, PlacementPolicy::kManual, rules);
+  CHECK(names_of(plan[0]) ==
+        std::vector<std::string>{"conv1/biases", "conv2/biases", "fully_connected/biases", "pred/biases"});
+  CHECK(names_of(plan[1]) == std::vector<std::string>{"fully_connected/weights", "pred/weights"});
+  CHECK(names_of(plan[2]) == std::vector<std::string>{"conv1/weights", "conv2/weights"});
+  CHECK(covers_exactly(plan, cnn_variables()));
+}
+
+TEST_CASE("variables that no rule names go whole to the ps with the fewest bytes, the ruled ones counted first") {
+  const PlacementRule rules[] = {{"v3", 1}};
+  // ps 0 holds global_step (8 bytes), ps 1 v3 (400 bytes): v0 to v2 fit on ps 0 before v4 goes to the other one.
+  const PlacementPlan plan = place(variables_of({10, 70, 19, 100, 5}), 2, PlacementPolicy::kManual, rules);
+  CHECK(names_of(plan[0]) == std::vector<std::string>{"v0", "v1", "v2"});
+  CHECK(names_of(plan[1]) == std::vector<std::string>{"v3", "v4"});
+  CHECK(covers_exactly(plan, variables_of({10, 70, 19, 100, 5})));
+}
+
+TEST_CASE("a rule for a task that the cluster does not have is refused") {
+  const PlacementRule rules[] = {{"conv*", 1}, {"pred/*", 2}};
+  CHECK(fails_with(ExitCode::kUsage, "'pred/*' is to go to ps task 2, but the cluster has tasks 0 to 1",
+                   [&] { place(cnn_variables(), 2, PlacementPolicy::kManual, rules); }));
+}
+
+TEST_CASE("a rule that fits no variable is refused with the names that there are") {
+  const PlacementRule rules[] = {{"conv3/*", 0}};
+  CHECK(fails_with(ExitCode::kUsage, "'conv3/*' fits no variable of the model; it has v0, v1", [&] {
+    place(variables_of({1, 1}), 2, PlacementPolicy::kManual, rules);
+  }));
+}
+
+TEST_CASE("rules are read as pattern and task") {
+  CHECK(parse_placement_rules("conv1/*=/job:ps/task:0,pred/w?ights=/job:ps/replica:0/task:12/cpu:0", "ps") ==
+        std::vector<PlacementRule>{{"conv1/*", 0}, {"pred/w?ights", 12}});
+  CHECK(parse_placement_rules("*=/job:server/task:1", "server") == std::vector<PlacementRule>{{"*", 1}});
+  CHECK(parse_placement_rules("*=/job:ps/task:1", "server") == std::vector<PlacementRule>{{"*", 1}});
+}
+
+TEST_CASE("a rule that is none is refused and quoted") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"", "'' is not a pattern and a task"},
+      {"conv1/*", "'conv1/*' is not a pattern and a task"},
+      {"=/job:ps/task:0", "'=/job:ps/task:0' is not a pattern and a task"},
+      {"a=/job:ps/task:0,", "'' is not a pattern and a task"},
+      {"a=", "'' names no device"},
+      {"a=1", "'1' is not a device"},
+      {"a=/job:ps", "'a=/job:ps' names no job and task"},
+      {"a=/task:0", "'a=/task:0' names no job and task"},
+      {"a=/job:ps/task:x", "'x' of 'task:x' is not a number"},
+      {"a=/job:worker/task:0", "names the job worker, but variables are on the ps"},
+      {"a=/job:ps/task:0/gpu:0", "a ps task has nothing but its /cpu:0"},
+      {"a=/job:ps/replica:1/task:0", "a ps task has nothing but its /cpu:0"},
+  };
+  for (const auto& [text, says] : cases) {
+    INFO(text);
+    CHECK(fails_with(ExitCode::kUsage, says, [&] { parse_placement_rules(text, "ps"); }));
+  }
+}
+
 TEST_CASE("more ps than floats leaves some with nothing") {
   for (const PlacementPolicy policy : kPolicies) {
     const std::vector<NamedRange> variables = variables_of({1, 2});
@@ -189,12 +250,14 @@ TEST_CASE("placements are known by name") {
   CHECK(parse_placement("split") == PlacementPolicy::kSplit);
   CHECK(parse_placement("round_robin") == PlacementPolicy::kRoundRobin);
   CHECK(parse_placement("load_balanced") == PlacementPolicy::kLoadBalanced);
+  CHECK(parse_placement("manual") == PlacementPolicy::kManual);
   try {
     parse_placement("roundrobin");
     FAIL("accepted");
   } catch (const Error& error) {
     CHECK(error.code() == ExitCode::kUsage);
-    CHECK(std::string(error.what()) == "unknown placement 'roundrobin': choose split, round_robin or load_balanced");
+    CHECK(std::string(error.what()) ==
+          "unknown placement 'roundrobin': choose split, round_robin, load_balanced or manual");
   }
 }
 

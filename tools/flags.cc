@@ -13,6 +13,7 @@
 #include "lib/cluster/placement.h"
 #include "tools/optimizer_flags.h"
 #include "tools/replication.h"
+#include "tools/tower_flags.h"
 
 namespace distmnist {
 namespace {
@@ -80,7 +81,8 @@ void add_training_flags(CLI::App& app, Flags& flags) {
   app.add_flag("--download_only,!--nodownload_only", flags.download_only, "fetch MNIST into the cache and end")
       ->group("data");
   app.add_option("--model", flags.model, "mnist_cnn, mlp or softmax")->group("training")->capture_default_str();
-  add_whole_number(app, "--batch_size", flags.batch_size, "samples per step and worker")->group("training");
+  add_whole_number(app, "--batch_size", flags.batch_size, "samples per step and worker; see --batch_per_tower")
+      ->group("training");
   add_whole_number(app, "--train_steps", flags.train_steps, "global steps in all")->group("training");
   add_whole_number(app, "--log_every", flags.log_every, "global steps between two lines of accuracy")
       ->group("training");
@@ -143,10 +145,29 @@ void add_device_flags(CLI::App& app, Flags& flags) {
       ->group("devices");
 }
 
+void add_tower_flags(CLI::App& app, Flags& flags) {
+  app.add_option("--replication", flags.replication,
+                 "between_graph: replicas are tasks of a cluster; in_graph: towers of this process")
+      ->group("devices")
+      ->check(CLI::IsMember({"between_graph", "in_graph"}))
+      ->capture_default_str();
+  app.add_option("--devices", flags.devices,
+                 "devices that share each step's batch, a tower on each: /cpu:0,/cpu:1 (any number of CPU devices)")
+      ->group("devices");
+  add_whole_number(app, "--num_gpus", flags.num_gpus, "the same as --devices /gpu:0,/gpu:1,...")->group("devices");
+  app.add_flag("--batch_per_tower,!--nobatch_per_tower", flags.batch_per_tower,
+               "each tower has a batch of --batch_size, so a step has as many times more samples")
+      ->group("devices");
+}
+
 void add_run_flags(CLI::App& app, Flags& flags) {
-  app.add_option("--placement", flags.placement, "of variables on ps tasks: split, round_robin or load_balanced")
+  app.add_option("--placement", flags.placement,
+                 "of variables on ps tasks: split, round_robin, load_balanced or manual")
       ->group("wire")
       ->capture_default_str();
+  app.add_option("--place_variables", flags.place_variables,
+                 "rules of --placement=manual, the first that fits counts: 'conv1/*=/job:ps/task:0,...'")
+      ->group("wire");
   app.add_option("--log_dir", flags.log_dir, "run folder: checkpoints, metrics.csv, config.toml (default: no files)")
       ->group("supervisor");
   add_whole_number(app, "--save_model_secs", flags.save_model_secs, "seconds between two checkpoints")
@@ -195,6 +216,19 @@ void require(const char* flag, T value, T low, T high, const char* meaning) {
   if (!(value >= low && value <= high)) fail(ExitCode::kUsage, "--{}={}: {}", flag, value, meaning);
 }
 
+void check_placement(const Flags& flags) {
+  const bool manual = parse_placement(flags.placement) == PlacementPolicy::kManual;
+  if (manual && flags.place_variables.empty()) {
+    fail(ExitCode::kUsage, "--placement=manual: say with --place_variables which variables go where");
+  }
+  if (flags.place_variables.empty()) return;
+  if (!manual) {
+    fail(ExitCode::kUsage, "--place_variables={}: has no effect with --placement={}; give --placement=manual",
+         flags.place_variables, flags.placement);
+  }
+  parse_placement_rules(flags.place_variables, flags.ps_job);
+}
+
 void check_values(const Flags& flags) {
   require<std::int64_t>("batch_size", flags.batch_size, 1, 1 << 20, "a batch has 1 to 1048576 samples");
   require<std::int64_t>("train_steps", flags.train_steps, 1, std::int64_t{1} << 53, "1 to 2^53 steps");
@@ -205,7 +239,8 @@ void check_values(const Flags& flags) {
   require("intra_op_parallelism_threads", flags.intra_op_parallelism_threads, 0, 1024, "0 (automatic) to 1024 threads");
   require("task_index", flags.task_index, 0, 1'000'000, "tasks are counted from 0");
   check_optimizer_flags(flags);
-  parse_placement(flags.placement);
+  check_placement(flags);
+  check_tower_flags(flags);
 }
 
 std::string quoted(const std::string& text) {
@@ -235,6 +270,7 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
   const CLI::Option* sync_replicas = add_replication_flags(app, flags);
   add_optimizer_flags(app, flags);
   add_device_flags(app, flags);
+  add_tower_flags(app, flags);
   add_run_flags(app, flags);
   add_console_flags(app, flags);
   add_subcommands(app, flags);
@@ -286,6 +322,11 @@ std::string to_toml(const Flags& flags) {
   add("log_every", flags.log_every);
   add("seed", flags.seed);
   add("placement", quoted(flags.placement));
+  add("place_variables", quoted(flags.place_variables));
+  add("replication", quoted(flags.replication));
+  add("devices", quoted(flags.devices));
+  add("num_gpus", flags.num_gpus);
+  add("batch_per_tower", flags.batch_per_tower);
   add("save_model_secs", flags.save_model_secs);
   add("max_to_keep", flags.max_to_keep);
   add("recovery_wait_secs", flags.recovery_wait_secs);

@@ -55,10 +55,15 @@ struct Flags {
 
   // devices
   std::string device;
-  int intra_op_parallelism_threads = 0;  // 0: the cores divided by the workers on this host
+  std::string replication = "between_graph";  // or "in_graph"
+  std::string devices;                        // of the towers, comma-separated; empty: no towers
+  int num_gpus = 0;                           // 0: no towers
+  bool batch_per_tower = false;               // each tower has a batch of batch_size
+  int intra_op_parallelism_threads = 0;       // 0: the cores divided by the workers on this host
 
   // wire
   std::string placement = "split";
+  std::string place_variables;  // the rules of placement "manual"
 
   // supervisor
   std::string log_dir;

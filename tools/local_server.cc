@@ -17,17 +17,17 @@ namespace {
 
 class LocalServer {
  public:
-  explicit LocalServer(const Job& job) : job_(job) {}
+  LocalServer(const Job& job, int num_ps, const std::vector<Flags>& workers)
+      : job_(job), num_ps_(num_ps), workers_(workers) {}
 
   ExitCode run() {
-    const Flags& flags = job_.flags;
-    log_info("local server: {} ps and {} workers, threads of this process", flags.num_ps, flags.num_workers);
-    for (int k = 0; k < flags.num_ps; ++k) {
+    log_info("local server: {} ps and {} workers, threads of this process", num_ps_, workers_.size());
+    for (int k = 0; k < num_ps_; ++k) {
       endpoints_.push_back(fmt::format("inproc://ps{}", k));
       addresses_.push_back({"inproc", static_cast<std::uint16_t>(k + 1)});
     }
-    for (int k = 0; k < flags.num_ps; ++k) start({"ps", k}, [this, k] { return serve(k); });
-    for (int w = 0; w < flags.num_workers; ++w) start({"worker", w}, [this, w] { return work(w); });
+    for (int k = 0; k < num_ps_; ++k) start({"ps", k}, [this, k] { return serve(k); });
+    for (int w = 0; w < num_workers(); ++w) start({"worker", w}, [this, w] { return work(w); });
     for (std::thread& thread : threads_) thread.join();
     return stop_code().value_or(ExitCode::kOk);
   }
@@ -54,8 +54,8 @@ class LocalServer {
     config.endpoint = endpoints_[static_cast<std::size_t>(index)];
     config.context = &context_;
     config.identity.index = static_cast<std::uint32_t>(index);
-    config.identity.num_ps = static_cast<std::uint32_t>(job_.flags.num_ps);
-    config.identity.num_workers = static_cast<std::uint32_t>(job_.flags.num_workers);
+    config.identity.num_ps = static_cast<std::uint32_t>(num_ps_);
+    config.identity.num_workers = static_cast<std::uint32_t>(num_workers());
     config.identity.epoch = nanoseconds_since_1970();
     config.limits.recovery_wait_ms = static_cast<TimeMs>(job_.flags.recovery_wait_secs * 1000);
     config.stop_signal = [this] { return stop_code(); };
@@ -65,13 +65,14 @@ class LocalServer {
   ExitCode work(int index) {
     WorkerSeat seat;
     seat.task = {"worker", index};
-    seat.num_workers = static_cast<std::uint32_t>(job_.flags.num_workers);
-    seat.num_sharing_cores = job_.flags.num_workers;
+    seat.num_workers = static_cast<std::uint32_t>(num_workers());
+    seat.num_sharing_cores = num_workers();
     seat.ps = addresses_;
     seat.endpoints = endpoints_;
     seat.context = &context_;
     seat.stop_signal = [this] { return stop_code(); };
-    return run_worker(job_, seat);
+    const Job own{workers_[static_cast<std::size_t>(index)], job_.graph, job_.data, job_.config, job_.started_s};
+    return run_worker(own, seat);
   }
 
   // The code that all tasks end with, once one has failed or a signal has come.
@@ -87,7 +88,11 @@ class LocalServer {
     if (first) log_error("{} error: {}; exit {}", task, what, static_cast<int>(code));
   }
 
+  int num_workers() const { return static_cast<int>(workers_.size()); }
+
   const Job& job_;
+  int num_ps_;
+  const std::vector<Flags>& workers_;
   WireContext context_;
   std::vector<std::string> endpoints_;
   std::vector<HostPort> addresses_;  // names for messages only
@@ -97,8 +102,8 @@ class LocalServer {
 
 }  // namespace
 
-ExitCode run_local_server(const Job& job) {
-  return LocalServer(job).run();
+ExitCode run_local_server(const Job& job, int num_ps, const std::vector<Flags>& workers) {
+  return LocalServer(job, num_ps, workers).run();
 }
 
 }  // namespace distmnist

@@ -114,7 +114,7 @@ std::string replication_to_toml(const Flags& flags) {
   const auto quoted = [](const std::string& text) { return "\"" + text + "\""; };
   add("num_workers", flags.num_workers, defaults.num_workers);
   add("num_ps", flags.num_ps, defaults.num_ps);
-  add("sync_replicas", flags.sync_replicas, defaults.sync_replicas);
+  if (flags.sync_replicas_given) out += fmt::format("sync_replicas = {}\n", flags.sync_replicas);
   add("replicas_to_aggregate", flags.replicas_to_aggregate, defaults.replicas_to_aggregate);
   add("on_lost_worker", quoted(flags.on_lost_worker), quoted(defaults.on_lost_worker));
   add("staleness", quoted(flags.staleness), quoted(defaults.staleness));
@@ -122,11 +122,6 @@ std::string replication_to_toml(const Flags& flags) {
   add("warmup_steps", flags.warmup_steps, defaults.warmup_steps);
   add("warmup_epochs", flags.warmup_epochs, defaults.warmup_epochs);
   return out;
-}
-
-bool needs_local_server(const Flags& flags) {
-  // One worker alone is never stale, and its synchronous step is its own, unless the step takes several batches.
-  return flags.num_workers > 1 || flags.num_ps > 1 || flags.replicas_to_aggregate > 1;
 }
 
 }  // namespace distmnist

@@ -22,7 +22,4 @@ std::string replication_to_toml(const Flags& flags);
 // The part of the fingerprint that is about it.
 Fingerprint replication_fingerprint(const Flags& flags);
 
-// Whether a run without a cluster needs ps and worker threads.
-bool needs_local_server(const Flags& flags);
-
 }  // namespace distmnist

@@ -7,6 +7,7 @@
 #include "tools/local_server.h"
 #include "tools/replication.h"
 #include "tools/signals.h"
+#include "tools/tower_flags.h"
 #include "tools/worker.h"
 
 namespace distmnist {
@@ -17,9 +18,10 @@ void require_fitting_data(const Graph& graph, const TrainAndTest& data, const Fl
     fail(ExitCode::kData, "--model={} takes {} pixels per image, {} has {}", flags.model, graph.input.size(),
          data.description, data.train.image_size());
   }
-  if (flags.batch_size > data.train.count) {
-    fail(ExitCode::kUsage, "--batch_size={}: larger than the training set of {} images; choose at most that",
-         flags.batch_size, data.train.count);
+  if (step_batch_size(flags) > data.train.count) {
+    fail(ExitCode::kUsage,
+         "--batch_size={}: a step of {} samples is larger than the training set of {} images; choose a smaller batch",
+         flags.batch_size, step_batch_size(flags), data.train.count);
   }
 }
 
@@ -35,14 +37,25 @@ WorkerSeat seat_of(const std::optional<Place>& place) {
   return seat;
 }
 
+// The workers of a run without a cluster.
+std::vector<Flags> local_workers(const Flags& flags) {
+  if (!has_independent_towers(flags)) return std::vector<Flags>(static_cast<std::size_t>(flags.num_workers), flags);
+  std::vector<Flags> towers;
+  for (std::size_t i = 0; i < devices_of(flags).size(); ++i) towers.push_back(flags_of_independent_tower(flags, i));
+  return towers;
+}
+
 }  // namespace
 
 ExitCode train(const Flags& flags, const std::optional<Place>& place, double started_s) {
   const Graph graph = make_model(flags.model);
   const LoadedData loaded = load_data(flags);
   require_fitting_data(graph, loaded.data, flags);
-  const Job job{flags, graph, loaded.data, started_s};
-  return !place && needs_local_server(flags) ? run_local_server(job) : run_worker(job, seat_of(place));
+  const Job job{flags, graph, loaded.data, to_toml(flags), started_s};
+  if (place) return run_worker(job, seat_of(place));
+  const std::vector<Flags> workers = local_workers(flags);
+  const bool needs_ps = workers.size() > 1 || flags.num_ps > 1 || flags.replicas_to_aggregate > 1;
+  return needs_ps ? run_local_server(job, flags.num_ps, workers) : run_worker(job, seat_of(place));
 }
 
 }  // namespace distmnist

@@ -23,6 +23,7 @@
 #include "tools/environment.h"
 #include "tools/optimizer_flags.h"
 #include "tools/replication.h"
+#include "tools/tower_flags.h"
 
 namespace distmnist {
 namespace {
@@ -35,7 +36,7 @@ Fingerprint fingerprint_of(const Job& job) {
                      {"--model", flags.model},
                      {"the network", describe(job.graph)},
                      {"the data", data_fingerprint(job.data)},
-                     {"--batch_size", std::to_string(flags.batch_size)},
+                     {"the batch per step (--batch_size)", std::to_string(step_batch_size(flags))},
                      {"--train_steps", std::to_string(flags.train_steps)},
                      {"--optimizer", flags.optimizer},
                      {"--learning_rate", fmt::format("{}", flags.learning_rate)},
@@ -46,7 +47,8 @@ Fingerprint fingerprint_of(const Job& job) {
                      {"--decay_rate", fmt::format("{}", rate.decay_rate)},
                      {"--learning_rate_warmup_steps", fmt::format("{}", rate.warmup_steps)},
                      {"--seed", std::to_string(flags.seed)},
-                     {"--placement", flags.placement}};
+                     {"--placement", flags.placement},
+                     {"--place_variables", flags.place_variables.empty() ? "not given" : flags.place_variables}};
   for (auto& fact : replication_fingerprint(flags)) out.push_back(std::move(fact));
   return out;
 }
@@ -55,6 +57,12 @@ std::vector<NamedRange> named_ranges(const Graph& graph) {
   std::vector<NamedRange> out;
   for (const Variable& variable : graph.variables) out.push_back({variable.name, variable.range});
   return out;
+}
+
+PlacementPlan make_plan(const Flags& flags, const Graph& graph, int num_ps) {
+  std::vector<PlacementRule> rules;
+  if (!flags.place_variables.empty()) rules = parse_placement_rules(flags.place_variables, flags.ps_job);
+  return place(named_ranges(graph), num_ps, parse_placement(flags.placement), rules);
 }
 
 std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& seat, const Strategy& strategy) {
@@ -68,7 +76,7 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
   config.ps = seat.ps;
   config.endpoints = seat.endpoints;
   config.context = seat.context;
-  config.plan = place(named_ranges(job.graph), static_cast<int>(config.ps.size()), parse_placement(flags.placement));
+  config.plan = make_plan(flags, job.graph, static_cast<int>(config.ps.size()));
   config.num_parameters = job.graph.num_parameters;
   config.worker = static_cast<std::uint32_t>(seat.task.index);
   config.num_workers = seat.num_workers;
@@ -101,15 +109,13 @@ ProgressStyle progress_style(const Flags& flags, bool chief) {
 ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   const Flags& flags = job.flags;
   CompileOptions options;
-  options.max_batch_size = flags.batch_size;
+  options.max_batch_size = step_batch_size(flags);
   options.threads = num_threads(flags, seat);
   options.seed = flags.seed;
   options.stream = static_cast<std::uint64_t>(seat.task.index);
-  const std::unique_ptr<Backend> backend = make_device_backend(flags);
+  log_info("model {}: {} parameters", flags.model, job.graph.num_parameters);
   // The client goes before the executor: messages under way read its gradients.
-  const std::unique_ptr<Executor> executor = backend->compile(job.graph, options);
-  log_info("model {}: {} parameters, backend {}, {} threads", flags.model, job.graph.num_parameters, backend->name(),
-           options.threads);
+  const std::unique_ptr<Executor> executor = make_executor(flags, job.graph, options);
   const Strategy strategy = strategy_of(flags, seat.num_workers, flags.warmup_steps);
   const std::unique_ptr<ParameterClient> client = make_client(job, seat, strategy);
 
@@ -127,7 +133,7 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   supervision.strategy = strategy;
   supervision.seed = flags.seed;
   supervision.run_id = nanoseconds_since_1970();
-  supervision.config = to_toml(flags);
+  supervision.config = job.config;
   supervision.save_every_ms = flags.save_model_secs * 1000;
   supervision.max_to_keep = flags.max_to_keep;
   Supervisor supervisor(std::move(supervision), job.graph, *client, folder ? &*folder : nullptr);
@@ -136,7 +142,7 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   TrainingConfig config;
   config.task_index = seat.task.index;
   config.chief = seat.is_chief();
-  config.batch_size = flags.batch_size;
+  config.batch_size = step_batch_size(flags);
   config.train_steps = flags.train_steps;
   config.log_every = flags.log_every;
   config.seed = flags.seed;

@@ -35,6 +35,7 @@ struct Job {
   const Flags& flags;
   const Graph& graph;
   const TrainAndTest& data;
+  std::string config;    // config.toml of the run
   double started_s = 0;  // when the process started, for the log
 };
 

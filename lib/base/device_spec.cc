@@ -2,7 +2,6 @@
 
 #include <cctype>
 #include <charconv>
-#include <vector>
 
 #include "lib/base/error.h"
 
@@ -122,6 +121,12 @@ DeviceSpec DeviceSpec::completed_by(const DeviceSpec& defaults) const {
 
 DeviceSpec parse_device(std::string_view text) {
   return Parser(text).parse();
+}
+
+std::vector<DeviceSpec> parse_device_list(std::string_view text) {
+  std::vector<DeviceSpec> devices;
+  for (const std::string_view name : split(text, ',')) devices.push_back(parse_device(name));
+  return devices;
 }
 
 }  // namespace distmnist

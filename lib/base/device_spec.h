@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace distmnist {
 
@@ -30,5 +31,8 @@ struct DeviceSpec {
 // "/job:worker/replica:0/task:0/device:CPU:0". Parts come in any order, each at most once; types in either case; "*" is
 // the same as leaving the number out. Error (kUsage) quotes the text, says what is wrong and gives an example.
 DeviceSpec parse_device(std::string_view text);
+
+// "/cpu:0,/gpu:1" -> two. Error (kUsage) as of parse_device(); an empty piece is one.
+std::vector<DeviceSpec> parse_device_list(std::string_view text);
 
 }  // namespace distmnist

@@ -1,10 +1,13 @@
 #include "lib/cluster/placement.h"
 
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <cassert>
 #include <map>
 #include <numeric>
 
+#include "lib/base/device_spec.h"
 #include "lib/base/error.h"
 #include "lib/base/join.h"
 
@@ -64,16 +67,69 @@ PlacementPlan round_robin(const std::vector<NamedRange>& variables, std::size_t 
   return plan;
 }
 
-PlacementPlan load_balanced(const std::vector<NamedRange>& variables, std::size_t num_ps) {
+bool fits(const PlacementRule& rule, const NamedRange& variable) {
+  return fnmatch(rule.pattern.c_str(), variable.name.c_str(), 0) == 0;
+}
+
+void check_rules(std::span<const PlacementRule> rules, const std::vector<NamedRange>& variables, std::size_t num_ps) {
+  for (const PlacementRule& rule : rules) {
+    if (static_cast<std::size_t>(rule.ps) >= num_ps) {
+      fail(ExitCode::kUsage, "--place_variables: '{}' is to go to ps task {}, but the cluster has tasks 0 to {}",
+           rule.pattern, rule.ps, num_ps - 1);
+    }
+    if (std::ranges::none_of(variables, [&](const NamedRange& variable) { return fits(rule, variable); })) {
+      std::vector<std::string> names;
+      for (const NamedRange& variable : variables) names.push_back(variable.name);
+      fail(ExitCode::kUsage, "--place_variables: '{}' fits no variable of the model; it has {}", rule.pattern,
+           join(names, ", "));
+    }
+  }
+}
+
+// The rules first, so that what they leave over evens out what they ask for.
+PlacementPlan by_rules(const std::vector<NamedRange>& variables, std::size_t num_ps,
+                       std::span<const PlacementRule> rules) {
   PlacementPlan plan(num_ps);
   std::vector<std::int64_t> load_bytes(num_ps);
   load_bytes[0] = kGlobalStepBytes;
+  const auto put = [&](const NamedRange& variable, std::size_t ps) {
+    load_bytes[ps] += bytes_of(variable.range.size);
+    add_piece(plan[ps], variable, 0, variable.range.size);
+  };
+  std::vector<NamedRange> left_over;
   for (const NamedRange& variable : variables) {
-    const auto least = std::min_element(load_bytes.begin(), load_bytes.end());
-    *least += bytes_of(variable.range.size);
-    add_piece(plan[static_cast<std::size_t>(least - load_bytes.begin())], variable, 0, variable.range.size);
+    const auto rule = std::ranges::find_if(rules, [&](const PlacementRule& each) { return fits(each, variable); });
+    if (rule == rules.end()) {
+      left_over.push_back(variable);
+    } else {
+      put(variable, static_cast<std::size_t>(rule->ps));
+    }
+  }
+  for (const NamedRange& variable : left_over) {
+    put(variable, static_cast<std::size_t>(std::ranges::min_element(load_bytes) - load_bytes.begin()));
   }
   return plan;
+}
+
+// "pred/weights=/job:ps/task:1"
+PlacementRule parse_rule(std::string_view text, std::string_view ps_job) {
+  constexpr std::string_view kExample = "write for example 'conv1/*=/job:ps/task:0'";
+  const std::size_t equals = text.rfind('=');
+  if (equals == std::string_view::npos || equals == 0) {
+    fail(ExitCode::kUsage, "--place_variables: '{}' is not a pattern and a task; {}", text, kExample);
+  }
+  const DeviceSpec place = parse_device(text.substr(equals + 1));
+  if (!place.job || !place.task) {
+    fail(ExitCode::kUsage, "--place_variables: '{}' names no job and task; {}", text, kExample);
+  }
+  if (*place.job != "ps" && *place.job != ps_job) {
+    fail(ExitCode::kUsage, "--place_variables: '{}' names the job {}, but variables are on the ps; {}", text,
+         *place.job, kExample);
+  }
+  if (place.replica.value_or(0) != 0 || place.type.value_or("CPU") != "CPU" || place.index.value_or(0) != 0) {
+    fail(ExitCode::kUsage, "--place_variables: '{}': a ps task has nothing but its /cpu:0; {}", text, kExample);
+  }
+  return {std::string(text.substr(0, equals)), *place.task};
 }
 
 std::string size_text(std::int64_t size_bytes) {
@@ -111,11 +167,23 @@ PlacementPolicy parse_placement(std::string_view name) {
   if (name == "split") return PlacementPolicy::kSplit;
   if (name == "round_robin") return PlacementPolicy::kRoundRobin;
   if (name == "load_balanced") return PlacementPolicy::kLoadBalanced;
-  fail(ExitCode::kUsage, "unknown placement '{}': choose split, round_robin or load_balanced", name);
+  if (name == "manual") return PlacementPolicy::kManual;
+  fail(ExitCode::kUsage, "unknown placement '{}': choose split, round_robin, load_balanced or manual", name);
 }
 
-PlacementPlan place(const std::vector<NamedRange>& variables, int num_ps, PlacementPolicy policy) {
-  assert(num_ps >= 1);
+std::vector<PlacementRule> parse_placement_rules(std::string_view text, std::string_view ps_job) {
+  std::vector<PlacementRule> rules;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    rules.push_back(parse_rule(text.substr(begin, end - begin), ps_job));
+    begin = end + 1;
+  }
+  return rules;
+}
+
+PlacementPlan place(const std::vector<NamedRange>& variables, int num_ps, PlacementPolicy policy,
+                    std::span<const PlacementRule> rules) {
+  assert(num_ps >= 1 && (policy == PlacementPolicy::kManual || rules.empty()));
   const auto shards = static_cast<std::size_t>(num_ps);
   PlacementPlan plan;
   switch (policy) {
@@ -126,7 +194,11 @@ PlacementPlan place(const std::vector<NamedRange>& variables, int num_ps, Placem
       plan = round_robin(variables, shards);
       break;
     case PlacementPolicy::kLoadBalanced:
-      plan = load_balanced(variables, shards);
+      plan = by_rules(variables, shards, {});
+      break;
+    case PlacementPolicy::kManual:
+      check_rules(rules, variables, shards);
+      plan = by_rules(variables, shards, rules);
       break;
   }
   for (std::vector<NamedRange>& shard : plan) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,16 +34,34 @@ enum class PlacementPolicy {
   // Whole variables in their order, each to the ps with the fewest bytes so far, the first of them on a tie; the 8
   // bytes of global_step count.
   kLoadBalanced,
+  // Whole variables, each where the first rule that fits its name says; those that no rule names then go, in their
+  // order, to the ps with the fewest bytes so far, as with kLoadBalanced.
+  kManual,
 };
 
-PlacementPolicy parse_placement(std::string_view name);  // "split", "round_robin", "load_balanced"; Error (kUsage)
+// "split", "round_robin", "load_balanced" or "manual". Error (kUsage).
+PlacementPolicy parse_placement(std::string_view name);
+
+// Variables whose name fits `pattern`, a glob as of fnmatch(3), belong on ps task `ps`. "*" fits a slash, too.
+struct PlacementRule {
+  std::string pattern;
+  int ps = 0;
+
+  bool operator==(const PlacementRule&) const = default;
+};
+
+// Reads "conv1/*=/job:ps/task:0,pred/weights=/job:ps/task:1". The job is "ps" or `ps_job`. Error (kUsage) quotes the
+// rule: no pattern, no task, a job that is not the ps's, a device that a ps does not have.
+std::vector<PlacementRule> parse_placement_rules(std::string_view text, std::string_view ps_job);
 
 // plan[k]: the pieces ps k holds, in order of offset; a piece never crosses a variable. global_step is on ps 0 always.
 // A ps may hold nothing. Every float of every variable is in exactly one piece.
 using PlacementPlan = std::vector<std::vector<NamedRange>>;
 
-// num_ps is at least 1. Pieces are never empty.
-PlacementPlan place(const std::vector<NamedRange>& variables, int num_ps, PlacementPolicy policy);
+// num_ps is at least 1. Pieces are never empty. `rules` are those of kManual. Error (kUsage): a rule that names a task
+// the cluster does not have, or that fits no variable.
+PlacementPlan place(const std::vector<NamedRange>& variables, int num_ps, PlacementPolicy policy,
+                    std::span<const PlacementRule> rules = {});
 
 // The plan for a person, a line per ps: "ps:1 3.25 MB (50.0 %): fully_connected/weights[760704:1568000], pred/biases".
 // Bounds count floats from the variable's start. A long line ends in "and 89 more".

@@ -45,6 +45,10 @@ class CommandLineTest(small_runs.SmallRunTest):
                            ("--learning_rate_schedule=linear", "linear.*cosine"), ("--decay_rate=0.5", "=0.5.*constant"),
                            ("--decay_steps=5", "=5"), ("--learning_rate_warmup_steps=-1", "-1"),
                            ("--placement=anywhere", "anywhere.*round_robin"), ("--dataset=cifar", "cifar"),
+                           ("--placement=manual", "--place_variables"),
+                           ("--place_variables=*=/job:ps/task:0", "manual"),
+                           ("--replication=in_graph", "--devices or --num_gpus"), ("--replication=both", "both"),
+                           ("--devices=/cpu:0,/tpu:0", "tpu"), ("--num_gpus=-1", "-1"),
                            ("--progress=loud", "loud"), ("--log_format=xml", "xml"), ("--fresh=perhaps", "perhaps"),
                            ("--intra_op_parallelism_threads=-2", "-2"), ("--train_steps", "--train_steps")):
             with self.subTest(flag):
@@ -216,7 +220,7 @@ class DataTest(small_runs.SmallRunTest):
         self.assert_refused_data(folder, "its images are 14x14")
 
     def test_a_batch_larger_than_the_training_set(self):
-        self.assert_refused_data(self.data, "--batch_size=101: larger than the training set of 100 images", code=2,
+        self.assert_refused_data(self.data, "--batch_size=101: a step of 101 samples is larger .* 100 images", code=2,
                                  extra=["--batch_size=101"])
         self.train("--batch_size=100", steps=3)
 

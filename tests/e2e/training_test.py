@@ -82,6 +82,24 @@ class ClusterTest(small_runs.SmallRunTest):
         self.assertEqual([line[1] for line in plan[:3]], ["global_step", "pred/weights", "pred/biases"])
         self.assertGreater(support.closing_line(cluster.worker(0).stdout)[0], 0.5)
 
+    def test_manual_placement_puts_variables_where_the_rules_say(self):
+        self.train("--model=mlp", steps=12)
+        log_dir = self.folder / "cluster"
+        cluster = self.train_cluster(2, 1, "--model=mlp", "--placement=manual", f"--log_dir={log_dir}",
+                                     "--place_variables=*/biases=/job:ps/task:0,*=/job:ps/task:1", steps=12)
+        self.assertEqual(self.checkpoint(12, log_dir).tensors, self.checkpoint(12).tensors)
+        plan = re.findall(r"placement: (ps:\d) .*: (.*)", cluster.worker(0).stderr)
+        self.assertEqual(plan, [("ps:0", "global_step, fully_connected/biases, pred/biases"),
+                                ("ps:1", "fully_connected/weights, pred/weights")])
+
+    def test_manual_placement_is_refused_where_a_rule_fits_nothing(self):
+        for rules, says in (("conv9/*=/job:ps/task:0", r"'conv9/\*' fits no variable of the model; it has pred/weights"),
+                            ("*=/job:ps/task:2", r"'\*' is to go to ps task 2, but the cluster has tasks 0 to 1")):
+            with self.subTest(rules):
+                cluster = self.cluster(2, 1, self.flags("--placement=manual", f"--place_variables={rules}"))
+                self.assert_refused(cluster.start_task("worker", 0), 2, says)
+                self.assertFalse(self.log_dir.exists())
+
     def test_a_ps_listens_twice_and_workers_on_its_host_take_the_short_way(self):
         cluster = self.cluster(1, 2, self.flags(steps=20, log_dir=False))
         port = cluster.ps_ports[0]

@@ -106,8 +106,8 @@ class Convolution final : public Kernel {
     dnnl::memory source = input.value, destination = output_.gradient;
     if (is_plain_loops(descriptor)) {
       // Without AVX-512 so for a single input channel; the version by matrix products wants canonical layouts.
-      const auto canonical_source = description(dims_of(input.layout()), Tag::nchw);
-      const auto canonical_destination = description(dims_of(output_.layout()), Tag::nchw);
+      const auto canonical_source = description(cpu::dims_of(input.layout()), Tag::nchw);
+      const auto canonical_destination = description(cpu::dims_of(output_.layout()), Tag::nchw);
       if (auto other = descriptor_for(canonical_source, canonical_destination); !is_plain_loops(other)) {
         descriptor = std::move(other);
         source = in_layout(device, source, canonical_source, plain_input_);

@@ -1,0 +1,89 @@
+#include "tools/tower_flags.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
+
+using namespace distmnist;
+
+namespace {
+
+Flags parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "distmnist");
+  return parse_flags(static_cast<int>(arguments.size()), arguments.data()).flags;
+}
+
+std::vector<std::string> devices(const std::vector<const char*>& arguments) {
+  std::vector<std::string> names;
+  for (const DeviceSpec& device : devices_of(parse(arguments))) names.push_back(device.to_string());
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("without towers the step is computed on one device") {
+  CHECK(devices({}) == std::vector<std::string>{"/device:CPU:0"});
+  CHECK(devices({"--device=/gpu:1"}) == std::vector<std::string>{"/device:GPU:1"});
+  CHECK(devices({"--num_gpus=0"}) == std::vector<std::string>{"/device:CPU:0"});
+  CHECK_FALSE(has_towers(parse({"--device=/cpu:0"})));
+  CHECK(step_batch_size(parse({"--batch_size=30"})) == 30);
+}
+
+TEST_CASE("towers are named or counted") {
+  CHECK(devices({"--devices=/cpu:1,/gpu:0,/device:REFERENCE:0"}) ==
+        std::vector<std::string>{"/device:CPU:1", "/device:GPU:0", "/device:REFERENCE:0"});
+  CHECK(devices({"--num_gpus=2"}) == std::vector<std::string>{"/device:GPU:0", "/device:GPU:1"});
+  CHECK(has_towers(parse({"--replication=in_graph", "--devices=/cpu:0,/cpu:1"})));
+  CHECK(has_towers(parse({"--num_gpus=1"})));
+}
+
+TEST_CASE("towers share the batch, or have one each") {
+  const std::vector<const char*> towers = {"--batch_size=30", "--devices=/cpu:0,/cpu:1,/cpu:2"};
+  CHECK(step_batch_size(parse(towers)) == 30);
+  CHECK(step_batch_size(parse({towers[0], towers[1], "--batch_per_tower"})) == 90);
+  CHECK(step_batch_size(parse({towers[0], "--num_gpus=2", "--batch_per_tower"})) == 60);
+}
+
+TEST_CASE("a worker of a cluster may have towers") {
+  const Flags flags = parse({"--job_name=worker", "--replication=between_graph", "--devices=/cpu:0,/cpu:1"});
+  CHECK(devices_of(flags).size() == 2);
+}
+
+TEST_CASE("flags of towers that do not go together are refused") {
+  const std::pair<std::vector<const char*>, const char*> cases[] = {
+      {{"--replication=in_graph"}, "say with --devices or --num_gpus"},
+      {{"--replication=in_graph", "--device=/cpu:0"}, "say with --devices or --num_gpus"},
+      {{"--replication=in_graph", "--num_gpus=2", "--job_name=worker"}, "is within one process"},
+      {{"--replication=in_graph", "--num_gpus=2", "--ps_hosts=a:1"}, "is within one process"},
+      {{"--replication=in_graph", "--num_gpus=2", "--worker_hosts=a:1"}, "is within one process"},
+      {{"--replication=in_graph", "--num_gpus=2", "--cluster=c.json"}, "is within one process"},
+      {{"--replication=both"}, "both"},
+      {{"--device=/cpu:0", "--devices=/cpu:0,/cpu:1"}, "give one of them"},
+      {{"--device=/cpu:0", "--num_gpus=1"}, "give one of them"},
+      {{"--devices=/gpu:0", "--num_gpus=1"}, "give one of them"},
+      {{"--batch_per_tower"}, "there are no towers"},
+      {{"--num_gpus=-1"}, "--num_gpus=-1"},
+      {{"--num_gpus=65"}, "--num_gpus=65"},
+  };
+  for (const auto& [arguments, says] : cases) {
+    INFO(arguments.front() << " ... " << says);
+    CHECK(fails_with(ExitCode::kUsage, says, [&] { parse(arguments); }));
+  }
+}
+
+TEST_CASE("devices that are none, twice there, of another task or too many are refused") {
+  std::string many = "--devices=/cpu:0";
+  for (int i = 1; i <= 64; ++i) many += ",/cpu:" + std::to_string(i);
+  const std::pair<const char*, const char*> cases[] = {
+      {"--devices=/tpu:0", "tpu"},
+      {"--devices=/cpu:0,", "'' names no device"},
+      {"--devices=/cpu:0,/cpu:1,/device:CPU:0", "/device:CPU:0 is there twice"},
+      {"--devices=/cpu,/cpu:0", "/device:CPU:0 is there twice"},
+      {"--devices=/job:worker/task:1/cpu:0,/cpu:1",
+       "leave the job and the task of /job:worker/task:1/device:CPU:0 out"},
+      {many.c_str(), "65 devices are too many"},
+  };
+  for (const auto& [argument, says] : cases) {
+    INFO(argument);
+    CHECK(fails_with(ExitCode::kUsage, says, [&] { parse({argument}); }));
+  }
+}

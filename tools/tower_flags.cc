@@ -1,0 +1,93 @@
+#include "tools/tower_flags.h"
+
+#include <algorithm>
+
+#include "lib/base/error.h"
+
+namespace distmnist {
+namespace {
+
+constexpr int kMaxTowers = 64;
+
+void check_in_graph(const Flags& flags) {
+  if (!flags.job_name.empty() || !flags.ps_hosts.empty() || !flags.worker_hosts.empty() || !flags.cluster.empty()) {
+    fail(ExitCode::kUsage,
+         "--replication=in_graph: in-graph replication is within one process; leave --job_name and the cluster out, or "
+         "give --devices to the workers of a between_graph run");
+  }
+  if (!has_towers(flags)) {
+    fail(ExitCode::kUsage, "--replication=in_graph: say with --devices or --num_gpus what the towers compute on");
+  }
+  if (flags.num_workers > 1) {
+    fail(ExitCode::kUsage, "--num_workers={}: in-graph replication has one worker; its replicas are the --devices",
+         flags.num_workers);
+  }
+}
+
+void check_device_names(const Flags& flags) {
+  std::vector<DeviceSpec> seen;
+  for (DeviceSpec device : devices_of(flags)) {
+    if (device.job || device.replica || device.task) {
+      fail(ExitCode::kUsage, "--devices={}: towers are within one process; leave the job and the task of {} out",
+           flags.devices, device.to_string());
+    }
+    device.index = device.index.value_or(0);
+    if (std::ranges::find(seen, device) != seen.end()) {
+      fail(ExitCode::kUsage, "--devices={}: {} is there twice; number the devices", flags.devices, device.to_string());
+    }
+    seen.push_back(device);
+  }
+  if (seen.size() > kMaxTowers) {
+    fail(ExitCode::kUsage, "--devices: {} devices are too many; name at most {}", seen.size(), kMaxTowers);
+  }
+}
+
+}  // namespace
+
+bool has_towers(const Flags& flags) {
+  return !flags.devices.empty() || flags.num_gpus > 0;
+}
+
+std::vector<DeviceSpec> devices_of(const Flags& flags) {
+  if (!flags.devices.empty()) return parse_device_list(flags.devices);
+  if (flags.num_gpus == 0) return {parse_device(flags.device.empty() ? "/cpu:0" : flags.device)};
+  std::vector<DeviceSpec> gpus;
+  for (int i = 0; i < flags.num_gpus; ++i) gpus.push_back(parse_device(fmt::format("/gpu:{}", i)));
+  return gpus;
+}
+
+std::int64_t step_batch_size(const Flags& flags) {
+  return flags.batch_per_tower ? flags.batch_size * std::ssize(devices_of(flags)) : flags.batch_size;
+}
+
+bool has_independent_towers(const Flags& flags) {
+  return flags.replication == "in_graph" && flags.sync_replicas_given && !flags.sync_replicas;
+}
+
+Flags flags_of_independent_tower(const Flags& flags, std::size_t tower) {
+  const std::vector<DeviceSpec> devices = devices_of(flags);
+  Flags out = flags;
+  out.replication = "between_graph";
+  out.num_workers = static_cast<int>(devices.size());
+  out.devices = devices[tower].to_string();
+  out.num_gpus = 0;
+  out.batch_per_tower = false;
+  if (!flags.batch_per_tower) out.batch_size = std::max<std::int64_t>(1, flags.batch_size / std::ssize(devices));
+  return out;
+}
+
+void check_tower_flags(const Flags& flags) {
+  if (flags.num_gpus < 0 || flags.num_gpus > kMaxTowers) {
+    fail(ExitCode::kUsage, "--num_gpus={}: 0 to {} GPUs", flags.num_gpus, kMaxTowers);
+  }
+  if (!flags.device.empty() + !flags.devices.empty() + (flags.num_gpus > 0) > 1) {
+    fail(ExitCode::kUsage, "--device, --devices and --num_gpus all say what to compute on; give one of them");
+  }
+  if (flags.batch_per_tower && !has_towers(flags)) {
+    fail(ExitCode::kUsage, "--batch_per_tower: there are no towers; give --devices or --num_gpus");
+  }
+  if (flags.replication == "in_graph") check_in_graph(flags);
+  if (!flags.devices.empty()) check_device_names(flags);
+}
+
+}  // namespace distmnist
