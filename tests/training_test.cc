@@ -30,7 +30,8 @@ std::vector<Range> ranges_of(const Graph& graph) {
 struct Run {
   explicit Run(const RunFolder* folder = nullptr, double learning_rate = 0.01) : client(ranges_of(graph)) {
     CompileOptions options;
-    options.max_batch_size = config.batch_size = 20;
+    config.batch_sizes = BatchSizeSchedule(20);
+    options.max_batch_size = 40;
     executor = make_backend("reference")->compile(graph, options);
     SupervisorConfig supervision;
     supervision.chief = config.chief = true;
@@ -63,7 +64,7 @@ TEST_CASE("training reaches its steps exactly and changes the parameters for the
   Run run;
   CHECK(run.train(150) == ExitCode::kOk);
   CHECK(run.client.snapshot().global_step == 150);
-  CHECK(run.client.snapshot().consumed_samples.at(0) == 150);
+  CHECK(run.client.snapshot().consumed_samples.at(0) == 150 * 20);
 }
 
 TEST_CASE("the same seed gives the same bits, another seed others") {
@@ -130,7 +131,7 @@ TEST_CASE("a model that another worker has ruined is never saved") {
   run.train(5);
   const std::vector<float> ruin(static_cast<std::size_t>(run.graph.num_parameters), std::nanf(""));
   const ParameterSink ignore = [](Range, std::span<const float>) {};
-  run.client.begin_push(ruin, 5);
+  run.client.begin_push(ruin, 5, 20);
   run.client.finish_push(ignore);
   try {
     run.supervisor->save_now();

@@ -79,6 +79,9 @@ void add_training_flags(CLI::App& app, Flags& flags) {
       ->group("data");
   app.add_option("--model", flags.model, "mnist_cnn, mlp or softmax")->group("training")->capture_default_str();
   add_whole_number(app, "--batch_size", flags.batch_size, "samples per step and worker")->group("training");
+  app.add_option("--batch_size_schedule", flags.batch_size_schedule,
+                 "batch sizes by global_step, e.g. 0:50,1000:100 (default: --batch_size throughout)")
+      ->group("training");
   add_whole_number(app, "--train_steps", flags.train_steps, "global steps in all")->group("training");
   app.add_option("--optimizer", flags.optimizer, "adam, sgd or momentum")->group("training")->capture_default_str();
   app.add_option("--learning_rate", flags.learning_rate)->group("training")->capture_default_str();
@@ -148,7 +151,7 @@ void require(const char* flag, T value, T low, T high, const char* meaning) {
 }
 
 void check_values(const Flags& flags) {
-  require<std::int64_t>("batch_size", flags.batch_size, 1, 1 << 20, "a batch has 1 to 1048576 samples");
+  require<std::int64_t>("batch_size", flags.batch_size, 1, kLargestBatchSize, "a batch has 1 to 1048576 samples");
   require<std::int64_t>("train_steps", flags.train_steps, 1, std::int64_t{1} << 53, "1 to 2^53 steps");
   require<std::int64_t>("log_every", flags.log_every, 1, std::int64_t{1} << 53, "1 to 2^53 steps");
   require<std::int64_t>("save_model_secs", flags.save_model_secs, 1, 1'000'000'000, "1 to 1000000000 seconds");
@@ -162,6 +165,17 @@ void check_values(const Flags& flags) {
   require("momentum", flags.momentum, 0.0, 1.0, "a number from 0 to 1");
   parse_optimizer(flags.optimizer);
   parse_placement(flags.placement);
+}
+
+// A schedule brings its first batch size along; `batch_size_given`: --batch_size was too.
+void take_first_batch_size(Flags& flags, bool batch_size_given) {
+  if (flags.batch_size_schedule.empty()) return;
+  const std::int64_t first = batch_sizes_of(flags).at(0);
+  if (batch_size_given && flags.batch_size != first) {
+    fail(ExitCode::kUsage, "--batch_size={} is not what --batch_size_schedule={} starts with; give one of them",
+         flags.batch_size, flags.batch_size_schedule);
+  }
+  flags.batch_size = first;
 }
 
 std::string quoted(const std::string& text) {
@@ -218,18 +232,29 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
     fail(ExitCode::kUsage, "{}; see distmnist --help", error.what());
   }
   check_values(flags);
+  take_first_batch_size(flags, app.count("--batch_size") > 0);
   return parsed;
 }
 
 std::string to_toml(const Flags& flags) {
+  const std::string schedule = flags.batch_size_schedule.empty()
+                                   ? std::string()
+                                   : fmt::format("batch_size_schedule = {}\n", quoted(flags.batch_size_schedule));
   return fmt::format(
-      "# The flags of this run; distmnist --config takes this file.\n"
-      "model = {}\nbatch_size = {}\ntrain_steps = {}\noptimizer = {}\nlearning_rate = {}\nmomentum = {}\nlog_every = "
-      "{}\n"
-      "seed = {}\nplacement = {}\nsave_model_secs = {}\nmax_to_keep = {}\nrecovery_wait_secs = {}\n",
-      quoted(flags.model), flags.batch_size, flags.train_steps, quoted(flags.optimizer), flags.learning_rate,
-      flags.momentum, flags.log_every, flags.seed, quoted(flags.placement), flags.save_model_secs, flags.max_to_keep,
-      flags.recovery_wait_secs);
+             "# The flags of this run; distmnist --config takes this file.\n"
+             "model = {}\nbatch_size = {}\ntrain_steps = {}\noptimizer = {}\nlearning_rate = {}\nmomentum = "
+             "{}\nlog_every = "
+             "{}\n"
+             "seed = {}\nplacement = {}\nsave_model_secs = {}\nmax_to_keep = {}\nrecovery_wait_secs = {}\n",
+             quoted(flags.model), flags.batch_size, flags.train_steps, quoted(flags.optimizer), flags.learning_rate,
+             flags.momentum, flags.log_every, flags.seed, quoted(flags.placement), flags.save_model_secs,
+             flags.max_to_keep, flags.recovery_wait_secs) +
+         schedule;
+}
+
+BatchSizeSchedule batch_sizes_of(const Flags& flags) {
+  return flags.batch_size_schedule.empty() ? BatchSizeSchedule(flags.batch_size)
+                                           : BatchSizeSchedule::parse(flags.batch_size_schedule);
 }
 
 OptimizerSpec optimizer_of(const Flags& flags) {

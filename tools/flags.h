@@ -7,6 +7,7 @@
 
 #include "lib/base/log.h"
 #include "lib/optim/optimizer.h"
+#include "lib/worker/batch_size_schedule.h"
 
 namespace distmnist {
 
@@ -29,7 +30,8 @@ struct Flags {
 
   // training
   std::string model = "mnist_cnn";
-  std::int64_t batch_size = 50;
+  std::int64_t batch_size = 50;     // with a schedule: its first
+  std::string batch_size_schedule;  // empty: batch_size throughout
   std::int64_t train_steps = 5000;
   std::string optimizer = "adam";
   double learning_rate = 1e-4;
@@ -75,5 +77,8 @@ ParsedFlags parse_flags(int argc, const char* const* argv);
 std::string to_toml(const Flags& flags);
 
 OptimizerSpec optimizer_of(const Flags& flags);
+
+// Of --batch_size_schedule, else of --batch_size. Error: as BatchSizeSchedule::parse.
+BatchSizeSchedule batch_sizes_of(const Flags& flags);
 
 }  // namespace distmnist

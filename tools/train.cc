@@ -39,7 +39,7 @@ Fingerprint fingerprint_of(const Flags& flags, const Graph& graph, const TrainAn
           {"--model", flags.model},
           {"the network", describe(graph)},
           {"the data", data_fingerprint(data)},
-          {"--batch_size", std::to_string(flags.batch_size)},
+          {"--batch_size", batch_sizes_of(flags).to_string()},
           {"--train_steps", std::to_string(flags.train_steps)},
           {"--optimizer", flags.optimizer},
           {"--learning_rate", fmt::format("{}", flags.learning_rate)},
@@ -98,9 +98,10 @@ void require_fitting_data(const Graph& graph, const TrainAndTest& data, const Fl
     fail(ExitCode::kData, "--model={} takes {} pixels per image, {} has {}", flags.model, graph.input.size(),
          data.description, data.train.image_size());
   }
-  if (flags.batch_size > data.train.count) {
-    fail(ExitCode::kUsage, "--batch_size={}: larger than the training set of {} images; choose at most that",
-         flags.batch_size, data.train.count);
+  const BatchSizeSchedule sizes = batch_sizes_of(flags);
+  if (sizes.largest() > data.train.count) {
+    fail(ExitCode::kUsage, "--batch_size{}={}: larger than the training set of {} images; choose at most that",
+         flags.batch_size_schedule.empty() ? "" : "_schedule", sizes.to_string(), data.train.count);
   }
 }
 
@@ -113,7 +114,7 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
   const LoadedData loaded = load_data(flags);
   require_fitting_data(graph, loaded.data, flags);
   CompileOptions options;
-  options.max_batch_size = flags.batch_size;
+  options.max_batch_size = batch_sizes_of(flags).largest();
   options.threads = num_threads(flags, place);
   options.seed = flags.seed;
   options.stream = static_cast<std::uint64_t>(task.index);
@@ -146,7 +147,7 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
   TrainingConfig config;
   config.task_index = task.index;
   config.chief = chief;
-  config.batch_size = flags.batch_size;
+  config.batch_sizes = batch_sizes_of(flags);
   config.train_steps = flags.train_steps;
   config.log_every = flags.log_every;
   config.seed = flags.seed;
