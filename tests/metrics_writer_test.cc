@@ -34,7 +34,8 @@ MetricsRow row(std::int64_t step) {
 }
 std::string line(std::int64_t step) {
   return fmt::format(
-      "1763650000.250,{},1,0.5,0.9800,200.00,50,2,1.50,7,1.2500,0.0625,0.5000,0.0312,325000000,326000000\n", step);
+      "1763650000.250,{},1,0.5,0.9800,200.00,50,2,1.50,7,1.250000,0.062500,0.500000,0.031250,325000000,326000000\n",
+      step);
 }
 
 std::string content(const std::filesystem::path& path) {
@@ -100,7 +101,7 @@ TEST_CASE("numbers that are not finite are written as words") {
   writer.append(
       {.wall_time = 1, .global_step = 5, .worker = 0, .loss = NAN, .accuracy = 0, .steps_per_second = INFINITY});
   CHECK(content(dir / "metrics.csv") ==
-        kHeader + "1.000,5,0,nan,0.0000,inf,0,0,0.00,0,0.0000,0.0000,0.0000,0.0000,0,0\n");
+        kHeader + "1.000,5,0,nan,0.0000,inf,0,0,0.00,0,0.000000,0.000000,0.000000,0.000000,0,0\n");
 }
 
 TEST_CASE("a full disk loses whole rows only, throws nothing, and later rows are written again") {

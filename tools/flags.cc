@@ -237,19 +237,17 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
 }
 
 std::string to_toml(const Flags& flags) {
-  const std::string schedule = flags.batch_size_schedule.empty()
-                                   ? std::string()
-                                   : fmt::format("batch_size_schedule = {}\n", quoted(flags.batch_size_schedule));
+  const std::string batch_size = flags.batch_size_schedule.empty()
+                                     ? fmt::format("batch_size = {}", flags.batch_size)
+                                     : "batch_size_schedule = " + quoted(flags.batch_size_schedule);
   return fmt::format(
-             "# The flags of this run; distmnist --config takes this file.\n"
-             "model = {}\nbatch_size = {}\ntrain_steps = {}\noptimizer = {}\nlearning_rate = {}\nmomentum = "
-             "{}\nlog_every = "
-             "{}\n"
-             "seed = {}\nplacement = {}\nsave_model_secs = {}\nmax_to_keep = {}\nrecovery_wait_secs = {}\n",
-             quoted(flags.model), flags.batch_size, flags.train_steps, quoted(flags.optimizer), flags.learning_rate,
-             flags.momentum, flags.log_every, flags.seed, quoted(flags.placement), flags.save_model_secs,
-             flags.max_to_keep, flags.recovery_wait_secs) +
-         schedule;
+      "# The flags of this run; distmnist --config takes this file.\n"
+      "model = {}\n{}\ntrain_steps = {}\noptimizer = {}\nlearning_rate = {}\nmomentum = {}\nlog_every = "
+      "{}\n"
+      "seed = {}\nplacement = {}\nsave_model_secs = {}\nmax_to_keep = {}\nrecovery_wait_secs = {}\n",
+      quoted(flags.model), batch_size, flags.train_steps, quoted(flags.optimizer), flags.learning_rate, flags.momentum,
+      flags.log_every, flags.seed, quoted(flags.placement), flags.save_model_secs, flags.max_to_keep,
+      flags.recovery_wait_secs);
 }
 
 BatchSizeSchedule batch_sizes_of(const Flags& flags) {

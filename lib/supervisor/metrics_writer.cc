@@ -80,7 +80,7 @@ bool MetricsWriter::open_file() {
 
 void MetricsWriter::append(const MetricsRow& row) {
   const std::string line =
-      fmt::format("{:.3f},{},{},{:.6g},{:.4f},{:.2f},{},{},{:.2f},{},{:.4f},{:.4f},{:.4f},{:.4f},{},{}\n",
+      fmt::format("{:.3f},{},{},{:.6g},{:.4f},{:.2f},{},{},{:.2f},{},{:.6f},{:.6f},{:.6f},{:.6f},{},{}\n",
                   row.wall_time, row.global_step, row.worker, row.loss, row.accuracy, row.steps_per_second,
                   row.accepted, row.dropped, row.staleness_mean, row.staleness_max, row.compute_s, row.push_s,
                   row.wait_s, row.pull_s, row.sent_bytes, row.received_bytes);

@@ -18,7 +18,7 @@ struct Account {
   // 0, 1, 2, 3, 4, then to the next power of two: 5-8, 9-16, 17-32, ...
   std::int64_t staleness_sum = 0, staleness_max = 0;
   std::map<std::int64_t, std::int64_t> staleness_histogram;
-  double compute_s = 0;  // what of the steps was no exchange
+  double compute_s = 0;  // what of the steps was no exchange; in local training the updates too
   double push_s = 0, wait_s = 0, pull_s = 0;
   double others_s = 0;                              // the part of wait_s that was for other workers
   std::int64_t sent_bytes = 0, received_bytes = 0;  // of everything: the start and checkpoints too
