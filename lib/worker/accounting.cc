@@ -96,7 +96,7 @@ std::string time_line(const Account& account) {
   const auto ms = [&](double seconds) {
     return fmt::format("{:.{}f}", 1e3 * seconds / static_cast<double>(account.steps()), decimals);
   };
-  const std::string compute =
+  std::string compute =
       fmt::format("time per step {} ms: compute {}", ms(account.step_s()), ms(account.compute_s));
   if (!has_exchange(account)) return compute;
   return fmt::format("{}, push {}, wait {} (for other workers {}), pull {}; sent {}, received {}", compute,
@@ -114,7 +114,7 @@ std::string bound_line(const Account& account, const RunRate& rate) {
   if (others_s >= communication_s) {
     return fmt::format("bound by waiting for other workers ({:.0f} % of the time)", percent(others_s));
   }
-  const std::string bound =
+  std::string bound =
       fmt::format("bound by communication ({:.0f} % of the time in push, wait and pull)", percent(communication_s));
   if (!(rate.steps_per_second > 0 && account.compute_s > 0)) return bound;
   return fmt::format("{}: {}", bound, comparison_text(account, rate));
