@@ -75,6 +75,20 @@ TEST_CASE("rules of placement are given with manual placement, and only with it"
   CHECK(usage_error({"--placement=manual", "--place_variables=conv1/*"}).find("'conv1/*'") != std::string::npos);
 }
 
+TEST_CASE("a schedule of batch sizes brings its first one along") {
+  const Flags flags = parse({"--batch_size_schedule=0:20,100:40"}).flags;
+  CHECK(flags.batch_size == 20);
+  CHECK(batch_sizes_of(flags).to_string() == "0:20,100:40");
+  CHECK(parse({"--batch_size=20", "--batch_size_schedule=0:20,100:40"}).flags.batch_size == 20);
+  CHECK(batch_sizes_of(parse({"--batch_size=30"}).flags).to_string() == "30");
+}
+
+TEST_CASE("a schedule of batch sizes that is wrong or contradicts the batch size is refused") {
+  CHECK(usage_error({"--batch_size_schedule=10:20"}).find("starts at global_step 10") != std::string::npos);
+  const std::string error = usage_error({"--batch_size=50", "--batch_size_schedule=0:20,100:40"});
+  CHECK(error.find("--batch_size=50 is not what --batch_size_schedule=0:20,100:40 starts with") != std::string::npos);
+}
+
 TEST_CASE("help and version only print") {
   CHECK(parse({"--version"}).text == "distmnist " DISTMNIST_VERSION "\n");
   CHECK(parse({"--help"}).text.find("--worker_hosts") != std::string::npos);
@@ -101,6 +115,10 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
                        "--devices=/cpu:0,/cpu:1", "--batch_per_tower", "--placement=manual",
                        "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
                     .flags;
+  std::ofstream(file) << to_toml(flags);
+  CHECK(parse({("--config=" + file.string()).c_str()}).flags.batch_size_schedule.empty());
+  std::ofstream(file) << to_toml(parse({"--batch_size_schedule=0:20,100:40"}).flags);
+  CHECK(parse({("--config=" + file.string()).c_str()}).flags.batch_size_schedule == "0:20,100:40");
   std::ofstream(file) << to_toml(flags);
   const std::string option = "--config=" + file.string();
   const Flags again = parse({option.c_str(), "--batch_size=10"}).flags;

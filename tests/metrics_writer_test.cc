@@ -1,5 +1,6 @@
 #include "lib/supervisor/metrics_writer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
@@ -19,10 +20,22 @@ MetricsRow row(std::int64_t step) {
           .worker = 1,
           .loss = 0.5,
           .accuracy = 0.98,
-          .steps_per_second = 200};
+          .steps_per_second = 200,
+          .accepted = 50,
+          .dropped = 2,
+          .staleness_mean = 1.5,
+          .staleness_max = 7,
+          .compute_s = 1.25,
+          .push_s = 0.0625,
+          .wait_s = 0.5,
+          .pull_s = 0.03125,
+          .sent_bytes = 325'000'000,
+          .received_bytes = 326'000'000};
 }
 std::string line(std::int64_t step) {
-  return fmt::format("1763650000.250,{},1,0.5,0.9800,200.00\n", step);
+  return fmt::format(
+      "1763650000.250,{},1,0.5,0.9800,200.00,50,2,1.50,7,1.250000,0.062500,0.500000,0.031250,325000000,326000000\n",
+      step);
 }
 
 std::string content(const std::filesystem::path& path) {
@@ -39,6 +52,20 @@ TEST_CASE("rows follow one header and are in the file at once") {
   writer.append(row(200));
   CHECK(content(dir / "metrics.csv") == kHeader + line(100) + line(200));
   CHECK(writer.lost_rows() == 0);
+}
+
+TEST_CASE("a row has a value for every column") {
+  const std::string header(MetricsWriter::kHeader);
+  CHECK(std::ranges::count(header, ',') == std::ranges::count(line(100), ','));
+}
+
+TEST_CASE("a file of the first version's columns moves aside") {
+  const TempDir dir;
+  const std::string old = "wall_time,global_step,worker,loss,accuracy,steps_per_second\n";
+  std::ofstream(dir / "metrics.csv") << old;
+  MetricsWriter(dir / "metrics.csv").append(row(100));
+  CHECK(content(dir / "metrics.old-1.csv") == old);
+  CHECK(content(dir / "metrics.csv") == kHeader + line(100));
 }
 
 TEST_CASE("a resumed run goes on in the file without a second header") {
@@ -73,7 +100,8 @@ TEST_CASE("numbers that are not finite are written as words") {
   MetricsWriter writer(dir / "metrics.csv");
   writer.append(
       {.wall_time = 1, .global_step = 5, .worker = 0, .loss = NAN, .accuracy = 0, .steps_per_second = INFINITY});
-  CHECK(content(dir / "metrics.csv") == kHeader + "1.000,5,0,nan,0.0000,inf\n");
+  CHECK(content(dir / "metrics.csv") ==
+        kHeader + "1.000,5,0,nan,0.0000,inf,0,0,0.00,0,0.000000,0.000000,0.000000,0.000000,0,0\n");
 }
 
 TEST_CASE("a full disk loses whole rows only, throws nothing, and later rows are written again") {

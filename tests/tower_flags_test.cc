@@ -25,7 +25,7 @@ TEST_CASE("without towers the step is computed on one device") {
   CHECK(devices({"--device=/gpu:1"}) == std::vector<std::string>{"/device:GPU:1"});
   CHECK(devices({"--num_gpus=0"}) == std::vector<std::string>{"/device:CPU:0"});
   CHECK_FALSE(has_towers(parse({"--device=/cpu:0"})));
-  CHECK(step_batch_size(parse({"--batch_size=30"})) == 30);
+  CHECK(step_batch_sizes(parse({"--batch_size=30"})).at(0) == 30);
 }
 
 TEST_CASE("towers are named or counted") {
@@ -38,9 +38,9 @@ TEST_CASE("towers are named or counted") {
 
 TEST_CASE("towers share the batch, or have one each") {
   const std::vector<const char*> towers = {"--batch_size=30", "--devices=/cpu:0,/cpu:1,/cpu:2"};
-  CHECK(step_batch_size(parse(towers)) == 30);
-  CHECK(step_batch_size(parse({towers[0], towers[1], "--batch_per_tower"})) == 90);
-  CHECK(step_batch_size(parse({towers[0], "--num_gpus=2", "--batch_per_tower"})) == 60);
+  CHECK(step_batch_sizes(parse(towers)).at(0) == 30);
+  CHECK(step_batch_sizes(parse({towers[0], towers[1], "--batch_per_tower"})).at(0) == 90);
+  CHECK(step_batch_sizes(parse({towers[0], "--num_gpus=2", "--batch_per_tower"})).at(0) == 60);
 }
 
 TEST_CASE("a worker of a cluster may have towers") {

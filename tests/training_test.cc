@@ -1,7 +1,10 @@
 #include "lib/worker/training.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 
 #include "data/synthetic.h"
 #include "lib/graph/initializers.h"
@@ -32,7 +35,8 @@ struct Run {
                OptimizerKind optimizer = OptimizerKind::kAdam)
       : client(ranges_of(graph)) {
     CompileOptions options;
-    options.max_batch_size = config.batch_size = 20;
+    config.batch_sizes = BatchSizeSchedule(20);
+    options.max_batch_size = 40;
     executor = make_backend("reference")->compile(graph, options);
     SupervisorConfig supervision;
     supervision.chief = config.chief = true;
@@ -47,7 +51,7 @@ struct Run {
     config.train_steps = steps;
     Console console(0, ProgressStyle::kNone, steps);
     return run_training(config,
-                        {data, *executor, 10, client, *supervisor, console, nullptr, [signal] { return signal; }});
+                        {data, *executor, 10, client, *supervisor, console, metrics, [signal] { return signal; }});
   }
 
   std::vector<float> parameters() { return client.snapshot().parameters; }
@@ -58,7 +62,24 @@ struct Run {
   std::unique_ptr<Executor> executor;
   std::unique_ptr<Supervisor> supervisor;
   TrainingConfig config;
+  MetricsWriter* metrics = nullptr;
 };
+
+// The values of one column of metrics.csv, as text.
+std::vector<std::string> column(const std::filesystem::path& file, const std::string& name) {
+  std::ifstream in(file);
+  std::vector<std::string> out;
+  std::ptrdiff_t index = -1;
+  for (std::string line; std::getline(in, line);) {
+    std::vector<std::string> cells;
+    std::istringstream cells_in(line);
+    for (std::string cell; std::getline(cells_in, cell, ',');) cells.push_back(cell);
+    if (index < 0) index = std::ranges::find(cells, name) - cells.begin();
+    out.push_back(cells.at(static_cast<std::size_t>(index)));
+  }
+  out.erase(out.begin());  // the header
+  return out;
+}
 
 }  // namespace
 
@@ -66,7 +87,7 @@ TEST_CASE("training reaches its steps exactly and changes the parameters for the
   Run run;
   CHECK(run.train(150) == ExitCode::kOk);
   CHECK(run.client.snapshot().global_step == 150);
-  CHECK(run.client.snapshot().consumed_samples.at(0) == 150);
+  CHECK(run.client.snapshot().consumed_samples.at(0) == 150 * 20);
 }
 
 TEST_CASE("the slots of a new model have their optimizer's start values") {
@@ -103,6 +124,56 @@ TEST_CASE("a run that is stopped and resumed ends with the bits of one that was 
   whole.train(25);
   CHECK(resumed.client.snapshot().global_step == 25);
   CHECK(resumed.parameters() == whole.parameters());
+}
+
+TEST_CASE("the batch size follows its schedule, and a resumed run enters it where the old one stopped") {
+  TempDir temp;
+  const auto schedule = BatchSizeSchedule::parse("0:20,5:40,8:10");
+  {
+    const RunFolder folder(temp.path(), false);
+    Run run(&folder);
+    run.config.batch_sizes = schedule;
+    run.train(6);
+    CHECK(run.client.snapshot().consumed_samples.at(0) == 5 * 20 + 40);
+  }
+  const RunFolder folder(temp.path(), false);
+  Run resumed(&folder), whole, constant;
+  resumed.config.batch_sizes = whole.config.batch_sizes = schedule;
+  for (Run* run : {&resumed, &whole, &constant}) run->train(12);
+  CHECK(whole.client.snapshot().consumed_samples.at(0) == 5 * 20 + 3 * 40 + 4 * 10);
+  CHECK(resumed.client.snapshot().consumed_samples.at(0) == whole.client.snapshot().consumed_samples.at(0));
+  CHECK(resumed.parameters() == whole.parameters());
+  CHECK(constant.parameters() != whole.parameters());
+}
+
+TEST_CASE("the accuracy of a batch is of its own size, whatever the schedule") {
+  TempDir temp;
+  MetricsWriter metrics(temp / "metrics.csv");
+  Run run;
+  const std::vector<std::uint8_t> same(400, 3);  // One label for all images: soon every answer is right.
+  run.data.train.labels = same;
+  run.config.batch_sizes = BatchSizeSchedule::parse("0:20,50:40,52:10");
+  run.config.log_every = 1;
+  run.metrics = &metrics;
+  run.train(54);
+  const std::vector<std::string> accuracies = column(temp / "metrics.csv", "accuracy");
+  REQUIRE(accuracies.size() == 54);
+  for (std::size_t step = 49; step < 54; ++step) CHECK(accuracies[step] == "1.0000");
+}
+
+TEST_CASE("metrics count the pushes and the time of the steps so far") {
+  TempDir temp;
+  MetricsWriter metrics(temp / "metrics.csv");
+  Run run;
+  run.config.log_every = 2;
+  run.metrics = &metrics;
+  run.train(6);
+  CHECK(column(temp / "metrics.csv", "accepted") == std::vector<std::string>{"2", "4", "6"});
+  CHECK(column(temp / "metrics.csv", "dropped") == std::vector<std::string>{"0", "0", "0"});
+  const std::vector<std::string> compute = column(temp / "metrics.csv", "compute_s");
+  CHECK(std::stod(compute.at(0)) > 0);
+  CHECK(std::stod(compute.at(2)) > std::stod(compute.at(0)));
+  CHECK(column(temp / "metrics.csv", "sent_bytes") == std::vector<std::string>{"0", "0", "0"});
 }
 
 TEST_CASE("a signal ends training with its code, after saving") {
@@ -146,7 +217,7 @@ TEST_CASE("a model that another worker has ruined is never saved") {
   run.train(5);
   const std::vector<float> ruin(static_cast<std::size_t>(run.graph.num_parameters), std::nanf(""));
   const ParameterSink ignore = [](Range, std::span<const float>) {};
-  run.client.begin_push(ruin, 5);
+  run.client.begin_push(ruin, 5, 20);
   run.client.finish_push(ignore);
   try {
     run.supervisor->save_now();

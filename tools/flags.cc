@@ -83,6 +83,9 @@ void add_training_flags(CLI::App& app, Flags& flags) {
   app.add_option("--model", flags.model, "mnist_cnn, mlp or softmax")->group("training")->capture_default_str();
   add_whole_number(app, "--batch_size", flags.batch_size, "samples per step and worker; see --batch_per_tower")
       ->group("training");
+  app.add_option("--batch_size_schedule", flags.batch_size_schedule,
+                 "batch sizes by global_step, e.g. 0:50,1000:100 (default: --batch_size throughout)")
+      ->group("training");
   add_whole_number(app, "--train_steps", flags.train_steps, "global steps in all")->group("training");
   add_whole_number(app, "--log_every", flags.log_every, "global steps between two lines of accuracy")
       ->group("training");
@@ -230,7 +233,7 @@ void check_placement(const Flags& flags) {
 }
 
 void check_values(const Flags& flags) {
-  require<std::int64_t>("batch_size", flags.batch_size, 1, 1 << 20, "a batch has 1 to 1048576 samples");
+  require<std::int64_t>("batch_size", flags.batch_size, 1, kLargestBatchSize, "a batch has 1 to 1048576 samples");
   require<std::int64_t>("train_steps", flags.train_steps, 1, std::int64_t{1} << 53, "1 to 2^53 steps");
   require<std::int64_t>("log_every", flags.log_every, 1, std::int64_t{1} << 53, "1 to 2^53 steps");
   require<std::int64_t>("save_model_secs", flags.save_model_secs, 1, 1'000'000'000, "1 to 1000000000 seconds");
@@ -241,6 +244,17 @@ void check_values(const Flags& flags) {
   check_optimizer_flags(flags);
   check_placement(flags);
   check_tower_flags(flags);
+}
+
+// A schedule brings its first batch size along; `batch_size_given`: --batch_size was too.
+void take_first_batch_size(Flags& flags, bool batch_size_given) {
+  if (flags.batch_size_schedule.empty()) return;
+  const std::int64_t first = batch_sizes_of(flags).at(0);
+  if (batch_size_given && flags.batch_size != first) {
+    fail(ExitCode::kUsage, "--batch_size={} is not what --batch_size_schedule={} starts with; give one of them",
+         flags.batch_size, flags.batch_size_schedule);
+  }
+  flags.batch_size = first;
 }
 
 std::string quoted(const std::string& text) {
@@ -301,6 +315,7 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
   }
   flags.sync_replicas_given = sync_replicas->count() > 0;
   check_values(flags);
+  take_first_batch_size(flags, app.count("--batch_size") > 0);
   check_replication(flags);
   return parsed;
 }
@@ -309,7 +324,11 @@ std::string to_toml(const Flags& flags) {
   std::string text = "# The flags of this run; distmnist --config takes this file.\n";
   const auto add = [&](const char* flag, const auto& value) { text += fmt::format("{} = {}\n", flag, value); };
   add("model", quoted(flags.model));
-  add("batch_size", flags.batch_size);
+  if (flags.batch_size_schedule.empty()) {
+    add("batch_size", flags.batch_size);
+  } else {
+    add("batch_size_schedule", quoted(flags.batch_size_schedule));
+  }
   add("train_steps", flags.train_steps);
   add("optimizer", quoted(flags.optimizer));
   if (flags.momentum) add("momentum", *flags.momentum);
@@ -331,6 +350,11 @@ std::string to_toml(const Flags& flags) {
   add("max_to_keep", flags.max_to_keep);
   add("recovery_wait_secs", flags.recovery_wait_secs);
   return text + replication_to_toml(flags);
+}
+
+BatchSizeSchedule batch_sizes_of(const Flags& flags) {
+  return flags.batch_size_schedule.empty() ? BatchSizeSchedule(flags.batch_size)
+                                           : BatchSizeSchedule::parse(flags.batch_size_schedule);
 }
 
 }  // namespace distmnist

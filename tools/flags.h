@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lib/base/log.h"
+#include "lib/worker/batch_size_schedule.h"
 
 namespace distmnist {
 
@@ -40,7 +41,8 @@ struct Flags {
 
   // training
   std::string model = "mnist_cnn";
-  std::int64_t batch_size = 50;
+  std::int64_t batch_size = 50;     // with a schedule: its first
+  std::string batch_size_schedule;  // empty: batch_size throughout
   std::int64_t train_steps = 5000;
   std::string optimizer = "adam";
   std::optional<double> momentum;  // not given: the optimizer's default
@@ -94,5 +96,8 @@ ParsedFlags parse_flags(int argc, const char* const* argv);
 
 // The flags that make a run what it is, as the text of config.toml: --config takes it again.
 std::string to_toml(const Flags& flags);
+
+// Of --batch_size_schedule, else of --batch_size. Error: as BatchSizeSchedule::parse.
+BatchSizeSchedule batch_sizes_of(const Flags& flags);
 
 }  // namespace distmnist

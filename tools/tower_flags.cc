@@ -56,8 +56,9 @@ std::vector<DeviceSpec> devices_of(const Flags& flags) {
   return gpus;
 }
 
-std::int64_t step_batch_size(const Flags& flags) {
-  return flags.batch_per_tower ? flags.batch_size * std::ssize(devices_of(flags)) : flags.batch_size;
+BatchSizeSchedule step_batch_sizes(const Flags& flags) {
+  const BatchSizeSchedule sizes = batch_sizes_of(flags);
+  return flags.batch_per_tower ? sizes.times(std::ssize(devices_of(flags))) : sizes;
 }
 
 bool has_independent_towers(const Flags& flags) {
@@ -87,6 +88,12 @@ void check_tower_flags(const Flags& flags) {
     fail(ExitCode::kUsage, "--batch_per_tower: there are no towers; give --devices or --num_gpus");
   }
   if (flags.replication == "in_graph") check_in_graph(flags);
+  if (has_independent_towers(flags) && !flags.batch_size_schedule.empty() && !flags.batch_per_tower) {
+    fail(ExitCode::kUsage,
+         "--batch_size_schedule={}: towers that apply on their own take it with --batch_per_tower only, for their own "
+         "batches",
+         flags.batch_size_schedule);
+  }
   if (!flags.devices.empty()) check_device_names(flags);
 }
 

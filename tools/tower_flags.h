@@ -18,7 +18,7 @@ bool has_towers(const Flags& flags);
 std::vector<DeviceSpec> devices_of(const Flags& flags);
 
 // Samples per training step of one worker, over all its towers.
-std::int64_t step_batch_size(const Flags& flags);
+BatchSizeSchedule step_batch_sizes(const Flags& flags);
 
 // Whether each tower applies its gradients on its own (--replication=in_graph --nosync_replicas): it is then a worker
 // of a local run, with a thread and batches of its own.

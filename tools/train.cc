@@ -18,10 +18,12 @@ void require_fitting_data(const Graph& graph, const TrainAndTest& data, const Fl
     fail(ExitCode::kData, "--model={} takes {} pixels per image, {} has {}", flags.model, graph.input.size(),
          data.description, data.train.image_size());
   }
-  if (step_batch_size(flags) > data.train.count) {
+  const BatchSizeSchedule sizes = step_batch_sizes(flags);
+  if (sizes.largest() > data.train.count) {
     fail(ExitCode::kUsage,
-         "--batch_size={}: a step of {} samples is larger than the training set of {} images; choose a smaller batch",
-         flags.batch_size, step_batch_size(flags), data.train.count);
+         "--batch_size{}={}: a step of {} samples is larger than the training set of {} images; choose a smaller batch",
+         flags.batch_size_schedule.empty() ? "" : "_schedule", batch_sizes_of(flags).to_string(), sizes.largest(),
+         data.train.count);
   }
 }
 

@@ -36,7 +36,7 @@ Fingerprint fingerprint_of(const Job& job) {
                      {"--model", flags.model},
                      {"the network", describe(job.graph)},
                      {"the data", data_fingerprint(job.data)},
-                     {"the batch per step (--batch_size)", std::to_string(step_batch_size(flags))},
+                     {"the batch per step (--batch_size)", step_batch_sizes(flags).to_string()},
                      {"--train_steps", std::to_string(flags.train_steps)},
                      {"--optimizer", flags.optimizer},
                      {"--learning_rate", fmt::format("{}", flags.learning_rate)},
@@ -109,14 +109,17 @@ ProgressStyle progress_style(const Flags& flags, bool chief) {
 ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   const Flags& flags = job.flags;
   CompileOptions options;
-  options.max_batch_size = step_batch_size(flags);
+  options.max_batch_size = step_batch_sizes(flags).largest();
   options.threads = num_threads(flags, seat);
   options.seed = flags.seed;
   options.stream = static_cast<std::uint64_t>(seat.task.index);
   log_info("model {}: {} parameters", flags.model, job.graph.num_parameters);
   // The client goes before the executor: messages under way read its gradients.
   const std::unique_ptr<Executor> executor = make_executor(flags, job.graph, options);
-  const Strategy strategy = strategy_of(flags, seat.num_workers, flags.warmup_steps);
+  const std::int64_t warmup_steps =
+      flags.warmup_epochs > 0 ? steps_of_epochs(flags.warmup_epochs, job.data.train.count, step_batch_sizes(flags))
+                              : flags.warmup_steps;
+  const Strategy strategy = strategy_of(flags, seat.num_workers, warmup_steps);
   const std::unique_ptr<ParameterClient> client = make_client(job, seat, strategy);
 
   // Nothing is written, and no old run moved aside, before flags and data have turned out right.
@@ -142,7 +145,8 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   TrainingConfig config;
   config.task_index = seat.task.index;
   config.chief = seat.is_chief();
-  config.batch_size = step_batch_size(flags);
+  config.batch_sizes = step_batch_sizes(flags);
+  config.batches_per_step = strategy.sync ? strategy.replicas_to_aggregate : 1;
   config.train_steps = flags.train_steps;
   config.log_every = flags.log_every;
   config.seed = flags.seed;

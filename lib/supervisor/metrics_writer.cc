@@ -79,8 +79,11 @@ bool MetricsWriter::open_file() {
 }
 
 void MetricsWriter::append(const MetricsRow& row) {
-  const std::string line = fmt::format("{:.3f},{},{},{:.6g},{:.4f},{:.2f}\n", row.wall_time, row.global_step,
-                                       row.worker, row.loss, row.accuracy, row.steps_per_second);
+  const std::string line =
+      fmt::format("{:.3f},{},{},{:.6g},{:.4f},{:.2f},{},{},{:.2f},{},{:.6f},{:.6f},{:.6f},{:.6f},{},{}\n",
+                  row.wall_time, row.global_step, row.worker, row.loss, row.accuracy, row.steps_per_second,
+                  row.accepted, row.dropped, row.staleness_mean, row.staleness_max, row.compute_s, row.push_s,
+                  row.wait_s, row.pull_s, row.sent_bytes, row.received_bytes);
   if (needs_header_ && write_line(kHeader)) needs_header_ = false;
   if (needs_header_ || !write_line(line)) ++lost_rows_;
 }

@@ -10,6 +10,7 @@
 
 namespace distmnist {
 
+// From `accepted` on: totals of the process that wrote the row.
 struct MetricsRow {
   double wall_time = 0;  // seconds since 1970-01-01 UTC
   std::int64_t global_step = 0;
@@ -17,6 +18,11 @@ struct MetricsRow {
   double loss = 0;
   double accuracy = 0;  // 0 .. 1, of the worker's batch
   double steps_per_second = 0;
+  std::int64_t accepted = 0, dropped = 0;  // pushes
+  double staleness_mean = 0;               // of all pushes
+  std::int64_t staleness_max = 0;
+  double compute_s = 0, push_s = 0, wait_s = 0, pull_s = 0;
+  std::int64_t sent_bytes = 0, received_bytes = 0;
 };
 
 // Appends to the file, so a resumed run goes on in it; steps may then come twice, the later line is the one that holds.
@@ -25,7 +31,9 @@ struct MetricsRow {
 // goes on, and later rows are tried again. One thread.
 class MetricsWriter {
  public:
-  static constexpr std::string_view kHeader = "wall_time,global_step,worker,loss,accuracy,steps_per_second\n";
+  static constexpr std::string_view kHeader =
+      "wall_time,global_step,worker,loss,accuracy,steps_per_second,accepted,dropped,staleness_mean,staleness_max,"
+      "compute_s,push_s,wait_s,pull_s,sent_bytes,received_bytes\n";
 
   explicit MetricsWriter(std::filesystem::path file);
 

@@ -6,6 +6,7 @@
 
 #include "data/dataset.h"
 #include "lib/base/log.h"
+#include "lib/worker/accounting.h"
 #include "lib/worker/evaluation.h"
 
 namespace distmnist {
@@ -74,13 +75,20 @@ class Training {
     try {
       const Turn first = parts_.client.join(load_);
       step_ = first.global_step;
-      const BatchSourcePtr batches = batches_from(first.consumed_samples);
+      std::int64_t position = first.consumed_samples;
+      std::int64_t batch_size = 0;
+      BatchSourcePtr batches;
       TrainBatch next;
       while (step_ < config_.train_steps) {
         if (const auto signal = parts_.stop_signal()) return signal;
+        if (batch_size != config_.batch_sizes.at(step_)) {
+          batch_size = config_.batch_sizes.at(step_);
+          batches = batches_from(position, batch_size);  // Those made ahead with the old size go, and are made anew.
+        }
         batches->next(next);
+        position = next.first_sample + next.size;
         const StepResult result = step(next);
-        report(result);
+        report(result, next.size);
         parts_.supervisor.save_if_due(monotonic_ms());
       }
     } catch (const StopRequested&) {
@@ -89,19 +97,21 @@ class Training {
     return std::nullopt;
   }
 
-  BatchSourcePtr batches_from(std::int64_t first_sample) const {
+  BatchSourcePtr batches_from(std::int64_t first_sample, std::int64_t batch_size) const {
     const auto worker = static_cast<std::uint64_t>(config_.task_index);
-    return prefetch(
-        batch(repeat(shuffle(slices(parts_.data.train), config_.seed, worker)), config_.batch_size, first_sample),
-        kPrefetchedBatches);
+    return prefetch(batch(repeat(shuffle(slices(parts_.data.train), config_.seed, worker)), batch_size, first_sample),
+                    kPrefetchedBatches);
   }
 
   StepResult step(const TrainBatch& next) {
     const Batch batch{next.size, next.images, next.labels, static_cast<std::uint64_t>(next.first_sample)};
+    accounting_.begin_step(monotonic_s(), parts_.client.costs());
     parts_.client.begin_push(parts_.executor.gradients(), step_, next.size);
     const StepResult result = parts_.executor.train_step(batch, push_);
     require_finite(result.loss);
-    step_ = parts_.client.finish_push(load_).global_step;
+    const Turn turn = parts_.client.finish_push(load_);
+    accounting_.end_step(turn, monotonic_s(), parts_.client.costs());
+    step_ = turn.global_step;
     if (!first_step_done_) {
       first_step_done_ = true;
       log_info("first step {:.2f} s after the start", monotonic_s() - config_.started_s);
@@ -116,28 +126,52 @@ class Training {
          std::isnan(loss) ? "nan" : "infinite", step_);
   }
 
-  void report(const StepResult& result) {
-    const double accuracy = static_cast<double>(result.correct) / static_cast<double>(config_.batch_size);
+  void report(const StepResult& result, std::int64_t batch_size) {
+    const double accuracy = static_cast<double>(result.correct) / static_cast<double>(batch_size);
     parts_.console.progress(step_, result.loss);
     if (step_ % config_.log_every != 0) return;
     parts_.console.batch_accuracy(step_, accuracy);
-    if (parts_.metrics != nullptr) {
-      parts_.metrics->append(
-          {wall_time_s(), step_, config_.task_index, result.loss, accuracy, parts_.console.steps_per_second()});
-    }
+    if (parts_.metrics != nullptr) parts_.metrics->append(metrics_row(result.loss, accuracy));
+  }
+
+  MetricsRow metrics_row(double loss, double accuracy) const {
+    const Account& account = accounting_.totals();
+    return {.wall_time = wall_time_s(),
+            .global_step = step_,
+            .worker = config_.task_index,
+            .loss = loss,
+            .accuracy = accuracy,
+            .steps_per_second = parts_.console.steps_per_second(),
+            .accepted = account.accepted,
+            .dropped = account.dropped,
+            .staleness_mean = account.staleness_mean(),
+            .staleness_max = account.staleness_max,
+            .compute_s = account.compute_s,
+            .push_s = account.push_s,
+            .wait_s = account.wait_s,
+            .pull_s = account.pull_s,
+            .sent_bytes = account.sent_bytes,
+            .received_bytes = account.received_bytes};
+  }
+
+  void log_account() const {
+    const RunRate rate{parts_.console.steps_per_second(), config_.batches_per_step};
+    for (const std::string& line : account_lines(accounting_.totals(), rate)) log_info("{}", line);
   }
 
   ExitCode finish(bool already_done) {
     parts_.console.clear();
     if (!already_done) {
       log_info("trained until global_step {} at {:.1f} global steps/s", step_, parts_.console.steps_per_second());
+      log_account();
     }
     if (config_.chief && !parts_.client.await_others(kAwaitOthersMs)) {
       log_warning("not all workers are done after {:.0f} s; the last snapshot is taken without them",
                   kAwaitOthersMs / 1000.0);
     }
     step_ = parts_.client.pull(load_);
-    const Evaluation evaluation = evaluate(parts_.executor, parts_.data.test, config_.batch_size, parts_.classes);
+    const Evaluation evaluation =
+        evaluate(parts_.executor, parts_.data.test, config_.batch_sizes.largest(), parts_.classes);
     require_finite(evaluation.loss);  // The last updates may have ruined what no step has looked at since.
     parts_.console.test_accuracy(evaluation.accuracy);
     const std::optional<Error> unsaved = already_done ? std::nullopt : parts_.supervisor.save_now();
@@ -151,6 +185,7 @@ class Training {
   ExitCode stop(ExitCode signal) {
     parts_.console.clear();
     log_info("stopped by a signal at global_step {}", step_);
+    log_account();
     const std::optional<Error> unsaved = parts_.supervisor.save_now();
     parts_.client.leave();
     if (unsaved) throw *unsaved;  // The signal's code would say that everything is saved.
@@ -161,6 +196,7 @@ class Training {
   const TrainingParts& parts_;
   ParameterSink load_;
   GradientReady push_;
+  Accounting accounting_;
   std::int64_t step_ = 0;
   bool first_step_done_ = false;
 };

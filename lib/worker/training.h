@@ -11,6 +11,7 @@
 #include "lib/ps/parameter_client.h"
 #include "lib/supervisor/metrics_writer.h"
 #include "lib/supervisor/supervisor.h"
+#include "lib/worker/batch_size_schedule.h"
 #include "lib/worker/console.h"
 
 namespace distmnist {
@@ -18,8 +19,9 @@ namespace distmnist {
 struct TrainingConfig {
   int task_index = 0;
   bool chief = false;
-  std::int64_t batch_size = 50;
-  std::int64_t train_steps = 5000;  // global steps in all
+  BatchSizeSchedule batch_sizes{50};
+  std::int64_t train_steps = 5000;    // global steps in all
+  std::int64_t batches_per_step = 1;  // of all workers together: gradients to aggregate in a synchronous run, else 1
   std::int64_t log_every = 100;
   std::uint64_t seed = 0;
   TimeMs recovery_wait_ms = 120'000;
@@ -29,7 +31,7 @@ struct TrainingConfig {
 // What the loop works with; everything outlives it.
 struct TrainingParts {
   const TrainAndTest& data;
-  Executor& executor;  // max_batch_size at least batch_size
+  Executor& executor;  // max_batch_size at least the largest of batch_sizes
   std::int64_t classes = 10;
   ParameterClient& client;
   Supervisor& supervisor;

@@ -222,6 +222,8 @@ class DataTest(small_runs.SmallRunTest):
     def test_a_batch_larger_than_the_training_set(self):
         self.assert_refused_data(self.data, "--batch_size=101: a step of 101 samples is larger .* 100 images", code=2,
                                  extra=["--batch_size=101"])
+        self.assert_refused_data(self.data, r"--batch_size_schedule=0:20,9:101: larger than the training set", code=2,
+                                 extra=["--batch_size_schedule=0:20,9:101"])
         self.train("--batch_size=100", steps=3)
 
 

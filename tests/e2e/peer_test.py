@@ -57,6 +57,8 @@ class PeerTest(small_runs.SmallRunTest):
         chief.wait_for(r"^Worker : 0, Step: 10,")
         other_data = digits.write_data_set(self.folder / "other", self.TRAIN, self.TEST, seed=9)
         for flag, says in (("--batch_size=30", r"the batch per step \(--batch_size\) is 30 here and 20 at the chief"),
+                           ("--batch_size_schedule=0:20,9:40",
+                            r"the batch per step \(--batch_size\) is 0:20,9:40 here and 20 at the chief"),
                            ("--seed=4", "--seed is 4 here and 0 at the chief"),
                            ("--model=mlp", "--model is mlp here and softmax at the chief"),
                            ("--optimizer=sgd", "--optimizer is sgd here and adam at the chief"),
