@@ -63,7 +63,7 @@ TEST_CASE("training reaches its steps exactly and changes the parameters for the
   Run run;
   CHECK(run.train(150) == ExitCode::kOk);
   CHECK(run.client.snapshot().global_step == 150);
-  CHECK(run.client.snapshot().consumed_samples.at(0) == 150);
+  CHECK(run.client.snapshot().consumed_samples.at(0) == 150 * run.config.batch_size);
 }
 
 TEST_CASE("the same seed gives the same bits, another seed others") {
@@ -130,7 +130,7 @@ TEST_CASE("a model that another worker has ruined is never saved") {
   run.train(5);
   const std::vector<float> ruin(static_cast<std::size_t>(run.graph.num_parameters), std::nanf(""));
   const ParameterSink ignore = [](Range, std::span<const float>) {};
-  run.client.begin_push(ruin, 5);
+  run.client.begin_push(ruin, 5, 20);
   run.client.finish_push(ignore);
   try {
     run.supervisor->save_now();
