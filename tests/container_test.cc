@@ -63,10 +63,14 @@ TEST_CASE("workers that come before the model are told when it is ready") {
 
 TEST_CASE("a worker that comes later is welcomed to the model at once") {
   Job job;
+  job.worker.samples = 50;
   job.push(job.worker, {1, 1, 1});
   Peer late = successor_of(job.worker);
   job.say(job.worker, job.worker.plain(MessageType::kLeave));
-  CHECK(job.greet(late) == Lines{"b': welcome ready, step 1, batches 1"});
+  CHECK(job.greet(late) == Lines{"b': welcome ready, step 1"});
+  const Lines turn = job.join(late);
+  REQUIRE(turn.size() == 3);
+  CHECK(turn[0] == "b': token step 1, sample 50");  // Its data goes on behind the batch that was applied.
 }
 
 TEST_CASE("a worker that was silent while the model became ready is told all the same") {
@@ -86,7 +90,7 @@ TEST_CASE("the model starts with the chief's values, slots, step and history") {
   CreateRecord record = small_model();
   record.optimizer = OptimizerSpec{};  // Adam: two slots
   record.global_step = 40;
-  record.consumed_samples = {{0, 15}, {1, 25}};
+  record.consumed_samples = {{0, 750}, {1, 1250}};
   chief.run = kRun;
   ps.say(chief, chief.record(MessageType::kCreate, encode(record)));
   for (std::uint8_t slot = 0; slot <= 2; ++slot) {
@@ -95,12 +99,13 @@ TEST_CASE("the model starts with the chief's values, slots, step and history") {
     ps.say(chief, chief.load(2, {first + 2}, slot));
   }
   CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)) ==
-        Lines{"a: welcome ready, step 40, batches 15", "b: welcome ready, step 40, batches 25"});
+        Lines{"a: welcome ready, step 40", "b: welcome ready, step 40"});
   ps.say(chief, chief.plain(MessageType::kSnapshotBegin));
   CHECK(ps.say(chief, chief.take({})) ==
         Lines{"a: snapshot_data slot 0 [0,2) 0 1", "a: snapshot_data slot 0 [2,3) 2",
               "a: snapshot_data slot 1 [0,2) 10 11", "a: snapshot_data slot 1 [2,3) 12",
-              "a: snapshot_data slot 2 [0,2) 20 21", "a: snapshot_data slot 2 [2,3) 22", "a: snapshot_end"});
+              "a: snapshot_data slot 2 [0,2) 20 21", "a: snapshot_data slot 2 [2,3) 22",
+              "a: snapshot_end samples 0:750 1:1250"});
 }
 
 TEST_CASE("a creation with a part missing is not answered, and is good once it comes again whole") {
@@ -449,7 +454,7 @@ TEST_CASE("a new process takes a task over when the old one leaves a probe unans
   job.now = 1000;
   CHECK(any_holds(job.greet(newcomer), "b: probe"));
   CHECK(job.tick(1000 + kProbeMs - 1).empty());
-  CHECK(job.tick(1000 + kProbeMs) == Lines{"b': welcome ready, step 1, batches 1"});
+  CHECK(job.tick(1000 + kProbeMs) == Lines{"b': welcome ready, step 1"});
 
   const Lines late = job.push_again(job.worker, {1, 1, 1});
   REQUIRE(late.size() == 2);

@@ -24,7 +24,7 @@ HelloRecord sample_hello() {
   return {"box", true, 3, 2, 1, {{"--model", "mnist_cnn"}, {"--batch_size", "50"}}};
 }
 WelcomeRecord sample_welcome() {
-  return {ModelState::kReady, 1234};
+  return {ModelState::kReady};
 }
 RefuseRecord sample_refuse() {
   return {5, "the versions differ"};
@@ -44,12 +44,32 @@ CreateRecord sample_create() {
   record.optimizer.learning_rate.decay_steps = 1000;
   record.optimizer.learning_rate.decay_rate = 0.375f;
   record.optimizer.learning_rate.warmup_steps = 30;
+  record.strategy.sync = true;
+  record.strategy.replicas_to_aggregate = 3;
+  record.strategy.on_lost_worker = OnLostWorker::kFail;
+  record.strategy.staleness = StalenessPolicy::kScale;
+  record.strategy.drop_above = 4;
+  record.strategy.max_staleness = 5;
+  record.strategy.warmup_steps = 6;
+  record.strategy.train_steps = 700;
   record.global_step = 42;
-  record.consumed_samples = {{0, 20}, {2, 22}};
+  record.consumed_samples = {{0, 1000}, {2, 1100}};
   return record;
 }
+std::vector<Update> sample_updates() {
+  return {{8, {{0, {7, 3}}, {1, {9, 1}}}, 1}, {9, {{2, {8, 4}}}, 0.5f}};
+}
 SnapshotRecord sample_snapshot() {
-  return {{{0, {7, 3}}, {1, {9, 1}}}, {{0, 5}, {1, 6}}};
+  return {{{0, {7, 3}}, {1, {9, 1}}}, {{0, 250}, {1, 300}}, {sample_updates()[1]}};
+}
+UpdatesRecord sample_update_list() {
+  return {sample_updates()};
+}
+TokenRecord sample_token() {
+  return {false, 3, 250, 1500, sample_updates()};
+}
+NoticeRecord sample_notice() {
+  return {"waiting for worker:2"};
 }
 
 // Puts little-endian numbers one after another: records as an attacker would write them.
@@ -78,7 +98,8 @@ constexpr std::uint8_t kLittleEndian = 1;  // the first byte of every record
 int decode_as_all(const Bytes& bytes) {
   return decode<HelloRecord>(bytes).has_value() + decode<WelcomeRecord>(bytes).has_value() +
          decode<RefuseRecord>(bytes).has_value() + decode<CreateRecord>(bytes).has_value() +
-         decode<SnapshotRecord>(bytes).has_value();
+         decode<SnapshotRecord>(bytes).has_value() + decode<UpdatesRecord>(bytes).has_value() +
+         decode<TokenRecord>(bytes).has_value() + decode<NoticeRecord>(bytes).has_value();
 }
 
 template <class Record>
@@ -109,7 +130,6 @@ TEST_CASE("records come back as they were sent") {
   const auto welcome = decode<WelcomeRecord>(bytes_of_record(sample_welcome()));
   REQUIRE(welcome);
   CHECK(welcome->state == ModelState::kReady);
-  CHECK(welcome->consumed_samples == 1234);
 
   const auto refuse = decode<RefuseRecord>(bytes_of_record(sample_refuse()));
   REQUIRE(refuse);
@@ -122,6 +142,7 @@ TEST_CASE("records come back as they were sent") {
   CHECK(create->pieces[1].name == "conv1/biases");
   CHECK(create->pieces[1].range == Range{800, 32});
   CHECK(create->optimizer == sample_create().optimizer);
+  CHECK(create->strategy == sample_create().strategy);
   CHECK(create->global_step == 42);
   CHECK(create->consumed_samples == sample_create().consumed_samples);
 
@@ -129,6 +150,23 @@ TEST_CASE("records come back as they were sent") {
   REQUIRE(snapshot);
   CHECK(snapshot->marks == sample_snapshot().marks);
   CHECK(snapshot->consumed_samples == sample_snapshot().consumed_samples);
+  CHECK(snapshot->updates == sample_snapshot().updates);
+
+  const auto updates = decode<UpdatesRecord>(bytes_of_record(sample_update_list()));
+  REQUIRE(updates);
+  CHECK(updates->updates == sample_updates());
+
+  const auto token = decode<TokenRecord>(bytes_of_record(sample_token()));
+  REQUIRE(token);
+  CHECK_FALSE(token->accepted);
+  CHECK(token->staleness == 3);
+  CHECK(token->waited_ms == 250);
+  CHECK(token->consumed_samples == 1500);
+  CHECK(token->updates == sample_updates());
+
+  const auto notice = decode<NoticeRecord>(bytes_of_record(sample_notice()));
+  REQUIRE(notice);
+  CHECK(notice->text == "waiting for worker:2");
 }
 
 TEST_CASE("a record is spelled as docs/protocol.md says") {
@@ -188,11 +226,28 @@ TEST_CASE("a record is spelled as docs/protocol.md says") {
                              .put(std::uint64_t{1})
                              .put(std::uint32_t{2})
                              .put(std::uint32_t{0})
-                             .put(std::int64_t{5})
+                             .put(std::int64_t{250})
                              .put(std::uint32_t{1})
-                             .put(std::int64_t{6})
+                             .put(std::int64_t{300})
+                             .put(std::uint32_t{1})
+                             .put(std::int64_t{9})
+                             .put(0.5f)
+                             .put(std::uint32_t{1})
+                             .put(std::uint32_t{2})
+                             .put(std::uint64_t{8})
+                             .put(std::uint64_t{4})
                              .bytes();
   CHECK(bytes_of_record(sample_snapshot()) == snapshot);
+
+  const Bytes token = Forge()
+                          .put(kLittleEndian)
+                          .put(std::uint8_t{0})
+                          .put(std::int64_t{3})
+                          .put(std::uint32_t{250})
+                          .put(std::int64_t{1500})
+                          .put(std::uint32_t{0})
+                          .bytes();
+  CHECK(bytes_of_record(TokenRecord{false, 3, 250, 1500, {}}) == token);
 }
 
 TEST_CASE("a record cut short or with bytes left over is no record") {
@@ -201,6 +256,9 @@ TEST_CASE("a record cut short or with bytes left over is no record") {
   check_only_whole(sample_refuse());
   check_only_whole(sample_create());
   check_only_whole(sample_snapshot());
+  check_only_whole(sample_update_list());
+  check_only_whole(sample_token());
+  check_only_whole(sample_notice());
 }
 
 TEST_CASE("an announced size is not believed") {
@@ -210,6 +268,16 @@ TEST_CASE("an announced size is not believed") {
   const Bytes list = Forge().put(kLittleEndian).put(std::uint32_t{0xFFFFFFFF}).bytes();
   CHECK_FALSE(decode<CreateRecord>(list));
   CHECK_FALSE(decode<SnapshotRecord>(list));
+  CHECK_FALSE(decode<UpdatesRecord>(list));
+  CHECK_FALSE(decode<NoticeRecord>(list));
+  const Bytes pushes = Forge()
+                           .put(kLittleEndian)
+                           .put(std::uint32_t{1})
+                           .put(std::int64_t{1})
+                           .put(1.0f)
+                           .put(std::uint32_t{0xFFFFFFFF})
+                           .bytes();
+  CHECK_FALSE(decode<UpdatesRecord>(pushes));
 
   // Up to the limit is fine, one more is not, although all bytes are there.
   const auto refusal = [](std::size_t size) {
@@ -221,10 +289,18 @@ TEST_CASE("an announced size is not believed") {
     Forge forge;
     forge.put(kLittleEndian).put(size);
     for (std::uint32_t i = 0; i < size; ++i) forge.put(i).put(std::uint64_t{1}).put(std::uint64_t{1});
-    return forge.put(std::uint32_t{0}).bytes();
+    return forge.put(std::uint32_t{0}).put(std::uint32_t{0}).bytes();
   };
   CHECK(decode<SnapshotRecord>(snapshot(4096)).has_value());
   CHECK_FALSE(decode<SnapshotRecord>(snapshot(4097)));
+  const auto update_of = [](std::uint32_t size) {
+    Forge forge;
+    forge.put(kLittleEndian).put(std::uint32_t{1}).put(std::int64_t{1}).put(1.0f).put(size);
+    for (std::uint32_t i = 0; i < size; ++i) forge.put(i).put(std::uint64_t{1}).put(std::uint64_t{1});
+    return forge.bytes();
+  };
+  CHECK(decode<UpdatesRecord>(update_of(4096)).has_value());
+  CHECK_FALSE(decode<UpdatesRecord>(update_of(4097)));
 }
 
 TEST_CASE("values that an enumeration or a truth value lacks are no record") {
@@ -235,19 +311,43 @@ TEST_CASE("values that an enumeration or a truth value lacks are no record") {
   Bytes welcome = bytes_of_record(sample_welcome());
   welcome[1] = std::byte{3};
   CHECK_FALSE(decode<WelcomeRecord>(welcome));
+
+  Bytes token = bytes_of_record(sample_token());
+  token[1] = std::byte{2};  // accepted
+  CHECK_FALSE(decode<TokenRecord>(token));
+
+  // The strategy of a creation without pieces stands after the byte order, their number and the optimizer.
+  CreateRecord bare = sample_create();
+  bare.pieces.clear();
+  const Bytes create = bytes_of_record(bare);
+  constexpr std::size_t kStrategy = 1 + 4 + 1 + 5 * 4;
+  const auto with = [&](std::size_t offset, int value) {
+    Bytes changed = create;
+    changed[kStrategy + offset] = static_cast<std::byte>(value);
+    return decode<CreateRecord>(changed);
+  };
+  CHECK_FALSE(with(0, 2));  // sync
+  CHECK(with(5, 2)->strategy.on_lost_worker == OnLostWorker::kFail);
+  CHECK_FALSE(with(5, 3));
+  CHECK(with(6, 2)->strategy.staleness == StalenessPolicy::kScale);
+  CHECK_FALSE(with(6, 3));
 }
 
-TEST_CASE("a reason longer than a record may hold is cut, not an exception") {
+TEST_CASE("a reason or a notice longer than a record may hold is cut, not an exception") {
   const auto refuse = decode<RefuseRecord>(bytes_of_record(RefuseRecord{5, std::string(100'000, 'r')}));
   REQUIRE(refuse);
   CHECK(refuse->reason == std::string(4096, 'r'));
+  const auto notice = decode<NoticeRecord>(bytes_of_record(NoticeRecord{std::string(100'000, 'n')}));
+  REQUIRE(notice);
+  CHECK(notice->text == std::string(4096, 'n'));
 }
 
 TEST_CASE("random bytes and damaged records are taken apart without harm") {
   Random random(20, 3);
-  const std::vector<Bytes> valid = {bytes_of_record(sample_hello()), bytes_of_record(sample_welcome()),
-                                    bytes_of_record(sample_refuse()), bytes_of_record(sample_create()),
-                                    bytes_of_record(sample_snapshot())};
+  const std::vector<Bytes> valid = {bytes_of_record(sample_hello()),    bytes_of_record(sample_welcome()),
+                                    bytes_of_record(sample_refuse()),   bytes_of_record(sample_create()),
+                                    bytes_of_record(sample_snapshot()), bytes_of_record(sample_update_list()),
+                                    bytes_of_record(sample_token()),    bytes_of_record(sample_notice())};
   int accepted = 0;
   for (int i = 0; i < 100'000; ++i) {
     Bytes bytes(random.below(80));

@@ -112,7 +112,7 @@ TEST_CASE("a creation during which the connection breaks is sent again, unless i
 TEST_CASE("a chief that replaces a model is not called stale by its own new run") {
   Script chief(true);
   chief.start();
-  chief.exchange.begin(MessageType::kWelcome, 2, kRun + 1, 0, chief.now);
+  chief.exchange.begin({MessageType::kWelcome, 2, kRun + 1}, chief.now);
   chief.exchange.add({MessageType::kCreateEnd, WireDtype::kNone, 0, {}, {}});
   chief.ps.run = kRun + 1;
   chief.welcome();
@@ -173,7 +173,7 @@ TEST_CASE("a snapshot's vector or end that is no record is not taken") {
   chief.ask(MessageType::kSnapshotBegin, MessageType::kSnapshotVector, 2);
   chief.says(MessageType::kSnapshotVector, 2);
   CHECK_FALSE(chief.exchange.answered());
-  Message vector = chief.ps.record(MessageType::kSnapshotVector, encode(SnapshotRecord{{{0, {1, 2}}}, {}}));
+  Message vector = chief.ps.record(MessageType::kSnapshotVector, encode(SnapshotRecord{{{0, {1, 2}}}, {}, {}}));
   vector.header.sequence = 2;
   chief.says(std::move(vector));
   CHECK(chief.exchange.answered());
@@ -182,7 +182,7 @@ TEST_CASE("a snapshot's vector or end that is no record is not taken") {
 TEST_CASE("a ps without parameters takes part with empty chunks") {
   Script worker(false, {});
   worker.start();
-  worker.exchange.begin(MessageType::kParameters, 2, kRun, 0, worker.now);
+  worker.exchange.begin({MessageType::kParameters, 2, kRun}, worker.now);
   worker.exchange.add({MessageType::kPush, WireDtype::kF32, 0, {}, {}});
   CHECK(worker.take() == Lines{"send push seq 2 [0,0)"});
   CHECK(worker.parameters(2, 0, {}).empty());  // No values to hand on,

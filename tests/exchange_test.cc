@@ -114,14 +114,14 @@ TEST_CASE("a ps of another protocol version is a failure that names both") {
   other.fault = HeaderFault::kVersion;
   other.message.header.version = 9;
   worker.exchange.on_message(std::move(other), 0);
-  CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, this program 1"));
+  CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, this program 2"));
 }
 
 TEST_CASE("what is broken or meant for another process is not heard") {
   Script worker;
   worker.open();
   worker.connect();
-  Message welcome = worker.ps.record(MessageType::kWelcome, encode(WelcomeRecord{ModelState::kReady, 0}));
+  Message welcome = worker.ps.record(MessageType::kWelcome, encode(WelcomeRecord{ModelState::kReady}));
   const auto ignored = [&](auto change) {
     Received received = trace::received(copy_of(welcome));
     change(received);

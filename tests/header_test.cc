@@ -31,6 +31,7 @@ Header full_header() {
   header.range_size = 3;
   header.payload_bytes = 12;
   header.payload_crc = 0xABCDEF01;
+  header.samples = 50;
   return header;
 }
 
@@ -85,7 +86,7 @@ TEST_CASE("every field lies where docs/protocol.md says, little-endian") {
   CHECK(field_at<std::int64_t>(bytes, 88) == 3);
   CHECK(field_at<std::uint32_t>(bytes, 96) == 12);
   CHECK(field_at<std::uint32_t>(bytes, 100) == 0xABCDEF01);
-  CHECK(field_at<std::uint32_t>(bytes, 104) == 0);
+  CHECK(field_at<std::uint32_t>(bytes, 104) == 50);
   CHECK(field_at<std::uint32_t>(bytes, 108) == crc32c(std::span(bytes).first(108)));
 }
 
@@ -128,7 +129,7 @@ TEST_CASE("another version is recognised whatever follows it, so that its sender
 TEST_CASE("fields out of range are refused even with a good checksum") {
   const auto set_type = [](int value) { return [value](Header& h) { h.type = static_cast<MessageType>(value); }; };
   for (int type = 0; type < 256; ++type) {
-    const bool known = (type >= 1 && type <= 12) || (type >= 32 && type <= 42);
+    const bool known = (type >= 1 && type <= 15) || (type >= 32 && type <= 45);
     CAPTURE(type);
     CHECK(fault_after(set_type(type)) == (known ? HeaderFault::kNone : HeaderFault::kField));
   }

@@ -27,21 +27,31 @@ ParameterSink into(Floats& block) {
 TEST_CASE("the in-process client creates, pulls, pushes and stores like a remote one") {
   InProcessClient client({{0, 2}, {2, 1}});
   CHECK_FALSE(client.open().has_model);
-  client.create({10, sgd(), {1, 2, 3}, {}, {{0, 4}, {1, 6}}});
+  StoredModel model;
+  model.global_step = 10;
+  model.optimizer = sgd();
+  model.parameters = {1, 2, 3};
+  model.consumed_samples = {{0, 400}, {1, 600}};
+  client.create(model);
   const SessionInfo info = client.open();
   CHECK(info.has_model);
   CHECK(info.global_step == 10);
-  CHECK(info.consumed_samples == 4);
 
   Floats parameters(3);
   CHECK(client.pull(into(parameters)) == 10);
+  const Turn first = client.join(into(parameters));
+  CHECK(first.global_step == 10);
+  CHECK(first.consumed_samples == 400);
   CHECK(parameters == Floats{1, 2, 3});
 
   const Floats gradients = {2, 4, 6};
-  client.begin_push(gradients, 10);
+  client.begin_push(gradients, 10, 50);
   client.push({0, 2});
   client.push({2, 1});
-  CHECK(client.finish_push(into(parameters)) == 11);
+  const Turn next = client.finish_push(into(parameters));
+  CHECK(next.global_step == 11);
+  CHECK(next.consumed_samples == 450);
+  CHECK(next.accepted);
   CHECK(parameters == Floats{0, 0, 0});
   CHECK(gradients == Floats{2, 4, 6});
 
@@ -49,7 +59,7 @@ TEST_CASE("the in-process client creates, pulls, pushes and stores like a remote
   CHECK(stored.global_step == 11);
   CHECK(stored.parameters == Floats{0, 0, 0});
   CHECK(stored.optimizer == sgd());
-  CHECK(stored.consumed_samples.at(0) == 5);
+  CHECK(stored.consumed_samples.at(0) == 450);
   CHECK(client.await_others(0));
 }
 
@@ -62,7 +72,7 @@ TEST_CASE("the in-process client keeps the optimizer's slots") {
   CHECK(client.snapshot().slots == model.slots);
   Floats parameters(2);
   const Floats gradients = {1, 1};
-  client.begin_push(gradients, 0);
+  client.begin_push(gradients, 0, 50);
   client.finish_push(into(parameters));
   CHECK(client.snapshot().slots != model.slots);
 }

@@ -14,7 +14,8 @@ namespace {
 
 constexpr TimeMs kTickMs = 100;
 constexpr TimeMs kForeverMs = 10 * 60 * 60 * 1000;
-constexpr int kPushes = 12;          // of each worker
+constexpr int kPushes = 12;  // of each worker
+constexpr std::uint32_t kBatchSamples = 5;
 constexpr std::int64_t kBase = 100;  // worker w's gradients are kBase^w, so that a parameter tells who pushed how often
 constexpr std::int64_t kShardFloats = 3;
 
@@ -96,6 +97,7 @@ class SimulatedWorker {
     }
     void reconnect() override { line.give_up(); }
     void report(const std::string&) override {}
+    void notice(const std::string&) override {}
     void values(std::size_t, Range, std::span<const float> floats) override {
       received.insert(received.end(), floats.begin(), floats.end());
     }
@@ -296,12 +298,13 @@ void SimulatedWorker::create() {
   records_.clear();
   for (auto& link : links_) {
     Exchange& exchange = link->exchange;
-    CreateRecord record = {{}, {OptimizerKind::kSgd, 1.0f}, 0, {}};
+    CreateRecord record;
+    record.optimizer = {OptimizerKind::kSgd, 1.0f};
     for (std::size_t chunk = 0; chunk < exchange.chunks().size(); ++chunk) {
       record.pieces.push_back({fmt::format("v{}", chunk), exchange.chunks().range(chunk)});
     }
     records_.push_back(encode(record));
-    exchange.begin(MessageType::kWelcome, sequence_, run_, 0, now);
+    exchange.begin({MessageType::kWelcome, sequence_, run_}, now);
     exchange.add({MessageType::kCreate, WireDtype::kRecord, 0, {}, records_.back().bytes()});
     for (const NamedRange& piece : record.pieces) {
       const auto zeros = std::span(kZeros).first(static_cast<std::size_t>(piece.range.size));
@@ -317,7 +320,7 @@ void SimulatedWorker::push() {
   for (auto& link : links_) {
     Exchange& exchange = link->exchange;
     link->received.clear();
-    exchange.begin(MessageType::kParameters, sequence_, run_, 0, simulation_.clock.now());
+    exchange.begin({MessageType::kParameters, sequence_, run_, 0, kBatchSamples}, simulation_.clock.now());
     for (std::size_t chunk = exchange.chunks().size(); chunk-- > 0;) {
       const Range range = exchange.chunks().range(chunk);
       const auto gradient = std::span(gradient_).first(static_cast<std::size_t>(range.size));
@@ -354,7 +357,7 @@ void SimulatedWorker::ask(MessageType answer, const RequestPart& part, Phase nex
   ++sequence_;
   for (auto& link : links_) {
     link->received.clear();
-    link->exchange.begin(answer, sequence_, run_, 0, simulation_.clock.now());
+    link->exchange.begin({answer, sequence_, run_}, simulation_.clock.now());
     link->exchange.add(part);
   }
 }
@@ -388,7 +391,7 @@ void SimulatedWorker::check_snapshot() {
       REQUIRE(link->received[i] == newest);
     }
     const Counts counts = counts_of(newest, simulation_.plan.num_workers);
-    for (const auto& [worker, batches] : record.consumed_samples) REQUIRE(counts.at(worker) == batches);
+    for (const auto& [worker, samples] : record.consumed_samples) REQUIRE(counts.at(worker) * kBatchSamples == samples);
     contents.insert(counts);
     marks.insert(record.marks);
     link->received.clear();

@@ -18,6 +18,7 @@ using Floats = std::vector<float>;
 const std::vector<NamedRange> kVariables = {{"fc/weights", {0, kMaxPayloadFloats + 100}},
                                             {"fc/biases", {kMaxPayloadFloats + 100, 10}}};
 constexpr std::int64_t kNumParameters = kMaxPayloadFloats + 110;
+constexpr std::int64_t kBatchSamples = 50;
 
 OptimizerSpec sgd(float learning_rate) {
   OptimizerSpec spec;
@@ -93,13 +94,14 @@ ParameterSink into(Floats& block) {
   };
 }
 
-// One push of a gradient that is `value` everywhere, variable by variable in the order of a backward pass.
+// One push of a gradient that is `value` everywhere, variable by variable in the order of a backward pass. Returns the
+// global_step of the answer.
 std::int64_t push_all(ParameterClient& client, float value, std::int64_t step, Floats& parameters) {
   const Floats gradients(static_cast<std::size_t>(kNumParameters), value);
-  client.begin_push(gradients, step);
+  client.begin_push(gradients, step, kBatchSamples);
   client.push(kVariables[1].range);
   client.push(kVariables[0].range);
-  return client.finish_push(into(parameters));
+  return client.finish_push(into(parameters)).global_step;
 }
 
 // counting(0) - decrease, everywhere.
@@ -137,7 +139,7 @@ TEST_CASE("a job on one and on three ps: create, pull, push, snapshot, done; eve
     CHECK(stored.global_step == 2);
     CHECK(stored.parameters == parameters);
     CHECK(stored.slots.empty());
-    CHECK(stored.consumed_samples == ConsumedSamples{{0, 2}});
+    CHECK(stored.consumed_samples == ConsumedSamples{{0, 2 * kBatchSamples}});
 
     CHECK(client.await_others(1000));
     client.done();
@@ -162,7 +164,8 @@ TEST_CASE("pushes of several workers at once are all applied, each once") {
     REQUIRE(client.await_others(60'000));
     const StoredModel stored = client.snapshot();
     CHECK(stored.global_step == 3 * kPushes);
-    CHECK(stored.consumed_samples == ConsumedSamples{{0, kPushes}, {1, kPushes}, {2, kPushes}});
+    constexpr std::int64_t kSamples = kPushes * kBatchSamples;
+    CHECK(stored.consumed_samples == ConsumedSamples{{0, kSamples}, {1, kSamples}, {2, kSamples}});
     client.done();
     return stored.parameters;
   };
@@ -271,7 +274,7 @@ TEST_CASE("a second process for a task is turned away while the first one lives,
   first.leave();
 }
 
-TEST_CASE("a process that takes a dead one's task over goes on with its model and its count of batches") {
+TEST_CASE("a process that takes a dead one's task over goes on with its model and its position in the data") {
   Job job;
   Servers servers(job.pick_ports());
   Floats parameters;
@@ -287,7 +290,7 @@ TEST_CASE("a process that takes a dead one's task over goes on with its model an
   const SessionInfo info = second.open();
   CHECK(info.has_model);
   CHECK(info.global_step == 1);
-  CHECK(info.consumed_samples == 1);
+  CHECK(second.join(into(parameters)).consumed_samples == kBatchSamples);
   CHECK(push_all(second, 2, 1, parameters) == 2);
   CHECK(decreased_by(parameters, 2));
   second.done();
@@ -328,7 +331,7 @@ TEST_CASE("a worker of another protocol version is told so and the ps lives on")
   }
   REQUIRE(answer);
   CHECK(trace::holds(trace::describe(answer->message),
-                     "refuse 5: ps:0 speaks protocol version 1 and was addressed in version 99"));
+                     "refuse 5: ps:0 speaks protocol version 2 and was addressed in version 99"));
 
   RemoteClient client(job.worker(0));
   client.open();

@@ -14,12 +14,12 @@ namespace distmnist {
 
 struct ParameterServerConfig {
   HostPort address;
-  // Where workers are threads of this process: what to listen on instead ("inproc://..."), in the context they share.
-  std::string endpoint;
-  WireContext* context = nullptr;
   PsIdentity identity;
   PsLimits limits;
   std::function<std::optional<ExitCode>()> stop_signal;  // the code to end with, once a signal has come
+  // Where workers are threads of this process: what to listen on instead ("inproc://..."), in the context they share.
+  std::string endpoint;
+  WireContext* context = nullptr;
 };
 
 // Serves until the run is over (kOk), a signal ends it, or nobody comes (kLostPeer). Errors: kConflict where the port

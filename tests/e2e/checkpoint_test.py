@@ -15,7 +15,7 @@ class SaveTest(small_runs.SmallRunTest):
         self.train(steps=50)
         self.assertEqual(small_runs.checkpoint_steps(self.log_dir), [50])
         saved = self.checkpoint(50)
-        self.assertEqual((saved.global_step, saved.consumed_samples), (50, {0: 50}))
+        self.assertEqual((saved.global_step, saved.consumed_batches), (50, {0: 50}))
         self.assertEqual(set(saved.tensors), {prefix + name for prefix in ("", "optimizer/m/", "optimizer/v/")
                                               for name in ("pred/weights", "pred/biases")})
         self.assertEqual((self.log_dir / "checkpoint").read_text(),
@@ -62,7 +62,7 @@ class StopTest(small_runs.SmallRunTest):
         self.assertEqual(len(steps), 1)
         self.assertGreaterEqual(steps[0], stopped_at)
         saved = self.checkpoint(steps[0])
-        self.assertEqual(sum(saved.consumed_samples.values()), saved.global_step, "a snapshot is of whole steps")
+        self.assertEqual(sum(saved.consumed_batches.values()), saved.global_step, "a snapshot is of whole steps")
         self.assertNotIn("test_accuracy", cluster.worker(0).stdout)
 
     def test_terminated_all_tasks_end_with_143_and_the_chief_has_saved(self):
@@ -108,7 +108,7 @@ class ResumeTest(small_runs.SmallRunTest):
                 self.assertIn("restored global_step 35\n", resumed.stderr)
                 self.assertEqual(support.closing_line(resumed.stdout)[1], 90)
                 self.assertEqual(self.checkpoint(90).tensors, self.checkpoint(90, whole_dir).tensors)
-                self.assertEqual(self.checkpoint(90).consumed_samples, {0: 90}, "the position in the data goes on")
+                self.assertEqual(self.checkpoint(90).consumed_batches, {0: 90}, "the position in the data goes on")
 
     def test_any_cluster_goes_on_from_any_other(self):
         step, batches = 0, {}
@@ -122,10 +122,10 @@ class ResumeTest(small_runs.SmallRunTest):
                                   range(step + 60, step + 60 + num_workers))
                 step = small_runs.checkpoint_steps(self.log_dir)[-1]
                 saved = self.checkpoint(step)
-                self.assertEqual(sum(saved.consumed_samples.values()), step)
+                self.assertEqual(sum(saved.consumed_batches.values()), step)
                 for worker, applied in batches.items():
-                    self.assertGreaterEqual(saved.consumed_samples[worker], applied, "no worker's position is lost")
-                batches = saved.consumed_samples
+                    self.assertGreaterEqual(saved.consumed_batches[worker], applied, "no worker's position is lost")
+                batches = saved.consumed_batches
         local = self.train(steps=step + 5)
         self.assertIn(f"restored global_step {step}\n", local.stderr)
 
@@ -189,7 +189,7 @@ class BrokenTest(small_runs.SmallRunTest):
         self.newest.write_bytes(b"")
         process = self.train(steps=50)
         self.assertEqual(support.closing_line(process.stdout)[1], 50)
-        self.assertEqual(self.checkpoint(50).consumed_samples, {0: 50})
+        self.assertEqual(self.checkpoint(50).consumed_batches, {0: 50})
         self.assertEqual(self.newest.read_bytes(), b"", "the broken file is left for a look")
 
     def test_when_all_are_broken_nothing_is_trained_until_fresh_is_given(self):

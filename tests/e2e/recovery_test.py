@@ -56,7 +56,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         self.wait_for_progress(worker)
         self.stop(cluster)
         (step,) = small_runs.checkpoint_steps(self.log_dir)
-        self.assertEqual(sum(self.checkpoint(step).consumed_samples.values()), step, "no batch was applied twice")
+        self.assertEqual(sum(self.checkpoint(step).consumed_batches.values()), step, "no batch was applied twice")
 
     def test_workers_go_on_from_the_checkpoint_with_a_ps_that_was_started_again(self):
         cluster = self.start_endless(2, "--save_model_secs=1")

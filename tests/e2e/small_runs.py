@@ -13,7 +13,8 @@ import digits
 import support
 
 # One thread per process: the machine is shared by all tasks of a cluster and may be busy.
-SMALL = ["--model=softmax", "--batch_size=20", "--learning_rate=0.01", "--intra_op_parallelism_threads=1",
+BATCH_SIZE = 20
+SMALL = ["--model=softmax", f"--batch_size={BATCH_SIZE}", "--learning_rate=0.01", "--intra_op_parallelism_threads=1",
          "--progress=none"]
 DIVERGING = ["--model=mnist_cnn", "--optimizer=sgd", "--learning_rate=1e6"]  # within some three steps
 ENDLESS = 1_000_000_000  # steps; the test ends the run
@@ -95,9 +96,15 @@ class Checkpoint:
 
     @property
     def consumed_samples(self):
-        """{worker: batches}"""
-        return {int(worker): int(batches)
-                for worker, _, batches in (pair.partition(":") for pair in self.metadata["consumed_samples"].split())}
+        """{worker: samples}"""
+        return {int(worker): int(samples)
+                for worker, _, samples in (pair.partition(":") for pair in self.metadata["consumed_samples"].split())}
+
+    @property
+    def consumed_batches(self):
+        """{worker: batches of BATCH_SIZE}"""
+        assert all(samples % BATCH_SIZE == 0 for samples in self.consumed_samples.values()), self.consumed_samples
+        return {worker: samples // BATCH_SIZE for worker, samples in self.consumed_samples.items()}
 
 
 def read_checkpoint(path):

@@ -176,7 +176,7 @@ class LocalTest(small_runs.SmallRunTest):
                 self.train_cluster(1, 1, *flags, "--fresh", "--seed=7", f"--log_dir={cluster_dir}", steps=30)
                 local, cluster = self.checkpoint(30), self.checkpoint(30, cluster_dir)
                 self.assertEqual(cluster.tensors, local.tensors)
-                self.assertEqual(cluster.consumed_samples, local.consumed_samples)
+                self.assertEqual(cluster.consumed_batches, local.consumed_batches)
 
     def test_another_seed_trains_other_bits(self):
         self.train("--seed=1", steps=5)

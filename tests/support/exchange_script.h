@@ -31,14 +31,14 @@ class Script : public ExchangeRecorder {
     welcome();
   }
   Lines push(std::uint64_t sequence) {
-    exchange.begin(MessageType::kParameters, sequence, kRun, 0, now);
+    exchange.begin({MessageType::kParameters, sequence, kRun, 0, 50}, now);
     exchange.add({MessageType::kPush, WireDtype::kF32, 0, {0, 2}, std::as_bytes(std::span(gradient_).first(2))});
     exchange.add({MessageType::kPush, WireDtype::kF32, 0, {2, 1}, std::as_bytes(std::span(gradient_).last(1))});
     exchange.end(now);
     return take();
   }
   Lines ask(MessageType question, MessageType answer, std::uint64_t sequence) {
-    exchange.begin(answer, sequence, kRun, 0, now);
+    exchange.begin({answer, sequence, kRun}, now);
     exchange.add({question, WireDtype::kNone, 0, {}, {}});
     exchange.end(now);
     return take();
@@ -56,7 +56,7 @@ class Script : public ExchangeRecorder {
   }
   Lines says(MessageType type, std::uint64_t sequence = 0) { return says({ps.header_of(type, sequence), {}}); }
   Lines welcome(ModelState state = ModelState::kReady, std::int64_t step = 0) {
-    Message message = ps.record(MessageType::kWelcome, encode(WelcomeRecord{state, 0}));
+    Message message = ps.record(MessageType::kWelcome, encode(WelcomeRecord{state}));
     message.header.step = step;
     return says(std::move(message));
   }
@@ -69,7 +69,7 @@ class Script : public ExchangeRecorder {
     return says(ps.values_of(MessageType::kSnapshotData, sequence, offset, values, slot, commit));
   }
   Lines snapshot_end(std::uint64_t sequence, std::uint8_t num_slots, std::int64_t commit = 1) {
-    Message message = ps.record(MessageType::kSnapshotEnd, encode(SnapshotRecord{{{1, {10, 4}}}, {{1, 4}}}));
+    Message message = ps.record(MessageType::kSnapshotEnd, encode(SnapshotRecord{{{1, {10, 4}}}, {{1, 4}}, {}}));
     message.header.sequence = sequence;
     message.header.slot = num_slots;
     message.header.commit = commit;

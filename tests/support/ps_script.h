@@ -23,7 +23,8 @@ inline CreateRecord small_model() {
 
 class PsScript : public PsTrace<Container> {
  public:
-  explicit PsScript(PsIdentity identity = {0, 1, 2, kEpoch}) : PsTrace(identity, actions), identity_(identity) {}
+  explicit PsScript(PsIdentity identity = {0, 1, 2, kEpoch}, PsLimits limits = {})
+      : PsTrace(identity, limits, actions), identity_(identity) {}
 
   Lines greet(Peer& peer, const Fingerprint& fingerprint = kJob) {
     return say(peer, peer.hello(fingerprint, identity_.num_workers, identity_.num_ps, identity_.index));
@@ -53,6 +54,23 @@ class PsScript : public PsTrace<Container> {
   }
 
   Lines pull(Peer& peer) { return say(peer, peer.plain(MessageType::kPull)); }
+
+  // To ps 0: the peer wants to compute; its push is whole everywhere, and all other ps tasks have made `others_commit`
+  // updates.
+  Lines join(Peer& peer) {
+    ++peer.sequence;
+    return say(peer, peer.plain(MessageType::kJoin));
+  }
+  Lines commit(Peer& peer, std::int64_t others_commit = 0) {
+    Message message = peer.plain(MessageType::kCommit);
+    message.header.commit = others_commit;
+    return say(peer, std::move(message));
+  }
+  // To the others: make these updates, and answer with the parameters.
+  Lines advance(Peer& peer, const std::vector<Update>& updates) {
+    ++peer.sequence;
+    return say(peer, peer.record(MessageType::kAdvance, encode(UpdatesRecord{updates})));
+  }
 
  private:
   PsIdentity identity_;

@@ -49,6 +49,12 @@ inline std::string name_of(MessageType type) {
       return "leave";
     case MessageType::kPing:
       return "ping";
+    case MessageType::kJoin:
+      return "join";
+    case MessageType::kCommit:
+      return "commit";
+    case MessageType::kAdvance:
+      return "advance";
     case MessageType::kWelcome:
       return "welcome";
     case MessageType::kRefuse:
@@ -71,6 +77,12 @@ inline std::string name_of(MessageType type) {
       return "pong";
     case MessageType::kProbe:
       return "probe";
+    case MessageType::kStaged:
+      return "staged";
+    case MessageType::kToken:
+      return "token";
+    case MessageType::kNotice:
+      return "notice";
   }
   return "?";
 }
@@ -93,9 +105,33 @@ inline std::string text_of(Range range, std::span<const float> values) {
   return out;
 }
 
+inline std::string text_of(const PushId& id) {
+  return fmt::format("{}:{}/{}", id.worker, id.mark.incarnation, id.mark.sequence);
+}
+
 inline std::string text_of(const PushMarks& marks) {
   std::string out;
-  for (const auto& [worker, mark] : marks) out += fmt::format(" {}:{}/{}", worker, mark.incarnation, mark.sequence);
+  for (const auto& [worker, mark] : marks) out += " " + text_of(PushId{worker, mark});
+  return out;
+}
+
+// Only of workers that have any: " samples 0:100 1:50".
+inline std::string text_of(const ConsumedSamples& samples) {
+  std::string out;
+  for (const auto& [worker, count] : samples) {
+    if (count != 0) out += fmt::format(" {}:{}", worker, count);
+  }
+  return out.empty() ? out : " samples" + out;
+}
+
+// " update 1{0:10/3 1:11/1}", with " * 0.5" where the learning rate is scaled.
+inline std::string text_of(const std::vector<Update>& updates) {
+  std::string out;
+  for (const Update& update : updates) {
+    out += fmt::format(" update {}{{", update.commit);
+    for (const PushId& id : update.pushes) out += (out.back() == '{' ? "" : " ") + text_of(id);
+    out += update.rate_factor == 1 ? "}" : fmt::format("}} * {}", update.rate_factor);
+  }
   return out;
 }
 
@@ -107,9 +143,7 @@ inline std::string describe(const Message& message) {
     case MessageType::kWelcome: {
       const auto record = decode<WelcomeRecord>(message.payload.bytes());
       if (!record) return name + " (broken)";
-      const std::string batches =
-          record->consumed_samples > 0 ? fmt::format(", batches {}", record->consumed_samples) : "";
-      return fmt::format("{} {}, step {}{}", name, text_of(record->state), header.step, batches);
+      return fmt::format("{} {}, step {}", name, text_of(record->state), header.step);
     }
     case MessageType::kRefuse: {
       const auto record = decode<RefuseRecord>(message.payload.bytes());
@@ -122,7 +156,20 @@ inline std::string describe(const Message& message) {
     case MessageType::kSnapshotVector:
     case MessageType::kSnapshotEnd: {
       const auto record = decode<SnapshotRecord>(message.payload.bytes());
-      return record ? name + text_of(record->marks) : name + " (broken)";
+      if (!record) return name + " (broken)";
+      return name + text_of(record->marks) + text_of(record->consumed_samples) + text_of(record->updates);
+    }
+    case MessageType::kToken: {
+      const auto record = decode<TokenRecord>(message.payload.bytes());
+      if (!record) return name + " (broken)";
+      const std::string dropped = record->accepted ? "" : ", dropped";
+      const std::string staleness = record->staleness == 0 ? "" : fmt::format(", stale by {}", record->staleness);
+      return fmt::format("{} step {}, sample {}{}{}{}", name, header.step, record->consumed_samples, dropped, staleness,
+                         text_of(record->updates));
+    }
+    case MessageType::kNotice: {
+      const auto record = decode<NoticeRecord>(message.payload.bytes());
+      return record ? name + ": " + record->text : name + " (broken)";
     }
     default:
       return name;
@@ -184,6 +231,8 @@ struct Peer {
   Route route = "a";
   std::uint64_t lease = 0, ps_epoch = 0, run = 0;
   std::uint64_t sequence = 0;
+  std::int64_t step = 0;      // of the parameters it has
+  std::uint32_t samples = 0;  // of each of its batches
   std::string container = {};
 
   Header header(MessageType type) const {
@@ -196,6 +245,8 @@ struct Peer {
     header.ps_epoch = ps_epoch;
     header.run = run;
     header.sequence = sequence;
+    header.step = step;
+    header.samples = samples;
     return header;
   }
   Message plain(MessageType type) const { return {header(type), {}}; }
@@ -224,7 +275,7 @@ struct Peer {
     return values(MessageType::kPush, offset, gradient);
   }
   Message take(const PushMarks& marks) const {
-    return record(MessageType::kSnapshotTake, encode(SnapshotRecord{marks, {}}));
+    return record(MessageType::kSnapshotTake, encode(SnapshotRecord{marks, {}, {}}));
   }
 
   // What a welcome tells its receiver.
@@ -260,13 +311,15 @@ class PsTrace {
   }
 
   PsRecorder actions;
+  std::vector<PsRecorder::Sent> last_sent;  // the messages behind the last lines
   TimeMs now = 0;
   Core core;
 
  private:
   Lines take() {
     Lines lines;
-    for (const PsRecorder::Sent& sent : std::exchange(actions.sent, {})) {
+    last_sent = std::exchange(actions.sent, {});
+    for (const PsRecorder::Sent& sent : last_sent) {
       lines.push_back(sent.to + ": " + describe(sent.message));
       const Header& header = sent.message.header;
       const auto at = peers_.find(sent.to);
@@ -306,6 +359,7 @@ class ExchangeRecorder : public ExchangeActions {
   }
   void reconnect() override { lines.push_back("reconnect"); }
   void report(const std::string& line) override { lines.push_back("report " + line); }
+  void notice(const std::string& line) override { lines.push_back("notice " + line); }
   void values(std::size_t slot, Range range, std::span<const float> values) override {
     lines.push_back(fmt::format("values {} {}", slot, text_of(range, values)));
   }
