@@ -11,6 +11,8 @@
 
 #include "lib/base/error.h"
 #include "lib/cluster/placement.h"
+#include "lib/ps/names.h"
+#include "tools/flags_admin.h"
 
 namespace distmnist {
 namespace {
@@ -64,6 +66,11 @@ void add_cluster_flags(CLI::App& app, Flags& flags) {
   app.add_option("--worker_job", flags.worker_job, "the job of --cluster that plays the workers")
       ->group("cluster")
       ->capture_default_str();
+  app.add_option("--container", flags.container, "where the run's variables live on ps tasks with --ps_stay")
+      ->group("cluster");
+  app.add_flag("--ps_stay,!--nops_stay", flags.ps_stay,
+               "a ps serves any number of runs, each in a --container of its own, until a signal ends it")
+      ->group("cluster");
 }
 
 void add_data_flags(CLI::App& app, Flags& flags) {
@@ -159,6 +166,9 @@ void check_values(const Flags& flags) {
   if (!(flags.learning_rate > 0) || flags.learning_rate > 1e6) {
     fail(ExitCode::kUsage, "--learning_rate={}: a number above 0, at most 1e6", flags.learning_rate);
   }
+  if (!is_container_name(flags.container)) {
+    fail(ExitCode::kUsage, "--container={}: {}", flags.container, name_rule());
+  }
   require("momentum", flags.momentum, 0.0, 1.0, "a number from 0 to 1");
   parse_optimizer(flags.optimizer);
   parse_placement(flags.placement);
@@ -192,6 +202,7 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
   add_run_flags(app, flags);
   add_console_flags(app, flags);
   add_subcommands(app, flags);
+  add_admin_subcommands(app, flags);
 
   std::vector<std::string> arguments;
   for (int i = argc - 1; i > 0; --i) arguments.push_back(with_underscores(argv[i]));  // CLI11 takes them from the back.

@@ -14,6 +14,7 @@ ExitCode serve_parameters(const Flags& flags, const Place& place) {
   config.identity.index = static_cast<std::uint32_t>(place.task.index);
   config.identity.num_ps = static_cast<std::uint32_t>(place.cluster.ps.size());
   config.identity.num_workers = static_cast<std::uint32_t>(place.cluster.workers.size());
+  config.identity.stay = flags.ps_stay;
   config.identity.epoch =
       static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(since_1970).count());
   config.limits.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);

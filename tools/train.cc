@@ -67,6 +67,7 @@ std::unique_ptr<ParameterClient> make_client(const Flags& flags, const std::opti
       distmnist::place(named_ranges(graph), static_cast<int>(config.ps.size()), parse_placement(flags.placement));
   config.num_parameters = graph.num_parameters;
   config.worker = static_cast<std::uint32_t>(place->task.index);
+  config.container = flags.container;
   config.num_workers = static_cast<std::uint32_t>(place->cluster.workers.size());
   config.chief = place->task.index == 0;
   config.incarnation = config.new_run = nanoseconds_since_1970();
