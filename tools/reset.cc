@@ -1,4 +1,5 @@
 // distmnist reset: drops containers on every ps, and says what became of them on each.
+#include <algorithm>
 #include <cstdio>
 
 #include "lib/base/join.h"
@@ -15,10 +16,11 @@ std::vector<std::string> split_names(const std::string& text) {
   std::size_t begin = 0;
   while (true) {
     const std::size_t comma = std::min(text.find(',', begin), text.size());
-    names.push_back(text.substr(begin, comma - begin));
-    if (!is_container_name(names.back())) {
-      fail(ExitCode::kUsage, "--container={}: '{}' is not a container's name; {}", text, names.back(), name_rule());
+    const std::string name = text.substr(begin, comma - begin);
+    if (!is_container_name(name)) {
+      fail(ExitCode::kUsage, "--container={}: '{}' is not a container's name; {}", text, name, name_rule());
     }
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
     if (comma == text.size()) return names;
     begin = comma + 1;
   }

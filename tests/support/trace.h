@@ -25,6 +25,14 @@ using Lines = std::vector<std::string>;
 
 inline std::string name_of(MessageType type) {
   switch (type) {
+    case MessageType::kReset:
+      return "reset";
+    case MessageType::kResetDone:
+      return "reset_done";
+    case MessageType::kVariable:
+      return "variable";
+    case MessageType::kVariableAnswer:
+      return "variable_answer";
     case MessageType::kHello:
       return "hello";
     case MessageType::kCreate:
@@ -104,6 +112,24 @@ inline std::string describe(const Message& message) {
   const Header& header = message.header;
   const std::string name = name_of(header.type);
   switch (header.type) {
+    case MessageType::kResetDone: {
+      const auto record = decode<ResetDoneRecord>(message.payload.bytes());
+      if (!record) return name + " (broken)";
+      std::string out = name;
+      for (const ResetDoneRecord::Container& container : record->containers) {
+        out += fmt::format(" '{}'", container.name) +
+               (container.was_there ? fmt::format(" ended {}", container.num_sessions) : " was not there");
+      }
+      return out;
+    }
+    case MessageType::kVariableAnswer: {
+      const auto record = decode<VariableAnswerRecord>(message.payload.bytes());
+      if (!record) return name + " (broken)";
+      std::string out = fmt::format("{} {}", name, record->value);
+      for (const auto& [variable, value] : record->shared) out += fmt::format(" {}={}", variable, value);
+      for (const auto& [variable, floats] : record->model) out += fmt::format(" {}[{}]", variable, floats);
+      return out;
+    }
     case MessageType::kWelcome: {
       const auto record = decode<WelcomeRecord>(message.payload.bytes());
       if (!record) return name + " (broken)";
