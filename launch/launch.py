@@ -83,7 +83,8 @@ def parse_arguments(arguments):
     parser.add_argument("--grace_s", type=seconds, default=20.0, metavar="S",
                         help="seconds that the tasks have to save and leave before they are killed (20)")
     parser.add_argument("--ps_wait_s", type=seconds, default=30.0, metavar="S",
-                        help="seconds that a ps has to leave after the last worker is done (30)")
+                        help="seconds that a ps has to leave after the last worker is done (30; no limit where the "
+                             "program is given --ps_stay)")
     parser.add_argument("--hosts", type=host_list, metavar="A,B,C",
                         help="with --print: the hosts; one that is named twice gets twice the workers")
     parser.add_argument("--print", action="store_true", dest="print_only", help="print the commands, start nothing")
@@ -98,6 +99,12 @@ def parse_arguments(arguments):
     if options.gpus_per_host:
         options.gpus = [str(i) for i in range(options.gpus_per_host)]
     return options, program_arguments
+
+
+def ps_stay(program_arguments):
+    """Whether the program is told that its ps tasks stay when their run is over."""
+    flags = [with_underscores(argument) for argument in program_arguments]
+    return "--ps_stay" in flags or "--ps_stay=true" in flags
 
 
 def with_underscores(argument):
@@ -226,7 +233,8 @@ def main(arguments):
             choose_free_ports(tasks)
         say(f"starting {binary}: " + ", ".join(f"{task.name} on {task.address}" for task in tasks))
         commands = [command_of(task, tasks, binary, program_arguments) for task in tasks]
-        return run_cluster(tasks, commands, options.grace_s, options.ps_wait_s)
+        ps_wait_s = None if ps_stay(program_arguments) else options.ps_wait_s
+        return run_cluster(tasks, commands, options.grace_s, ps_wait_s)
     except UsageError as error:
         say(error)
         return error.code

@@ -149,7 +149,7 @@ class Watch:
     def deadline(self):
         if self.stop_signal is not None:
             return self.stopped_at + self.grace_s
-        if self.workers_done_at is not None:
+        if self.workers_done_at is not None and self.ps_wait_s is not None:
             return self.workers_done_at + self.ps_wait_s
         return None
 
@@ -181,6 +181,8 @@ class Watch:
                 self.pass_on("ps")  # The ps serve until the workers have left.
             elif self.workers_done_at is None:
                 self.workers_done_at = time.monotonic()
+                if self.ps_wait_s is None and self.running("ps"):
+                    say(f"the workers are done; until Ctrl-C what stays is {names(self.running('ps'))}")
 
     def on_time(self):
         deadline = self.deadline()
@@ -221,7 +223,8 @@ def names(tasks):
 
 
 def run_cluster(tasks, commands, grace_s, ps_wait_s):
-    """Starts commands[i] as tasks[i], waits for all, and returns the launcher's exit code. Main thread only."""
+    """Starts commands[i] as tasks[i], waits for all, and returns the launcher's exit code. Main thread only.
+    ps_wait_s: how long the ps tasks may outlive the workers; None: until a signal comes."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # Where it is ignored the kernel would reap our children itself.
     signals = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup(1) ignores it.

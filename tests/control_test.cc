@@ -206,6 +206,14 @@ TEST_CASE("a record is spelled as docs/protocol.md says") {
                            .put(0.875f)
                            .put(0.625f)
                            .put(0.125f)
+                           .put(std::uint8_t{1})
+                           .put(std::uint32_t{3})
+                           .put(std::uint8_t{2})
+                           .put(std::uint8_t{2})
+                           .put(std::int64_t{4})
+                           .put(std::int64_t{5})
+                           .put(std::int64_t{6})
+                           .put(std::int64_t{700})
                            .put(std::int64_t{42})
                            .put(std::uint32_t{2})
                            .put(std::uint32_t{0})
@@ -320,7 +328,8 @@ TEST_CASE("values that an enumeration or a truth value lacks are no record") {
   CreateRecord bare = sample_create();
   bare.pieces.clear();
   const Bytes create = bytes_of_record(bare);
-  constexpr std::size_t kStrategy = 1 + 4 + 1 + 5 * 4;
+  constexpr std::size_t kOptimizer = 1 + (1 + 4 + 8 + 4 + 8) + 4 + 1 + 4 * 4;
+  constexpr std::size_t kStrategy = 1 + 4 + kOptimizer;
   const auto with = [&](std::size_t offset, int value) {
     Bytes changed = create;
     changed[kStrategy + offset] = static_cast<std::byte>(value);

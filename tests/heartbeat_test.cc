@@ -11,7 +11,7 @@ namespace distmnist {
 namespace {
 
 // A ps that only listens.
-struct Listener {
+struct SilentPs {
   std::optional<Received> next(Route& from) {
     for (const TimeMs began = monotonic_ms(); monotonic_ms() - began < 20'000;) {
       socket.poll(100);
@@ -32,12 +32,12 @@ struct Listener {
 }  // namespace
 
 TEST_CASE("a heartbeat pings every ps at once, with the worker's session") {
-  Listener first, second;
+  SilentPs first, second;
   WireContext context;
   Heartbeat heartbeat(context);
   heartbeat.set_targets({first.target(5), second.target(6)});
   Route from;
-  for (Listener* ps : {&first, &second}) {
+  for (SilentPs* ps : {&first, &second}) {
     const auto ping = ps->next(from);
     REQUIRE(ping);
     CHECK(ping->message.header.type == MessageType::kPing);
@@ -48,7 +48,7 @@ TEST_CASE("a heartbeat pings every ps at once, with the worker's session") {
 }
 
 TEST_CASE("a heartbeat answers a probe, so that a worker that computes keeps its task") {
-  Listener ps;
+  SilentPs ps;
   WireContext context;
   Heartbeat heartbeat(context);
   heartbeat.set_targets({ps.target(5)});
@@ -64,7 +64,7 @@ TEST_CASE("a heartbeat answers a probe, so that a worker that computes keeps its
 }
 
 TEST_CASE("a heartbeat goes on with new targets, and stops when it is told to") {
-  Listener before, after;
+  SilentPs before, after;
   WireContext context;
   Heartbeat heartbeat(context);
   heartbeat.set_targets({before.target(5)});

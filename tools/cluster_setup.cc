@@ -1,6 +1,7 @@
 #include "tools/cluster_setup.h"
 
 #include <string>
+#include <utility>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -28,14 +29,14 @@ std::string read_cluster_file(const std::string& path) {
   }
 }
 
-ClusterSpec cluster_of(const Flags& flags) {
+ClusterSpec cluster_of(const Flags& flags, Workers workers) {
   const bool hosts = !flags.ps_hosts.empty() || !flags.worker_hosts.empty();
   if (hosts && !flags.cluster.empty()) {
     fail(ExitCode::kUsage, "--cluster={} and --ps_hosts/--worker_hosts both describe the cluster; give one of them",
          flags.cluster);
   }
   if (!flags.cluster.empty()) {
-    return cluster_from_json(read_cluster_file(flags.cluster), flags.cluster, flags.ps_job, flags.worker_job);
+    return cluster_from_json(read_cluster_file(flags.cluster), flags.cluster, flags.ps_job, flags.worker_job, workers);
   }
   if (!hosts) return built_in_cluster();
   ClusterSpec cluster;
@@ -55,8 +56,11 @@ std::optional<Place> find_place(const Flags& flags) {
            "a cluster is described but --job_name is missing; say --job_name=ps or --job_name=worker");
     return std::nullopt;
   }
-  Place place{cluster_of(flags), {role_of(flags), flags.task_index}};
-  validate(place.cluster);
+  const std::string role = role_of(flags);
+  // Who works with a ps that stays is not known when it starts.
+  const Workers workers = role == "ps" && flags.ps_stay ? Workers::kOptional : Workers::kNeeded;
+  Place place{cluster_of(flags, workers), {role, flags.task_index}};
+  validate(place.cluster, workers);
   const HostPort& address = address_of(place.cluster, place.task);
   // A name that cannot be looked up yet is the ps's error to make when it binds; a wrong host is found here.
   if (const Resolution resolved = resolve_ip(address)) {
@@ -65,6 +69,12 @@ std::optional<Place> find_place(const Flags& flags) {
     throw Error(ExitCode::kUsage, place.task.to_string() + ": " + resolved.error);
   }
   return place;
+}
+
+std::vector<HostPort> find_ps_tasks(const Flags& flags) {
+  ClusterSpec cluster = cluster_of(flags, Workers::kOptional);
+  validate(cluster, Workers::kOptional);
+  return std::move(cluster.ps);
 }
 
 }  // namespace distmnist

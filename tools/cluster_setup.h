@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "lib/cluster/cluster_spec.h"
 #include "tools/flags.h"
@@ -16,5 +17,8 @@ struct Place {
 // Nothing for a local run: no --job_name and no cluster. Error (kUsage): a job that plays no role, a task out of range,
 // a broken or contradictory description, an own address that is not of this host.
 std::optional<Place> find_place(const Flags& flags);
+
+// The ps tasks that --ps_hosts or --cluster name, or the built-in cluster's. Error (kUsage) as above.
+std::vector<HostPort> find_ps_tasks(const Flags& flags);
 
 }  // namespace distmnist

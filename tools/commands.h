@@ -7,7 +7,7 @@
 
 namespace distmnist {
 
-// A parameter server: serves until all workers are done.
+// A parameter server: serves until all workers are done; with --ps_stay until a signal comes.
 ExitCode serve_parameters(const Flags& flags, const Place& place);
 
 // A worker of a cluster, or (without a place) the whole training in this process. `started_s`: when the process
@@ -17,5 +17,7 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
 ExitCode evaluate_command(const Flags& flags);
 ExitCode predict_command(const Flags& flags);
 ExitCode inspect_command(const Flags& flags);
+ExitCode reset_command(const Flags& flags);
+ExitCode variable_command(const Flags& flags);
 
 }  // namespace distmnist

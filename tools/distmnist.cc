@@ -32,6 +32,10 @@ ExitCode run_command(const Flags& flags, double started_s) {
       return predict_command(flags);
     case Command::kInspect:
       return inspect_command(flags);
+    case Command::kReset:
+      return reset_command(flags);
+    case Command::kVariable:
+      return variable_command(flags);
     case Command::kTrain:
       break;
   }

@@ -11,8 +11,10 @@
 
 #include "lib/base/error.h"
 #include "lib/cluster/placement.h"
+#include "lib/ps/names.h"
+#include "tools/admin_flags.h"
 #include "tools/optimizer_flags.h"
-#include "tools/replication.h"
+#include "tools/replication_flags.h"
 #include "tools/tower_flags.h"
 
 namespace distmnist {
@@ -67,6 +69,11 @@ void add_cluster_flags(CLI::App& app, Flags& flags) {
   app.add_option("--worker_job", flags.worker_job, "the job of --cluster that plays the workers")
       ->group("cluster")
       ->capture_default_str();
+  app.add_option("--container", flags.container, "where the run's variables live on ps tasks with --ps_stay")
+      ->group("cluster");
+  app.add_flag("--ps_stay,!--nops_stay", flags.ps_stay,
+               "a ps serves any number of runs, each in a --container of its own, until a signal ends it")
+      ->group("cluster");
 }
 
 void add_data_flags(CLI::App& app, Flags& flags) {
@@ -244,6 +251,9 @@ void check_values(const Flags& flags) {
   check_optimizer_flags(flags);
   check_placement(flags);
   check_tower_flags(flags);
+  if (!is_container_name(flags.container)) {
+    fail(ExitCode::kUsage, "--container={}: {}", flags.container, name_rule());
+  }
 }
 
 // A schedule brings its first batch size along; `batch_size_given`: --batch_size was too.
@@ -288,6 +298,7 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
   add_run_flags(app, flags);
   add_console_flags(app, flags);
   add_subcommands(app, flags);
+  add_admin_subcommands(app, flags);
 
   std::vector<std::string> arguments;
   for (int i = argc - 1; i > 0; --i) arguments.push_back(with_underscores(argv[i]));  // CLI11 takes them from the back.

@@ -11,7 +11,7 @@
 
 namespace distmnist {
 
-enum class Command { kTrain, kEvaluate, kPredict, kInspect };
+enum class Command { kTrain, kEvaluate, kPredict, kInspect, kReset, kVariable };
 
 struct Flags {
   Command command = Command::kTrain;
@@ -22,6 +22,8 @@ struct Flags {
   std::string ps_hosts, worker_hosts;
   std::string cluster;  // a file
   std::string ps_job = "ps", worker_job = "worker";
+  std::string container;  // of a worker's run; of variable
+  bool ps_stay = false;
 
   // replication
   int num_workers = 1, num_ps = 1;  // of a local run
@@ -79,8 +81,11 @@ struct Flags {
   std::string log_format = "text";
 
   // of the subcommands
-  std::string checkpoint;          // inspect
-  std::vector<std::string> files;  // predict
+  std::string checkpoint;                       // inspect
+  std::vector<std::string> files;               // predict
+  std::optional<std::string> reset_containers;  // reset; nothing: all
+  std::string variable_action, variable_name;   // variable
+  std::optional<double> variable_value;
 };
 
 // What to do with a command line: run it, or print `text` (help, version) and end with kOk.

@@ -12,6 +12,7 @@ ExitCode serve_parameters(const Flags& flags, const Place& place) {
   config.identity.index = static_cast<std::uint32_t>(place.task.index);
   config.identity.num_ps = static_cast<std::uint32_t>(place.cluster.ps.size());
   config.identity.num_workers = static_cast<std::uint32_t>(place.cluster.workers.size());
+  config.identity.stay = flags.ps_stay;
   config.identity.epoch = nanoseconds_since_1970();
   config.limits.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.stop_signal = signal_received;

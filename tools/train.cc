@@ -5,7 +5,7 @@
 #include "tools/data_source.h"
 #include "tools/environment.h"
 #include "tools/local_server.h"
-#include "tools/replication.h"
+#include "tools/replication_flags.h"
 #include "tools/signals.h"
 #include "tools/tower_flags.h"
 #include "tools/worker.h"

@@ -22,7 +22,7 @@
 #include "tools/device.h"
 #include "tools/environment.h"
 #include "tools/optimizer_flags.h"
-#include "tools/replication.h"
+#include "tools/replication_flags.h"
 #include "tools/tower_flags.h"
 
 namespace distmnist {
@@ -79,6 +79,7 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
   config.plan = make_plan(flags, job.graph, static_cast<int>(config.ps.size()));
   config.num_parameters = job.graph.num_parameters;
   config.worker = static_cast<std::uint32_t>(seat.task.index);
+  config.container = flags.container;
   config.num_workers = seat.num_workers;
   config.chief = seat.is_chief();
   config.incarnation = config.new_run = nanoseconds_since_1970();

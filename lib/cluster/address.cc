@@ -12,9 +12,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <thread>
 
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
@@ -24,6 +26,8 @@ namespace distmnist {
 namespace {
 
 constexpr std::string_view kIpcScheme = "ipc://";
+constexpr int kProbeMs = 500;
+constexpr std::chrono::milliseconds kSameHostPause{20};
 
 using AddressList = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
 
@@ -211,6 +215,19 @@ bool probe_same_host(std::string_view ip, std::uint16_t port) {
   if (!socket.is_open()) return false;
   // EAGAIN: there is a listener and its queue of new connections is full.
   return connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0 || errno == EAGAIN;
+}
+
+Listener find_listener(const HostPort& address) {
+  const Resolution resolved = resolve_ip(address);
+  if (!resolved) return {{}, resolved.error};
+  const std::string same_host = same_host_endpoint(resolved.ip, address.port);
+  if (probe_same_host(resolved.ip, address.port)) return {same_host, {}};
+  const Probe probe = probe_tcp(resolved.ip, address.port, kProbeMs);
+  if (probe != Probe::kListening) return {{}, fmt::format("cannot be reached ({})", to_string(probe))};
+  // A ps that is just starting binds TCP first and the same-host endpoint a moment later.
+  if (is_local_address(resolved.ip)) std::this_thread::sleep_for(kSameHostPause);
+  if (probe_same_host(resolved.ip, address.port)) return {same_host, {}};
+  return {tcp_endpoint(resolved.ip, address.port), {}};
 }
 
 }  // namespace distmnist

@@ -58,4 +58,14 @@ Probe probe_tcp(std::string_view ip, std::uint16_t port, int timeout_ms);
 // Whether somebody listens at same_host_endpoint(ip, port) in this network namespace. Never waits.
 bool probe_same_host(std::string_view ip, std::uint16_t port);
 
+// Where to connect to reach the task at an address.
+struct Listener {
+  std::string endpoint;  // empty where nobody listens
+  std::string why_not;   // "cannot be reached (connection refused)", or why the host's name cannot be resolved
+};
+
+// The same-host endpoint where somebody listens there, else the TCP one. Waits half a second at most, beside what the
+// look-up of the name takes.
+Listener find_listener(const HostPort& address);
+
 }  // namespace distmnist

@@ -170,21 +170,24 @@ ClusterSpec built_in_cluster() {
 }
 
 ClusterSpec cluster_from_json(std::string_view json, std::string_view file_name, std::string_view ps_job,
-                              std::string_view worker_job) {
+                              std::string_view worker_job, Workers workers) {
   if (ps_job == worker_job) {
     fail(ExitCode::kUsage, "--ps_job and --worker_job are both '{}': they must name two jobs of {}", ps_job, file_name);
   }
   const Json parsed = parse_object(json, file_name);
-  return {hosts_of_job(parsed, file_name, ps_job, "--ps_job"),
-          hosts_of_job(parsed, file_name, worker_job, "--worker_job"), std::string(file_name)};
+  ClusterSpec cluster{hosts_of_job(parsed, file_name, ps_job, "--ps_job"), {}, std::string(file_name)};
+  if (workers == Workers::kNeeded || parsed.contains(worker_job)) {
+    cluster.workers = hosts_of_job(parsed, file_name, worker_job, "--worker_job");
+  }
+  return cluster;
 }
 
-void validate(const ClusterSpec& cluster) {
+void validate(const ClusterSpec& cluster, Workers workers) {
   if (cluster.ps.empty()) {
     fail(ExitCode::kUsage, "the cluster of {} has no ps: name at least one, like --ps_hosts localhost:2222",
          cluster.source);
   }
-  if (cluster.workers.empty()) {
+  if (workers == Workers::kNeeded && cluster.workers.empty()) {
     fail(ExitCode::kUsage, "the cluster of {} has no worker: name at least one, like --worker_hosts localhost:2223",
          cluster.source);
   }

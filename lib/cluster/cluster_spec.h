@@ -43,14 +43,18 @@ struct ClusterSpec {
 // ps localhost:2222, workers localhost:2223..2225.
 ClusterSpec built_in_cluster();
 
+// Whether a description must name workers; a ps that serves any number of runs does without.
+enum class Workers { kNeeded, kOptional };
+
 // {"ps": ["h:p", ...], "worker": ["h:p", ...]}; any other job name where ps_job / worker_job ask for it. Jobs that play
 // no role are ignored. Error (kUsage) names the file and what is wrong with it: not JSON, no such job, a job twice, not
 // host:port. `file_name` becomes the cluster's source.
 ClusterSpec cluster_from_json(std::string_view json, std::string_view file_name, std::string_view ps_job,
-                              std::string_view worker_job);
+                              std::string_view worker_job, Workers workers = Workers::kNeeded);
 
-// Two tasks on one host:port (capitals do not count), or no ps, or no worker: Error (kUsage) that names both tasks.
-void validate(const ClusterSpec& cluster);
+// Two tasks on one host:port (capitals do not count), or no ps, or no worker where one is needed: Error (kUsage) that
+// names both tasks.
+void validate(const ClusterSpec& cluster, Workers workers = Workers::kNeeded);
 
 // Where `task` listens. Error (kUsage): task_index out of range, naming the range.
 const HostPort& address_of(const ClusterSpec& cluster, const TaskId& task);

@@ -138,9 +138,9 @@ void Container::on_hello(const Route& route, const Message& message, TimeMs now)
     return refuse(
         route, header, ExitCode::kUsage,
         fmt::format("the cluster descriptions differ: this is ps:{} of {} with {} workers, {} expects ps:{} of {} with "
-                    "{} workers; give every task the same hosts",
+                    "{} workers; give every task the same hosts{}",
                     ps_.index, ps_.num_ps, ps_.num_workers, task_name(header.worker), hello->ps_index, hello->num_ps,
-                    hello->num_workers));
+                    hello->num_workers, ps_.stay ? ", or a run of another size another --container" : ""));
   }
   Greeting greeting{header, route, *hello};
   greeting.header.flags = header.flags & kChecksumData;
@@ -171,7 +171,8 @@ bool Container::fits_job(const Greeting& greeting) {
   if (difference.empty()) return true;
   refuse(greeting.route, greeting.header, ExitCode::kVersion,
          greeting.hello.chief
-             ? fmt::format("this ps already holds a model of another job: {}; stop its ps tasks first", difference)
+             ? fmt::format("this ps already holds a model of another job: {}; stop its ps tasks first{}", difference,
+                           ps_.stay ? " or reset the container" : "")
              : fmt::format("{} does not fit this job: {}; start it with the chief's flags",
                            task_name(greeting.header.worker), difference));
   return false;
@@ -207,7 +208,7 @@ void Container::on_create(const Route& route, const Message& message) {
     VariableStore store(ranges_of(record->pieces), record->optimizer, record->global_step);
     const std::size_t parts = (1 + store.num_slots()) * store.chunks().size();
     creation_.emplace(Creation{message.header.run, message.header.incarnation, std::vector<bool>(parts, false),
-                               record->consumed_samples, record->strategy, std::move(store)});
+                               record->consumed_samples, record->strategy, record->pieces, std::move(store)});
   } catch (const std::bad_alloc&) {
     refuse(route, message.header, ExitCode::kResources,
            fmt::format("ps:{} has not the memory for its part of the model; use more ps tasks or a smaller model",
@@ -235,6 +236,7 @@ void Container::on_create_end(const Route&, const Message& message, TimeMs now) 
   if (std::find(creation_->loaded.begin(), creation_->loaded.end(), false) != creation_->loaded.end()) return;
   run_ = creation_->run;
   store_.emplace(std::move(creation_->store));
+  pieces_ = std::move(creation_->pieces);
   histories_.clear();
   for (const auto& [worker, count] : creation_->consumed_samples) histories_[worker].consumed_samples = count;
   strategy_ = creation_->strategy;

@@ -29,6 +29,9 @@ struct PsIdentity {
   std::uint32_t num_ps = 1;
   std::uint32_t num_workers = 1;
   std::uint64_t epoch = 0;  // drawn when the process starts
+  // --ps_stay: serves any number of containers until a signal comes; each has the number of workers its first hello
+  // says.
+  bool stay = false;
 };
 
 struct PsLimits {
@@ -44,7 +47,10 @@ class Container {
   void on_message(const Route& route, Message&& message, TimeMs now);
   void on_tick(TimeMs now);
 
+  bool has_model() const { return store_.has_value(); }
   bool ended() const { return store_.has_value() && members_.all_done(); }
+  // The pieces of the model that are here, in order of offset; none while there is no model.
+  const std::vector<NamedRange>& pieces() const { return pieces_; }
   const Membership& members() const { return members_; }
 
  private:
@@ -62,6 +68,7 @@ class Container {
     std::vector<bool> loaded;  // by slot * chunks + chunk
     ConsumedSamples consumed_samples;
     Strategy strategy;
+    std::vector<NamedRange> pieces;
     VariableStore store;
   };
   void on_hello(const Route& route, const Message& message, TimeMs now);
@@ -109,6 +116,7 @@ class Container {
   std::map<std::uint32_t, History> histories_;
   std::optional<Creation> creation_;
   std::optional<VariableStore> store_;
+  std::vector<NamedRange> pieces_;
   std::uint64_t run_ = 0;
   Fingerprint fingerprint_;           // the chief's
   std::optional<SnapshotHold> hold_;  // while a snapshot is agreed on

@@ -113,6 +113,41 @@ void fields(Archive& archive, SnapshotRecord& record) {
   fields(archive, record.updates);
 }
 
+template <class Archive>
+void fields(Archive& archive, ResetRecord& record) {
+  bounded(archive, record.containers, [&](std::string& name) { bounded(archive, name); });
+}
+
+template <class Archive>
+void fields(Archive& archive, ResetDoneRecord& record) {
+  bounded(archive, record.containers, [&](ResetDoneRecord::Container& container) {
+    bounded(archive, container.name);
+    bounded(archive, container.was_there);
+    archive(container.num_sessions);
+  });
+}
+
+template <class Archive>
+void fields(Archive& archive, VariableRecord& record) {
+  bounded(archive, record.action, VariableAction::kList);
+  archive(record.num_ps, record.ps_index);
+  bounded(archive, record.container);
+  bounded(archive, record.name);
+  archive(record.value);
+}
+
+template <class Archive>
+void fields(Archive& archive, VariableAnswerRecord& record) {
+  const auto entry = [&](auto& pair) {
+    bounded(archive, pair.first);
+    archive(pair.second);
+  };
+  archive(record.value);
+  bounded(archive, record.container_is_there);
+  bounded(archive, record.shared, entry);
+  bounded(archive, record.model, entry);
+}
+
 // One wrapper per record gives it cereal's serialize() without cereal in the header.
 template <class Record>
 struct Coded : Record {
@@ -166,6 +201,18 @@ Frame encode(const TokenRecord& record) {
 Frame encode(const NoticeRecord& record) {
   return encode_with_cereal(Coded(NoticeRecord{record.text.substr(0, kMaxRecordString)}));
 }
+Frame encode(const ResetRecord& record) {
+  return encode_with_cereal(Coded(record));
+}
+Frame encode(const ResetDoneRecord& record) {
+  return encode_with_cereal(Coded(record));
+}
+Frame encode(const VariableRecord& record) {
+  return encode_with_cereal(Coded(record));
+}
+Frame encode(const VariableAnswerRecord& record) {
+  return encode_with_cereal(Coded(record));
+}
 
 template <>
 std::optional<HelloRecord> decode<HelloRecord>(std::span<const std::byte> bytes) {
@@ -198,6 +245,22 @@ std::optional<TokenRecord> decode<TokenRecord>(std::span<const std::byte> bytes)
 template <>
 std::optional<NoticeRecord> decode<NoticeRecord>(std::span<const std::byte> bytes) {
   return decode_coded<NoticeRecord>(bytes);
+}
+template <>
+std::optional<ResetRecord> decode<ResetRecord>(std::span<const std::byte> bytes) {
+  return decode_coded<ResetRecord>(bytes);
+}
+template <>
+std::optional<ResetDoneRecord> decode<ResetDoneRecord>(std::span<const std::byte> bytes) {
+  return decode_coded<ResetDoneRecord>(bytes);
+}
+template <>
+std::optional<VariableRecord> decode<VariableRecord>(std::span<const std::byte> bytes) {
+  return decode_coded<VariableRecord>(bytes);
+}
+template <>
+std::optional<VariableAnswerRecord> decode<VariableAnswerRecord>(std::span<const std::byte> bytes) {
+  return decode_coded<VariableAnswerRecord>(bytes);
 }
 
 }  // namespace distmnist

@@ -102,6 +102,40 @@ struct SnapshotRecord {
   std::vector<Update> updates;  // as in TokenRecord
 };
 
+// ---- From outside of any run ----
+
+struct ResetRecord {
+  std::vector<std::string> containers;  // empty: all there are
+};
+
+struct ResetDoneRecord {
+  struct Container {
+    std::string name;
+    bool was_there = false;
+    std::uint32_t num_sessions = 0;  // of living processes, ended by the reset
+  };
+  std::vector<Container> containers;
+};
+
+enum class VariableAction : std::uint8_t { kInit = 0, kGet = 1, kAdd = 2, kList = 3 };
+
+struct VariableRecord {
+  VariableAction action = VariableAction::kGet;
+  std::uint32_t num_ps = 0;
+  std::uint32_t ps_index = 0;  // the ps this question is meant for
+  std::string container;
+  std::string name;  // not of kList
+  double value = 0;  // of kInit and kAdd
+};
+
+struct VariableAnswerRecord {
+  double value = 0;  // not of kList
+  // kList: what the container has here. Where it is not there both lists are empty.
+  bool container_is_there = false;
+  std::vector<std::pair<std::string, double>> shared;       // name, value
+  std::vector<std::pair<std::string, std::int64_t>> model;  // name, floats of it on this ps; in order of the block
+};
+
 Frame encode(const HelloRecord& record);
 Frame encode(const WelcomeRecord& record);
 Frame encode(const RefuseRecord& record);
@@ -110,6 +144,10 @@ Frame encode(const SnapshotRecord& record);
 Frame encode(const UpdatesRecord& record);
 Frame encode(const TokenRecord& record);
 Frame encode(const NoticeRecord& record);
+Frame encode(const ResetRecord& record);
+Frame encode(const ResetDoneRecord& record);
+Frame encode(const VariableRecord& record);
+Frame encode(const VariableAnswerRecord& record);
 
 // Nothing where the bytes are not exactly one such record with every size within its limit.
 template <class Record>
@@ -130,5 +168,13 @@ template <>
 std::optional<TokenRecord> decode<TokenRecord>(std::span<const std::byte> bytes);
 template <>
 std::optional<NoticeRecord> decode<NoticeRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<ResetRecord> decode<ResetRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<ResetDoneRecord> decode<ResetDoneRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<VariableRecord> decode<VariableRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<VariableAnswerRecord> decode<VariableAnswerRecord>(std::span<const std::byte> bytes);
 
 }  // namespace distmnist

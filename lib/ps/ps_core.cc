@@ -1,12 +1,18 @@
 #include "lib/ps/ps_core.h"
 
+#include <iterator>
 #include <limits>
 #include <utility>
 
+#include "lib/ps/names.h"
+
 namespace distmnist {
 
+PsCore::TitledActions::TitledActions(const std::string& container, PsActions& to)
+    : title(container.empty() ? "" : container_title(container) + ": "), actions(to) {}
+
 PsCore::PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, TimeMs now)
-    : identity_(identity), limits_(limits), actions_(actions), started_ms_(now), last_report_ms_(now) {}
+    : identity_(identity), limits_(limits), actions_(actions), vacant_since_ms_(now), last_report_ms_(now) {}
 
 void PsCore::on_message(const Route& route, Received&& received, TimeMs now) {
   Header& header = received.message.header;
@@ -23,22 +29,80 @@ void PsCore::on_message(const Route& route, Received&& received, TimeMs now) {
       actions_.log(LogLevel::kWarning, fmt::format("dropped a message: {}", to_string(received.fault)));
     return;
   }
-  auto at = containers_.find(header.container);
-  if (at == containers_.end()) {
-    if (!containers_.empty()) {
-      return refuse(route, header, ExitCode::kVersion, fmt::format("ps:{} serves another container", identity_.index));
-    }
-    // From a session with the process that was here before: its worker has to greet anew.
-    if (header.type != MessageType::kHello) {
-      return actions_.send(route, Message{answer_to(header, MessageType::kStale, identity_.epoch), {}});
-    }
-    // Only a greeting that names the container it is for claims this ps.
-    const auto hello = decode<HelloRecord>(received.message.payload.bytes());
-    if (!hello || container_id(hello->container) != header.container) return;
-    at = containers_.emplace(header.container, std::make_unique<Container>(identity_, limits_, actions_)).first;
+  if (header.type == MessageType::kReset) return on_reset(route, received.message, now);
+  if (header.type == MessageType::kVariable) return on_variable(route, received.message);
+  if (const std::string* reason = shut_out_.find({header.container, header.worker, header.incarnation})) {
+    return send_refusal(route, header, ExitCode::kVersion, *reason);
   }
-  at->second->on_message(route, std::move(received.message), now);
-  if (at->second->ended()) end_ = End{ExitCode::kOk, "all workers are done"};
+  Entry* entry = entry_for(route, received.message);
+  if (entry == nullptr) return;
+  const std::uint64_t id = header.container;
+  entry->run->on_message(route, std::move(received.message), now);
+  settle(containers_.find(id));
+}
+
+PsCore::Entry* PsCore::entry_for(const Route& route, const Message& message) {
+  const Header& header = message.header;
+  const auto at = containers_.find(header.container);
+  if (at != containers_.end() && at->second.run) return &at->second;
+  if (!identity_.stay && !containers_.empty()) {
+    refuse(route, header, ExitCode::kVersion,
+           fmt::format("ps:{} serves another container; start it with --ps_stay to serve several", identity_.index));
+    return nullptr;
+  }
+  // From a session with the process that was here before: its worker has to greet anew.
+  if (header.type != MessageType::kHello) {
+    actions_.send(route, Message{answer_to(header, MessageType::kStale, identity_.epoch), {}});
+    return nullptr;
+  }
+  // Only a greeting that names the container it is for claims this ps.
+  const auto hello = decode<HelloRecord>(message.payload.bytes());
+  if (!hello || container_id(hello->container) != header.container) return nullptr;
+  if (!is_container_name(hello->container)) {
+    refuse(route, header, ExitCode::kUsage, "the name of its container is not a name; " + name_rule());
+    return nullptr;
+  }
+  PsIdentity identity = identity_;
+  if (identity_.stay) {
+    if (hello->num_workers < 1 || hello->num_workers > kMaxWorkers) {
+      refuse(route, header, ExitCode::kUsage,
+             fmt::format("a run has 1 to {} workers, this one has {}", kMaxWorkers, hello->num_workers));
+      return nullptr;
+    }
+    identity.num_workers = hello->num_workers;
+  }
+  Entry* entry = claim(route, header, hello->container);
+  if (entry != nullptr) entry->run = std::make_unique<Container>(identity, limits_, entry->actions);
+  return entry;
+}
+
+PsCore::Entry* PsCore::claim(const Route& route, const Header& request, const std::string& name) {
+  const std::uint64_t id = container_id(name);
+  const auto at = containers_.find(id);
+  if (at != containers_.end()) return &at->second;
+  if (containers_.size() < kMaxContainers) return &containers_.try_emplace(id, name, actions_).first->second;
+  refuse(route, request, ExitCode::kResources,
+         fmt::format("ps:{} holds {} containers, the most it takes; drop one with distmnist reset --container NAME",
+                     identity_.index, kMaxContainers));
+  return nullptr;
+}
+
+// What a message may have changed about a container as a whole.
+void PsCore::settle(Entries::iterator at) {
+  Entry& entry = at->second;
+  if (entry.run->members().members().empty()) return drop_run(at), void();  // Its first greeting was refused.
+  if (!entry.run->ended()) return;
+  if (!identity_.stay) {
+    end_ = End{ExitCode::kOk, "all workers are done"};
+  } else if (!std::exchange(entry.end_logged, true)) {
+    entry.actions.log(LogLevel::kInfo, "all workers are done; the variables stay");
+  }
+}
+
+// What comes after the entry whose run is dropped. Shared variables stay.
+PsCore::Entries::iterator PsCore::drop_run(Entries::iterator at) {
+  at->second.run.reset();
+  return at->second.variables.values().empty() ? containers_.erase(at) : std::next(at);
 }
 
 void PsCore::on_tick(TimeMs now) {
@@ -46,22 +110,31 @@ void PsCore::on_tick(TimeMs now) {
   const TimeMs heard_since = signal_ ? now - kSignalSilenceMs : std::numeric_limits<TimeMs>::min();
   int live = 0;
   TimeMs last_life = -1;
-  for (const auto& [id, container] : containers_) {
-    container->on_tick(now);
-    live += container->members().num_live(heard_since);
-    last_life = std::max(last_life, container->members().last_life_ms().value_or(-1));
+  for (auto at = containers_.begin(); at != containers_.end();) {
+    Container* run = at->second.run.get();
+    if (run == nullptr) {
+      ++at;
+      continue;
+    }
+    run->on_tick(now);
+    live += run->members().num_live(heard_since);
+    last_life = std::max(last_life, run->members().last_life_ms().value_or(-1));
+    // Nothing came of it: the next run under this name may be of another size.
+    const bool abandoned = identity_.stay && !run->has_model() && run->members().num_live() == 0;
+    at = abandoned ? drop_run(at) : std::next(at);
   }
   if (end_) return;
   if (signal_ && (live == 0 || now - signal_->second >= kSignalGraceMs)) {
     end_ = End{signal_->first, live == 0 ? "stopped by a signal" : "stopped by a signal; workers were still there"};
     return;
   }
+  if (identity_.stay) return;
   if (live > 0) {
     last_report_ms_ = now;
     return;
   }
   const bool never = last_life < 0;
-  const TimeMs since = never ? started_ms_ : last_life;
+  const TimeMs since = never ? vacant_since_ms_ : last_life;
   const TimeMs limit = never ? kFirstWorkerMs : limits_.recovery_wait_ms;
   if (now - since >= limit) {
     end_ = End{ExitCode::kLostPeer,
@@ -81,17 +154,25 @@ std::string PsCore::waiting_for() const {
   std::string out;
   if (containers_.empty())
     return identity_.num_workers == 1 ? "worker:0" : fmt::format("worker:0..{}", identity_.num_workers - 1);
-  for (const std::uint32_t worker : containers_.begin()->second->members().missing()) {
+  for (const std::uint32_t worker : containers_.begin()->second.run->members().missing()) {
     out += fmt::format("{}worker:{}", out.empty() ? "" : ", ", worker);
   }
   return out;
 }
 
 void PsCore::refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason) {
-  Header header = answer_to(request, MessageType::kRefuse, identity_.epoch);
-  header.dtype = WireDtype::kRecord;
   actions_.log(LogLevel::kWarning, "refused a peer: " + reason);
-  actions_.send(route, Message{header, encode(RefuseRecord{static_cast<std::int32_t>(code), reason})});
+  send_refusal(route, request, code, reason);
+}
+
+void PsCore::send_refusal(const Route& route, const Header& request, ExitCode code, const std::string& reason) {
+  answer(route, request, MessageType::kRefuse, encode(RefuseRecord{static_cast<std::int32_t>(code), reason}));
+}
+
+void PsCore::answer(const Route& route, const Header& request, MessageType type, Frame record) {
+  Header header = answer_to(request, type, identity_.epoch);
+  header.dtype = WireDtype::kRecord;
+  actions_.send(route, Message{header, std::move(record)});
 }
 
 }  // namespace distmnist

@@ -1,15 +1,23 @@
-// PsCore: all the rules of one parameter server: its containers, and when the process is over. Pure, like Container.
+// PsCore: all the rules of one parameter server: its containers, who may ask for them, and when the process is over.
+// Pure, like Container.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
+#include <utility>
 
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/ps/container.h"
+#include "lib/ps/control.h"
 #include "lib/ps/ps_actions.h"
+#include "lib/ps/recent.h"
+#include "lib/ps/shared_variables.h"
 
 namespace distmnist {
 
@@ -17,6 +25,11 @@ inline constexpr TimeMs kReportEveryMs = 10'000;           // a line about whom 
 inline constexpr TimeMs kFirstWorkerMs = 60 * 60 * 1'000;  // a ps that nobody ever greets gives up after an hour
 inline constexpr TimeMs kSignalGraceMs = 10'000;           // after a signal, time the workers have to save and leave
 inline constexpr TimeMs kSignalSilenceMs = 5'000;          // silence that counts as gone then: more than one heartbeat
+
+inline constexpr std::size_t kMaxContainers = 64;           // of a ps with --ps_stay; also the most a reset may name
+inline constexpr std::uint32_t kMaxWorkers = kMaxReplicas;  // of a container of such a ps
+inline constexpr std::size_t kMaxResetProcesses = 1024;     // processes whose container was reset that are remembered
+inline constexpr std::size_t kMaxRememberedAnswers = 1024;  // to questions that must not be acted on twice
 
 class PsCore {
  public:
@@ -35,19 +48,63 @@ class PsCore {
   const std::optional<End>& end() const { return end_; }
 
  private:
+  // Several runs share one log: their lines say whose they are.
+  struct TitledActions : PsActions {
+    TitledActions(const std::string& container, PsActions& to);
+    void send(const Route& route, Message&& message) override { actions.send(route, std::move(message)); }
+    void log(LogLevel level, const std::string& line) override { actions.log(level, title + line); }
+    std::string title;  // "container 'a': "
+    PsActions& actions;
+  };
+  // What there is under one container's name: a run, shared variables, or both.
+  struct Entry {
+    Entry(const std::string& container, PsActions& to) : name(container), actions(container, to) {}
+    std::string name;
+    TitledActions actions;
+    std::unique_ptr<Container> run;  // once a process has greeted
+    SharedVariables variables;
+    bool end_logged = false;
+  };
+  using Entries = std::map<std::uint64_t, Entry>;  // by container_id
+  // A process of a run: container_id, worker, incarnation.
+  using Process = std::tuple<std::uint64_t, std::uint32_t, std::uint64_t>;
+  // A question from outside of a run: incarnation, sequence.
+  using Question = std::pair<std::uint64_t, std::uint64_t>;
+
+  // The entry whose run the message is for. A hello makes one; null where there is none, and the sender has been told.
+  Entry* entry_for(const Route& route, const Message& message);
+  // The entry of this name, made where there is room for it; null where not, and the sender has been told.
+  Entry* claim(const Route& route, const Header& request, const std::string& name);
+  void settle(Entries::iterator at);
+  Entries::iterator drop_run(Entries::iterator at);
   std::string waiting_for() const;
   void refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason);
+  void send_refusal(const Route& route, const Header& request, ExitCode code, const std::string& reason);
+
+  // ---- Questions from outside of a run (ps_core_admin.cc) ----
+  void on_reset(const Route& route, const Message& message, TimeMs now);
+  ResetDoneRecord::Container reset(const std::string& name, TimeMs now);
+  // Refuses what a process says from now on, whose container was reset.
+  void shut_out(const Greeting& greeting, const Route& ping_route, const std::string& container);
+  void on_variable(const Route& route, const Message& message);
+  std::string fault_of(const VariableRecord& question) const;
+  std::string missing_text(const VariableRecord& question, const Entry* entry) const;
+  void list_variables(const Route& route, const Header& request, const std::string& container);
+  void answer(const Route& route, const Header& request, MessageType type, Frame record);
+  void remember(const Header& request, MessageType type, Frame record);
+  bool answer_again(const Route& route, const Header& request);
 
   PsIdentity identity_;
   PsLimits limits_;
   PsActions& actions_;
-  // Container by container_id; this ps serves the first one it is asked for.
-  std::map<std::uint64_t, std::unique_ptr<Container>> containers_;
-  TimeMs started_ms_;
+  Entries containers_;      // without --ps_stay at most the one that was asked for first
+  TimeMs vacant_since_ms_;  // since when no container is there, or was not before the present one
   TimeMs last_report_ms_;
   std::optional<std::pair<ExitCode, TimeMs>> signal_;
   std::optional<End> end_;
-  std::uint64_t dropped_ = 0;  // messages that were not ours
+  std::uint64_t dropped_ = 0;                                  // messages that were not ours
+  Recent<Process, std::string> shut_out_{kMaxResetProcesses};  // with the reason
+  Recent<Question, std::pair<MessageType, std::shared_ptr<Frame>>> answers_{kMaxRememberedAnswers};
 };
 
 }  // namespace distmnist

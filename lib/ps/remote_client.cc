@@ -1,9 +1,7 @@
 #include "lib/ps/remote_client.h"
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "lib/base/log.h"
@@ -14,9 +12,7 @@ namespace {
 
 constexpr int kPollMs = 100;        // how often clocks are looked at while waiting
 constexpr int kConnectPollMs = 20;  // and while a connection is being made
-constexpr int kProbeMs = 500;
 constexpr TimeMs kProbeEveryMs = 200;
-constexpr std::chrono::milliseconds kSameHostPause{20};
 constexpr TimeMs kSuspectMs = 2'000;  // silence after which the listener is probed
 
 std::span<const std::byte> bytes_of(std::span<const float> values) {
@@ -47,8 +43,8 @@ class RemoteClient::Link : public ExchangeActions {
       connect(now);
     } else if (now - last_probe_ms_ >= kSuspectMs && exchange.silent_ms(now) >= kSuspectMs) {
       last_probe_ms_ = now;
-      std::string why;
-      if (find_listener(why).empty()) exchange.on_broken(why, now);
+      const Listener listener = find();
+      if (listener.endpoint.empty()) exchange.on_broken(listener.why_not, now);
     }
     exchange.on_tick(now);
   }
@@ -84,31 +80,15 @@ class RemoteClient::Link : public ExchangeActions {
   std::optional<ClientSocket> socket_;
   TimeMs last_probe_ms_ = -kSuspectMs;
 
-  // The endpoint somebody listens at: the same-host one where there is one, else TCP. Empty, and why, where nobody
-  // does.
-  std::string find_listener(std::string& why) const {
-    if (!fixed_endpoint_.empty()) return fixed_endpoint_;
-    const Resolution resolved = resolve_ip(address_);
-    if (!resolved) {
-      why = resolved.error;
-      return {};
-    }
-    if (probe_same_host(resolved.ip, address_.port)) return same_host_endpoint(resolved.ip, address_.port);
-    const Probe probe = probe_tcp(resolved.ip, address_.port, kProbeMs);
-    if (probe == Probe::kListening) {
-      // A ps that is just starting binds TCP first and the same-host endpoint a moment later.
-      if (is_local_address(resolved.ip)) std::this_thread::sleep_for(kSameHostPause);
-      const bool same_host = probe_same_host(resolved.ip, address_.port);
-      return same_host ? same_host_endpoint(resolved.ip, address_.port) : tcp_endpoint(resolved.ip, address_.port);
-    }
-    why = fmt::format("cannot be reached ({})", to_string(probe));
-    return {};
+  Listener find() const {
+    if (!fixed_endpoint_.empty()) return {fixed_endpoint_, {}};
+    return find_listener(address_);
   }
 
   void connect(TimeMs now) {
-    std::string why;
-    endpoint_ = find_listener(why);
-    if (endpoint_.empty()) return exchange.on_unreachable(why, now);
+    const Listener listener = find();
+    endpoint_ = listener.endpoint;
+    if (endpoint_.empty()) return exchange.on_unreachable(listener.why_not, now);
     socket_.emplace(context_, endpoint_);
     exchange.on_connected(now);
   }

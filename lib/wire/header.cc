@@ -17,7 +17,7 @@ constexpr std::int64_t kMaxOffset = std::int64_t{1} << 48;  // floats; keeps sum
 
 bool known(MessageType type) {
   const auto value = static_cast<std::uint8_t>(type);
-  return (value >= 1 && value <= 15) || (value >= 32 && value <= 45);
+  return (value >= 1 && value <= 17) || (value >= 32 && value <= 47);
 }
 
 bool fields_fit(const Header& header) {

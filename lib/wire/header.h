@@ -35,6 +35,9 @@ enum class MessageType : std::uint8_t {
   kJoin = 13,          // to ps 0: this worker wants to compute; answered by kToken and kParameters once it may
   kCommit = 14,        // to ps 0: the push is whole everywhere else; answered like kJoin
   kAdvance = 15,       // UpdatesRecord, to the other ps tasks: make these updates; answered by kParameters
+  // from outside of any run -> ps
+  kReset = 16,     // ResetRecord: drop containers; answered by kResetDone
+  kVariable = 17,  // VariableRecord: a question about shared variables; answered by kVariableAnswer
   // ps -> worker
   kWelcome = 32,  // WelcomeRecord: answers kHello, again when the model becomes ready
   kRefuse = 33,   // RefuseRecord: exit code and reason
@@ -50,6 +53,9 @@ enum class MessageType : std::uint8_t {
   kStaged = 43,  // the push is whole here, and waits for ps 0's word
   kToken = 44,   // TokenRecord: the worker may compute a batch; followed by kParameters
   kNotice = 45,  // NoticeRecord: why an answer takes long
+  // ps -> outside
+  kResetDone = 46,       // ResetDoneRecord
+  kVariableAnswer = 47,  // VariableAnswerRecord
 };
 
 enum class Encoding : std::uint8_t { kRaw = 0 };

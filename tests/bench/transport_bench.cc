@@ -166,11 +166,12 @@ Times push_and_pull(bool tcp, int repeats) {
   std::vector<float> parameters(gradients.size());
   std::int64_t step = 0;
   const Times times = measure(repeats, [&] {
-    client.begin_push(gradients, step);
+    client.begin_push(gradients, step, 1);
     client.push({0, kFloats});
-    step = client.finish_push([&](Range range, std::span<const float> values) {
+    const Turn turn = client.finish_push([&](Range range, std::span<const float> values) {
       std::ranges::copy(values, slice(std::span(parameters), range).begin());
     });
+    step = turn.global_step;
   });
   client.leave();
   return times;

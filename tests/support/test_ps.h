@@ -18,11 +18,15 @@ namespace distmnist {
 class RunningPs {
  public:
   RunningPs(std::uint16_t port, const PsIdentity& identity, PsLimits limits = {}) : port_(port) {
-    const ParameterServerConfig config{{"127.0.0.1", port}, identity, limits, [this]() -> std::optional<ExitCode> {
-                                         const int code = signal_;
-                                         if (code == 0) return std::nullopt;
-                                         return static_cast<ExitCode>(code);
-                                       }};
+    ParameterServerConfig config;
+    config.address = {"127.0.0.1", port};
+    config.identity = identity;
+    config.limits = limits;
+    config.stop_signal = [this]() -> std::optional<ExitCode> {
+      const int code = signal_;
+      if (code == 0) return std::nullopt;
+      return static_cast<ExitCode>(code);
+    };
     result_ = std::async(std::launch::async, [config] { return run_parameter_server(config); });
   }
   ~RunningPs() {

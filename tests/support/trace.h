@@ -25,6 +25,14 @@ using Lines = std::vector<std::string>;
 
 inline std::string name_of(MessageType type) {
   switch (type) {
+    case MessageType::kReset:
+      return "reset";
+    case MessageType::kResetDone:
+      return "reset_done";
+    case MessageType::kVariable:
+      return "variable";
+    case MessageType::kVariableAnswer:
+      return "variable_answer";
     case MessageType::kHello:
       return "hello";
     case MessageType::kCreate:
@@ -111,7 +119,7 @@ inline std::string text_of(const PushId& id) {
 
 inline std::string text_of(const PushMarks& marks) {
   std::string out;
-  for (const auto& [worker, mark] : marks) out += " " + text_of(PushId{worker, mark});
+  for (const auto& [worker, mark] : marks) out += fmt::format(" {}", text_of(PushId{worker, mark}));
   return out;
 }
 
@@ -121,7 +129,7 @@ inline std::string text_of(const ConsumedSamples& samples) {
   for (const auto& [worker, count] : samples) {
     if (count != 0) out += fmt::format(" {}:{}", worker, count);
   }
-  return out.empty() ? out : " samples" + out;
+  return out.empty() ? out : fmt::format(" samples{}", out);
 }
 
 // " update 1{0:10/3 1:11/1}", with " * 0.5" where the learning rate is scaled.
@@ -129,7 +137,7 @@ inline std::string text_of(const std::vector<Update>& updates) {
   std::string out;
   for (const Update& update : updates) {
     out += fmt::format(" update {}{{", update.commit);
-    for (const PushId& id : update.pushes) out += (out.back() == '{' ? "" : " ") + text_of(id);
+    for (const PushId& id : update.pushes) out += fmt::format("{}{}", out.back() == '{' ? "" : " ", text_of(id));
     out += update.rate_factor == 1 ? "}" : fmt::format("}} * {}", update.rate_factor);
   }
   return out;
@@ -140,6 +148,24 @@ inline std::string describe(const Message& message) {
   const Header& header = message.header;
   const std::string name = name_of(header.type);
   switch (header.type) {
+    case MessageType::kResetDone: {
+      const auto record = decode<ResetDoneRecord>(message.payload.bytes());
+      if (!record) return name + " (broken)";
+      std::string out = name;
+      for (const ResetDoneRecord::Container& container : record->containers) {
+        out += fmt::format(" '{}'", container.name) +
+               (container.was_there ? fmt::format(" ended {}", container.num_sessions) : " was not there");
+      }
+      return out;
+    }
+    case MessageType::kVariableAnswer: {
+      const auto record = decode<VariableAnswerRecord>(message.payload.bytes());
+      if (!record) return name + " (broken)";
+      std::string out = fmt::format("{} {}", name, record->value);
+      for (const auto& [variable, value] : record->shared) out += fmt::format(" {}={}", variable, value);
+      for (const auto& [variable, floats] : record->model) out += fmt::format(" {}[{}]", variable, floats);
+      return out;
+    }
     case MessageType::kWelcome: {
       const auto record = decode<WelcomeRecord>(message.payload.bytes());
       if (!record) return name + " (broken)";

@@ -1,4 +1,4 @@
-#include "tools/replication.h"
+#include "tools/replication_flags.h"
 
 #include <charconv>
 #include <string_view>

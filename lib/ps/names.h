@@ -1,0 +1,24 @@
+// Names that users give: of containers and of shared variables.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace distmnist {
+
+inline constexpr std::size_t kMaxNameBytes = 255;
+
+// 1 to kMaxNameBytes letters, digits and . _ - / of ASCII: such a name can stand in a list, a log line and a path.
+bool is_name(std::string_view text);
+
+// A container's name is a name, or empty: the default container.
+bool is_container_name(std::string_view text);
+
+// What is_name() asks for, for messages.
+std::string name_rule();
+
+// "container 'a'", or "the default container".
+std::string container_title(std::string_view name);
+
+}  // namespace distmnist

@@ -1,0 +1,159 @@
+// The part of PsCore that answers questions from outside of any run: resets and shared variables.
+#include <cmath>
+#include <utility>
+
+#include "lib/base/join.h"
+#include "lib/ps/names.h"
+#include "lib/ps/ps_core.h"
+
+namespace distmnist {
+
+// ---- Resets ----
+
+void PsCore::on_reset(const Route& route, const Message& message, TimeMs now) {
+  if (answer_again(route, message.header)) return;
+  auto record = decode<ResetRecord>(message.payload.bytes());
+  if (!record) return;
+  if (record->containers.size() > kMaxContainers) {
+    return refuse(route, message.header, ExitCode::kUsage,
+                  fmt::format("a reset of {} containers; name {} at most, or none to drop all",
+                              record->containers.size(), kMaxContainers));
+  }
+  if (record->containers.empty()) {
+    for (const auto& [id, entry] : containers_) record->containers.push_back(entry.name);
+  }
+  ResetDoneRecord done;
+  for (const std::string& name : record->containers) done.containers.push_back(reset(name, now));
+  remember(message.header, MessageType::kResetDone, encode(done));
+  answer_again(route, message.header);
+}
+
+ResetDoneRecord::Container PsCore::reset(const std::string& name, TimeMs now) {
+  ResetDoneRecord::Container result{name, false, 0};
+  const auto at = containers_.find(container_id(name));
+  if (at == containers_.end()) return result;
+  result.was_there = true;
+  if (const Container* run = at->second.run.get()) {
+    for (const auto& [worker, member] : run->members().members()) {
+      if (member.waiting) shut_out(*member.waiting, {}, name);
+      if (!member.session) continue;
+      const Session& session = *member.session;
+      shut_out(session.greeting, session.ping_route, name);
+      if (!session.lost && !member.done) ++result.num_sessions;
+    }
+  }
+  containers_.erase(at);
+  vacant_since_ms_ = last_report_ms_ = now;
+  actions_.log(LogLevel::kInfo,
+               fmt::format("reset: dropped {}, {} sessions ended", container_title(name), result.num_sessions));
+  return result;
+}
+
+void PsCore::shut_out(const Greeting& greeting, const Route& ping_route, const std::string& container) {
+  const Header& header = greeting.header;
+  const std::string reason =
+      fmt::format("{} was reset; start this task again to begin anew", container_title(container));
+  shut_out_.remember({header.container, header.worker, header.incarnation}, reason);
+  for (const Route& to : {greeting.route, ping_route}) {
+    if (!to.empty()) send_refusal(to, header, ExitCode::kVersion, reason);
+  }
+}
+
+// ---- Shared variables ----
+
+void PsCore::on_variable(const Route& route, const Message& message) {
+  const Header& header = message.header;
+  if (answer_again(route, header)) return;
+  const auto question = decode<VariableRecord>(message.payload.bytes());
+  if (!question) return;
+  if (const std::string fault = fault_of(*question); !fault.empty()) {
+    return refuse(route, header, ExitCode::kUsage, fault);
+  }
+  const std::string& name = question->name;
+  if (question->action == VariableAction::kList) return list_variables(route, header, question->container);
+
+  if (question->action == VariableAction::kInit) {
+    Entry* entry = claim(route, header, question->container);
+    if (entry == nullptr) return;
+    const auto value = entry->variables.init(name, question->value);
+    if (value)
+      return answer(route, header, MessageType::kVariableAnswer, encode(VariableAnswerRecord{*value, true, {}, {}}));
+    return refuse(route, header, ExitCode::kResources,
+                  fmt::format("{} has {} shared variables, the most it takes; reset it, or use another container",
+                              container_title(entry->name), kMaxSharedVariables));
+  }
+  const auto at = containers_.find(container_id(question->container));
+  Entry* entry = at == containers_.end() ? nullptr : &at->second;
+  const bool adds = question->action == VariableAction::kAdd;
+  std::optional<double> value;
+  if (entry != nullptr) value = adds ? entry->variables.add(name, question->value) : entry->variables.get(name);
+  if (!value) return refuse(route, header, ExitCode::kUsage, missing_text(*question, entry));
+  Frame record = encode(VariableAnswerRecord{*value, true, {}, {}});
+  if (!adds) return answer(route, header, MessageType::kVariableAnswer, std::move(record));
+  remember(header, MessageType::kVariableAnswer, std::move(record));
+  answer_again(route, header);
+}
+
+// Empty where this ps can answer it.
+std::string PsCore::fault_of(const VariableRecord& question) const {
+  if (!identity_.stay) {
+    return fmt::format("ps:{} ends with its run and has no shared variables; start it with --ps_stay", identity_.index);
+  }
+  if (question.num_ps != identity_.num_ps || question.ps_index != identity_.index) {
+    return fmt::format("this is ps:{} of {}, asked as ps:{} of {}; give the same --ps_hosts as to the ps tasks",
+                       identity_.index, identity_.num_ps, question.ps_index, question.num_ps);
+  }
+  if (!is_container_name(question.container)) return "the name of the container is not a name; " + name_rule();
+  if (question.action == VariableAction::kList) return {};
+  if (!is_name(question.name)) return "the name of the variable is not a name; " + name_rule();
+  if (!std::isfinite(question.value)) return "the value is not finite";
+  return {};
+}
+
+std::string PsCore::missing_text(const VariableRecord& question, const Entry* entry) const {
+  std::vector<std::string> names;
+  if (entry != nullptr) {
+    for (const auto& [name, value] : entry->variables.values()) names.push_back(name);
+  }
+  return fmt::format("{} has no shared variable '{}'; create it with distmnist variable init {}, or take one of: {}",
+                     container_title(question.container), question.name, question.name,
+                     names.empty() ? "(none is there)" : join(names, ", "));
+}
+
+void PsCore::list_variables(const Route& route, const Header& request, const std::string& container) {
+  VariableAnswerRecord record;
+  const auto at = containers_.find(container_id(container));
+  if (at != containers_.end()) {
+    const Entry& entry = at->second;
+    record.container_is_there = true;
+    record.shared.assign(entry.variables.values().begin(), entry.variables.values().end());
+    if (entry.run) {
+      // A variable that is cut has several pieces, one after another.
+      for (const NamedRange& piece : entry.run->pieces()) {
+        if (record.model.empty() || record.model.back().first != piece.name) record.model.emplace_back(piece.name, 0);
+        record.model.back().second += piece.range.size;
+      }
+    }
+  }
+  Frame frame = encode(record);
+  if (frame.size() > kMaxPayloadBytes) {
+    return refuse(route, request, ExitCode::kResources, "the list of its variables does not fit a message");
+  }
+  answer(route, request, MessageType::kVariableAnswer, std::move(frame));
+}
+
+// ---- Questions that come again ----
+
+void PsCore::remember(const Header& request, MessageType type, Frame record) {
+  answers_.remember({request.incarnation, request.sequence}, {type, std::make_shared<Frame>(std::move(record))});
+}
+
+// True where the question has been acted on: only its answer was lost.
+bool PsCore::answer_again(const Route& route, const Header& request) {
+  const auto* known = answers_.find({request.incarnation, request.sequence});
+  if (known == nullptr) return false;
+  answer(route, request, known->first, Frame::share(known->second));
+  return true;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,62 @@
+// StayScript: a trace of a whole ps that was started with --ps_stay, with runs of the small model in its containers.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lib/ps/ps_core.h"
+#include "tests/support/ps_script.h"
+
+namespace distmnist::trace {
+
+class StayScript : public PsTrace<PsCore> {
+ public:
+  explicit StayScript(bool stay = true) : PsTrace(PsIdentity{0, 1, 1, kEpoch, stay}, PsLimits{}, actions, 0) {}
+
+  Lines greet(Peer& peer, std::uint32_t num_workers, const Fingerprint& fingerprint = kJob) {
+    return say(peer, peer.hello(fingerprint, num_workers, 1, 0));
+  }
+  // The chief greets and makes a model of zeros; the run takes the name `run`.
+  void start(Peer& chief, std::uint32_t num_workers, std::uint64_t run = kRun) {
+    greet(chief, num_workers);
+    chief.run = run;
+    ++chief.sequence;
+    say(chief, chief.record(MessageType::kCreate, encode(small_model())));
+    say(chief, chief.load(0, {0, 0}));
+    say(chief, chief.load(2, {0}));
+    say(chief, chief.plain(MessageType::kCreateEnd));
+  }
+  Lines push(Peer& peer, const std::vector<float>& gradient) {
+    ++peer.sequence;
+    Lines out = say(peer, peer.push(0, {gradient[0], gradient[1]}));
+    for (const std::string& line : say(peer, peer.push(2, {gradient[2]}))) out.push_back(line);
+    return out;
+  }
+  Lines pull(Peer& peer) { return say(peer, peer.plain(MessageType::kPull)); }
+  Lines done(Peer& peer) { return say(peer, peer.plain(MessageType::kDone)); }
+
+  // A question of a client that has asked nothing before.
+  Lines reset(const std::vector<std::string>& containers) {
+    ++admin.incarnation;
+    return say(admin, admin.record(MessageType::kReset, encode(ResetRecord{containers})));
+  }
+  Lines ask(VariableAction action, const std::string& container, const std::string& name = {}, double value = 0) {
+    ++admin.incarnation;
+    return ask_again(action, container, name, value);
+  }
+  Lines ask_again(VariableAction action, const std::string& container, const std::string& name = {}, double value = 0) {
+    return say(admin,
+               admin.record(MessageType::kVariable, encode(VariableRecord{action, 1, 0, container, name, value})));
+  }
+
+  Peer admin = {.incarnation = 1'000'000, .route = "admin", .sequence = 1};
+};
+
+inline Peer chief_of(const std::string& container, const Route& route) {
+  return {.worker = 0, .chief = true, .route = route, .container = container};
+}
+inline Peer worker_of(const std::string& container, std::uint32_t worker, const Route& route) {
+  return {.worker = worker, .route = route, .container = container};
+}
+
+}  // namespace distmnist::trace

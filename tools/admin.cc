@@ -1,0 +1,24 @@
+#include "tools/admin.h"
+
+#include <random>
+
+#include "tools/cluster_setup.h"
+#include "tools/signals.h"
+
+namespace distmnist {
+
+AdminConfig admin_config(const Flags& flags) {
+  AdminConfig config;
+  config.ps = find_ps_tasks(flags);
+  std::random_device random;
+  config.incarnation = (std::uint64_t{random()} << 32) | random();
+  config.wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
+  config.stop_requested = [] { return signal_received().has_value(); };
+  return config;
+}
+
+std::string ps_name(const AdminConfig& config, std::size_t index) {
+  return fmt::format("ps:{} {}", index, config.ps[index].to_string());
+}
+
+}  // namespace distmnist

@@ -1,0 +1,71 @@
+// distmnist reset: drops containers on every ps, and says what became of them on each.
+#include <algorithm>
+#include <cstdio>
+
+#include "lib/base/join.h"
+#include "lib/ps/control.h"
+#include "lib/ps/names.h"
+#include "tools/admin.h"
+#include "tools/commands.h"
+
+namespace distmnist {
+namespace {
+
+std::vector<std::string> split_names(const std::string& text) {
+  std::vector<std::string> names;
+  std::size_t begin = 0;
+  while (true) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
+    const std::string name = text.substr(begin, comma - begin);
+    if (!is_container_name(name)) {
+      fail(ExitCode::kUsage, "--container={}: '{}' is not a container's name; {}", text, name, name_rule());
+    }
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+    if (comma == text.size()) return names;
+    begin = comma + 1;
+  }
+}
+
+// "dropped a (2 sessions ended), b is not there"
+std::string describe(const ResetDoneRecord& done) {
+  std::vector<std::string> parts;
+  for (const ResetDoneRecord::Container& container : done.containers) {
+    const std::string name = container.name.empty() ? "the default container" : container.name;
+    parts.push_back(container.was_there ? fmt::format("dropped {} ({} session{} ended)", name, container.num_sessions,
+                                                      container.num_sessions == 1 ? "" : "s")
+                                        : name + " is not there");
+  }
+  return parts.empty() ? "no container is there" : join(parts, ", ");
+}
+
+}  // namespace
+
+ExitCode reset_command(const Flags& flags) {
+  ResetRecord question;
+  if (flags.reset_containers) question.containers = split_names(*flags.reset_containers);
+  const AdminConfig config = admin_config(flags);
+  std::vector<Frame> questions;
+  for (std::size_t k = 0; k < config.ps.size(); ++k) questions.push_back(encode(question));
+
+  const std::vector<AdminOutcome> outcomes =
+      ask_ps_tasks(config, MessageType::kReset, MessageType::kResetDone, questions);
+  ExitCode code = ExitCode::kOk;
+  std::vector<std::string> failed;
+  for (std::size_t k = 0; k < outcomes.size(); ++k) {
+    const AdminOutcome& outcome = outcomes[k];
+    if (outcome.code == ExitCode::kOk) {
+      const auto done = decode<ResetDoneRecord>(outcome.answer.bytes());
+      if (!done) fail(ExitCode::kVersion, "{} answers what this program does not understand", ps_name(config, k));
+      fmt::print("{}: {}\n", ps_name(config, k), describe(*done));
+      continue;
+    }
+    fmt::print("{}: not reset: {}\n", ps_name(config, k), outcome.error);
+    failed.push_back(ps_name(config, k));
+    if (code == ExitCode::kOk) code = outcome.code;
+  }
+  std::fflush(stdout);
+  if (code != ExitCode::kOk) fail(code, "{} was not reset; ask again when it is there", join(failed, ", "));
+  return ExitCode::kOk;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,100 @@
+// distmnist variable: shared variables, which live on the ps tasks between clients. A scalar is on ps 0, the first of
+// --ps_hosts, so that every client finds the same one without knowing the others.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+
+#include "lib/base/join.h"
+#include "lib/ps/control.h"
+#include "lib/ps/names.h"
+#include "tools/admin.h"
+#include "tools/commands.h"
+
+namespace distmnist {
+namespace {
+
+VariableAction action_of(const std::string& text) {
+  if (text == "init") return VariableAction::kInit;
+  if (text == "get") return VariableAction::kGet;
+  if (text == "add") return VariableAction::kAdd;
+  return VariableAction::kList;
+}
+
+// The shortest text that is this number, with at least one decimal: 1.0, 2.5, 1e+20.
+std::string text_of(double value) {
+  std::string text = fmt::format("{}", value);
+  if (text.find_first_not_of("-0123456789") == std::string::npos) text += ".0";
+  return text;
+}
+
+VariableRecord question_of(const Flags& flags) {
+  VariableRecord question;
+  question.action = action_of(flags.variable_action);
+  question.container = flags.container;
+  question.name = flags.variable_name;
+  question.value = flags.variable_value.value_or(question.action == VariableAction::kAdd ? 1 : 0);
+  if (question.action == VariableAction::kList) {
+    if (!question.name.empty()) fail(ExitCode::kUsage, "variable list {}: list takes no name", question.name);
+  } else if (!is_name(question.name)) {
+    fail(ExitCode::kUsage, "variable {} '{}': not a variable's name; {}", flags.variable_action, question.name,
+         name_rule());
+  }
+  const bool takes_value = question.action == VariableAction::kInit || question.action == VariableAction::kAdd;
+  if (flags.variable_value && !takes_value) {
+    fail(ExitCode::kUsage, "--value={}: variable {} takes no value", *flags.variable_value, flags.variable_action);
+  }
+  if (!std::isfinite(question.value)) fail(ExitCode::kUsage, "--value={}: a finite number", question.value);
+  return question;
+}
+
+// "conv1/weights: 800 floats on ps:0, 800 on ps:1", in order of the first ps that holds some of it.
+void print_list(const Flags& flags, const std::vector<VariableAnswerRecord>& answers) {
+  if (std::ranges::none_of(answers, &VariableAnswerRecord::container_is_there)) {
+    fail(ExitCode::kUsage, "{} is not there; a run with this --container or distmnist variable init makes it",
+         container_title(flags.container));
+  }
+  for (const auto& [name, value] : answers.front().shared) fmt::print("{} = {}\n", name, text_of(value));
+  std::vector<std::string> names;
+  std::map<std::string, std::string> lines;
+  for (std::size_t k = 0; k < answers.size(); ++k) {
+    for (const auto& [name, floats] : answers[k].model) {
+      const bool first = lines.find(name) == lines.end();
+      if (first) names.push_back(name);
+      lines[name] += fmt::format("{} {}{} on ps:{}", first ? ":" : ",", floats, first ? " floats" : "", k);
+    }
+  }
+  for (const std::string& name : names) fmt::print("{}{}\n", name, lines[name]);
+}
+
+}  // namespace
+
+ExitCode variable_command(const Flags& flags) {
+  VariableRecord question = question_of(flags);
+  const AdminConfig config = admin_config(flags);
+  question.num_ps = static_cast<std::uint32_t>(config.ps.size());
+  const bool list = question.action == VariableAction::kList;
+  std::vector<Frame> questions;
+  for (std::uint32_t k = 0; k < (list ? question.num_ps : 1); ++k) {
+    question.ps_index = k;
+    questions.push_back(encode(question));
+  }
+  const std::vector<AdminOutcome> outcomes =
+      ask_ps_tasks(config, MessageType::kVariable, MessageType::kVariableAnswer, questions);
+  std::vector<VariableAnswerRecord> answers;
+  for (std::size_t k = 0; k < outcomes.size(); ++k) {
+    if (outcomes[k].code != ExitCode::kOk) fail(outcomes[k].code, "{}: {}", ps_name(config, k), outcomes[k].error);
+    const auto answer = decode<VariableAnswerRecord>(outcomes[k].answer.bytes());
+    if (!answer) fail(ExitCode::kVersion, "{} answers what this program does not understand", ps_name(config, k));
+    answers.push_back(*answer);
+  }
+  if (list) {
+    print_list(flags, answers);
+  } else {
+    fmt::print("{}\n", text_of(answers.front().value));
+  }
+  std::fflush(stdout);
+  return ExitCode::kOk;
+}
+
+}  // namespace distmnist
