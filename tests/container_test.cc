@@ -217,6 +217,20 @@ TEST_CASE("a creation that makes no sense is refused") {
   record = small_model();
   record.optimizer.momentum = std::numeric_limits<float>::infinity();
   CHECK(refused(record, "refuse 2: a constant of the optimizer that is no number"));
+  for (const std::uint32_t replicas : {0u, kMaxReplicas + 1}) {
+    record = small_model();
+    record.strategy.sync = true;
+    record.strategy.replicas_to_aggregate = replicas;
+    CHECK(refused(record, fmt::format("refuse 2: {} replicas to aggregate; 1 to 1024 are possible", replicas)));
+  }
+  for (const auto bound : {&Strategy::drop_above, &Strategy::warmup_steps, &Strategy::train_steps}) {
+    record = small_model();
+    record.strategy.*bound = -1;
+    CHECK(refused(record, "refuse 2: a negative bound in its strategy"));
+  }
+  record = small_model();
+  record.strategy.max_staleness = -2;
+  CHECK(refused(record, "refuse 2: a negative bound in its strategy"));
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

@@ -20,6 +20,10 @@ std::optional<std::string> fault_of(const CreateRecord& record) {
   if (strategy.sync && (strategy.replicas_to_aggregate < 1 || strategy.replicas_to_aggregate > kMaxReplicas)) {
     return fmt::format("{} replicas to aggregate; 1 to {} are possible", strategy.replicas_to_aggregate, kMaxReplicas);
   }
+  if (strategy.drop_above < 0 || strategy.max_staleness < kUnboundedStaleness || strategy.warmup_steps < 0 ||
+      strategy.train_steps < 0) {
+    return "a negative bound in its strategy";
+  }
   std::int64_t end = 0, floats = 0;
   for (const NamedRange& piece : record.pieces) {
     if (piece.range.offset < end || piece.range.size <= 0 || piece.range.size > kMaxShardFloats) {
@@ -340,7 +344,8 @@ void Container::release_hold(TimeMs now) {
   std::vector<WholePush> held = hold_->release();
   hold_.reset();
   for (WholePush& push : held) apply(std::move(push));
-  for (const auto& [route, commit] : std::exchange(commits_on_hold_, {})) decide(route, commit, now);
+  // As if they came now: the process of one may have been replaced meanwhile.
+  for (const auto& [route, commit] : std::exchange(commits_on_hold_, {})) on_commit(route, commit, now);
   if (turns_) go_on(now);
 }
 

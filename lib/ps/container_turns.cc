@@ -127,17 +127,19 @@ void Container::go_on(TimeMs now) {
 
 void Container::depart(std::uint32_t worker, TimeMs now) {
   if (!turns_) return;
+  std::erase_if(commits_on_hold_, [worker](const auto& waiting) { return waiting.second.worker == worker; });
   turns_->depart(worker, now);
   go_on(now);
 }
 
 void Container::tick_turns(TimeMs now) {
-  const Turns::Tick tick = turns_->tick(store_->global_step(), now);
-  for (const std::string& warning : tick.warnings) log(LogLevel::kWarning, warning);
-  for (const Turns::Word& notice : tick.notices) {
+  for (const std::string& warning : turns_->watch(now)) log(LogLevel::kWarning, warning);
+  go_on(now);  // First: who may go on now that somebody is missed is not told to give up.
+  const Turns::Words words = turns_->tell_waiting(store_->global_step(), now);
+  for (const Turns::Word& notice : words.notices) {
     reply(notice.route, notice.request, MessageType::kNotice, encode(NoticeRecord{notice.text}));
   }
-  for (const Turns::Word& refusal : tick.refusals) {
+  for (const Turns::Word& refusal : words.refusals) {
     refuse(refusal.route, refusal.request, ExitCode::kLostPeer, refusal.text);
   }
   go_on(now);

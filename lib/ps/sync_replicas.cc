@@ -45,11 +45,19 @@ std::uint32_t SyncReplicas::num_present() const {
 // ---- Pushes and tokens ----
 
 Verdict SyncReplicas::push(const PushId& id, std::int64_t step, std::int64_t global_step) {
-  Worker& worker = workers_[id.worker];
-  worker.in_hand = std::max(0, worker.in_hand - 1);
-  const Verdict verdict{step >= global_step, global_step - std::min(step, global_step)};
-  if (verdict.accepted) accepted_.push_back(id);
-  return verdict;
+  if (step < global_step) return {false, global_step - step};  // Its token is gone with its step.
+  spend_token(workers_[id.worker]);
+  accepted_.push_back(id);
+  return {true, 0};
+}
+
+// A process that had counted as lost gave its token back, and takes it again: else it would push twice in this step.
+void SyncReplicas::spend_token(Worker& worker) {
+  if (worker.in_hand > 0) {
+    --worker.in_hand;
+  } else if (!std::exchange(worker.has_own_token, false) && shared_tokens_ > 0) {
+    --shared_tokens_;
+  }
 }
 
 std::optional<Update> SyncReplicas::next_update() {
@@ -119,8 +127,7 @@ std::string SyncReplicas::waiting_for(std::int64_t global_step) const {
   std::string whom;
   for (std::uint32_t index = 0; index < workers_.size(); ++index) {
     const Worker& worker = workers_[index];
-    const bool owes = worker.in_hand > 0 || (worker.has_own_token && !several_batches());
-    if (owes) whom += fmt::format("{}worker:{}", whom.empty() ? "" : ", ", index);
+    if (worker.in_hand > 0 || worker.has_own_token) whom += fmt::format("{}worker:{}", whom.empty() ? "" : ", ", index);
   }
   return fmt::format("{} ({} of {} gradients for step {} are there)", whom.empty() ? "a worker" : whom,
                      accepted_.size(), needed_, global_step + 1);

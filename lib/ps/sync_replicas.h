@@ -40,6 +40,7 @@ class SyncReplicas : public Coordinator {
   bool several_batches() const { return workers_.size() < replicas_to_aggregate_; }
   std::uint32_t num_present() const;
   void new_tokens();
+  void spend_token(Worker& worker);
   void set_needed(std::uint32_t needed, CoordinatorTick& out);
 
   std::uint32_t replicas_to_aggregate_;

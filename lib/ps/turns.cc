@@ -37,7 +37,8 @@ Turns::Known Turns::known(const Header& commit) const {
 Verdict Turns::decide(const Route& route, const Header& commit, std::int64_t global_step, TimeMs now) {
   Worker& worker = workers_[commit.worker];
   worker.decided = id_of(commit).mark;
-  worker.token_step = -1;
+  // A question that came twice may have taken the token of a later step: that one is still in the worker's hand.
+  if (worker.token_step <= commit.step) worker.token_step = -1;
   worker.verdict = coordinator_->push(id_of(commit), commit.step, global_step);
   wait(route, commit, now);
   return worker.verdict;
@@ -94,15 +95,19 @@ std::optional<Turns::Grant> Turns::next_grant(std::int64_t global_step, TimeMs n
   return std::nullopt;
 }
 
-Turns::Tick Turns::tick(std::int64_t global_step, TimeMs now) {
-  Tick out;
+std::vector<std::string> Turns::watch(TimeMs now) {
   CoordinatorTick tick = coordinator_->tick(now);
-  out.warnings = std::move(tick.warnings);
+  failure_ = std::move(tick.failure);
+  return std::move(tick.warnings);
+}
+
+Turns::Words Turns::tell_waiting(std::int64_t global_step, TimeMs now) {
+  Words out;
   const std::string whom = waiting_.empty() ? "" : coordinator_->waiting_for(global_step);
   for (Waiting& waiting : waiting_) {
     const TimeMs idle_ms = now - std::max(waiting.since_ms, last_update_ms_);
-    if (tick.failure) {
-      out.refusals.push_back({waiting.route, waiting.request, *tick.failure});
+    if (failure_) {
+      out.refusals.push_back({waiting.route, waiting.request, *failure_});
     } else if (idle_ms >= max_wait_ms_) {
       out.refusals.push_back(
           {waiting.route, waiting.request,

@@ -51,18 +51,20 @@ class Turns {
   };
   std::optional<Grant> next_grant(std::int64_t global_step, TimeMs now);
 
-  // What is to be said as time passes, and to whom.
+  // Time has passed: workers may be missed from now on. Returns what is to be said in the log. An update or a grant may
+  // be due afterwards.
+  std::vector<std::string> watch(TimeMs now);
+  // What is to be said to those who still wait.
   struct Word {
     Route route;
     Header request;
     std::string text;
   };
-  struct Tick {
-    std::vector<std::string> warnings;
+  struct Words {
     std::vector<Word> notices;
     std::vector<Word> refusals;  // these workers wait no longer (exit 138)
   };
-  Tick tick(std::int64_t global_step, TimeMs now);
+  Words tell_waiting(std::int64_t global_step, TimeMs now);
 
  private:
   struct Waiting {
@@ -84,6 +86,7 @@ class Turns {
   std::map<std::uint32_t, Worker> workers_;
   std::vector<Waiting> waiting_;  // in order of arrival
   TimeMs last_update_ms_;
+  std::optional<std::string> failure_;  // the run has ended with it
 };
 
 }  // namespace distmnist

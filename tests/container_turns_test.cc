@@ -1,0 +1,115 @@
+// One ps in a run where ps 0 decides: what is answered with what, and what is refused.
+#include "lib/ps/container.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/ps_script.h"
+
+namespace distmnist::trace {
+namespace {
+
+// A synchronous run of one or two workers on two ps tasks, seen from one of them; worker 0 has pushed nothing yet.
+struct Shard : PsScript {
+  explicit Shard(std::uint32_t index, std::uint32_t num_workers = 1) : PsScript({index, 2, num_workers, kEpoch}) {
+    CreateRecord record = small_model();
+    record.strategy.sync = true;
+    record.strategy.replicas_to_aggregate = num_workers;
+    record.strategy.train_steps = 100;
+    greet(chief);
+    create(chief, {0, 0, 0}, record);
+  }
+  Peer chief = {.worker = 0, .incarnation = 10, .chief = true, .route = "a", .samples = 50};
+};
+
+Lines operator+(Lines first, const Lines& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+}  // namespace
+
+TEST_CASE("ps 0 answers a push only when it is committed, and names the update for the others") {
+  Shard ps(0);
+  CHECK(ps.join(ps.chief) == Lines{"a: token step 0, sample 0"} + parameters("a", "0 0", "0", 0));
+  CHECK(ps.push(ps.chief, {1, 2, 3}).empty());
+  CHECK(ps.pull(ps.chief) == parameters("a", "0 0", "0", 0));
+  CHECK(ps.commit(ps.chief) ==
+        Lines{"a: token step 1, sample 50 update 1{0:10/3}"} + parameters("a", "-1 -2", "-3", 1));
+}
+
+TEST_CASE("ps 0 names an update until its workers say that the others have made it") {
+  Shard ps(0);
+  ps.join(ps.chief);
+  for (int update = 1; update <= 2; ++update) {
+    ps.chief.step = update - 1;
+    ps.push(ps.chief, {1, 1, 1});
+    ps.commit(ps.chief);
+  }
+  ps.chief.step = 2;
+  ps.push(ps.chief, {1, 1, 1});
+  CHECK(ps.commit(ps.chief, 1).at(0) == "a: token step 3, sample 150 update 2{0:10/4} update 3{0:10/5}");
+  ps.chief.step = 3;
+  ps.push(ps.chief, {1, 1, 1});
+  CHECK(ps.commit(ps.chief, 3).at(0) == "a: token step 4, sample 200 update 4{0:10/6}");
+}
+
+TEST_CASE("another ps says when a push is whole, and makes it when it is told to, once") {
+  Shard ps(1);
+  ++ps.chief.sequence;
+  CHECK(ps.say(ps.chief, ps.chief.push(0, {1, 2})).empty());
+  CHECK(ps.say(ps.chief, ps.chief.push(2, {3})) == Lines{"a: staged"});
+  CHECK(ps.push_again(ps.chief, {1, 2, 3}) == Lines{"a: staged"});
+  const Update update{1, {{0, {10, 2}}}, 1};
+  CHECK(ps.advance(ps.chief, {update}) == parameters("a", "-1 -2", "-3", 1));
+  CHECK(ps.advance(ps.chief, {update}) == parameters("a", "-1 -2", "-3", 1));
+}
+
+TEST_CASE("an update that another ps cannot make is refused, and changes nothing") {
+  Shard ps(1);
+  ps.push(ps.chief, {1, 2, 3});
+  const PushId known{0, {10, 2}}, unknown{0, {10, 9}};
+  const auto refused = [&](const Update& update) {
+    return any_holds(ps.advance(ps.chief, {update}), "a: refuse 1: ps:1 is at update 0 and cannot make update");
+  };
+  CHECK(refused({1, {unknown}, 1}));
+  CHECK(refused({1, {known, unknown}, 1}));
+  CHECK(refused({2, {known}, 1}));  // What about the first?
+  CHECK(refused({1, {}, 1}));
+  CHECK(ps.pull(ps.chief) == parameters("a", "0 0", "0", 0));
+}
+
+TEST_CASE("joins and commits are ps 0's business; records that are none are dropped") {
+  Shard ps(1);
+  CHECK(ps.join(ps.chief).empty());
+  ps.push(ps.chief, {1, 2, 3});
+  CHECK(ps.commit(ps.chief).empty());
+  CHECK(ps.say(ps.chief, ps.chief.record(MessageType::kAdvance, frame_of(std::vector<float>{1}))).empty());
+}
+
+TEST_CASE("a commit that nobody has pushed for is not answered, also where no ps decides") {
+  Shard ps(0);
+  ps.join(ps.chief);
+  CHECK(ps.commit(ps.chief).empty());
+  PsScript plain({0, 1, 1, kEpoch});
+  Peer chief = {.chief = true, .route = "a"};
+  plain.greet(chief);
+  plain.create(chief);
+  CHECK(plain.commit(chief).empty());
+}
+
+TEST_CASE("a new model begins with new turns") {
+  Shard ps(0, 2);
+  ps.join(ps.chief);
+  ps.push(ps.chief, {1, 1, 1});
+  CHECK(ps.commit(ps.chief).empty());  // Waits for worker 1,
+  CreateRecord record = small_model();
+  record.strategy.sync = true;
+  record.strategy.replicas_to_aggregate = 1;
+  record.strategy.train_steps = 100;
+  ps.create(ps.chief, {5, 5, 5}, record, kRun + 1);
+  CHECK(ps.tick(2 * kFirstNoticeMs).empty());  // and waits no longer.
+  CHECK(ps.join(ps.chief).at(0) == "a: token step 0, sample 0");
+  ps.push(ps.chief, {1, 1, 1});
+  CHECK(holds(ps.commit(ps.chief).at(0), "a: token step 1, sample 50"));
+}
+
+}  // namespace distmnist::trace
