@@ -217,9 +217,9 @@ TEST_CASE("a record is spelled as docs/protocol.md says") {
                            .put(std::int64_t{42})
                            .put(std::uint32_t{2})
                            .put(std::uint32_t{0})
-                           .put(std::int64_t{20})
+                           .put(std::int64_t{1000})
                            .put(std::uint32_t{2})
-                           .put(std::int64_t{22})
+                           .put(std::int64_t{1100})
                            .bytes();
   CHECK(bytes_of_record(sample_create()) == create);
 
