@@ -111,7 +111,7 @@ inline std::string text_of(const PushId& id) {
 
 inline std::string text_of(const PushMarks& marks) {
   std::string out;
-  for (const auto& [worker, mark] : marks) out += " " + text_of(PushId{worker, mark});
+  for (const auto& [worker, mark] : marks) out += fmt::format(" {}", text_of(PushId{worker, mark}));
   return out;
 }
 
@@ -121,7 +121,7 @@ inline std::string text_of(const ConsumedSamples& samples) {
   for (const auto& [worker, count] : samples) {
     if (count != 0) out += fmt::format(" {}:{}", worker, count);
   }
-  return out.empty() ? out : " samples" + out;
+  return out.empty() ? out : fmt::format(" samples{}", out);
 }
 
 // " update 1{0:10/3 1:11/1}", with " * 0.5" where the learning rate is scaled.
@@ -129,7 +129,7 @@ inline std::string text_of(const std::vector<Update>& updates) {
   std::string out;
   for (const Update& update : updates) {
     out += fmt::format(" update {}{{", update.commit);
-    for (const PushId& id : update.pushes) out += (out.back() == '{' ? "" : " ") + text_of(id);
+    for (const PushId& id : update.pushes) out += fmt::format("{}{}", out.back() == '{' ? "" : " ", text_of(id));
     out += update.rate_factor == 1 ? "}" : fmt::format("}} * {}", update.rate_factor);
   }
   return out;
