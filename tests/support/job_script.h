@@ -257,7 +257,7 @@ class JobScript {
         case MessageType::kSnapshotEnd: {
           const auto record = decode<SnapshotRecord>(message.payload.bytes());
           const std::string samples = text_of(record->consumed_samples);
-          if (k == 0 && !samples.empty()) out.back() += "," + samples;
+          if (k == 0 && !samples.empty()) out.back() += fmt::format(",{}", samples);
           break;
         }
         case MessageType::kNotice:
