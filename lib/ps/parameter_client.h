@@ -82,8 +82,8 @@ class ParameterClient {
   virtual Turn join(const ParameterSink& sink) = 0;
 
   // Push, wait for the next turn, and pull, as one exchange. begin_push names the gradient block (alive and unchanged
-  // until finish_push returns), the global_step of this worker's turn (no later one that a snapshot has shown) and the
-  // samples of the batch; push hands over a range, as soon as its gradient is final; finish_push returns when this
+  // until finish_push returns), the global_step of this worker's turn (not a later one that a snapshot has shown) and
+  // the samples of the batch; push hands over a range, as soon as its gradient is final; finish_push returns when this
   // worker may compute the next batch.
   virtual void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) = 0;
   virtual void push(Range range) = 0;
