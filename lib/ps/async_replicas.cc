@@ -28,7 +28,8 @@ std::optional<std::int64_t> AsyncReplicas::slowest_clock() const {
 }
 
 Verdict AsyncReplicas::push(const PushId& id, std::int64_t step, std::int64_t global_step) {
-  ++workers_[id.worker].clock;
+  // While worker 0 trains alone it gets no lead: it would have to wait for those who wait for it.
+  if (!warming_up(global_step)) ++workers_[id.worker].clock;
   Verdict verdict;
   verdict.staleness = std::max<std::int64_t>(0, global_step - step);
   verdict.accepted = strategy_.staleness != StalenessPolicy::kDrop || verdict.staleness <= strategy_.drop_above;
@@ -46,7 +47,7 @@ std::optional<Update> AsyncReplicas::next_update() {
 
 bool AsyncReplicas::take_token(std::uint32_t worker, std::int64_t global_step) {
   if (global_step >= strategy_.train_steps) return true;  // The run is over; nobody waits.
-  if (worker != 0 && warming_up(global_step)) return false;
+  if (warming_up(global_step)) return worker == 0;
   if (strategy_.max_staleness == kUnboundedStaleness) return true;
   const std::int64_t clock = workers_[worker].clock;
   return clock - slowest_clock().value_or(clock) <= strategy_.max_staleness;

@@ -23,6 +23,7 @@ struct Verdict {
 struct CoordinatorTick {
   std::vector<std::string> warnings;
   std::optional<std::string> failure;  // the run ends with it
+  bool eased = false;                  // somebody is missed from now on, and what was kept for him is free
 };
 
 class Coordinator {
@@ -39,7 +40,7 @@ class Coordinator {
   // The update to make now, if there is one (its commit is left at 0). global_step is one more afterwards.
   virtual std::optional<Update> next_update() = 0;
   // True where the worker may compute a batch on the parameters as they are. It then holds a token for that, until its
-  // push or its departure.
+  // push, its departure or the next update; asked again meanwhile it takes no second one.
   virtual bool take_token(std::uint32_t worker, std::int64_t global_step) = 0;
 
   // For what workers without a token wait: "worker:2 (1 of 3 gradients for step 17 are there)".

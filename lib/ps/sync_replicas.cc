@@ -12,8 +12,6 @@ SyncReplicas::SyncReplicas(const Strategy& strategy, std::uint32_t num_workers, 
       on_lost_worker_(strategy.on_lost_worker),
       train_steps_(strategy.train_steps),
       workers_(num_workers),
-      // Every worker begins with a token of its own, as in TensorFlow, where the first push needs none.
-      shared_tokens_(std::max(num_workers, replicas_to_aggregate_) - num_workers),
       needed_(replicas_to_aggregate_) {
   for (Worker& worker : workers_) worker.missed_from_ms = now + first_worker_ms;
 }
@@ -29,35 +27,22 @@ void SyncReplicas::depart(std::uint32_t worker, TimeMs now) {
   if (!gone.present) return;
   gone.present = false;
   gone.missed_from_ms = now + kLostWorkerGraceMs;
-  const int unused = std::exchange(gone.in_hand, 0);
-  if (several_batches()) {
-    shared_tokens_ += static_cast<std::uint32_t>(unused) + (gone.has_own_token ? 1 : 0);
-    gone.has_own_token = false;
-  } else if (unused > 0) {
-    gone.has_own_token = true;  // For its successor, which goes on where this process was.
-  }
-}
-
-std::uint32_t SyncReplicas::num_present() const {
-  return static_cast<std::uint32_t>(std::ranges::count_if(workers_, &Worker::present));
+  const bool unused = std::exchange(gone.in_hand, false);
+  // For its successor, which goes on where this process was; or for who asks first.
+  gone.has_own_token = !several_batches() && (gone.has_own_token || unused);
 }
 
 // ---- Pushes and tokens ----
 
 Verdict SyncReplicas::push(const PushId& id, std::int64_t step, std::int64_t global_step) {
-  if (step < global_step) return {false, global_step - step};  // Its token is gone with its step.
-  spend_token(workers_[id.worker]);
+  // Its token is gone with its step. (One of this step, which a question that came twice has taken, stays in its hand.)
+  if (step < global_step) return {false, global_step - step};
   accepted_.push_back(id);
+  Worker& worker = workers_[id.worker];
+  worker.in_hand = false;
+  // A process that had counted as lost gave its token back, and takes it again: else it would push twice in this step.
+  worker.has_own_token = false;
   return {true, 0};
-}
-
-// A process that had counted as lost gave its token back, and takes it again: else it would push twice in this step.
-void SyncReplicas::spend_token(Worker& worker) {
-  if (worker.in_hand > 0) {
-    --worker.in_hand;
-  } else if (!std::exchange(worker.has_own_token, false) && shared_tokens_ > 0) {
-    --shared_tokens_;
-  }
 }
 
 std::optional<Update> SyncReplicas::next_update() {
@@ -72,19 +57,25 @@ std::optional<Update> SyncReplicas::next_update() {
 void SyncReplicas::new_tokens() {
   for (Worker& worker : workers_) {
     worker.has_own_token = worker.present || !several_batches();
-    worker.in_hand = 0;  // Tokens of the step before: what is pushed for them will be dropped.
+    worker.in_hand = false;  // Tokens of the step before: what is pushed for them will be dropped.
   }
-  shared_tokens_ = several_batches() ? replicas_to_aggregate_ - num_present() : 0;
+}
+
+// N < R: of the R batches of a step those that nobody has done, does, or has a token of its own for.
+std::int64_t SyncReplicas::shared_tokens() const {
+  if (!several_batches()) return 0;
+  auto tokens = static_cast<std::int64_t>(replicas_to_aggregate_) - static_cast<std::int64_t>(accepted_.size());
+  for (const Worker& worker : workers_) tokens -= (worker.in_hand ? 1 : 0) + (worker.has_own_token ? 1 : 0);
+  return tokens;
 }
 
 bool SyncReplicas::take_token(std::uint32_t worker, std::int64_t global_step) {
   if (global_step >= train_steps_) return true;  // The run is over; nobody waits.
   Worker& taker = workers_[worker];
-  if (!std::exchange(taker.has_own_token, false)) {
-    if (shared_tokens_ == 0) return false;
-    --shared_tokens_;
-  }
-  ++taker.in_hand;
+  if (taker.in_hand) return true;  // Only the answer got lost.
+  if (!taker.has_own_token && shared_tokens() <= 0) return false;
+  taker.has_own_token = false;
+  taker.in_hand = true;
   return true;
 }
 
@@ -102,7 +93,7 @@ CoordinatorTick SyncReplicas::tick(TimeMs now) {
     }
     missed += fmt::format("{}worker:{}", missed.empty() ? "" : ", ", index);
     // Nobody will use the token that was kept for its first batch.
-    if (several_batches() && std::exchange(worker.has_own_token, false)) ++shared_tokens_;
+    if (several_batches() && std::exchange(worker.has_own_token, false)) out.eased = true;
   }
   if (several_batches()) return out;  // Others contribute in place of who is missing.
 
@@ -120,6 +111,7 @@ void SyncReplicas::set_needed(std::uint32_t needed, CoordinatorTick& out) {
   if (needed == needed_) return;
   out.warnings.push_back(fmt::format("{}: a step now takes {} gradients instead of {} (--on_lost_worker=shrink)",
                                      needed < needed_ ? "workers are lost" : "workers are back", needed, needed_));
+  out.eased = true;
   needed_ = needed;
 }
 
@@ -127,7 +119,7 @@ std::string SyncReplicas::waiting_for(std::int64_t global_step) const {
   std::string whom;
   for (std::uint32_t index = 0; index < workers_.size(); ++index) {
     const Worker& worker = workers_[index];
-    if (worker.in_hand > 0 || worker.has_own_token) whom += fmt::format("{}worker:{}", whom.empty() ? "" : ", ", index);
+    if (worker.in_hand || worker.has_own_token) whom += fmt::format("{}worker:{}", whom.empty() ? "" : ", ", index);
   }
   return fmt::format("{} ({} of {} gradients for step {} are there)", whom.empty() ? "a worker" : whom,
                      accepted_.size(), needed_, global_step + 1);

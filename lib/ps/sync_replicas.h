@@ -34,21 +34,19 @@ class SyncReplicas : public Coordinator {
     bool present = false;
     TimeMs missed_from_ms = 0;  // while it is not present: from when on the run counts it as lost
     bool has_own_token = true;  // its token of this step is still there
-    int in_hand = 0;            // tokens taken for which no push has come
+    bool in_hand = false;       // it has taken a token of this step, and has not pushed for it
   };
 
   bool several_batches() const { return workers_.size() < replicas_to_aggregate_; }
-  std::uint32_t num_present() const;
+  std::int64_t shared_tokens() const;
   void new_tokens();
-  void spend_token(Worker& worker);
   void set_needed(std::uint32_t needed, CoordinatorTick& out);
 
   std::uint32_t replicas_to_aggregate_;
   OnLostWorker on_lost_worker_;
   std::int64_t train_steps_;
   std::vector<Worker> workers_;  // by task index
-  std::uint32_t shared_tokens_;
-  std::uint32_t needed_;  // gradients to the current step: R, fewer after a loss
+  std::uint32_t needed_;         // gradients to the current step: R, fewer after a loss
   std::vector<PushId> accepted_;
 };
 

@@ -37,8 +37,6 @@ Turns::Known Turns::known(const Header& commit) const {
 Verdict Turns::decide(const Route& route, const Header& commit, std::int64_t global_step, TimeMs now) {
   Worker& worker = workers_[commit.worker];
   worker.decided = id_of(commit).mark;
-  // A question that came twice may have taken the token of a later step: that one is still in the worker's hand.
-  if (worker.token_step <= commit.step) worker.token_step = -1;
   worker.verdict = coordinator_->push(id_of(commit), commit.step, global_step);
   wait(route, commit, now);
   return worker.verdict;
@@ -52,7 +50,8 @@ void Turns::wait(const Route& route, const Header& request, TimeMs now) {
   const auto waiting = std::ranges::find(waiting_, request.worker, [](const Waiting& w) { return w.request.worker; });
   if (waiting == waiting_.end()) {
     waiting_.push_back({route, request, now, now + kFirstNoticeMs});
-  } else {  // Asked again, over another connection perhaps: it keeps its place.
+  } else if (request.sequence >= waiting->request.sequence) {  // Else a late double of a question that is answered.
+    // Asked again, over another connection perhaps: it keeps its place.
     waiting->route = route;
     waiting->request = request;
   }
@@ -60,7 +59,6 @@ void Turns::wait(const Route& route, const Header& request, TimeMs now) {
 
 void Turns::depart(std::uint32_t worker, TimeMs now) {
   std::erase_if(waiting_, [worker](const Waiting& waiting) { return waiting.request.worker == worker; });
-  workers_[worker].token_step = -1;
   coordinator_->depart(worker, now);
 }
 
@@ -79,10 +77,8 @@ std::optional<Update> Turns::next_update(TimeMs now) {
 
 std::optional<Turns::Grant> Turns::next_grant(std::int64_t global_step, TimeMs now) {
   for (auto waiting = waiting_.begin(); waiting != waiting_.end(); ++waiting) {
-    Worker& worker = workers_[waiting->request.worker];
-    // A token whose answer got lost is still good as long as its step goes on.
-    if (worker.token_step != global_step && !coordinator_->take_token(waiting->request.worker, global_step)) continue;
-    worker.token_step = global_step;
+    if (!coordinator_->take_token(waiting->request.worker, global_step)) continue;
+    const Worker& worker = workers_[waiting->request.worker];
     Grant grant{waiting->route, waiting->request, {}};
     if (waiting->request.type == MessageType::kCommit) {
       grant.token.accepted = worker.verdict.accepted;
@@ -98,6 +94,7 @@ std::optional<Turns::Grant> Turns::next_grant(std::int64_t global_step, TimeMs n
 std::vector<std::string> Turns::watch(TimeMs now) {
   CoordinatorTick tick = coordinator_->tick(now);
   failure_ = std::move(tick.failure);
+  if (tick.eased) last_update_ms_ = now;  // All who wait get the time to see what comes of it.
   return std::move(tick.warnings);
 }
 

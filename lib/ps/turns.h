@@ -76,8 +76,7 @@ class Turns {
   struct Worker {
     std::uint64_t joined = 0;  // incarnation of the process that takes part; 0: none
     PushMark decided;
-    Verdict verdict;               // of that push
-    std::int64_t token_step = -1;  // of the token it holds; -1: none
+    Verdict verdict;  // of that push
   };
   void wait(const Route& route, const Header& request, TimeMs now);
 

@@ -1,0 +1,191 @@
+// ReplicationModel: the rules about which pushes count and who may compute a batch, as plain as docs/semantics.md has
+// them. A test tells it what ps 0 is told and what comes of it; what the rules forbid is thrown as a Violation.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "lib/ps/coordinator.h"
+#include "lib/ps/membership.h"
+#include "lib/ps/sync_replicas.h"
+
+namespace distmnist::trace {
+
+struct Violation : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+inline void require(bool holds, const std::string& rule) {
+  if (!holds) throw Violation(rule);
+}
+
+class ReplicationModel {
+ public:
+  ReplicationModel(const Strategy& strategy, std::uint32_t num_workers, TimeMs now, TimeMs max_wait_ms)
+      : strategy_(strategy), tasks_(num_workers), needed_(strategy.replicas_to_aggregate) {
+    for (Task& task : tasks_) task.missed_from_ms = now + max_wait_ms;
+  }
+
+  std::int64_t global_step() const { return global_step_; }
+  std::int64_t applied() const { return static_cast<std::int64_t>(applied_.size()); }
+  bool over() const { return global_step_ >= strategy_.train_steps; }
+
+  // ---- Who takes part ----
+
+  void arrives(std::uint32_t worker) {
+    Task& task = tasks_[worker];
+    if (!task.present) task.clock = slowest_clock().value_or(task.clock);
+    task.present = true;
+  }
+
+  void departs(std::uint32_t worker, TimeMs now) {
+    Task& task = tasks_[worker];
+    if (!task.present) return;
+    if (task.computing) --handed_out_;
+    task = {false, now + kLostWorkerGraceMs, false, task.contributed, false, task.clock};
+  }
+
+  void time_passes(TimeMs now) {
+    std::uint32_t left = 0;
+    for (Task& task : tasks_) {
+      const bool missed = !task.present && now >= task.missed_from_ms;
+      if (missed) task.reserved = false;
+      left += missed ? 0 : 1;
+    }
+    if (strategy_.on_lost_worker == OnLostWorker::kShrink && !several_batches()) {
+      needed_ = std::clamp(left, 1u, strategy_.replicas_to_aggregate);
+    }
+  }
+
+  // ---- Pushes ----
+
+  void decides(const PushId& id, std::int64_t step, const Verdict& verdict) {
+    Task& task = tasks_[id.worker];
+    require(decided_.insert(id).second, "a push is decided once");
+    require(step <= global_step_, "nobody has parameters of the future");
+    const std::int64_t staleness = global_step_ - step;
+    require(verdict.staleness == staleness, "the staleness is the number of updates since");
+    require(verdict.accepted == counts(staleness), "a push counts where its parameters are new enough");
+    if (!in_warmup()) ++task.clock;
+    if (!verdict.accepted) return;
+    require(!strategy_.sync || several_batches() || !task.contributed, "a worker is in a step once");
+    task.computing = false;
+    task.contributed = true;
+    accepted_.insert(id);
+    const bool scale = strategy_.staleness == StalenessPolicy::kScale;
+    rate_factor_ = scale ? 1.0f / static_cast<float>(std::max<std::int64_t>(1, staleness)) : 1.0f;
+  }
+
+  void updates(const Update& update) {
+    require(update_is_due(), "no update before its gradients are there");
+    require(std::ranges::equal(update.pushes, accepted_), "an update is of the accepted pushes, in order of workers");
+    require(update.rate_factor == rate_factor_, "the learning rate is scaled with the staleness");
+    for (const PushId& id : update.pushes) require(applied_.insert(id).second, "a push is applied once");
+    accepted_.clear();
+    ++global_step_;
+    handed_out_ = 0;
+    for (Task& task : tasks_) {
+      task.computing = task.contributed = false;
+      task.reserved = task.present;
+    }
+  }
+
+  // ---- Turns ----
+
+  void lets_go(std::uint32_t worker) {
+    require(may_go(worker), fmt::format("worker:{} is let go before its turn", worker));
+    Task& task = tasks_[worker];
+    if (!task.computing) ++handed_out_;
+    task.computing = true;
+    task.reserved = false;
+    const std::size_t tokens = std::max<std::size_t>(tasks_.size(), strategy_.replicas_to_aggregate);
+    require(!strategy_.sync || over() || handed_out_ <= tokens, "not more than max(N, R) tokens to a step");
+  }
+
+  // After everything that follows from an event: nothing is put off.
+  void settled(const std::vector<std::uint32_t>& waiting, TimeMs now) {
+    require(!update_is_due(), "an update is made when its gradients are there");
+    for (const std::uint32_t worker : waiting) {
+      require(!may_go(worker), fmt::format("worker:{} is let go when its turn has come", worker));
+    }
+    if (short_of_workers()) short_ms_ = now;
+  }
+
+  void refuses(std::uint32_t worker, TimeMs now) const {
+    const TimeMs at_work_ms = kLeaseMs + kLostWorkerGraceMs;  // Who came later could not have helped yet.
+    const bool due = short_ms_ && now - *short_ms_ <= at_work_ms;
+    require(due, fmt::format("worker:{} is refused although there are workers enough", worker));
+  }
+
+ private:
+  struct Task {
+    bool present = false;
+    TimeMs missed_from_ms = 0;  // while it is not present
+    bool computing = false;     // its process has a token of the current step
+    bool contributed = false;   // one of its pushes counts in the current step
+    bool reserved = true;       // N < R: one token of the current step is for it
+    std::int64_t clock = 0;
+  };
+
+  bool several_batches() const { return tasks_.size() < strategy_.replicas_to_aggregate; }
+  bool in_warmup() const { return global_step_ < strategy_.warmup_steps; }
+
+  bool counts(std::int64_t staleness) const {
+    if (strategy_.sync) return staleness == 0;
+    return strategy_.staleness != StalenessPolicy::kDrop || staleness <= strategy_.drop_above;
+  }
+
+  bool update_is_due() const { return accepted_.size() >= (strategy_.sync ? std::max(needed_, 1u) : 1u); }
+
+  std::optional<std::int64_t> slowest_clock() const {
+    std::optional<std::int64_t> slowest;
+    for (const Task& task : tasks_) {
+      if (task.present) slowest = std::min(slowest.value_or(task.clock), task.clock);
+    }
+    return slowest;
+  }
+
+  bool may_go(std::uint32_t worker) const {
+    if (over()) return true;
+    const Task& task = tasks_[worker];
+    if (!strategy_.sync) {
+      if (in_warmup()) return worker == 0;
+      return strategy_.max_staleness == kUnboundedStaleness ||
+             task.clock - slowest_clock().value_or(task.clock) <= strategy_.max_staleness;
+    }
+    if (task.computing) return true;  // The answer got lost, it asks again.
+    if (!several_batches()) return !task.contributed;
+    // Of the R batches of the step those that nobody has done, does, or has a right to do.
+    auto free =
+        static_cast<std::int64_t>(strategy_.replicas_to_aggregate) - static_cast<std::int64_t>(accepted_.size());
+    for (const Task& each : tasks_) free -= (each.computing ? 1 : 0) + (each.reserved ? 1 : 0);
+    return task.reserved || free > 0;
+  }
+
+  // Whether those who are there cannot make another step, or may not.
+  bool short_of_workers() const {
+    if (in_warmup()) return !tasks_[0].present;
+    if (!strategy_.sync || several_batches() || strategy_.on_lost_worker == OnLostWorker::kShrink) return false;
+    const bool dead_ones_count = strategy_.on_lost_worker == OnLostWorker::kWait;
+    return std::ranges::count_if(tasks_, [&](const Task& task) {
+             return task.present || (dead_ones_count && task.contributed);
+           }) < strategy_.replicas_to_aggregate;
+  }
+
+  Strategy strategy_;
+  std::vector<Task> tasks_;
+  std::uint32_t needed_;
+  std::int64_t global_step_ = 0;
+  std::size_t handed_out_ = 0;  // tokens of the current step that are in use, or used
+  float rate_factor_ = 1;       // of the push accepted last
+  std::set<PushId> decided_, accepted_, applied_;
+  std::optional<TimeMs> short_ms_;  // when short_of_workers() held last
+};
+
+}  // namespace distmnist::trace
