@@ -26,11 +26,28 @@ class CommandLineTest(small_runs.SmallRunTest):
         self.assertEqual(len(process.stderr.splitlines()), 1, process.stderr)
 
     def test_flags_that_do_not_exist(self):
-        for arguments in (["--nonsense"], ["--nonsense=3"], ["--sync_replicas"], ["--replicas_to_aggregate=2"],
-                          ["--staleness=drop:3"], ["--in_graph"], ["extra"], ["report"],
+        for arguments in (["--nonsense"], ["--nonsense=3"], ["--wire_dtype=bf16"], ["--precision=bf16"],
+                          ["--keys=folder"], ["--in_graph"], ["extra"], ["report"],
                           ["evaluate", "--log_dir=x", "--batch_size=3"]):
             with self.subTest(arguments):
                 self.assert_usage_error(*arguments, says=arguments[-1].partition("=")[0])
+
+    def test_flags_of_replication_that_do_not_go_together(self):
+        for arguments, says in ((["--replicas_to_aggregate=2"], "give --sync_replicas"),
+                                (["--on_lost_worker=wait"], "give --sync_replicas"),
+                                (["--sync_replicas", "--staleness=drop:3"], "--staleness is for asynchronous runs"),
+                                (["--sync_replicas", "--max_staleness=0"], "--max_staleness is for asynchronous runs"),
+                                (["--sync_replicas", "--warmup_steps=5"], "--warmup_steps is for asynchronous runs"),
+                                (["--warmup_steps=5", "--warmup_epochs=1"], "give one"),
+                                (["--staleness=drop"], "drop:K"), (["--staleness=drop:-1"], "drop:K"),
+                                (["--staleness=drop:2x"], "drop:K"), (["--on_lost_worker=pray"], "wait, shrink or fail"),
+                                (["--max_staleness=-2"], "--max_staleness=-2"), (["--num_workers=0"], "--num_workers=0"),
+                                (["--warmup_epochs=nan"], "--warmup_epochs"),
+                                (["--sync_replicas", "--replicas_to_aggregate=5000"], "--replicas_to_aggregate=5000"),
+                                (["--num_workers=2", "--job_name=worker"], "--num_workers=2 is for local runs"),
+                                (["--replication=in_graph", "--devices=/cpu:0,/cpu:1", "--num_workers=2"], "one worker")):
+            with self.subTest(arguments):
+                self.assert_usage_error(*arguments, says=says)
 
     def test_values_that_make_no_sense(self):
         for flag, says in (("--batch_size=abc", "'abc'"), ("--batch_size=", "--batch_size"), ("--batch_size=0", "=0"),
@@ -222,7 +239,7 @@ class DataTest(small_runs.SmallRunTest):
     def test_a_batch_larger_than_the_training_set(self):
         self.assert_refused_data(self.data, "--batch_size=101: a step of 101 samples is larger .* 100 images", code=2,
                                  extra=["--batch_size=101"])
-        self.assert_refused_data(self.data, r"--batch_size_schedule=0:20,9:101: larger than the training set", code=2,
+        self.assert_refused_data(self.data, r"--batch_size_schedule=0:20,9:101: a step of 101 samples is larger", code=2,
                                  extra=["--batch_size_schedule=0:20,9:101"])
         self.train("--batch_size=100", steps=3)
 

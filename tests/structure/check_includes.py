@@ -35,7 +35,7 @@ THIRD_PARTY = {
     "spdlog/*": ["lib/base/log.cc"],
     "zmq*": ["lib/wire/transport*.cc", "lib/wire/transport*.h"],
     "cereal/*": ["lib/wire/*"],
-    "CLI/*": ["tools/flags*.cc", "tools/flags*.h"],
+    "CLI/*": ["tools/flags.cc", "tools/admin_flags.*"],
     "oneapi/*": ["lib/backend/cpu/*"],
     "dnnl*": ["lib/backend/cpu/*"],
     "nlohmann/*": ["lib/cluster/cluster_spec.cc", "lib/supervisor/safetensors_header.cc"],
