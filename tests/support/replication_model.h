@@ -13,7 +13,6 @@
 #include <fmt/format.h>
 
 #include "lib/ps/coordinator.h"
-#include "lib/ps/membership.h"
 #include "lib/ps/sync_replicas.h"
 
 namespace distmnist::trace {
@@ -55,6 +54,7 @@ class ReplicationModel {
     std::uint32_t left = 0;
     for (Task& task : tasks_) {
       const bool missed = !task.present && now >= task.missed_from_ms;
+      if (missed && task.reserved) short_ms_.reset();  // What was kept for it is for the others now.
       if (missed) task.reserved = false;
       left += missed ? 0 : 1;
     }
@@ -118,12 +118,13 @@ class ReplicationModel {
   }
 
   void refuses(std::uint32_t worker, TimeMs now) const {
-    const TimeMs at_work_ms = kLeaseMs + kLostWorkerGraceMs;  // Who came later could not have helped yet.
-    const bool due = short_ms_ && now - *short_ms_ <= at_work_ms;
+    // Who came later may not have helped yet: it stalls, and messages get lost and are sent again.
+    const bool due = short_ms_ && now - *short_ms_ <= kHelpMs;
     require(due, fmt::format("worker:{} is refused although there are workers enough", worker));
   }
 
  private:
+  static constexpr TimeMs kHelpMs = 60'000;
   struct Task {
     bool present = false;
     TimeMs missed_from_ms = 0;  // while it is not present
@@ -171,11 +172,14 @@ class ReplicationModel {
   // Whether those who are there cannot make another step, or may not.
   bool short_of_workers() const {
     if (in_warmup()) return !tasks_[0].present;
-    if (!strategy_.sync || several_batches() || strategy_.on_lost_worker == OnLostWorker::kShrink) return false;
+    if (!strategy_.sync) return false;
+    const auto number = [this](auto predicate) { return std::ranges::count_if(tasks_, predicate); };
+    // A batch is kept for somebody who has not come yet.
+    if (several_batches()) return number([](const Task& task) { return task.reserved && !task.present; }) > 0;
+    if (strategy_.on_lost_worker == OnLostWorker::kShrink) return false;
     const bool dead_ones_count = strategy_.on_lost_worker == OnLostWorker::kWait;
-    return std::ranges::count_if(tasks_, [&](const Task& task) {
-             return task.present || (dead_ones_count && task.contributed);
-           }) < strategy_.replicas_to_aggregate;
+    return number([&](const Task& task) { return task.present || (dead_ones_count && task.contributed); }) <
+           strategy_.replicas_to_aggregate;
   }
 
   Strategy strategy_;
