@@ -101,6 +101,7 @@ class Container {
 
   SnapshotRecord progress() const;
   Header reply_header(const Header& request, MessageType type) const;
+  Header values_header(const Header& request, MessageType type, std::size_t chunk, std::size_t slot = 0) const;
   void reply(const Route& route, const Header& request, MessageType type, Frame record = {});
   void send_values(const Route& route, const Header& request, MessageType type, std::size_t slot);
   void send_parameters(const Route& route, const Header& request);

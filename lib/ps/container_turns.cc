@@ -54,11 +54,8 @@ void Container::send_parameters(const Route& route, const Header& request) {
     }
   }
   for (std::size_t chunk = 0; chunk < store_->chunks().size(); ++chunk) {
-    Header header = reply_header(request, MessageType::kParameters);
-    header.dtype = WireDtype::kF32;
-    header.range_offset = store_->chunks().range(chunk).offset;
-    header.range_size = store_->chunks().range(chunk).size;
-    actions_.send(route, Message{header, Frame::share(published_[chunk])});
+    actions_.send(route,
+                  Message{values_header(request, MessageType::kParameters, chunk), Frame::share(published_[chunk])});
   }
 }
 

@@ -5,99 +5,18 @@
 #include <utility>
 
 #include "lib/base/log.h"
-#include "lib/cluster/address.h"
 
 namespace distmnist {
 namespace {
 
 constexpr int kPollMs = 100;        // how often clocks are looked at while waiting
 constexpr int kConnectPollMs = 20;  // and while a connection is being made
-constexpr TimeMs kProbeEveryMs = 200;
-constexpr TimeMs kSuspectMs = 2'000;  // silence after which the listener is probed
 
 std::span<const std::byte> bytes_of(std::span<const float> values) {
   return std::as_bytes(values);
 }
 
 }  // namespace
-
-// One ps: its Exchange and its socket.
-class RemoteClient::Link : public ExchangeActions {
- public:
-  // `fixed_endpoint`: of a ps in this process; empty: it is looked for at the address.
-  Link(WireContext& context, HostPort address, std::string fixed_endpoint, ExchangeConfig config,
-       const ValuesSink& sink)
-      : context_(context),
-        address_(std::move(address)),
-        fixed_endpoint_(std::move(fixed_endpoint)),
-        sink_(sink),
-        exchange(std::move(config), *this) {}
-
-  ClientSocket* socket() { return socket_ ? &*socket_ : nullptr; }
-  const std::string& endpoint() const { return endpoint_; }
-
-  // Connects where the exchange asks for it and somebody listens; looks after a silent peer.
-  void tend(TimeMs now) {
-    if (now - last_probe_ms_ >= kProbeEveryMs && exchange.wants_connection()) {
-      last_probe_ms_ = now;
-      connect(now);
-    } else if (now - last_probe_ms_ >= kSuspectMs && exchange.silent_ms(now) >= kSuspectMs) {
-      last_probe_ms_ = now;
-      const Listener listener = find();
-      if (listener.endpoint.empty()) exchange.on_broken(listener.why_not, now);
-    }
-    exchange.on_tick(now);
-  }
-
-  void receive(TimeMs now) {
-    while (socket_ && !exchange.failure()) {
-      auto received = socket_->receive();
-      if (!received) return;
-      received_bytes += static_cast<std::int64_t>(kHeaderBytes + received->message.payload.size());
-      exchange.on_message(std::move(*received), now);
-    }
-  }
-
-  void send(const Header& header, std::span<const std::byte> payload) override {
-    if (!socket_) return;
-    sent_bytes += static_cast<std::int64_t>(kHeaderBytes + payload.size());
-    socket_->send(Message{header, Frame::borrow(payload)});
-  }
-  void reconnect() override {
-    if (socket_) socket_->discard();  // The request will be sent again; its memory must not go out twice.
-    socket_.reset();
-  }
-  void report(const std::string& line) override { log_warning("{}", line); }
-  void notice(const std::string& line) override { log_info("{}", line); }
-  void values(std::size_t slot, Range range, std::span<const float> values) override { sink_(slot, range, values); }
-
- private:
-  WireContext& context_;
-  HostPort address_;
-  std::string fixed_endpoint_;
-  const ValuesSink& sink_;
-  std::string endpoint_;
-  std::optional<ClientSocket> socket_;
-  TimeMs last_probe_ms_ = -kSuspectMs;
-
-  Listener find() const {
-    if (!fixed_endpoint_.empty()) return {fixed_endpoint_, {}};
-    return find_listener(address_);
-  }
-
-  void connect(TimeMs now) {
-    const Listener listener = find();
-    endpoint_ = listener.endpoint;
-    if (endpoint_.empty()) return exchange.on_unreachable(listener.why_not, now);
-    socket_.emplace(context_, endpoint_);
-    exchange.on_connected(now);
-  }
-
- public:
-  Exchange exchange;
-  std::int64_t sent_bytes = 0;
-  std::int64_t received_bytes = 0;
-};
 
 RemoteClient::RemoteClient(RemoteClientConfig config)
     : config_(std::move(config)),
@@ -116,9 +35,9 @@ RemoteClient::RemoteClient(RemoteClientConfig config)
                       config_.fingerprint};
     exchange.pieces = ranges_of(config_.plan[k]);
     exchange.recovery_wait_ms = config_.recovery_wait_ms;
-    links_.push_back(std::make_unique<Link>(context_, config_.ps[k],
-                                            config_.endpoints.empty() ? std::string() : config_.endpoints[k],
-                                            std::move(exchange), sink_));
+    links_.push_back(std::make_unique<PsLink>(context_, config_.ps[k],
+                                              config_.endpoints.empty() ? std::string() : config_.endpoints[k],
+                                              std::move(exchange), sink_));
   }
 }
 
@@ -253,6 +172,7 @@ Turn RemoteClient::finish_push(const ParameterSink& sink) {
     turn.staleness = std::max<std::int64_t>(0, step() - 1 - pushed_step_);
   }
   const double ended_s = monotonic_s();
+  if (first_values_s_ == 0) first_values_s_ = ended_s;  // No ps holds anything.
   costs_.wait_s += first_values_s_ - began_s;
   costs_.pull_s += ended_s - first_values_s_;
   return turn;
@@ -295,8 +215,8 @@ void RemoteClient::pull_from_others(const ParameterSink& sink) {
 ExchangeCosts RemoteClient::costs() const {
   ExchangeCosts costs = costs_;
   for (const auto& link : links_) {
-    costs.sent_bytes += link->sent_bytes;
-    costs.received_bytes += link->received_bytes;
+    costs.sent_bytes += link->sent_bytes();
+    costs.received_bytes += link->received_bytes();
   }
   return costs;
 }

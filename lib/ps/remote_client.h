@@ -1,4 +1,5 @@
-// RemoteClient: the parameters are on ps tasks. The thin shell around one Exchange per ps: sockets, addresses, clock.
+// RemoteClient: the parameters are on ps tasks. What a worker asks of all ps tasks together, over one
+// PsLink each.
 #pragma once
 
 #include <functional>
@@ -9,9 +10,9 @@
 
 #include "lib/cluster/cluster_spec.h"
 #include "lib/cluster/placement.h"
-#include "lib/ps/exchange.h"
 #include "lib/ps/heartbeat.h"
 #include "lib/ps/parameter_client.h"
+#include "lib/ps/ps_link.h"
 
 namespace distmnist {
 
@@ -64,9 +65,6 @@ class RemoteClient : public ParameterClient {
   void leave() override;
 
  private:
-  class Link;
-  using ValuesSink = std::function<void(std::size_t slot, Range, std::span<const float>)>;
-
   // Begins a request at the ps tasks from `first` on and sends `part` there.
   void ask(MessageType answer, const RequestPart& part, std::size_t first = 0);
   // Runs sockets and clocks until `finished` holds.
@@ -92,7 +90,7 @@ class RemoteClient : public ParameterClient {
   std::optional<WireContext> own_context_;
   WireContext& context_;
   ValuesSink sink_;
-  std::vector<std::unique_ptr<Link>> links_;
+  std::vector<std::unique_ptr<PsLink>> links_;
   Heartbeat heartbeat_;
   std::uint64_t sequence_ = 0;
   std::uint64_t run_ = 0;

@@ -16,7 +16,7 @@
 
 namespace distmnist {
 
-inline constexpr TimeMs kFirstNoticeMs = 1'000;   // of a wait for other workers, to the worker that waits
+inline constexpr TimeMs kFirstNoticeMs = 1'000;  // of a wait for other workers, to the worker that waits
 inline constexpr TimeMs kNoticeEveryMs = 8'000;  // and again
 
 class Turns {

@@ -1,0 +1,77 @@
+#include "lib/ps/ps_link.h"
+
+#include <utility>
+
+#include "lib/base/log.h"
+
+namespace distmnist {
+namespace {
+
+constexpr TimeMs kProbeEveryMs = 200;
+constexpr TimeMs kSuspectMs = 2'000;  // silence after which the listener is probed
+
+}  // namespace
+
+PsLink::PsLink(WireContext& context, HostPort address, std::string fixed_endpoint, ExchangeConfig config,
+               const ValuesSink& sink)
+    : context_(context),
+      address_(std::move(address)),
+      fixed_endpoint_(std::move(fixed_endpoint)),
+      sink_(sink),
+      last_probe_ms_(-kSuspectMs),
+      exchange(std::move(config), *this) {}
+
+void PsLink::receive(TimeMs now) {
+  while (socket_ && !exchange.failure()) {
+    auto received = socket_->receive();
+    if (!received) return;
+    received_bytes_ += static_cast<std::int64_t>(kHeaderBytes + received->message.payload.size());
+    exchange.on_message(std::move(*received), now);
+  }
+}
+
+void PsLink::tend(TimeMs now) {
+  if (now - last_probe_ms_ >= kProbeEveryMs && exchange.wants_connection()) {
+    last_probe_ms_ = now;
+    connect(now);
+  } else if (now - last_probe_ms_ >= kSuspectMs && exchange.silent_ms(now) >= kSuspectMs) {
+    last_probe_ms_ = now;
+    const Listener listener = find();
+    if (listener.endpoint.empty()) exchange.on_broken(listener.why_not, now);
+  }
+  exchange.on_tick(now);
+}
+
+void PsLink::connect(TimeMs now) {
+  const Listener listener = find();
+  endpoint_ = listener.endpoint;
+  if (endpoint_.empty()) return exchange.on_unreachable(listener.why_not, now);
+  socket_.emplace(context_, endpoint_);
+  exchange.on_connected(now);
+}
+
+Listener PsLink::find() const {
+  if (!fixed_endpoint_.empty()) return {fixed_endpoint_, {}};
+  return find_listener(address_);
+}
+
+void PsLink::send(const Header& header, std::span<const std::byte> payload) {
+  if (!socket_) return;
+  sent_bytes_ += static_cast<std::int64_t>(kHeaderBytes + payload.size());
+  socket_->send(Message{header, Frame::borrow(payload)});
+}
+
+void PsLink::reconnect() {
+  if (socket_) socket_->discard();  // The request will be sent again; its memory must not go out twice.
+  socket_.reset();
+}
+
+void PsLink::report(const std::string& line) {
+  log_warning("{}", line);
+}
+
+void PsLink::notice(const std::string& line) {
+  log_info("{}", line);
+}
+
+}  // namespace distmnist
