@@ -103,9 +103,9 @@ class MatrixTest(strategy_runs.StrategyTest):
 
     def test_the_network_of_the_seeds(self):
         flags = ["--model=mnist_cnn", "--batch_size=20", "--sync_replicas"]
-        self.assert_synchronous(self.run_fresh("processes", 2, 3, *flags, steps=50), 50, ACCURACY, 20)
+        self.assert_synchronous(self.run_fresh("processes", 2, 3, *flags, steps=50), 50, 0.7, 20)
         asynchronous = [flag for flag in flags if flag != "--sync_replicas"]
-        self.assert_asynchronous(self.run_fresh("threads", 2, 3, *asynchronous, steps=100), 100, ACCURACY, 20)
+        self.assert_asynchronous(self.run_fresh("threads", 2, 3, *asynchronous, steps=150), 150, 0.7, 20)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ its tasks say."""
 
 import dataclasses
 import re
+import signal
 
 import small_runs
 import support
@@ -93,12 +94,27 @@ class StrategyTest(small_runs.SmallRunTest):
         self.assert_exit(process, 0)
         return Run([process], num_workers)
 
-    def wait_for_progress(self, worker, lines=1):
-        """Until it has printed that many lines more."""
+    def assert_all_count(self, step, pushes):
+        """The batches that lie behind each worker in the checkpoint are all that it pushed, those dropped too."""
+        for worker, one in enumerate(pushes):
+            self.assertEqual(sum(one.by_staleness.values()), one.accepted + one.dropped)
+            self.assertEqual(self.checkpoint(step).consumed_batches.get(worker, 0), one.accepted + one.dropped)
+
+    def wait_for_progress(self, worker, lines=1, or_end=False):
+        """Until it has printed that many lines more, or, where that is enough, has come to its end."""
         seen = len(support.progress_lines(worker.stdout))
 
         def look():
-            self.assertIsNone(worker.popen.poll(), worker.tail())
+            if worker.popen.poll() is not None:
+                self.assertTrue(or_end, worker.tail())
+                return True
             return len(support.progress_lines(worker.stdout)) >= seen + lines
 
         support.wait_until(look, f"progress of {worker.name}", support.LONG_DEADLINE_S)
+
+    def stop(self, cluster):
+        """Ends a run without end."""
+        for task in cluster.tasks.values():
+            task.send(signal.SIGTERM)
+        for task in cluster.tasks.values():
+            self.assert_exit(task, 143)
