@@ -32,7 +32,7 @@ class TowersTest(small_runs.SmallRunTest):
         for device in (0, 1):
             self.assertRegex(towers.stderr, rf"device /device:CPU:{device}: backend .*, 10 samples per step")
         one, two = self.checkpoint(100), self.checkpoint(100, towers_dir)
-        self.assertEqual(two.consumed_batches, one.consumed_batches)
+        self.assertEqual(two.applied_batches, one.applied_batches)
         self.assert_close(two.tensors, one.tensors)
 
     def test_devices_of_several_kinds_train_as_one_does(self):
