@@ -1,7 +1,12 @@
 #include "lib/wire/transport.h"
 
+#include <pthread.h>
+#include <csignal>
+
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
@@ -49,6 +54,31 @@ Floats values_of(const Received& received) {
   const auto floats = received.message.payload.floats();
   return {floats.begin(), floats.end()};
 }
+
+// Interrupts the calls of the thread that makes it, again and again, for as long as it lives.
+class SignalsAtThisThread {
+ public:
+  SignalsAtThisThread() {
+    struct sigaction action {};
+    action.sa_handler = [](int) {};
+    sigaction(SIGUSR1, &action, &before_);
+    sender_ = std::thread([this, target = pthread_self()] {
+      while (!stop_) pthread_kill(target, SIGUSR1);
+    });
+  }
+  ~SignalsAtThisThread() {
+    stop_ = true;
+    sender_.join();
+    sigaction(SIGUSR1, &before_, nullptr);
+  }
+  SignalsAtThisThread(const SignalsAtThisThread&) = delete;
+  SignalsAtThisThread& operator=(const SignalsAtThisThread&) = delete;
+
+ private:
+  std::atomic<bool> stop_ = false;
+  struct sigaction before_ {};
+  std::thread sender_;
+};
 
 // A server on a free TCP port and its same-host endpoint, as a ps has.
 struct Server {
@@ -264,6 +294,21 @@ TEST_CASE("waiting ends at its limit, and receiving never waits") {
   ClientSocket::poll({nullptr, &client, nullptr}, 10);
   ClientSocket::poll({nullptr}, 10);
   ClientSocket::poll({}, 10);
+}
+
+TEST_CASE("signals interrupt no message") {
+  Server server;
+  ClientSocket client(server.context, server.same_host);
+  const SignalsAtThisThread signals;
+  for (std::uint64_t sequence = 1; sequence <= 20'000; ++sequence) {
+    REQUIRE(client.send(floats_message(sequence, {1, 2, 3})));
+    Route from;
+    const auto received = wait_for_message(server.socket, from);
+    REQUIRE(received);
+    REQUIRE(received->fault == HeaderFault::kNone);
+    REQUIRE(received->message.header.sequence == sequence);
+    REQUIRE(values_of(*received) == Floats{1, 2, 3});
+  }
 }
 
 TEST_CASE("one wait serves several connections") {

@@ -69,20 +69,43 @@ Received to_received(const zmq::message_t& header, zmq::message_t&& payload) {
   return out;
 }
 
+// ZeroMQ looks for its own commands in any call, and a signal that comes then ends the call before it has done
+// anything. Only waits are ended by signals here: a message whose other parts are on their way must not be left at
+// that.
+template <class Call>
+auto uninterrupted(const Call& call) {
+  while (true) {
+    try {
+      return call();
+    } catch (const zmq::error_t& error) {
+      if (error.num() != EINTR) throw;
+    }
+  }
+}
+
+bool receive_part(zmq::socket_t& socket, zmq::message_t& part) {
+  return uninterrupted([&] { return socket.recv(part, zmq::recv_flags::dontwait); }).has_value();
+}
+
+template <class Part>
+bool send_part(zmq::socket_t& socket, Part&& part, zmq::send_flags more = zmq::send_flags::none) {
+  return uninterrupted([&] { return socket.send(part, more | zmq::send_flags::dontwait); }).has_value();
+}
+
 // Reads what is left of a multi-part message; only what this protocol sends is kept.
 void drain(zmq::socket_t& socket) {
   zmq::message_t rest;
   while (socket.get(zmq::sockopt::rcvmore)) {
-    if (!socket.recv(rest, zmq::recv_flags::dontwait)) return;
+    if (!receive_part(socket, rest)) return;
   }
 }
 
 // [header][payload], after the routing id where there is one. Null where the parts are not two.
 std::optional<Received> receive_parts(zmq::socket_t& socket) {
   zmq::message_t header, payload;
-  if (!socket.recv(header, zmq::recv_flags::dontwait)) return std::nullopt;
+  if (!receive_part(socket, header)) return std::nullopt;
   if (!socket.get(zmq::sockopt::rcvmore)) return Received{{}, HeaderFault::kSize};
-  if (!socket.recv(payload, zmq::recv_flags::dontwait)) return std::nullopt;
+  if (!receive_part(socket, payload)) return std::nullopt;
   if (socket.get(zmq::sockopt::rcvmore)) {
     drain(socket);
     return Received{{}, HeaderFault::kSize};
@@ -104,8 +127,8 @@ void seal(Message& message) {
 bool send_parts(zmq::socket_t& socket, Message&& message) {
   seal(message);
   const auto header = encode_header(message.header);
-  if (!socket.send(zmq::buffer(header), zmq::send_flags::sndmore | zmq::send_flags::dontwait)) return false;
-  return socket.send(to_zmq(std::move(message.payload)), zmq::send_flags::dontwait).has_value();
+  if (!send_part(socket, zmq::buffer(header), zmq::send_flags::sndmore)) return false;
+  return send_part(socket, to_zmq(std::move(message.payload)));
 }
 
 }  // namespace
@@ -130,7 +153,7 @@ ServerSocket::ServerSocket(WireContext& context, const std::vector<std::string>&
   impl_->socket.set(zmq::sockopt::router_mandatory, true);
   for (const std::string& endpoint : endpoints) {
     try {
-      impl_->socket.bind(endpoint);
+      uninterrupted([&] { impl_->socket.bind(endpoint); });
       impl_->bound.push_back(endpoint);
     } catch (const zmq::error_t& error) {
       if (!impl_->bound.empty()) continue;
@@ -156,21 +179,16 @@ bool ServerSocket::poll(int timeout_ms) {
 }
 
 std::optional<Received> ServerSocket::receive(Route& from) {
-  try {
-    zmq::message_t route;
-    if (!impl_->socket.recv(route, zmq::recv_flags::dontwait)) return std::nullopt;
-    from.assign(static_cast<const char*>(route.data()), route.size());
-    if (!impl_->socket.get(zmq::sockopt::rcvmore)) return Received{{}, HeaderFault::kSize};
-    return receive_parts(impl_->socket);
-  } catch (const zmq::error_t& error) {
-    if (error.num() == EINTR) return std::nullopt;
-    throw;
-  }
+  zmq::message_t route;
+  if (!receive_part(impl_->socket, route)) return std::nullopt;
+  from.assign(static_cast<const char*>(route.data()), route.size());
+  if (!impl_->socket.get(zmq::sockopt::rcvmore)) return Received{{}, HeaderFault::kSize};
+  return receive_parts(impl_->socket);
 }
 
 bool ServerSocket::send(const Route& to, Message&& message) {
   try {
-    if (!impl_->socket.send(zmq::buffer(to), zmq::send_flags::sndmore | zmq::send_flags::dontwait)) return false;
+    if (!send_part(impl_->socket, zmq::buffer(to), zmq::send_flags::sndmore)) return false;
     return send_parts(impl_->socket, std::move(message));
   } catch (const zmq::error_t&) {
     return false;  // EHOSTUNREACH: the peer has gone; its lease will tell.
@@ -187,19 +205,14 @@ ClientSocket::ClientSocket(WireContext& context, const std::string& endpoint)
     : impl_(std::make_unique<Impl>(context.impl().context)) {
   set_common_options(impl_->socket);
   impl_->checksum_data = over_tcp(endpoint);
-  impl_->socket.connect(endpoint);
+  uninterrupted([&] { impl_->socket.connect(endpoint); });
 }
 ClientSocket::~ClientSocket() = default;
 ClientSocket::ClientSocket(ClientSocket&&) noexcept = default;
 ClientSocket& ClientSocket::operator=(ClientSocket&&) noexcept = default;
 
 std::optional<Received> ClientSocket::receive() {
-  try {
-    return receive_parts(impl_->socket);
-  } catch (const zmq::error_t& error) {
-    if (error.num() == EINTR) return std::nullopt;
-    throw;
-  }
+  return receive_parts(impl_->socket);
 }
 
 bool ClientSocket::send(Message&& message) {

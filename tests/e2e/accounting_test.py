@@ -8,7 +8,6 @@ import small_runs
 import support
 
 NUMBER = r"(\d+(?:\.\d+)?)"
-PUSHES = re.compile(r"pushes: (\d+) accepted, (\d+) dropped; staleness mean (\d+\.\d), at most (\d+) \((.*)\)$")
 TIME = re.compile(rf"time per step {NUMBER} ms: compute {NUMBER}, push {NUMBER}, wait {NUMBER} "
                   rf"\(for other workers {NUMBER}\), pull {NUMBER}; sent {NUMBER} [kMG]B, received {NUMBER} [kMG]B$")
 LOCAL_TIME = re.compile(rf"time per step {NUMBER} ms: compute {NUMBER}$")
@@ -62,7 +61,7 @@ class AccountingTest(small_runs.SmallRunTest):
         for index, folder in ((0, self.log_dir), (1, self.log_dir / "worker_1")):
             lines = report(cluster.worker(index))
             self.assertEqual(len(lines), 3, lines)
-            accepted, dropped, mean, most, histogram = PUSHES.match(lines[0]).groups()
+            accepted, dropped, mean, most, histogram = small_runs.PUSHES.match(lines[0]).groups()
             self.assertEqual(dropped, "0")
             said += int(accepted)
             buckets = dict(bucket.split(": ") for bucket in histogram.split(", "))

@@ -20,6 +20,8 @@ DIVERGING = ["--model=mnist_cnn", "--optimizer=sgd", "--learning_rate=1e6"]  # w
 ENDLESS = 1_000_000_000  # steps; the test ends the run
 
 ERROR_LINE = re.compile(r"^\S+ \S+: E \S+\] (.*)$", re.MULTILINE)
+PUSHES = re.compile(r"pushes: (\d+) accepted, (\d+) dropped; staleness mean (\d+\.\d), at most (\d+) \((.*)\)$",
+                    re.MULTILINE)
 
 
 class SmallRunTest(support.EndToEndTest):
@@ -31,7 +33,11 @@ class SmallRunTest(support.EndToEndTest):
     def setUpClass(cls):
         scratch = tempfile.mkdtemp(prefix="distmnist-e2e-data-")
         cls.addClassCleanup(shutil.rmtree, scratch, ignore_errors=True)
-        cls.data = digits.write_data_set(pathlib.Path(scratch) / "data", cls.TRAIN, cls.TEST)
+        cls.data = cls.write_data(pathlib.Path(scratch) / "data")
+
+    @classmethod
+    def write_data(cls, folder):
+        return digits.write_data_set(folder, cls.TRAIN, cls.TEST)
 
     def setUp(self):
         super().setUp()

@@ -215,7 +215,6 @@ class Cluster:
         ports = free_ports(num_ps + num_workers)
         self.ps_ports, self.worker_ports = ports[:num_ps], ports[num_ps:]
         self.tasks = {}  # "worker:1" -> the Process that was started last for it
-        self.starts = 0
 
     def flags(self):
         return ["--ps_hosts=" + ",".join(f"localhost:{port}" for port in self.ps_ports),
@@ -224,8 +223,8 @@ class Cluster:
     def start_task(self, job, index, *extra, **options):
         command = [self.test.program(), *self.flags(), f"--job_name={job}", f"--task_index={index}", *self.arguments,
                    *extra]
-        self.starts += 1
-        task = self.test.start(command, name=f"{job}_{index}_start{self.starts}", **options)
+        # No other process of the test has this name, nor its files: it may have several clusters.
+        task = self.test.start(command, name=f"{job}_{index}_start{len(self.test.processes)}", **options)
         self.tasks[f"{job}:{index}"] = task
         return task
 

@@ -1,0 +1,96 @@
+"""Synchronous training with a gradient of every worker in each step (R = N), and local training: the same bits from run
+to run, wherever the tasks run, however many ps there are, and over stops and losses."""
+
+import signal
+
+import small_runs
+import strategy_runs
+import support
+
+SYNC = ["--model=mlp", "--sync_replicas", "--seed=5"]
+STEPS = 40
+MORE = 20  # steps after a stop
+
+
+class DeterminismTest(strategy_runs.StrategyTest):
+    runs = 0
+
+    def fresh_folder(self):
+        self.runs += 1
+        return self.folder / f"run{self.runs}"
+
+    def assert_same(self, one, other):
+        self.assertEqual(one.consumed_samples, other.consumed_samples)
+        self.assertEqual(one.tensors.keys(), other.tensors.keys())
+        differing = [name for name, values in one.tensors.items() if other.tensors[name] != values]
+        self.assertEqual(differing, [])
+
+    def undisturbed(self, num_workers, steps):
+        """The checkpoint of a run in one process with one ps."""
+        folder = self.fresh_folder()
+        self.run_cluster("threads", 1, num_workers, *SYNC, f"--log_dir={folder}", steps=steps)
+        return self.checkpoint(steps, folder)
+
+    def stopped_at(self, cluster):
+        """Ends a run without end, and returns the step of its checkpoint."""
+        self.stop(cluster)
+        (step,) = small_runs.checkpoint_steps(self.log_dir)
+        self.assertGreater(step, 0)
+        return step
+
+    def test_every_run_of_as_many_workers_gives_the_same_bits(self):
+        checkpoints = {}
+        for num_workers in (1, 2, 3):
+            checkpoints[num_workers] = self.undisturbed(num_workers, STEPS)
+            for place, num_ps in (("processes", 1), ("processes", 1), ("processes", 3), ("threads", 3)):
+                with self.subTest(workers=num_workers, place=place, ps=num_ps):
+                    folder = self.fresh_folder()
+                    self.run_cluster(place, num_ps, num_workers, *SYNC, f"--log_dir={folder}", steps=STEPS)
+                    self.assert_same(self.checkpoint(STEPS, folder), checkpoints[num_workers])
+        self.assertNotEqual(checkpoints[1].tensors, checkpoints[2].tensors)
+        self.assertNotEqual(checkpoints[2].tensors, checkpoints[3].tensors)
+
+    def test_a_stop_and_a_resume_on_another_number_of_ps_change_no_bit(self):
+        for num_workers, num_ps in ((2, 1), (3, 3)):
+            with self.subTest(workers=num_workers, ps=num_ps):
+                self.log_dir = self.fresh_folder()
+                cluster = self.start_together(num_ps, num_workers, *SYNC, "--log_every=10", steps=small_runs.ENDLESS)
+                self.wait_for_progress(cluster.worker(num_workers - 1))
+                steps = self.stopped_at(cluster) + MORE
+                run = self.run_cluster("processes", 4 - num_ps, num_workers, *SYNC, steps=steps)
+                self.assertIn(f"restored global_step {steps - MORE}\n", run.log("worker:0"))
+                self.assert_same(self.checkpoint(steps), self.undisturbed(num_workers, steps))
+
+    def test_local_training_gives_the_same_bits_over_a_stop_and_a_resume(self):
+        flags = ["--model=mlp", "--seed=5", "--log_every=10"]
+        process = self.start([self.program(), *self.flags(*flags, steps=small_runs.ENDLESS)])
+        self.wait_for_progress(process)
+        process.send(signal.SIGTERM)
+        self.assert_exit(process, 143)
+        (stopped_at,) = small_runs.checkpoint_steps(self.log_dir)
+        steps = stopped_at + MORE
+        self.train(*flags, steps=steps)
+        for _ in range(2):
+            folder = self.fresh_folder()
+            self.train(*flags, f"--log_dir={folder}", steps=steps)
+            self.assert_same(self.checkpoint(steps), self.checkpoint(steps, folder))
+
+    def test_tasks_that_are_killed_and_started_again_change_no_bit(self):
+        for num_ps, victim in ((1, 1), (2, 2), (2, 0)):
+            with self.subTest(ps=num_ps, victim=f"worker:{victim}"):
+                self.log_dir = self.fresh_folder()
+                cluster = self.start_together(num_ps, 3, *SYNC, "--on_lost_worker=wait", "--log_every=10",
+                                              steps=small_runs.ENDLESS)
+                self.wait_for_progress(cluster.worker(victim))
+                cluster.worker(victim).kill()
+                again = cluster.start_task("worker", victim)
+                for worker in range(3):
+                    self.wait_for_progress(cluster.worker(worker))
+                self.assertIn("the model is ready at global_step", again.stderr)
+                steps = self.stopped_at(cluster)
+                self.assertEqual(self.checkpoint(steps).consumed_batches, {worker: steps for worker in range(3)})
+                self.assert_same(self.checkpoint(steps), self.undisturbed(3, steps))
+
+
+if __name__ == "__main__":
+    support.main()
