@@ -379,7 +379,7 @@ class ExchangeRecorder : public ExchangeActions {
     if (header.dtype == WireDtype::kF32) {
       std::vector<float> values(payload.size() / sizeof(float));
       if (!values.empty()) std::memcpy(values.data(), payload.data(), payload.size());
-      line += " " + text_of(header.range(), values);
+      line += fmt::format(" {}", text_of(header.range(), values));
     }
     lines.push_back(line);
   }
