@@ -96,6 +96,20 @@ TEST_CASE("a commit that nobody has pushed for is not answered, also where no ps
   CHECK(plain.commit(chief).empty());
 }
 
+TEST_CASE("a worker that pushes anew in the middle of a step does not take its accepted gradient out of it") {
+  Shard ps(0, 2);
+  Peer worker = {.worker = 1, .incarnation = 10, .route = "b", .samples = 50};
+  ps.greet(worker);
+  ps.join(ps.chief);
+  ps.join(worker);
+  ps.push(ps.chief, {2, 2, 2});
+  CHECK(ps.commit(ps.chief).empty());
+  ps.chief.step = 7;  // As no worker of ours does.
+  ps.push(ps.chief, {100, 100, 100});
+  ps.push(worker, {4, 4, 4});
+  CHECK(any_holds(ps.commit(worker), "parameters [0,2) -3 -3 step 1"));
+}
+
 TEST_CASE("a new model begins with new turns") {
   Shard ps(0, 2);
   ps.join(ps.chief);

@@ -41,7 +41,7 @@ struct Script {
   }
 
   VariableStore store;
-  StagedPushes staged;
+  StagedPushes staged = StagedPushes(2);
 };
 
 }  // namespace
@@ -105,6 +105,30 @@ TEST_CASE("a push from other parameters says that its worker's earlier ones are 
   CHECK_FALSE(script.staged.has(dropped));
   CHECK(script.staged.has(others));
   CHECK(script.staged.has(newer));
+}
+
+TEST_CASE("an accepted push stays until its update is made, whatever its worker sends meanwhile") {
+  Script script;
+  const PushId accepted = script.stage(0, 1, 4, {1, 1, 1});
+  script.staged.accept(accepted);
+  script.stage(0, 2, 3, {2, 2, 2});
+  script.stage(0, 3, 5, {3, 3, 3});
+  CHECK(script.staged.has(accepted));
+  script.staged.make({1, {accepted}, 1}, script.store);
+  CHECK(script.parameters() == Floats{-1, -1, -1});
+}
+
+TEST_CASE("of one worker no more than so many pushes are kept; the accepted ones first") {
+  Script script;
+  const PushId first = script.stage(0, 1, 4, {1, 1, 1}), second = script.stage(0, 2, 4, {2, 2, 2});
+  const PushId others = script.stage(1, 1, 4, {1, 1, 1});
+  script.staged.accept(second);
+  const PushId third = script.stage(0, 3, 4, {3, 3, 3});
+  CHECK_FALSE(script.staged.has(first));
+  CHECK(script.staged.has_all({1, {second, third, others}, 1}));
+  script.staged.accept(third);
+  CHECK_FALSE(script.staged.has(script.stage(0, 4, 4, {4, 4, 4})));
+  CHECK(script.staged.has_all({1, {second, third, others}, 1}));
 }
 
 }  // namespace distmnist

@@ -248,7 +248,7 @@ void Container::on_create_end(const Route&, const Message& message, TimeMs now) 
   hold_.reset();
   turns_.reset();
   if (ps_.index == 0) turns_.emplace(strategy_, ps_.num_workers, now, limits_.recovery_wait_ms);
-  staged_ = {};
+  staged_ = StagedPushes((strategy_.sync ? strategy_.replicas_to_aggregate : 1) + kMaxAbandonedPushes);
   updates_.clear();
   commits_on_hold_.clear();
   published_commit_ = -1;

@@ -92,6 +92,7 @@ void Container::decide(const Route& route, const Header& commit, TimeMs now) {
   const std::int64_t samples = staged_.at(id).header.samples;
   if (turns_->decide(route, commit, store_->global_step(), now).accepted) {
     history.pending_samples += samples;
+    staged_.accept(id);
   } else {
     history.consumed_samples += samples;
     staged_.discard(id);

@@ -1,6 +1,7 @@
 // StagedPushes: pushes that are whole on this ps and wait for the word of ps 0, in a run where it decides.
 #pragma once
 
+#include <cstddef>
 #include <map>
 
 #include "lib/ps/control.h"
@@ -9,22 +10,37 @@
 
 namespace distmnist {
 
+// Pushes that processes of one task may leave behind in one step, committed by nobody, when they die: another ps than 0
+// cannot tell them from those that count.
+inline constexpr std::size_t kMaxAbandonedPushes = 16;
+
 class StagedPushes {
  public:
-  // Keeps a push. Earlier ones of its worker that were computed from other parameters have been decided, and made where
-  // they count, or this worker would not have got these parameters: they go.
+  // Of a worker at most max_per_worker pushes are kept.
+  explicit StagedPushes(std::size_t max_per_worker = 1) : max_per_worker_(max_per_worker) {}
+
+  // Keeps a push. Earlier ones of its worker that were computed from other parameters, and are not accepted, have been
+  // decided, and made where they count, or this worker would not have got these parameters: they go. So does, above the
+  // limit, the oldest that is not accepted; where there is none, the push itself is not kept.
   void stage(WholePush&& push);
 
   bool has(const PushId& id) const { return pushes_.contains(id); }
   bool has_all(const Update& update) const;
-  const WholePush& at(const PushId& id) const { return pushes_.at(id); }
+  const WholePush& at(const PushId& id) const { return pushes_.at(id).push; }
+  // On ps 0: the push belongs to an update to come, and stays until that is made.
+  void accept(const PushId& id) { pushes_.at(id).accepted = true; }
   void discard(const PushId& id) { pushes_.erase(id); }
 
   // Makes an update whose pushes are all here; they are used up.
   void make(const Update& update, VariableStore& store);
 
  private:
-  std::map<PushId, WholePush> pushes_;
+  struct Staged {
+    WholePush push;
+    bool accepted = false;
+  };
+  std::size_t max_per_worker_;
+  std::map<PushId, Staged> pushes_;
 };
 
 inline PushId id_of(const Header& header) {
