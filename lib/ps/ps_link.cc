@@ -1,5 +1,6 @@
 #include "lib/ps/ps_link.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "lib/base/log.h"
@@ -58,7 +59,11 @@ Listener PsLink::find() const {
 void PsLink::send(const Header& header, std::span<const std::byte> payload) {
   if (!socket_) return;
   sent_bytes_ += static_cast<std::int64_t>(kHeaderBytes + payload.size());
-  socket_->send(Message{header, Frame::borrow(payload)});
+  if (fixed_endpoint_.empty()) return socket_->send(Message{header, Frame::borrow(payload)}), void();
+  // Within a process ZeroMQ hands the very bytes over, and a ps may keep a gradient for longer than its worker does.
+  Frame copy = Frame::allocate(payload.size());
+  std::ranges::copy(payload, copy.bytes().begin());
+  socket_->send(Message{header, std::move(copy)});
 }
 
 void PsLink::reconnect() {

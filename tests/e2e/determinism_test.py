@@ -50,6 +50,16 @@ class DeterminismTest(strategy_runs.StrategyTest):
         self.assertNotEqual(checkpoints[1].tensors, checkpoints[2].tensors)
         self.assertNotEqual(checkpoints[2].tensors, checkpoints[3].tensors)
 
+    def test_a_lone_worker_with_several_batches_to_a_step_gives_the_same_bits_as_a_thread(self):
+        # Its first gradient waits on the ps while it computes the second one over it.
+        checkpoints = []
+        for place, num_ps in (("processes", 1), ("threads", 1), ("threads", 2)):
+            folder = self.fresh_folder()
+            self.run_cluster(place, num_ps, 1, *SYNC, "--replicas_to_aggregate=3", f"--log_dir={folder}", steps=STEPS)
+            checkpoints.append(self.checkpoint(STEPS, folder))
+        for threads in checkpoints[1:]:
+            self.assert_same(threads, checkpoints[0])
+
     def test_a_stop_and_a_resume_on_another_number_of_ps_change_no_bit(self):
         for num_workers, num_ps in ((2, 1), (3, 3)):
             with self.subTest(workers=num_workers, ps=num_ps):
