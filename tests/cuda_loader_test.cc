@@ -28,7 +28,7 @@ class ModuleFolder {
 };
 
 bool refuses(const std::string& folder, const std::string& text) {
-  return fails_with(ExitCode::kUsage, text, [&] { load_cuda_backend(folder); });
+  return fails_with(ExitCode::kUsage, text, [&] { load_cuda_module(folder); });
 }
 
 }  // namespace
@@ -64,5 +64,5 @@ TEST_CASE("a module of another interface version is refused with both versions")
 }
 
 TEST_CASE("a module that fits is used") {
-  CHECK(load_cuda_backend(ModuleFolder("working").path())->name() == "stand-in");
+  CHECK(load_cuda_module(ModuleFolder("working").path()).inspect().fault == "a stand-in");
 }

@@ -4,20 +4,36 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lib/base/range.h"
 #include "lib/graph/graph.h"
+#include "lib/optim/optimizer.h"
 
 namespace distmnist {
 
+// What products are computed in. Sums, parameters, gradients of variables and optimizer slots are float32 in all of
+// them.
+enum class Precision {
+  kF32,   // float32 throughout
+  kTf32,  // factors rounded to 10 bits of mantissa, where the device has such products (GPUs)
+  kBf16,  // factors and activations in bfloat16
+  kAuto,  // the fastest that the device has: bf16 on GPUs that can, else f32
+};
+// "f32", "tf32", "bf16", "auto"; Error (kUsage) names the known ones.
+Precision parse_precision(std::string_view name);
+std::string_view to_string(Precision precision);
+
 struct CompileOptions {
   std::int64_t max_batch_size = 50;  // the largest batch of train_step and predict, in samples
-  int threads = 1;                   // of this executor's kernels
-  std::uint64_t seed = 0;            // of dropout masks
-  std::uint64_t stream = 0;          // the worker: each has its own masks
+  Precision precision = Precision::kF32;
+  int threads = 1;           // of this executor's kernels
+  std::uint64_t seed = 0;    // of dropout masks
+  std::uint64_t stream = 0;  // the worker: each has its own masks
 };
 
 // One batch of samples; the spans must stay valid during the call only.
@@ -37,6 +53,42 @@ struct StepResult {
 // later layers come first. The numbers are then in gradients() at that range until the next train_step.
 using GradientReady = std::function<void(Range)>;
 
+// Labelled samples as bytes; the spans are valid during the call that takes them.
+struct SampleBytes {
+  std::int64_t count = 0;
+  std::span<const std::uint8_t> pixels;  // [count, input.size()], in the graph's input order; 255 is 1.0
+  std::span<const std::uint8_t> labels;  // [count], each below the number of classes
+};
+
+// Training steps that follow one another without a word from the host.
+struct ResidentSteps {
+  std::int64_t batch_size = 0;            // samples per step, 1 .. max_batch_size
+  std::span<const std::int32_t> samples;  // [steps, batch_size]: which of the kept samples
+  std::uint64_t first_sample = 0;         // of the first step, as in Batch; each step's is batch_size further
+};
+
+// Training that stays on the device: samples, parameters, gradients and the optimizer's slots live there, and the
+// update is part of the step. Part of an Executor, whose parameters it trains; the same thread calls both. Calls in
+// this order: keep_samples, start, then run and the rest as often as wanted; start again after parameters or slots have
+// changed.
+class ResidentTraining {
+ public:
+  virtual ~ResidentTraining() = default;
+  // Copies the samples to the device. False, with nothing kept, where they do not fit: then train_step() serves.
+  // Error (kData) for a label that is not below the number of classes.
+  virtual bool keep_samples(const SampleBytes& samples) = 0;
+  // The optimizer and its state when `global_step` updates have been made; slots as in apply_update().
+  virtual void start(const OptimizerSpec& optimizer, std::int64_t global_step,
+                     std::span<const std::span<const float>> slots) = 0;
+  // Starts these steps, at least one, and may return before they are done; the samples are copied. Waits when too many
+  // are under way.
+  virtual void run(const ResidentSteps& steps) = 0;
+  // Waits until all steps are done: the loss and accuracy of the last one, before its update. After a run() only.
+  virtual StepResult last_step() = 0;
+  // Waits, then copies a slot out, canonical layout, [num_parameters]. (Executor::read() waits, too.)
+  virtual void read_slot(std::size_t slot, std::span<float> values) const = 0;
+};
+
 // A graph compiled for one device. Owns its copy of the parameters. One thread at a time may call it.
 class Executor {
  public:
@@ -54,19 +106,37 @@ class Executor {
 
   // Forward pass without dropout; logits [count, classes]. count is 1 .. max_batch_size.
   virtual void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) = 0;
+
+  // Null where this executor has none. Owned by the executor.
+  virtual ResidentTraining* resident_training() { return nullptr; }
 };
 
 class Backend {
  public:
   virtual ~Backend() = default;
-  virtual std::string name() const = 0;  // "reference", "cpu"
-  // The graph must outlive the call only. Error (kUsage) for options out of range.
+  virtual std::string name() const = 0;  // "reference", "cpu", "cuda"
+  // What computes a layer, in a few words ("cuDNN convolution, fused bias and relu"); nothing where it cannot be
+  // computed here, for its sizes or in this precision. compile() refuses such a layer with Error (kUsage).
+  virtual std::optional<std::string> kernel_of(const Layer& layer, Precision precision) const = 0;
+  // The graph must outlive the call only. Error (kUsage) for options out of range, kResources where memory is short.
   virtual std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const = 0;
+};
+
+// What a GPU backend is made of.
+struct GpuOptions {
+  std::vector<int> devices = {
+      0};  // logical numbers; several: towers on one batch, their gradients summed on the devices
+  // Of each card's memory, the largest share that this process takes, in (0, 1]. It is taken at once, or, with
+  // allow_growth, as it is needed. Nothing: as needed, without a limit of our own.
+  std::optional<double> memory_fraction;
+  bool allow_growth = false;
 };
 
 // The backend for a device type: "cpu" (oneDNN; the reference backend where the build has none), "reference", or "gpu"
 // (the CUDA module, loaded at run time). `module_folder` is where the module is looked for first; empty: only the
-// dynamic linker's own places. Error (kUsage) says what is missing.
-std::unique_ptr<Backend> make_backend(std::string_view device_type, const std::string& module_folder = {});
+// dynamic linker's own places. Error (kUsage) says what is missing. Executors of one backend share its devices' memory,
+// and the backend must outlive them.
+std::unique_ptr<Backend> make_backend(std::string_view device_type, const std::string& module_folder = {},
+                                      const GpuOptions& gpu = {});
 
 }  // namespace distmnist

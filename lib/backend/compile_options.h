@@ -11,4 +11,7 @@ inline constexpr int kMaxThreads = 1024;
 // Error (kUsage) if an option is out of range or the graph is empty.
 void check_options(const Graph& graph, const CompileOptions& options);
 
+// Error (kUsage) that names the first layer without a kernel in this backend and precision.
+void check_layers(const Backend& backend, const Graph& graph, Precision precision);
+
 }  // namespace distmnist

@@ -45,14 +45,6 @@ double one_minus_power(float beta, std::int64_t t) {
   return -std::expm1(static_cast<double>(t) * std::log(static_cast<double>(beta)));
 }
 
-float rate_of(const OptimizerSpec& spec, std::int64_t t, float rate_factor) {
-  double rate = rate_factor * learning_rate_at(spec.learning_rate, t - 1);
-  if (spec.kind == OptimizerKind::kAdam) {
-    rate = rate * std::sqrt(one_minus_power(spec.beta2, t)) / one_minus_power(spec.beta1, t);
-  }
-  return static_cast<float>(rate);
-}
-
 UpdateArrays arrays_of(std::span<float> parameters, std::span<const std::span<float>> slots,
                        std::span<const float> gradient, std::span<float> updated) {
   assert(gradient.size() == parameters.size() && updated.size() == parameters.size());
@@ -109,11 +101,19 @@ std::optional<std::string> fault_of(const OptimizerSpec& spec) {
   return fault_of(spec.learning_rate);
 }
 
+float update_rate(const OptimizerSpec& spec, std::int64_t t, float rate_factor) {
+  double rate = rate_factor * learning_rate_at(spec.learning_rate, t - 1);
+  if (spec.kind == OptimizerKind::kAdam) {
+    rate = rate * std::sqrt(one_minus_power(spec.beta2, t)) / one_minus_power(spec.beta1, t);
+  }
+  return static_cast<float>(rate);
+}
+
 void apply_update(const OptimizerSpec& spec, std::int64_t t, std::span<float> parameters,
                   std::span<const std::span<float>> slots, std::span<const float> gradient, std::span<float> updated,
                   float rate_factor) {
   assert(t >= 1 && slots.size() == slot_names(spec.kind).size());
-  const float rate = rate_of(spec, t, rate_factor);
+  const float rate = update_rate(spec, t, rate_factor);
   const ScopedFlushDenormals flush_denormals;
   update_rule(spec)(arrays_of(parameters, slots, gradient, updated), spec, rate);
 }
@@ -122,7 +122,7 @@ void apply_update_portable(const OptimizerSpec& spec, std::int64_t t, std::span<
                            std::span<const std::span<float>> slots, std::span<const float> gradient,
                            std::span<float> updated, float rate_factor) {
   assert(t >= 1 && slots.size() == slot_names(spec.kind).size());
-  const float rate = rate_of(spec, t, rate_factor);
+  const float rate = update_rate(spec, t, rate_factor);
   const ScopedFlushDenormals flush_denormals;
   portable_update_rule(spec)(arrays_of(parameters, slots, gradient, updated), spec, rate);
 }

@@ -48,6 +48,10 @@ std::vector<float> slot_start_values(OptimizerKind kind);
 // that came from elsewhere.
 std::optional<std::string> fault_of(const OptimizerSpec& spec);
 
+// The factor of update number `t` (1 for the first): `rate_factor` times the learning rate at global_step t - 1, and
+// for adam times sqrt(1 - beta2^t) / (1 - beta1^t).
+float update_rate(const OptimizerSpec& spec, std::int64_t t, float rate_factor = 1.0f);
+
 // Applies update number `t` (1 for the first) to `parameters` and `slots` in one pass, and writes the new parameters to
 // `updated` as well. `updated` is as long as `parameters`, and may be the gradient's own memory (a reply is written
 // over the gradient it answers) or the parameters', but not overlap them otherwise. slots.size() ==

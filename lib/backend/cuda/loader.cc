@@ -3,8 +3,8 @@
 #include <dlfcn.h>
 
 #include <filesystem>
+#include <memory>
 
-#include "lib/backend/cuda/module.h"
 #include "lib/base/error.h"
 
 namespace distmnist {
@@ -45,7 +45,7 @@ OpenedModule open_module(const std::string& folder) {
 
 }  // namespace
 
-std::unique_ptr<Backend> load_cuda_backend(const std::string& folder) {
+const CudaModule& load_cuda_module(const std::string& folder) {
   OpenedModule opened = open_module(folder);
   const auto function = reinterpret_cast<CudaModuleFunction>(dlsym(opened.handle.get(), kCudaModuleSymbol));
   if (function == nullptr) refuse(opened.file, fmt::format("has no entry point {}", kCudaModuleSymbol));
@@ -57,7 +57,7 @@ std::unique_ptr<Backend> load_cuda_backend(const std::string& folder) {
   }
   // From here on the module's code may be in use, so it is never unloaded.
   opened.handle.release();
-  return std::unique_ptr<Backend>(module->make_backend());
+  return *module;
 }
 
 }  // namespace distmnist

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "lib/backend/backend.h"
+#include "lib/backend/gpu_system.h"
 
 namespace distmnist {
 
@@ -12,12 +13,16 @@ inline constexpr const char* kCudaModuleSymbol = "distmnist_cuda_module";
 
 // Raised whenever this table, Backend, Executor or a type they mention changes: a module of another version is refused,
 // for its virtual tables would not match.
-inline constexpr std::uint32_t kCudaModuleAbi = 1;
+inline constexpr std::uint32_t kCudaModuleAbi = 2;
 
 struct CudaModule {
   std::uint32_t abi_version = 0;  // always first, so that every version can read it
-  Backend* (*make_backend)() =
-      nullptr;  // a new backend, owned by the caller; throws Error where there is no usable GPU
+  // What is there; never throws for a missing GPU or driver, but says so. Opens a context on each GPU to ask for its
+  // free memory.
+  GpuSystem (*inspect)() = nullptr;
+  // A new backend, owned by the caller. Error (kUsage) where a device is not there or not usable, kResources where its
+  // share of memory is not to be had.
+  Backend* (*make_backend)(const GpuOptions&) = nullptr;
 };
 
 using CudaModuleFunction = const CudaModule* (*)();

@@ -106,8 +106,13 @@ class ReferenceExecutor final : public Executor {
 class ReferenceBackend final : public Backend {
  public:
   std::string name() const override { return "reference"; }
+  std::optional<std::string> kernel_of(const Layer&, Precision precision) const override {
+    if (precision == Precision::kTf32 || precision == Precision::kBf16) return std::nullopt;
+    return "plain loops";
+  }
   std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const override {
     check_options(graph, options);
+    check_layers(*this, graph, options.precision);
     return std::make_unique<ReferenceExecutor>(graph, options);
   }
 };

@@ -6,6 +6,9 @@ namespace {
 class StandInBackend final : public distmnist::Backend {
  public:
   std::string name() const override { return "stand-in"; }
+  std::optional<std::string> kernel_of(const distmnist::Layer&, distmnist::Precision) const override {
+    return std::nullopt;
+  }
   std::unique_ptr<distmnist::Executor> compile(const distmnist::Graph&,
                                                const distmnist::CompileOptions&) const override {
     return nullptr;
@@ -17,6 +20,7 @@ class StandInBackend final : public distmnist::Backend {
 extern "C" const distmnist::CudaModule* distmnist_cuda_module() {
   static const distmnist::CudaModule module{
       .abi_version = distmnist::kCudaModuleAbi,
-      .make_backend = +[]() -> distmnist::Backend* { return new StandInBackend; }};
+      .inspect = +[] { return distmnist::GpuSystem{.fault = "a stand-in"}; },
+      .make_backend = +[](const distmnist::GpuOptions&) -> distmnist::Backend* { return new StandInBackend; }};
   return &module;
 }

@@ -1,0 +1,26 @@
+// Softmax cross-entropy, its gradient and accuracy in one kernel.
+#pragma once
+
+#include <cstdint>
+
+#include <cuda_runtime.h>
+
+#include "lib/backend/cuda/tensor_view.h"
+
+namespace distmnist::cuda {
+
+struct SoftmaxLoss {
+  const float* logits = nullptr;         // [batch, classes]
+  const std::uint8_t* labels = nullptr;  // [batch], each below classes
+  std::int64_t divisor = 1;              // of the gradient: samples of the whole step, over all towers
+  TensorView gradient;                   // [batch, classes], either type: (softmax(logits) - one_hot(label)) / divisor
+  float* losses = nullptr;               // [batch]: -log softmax(logits)[label]
+  std::uint8_t* correct = nullptr;       // [batch]: 1 if the first largest logit is the label's
+  std::uint32_t* cursor = nullptr;       // null, or counted up by one, when the gradient is done with it
+};
+
+// The largest logit is subtracted first, so no finite logit overflows; logits that are not finite make the loss NaN.
+// classes = gradient.channels, 2 to 256.
+void softmax_cross_entropy(cudaStream_t stream, const SoftmaxLoss& loss);
+
+}  // namespace distmnist::cuda
