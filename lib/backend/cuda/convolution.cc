@@ -1,12 +1,23 @@
 #include "lib/backend/cuda/convolution.h"
 
+#include "lib/backend/cuda/choices.h"
 #include "lib/backend/cuda/dnn_convolution.h"
+#include "lib/backend/cuda/kernels/direct_convolution.h"
 #include "lib/backend/cuda/kernels/elementwise.h"
 #include "lib/backend/cuda/kernels/pooling.h"
 #include "lib/backend/cuda/tensors.h"
 
 namespace distmnist::cuda {
 namespace {
+
+// `layer` is the pool's place. What the pool did not choose has no gradient, so that the relu before it counts as
+// passing everything: where it stopped a choice, `chosen` says that there is none.
+void add_pooled_choices(std::size_t layer, const Conv2d& convolution, const TensorView& pooled,
+                        const std::uint8_t* chosen, std::vector<LayerChoices>& out) {
+  const std::int64_t passed = pooled.batch * convolution.output.size();
+  out.push_back({layer - 1, std::vector<std::uint8_t>(static_cast<std::size_t>(passed), 1)});
+  out.push_back({layer, in_chw_order(pooled, chosen)});
+}
 
 // The convolution itself, without bias and activation: filters in the layout that cuDNN gets, padding that it lacks.
 class Products {
@@ -114,6 +125,10 @@ class ConvolutionKernel final : public LayerKernel {
     products_.backward(pass, output_.gradient);
   }
 
+  void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
+    if (relu()) out.push_back({layer, passed_by_relu(output_.value)});
+  }
+
  private:
   bool relu() const { return layer_.activation == Activation::kRelu; }
 
@@ -152,6 +167,10 @@ class PooledConvolutionKernel final : public LayerKernel {
     products_.backward(pass, unpooled_.gradient);
   }
 
+  void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
+    add_pooled_choices(layer, layer_, output_.value, chosen_.data(), out);
+  }
+
  private:
   bool relu() const { return layer_.activation == Activation::kRelu; }
 
@@ -165,6 +184,44 @@ class PooledConvolutionKernel final : public LayerKernel {
   Products products_;
 };
 
+class DirectConvolutionKernel final : public LayerKernel {
+ public:
+  DirectConvolutionKernel(const Conv2d& layer, const MaxPool2d& pool, const LayerContext& context, const Tensor& input,
+                          const Tensor& output)
+      : layer_(layer),
+        parameters_(context.parameters),
+        input_(input),
+        output_(output),
+        chosen_(context.memory, output.value.size(), "the choices of " + pool.scope),
+        workspace_(context.memory,
+                   direct_convolution_workspace_bytes(layer, input.value.batch) / std::int64_t{sizeof(float)},
+                   "the workspace of " + layer.scope) {}
+
+  void forward(const Pass& pass) override {
+    direct_convolution_forward(pass.streams.main(), layer_, parameters_.values({}), input_.value, output_.value,
+                               pass.training ? chosen_.data() : nullptr);
+  }
+
+  void backward(const Pass& pass) override {
+    pass.streams.side_waits();
+    direct_convolution_backward(pass.streams.side(), layer_, input_.value, output_.gradient, chosen_.data(),
+                                workspace_.data(), parameters_.gradients({}));
+    pass.report(layer_.weights, pass.streams.side());
+    pass.report(layer_.biases, pass.streams.side());
+  }
+
+  void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
+    add_pooled_choices(layer, layer_, output_.value, chosen_.data(), out);
+  }
+
+ private:
+  Conv2d layer_;
+  Parameters& parameters_;
+  Tensor input_, output_;
+  DeviceArray<std::uint8_t> chosen_;
+  DeviceArray<float> workspace_;
+};
+
 }  // namespace
 
 std::unique_ptr<LayerKernel> make_convolution(const Conv2d& layer, const LayerContext& context, const Tensor& input,
@@ -175,6 +232,9 @@ std::unique_ptr<LayerKernel> make_convolution(const Conv2d& layer, const LayerCo
 std::unique_ptr<LayerKernel> make_pooled_convolution(const Conv2d& layer, const MaxPool2d& pool,
                                                      const LayerContext& context, const Tensor& input,
                                                      const Tensor& output) {
+  if (!input.needs_gradient() && has_direct_convolution(layer, pool)) {
+    return std::make_unique<DirectConvolutionKernel>(layer, pool, context, input, output);
+  }
   return std::make_unique<PooledConvolutionKernel>(layer, pool, context, input, output);
 }
 

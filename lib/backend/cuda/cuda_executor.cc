@@ -147,6 +147,7 @@ std::span<float> CudaExecutor::gradients() {
 
 StepResult CudaExecutor::train_step(const Batch& batch, const GradientReady& ready) {
   check_labels(batch.labels, graph_.output().channels);
+  last_batch_size_ = batch.size;
   GradientDownload& to_host = download();
   const std::vector<TowerPart> parts = parts_of(batch.size, replicas_);
   const bool alone = replicas_.size() == 1;
@@ -191,6 +192,13 @@ void CudaExecutor::predict(std::int64_t count, std::span<const float> images, st
 ResidentTraining* CudaExecutor::resident_training() {
   if (!resident_) resident_.emplace(replicas_, collective_.get());
   return &*resident_;
+}
+
+std::vector<LayerChoices> CudaExecutor::choices() {
+  // Of several devices each has a part of the batch only; whoever compares gradients compares those of one.
+  if (replicas_.size() > 1 || last_batch_size_ == 0) return {};
+  replicas_[0]->wait();
+  return replicas_[0]->plan_for(last_batch_size_).choices();
 }
 
 }  // namespace distmnist::cuda

@@ -55,6 +55,7 @@ class CudaExecutor final : public Executor {
   std::span<float> gradients() override;
   void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) override;
   ResidentTraining* resident_training() override;
+  std::vector<LayerChoices> choices() override;
 
  private:
   GradientDownload& download();
@@ -64,6 +65,7 @@ class CudaExecutor final : public Executor {
   std::unique_ptr<Collective> collective_;    // null for one replica
   std::optional<GradientDownload> download_;  // of the first replica; made when the host wants gradients
   std::optional<CudaResidentTraining> resident_;
+  std::int64_t last_batch_size_ = 0;  // of train_step()
 };
 
 }  // namespace distmnist::cuda

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "lib/backend/cuda/choices.h"
 #include "lib/backend/cuda/matmul.h"
 
 namespace distmnist::cuda {
@@ -40,6 +41,10 @@ class FullyConnectedKernel final : public LayerKernel {
     weights_gradient_.run(pass.streams.side(), context_.side_workspace);
     pass.report(layer_.weights, pass.streams.side());
     if (input_gradient_) input_gradient_->run(pass.streams.main(), context_.main_workspace);
+  }
+
+  void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
+    if (relu_) out.push_back({layer, passed_by_relu(output_.value)});
   }
 
  private:

@@ -183,4 +183,10 @@ void Plan::backward(const Pass& pass) {
   pass.streams.main_waits();
 }
 
+std::vector<LayerChoices> Plan::choices() const {
+  std::vector<LayerChoices> out;
+  for (const Placed& placed : kernels_) placed.kernel->add_choices(placed.layer, out);
+  return out;
+}
+
 }  // namespace distmnist::cuda

@@ -40,6 +40,9 @@ class Plan {
   // At its end main waits for side.
   void backward(const Pass& pass);
 
+  // Of the last forward() in training; nothing is under way.
+  std::vector<LayerChoices> choices() const;
+
  private:
   struct Placed {
     std::size_t layer;  // the last one of the graph that it computes

@@ -1,5 +1,6 @@
 #include "lib/backend/cuda/simple_layers.h"
 
+#include "lib/backend/cuda/choices.h"
 #include "lib/backend/cuda/kernels/elementwise.h"
 #include "lib/backend/cuda/kernels/pooling.h"
 #include "lib/backend/cuda/tensors.h"
@@ -23,6 +24,9 @@ class MaxPoolKernel final : public LayerKernel {
   void backward(const Pass& pass) override {
     if (!input_.needs_gradient()) return;
     max_pool_backward(pass.streams.main(), output_.gradient, chosen_.data(), window_, input_.gradient);
+  }
+  void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
+    out.push_back({layer, in_chw_order(output_.value, chosen_.data())});
   }
 
  private:
@@ -61,6 +65,9 @@ class ReluKernel final : public LayerKernel {
   void backward(const Pass& pass) override {
     if (!input_.needs_gradient()) return;
     relu_backward(pass.streams.main(), output_.value, output_.gradient, input_.gradient);
+  }
+  void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
+    out.push_back({layer, passed_by_relu(output_.value)});
   }
 
  private:
