@@ -6,6 +6,7 @@
 
 #include "lib/backend/compile_options.h"
 #include "lib/backend/dropout_mask.h"
+#include "lib/backend/host_resident_training.h"
 #include "lib/backend/reference/layers.h"
 #include "lib/backend/softmax_loss.h"
 
@@ -33,7 +34,8 @@ class ReferenceExecutor final : public Executor {
         parameters_(static_cast<std::size_t>(graph.num_parameters)),
         gradients_(static_cast<std::size_t>(graph.num_parameters)),
         activations_(graph.layers.size() + 1),
-        masks_(graph.layers.size()) {}
+        masks_(graph.layers.size()),
+        resident_training_(*this, graph) {}
 
   void load(Range range, std::span<const float> values) override {
     std::ranges::copy(values, slice(std::span(parameters_), range).begin());
@@ -42,6 +44,7 @@ class ReferenceExecutor final : public Executor {
     std::ranges::copy(slice(std::span(parameters_), range), values.begin());
   }
   std::span<float> gradients() override { return gradients_; }
+  ResidentTraining* resident_training() override { return &resident_training_; }
 
   StepResult train_step(const Batch& batch, const GradientReady& ready) override {
     assert(batch.size >= 1 && batch.size <= options_.max_batch_size);
@@ -101,6 +104,7 @@ class ReferenceExecutor final : public Executor {
   std::vector<float> gradients_;
   std::vector<std::vector<double>> activations_;  // the input and each layer's output
   std::vector<std::vector<float>> masks_;         // per layer; empty but for dropout in training
+  HostResidentTraining resident_training_;
 };
 
 class ReferenceBackend final : public Backend {
