@@ -99,10 +99,10 @@ Trained train_resident(Executor& executor, const Graph& graph, const OptimizerSp
   const std::vector<std::int32_t> samples = some_samples(batch * steps, count);
   for (std::int64_t done = 0; done < steps; done += per_call) {
     const std::int64_t now = std::min(per_call, steps - done);
-    training->run({batch,
-                   std::span(samples).subspan(static_cast<std::size_t>(done * batch),
-                                              static_cast<std::size_t>(now * batch)),
-                   static_cast<std::uint64_t>(done * batch)});
+    training->run(
+        {batch,
+         std::span(samples).subspan(static_cast<std::size_t>(done * batch), static_cast<std::size_t>(now * batch)),
+         static_cast<std::uint64_t>(done * batch)});
   }
   Trained trained{.last = training->last_step(), .parameters = read_all(executor, graph), .slots = slots};
   for (std::size_t i = 0; i < slots.size(); ++i) training->read_slot(i, trained.slots[i]);

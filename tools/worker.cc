@@ -17,6 +17,7 @@
 #include "lib/supervisor/run_folder.h"
 #include "lib/supervisor/supervisor.h"
 #include "lib/worker/console.h"
+#include "lib/worker/resident_client.h"
 #include "lib/worker/training.h"
 #include "tools/data_source.h"
 #include "tools/device.h"
@@ -94,6 +95,19 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
   return std::make_unique<RemoteClient>(std::move(config));
 }
 
+// Null where training cannot stay on the device.
+std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const WorkerSeat& seat, Executor& executor) {
+  ResidentTraining* training = executor.resident_training();
+  if (!seat.ps.empty() || seat.num_workers != 1 || training == nullptr) return nullptr;
+  const ImageSet& train = job.data.train;
+  if (!training->keep_samples({train.count, train.pixels, train.labels})) {
+    log_info("the training images do not fit on the device; each batch is sent there by itself");
+    return nullptr;
+  }
+  log_info("training stays on the device, with all {} training images", train.count);
+  return std::make_unique<ResidentClient>(executor, job.graph.num_parameters);
+}
+
 int num_threads(const Flags& flags, const WorkerSeat& seat) {
   if (flags.intra_op_parallelism_threads > 0) return flags.intra_op_parallelism_threads;
   return std::max(1, num_cores() / seat.num_sharing_cores);
@@ -121,7 +135,9 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
       flags.warmup_epochs > 0 ? steps_of_epochs(flags.warmup_epochs, job.data.train.count, step_batch_sizes(flags))
                               : flags.warmup_steps;
   const Strategy strategy = strategy_of(flags, seat.num_workers, warmup_steps);
-  const std::unique_ptr<ParameterClient> client = make_client(job, seat, strategy);
+  std::unique_ptr<ResidentClient> resident = make_resident_client(job, seat, *executor);
+  ResidentClient* const on_device = resident.get();
+  const std::unique_ptr<ParameterClient> client = resident ? std::move(resident) : make_client(job, seat, strategy);
 
   // Nothing is written, and no old run moved aside, before flags and data have turned out right.
   std::optional<RunFolder> folder;
@@ -154,7 +170,8 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.started_s = job.started_s;
   const TrainingParts parts{job.data,   *executor, job.graph.output().size(),     *client,
-                            supervisor, console,   metrics ? &*metrics : nullptr, seat.stop_signal};
+                            supervisor, console,   metrics ? &*metrics : nullptr, seat.stop_signal,
+                            on_device};
   return run_training(config, parts);
 }
 

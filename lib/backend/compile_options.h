@@ -1,5 +1,8 @@
-// The checks of CompileOptions and Graph that every backend makes.
+// The checks of what it is given that every backend makes.
 #pragma once
+
+#include <cstdint>
+#include <span>
 
 #include "lib/backend/backend.h"
 
@@ -13,5 +16,8 @@ void check_options(const Graph& graph, const CompileOptions& options);
 
 // Error (kUsage) that names the first layer without a kernel in this backend and precision.
 void check_layers(const Backend& backend, const Graph& graph, Precision precision);
+
+// Error (kData) that names the first label of a data set that is not below `classes`.
+void check_labels(std::span<const std::uint8_t> labels, std::int64_t classes);
 
 }  // namespace distmnist
