@@ -26,11 +26,4 @@ void check_layers(const Backend& backend, const Graph& graph, Precision precisio
   }
 }
 
-void check_labels(std::span<const std::uint8_t> labels, std::int64_t classes) {
-  const auto bad = std::ranges::find_if(labels, [&](std::uint8_t label) { return label >= classes; });
-  if (bad == labels.end()) return;
-  fail(ExitCode::kData, "sample {} of the data has label {}, but the model has {} classes; use labels 0 to {}",
-       bad - labels.begin(), *bad, classes, classes - 1);
-}
-
 }  // namespace distmnist

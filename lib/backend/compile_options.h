@@ -17,7 +17,4 @@ void check_options(const Graph& graph, const CompileOptions& options);
 // Error (kUsage) that names the first layer without a kernel in this backend and precision.
 void check_layers(const Backend& backend, const Graph& graph, Precision precision);
 
-// Error (kData) that names the first label of a data set that is not below `classes`.
-void check_labels(std::span<const std::uint8_t> labels, std::int64_t classes);
-
 }  // namespace distmnist

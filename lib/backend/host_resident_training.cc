@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "lib/backend/compile_options.h"
+#include "lib/backend/softmax_loss.h"
 
 namespace distmnist {
 
