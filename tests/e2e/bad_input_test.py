@@ -26,8 +26,7 @@ class CommandLineTest(small_runs.SmallRunTest):
         self.assertEqual(len(process.stderr.splitlines()), 1, process.stderr)
 
     def test_flags_that_do_not_exist(self):
-        for arguments in (["--nonsense"], ["--nonsense=3"], ["--wire_dtype=bf16"], ["--precision=bf16"],
-                          ["--keys=folder"], ["--in_graph"], ["extra"], ["report"],
+        for arguments in (["--nonsense"], ["--nonsense=3"], ["--wire_dtype=bf16"], ["--keys=folder"], ["--in_graph"], ["extra"], ["report"],
                           ["evaluate", "--log_dir=x", "--batch_size=3"]):
             with self.subTest(arguments):
                 self.assert_usage_error(*arguments, says=arguments[-1].partition("=")[0])
