@@ -107,8 +107,10 @@ TEST_CASE("a device that is not there is an error that says why and what to do")
   const TempDir empty;
   Devices devices({two.path(), false}), without({none.path(), false}), no_module({empty.path().string(), false});
   const std::string advice = "; use --device=/cpu:0 or --allow_soft_placement";
-  CHECK(refuses(devices, {"--device=/gpu:7"},
-                "device /gpu:7 is not available: CUDA shows 3 GPUs to this process, numbered from 0" + advice));
+  CHECK(refuses(
+      devices, {"--device=/gpu:7"},
+      "device /gpu:7 is not available: CUDA shows 3 GPUs to this process (see CUDA_VISIBLE_DEVICES), numbered from 0" +
+          advice));
   CHECK(refuses(devices, {"--device=/gpu:2"},
                 "device /gpu:2 is not available: Made-up 6: built for 8.0 and newer, this card has 6.0" + advice));
   CHECK(refuses(devices, {"--num_gpus=3"}, "device /gpu:2 is not available"));

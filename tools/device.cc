@@ -68,8 +68,8 @@ void require_gpu(const GpuSystem& system, const DeviceSpec& gpu) {
   if (!system.fault.empty()) fail_unavailable(gpu, system.fault);
   const auto found = std::ranges::find(system.gpus, *gpu.index, &GpuInfo::index);
   if (found == system.gpus.end()) {
-    fail_unavailable(gpu, fmt::format("CUDA shows {} GPU{} to this process, numbered from 0", system.gpus.size(),
-                                      system.gpus.size() == 1 ? "" : "s"));
+    fail_unavailable(gpu, fmt::format("CUDA shows {} GPU{} to this process (see CUDA_VISIBLE_DEVICES), numbered from 0",
+                                      system.gpus.size(), system.gpus.size() == 1 ? "" : "s"));
   }
   if (!found->fault.empty()) fail_unavailable(gpu, fmt::format("{}: {}", found->name, found->fault));
 }
