@@ -201,3 +201,13 @@ TEST_CASE("what CUDA finds is told, and why there is no module") {
   const TempDir empty;
   CHECK(Devices({empty.path().string(), false}).gpu_system().fault.starts_with("this build has no CUDA backend"));
 }
+
+TEST_CASE("a backend that was made in vain does not keep its memory") {
+  const ModuleFolder folder = folder_of("two_gpus");
+  Devices devices({folder.path(), false});
+  // The made-up module lets one backend have half of a card's memory.
+  const char* half = "--per_process_gpu_memory_fraction=0.5";
+  CHECK(chosen(devices, {"--devices=/gpu:0,/cpu:0,/gpu:2", "--allow_soft_placement", half}) == Names{"/device:CPU:0"});
+  CHECK(chosen(devices, {"--num_gpus=2", half}) == Names{"/device:GPU:0+/device:GPU:1"});
+  CHECK(fails_with(ExitCode::kResources, "a share of 0.5", [&] { chosen(devices, {"--device=/gpu:0", half}); }));
+}

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <set>
 #include <utility>
 
 #include "lib/backend/cuda/loader.h"
@@ -202,6 +203,8 @@ std::vector<DeviceBackend> Devices::choose(const Flags& flags, const DeviceSpec&
   const Precision precision = parse_precision(flags.precision);
   const std::vector<DeviceSpec> wanted = wanted_devices(flags, own);
   const bool asked = !flags.device.empty() || has_towers(flags);
+  std::set<std::vector<int>> before;
+  for (const auto& [gpus, backend] : gpu_backends_) before.insert(gpus);
   std::vector<DeviceBackend> found;
   try {
     found = find_backends(wanted, flags);
@@ -212,6 +215,8 @@ std::vector<DeviceBackend> Devices::choose(const Flags& flags, const DeviceSpec&
       fail(ExitCode::kUsage, "{}; use --device=/cpu:0 or --allow_soft_placement", error.what());
     }
     log_info("{}; {}using /cpu:0 instead", error.what(), asked ? "--allow_soft_placement: " : "");
+    // Those that were made in vain may have taken their share of memory.
+    std::erase_if(gpu_backends_, [&](const auto& each) { return !before.contains(each.first); });
     const DeviceSpec cpu = device_of(own, "CPU", 0);
     found = {{{cpu}, host_backend(cpu, flags)}};
     require_kernels(found[0], graph, precision);
