@@ -17,10 +17,10 @@
 #include "lib/supervisor/run_folder.h"
 #include "lib/supervisor/supervisor.h"
 #include "lib/worker/console.h"
+#include "lib/worker/device_placement.h"
 #include "lib/worker/resident_client.h"
 #include "lib/worker/training.h"
 #include "tools/data_source.h"
-#include "tools/device.h"
 #include "tools/environment.h"
 #include "tools/optimizer_flags.h"
 #include "tools/replication_flags.h"
@@ -113,6 +113,21 @@ int num_threads(const Flags& flags, const WorkerSeat& seat) {
   return std::max(1, num_cores() / seat.num_sharing_cores);
 }
 
+// The task's name in device names. Without ps tasks it is no task of a job.
+DeviceSpec own_task(const WorkerSeat& seat) {
+  DeviceSpec own = local_task();
+  if (seat.ps.empty()) return own;
+  own.job = seat.task.job;
+  own.task = seat.task.index;
+  return own;
+}
+
+void log_placement(const Job& job, const WorkerSeat& seat, const std::vector<DeviceSpec>& devices) {
+  PlacementPlan plan;
+  if (!seat.ps.empty()) plan = make_plan(job.flags, job.graph, static_cast<int>(seat.ps.size()));
+  for (const std::string& line : device_placement(job.graph, devices, plan)) log_info("{}", line);
+}
+
 ProgressStyle progress_style(const Flags& flags, bool chief) {
   // One task of a job shows progress: several on one terminal would write over each other.
   if (flags.progress == "none" || !chief) return ProgressStyle::kNone;
@@ -130,7 +145,9 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   options.stream = static_cast<std::uint64_t>(seat.task.index);
   log_info("model {}: {} parameters", flags.model, job.graph.num_parameters);
   // The client goes before the executor: messages under way read its gradients.
-  const std::unique_ptr<Executor> executor = make_executor(flags, job.graph, options);
+  const DeviceExecutor computing = job.devices.make_executor(flags, own_task(seat), job.graph, options);
+  const std::unique_ptr<Executor>& executor = computing.executor;
+  if (flags.log_device_placement) log_placement(job, seat, computing.devices);
   const std::int64_t warmup_steps =
       flags.warmup_epochs > 0 ? steps_of_epochs(flags.warmup_epochs, job.data.train.count, step_batch_sizes(flags))
                               : flags.warmup_steps;
