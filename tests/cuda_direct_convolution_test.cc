@@ -41,18 +41,7 @@ Layers make_layers(const Sizes& sizes, Activation activation) {
           {"pool", convolved, {sizes.out, convolved.height / 2, convolved.width / 2}, {}}};
 }
 
-constexpr Window kFive{5, 5, 1, 2, 2, 2, 2};
-
-// mnist's first layer; all limits of channels and filters, odd sizes, uneven padding, several tiles, and one pixel.
-Sizes any_sizes() {
-  return GENERATE(values<Sizes>({{{1, 28, 28}, 32, kFive, 2},
-                                 {{3, 11, 9}, 10, {3, 3, 1, 0, 1, 1, 0}, 2},
-                                 {{4, 38, 71}, 8, {5, 4, 1, 0, 0, 0, 0}, 1},
-                                 {{1, 70, 6}, 9, {2, 5, 1, 1, 0, 3, 4}, 2},
-                                 {{4, 32, 32}, 16, kFive, 1},
-                                 {{2, 3, 3}, 1, {1, 1, 1, 0, 0, 0, 0}, 50},
-                                 {{1, 2, 2}, 17, {1, 1, 1, 0, 0, 0, 0}, 1}}));
-}
+constexpr Window kFive{5, 5, 1, 2, 2, 2, 2}, kOne{1, 1, 1, 0, 0, 0, 0};
 
 struct Numbers {
   std::vector<double> x, dy;
@@ -97,37 +86,21 @@ std::vector<float> backward(const Layers& layers, const DeviceTensor& x, const D
   return gradients.fetch();
 }
 
-// Types and layouts of x and y: all pairs of a small problem, and each type and layout once of a large one, which takes
-// long where threads are simulated.
 struct Kind {
   NumberType type;
   Layout layout;
 };
-std::vector<std::pair<Kind, Kind>> kinds(const Sizes& sizes) {
-  std::vector<Kind> each;
-  for_each_kind([&](NumberType type, Layout layout) { each.push_back({type, layout}); });
-  std::vector<std::pair<Kind, Kind>> pairs;
-  const bool all = sizes.batch * sizes.input.size() < 1000;
-  for (std::size_t x = 0; x < each.size(); ++x) {
-    for (std::size_t y = 0; y < each.size(); ++y) {
-      if (all || y == (x + 1) % each.size()) pairs.emplace_back(each[x], each[y]);
-    }
-  }
-  return pairs;
-}
+constexpr Kind kPlain{NumberType::kF32, Layout::kNchw}, kPlainLast{NumberType::kF32, Layout::kNhwc};
+constexpr Kind kHalf{NumberType::kBf16, Layout::kNchw}, kHalfLast{NumberType::kBf16, Layout::kNhwc};
 
-}  // namespace
-
-TEST_CASE("the first layer's output, choices and gradients are those of the plain loops") {
-  const Sizes sizes = any_sizes();
-  const Activation activation = GENERATE(Activation::kRelu, Activation::kNone);
+// Both passes, with x and y (and dy) of these kinds, beside the plain loops.
+void check_layers(const Sizes& sizes, Activation activation, const std::vector<std::pair<Kind, Kind>>& kinds) {
   const Layers layers = make_layers(sizes, activation);
   REQUIRE(has_direct_convolution(layers.convolution, layers.pool));
   const Numbers numbers = make_numbers(sizes, layers);
   const Expected expected = compute(sizes, layers, numbers);
   const DeviceArray<float> parameters(numbers.parameters);
-
-  for (const auto& [x_kind, y_kind] : kinds(sizes)) {
+  for (const auto& [x_kind, y_kind] : kinds) {
     const DeviceTensor x(x_kind.type, x_kind.layout, sizes.batch, sizes.input, numbers.x);
     const DeviceTensor y(y_kind.type, y_kind.layout, sizes.batch, layers.pool.output);
     const DeviceArray<std::uint8_t> chosen(expected.y.size());
@@ -138,6 +111,33 @@ TEST_CASE("the first layer's output, choices and gradients are those of the plai
     const std::vector<float> gradients = backward(layers, x, dy, chosen);
     CHECK(worst_error(to_doubles(gradients), to_doubles(expected.gradients)) < 1e-5);
   }
+}
+
+}  // namespace
+
+TEST_CASE("output, choices and gradients are those of the plain loops in all types and layouts") {
+  // Odd sizes and uneven padding; channels that fill no group, and two groups.
+  const Sizes sizes = GENERATE(Sizes{{3, 7, 9}, 10, {3, 3, 1, 0, 1, 1, 0}, 3}, Sizes{{2, 3, 3}, 16, kOne, 1},
+                               Sizes{{1, 2, 2}, 1, kOne, 3});
+  const Activation activation = GENERATE(Activation::kRelu, Activation::kNone);
+  std::vector<std::pair<Kind, Kind>> kinds;
+  for (const Kind x : {kPlain, kPlainLast, kHalf, kHalfLast}) {
+    for (const Kind y : {kPlain, kPlainLast, kHalf, kHalfLast}) kinds.emplace_back(x, y);
+  }
+  check_layers(sizes, activation, kinds);
+}
+
+TEST_CASE("large images are computed in tiles") {
+  // In both directions, across only and down only; the largest image that a tile may need.
+  const Sizes sizes =
+      GENERATE(Sizes{{4, 38, 71}, 8, {5, 4, 1, 0, 0, 0, 0}, 1}, Sizes{{1, 6, 70}, 9, {2, 5, 1, 1, 0, 3, 4}, 2},
+               Sizes{{1, 70, 6}, 3, {5, 2, 1, 3, 4, 1, 0}, 2}, Sizes{{4, 32, 32}, 8, kFive, 1});
+  check_layers(sizes, Activation::kRelu, {{kPlain, kHalfLast}});
+}
+
+TEST_CASE("mnist's first layer is that of the plain loops") {
+  check_layers({{1, 28, 28}, 32, kFive, 3}, Activation::kRelu, {{kHalfLast, kHalfLast}, {kPlain, kPlain}});
+  check_layers({{1, 28, 28}, 8, kFive, 50}, Activation::kRelu, {{kHalf, kHalfLast}});
 }
 
 TEST_CASE("a batch of more images than there are partial sums has all of them in its gradient") {
