@@ -249,7 +249,9 @@ __global__ void direct_backward_kernel(Geometry g, Tensor<X> x, Tensor<Dy> dy, c
   __shared__ TileGradients loaded;
   __shared__ float sums[kGroup][kMaxTaps + 1];  // the last one is the bias's
   const std::int32_t first_channel = blockIdx.y * kGroup, taps = g.taps(), warp = threadIdx.x / kWarp;
-  for (std::int32_t i = threadIdx.x; i < kGroup * (kMaxTaps + 1); i += kTilePixels) sums[0][i] = 0;
+  for (std::int32_t i = threadIdx.x; i < kGroup * (kMaxTaps + 1); i += kTilePixels) {
+    sums[i / (kMaxTaps + 1)][i % (kMaxTaps + 1)] = 0;
+  }
   for (std::int32_t n = blockIdx.x; n < dy.batch; n += gridDim.x) {
     for (std::int32_t tile = 0; tile < g.tiles; ++tile) {
       __syncthreads();
