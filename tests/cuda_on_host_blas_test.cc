@@ -120,10 +120,11 @@ class Product {
     cublasLtMatmulPreferenceDestroy(preference);
     return status;
   }
-  cublasStatus_t run(std::size_t workspace_bytes = kWorkspaceBytes, std::size_t a_offset = 0) {
+  cublasStatus_t run(std::size_t workspace_bytes = kWorkspaceBytes, std::size_t a_offset = 0,
+                     cudaStream_t stream = nullptr) {
     return cublasLtMatmul(handle_, operation_, &options_.alpha, a_.bytes.data() + a_offset, a_.layout, b_.bytes.data(),
                           b_.layout, &options_.beta, d_.bytes.data(), d_.layout, d_.bytes.data(), d_.layout,
-                          &chosen_.algo, workspace_.data(), workspace_bytes, nullptr);
+                          &chosen_.algo, workspace_.data(), workspace_bytes, stream);
   }
   template <typename T>
   void set(cublasLtMatmulDescAttributes_t attribute, const T& value) {
@@ -238,4 +239,21 @@ TEST_CASE("a product runs only as it was chosen: with its workspace, alignment a
   CHECK(product.run(kWorkspaceBytes, 16) == CUBLAS_STATUS_INVALID_VALUE);  // beyond the allocation
   product.set(CUBLASLT_MATMUL_DESC_EPILOGUE, static_cast<std::uint32_t>(CUBLASLT_EPILOGUE_RELU));
   CHECK(product.run() == CUBLAS_STATUS_INVALID_VALUE);
+}
+
+TEST_CASE("a product that never ran cannot be captured: its kernel is not loaded yet") {
+  cuda_on_host::reset({});
+  Product product({});
+  check(product.choose(), "choose");
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "make a stream");
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
+  CHECK(product.run(kWorkspaceBytes, 0, stream) == CUBLAS_STATUS_EXECUTION_FAILED);
+  CHECK(cudaStreamEndCapture(stream, &graph) == cudaErrorStreamCaptureInvalidated);
+  CHECK(product.run(kWorkspaceBytes, 0, stream) == CUBLAS_STATUS_SUCCESS);
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
+  CHECK(product.run(kWorkspaceBytes, 0, stream) == CUBLAS_STATUS_SUCCESS);
+  check(cudaStreamEndCapture(stream, &graph), "end");
+  check(cudaGraphDestroy(graph), "destroy");
 }

@@ -1,4 +1,5 @@
 // The stand-in for CUDA: stream capture and graphs.
+#include <thread>
 #include <vector>
 
 #include "lib/backend/cuda/launch.h"
@@ -174,4 +175,23 @@ TEST_CASE("captured work does not wait for work outside of the capture") {
   check(streams.end(&graph), "end");
   CHECK(cudaStreamWaitEvent(streams.two, streams.fork, 0) == cudaErrorCapturedEvent);
   check(cudaGraphDestroy(graph), "destroy");
+}
+
+TEST_CASE("a capture of one thread only leaves the other threads alone") {
+  for (const auto mode : {cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal}) {
+    cuda_on_host::reset({});
+    const Streams streams;
+    check(cudaStreamBeginCapture(streams.one, mode), "capture");
+    cudaError_t status = cudaSuccess;
+    std::thread([&] {
+      void* data = nullptr;
+      status = cudaMalloc(&data, 16);
+    }).join();
+    cudaGraph_t graph = nullptr;
+    const cudaError_t ended = streams.end(&graph);
+    const bool allowed = mode == cudaStreamCaptureModeThreadLocal;
+    CHECK(status == (allowed ? cudaSuccess : cudaErrorStreamCaptureUnsupported));
+    CHECK(ended == (allowed ? cudaSuccess : cudaErrorStreamCaptureInvalidated));
+    if (graph != nullptr) check(cudaGraphDestroy(graph), "destroy");
+  }
 }
