@@ -82,6 +82,17 @@ cudnnStatus_t report_workspace(const Candidate* candidate, std::size_t* size) {
   return CUDNN_STATUS_SUCCESS;
 }
 
+// Of what a kernel is loaded for; candidates of all passes lie at different addresses.
+std::uint64_t hash(const Convolution& convolution, const Candidate& candidate) {
+  std::uint64_t sum = reinterpret_cast<std::uintptr_t>(&candidate);
+  const auto add = [&](std::size_t value) { sum = (sum ^ value) * 0x100000001b3 + 0x9e3779b9; };
+  for (const Shape4* shape : {&convolution.x, &convolution.w, &convolution.y}) {
+    add(static_cast<std::size_t>(shape->type)), add(shape->channels_last ? 1 : 0), add(shape->count);
+    add(shape->channels), add(shape->height), add(shape->width);
+  }
+  return sum;
+}
+
 struct Call {
   cudnnHandle_t handle;
   const cudnnConvolutionStruct& description;
@@ -110,6 +121,9 @@ cudnnStatus_t start(const Call& call, const Convolution& convolution, const void
       !in_reach(x, convolution.x.size_bytes(), device) || !in_reach(w, convolution.w.size_bytes(), device) ||
       !in_reach(y, convolution.y.size_bytes(), device)) {
     return CUDNN_STATUS_BAD_PARAM;
+  }
+  if (load_library_kernel(stream, hash(convolution, *call.candidate)) != cudaSuccess) {
+    return CUDNN_STATUS_EXECUTION_FAILED;
   }
   const cudaError_t enqueued =
       enqueue(stream, reachable_from(device), [workspace = call.workspace, used, pass = std::move(pass)] {

@@ -230,6 +230,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
   const Operands operands{a, b, c, d, *static_cast<const float*>(alpha), *static_cast<const float*>(beta)};
   if (!operands_fit(problem, operands, algorithm, device)) return CUBLAS_STATUS_INVALID_VALUE;
 
+  if (load_library_kernel(stream, algorithm.product) != cudaSuccess) return CUBLAS_STATUS_EXECUTION_FAILED;
   const cudaError_t status = enqueue(stream, reachable_from(device), [=] {
     if (used > 0) std::memset(workspace, 0xFF, used);
     run(problem, operands);
