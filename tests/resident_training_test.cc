@@ -122,8 +122,11 @@ class ByHand {
 class Resident {
  public:
   // Samples kept, not started.
-  Resident(const std::string& backend, const Graph& graph) : graph_(graph), bytes_(make_bytes(graph)) {
-    executor_ = make_backend(backend)->compile(graph, kOptions);
+  Resident(const std::string& backend, const Graph& graph)
+      : graph_(graph),
+        bytes_(make_bytes(graph)),
+        backend_(make_backend(backend)),
+        executor_(backend_->compile(graph, kOptions)) {
     REQUIRE(executor_->resident_training() != nullptr);
     REQUIRE(training().keep_samples(bytes_.samples()));
   }
@@ -149,6 +152,7 @@ class Resident {
  private:
   const Graph& graph_;
   Bytes bytes_;
+  std::unique_ptr<Backend> backend_;
   std::unique_ptr<Executor> executor_;
   std::size_t num_slots_ = 0;
 };
@@ -156,7 +160,8 @@ class Resident {
 std::vector<std::string> resident_backends() {
   std::vector<std::string> names;
   for (const std::string& name : backends_under_test()) {
-    if (make_backend(name)->compile(small_graph(), kOptions)->resident_training() != nullptr) names.push_back(name);
+    const auto backend = make_backend(name);
+    if (backend->compile(small_graph(), kOptions)->resident_training() != nullptr) names.push_back(name);
   }
   return names;
 }
@@ -273,10 +278,10 @@ TEST_CASE("a label that the model has no class for is refused with its number") 
   const Graph graph = small_graph();
   for (const std::string& backend : resident_backends()) {
     INFO(backend);
-    const auto executor = make_backend(backend)->compile(graph, kOptions);
+    Resident resident(backend, graph);
     Bytes bytes = make_bytes(graph);
     bytes.labels[17] = 4;
     CHECK(fails_with(ExitCode::kData, "sample 17 of the data has label 4",
-                     [&] { executor->resident_training()->keep_samples(bytes.samples()); }));
+                     [&] { resident.training().keep_samples(bytes.samples()); }));
   }
 }
