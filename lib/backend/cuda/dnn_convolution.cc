@@ -50,7 +50,55 @@ bool is_exact_f32(const DnnConvolutionConfig& config) {
   return config.x.type == NumberType::kF32 && !config.tf32;
 }
 
+TensorDescriptor describe(const TensorView& view) {
+  cudnnTensorDescriptor_t raw = nullptr;
+  check(cudnnCreateTensorDescriptor(&raw), "describe a tensor");
+  TensorDescriptor descriptor(raw);
+  check(cudnnSetTensor4dDescriptor(raw, format_of(view.layout), data_type(view.type), view.batch, view.channels,
+                                   view.height, view.width),
+        "describe a tensor");
+  return descriptor;
+}
+
+FilterDescriptor describe_filters(const DnnConvolutionConfig& config) {
+  cudnnFilterDescriptor_t raw = nullptr;
+  check(cudnnCreateFilterDescriptor(&raw), "describe filters");
+  FilterDescriptor descriptor(raw);
+  check(cudnnSetFilter4dDescriptor(raw, data_type(config.x.type), format_of(config.x.layout), config.y.channels,
+                                   config.x.channels, to_int(config.window.height), to_int(config.window.width)),
+        "describe filters");
+  return descriptor;
+}
+
+ConvolutionDescriptor describe_convolution(const DnnConvolutionConfig& config) {
+  const Window& window = config.window;
+  cudnnConvolutionDescriptor_t raw = nullptr;
+  check(cudnnCreateConvolutionDescriptor(&raw), "describe a convolution");
+  ConvolutionDescriptor descriptor(raw);
+  check(cudnnSetConvolution2dDescriptor(raw, to_int(window.pad_top), to_int(window.pad_left), to_int(window.stride),
+                                        to_int(window.stride), 1, 1, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
+        "describe a convolution");
+  set_arithmetic(raw, is_exact_f32(config), CUDNN_TENSOR_OP_MATH);
+  return descriptor;
+}
+
 }  // namespace
+
+void check_output_shape(const DnnConvolutionConfig& config) {
+  const TensorDescriptor x = describe(config.x);
+  const FilterDescriptor filters = describe_filters(config);
+  const ConvolutionDescriptor convolution = describe_convolution(config);
+  int batch = 0, channels = 0, height = 0, width = 0;
+  check(cudnnGetConvolution2dForwardOutputDim(convolution.get(), x.get(), filters.get(), &batch, &channels, &height,
+                                              &width),
+        "infer a convolution's output shape");
+  if (batch == config.y.batch && channels == config.y.channels && height == config.y.height &&
+      width == config.y.width) {
+    return;
+  }
+  fail(ExitCode::kInternal, "cuDNN infers {}x{}x{}x{} for a convolution's output, the model says {}x{}x{}x{}", batch,
+       channels, height, width, config.y.batch, config.y.channels, config.y.height, config.y.width);
+}
 
 DnnConvolution::DnnConvolution(cudnnHandle_t handle, const DnnConvolutionConfig& config)
     : handle_(handle),
@@ -94,51 +142,6 @@ DnnConvolution::DnnConvolution(cudnnHandle_t handle, const DnnConvolutionConfig&
   data_algorithm_ = chosen_data.algo;
   set_arithmetic(data_.get(), exact_f32, chosen_data.mathType);
   data_workspace_bytes_ = std::max(data_workspace_bytes_, chosen_data.memory);
-}
-
-DnnConvolution::TensorDescriptor DnnConvolution::describe(const TensorView& view) {
-  cudnnTensorDescriptor_t raw = nullptr;
-  check(cudnnCreateTensorDescriptor(&raw), "describe a tensor");
-  TensorDescriptor descriptor(raw);
-  check(cudnnSetTensor4dDescriptor(raw, format_of(view.layout), data_type(view.type), view.batch, view.channels,
-                                   view.height, view.width),
-        "describe a tensor");
-  return descriptor;
-}
-
-DnnConvolution::FilterDescriptor DnnConvolution::describe_filters(const DnnConvolutionConfig& config) {
-  cudnnFilterDescriptor_t raw = nullptr;
-  check(cudnnCreateFilterDescriptor(&raw), "describe filters");
-  FilterDescriptor descriptor(raw);
-  check(cudnnSetFilter4dDescriptor(raw, data_type(config.x.type), format_of(config.x.layout), config.y.channels,
-                                   config.x.channels, to_int(config.window.height), to_int(config.window.width)),
-        "describe filters");
-  return descriptor;
-}
-
-DnnConvolution::ConvolutionDescriptor DnnConvolution::describe_convolution(const DnnConvolutionConfig& config) {
-  const Window& window = config.window;
-  cudnnConvolutionDescriptor_t raw = nullptr;
-  check(cudnnCreateConvolutionDescriptor(&raw), "describe a convolution");
-  ConvolutionDescriptor descriptor(raw);
-  check(cudnnSetConvolution2dDescriptor(raw, to_int(window.pad_top), to_int(window.pad_left), to_int(window.stride),
-                                        to_int(window.stride), 1, 1, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
-        "describe a convolution");
-  set_arithmetic(raw, is_exact_f32(config), CUDNN_TENSOR_OP_MATH);
-  return descriptor;
-}
-
-void DnnConvolution::check_output_shape(const DnnConvolutionConfig& config) const {
-  int batch = 0, channels = 0, height = 0, width = 0;
-  check(cudnnGetConvolution2dForwardOutputDim(forward_.get(), x_.get(), filters_.get(), &batch, &channels, &height,
-                                              &width),
-        "infer a convolution's output shape");
-  if (batch == config.y.batch && channels == config.y.channels && height == config.y.height &&
-      width == config.y.width) {
-    return;
-  }
-  fail(ExitCode::kInternal, "cuDNN infers {}x{}x{}x{} for a convolution's output, the model says {}x{}x{}x{}", batch,
-       channels, height, width, config.y.batch, config.y.channels, config.y.height, config.y.width);
 }
 
 void DnnConvolution::forward(cudaStream_t stream, const void* x, const void* filters, void* y, void* workspace) const {

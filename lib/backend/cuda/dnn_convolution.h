@@ -27,6 +27,13 @@ inline bool symmetric_padding(const Window& window) {
   return window.pad_top == window.pad_bottom && window.pad_left == window.pad_right;
 }
 
+using TensorDescriptor = Owner<cudnnTensorDescriptor_t, cudnnDestroyTensorDescriptor>;
+using FilterDescriptor = Owner<cudnnFilterDescriptor_t, cudnnDestroyFilterDescriptor>;
+using ConvolutionDescriptor = Owner<cudnnConvolutionDescriptor_t, cudnnDestroyConvolutionDescriptor>;
+
+// Whether cuDNN infers the output that the config says; needs no GPU. Error (kInternal) names both shapes.
+void check_output_shape(const DnnConvolutionConfig& config);
+
 // Filters have the type of x, and x's layout: OIHW for kNchw, OHWI for kNhwc. Only deterministic algorithms are used.
 class DnnConvolution {
  public:
@@ -43,15 +50,6 @@ class DnnConvolution {
   void backward_filter(cudaStream_t stream, const void* x, const void* dy, void* dfilters, void* workspace) const;
 
  private:
-  using TensorDescriptor = Owner<cudnnTensorDescriptor_t, cudnnDestroyTensorDescriptor>;
-  using FilterDescriptor = Owner<cudnnFilterDescriptor_t, cudnnDestroyFilterDescriptor>;
-  using ConvolutionDescriptor = Owner<cudnnConvolutionDescriptor_t, cudnnDestroyConvolutionDescriptor>;
-
-  static TensorDescriptor describe(const TensorView& view);
-  static FilterDescriptor describe_filters(const DnnConvolutionConfig& config);
-  static ConvolutionDescriptor describe_convolution(const DnnConvolutionConfig& config);
-  void check_output_shape(const DnnConvolutionConfig& config) const;
-
   cudnnHandle_t handle_;
   TensorDescriptor x_, y_;
   FilterDescriptor filters_;
