@@ -1,23 +1,35 @@
-// The stand-in for CUDA that the backend's tests run on: what a GPU would not forgive, it must not forgive.
-#include <array>
+// The stand-in for CUDA that the backend's tests run on: what a GPU would not forgive, it must not forgive. Kernels,
+// streams, memory and devices.
+#include "tests/support/cuda_on_host/control.h"
+
+#include <csignal>
+#include <cstring>
 #include <numeric>
+#include <string>
 #include <vector>
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "lib/backend/cuda/launch.h"
 #include "tests/support/catch.h"
-#include "tests/support/cuda_on_host/control.h"
+#include "tests/support/cuda_on_host/device_array.h"
 #include "tests/support/expect_error.h"
 
 using namespace distmnist;
 using namespace distmnist::cuda;
+using cuda_on_host::DeviceArray;
 
 namespace {
 
+// As many orders of work as make a missing one show.
+constexpr std::uint64_t kSeeds = 24;
+
 // Sums 64 numbers of each block through shared memory and, at last, a warp's shuffles.
-__global__ void __launch_bounds__(64) sum_blocks(const float* values, float* sums) {
+__global__ void __launch_bounds__(64) sum_blocks(const float* values, float* sums, bool with_barrier) {
   __shared__ float part[64];
   part[threadIdx.x] = values[blockIdx.x * blockDim.x + threadIdx.x];
-  __syncthreads();
+  if (with_barrier) __syncthreads();
   if (threadIdx.x >= 32) return;
   float sum = part[threadIdx.x] + part[threadIdx.x + 32];
   for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_down_sync(0xffffffffu, sum, distance);
@@ -28,36 +40,121 @@ __global__ void half_of_a_block_waits() {
   if (threadIdx.x < 32) __syncthreads();
 }
 
-__global__ void fill(float* data, int size, float value) {
-  const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i < static_cast<unsigned>(size)) data[i] = value;
+__global__ void half_of_a_warp_waits() {
+  if (threadIdx.x < 16) {
+    __syncwarp();
+  } else {
+    __syncthreads();
+  }
 }
 
-float* device_floats(std::size_t count) {
+// Each lane's view of the others by the several warp calls: [8, 32].
+__global__ void exchange(int* seen) {
+  const int lane = static_cast<int>(threadIdx.x);
+  const int value = 100 + lane;
+  seen[lane] = __shfl_xor_sync(0xffffffffu, value, 5);
+  seen[32 + lane] = __shfl_sync(0xffffffffu, value, 7);
+  seen[64 + lane] = __shfl_sync(0xffffffffu, value, 1, 8);
+  seen[96 + lane] = __shfl_down_sync(0xffffffffu, value, 30);
+  seen[128 + lane] = __shfl_up_sync(0xffffffffu, value, 2);
+  seen[160 + lane] = static_cast<int>(__ballot_sync(0xffffffffu, lane % 2));
+  seen[192 + lane] = __any_sync(0xffffffffu, lane == 31);
+  // Two halves of the warp, each for itself.
+  const unsigned half = lane < 16 ? 0xffffu : 0xffff0000u;
+  seen[224 + lane] = __shfl_xor_sync(half, value, 1);
+}
+
+__global__ void place(unsigned* places) {
+  const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+  const unsigned thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+  atomicAdd(&places[block * 24 + thread], 1U);
+}
+
+__global__ void fill(float* data, std::int64_t first, std::int64_t last, float value) {
+  const std::int64_t i = first + blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < last) data[i] = value;
+}
+
+__global__ void copy(const float* from, float* to) {
+  to[threadIdx.x] = from[threadIdx.x];
+}
+
+struct Streams {
+  cudaStream_t one = nullptr, two = nullptr;
+  cudaEvent_t event = nullptr;
+  Streams() {
+    check(cudaStreamCreateWithFlags(&one, cudaStreamNonBlocking), "make a stream");
+    check(cudaStreamCreateWithFlags(&two, cudaStreamNonBlocking), "make a stream");
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "make an event");
+  }
+};
+
+void fill_on(cudaStream_t stream, const DeviceArray<float>& data, float value) {
+  const auto size = static_cast<std::int64_t>(data.size());
+  launch(stream, dim3(1), dim3(32), fill, data.data(), std::int64_t{0}, size, value);
+}
+
+float* pinned_floats(std::size_t count) {
   void* data = nullptr;
-  check(cudaMalloc(&data, count * sizeof(float)), "take memory");
+  check(cudaMallocHost(&data, count * sizeof(float)), "take pinned memory");
   return static_cast<float*>(data);
 }
 
-std::vector<float> fetch(const float* data, std::size_t count) {
-  std::vector<float> values(count);
-  check(cudaDeviceSynchronize(), "wait");
-  check(cudaMemcpy(values.data(), data, count * sizeof(float), cudaMemcpyDeviceToHost), "copy");
-  return values;
+// How many of the orders by chance make `outcome` true.
+template <typename Outcome>
+std::uint64_t count_seeds(const Outcome& outcome) {
+  std::uint64_t count = 0;
+  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
+    cuda_on_host::reset({.seed = seed});
+    count += outcome() ? 1 : 0;
+  }
+  return count;
+}
+
+std::uint64_t count_right_sums(bool with_barrier) {
+  return count_seeds([&] {
+    std::vector<float> values(192);
+    std::iota(values.begin(), values.end(), 0.0F);
+    const DeviceArray<float> data(values), sums(3);
+    launch(nullptr, dim3(3), dim3(64), sum_blocks, data.data(), sums.data(), with_barrier);
+    return sums.fetch() == std::vector<float>{2016, 6112, 10208};
+  });
 }
 
 }  // namespace
 
 TEST_CASE("threads of a block exchange numbers through shared memory and shuffles") {
-  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+  CHECK(count_right_sums(true) == kSeeds);
+}
+
+TEST_CASE("a kernel without the barrier that it needs is found out") {
+  CHECK(count_right_sums(false) < kSeeds);
+}
+
+TEST_CASE("every thread of every block runs once, in its place") {
+  cuda_on_host::reset({});
+  const DeviceArray<unsigned> places(std::vector<unsigned>(30 * 24, 0));
+  launch(nullptr, dim3(5, 3, 2), dim3(4, 3, 2), place, places.data());
+  CHECK(places.fetch() == std::vector<unsigned>(30 * 24, 1));
+}
+
+TEST_CASE("lanes of a warp see each other's numbers") {
+  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
     cuda_on_host::reset({.seed = seed});
-    std::vector<float> values(192);
-    std::iota(values.begin(), values.end(), 0.0F);
-    float* data = device_floats(values.size());
-    float* sums = device_floats(3);
-    check(cudaMemcpy(data, values.data(), values.size() * sizeof(float), cudaMemcpyHostToDevice), "copy");
-    launch(nullptr, dim3(3), dim3(64), sum_blocks, data, sums);
-    CHECK(fetch(sums, 3) == std::vector<float>{2016, 6112, 10208});
+    const DeviceArray<int> seen(256);
+    launch(nullptr, dim3(1), dim3(32), exchange, seen.data());
+    const std::vector<int> got = seen.fetch();
+    for (int lane = 0; lane < 32; ++lane) {
+      const auto at = [&](int call) { return got[static_cast<std::size_t>(call * 32 + lane)]; };
+      CHECK(at(0) == 100 + (lane ^ 5));
+      CHECK(at(1) == 107);
+      CHECK(at(2) == 100 + lane / 8 * 8 + 1);
+      CHECK(at(3) == 100 + (lane < 2 ? lane + 30 : lane));
+      CHECK(at(4) == 100 + (lane < 2 ? lane : lane - 2));
+      CHECK(static_cast<unsigned>(at(5)) == 0xaaaaaaaaU);
+      CHECK(at(6) == 1);
+      CHECK(at(7) == 100 + (lane ^ 1));
+    }
   }
 }
 
@@ -65,5 +162,232 @@ TEST_CASE("a barrier that some threads never reach is a fault") {
   cuda_on_host::reset({});
   launch(nullptr, dim3(1), dim3(64), half_of_a_block_waits);
   CHECK(fails_with(ExitCode::kInternal, "32 wait at __syncthreads", [] { check(cudaDeviceSynchronize(), "wait"); }));
+  CHECK(cudaGetLastError() == cudaErrorLaunchFailure);
   CHECK(cuda_on_host::take_fault().find("32 have ended") != std::string::npos);
+  launch(nullptr, dim3(1), dim3(32), half_of_a_warp_waits);
+  CHECK(cudaDeviceSynchronize() == cudaErrorLaunchFailure);
+  CHECK(cuda_on_host::take_fault().find("16 wait at __syncthreads, 16 in a warp call") != std::string::npos);
+  CHECK(cudaDeviceSynchronize() == cudaSuccess);
+}
+
+TEST_CASE("launches of impossible sizes are refused") {
+  cuda_on_host::reset({});
+  const auto refused = [](dim3 grid, dim3 block) {
+    return fails_with(ExitCode::kInternal, "cudaErrorInvalidConfiguration",
+                      [&] { launch(nullptr, grid, block, half_of_a_block_waits); });
+  };
+  CHECK(refused(dim3(1), dim3(1025)));
+  CHECK(refused(dim3(1), dim3(64, 32)));
+  CHECK(refused(dim3(0), dim3(32)));
+  CHECK(refused(dim3(1, 65536), dim3(32)));
+  CHECK(refused(dim3(1, 1, 65536), dim3(32)));
+  CHECK_FALSE(refused(dim3(65536), dim3(32, 32)));
+  CHECK(cuda_on_host::work_waiting() == 1);
+}
+
+TEST_CASE("work waits until something waits for it") {
+  cuda_on_host::reset({});
+  const Streams streams;
+  const DeviceArray<float> data(8);
+  const std::uint64_t before = cuda_on_host::work_done();
+  fill_on(streams.one, data, 1);
+  CHECK(cudaStreamSynchronize(streams.two) == cudaSuccess);
+  CHECK(cuda_on_host::work_done() == before);
+  CHECK(cudaStreamSynchronize(streams.one) == cudaSuccess);
+  CHECK(cuda_on_host::work_done() == before + 1);
+}
+
+TEST_CASE("streams that no event orders run in either order") {
+  const auto sees_the_fill = [](bool with_event) {
+    return count_seeds([&] {
+      const Streams streams;
+      const DeviceArray<float> first(std::vector<float>(32, 0)), second(std::vector<float>(32, 0));
+      fill_on(streams.one, first, 5);
+      if (with_event) {
+        check(cudaEventRecord(streams.event, streams.one), "record");
+        check(cudaStreamWaitEvent(streams.two, streams.event, 0), "wait");
+      }
+      launch(streams.two, dim3(1), dim3(32), copy, static_cast<const float*>(first.data()), second.data());
+      return second.fetch() == std::vector<float>(32, 5);
+    });
+  };
+  CHECK(sees_the_fill(true) == kSeeds);
+  CHECK(sees_the_fill(false) > 0);
+  CHECK(sees_the_fill(false) < kSeeds);
+}
+
+TEST_CASE("an event stands for the work before its last record, also for waits that came before a new one") {
+  CHECK(count_seeds([] {
+          const Streams streams;
+          const DeviceArray<float> first(std::vector<float>(32, 0)), second(std::vector<float>(32, 0));
+          fill_on(streams.one, first, 5);
+          check(cudaEventRecord(streams.event, streams.one), "record");
+          check(cudaStreamWaitEvent(streams.two, streams.event, 0), "wait");
+          check(cudaEventRecord(streams.event, streams.two), "record again");
+          launch(streams.two, dim3(1), dim3(32), copy, static_cast<const float*>(first.data()), second.data());
+          return second.fetch() == std::vector<float>(32, 5);
+        }) == kSeeds);
+}
+
+TEST_CASE("the default stream waits for blocking streams only") {
+  const auto sees_the_fill = [](unsigned flags) {
+    return count_seeds([&] {
+      cudaStream_t stream = nullptr;
+      check(cudaStreamCreateWithFlags(&stream, flags), "make a stream");
+      const DeviceArray<float> data(std::vector<float>(8, 0));
+      fill_on(stream, data, 3);
+      std::vector<float> values(8);
+      check(cudaMemcpy(values.data(), data.data(), data.size_bytes(), cudaMemcpyDeviceToHost), "copy");
+      return values == std::vector<float>(8, 3);
+    });
+  };
+  CHECK(sees_the_fill(cudaStreamDefault) == kSeeds);
+  CHECK(sees_the_fill(cudaStreamNonBlocking) < kSeeds);
+}
+
+TEST_CASE("pinned memory is read and written when the copy runs, pageable memory at the call") {
+  cuda_on_host::reset({});
+  const Streams streams;
+  const DeviceArray<float> data(4);
+  float* pinned = pinned_floats(4);
+  std::vector<float> pageable(4, 1);
+  std::fill_n(pinned, 4, 1.0F);
+
+  check(cudaMemcpyAsync(data.data(), pageable.data(), 16, cudaMemcpyHostToDevice, streams.one), "copy");
+  pageable.assign(4, 2);
+  CHECK(data.fetch() == std::vector<float>(4, 1));
+
+  check(cudaMemcpyAsync(data.data(), pinned, 16, cudaMemcpyHostToDevice, streams.one), "copy");
+  std::fill_n(pinned, 4, 2.0F);
+  CHECK(data.fetch() == std::vector<float>(4, 2));
+
+  std::fill_n(pinned, 4, 0.0F);
+  check(cudaMemcpyAsync(pinned, data.data(), 16, cudaMemcpyDeviceToHost, streams.one), "copy");
+  CHECK(pinned[0] == 0);
+  CHECK(cudaStreamSynchronize(streams.one) == cudaSuccess);
+  CHECK(pinned[0] == 2);
+  check(cudaMemcpyAsync(pageable.data(), data.data(), 16, cudaMemcpyDeviceToHost, streams.one), "copy");
+  CHECK(pageable[0] == 2);
+  CHECK(cudaFreeHost(pinned) == cudaSuccess);
+}
+
+TEST_CASE("copies that leave an allocation or go the wrong way are refused") {
+  cuda_on_host::reset({});
+  const DeviceArray<float> data(4), other(4);
+  std::vector<float> host(8);
+  const auto try_copy = [&](void* to, const void* from, std::size_t size, cudaMemcpyKind kind) {
+    return cudaMemcpyAsync(to, from, size, kind, nullptr);
+  };
+  CHECK(try_copy(data.data(), host.data(), 17, cudaMemcpyHostToDevice) == cudaErrorInvalidValue);
+  CHECK(try_copy(data.data() + 1, host.data(), 16, cudaMemcpyHostToDevice) == cudaErrorInvalidValue);
+  CHECK(try_copy(data.data(), host.data(), 16, cudaMemcpyDeviceToHost) == cudaErrorInvalidValue);
+  CHECK(try_copy(host.data(), data.data(), 16, cudaMemcpyHostToDevice) == cudaErrorInvalidValue);
+  CHECK(try_copy(host.data(), data.data(), 16, cudaMemcpyDeviceToDevice) == cudaErrorInvalidValue);
+  CHECK(try_copy(other.data(), data.data(), 16, cudaMemcpyHostToDevice) == cudaErrorInvalidValue);
+  CHECK(cudaMemsetAsync(host.data(), 0, 16, nullptr) == cudaErrorInvalidValue);
+  CHECK(cudaMemsetAsync(data.data(), 0, 20, nullptr) == cudaErrorInvalidValue);
+  CHECK(try_copy(other.data(), data.data(), 16, cudaMemcpyDefault) == cudaSuccess);
+  CHECK(try_copy(host.data(), data.data(), 16, cudaMemcpyDefault) == cudaSuccess);
+}
+
+TEST_CASE("fresh device memory is full of NaN, and filled bytes are there") {
+  cuda_on_host::reset({});
+  const DeviceArray<float> data(4);
+  CHECK(data.fetch()[3] != data.fetch()[3]);
+  check(cudaMemsetAsync(data.data(), 0, data.size_bytes(), nullptr), "fill");
+  CHECK(data.fetch() == std::vector<float>(4, 0));
+}
+
+TEST_CASE("a kernel that writes next to its memory is a fault") {
+  for (const std::int64_t where : {std::int64_t{-1}, std::int64_t{5}}) {
+    cuda_on_host::reset({});
+    const DeviceArray<float> data(5);
+    launch(nullptr, dim3(1), dim3(1), fill, data.data(), where, where + 1, 1.0F);
+    CHECK(cudaDeviceSynchronize() == cudaErrorLaunchFailure);
+    CHECK(cuda_on_host::take_fault().find("before or behind the 20 bytes") != std::string::npos);
+    cuda_on_host::reset({});
+  }
+}
+
+TEST_CASE("the host cannot touch device memory") {
+  cuda_on_host::reset({});
+  const DeviceArray<float> data(5);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    std::signal(SIGSEGV, SIG_DFL);
+    *const_cast<volatile float*>(data.data()) = 1;
+    _exit(0);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGSEGV);
+}
+
+TEST_CASE("device memory runs out, and comes back") {
+  cuda_on_host::reset({.memory_bytes = 1 << 20});
+  std::size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "ask");
+  CHECK(free == 1 << 20);
+  void *first = nullptr, *second = nullptr;
+  CHECK(cudaMalloc(&first, 700 << 10) == cudaSuccess);
+  CHECK(cudaMalloc(&second, 700 << 10) == cudaErrorMemoryAllocation);
+  CHECK(second == nullptr);
+  CHECK(cudaGetLastError() == cudaErrorMemoryAllocation);
+  CHECK(cudaGetLastError() == cudaSuccess);
+  CHECK(cuda_on_host::live_allocations() == 1);
+  CHECK(cudaFree(first) == cudaSuccess);
+  CHECK(cudaFree(first) == cudaErrorInvalidValue);
+  CHECK(cudaMalloc(&second, 700 << 10) == cudaSuccess);
+}
+
+TEST_CASE("streams and memory belong to the device that was current") {
+  cuda_on_host::reset({.devices = 2});
+  const Streams streams;
+  const DeviceArray<float> data(std::vector<float>(32, 4));
+  check(cudaSetDevice(1), "choose");
+  const DeviceArray<float> other(32);
+  CHECK(fails_with(ExitCode::kInternal, "cudaErrorInvalidResourceHandle", [&] { fill_on(streams.one, data, 1); }));
+  CHECK(cudaMemcpyPeerAsync(other.data(), 1, data.data(), 1, 128, nullptr) == cudaErrorInvalidValue);
+  check(cudaMemcpyPeerAsync(other.data(), 1, data.data(), 0, 128, nullptr), "copy");
+  CHECK(other.fetch() == std::vector<float>(32, 4));
+  CHECK(cudaSetDevice(2) == cudaErrorInvalidDevice);
+  char id[16];
+  check(cudaDeviceGetPCIBusId(id, sizeof(id), 1), "ask");
+  CHECK(std::string(id) == "0000:02:00.0");
+}
+
+TEST_CASE("peers reach each other's memory once that is enabled") {
+  cuda_on_host::reset({.devices = 3, .peer_table = {{true, true, false}, {true, true, false}, {false, false, true}}});
+  int can = -1;
+  check(cudaDeviceCanAccessPeer(&can, 0, 1), "ask");
+  CHECK(can == 1);
+  check(cudaDeviceCanAccessPeer(&can, 0, 2), "ask");
+  CHECK(can == 0);
+  CHECK(cudaDeviceEnablePeerAccess(2, 0) == cudaErrorPeerAccessUnsupported);
+  CHECK(cudaDeviceEnablePeerAccess(1, 0) == cudaSuccess);
+  CHECK(cudaDeviceEnablePeerAccess(1, 0) == cudaErrorPeerAccessAlreadyEnabled);
+  check(cudaSetDevice(1), "choose");
+  const DeviceArray<float> theirs(std::vector<float>(32, 6));
+  check(cudaSetDevice(0), "choose");
+  const DeviceArray<float> ours(32);
+  launch(nullptr, dim3(1), dim3(32), copy, static_cast<const float*>(theirs.data()), ours.data());
+  CHECK(ours.fetch() == std::vector<float>(32, 6));
+}
+
+TEST_CASE("CUDA_VISIBLE_DEVICES numbers the devices anew") {
+  setenv("CUDA_VISIBLE_DEVICES", "2,0", 1);
+  cuda_on_host::reset({.devices = 3});
+  int count = 0;
+  check(cudaGetDeviceCount(&count), "ask");
+  CHECK(count == 2);
+  char id[16];
+  check(cudaDeviceGetPCIBusId(id, sizeof(id), 0), "ask");
+  CHECK(std::string(id) == "0000:03:00.0");
+  setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  cuda_on_host::reset({.devices = 3});
+  CHECK(cudaGetDeviceCount(&count) == cudaErrorNoDevice);
+  CHECK(count == 0);
+  unsetenv("CUDA_VISIBLE_DEVICES");
 }

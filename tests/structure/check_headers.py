@@ -15,9 +15,9 @@ AT_A_TIME = 2
 
 
 def headers():
-    """CUDA's headers are left out: they need its own compiler."""
+    """CUDA's headers are left out: they need its toolkit."""
     found = (path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.h")))
-    return [path.relative_to(ROOT) for path in found if "cuda" not in path.relative_to(ROOT).parts]
+    return [path.relative_to(ROOT) for path in found if not {"cuda", "cuda_on_host"} & set(path.relative_to(ROOT).parts)]
 
 
 def compile_alone(compiler, root, header):

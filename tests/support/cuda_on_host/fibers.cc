@@ -11,7 +11,7 @@
 #include <fmt/format.h>
 #include <ucontext.h>
 
-#include "cuda_on_host/device_functions.h"
+#include "tests/support/cuda_on_host/include/cuda_on_host/device_functions.h"
 
 namespace cuda_on_host {
 

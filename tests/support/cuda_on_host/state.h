@@ -14,6 +14,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <cuda_runtime.h>
@@ -43,6 +44,7 @@ struct Node {
 struct Capture {
   cudaStream_t origin = nullptr;
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  std::thread::id thread = std::this_thread::get_id();  // that began it
   std::vector<Node> nodes = {};
   std::vector<cudaStream_t> streams = {};
   bool invalid = false;
@@ -76,6 +78,7 @@ class State {
   std::map<std::byte*, std::size_t> pinned;
   std::vector<std::shared_ptr<Capture>> captures;  // under way
   std::mt19937_64 random;
+  std::set<std::uint64_t> loaded;  // kernels of the libraries, by hashes of what they were chosen for
   std::string fault;
   std::uint64_t work_done = 0;
 };
@@ -111,8 +114,11 @@ void run_nodes(const std::vector<Node>& nodes);
 cudaStream_t resolve(cudaStream_t stream);
 // What a kernel on `device` may touch.
 DeviceSet reachable_from(int device);
-// cudaErrorStreamCaptureUnsupported, and the end of the captures, if a call is made that none of them allows.
+// cudaErrorStreamCaptureUnsupported, and the end of the captures, if this thread makes a call that one of them does not
+// allow: another thread's may allow it.
 cudaError_t refuse_in_capture();
+// Libraries load a kernel when it is first used, which a capture does not allow: an error, and the end of the capture.
+cudaError_t load_library_kernel(cudaStream_t stream, std::uint64_t kernel);
 
 // Memory.
 std::optional<int> device_of(const void* data);

@@ -89,10 +89,22 @@ DeviceSet reachable_from(int device) {
 cudaError_t refuse_in_capture() {
   bool refused = false;
   for (const auto& capture : state().captures) {
-    if (capture->mode == cudaStreamCaptureModeRelaxed) continue;
-    capture->invalid = refused = true;
+    const bool everywhere = capture->mode == cudaStreamCaptureModeGlobal;
+    const bool here =
+        capture->mode == cudaStreamCaptureModeThreadLocal && capture->thread == std::this_thread::get_id();
+    if (everywhere || here) capture->invalid = refused = true;
   }
   return refused ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+}
+
+cudaError_t load_library_kernel(cudaStream_t stream, std::uint64_t kernel) {
+  if (state().loaded.contains(kernel)) return cudaSuccess;
+  if (stream->capture) {
+    stream->capture->invalid = true;
+    return cudaErrorStreamCaptureUnsupported;
+  }
+  state().loaded.insert(kernel);
+  return cudaSuccess;
 }
 
 cudaError_t enqueue(cudaStream_t stream, DeviceSet devices, std::function<void()> run) {

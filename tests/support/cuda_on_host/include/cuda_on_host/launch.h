@@ -7,7 +7,7 @@
 
 #include "lib/backend/cuda/check.h"
 
-#include "cuda_on_host/device_functions.h"
+#include "tests/support/cuda_on_host/include/cuda_on_host/device_functions.h"
 
 namespace cuda_on_host {
 
