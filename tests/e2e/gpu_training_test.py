@@ -48,7 +48,7 @@ class GpuTrainingTest(devices_test.CopiedProgramTest):
         steps = r"^Worker : 0, Step: (\d+), Accuracy"
         self.assertEqual(re.findall(steps, gpu.stdout, re.M), ["10", "20", "30", "40"])
         self.assertEqual(re.findall(steps, cpu.stdout, re.M), ["10", "20", "30", "40"])
-        self.assertRegex(gpu.stdout, r"test_accuracy=0\.\d{4} global_step=40\n$")
+        self.assertRegex(gpu.stdout, r"test_accuracy=[01]\.\d{4} global_step=40\n$")
 
     def test_a_stopped_run_goes_on_bit_by_bit(self):
         whole = self.folder / "whole"
@@ -83,7 +83,7 @@ class GpuTrainingTest(devices_test.CopiedProgramTest):
             with self.subTest(precision):
                 process = self.train("--device=/gpu:0", "--model=mnist_cnn", f"--precision={precision}",
                                      "--learning_rate=0.002", "--batch_size=10", log_dir=False, steps=4)
-                self.assertRegex(process.stdout, r"test_accuracy=0\.\d{4} global_step=4\n$")
+                self.assertRegex(process.stdout, r"test_accuracy=[01]\.\d{4} global_step=4\n$")
 
     def test_evaluate_and_predict_use_the_gpu(self):
         self.train("--device=/gpu:0", steps=40)
@@ -106,7 +106,7 @@ class GpuTrainingTest(devices_test.CopiedProgramTest):
             process = self.train("--device=/gpu:0", steps=5)
         finally:
             del os.environ["CUDA_VISIBLE_DEVICES"]
-        self.assertRegex(process.stderr, r"Creating device \(/gpu:0\) -> \(device: 0, name: .*, pci bus id: 0000:01:00\.0\)")
+        self.assertRegex(process.stderr, r"Creating device \(/gpu:0\) -> \(device: 0, name: .*, pci bus id: 0000:02:00\.0\)")
 
     def test_a_gradient_that_is_not_finite_ends_the_run(self):
         process = self.run_program(*self.flags("--device=/gpu:0", *small_runs.DIVERGING, "--batch_size=10", steps=100))

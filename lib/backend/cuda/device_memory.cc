@@ -39,6 +39,7 @@ DeviceMemory::DeviceMemory(int device, const MemoryShare& share) : device_(devic
   const CardMemory card = ask_card(device);
   total_bytes_ = card.total;
   limit_bytes_ = static_cast<std::uint64_t>(share.fraction.value_or(1.0) * static_cast<double>(card.total));
+  limit_bytes_ -= limit_bytes_ % kPieceAlignment;
   if (!share.fraction || share.allow_growth) return;
   if (!grow(limit_bytes_)) {
     fail(ExitCode::kResources,
