@@ -18,10 +18,10 @@ readonly LIMIT_MIB=64
 # What a build asks for, without a compiler, meson and ninja; and without oneDNN, which is optional and large.
 readonly WANTED=(libzmq3-dev cppzmq-dev libcli11-dev libcereal-dev libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev
   libpng-dev libmd-dev catch2 pkgconf-bin)
-# What these depend on but no build of ours opens: the C library's own parts, and what other programs link of Kerberos.
+# What these depend on but no build of ours opens: the C library's own parts, and what static linking would take.
 readonly UNWANTED='^(libc6|libc6-dev|libc-dev-bin|libcrypt1|libcrypt-dev|libnsl2?|libnsl-dev|libtirpc.*|rpcsvc-proto|
   linux-libc-dev|libgcc-s1|gcc-[0-9]+-base|libstdc[+][+]6|libicu.*|icu-devtools|libxml2.*|liblzma5|rapidjson-dev|
-  libkadm5.*|libkdb5.*|libgssrpc.*)$'
+  libkadm5.*|libkdb5.*|libgssrpc.*|krb5-multidev|comerr-dev|(libkrb5|libnorm|libpgm|libsodium|libbsd)-dev)$'
 # The target has these: the C and C++ run-time libraries and the dynamic linker.
 readonly OF_THE_TARGET='^(ld-linux-x86-64|libc|libm|libdl|librt|libpthread|libresolv|libgcc_s|libstdc[+][+])\.so'
 readonly MNIST=(train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-ubyte t10k-labels-idx1-ubyte)
@@ -98,12 +98,14 @@ make_relocatable() {
   done < <(find "$root" -type l -lname '/*')
 }
 
-# Documentation, static archives (nothing is linked with them), and programs other than pkgconf.
+# Documentation, static archives and what pkg-config says of them (nothing is linked statically), and programs other than
+# pkgconf.
 strip_bundle() {
   local root=$out/root
   (cd "$root" && rm -rf etc sbin usr/sbin usr/lib/x86_64-linux-gnu/{ossl-modules,engines-3} \
     usr/share/{doc,man,info,lintian,bug,gdb,aclocal,et,ss})
   find "$root" -name '*.a' -delete
+  find "$root" -name '*.pc' -type f -exec sed -i -E '/^(Requires|Libs)\.private:/d' {} +
   find "$root/usr/bin" "$root/bin" -mindepth 1 ! -name pkgconf -delete 2>/dev/null || true
   ln -s pkgconf "$root/usr/bin/pkg-config"
   find "$root" -xtype l -delete
