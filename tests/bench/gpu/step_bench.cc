@@ -6,10 +6,12 @@
 //   resident BATCH PRECISION    microseconds per step that stays on the device
 //   train_step BATCH PRECISION  microseconds of Executor::train_step, gradients on the host: a worker's computation
 //   load BATCH PRECISION        microseconds of Executor::load, all parameters at once
-// A number is the median of the repetitions of one request, each of 0.2 s at least; what was compiled for one request
-// serves the next one of the same batch and precision.
+// A number is the mean of one repetition, of 0.2 s at least: whoever wants a median asks in rounds. What was compiled
+// for one request serves the next one of the same batch and precision.
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <functional>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -32,7 +34,6 @@ namespace distmnist {
 namespace {
 
 constexpr double kRepetitionS = 0.2;
-constexpr int kRepetitions = 3;             // the caller asks in rounds
 constexpr std::int64_t kSamples = 60000;    // as many as MNIST has
 constexpr std::int64_t kLongestRun = 4000;  // steps: bounds what the host prepares for one run()
 
@@ -53,34 +54,33 @@ struct Samples {
   std::vector<std::uint8_t> pixels, labels;
 };
 
-// The median of kRepetitions times per call in microseconds; `run` makes so many calls and waits for their end.
-template <typename Run>
-std::pair<double, std::int64_t> median_us(std::int64_t most, const Run& run) {
+// So many calls, and the wait for their end.
+using Run = std::function<void(std::int64_t calls)>;
+
+// How many calls take about kRepetitionS, in 1 .. kLongestRun. They also warm up whatever the first calls have to make.
+std::int64_t calls_of_repetition(const Run& run) {
+  run(1);
   std::int64_t calls = 1;
-  run(1);  // Whatever is made at the first use.
-  for (double taken_s = 0; calls < most; calls = std::min(most, calls * 2)) {
+  while (calls < kLongestRun) {
     const double before_s = monotonic_s();
     run(calls);
-    taken_s = monotonic_s() - before_s;
+    const double taken_s = monotonic_s() - before_s;
     if (taken_s >= kRepetitionS) break;
-    if (taken_s > kRepetitionS / 100) {
-      calls = std::clamp<std::int64_t>(
-          static_cast<std::int64_t>(1.1 * kRepetitionS / taken_s * static_cast<double>(calls)), calls, most);
-      break;
-    }
+    const double factor = std::min(8.0, 1.1 * kRepetitionS / taken_s);  // The first calls may be slow ones.
+    calls = std::min(kLongestRun, static_cast<std::int64_t>(std::ceil(factor * static_cast<double>(calls))));
   }
-  std::vector<double> times_us;
-  for (int repetition = 0; repetition < kRepetitions; ++repetition) {
-    const double before_s = monotonic_s();
-    std::int64_t made = 0;
-    do {
-      run(calls);
-      made += calls;
-    } while (monotonic_s() - before_s < kRepetitionS);
-    times_us.push_back((monotonic_s() - before_s) * 1e6 / static_cast<double>(made));
-  }
-  std::ranges::sort(times_us);
-  return {times_us[times_us.size() / 2], calls};
+  return calls;
+}
+
+// Microseconds per call of one repetition.
+double repetition_us(const Run& run, std::int64_t calls) {
+  const double before_s = monotonic_s();
+  std::int64_t made = 0;
+  do {
+    run(calls);
+    made += calls;
+  } while (monotonic_s() - before_s < kRepetitionS);
+  return (monotonic_s() - before_s) * 1e6 / static_cast<double>(made);
 }
 
 // One executor and what its measurements need.
@@ -97,28 +97,43 @@ class Subject {
     load();
   }
 
-  std::pair<double, std::int64_t> measure(const std::string& mode) {
-    if (mode == "resident") return measure_resident();
-    if (mode == "train_step") return measure_train_step();
+  double measure_us(const std::string& mode) {
+    Measurement& measurement = measurements_[mode];
+    if (measurement.calls == 0) {
+      measurement.run = run_of(mode);
+      measurement.calls = calls_of_repetition(measurement.run);
+    }
+    return repetition_us(measurement.run, measurement.calls);
+  }
+
+ private:
+  struct Measurement {
+    Run run;
+    std::int64_t calls = 0;
+  };
+
+  void load() { executor_->load({0, static_cast<std::int64_t>(parameters_.size())}, parameters_); }
+
+  Run run_of(const std::string& mode) {
+    if (mode == "resident") return resident();
+    if (mode == "train_step") return train_step();
     if (mode == "load") {
-      return median_us(kLongestRun, [&](std::int64_t calls) {
+      return [this](std::int64_t calls) {
         for (std::int64_t i = 0; i < calls; ++i) load();
-      });
+      };
     }
     fail(ExitCode::kUsage, "'{}' is not resident, train_step or load", mode);
   }
 
- private:
-  void load() { executor_->load({0, static_cast<std::int64_t>(parameters_.size())}, parameters_); }
-
-  std::pair<double, std::int64_t> measure_resident() {
+  Run resident() {
     ResidentTraining* training = executor_->resident_training();
     if (training == nullptr) fail(ExitCode::kUsage, "this backend has no training that stays on the device");
-    if (order_.empty()) start(*training);
-    return median_us(kLongestRun, [&](std::int64_t steps) {
-      training->run({.batch_size = batch_size_, .samples = std::span(order_).first(steps * batch_size_)});
+    start(*training);
+    return [this, training](std::int64_t steps) {
+      const std::size_t size = static_cast<std::size_t>(steps * batch_size_);
+      training->run({.batch_size = batch_size_, .samples = std::span(order_).first(size)});
       training->last_step();
-    });
+    };
   }
 
   void start(ResidentTraining& training) {
@@ -133,15 +148,15 @@ class Subject {
     std::ranges::generate(order_, [&] { return static_cast<std::int32_t>(random.below(kSamples)); });
   }
 
-  std::pair<double, std::int64_t> measure_train_step() {
-    std::vector<float> images(static_cast<std::size_t>(batch_size_ * input_size_));
-    std::ranges::transform(samples_.pixels.begin(), samples_.pixels.begin() + batch_size_ * input_size_, images.begin(),
-                           [](std::uint8_t pixel) { return static_cast<float>(pixel) / 255; });
-    const auto labels = std::span(samples_.labels).first(static_cast<std::size_t>(batch_size_));
-    const Batch batch{.size = batch_size_, .images = images, .labels = labels};
-    return median_us(kLongestRun, [&](std::int64_t calls) {
+  Run train_step() {
+    images_.resize(static_cast<std::size_t>(batch_size_ * input_size_));
+    std::transform(samples_.pixels.begin(), samples_.pixels.begin() + batch_size_ * input_size_, images_.begin(),
+                   [](std::uint8_t pixel) { return static_cast<float>(pixel) / 255; });
+    return [this](std::int64_t calls) {
+      const auto labels = std::span(samples_.labels).first(static_cast<std::size_t>(batch_size_));
+      const Batch batch{.size = batch_size_, .images = images_, .labels = labels};
       for (std::int64_t i = 0; i < calls; ++i) executor_->train_step(batch, {});
-    });
+    };
   }
 
   const Samples& samples_;
@@ -149,7 +164,9 @@ class Subject {
   std::unique_ptr<Executor> executor_;
   std::vector<float> parameters_;
   std::int64_t input_size_;
-  std::vector<std::int32_t> order_;
+  std::vector<std::int32_t> order_;  // of the resident samples
+  std::vector<float> images_;        // [batch_size, input_size]
+  std::map<std::string, Measurement> measurements_;
 };
 
 Request parse(const std::string& line) {
@@ -180,10 +197,10 @@ class Bench {
   std::string answer(const std::string& line) {
     try {
       const Request request = parse(line);
-      const auto [us, calls] = subject(request).measure(request.mode);
-      return fmt::format(R"({{"backend": {}, "mode": {}, "batch": {}, "precision": {}, "us": {:.3f}, "steps": {}}})",
+      const double us = subject(request).measure_us(request.mode);
+      return fmt::format(R"({{"backend": {}, "mode": {}, "batch": {}, "precision": {}, "us": {:.3f}}})",
                          json_text(backend_->name()), json_text(request.mode), request.batch_size,
-                         json_text(request.precision), us, calls);
+                         json_text(request.precision), us);
     } catch (const Error& error) {
       return fmt::format(R"({{"error": {}}})", json_text(error.what()));
     }
