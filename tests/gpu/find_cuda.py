@@ -120,8 +120,9 @@ def find(composed, environment):
             return f"no cuDNN 9 in {own} nor in a Python package (nvidia-cudnn-cu13)"
         cudnn_folder = str(found)
         libraries.append(found / "lib")
-    # cuDNN opens NVRTC and cuBLAS where it needs them.
-    libraries += [folder / "lib" for folder in packages if glob.glob(str(folder / "lib/libnvrtc.so*"))]
+    # cuDNN opens NVRTC and cuBLAS where it needs them, our module NCCL.
+    libraries += [folder / "lib" for folder in packages
+                  if any(glob.glob(str(folder / "lib" / name)) for name in ("libnvrtc.so*", "libcublas.so*", "libnccl.so*"))]
     return {"NVCC": str(nvcc), "CUDA_PATH": str(toolkit), "CUDNN_FOLDER": cudnn_folder,
             "CUDA_LIBRARIES": ":".join(dict.fromkeys(map(str, libraries)))}
 

@@ -241,7 +241,7 @@ def parse_arguments(arguments):
     parser.add_argument("--batches", type=split(int), default=[50, 128, 512, 4096])
     parser.add_argument("--precisions", type=split(str), default=["f32", "tf32", "bf16"])
     parser.add_argument("--cluster_precisions", type=split(str), default=["f32", "bf16"])
-    parser.add_argument("--cluster_steps", type=int, default=3000, metavar="N", help="per worker (3000)")
+    parser.add_argument("--cluster_steps", type=int, default=2000, metavar="N", help="per worker (2000)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--compile_s", type=float, default=75, metavar="S", help="for all of torch.compile (75); 0: without it")
     parser.add_argument("--launches", type=int, metavar="N", help="kernels in a step's graph, as a profiler counts them")
