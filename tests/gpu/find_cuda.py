@@ -19,7 +19,7 @@ import site
 import sys
 import sysconfig
 
-RUNTIME = (("cuda_runtime_api.h", ["libcudart.so*", "libcudart_static.a"]),)
+RUNTIME = (("cuda_runtime_api.h", ["libcudart.so*", "libcudart_static.a", "libcudadevrt.a"]),)
 MATMUL = (("cublasLt.h", ["libcublasLt.so*"]),)
 LIBRARY_FOLDERS = ("lib64", "lib", "targets/x86_64-linux/lib", "lib/x86_64-linux-gnu")
 INCLUDE_FOLDERS = ("include", "targets/x86_64-linux/include")
@@ -84,6 +84,11 @@ def compose_toolkit(folder, folders):
             return f"no folder has {header} and {' and '.join(patterns)}; looked in {', '.join(map(str, folders))}"
         link_into(part[0], folder / "include")
         link_into(part[1], folder / "lib64", patterns)
+    # Later versions of meson look below targets/.
+    target = folder / "targets" / "x86_64-linux"
+    target.mkdir(parents=True)
+    for name, place in (("include", "include"), ("lib", "lib64"), ("lib64", "lib64")):
+        (target / name).symlink_to(folder / place)
     # The packages have libcublasLt.so.13 only, without the name that linkers look for.
     for name in ("libcudart.so", "libcublasLt.so"):
         if not (folder / "lib64" / name).exists():
@@ -92,9 +97,10 @@ def compose_toolkit(folder, folders):
 
 
 def is_whole(toolkit):
-    """Whether meson finds all it asks for in this toolkit."""
-    return (include_folder(toolkit, "cublasLt.h") == toolkit / "include" and
-            all((toolkit / "lib64" / name).exists() for name in ("libcudart.so", "libcudart_static.a", "libcublasLt.so")))
+    """Whether every version of meson finds all that it asks for in this toolkit."""
+    libraries = ("libcudart.so", "libcudart_static.a", "libcublasLt.so")
+    return ((toolkit / "include" / "cublasLt.h").exists() and
+            all((toolkit / folder / name).exists() for folder in ("lib64", "targets/x86_64-linux/lib") for name in libraries))
 
 
 def find(composed, environment):

@@ -123,8 +123,10 @@ find_tools() {
   found=$(python3 tests/gpu/find_cuda.py "$build-cuda") || stop "see the line above"
   echo "$found"
   eval "$found"
-  export CUDA_PATH NVCC
+  export NVCC CUDA_PATH CUDA_HOME=$CUDA_PATH CUDA_ROOT=$CUDA_PATH  # meson wants all three to say the same
   PATH=$(dirname "$NVCC"):$PATH
+  # An nvcc of a Python package does not find its own run-time library.
+  export LIBRARY_PATH="$CUDA_PATH/lib64${LIBRARY_PATH:+:$LIBRARY_PATH}"
   export LD_LIBRARY_PATH="$CUDA_LIBRARIES${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 }
 

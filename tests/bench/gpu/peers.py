@@ -61,6 +61,9 @@ class Peer:
         return f": {said[-1]}" if said else ""
 
     def stop(self):
+        """For good."""
+        self.fault = self.fault or f"{self.name} was stopped"
+        self.errors.close()
         if self.process is not None:
             self.process.kill()
             self.process.wait()
