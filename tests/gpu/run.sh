@@ -8,14 +8,15 @@
 #   --out DIR      gets gpu-run.log and gpu-benchmarks.md (default: build-gpu)
 #   --build DIR    the build folder (default: build-gpu)
 #   --quick        the parts of a minute: no race check, short benchmark
-#   --build_only   no GPU is looked for; only what it takes to build is tried
+#   --build_only   builds, without a time limit, and looks for no GPU
 #
 # tests/gpu/README.md says what each part checks.
 # shellcheck disable=SC2317 # part() calls most functions
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-readonly TOTAL_S=470         # for everything: parts that would go beyond are cut short or left out
+readonly LONGEST_S=470       # for everything: parts that would go beyond are cut short or left out
+readonly LONGEST_BUILD_S=240
 readonly SKIPPED=77
 readonly SANITIZER_CODE=99   # no code of the program's own
 readonly TARGETS=(tools/distmnist lib/libdistmnist_cuda.so tests/bench/gpu/step_bench)
@@ -25,6 +26,7 @@ readonly SANITIZED_CASES=3   # of these, the first ones
 deps='' out=build-gpu build=build-gpu quick=false build_only=false
 meson=() data='' own_library_path=${LD_LIBRARY_PATH:-}
 names=() results=() seconds=()
+longest_s=$LONGEST_S build_s=$LONGEST_BUILD_S
 part_end=0 part_code=0  # of the part at work or the last one; the end in bash's SECONDS
 
 stop() { echo "tests/gpu/run.sh: $1" >&2; exit "${2:-1}"; }
@@ -37,7 +39,7 @@ parse_arguments() {
         printf -v "${1#--}" '%s' "$2"
         shift ;;
       --quick) quick=true ;;
-      --build_only | --build-only) build_only=true ;;
+      --build_only | --build-only) build_only=true longest_s=86400 build_s=86400 ;;
       *) stop "unknown argument '$1' (see --help)" 2 ;;
     esac
     shift
@@ -52,7 +54,7 @@ part() {
   local name=$1 limit_s=$2 begun=$SECONDS result
   shift 2
   printf '\n=== %s\n' "$name"
-  part_end=$((SECONDS + limit_s < TOTAL_S ? SECONDS + limit_s : TOTAL_S))
+  part_end=$((SECONDS + limit_s < longest_s ? SECONDS + limit_s : longest_s))
   if [ $((part_end - SECONDS)) -lt 3 ]; then
     echo "Left out: no time is left for it"
     part_code=$SKIPPED
@@ -232,7 +234,7 @@ run_parts() {
   part "the machine" 60 print_machine
   part "configure" 90 configure
   [ "$part_code" -eq 0 ] || return 0
-  part "build" 240 compile
+  part "build" "$build_s" compile
   if [ "$part_code" -ne 0 ] || $build_only; then return 0; fi
   part "backend cases, next to the reference" 90 backend_cases
   part "local runs: f32, tf32, bf16" 45 short_local_runs
