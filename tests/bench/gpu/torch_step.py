@@ -42,7 +42,7 @@ class Training:
         self.network = make_network(torch, memory_format)
         graphed = variant in ("graph", "compile_graph")
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-4, fused=True, capturable=graphed)
-        self.loss = torch.compile(self.loss_of) if variant.startswith("compile") else self.loss_of
+        self.loss = torch.compile(self.loss_of, dynamic=False) if variant.startswith("compile") else self.loss_of
         self.graph = self.capture() if graphed else None
 
     def loss_of(self, samples):
@@ -124,6 +124,10 @@ class Bench:
         self.layouts = {}  # (batch, precision) -> memory format
         self.kept = {}  # (variant, batch, precision) -> (Training, calls)
         torch.backends.cudnn.benchmark = True
+        # Every Training compiles the same function anew; beyond a few of them torch.compile would silently not.
+        for name in ("recompile_limit", "accumulated_recompile_limit", "cache_size_limit", "accumulated_cache_size_limit"):
+            if hasattr(torch._dynamo.config, name):
+                setattr(torch._dynamo.config, name, 1000)
 
     def set_precision(self, precision):
         self.torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
