@@ -135,6 +135,11 @@ class PartsTest(support.EndToEndTest):
         self.assertEqual(process.stdout.splitlines()[-1], f"{len(results) - 2} passed, 2 failed")
         self.assertEqual(process.wait(), 1)
 
+    def test_a_benchmark_without_our_figures_fails(self):
+        self.write(self.tools / "step_bench", "#!/bin/bash\nexit 1\n")
+        results = self.results(self.run_all("--quick").stdout)
+        self.assertEqual([name for name, result in results.items() if result != "passed"], ["benchmark"])
+
     def test_cases_that_see_no_gpu_are_a_failure_here(self):
         process = self.run_all("--quick", CASES_CODE="77")
         self.assertEqual(self.results(process.stdout)["backend cases, next to the reference"], "failed (1)")
