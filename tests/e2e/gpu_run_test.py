@@ -39,7 +39,8 @@ class ScriptsTest(support.EndToEndTest):
         self.assertEqual((out / "gpu-run.log").read_text(), done.stdout)
 
     def test_wrong_arguments_are_refused(self):
-        for script, argument in (("run.sh", "--nothing"), ("run.sh", "--deps"), ("bundle.sh", "extra"), ("bundle.sh", "--out")):
+        for script, argument in (("run.sh", "--nothing"), ("run.sh", "--deps"), ("bundle.sh", "extra"),
+                                 ("bundle.sh", "--out")):
             done = self.run_script("bash", FOLDER / script, argument)
             self.assertEqual(done.returncode, 2, f"{script} {argument}")
             self.assertIn(argument, done.stderr)
@@ -49,7 +50,8 @@ class ScriptsTest(support.EndToEndTest):
         other.mkdir()
         (other / "precious").write_text("text")
         data.mkdir()
-        for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
+                     "t10k-labels-idx1-ubyte"):
             (data / f"{name}.gz").write_text("")
         done = self.run_script("bash", FOLDER / "bundle.sh", "--out", other, "--data", data)
         if "is missing: this script runs on" in done.stderr:
@@ -105,7 +107,8 @@ class FindCudaTest(support.EndToEndTest):
         self.add_packages()
         found = self.find()
         self.assertEqual((found["CUDA_PATH"], found["CUDNN_FOLDER"]), (str(self.toolkit), str(self.site / "cudnn")))
-        self.assertEqual(found["CUDA_LIBRARIES"].split(":")[:2], [str(self.toolkit / "lib64"), str(self.site / "cudnn/lib")])
+        self.assertEqual(found["CUDA_LIBRARIES"].split(":")[:2],
+                         [str(self.toolkit / "lib64"), str(self.site / "cudnn/lib")])
 
     def test_a_toolkit_without_cublas_is_completed_with_the_package_s(self):
         self.add_packages()

@@ -66,7 +66,8 @@ make_folder() {
 }
 
 packages() {
-  apt-cache depends --recurse --important "${WANTED[@]}" | grep -v '^[ <|]' | grep -vE "${UNWANTED//[[:space:]]/}" | sort -u
+  apt-cache depends --recurse --important "${WANTED[@]}" | grep -v '^[ <|]' |
+    grep -vE "${UNWANTED//[[:space:]]/}" | sort -u
 }
 
 unpack_packages() {
@@ -76,7 +77,10 @@ unpack_packages() {
   trap "rm -rf '$scratch'" EXIT
   mapfile -t wanted < <(packages)
   [ ${#wanted[@]} -ge ${#WANTED[@]} ] || stop "apt knows no packages: run apt-get update first"
-  (cd "$scratch" && apt-get download -q "${wanted[@]}" >apt.log 2>&1) || { cat "$scratch/apt.log" >&2; stop "apt-get download failed"; }
+  if ! (cd "$scratch" && apt-get download -q "${wanted[@]}" >apt.log 2>&1); then
+    cat "$scratch/apt.log" >&2
+    stop "apt-get download failed"
+  fi
   for package in "$scratch"/*.deb; do
     dpkg -x "$package" "$out/root"
     # shellcheck disable=SC2016 # dpkg's own variables

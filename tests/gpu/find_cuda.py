@@ -91,16 +91,18 @@ def compose_toolkit(folder, folders):
         (target / name).symlink_to(folder / place)
     # The packages have libcublasLt.so.13 only, without the name that linkers look for.
     for name in ("libcudart.so", "libcublasLt.so"):
-        if not (folder / "lib64" / name).exists():
-            (folder / "lib64" / name).symlink_to(os.path.realpath(sorted(glob.glob(str(folder / "lib64" / name) + ".*"))[0]))
+        link = folder / "lib64" / name
+        if not link.exists():
+            link.symlink_to(os.path.realpath(sorted(glob.glob(f"{link}.*"))[0]))
     return None
 
 
 def is_whole(toolkit):
     """Whether every version of meson finds all that it asks for in this toolkit."""
     libraries = ("libcudart.so", "libcudart_static.a", "libcublasLt.so")
+    folders = (toolkit / "lib64", toolkit / "targets/x86_64-linux/lib")
     return ((toolkit / "include" / "cublasLt.h").exists() and
-            all((toolkit / folder / name).exists() for folder in ("lib64", "targets/x86_64-linux/lib") for name in libraries))
+            all((folder / name).exists() for folder in folders for name in libraries))
 
 
 def find(composed, environment):
@@ -127,8 +129,8 @@ def find(composed, environment):
         cudnn_folder = str(found)
         libraries.append(found / "lib")
     # cuDNN opens NVRTC and cuBLAS where it needs them, our module NCCL.
-    libraries += [folder / "lib" for folder in packages
-                  if any(glob.glob(str(folder / "lib" / name)) for name in ("libnvrtc.so*", "libcublas.so*", "libnccl.so*"))]
+    opened = ("libnvrtc.so*", "libcublas.so*", "libnccl.so*")
+    libraries += [folder / "lib" for folder in packages if any(glob.glob(str(folder / "lib" / name)) for name in opened)]
     return {"NVCC": str(nvcc), "CUDA_PATH": str(toolkit), "CUDNN_FOLDER": cudnn_folder,
             "CUDA_LIBRARIES": ":".join(dict.fromkeys(map(str, libraries)))}
 

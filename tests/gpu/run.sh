@@ -4,7 +4,7 @@
 #
 #   tests/gpu/run.sh [--deps FOLDER] [--out DIR] [--build DIR] [--quick] [--build_only]
 #
-#   --deps FOLDER  what tests/gpu/bundle.sh has packed, for machines without Debian's packages (default: .gpu-deps, if there)
+#   --deps FOLDER  what tests/gpu/bundle.sh has packed, for machines without Debian's packages (default: .gpu-deps)
 #   --out DIR      gets gpu-run.log and gpu-benchmarks.md (default: build-gpu)
 #   --build DIR    the build folder (default: build-gpu)
 #   --quick        the parts of a minute: no race check, short benchmark
@@ -225,8 +225,8 @@ sanitized_run() {
   local filter=()
   # The libraries' kernels synchronise in ways that racecheck does not know.
   [ "$1" != racecheck ] || filter=(--kernel-name kns=distmnist)
-  sanitizer "$1" "${filter[@]}" "$build/tools/distmnist" --progress=none --device=/gpu:0 "$(data_flags)" --train_steps=20 --log_every=10 \
-    --precision="$2"
+  sanitizer "$1" "${filter[@]}" "$build/tools/distmnist" --progress=none --device=/gpu:0 "$(data_flags)" \
+    --train_steps=20 --log_every=10 --precision="$2"
 }
 
 sanitized_cases() {

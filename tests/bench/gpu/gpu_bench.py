@@ -126,7 +126,10 @@ STEP_HEADINGS = ["batch", "precision", "distmnist", "PyTorch CUDA graph", "eager
 
 
 def markdown(headings, rows):
-    return ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings), *("| " + " | ".join(row) + " |" for row in rows)]
+    def line(cells):
+        return "| " + " | ".join(cells) + " |"
+
+    return [line(headings), "|" + "---|" * len(headings), *map(line, rows)]
 
 
 def step_targets(figures, targets):
@@ -138,24 +141,25 @@ def step_targets(figures, targets):
         targets.add(f"step at batch 50 in {precision}, us", ours, most, at_most=True)
         for variant, times in (("graph", faster), ("eager", 8)):
             if figures.us(key, variant) is not None:
-                targets.add(f"PyTorch {variant} / ours at batch 50 in {precision}", figures.us(key, variant) / ours, times,
-                            at_most=False)
+                targets.add(f"PyTorch {variant} / ours at batch 50 in {precision}", figures.us(key, variant) / ours,
+                            times, at_most=False)
 
 
 def steps_part(options, ours, torch, card, targets):
     figures = StepFigures()
     measure_steps(options, ours, torch, figures)
     lines = ["## One training step, microseconds", "",
-             f"mnist_cnn, Adam, samples on the device; medians of {options.rounds} rounds in which the programs take turns, "
-             "0.2 s per figure at least.", ""]
+             f"mnist_cnn, Adam, samples on the device; medians of {options.rounds} rounds in which the programs take "
+             "turns, 0.2 s per figure at least.", ""]
     lines += markdown(STEP_HEADINGS, step_rows(options, card, figures))
     if card:
         launches = f"; {options.launches} launches of {floors.LAUNCH_US:g} us" if options.launches else ""
-        lines += ["", f"Floors: {floors.step_flops(1) / 1e6:.1f} MFLOP per sample at the data sheet's rate of the {card.name} "
-                  f"and {floors.ADAM_PASSES} x 6.5 MB of Adam at {card.bytes_per_s / 1e12:g} TB/s{launches}."]
+        lines += ["", f"Floors: {floors.step_flops(1) / 1e6:.1f} MFLOP per sample at the data sheet's rate of the "
+                  f"{card.name} and {floors.ADAM_PASSES} x 6.5 MB of Adam at {card.bytes_per_s / 1e12:g} TB/s{launches}."]
     targets.incomplete |= any("distmnist" not in figures.times.get(key, {}) for key in figures.keys())
     for fault, keys in figures.faults.items():
-        lines.append(f"\nLeft out: {fault} ({', '.join(dict.fromkeys(f'{batch} {precision}' for batch, precision in keys))})")
+        where = dict.fromkeys(f"{batch} {precision}" for batch, precision in keys)
+        lines.append(f"\nLeft out: {fault} ({', '.join(where)})")
     step_targets(figures, targets)
     return lines
 
@@ -198,13 +202,14 @@ def cluster_part(options, targets):
                          cell(median([times["step"] for times in workers]), 3),
                          cell(median([times["compute"] for times in workers]), 3), cell(outside, 3)])
             if num_workers == 1:
-                targets.add(f"worker and ps on one host, {precision}: ms per step outside the worker's computation", outside,
-                            WORKER_LIMIT_MS, at_most=True)
+                targets.add(f"worker and ps on one host, {precision}: ms per step outside the worker's computation",
+                            outside, WORKER_LIMIT_MS, at_most=True)
     targets.incomplete |= bool(faults)
     headings = ["workers", "precision", "global steps/s", "ms per step", "of it computation",
                 "outside: push, wait for the ps, pull"]
     return ["## 1 ps and workers on one host that share the card, batch 50", "",
-            "Milliseconds are each worker's own account, the median of the workers.", "", *markdown(headings, rows), *faults]
+            "Milliseconds are each worker's own account, the median of the workers.", "",
+            *markdown(headings, rows), *faults]
 
 
 def accuracy_part(options, targets):
@@ -252,12 +257,16 @@ def parse_arguments(arguments):
     parser.add_argument("--cluster_precisions", type=split(str), default=["f32", "bf16"])
     parser.add_argument("--cluster_steps", type=int, default=2000, metavar="N", help="per worker (2000)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--compile_s", type=float, default=75, metavar="S", help="for all of torch.compile (75); 0: without it")
-    parser.add_argument("--launches", type=int, metavar="N", help="kernels in a step's graph, as a profiler counts them")
-    parser.add_argument("--schedule", type=str.split, default=FAST_SCHEDULE, metavar="FLAGS", help="of the way to 99 %%")
+    parser.add_argument("--compile_s", type=float, default=75, metavar="S",
+                        help="for all of torch.compile (75); 0: without it")
+    parser.add_argument("--launches", type=int, metavar="N",
+                        help="kernels in a step's graph, as a profiler counts them")
+    parser.add_argument("--schedule", type=str.split, default=FAST_SCHEDULE, metavar="FLAGS",
+                        help="of the way to 99 %%")
     parser.add_argument("--program_flags", type=str.split, default=[], metavar="FLAGS", help="of every whole run")
     parser.add_argument("--torch_python", default=sys.executable, metavar="PYTHON", help="empty: without PyTorch")
-    parser.add_argument("--torch_library_path", metavar="FOLDERS", help="LD_LIBRARY_PATH of PyTorch, where it is not ours")
+    parser.add_argument("--torch_library_path", metavar="FOLDERS",
+                        help="LD_LIBRARY_PATH of PyTorch, where it is not ours")
     parser.add_argument("--only", type=split(str), default=list(PARTS), help=f"parts: {','.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="two batches, one round, short runs, no torch.compile")
     options = parser.parse_args(arguments)
@@ -305,8 +314,9 @@ def main(arguments):
         print("The GPU benchmark is left out: nvidia-smi finds no GPU here.")
         return 0
     card = floors.card_called(name) if options.device == "gpu" else None
-    ours = peers.Peer("step_bench", [str(pathlib.Path(options.build) / "tests" / "bench" / "gpu" / "step_bench"), options.device,
-                                     str(pathlib.Path(options.build) / "lib"), options.model])
+    build = pathlib.Path(options.build)
+    ours = peers.Peer("step_bench", [str(build / "tests" / "bench" / "gpu" / "step_bench"), options.device,
+                                     str(build / "lib"), options.model])
     torch, remark = make_torch(options) if "steps" in options.only else (None, "")
     targets = Targets()
     print("# GPU benchmark\n\n" + f"{name or options.device}. {remark}".strip())

@@ -32,8 +32,8 @@ class Peer:
 
     def _start(self):
         try:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                                            env=self.environment)
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=self.errors, env=self.environment)
         except OSError as error:
             self.fault = f"{self.name}: {error}"
 

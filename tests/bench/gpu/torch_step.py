@@ -125,7 +125,8 @@ class Bench:
         self.kept = {}  # (variant, batch, precision) -> (Training, calls)
         torch.backends.cudnn.benchmark = True
         # Every Training compiles the same function anew; beyond a few of them torch.compile would silently not.
-        for name in ("recompile_limit", "accumulated_recompile_limit", "cache_size_limit", "accumulated_cache_size_limit"):
+        for name in ("recompile_limit", "accumulated_recompile_limit", "cache_size_limit",
+                     "accumulated_cache_size_limit"):
             if hasattr(torch._dynamo.config, name):
                 setattr(torch._dynamo.config, name, 1000)
 

@@ -40,7 +40,8 @@ def local_run(program, flags, limit_s):
     if not accuracy or not rate:
         raise RunFailed(f"no closing line or no rate in the log:\n{out[-500:]}{err[-1000:]}")
     steps = int(rate.group(2))
-    return {"accuracy": float(accuracy.group(1)), "steps": steps, "train_s": steps / float(rate.group(3)), "wall_s": wall_s}
+    return {"accuracy": float(accuracy.group(1)), "steps": steps, "train_s": steps / float(rate.group(3)),
+            "wall_s": wall_s}
 
 
 def worker_times(log):
