@@ -1,0 +1,176 @@
+#!/usr/bin/env bash
+# Packs what a build of distmnist needs from Debian into one folder, for machines without these packages and without a
+# network: tests/gpu/run.sh --deps FOLDER builds with it, as does anyone who sources FOLDER/env.sh.
+#
+#   tests/gpu/bundle.sh [--out FOLDER] [--data DIR]
+#
+#   --out FOLDER   where to (default: .gpu-deps in the checkout, which git ignores); what is there is replaced
+#   --data DIR     the folder with the four files of MNIST (default: $DISTMNIST_TEST_DATA, ../shared/mnist)
+#
+# Runs on Debian 12 with package lists (apt-get update), needs no root and installs nothing. FOLDER has
+#   root/          the unpacked packages       env.sh     variables for the build and for running what was built
+#   mnist/         the four files              MANIFEST   the packages with their versions
+# Nothing of the C and C++ run-time libraries is in it: the target's own are used, which must not be older than Debian's.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+readonly LIMIT_MIB=64
+# What a build asks for, without a compiler, meson and ninja; and without oneDNN, which is optional and large.
+readonly WANTED=(libzmq3-dev cppzmq-dev libcli11-dev libcereal-dev libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev
+  libpng-dev libmd-dev catch2 pkgconf-bin)
+# What these depend on but no build of ours opens: the C library's own parts, and what static linking would take.
+readonly UNWANTED='^(libc6|libc6-dev|libc-dev-bin|libcrypt1|libcrypt-dev|libnsl2?|libnsl-dev|libtirpc.*|rpcsvc-proto|
+  linux-libc-dev|libgcc-s1|gcc-[0-9]+-base|libstdc[+][+]6|libicu.*|icu-devtools|libxml2.*|liblzma5|rapidjson-dev|
+  libkadm5.*|libkdb5.*|libgssrpc.*|krb5-multidev|comerr-dev|(libkrb5|libnorm|libpgm|libsodium|libbsd)-dev)$'
+# The target has these: the C and C++ run-time libraries and the dynamic linker.
+readonly OF_THE_TARGET='^(ld-linux-x86-64|libc|libm|libdl|librt|libpthread|libresolv|libgcc_s|libstdc[+][+])\.so'
+readonly MNIST=(train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-ubyte t10k-labels-idx1-ubyte)
+
+out=.gpu-deps data=
+
+stop() { echo "tests/gpu/bundle.sh: $1" >&2; exit "${2:-1}"; }
+
+parse_arguments() {
+  while [ $# -gt 0 ]; do
+    case $1 in
+      -h | --help) sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+      --out | --data) [ $# -ge 2 ] || stop "$1 needs a folder" 2
+        if [ "$1" = --out ]; then out=$2; else data=$2; fi
+        shift ;;
+      *) stop "unknown argument '$1' (see --help)" 2 ;;
+    esac
+    shift
+  done
+}
+
+# Before anything is fetched.
+find_data() {
+  local folder name
+  for folder in ${data:+"$data"} ${data:-"${DISTMNIST_TEST_DATA:-}" ../shared/mnist}; do
+    if [ -z "$folder" ] || [ ! -e "$folder/${MNIST[0]}.gz" ]; then continue; fi
+    for name in "${MNIST[@]}"; do [ -r "$folder/$name.gz" ] || stop "$folder has no $name.gz"; done
+    data=$folder
+    return
+  done
+  stop "no MNIST in ${data:-"\$DISTMNIST_TEST_DATA or ../shared/mnist"}: name the folder of its .gz files with --data DIR"
+}
+
+# An older bundle is replaced, anything else left alone.
+make_folder() {
+  if [ -e "$out" ] && [ ! -e "$out/MANIFEST" ] && [ -n "$(ls -A "$out")" ]; then
+    stop "$out is there and is no bundle: name another folder with --out, or remove it"
+  fi
+  rm -rf "$out"
+  mkdir -p "$out/root" "$out/mnist"
+  out=$(cd "$out" && pwd)
+}
+
+packages() {
+  apt-cache depends --recurse --important "${WANTED[@]}" | grep -v '^[ <|]' |
+    grep -vE "${UNWANTED//[[:space:]]/}" | sort -u
+}
+
+unpack_packages() {
+  local scratch wanted package
+  scratch=$(mktemp -d)
+  # shellcheck disable=SC2064 # the folder of now is meant
+  trap "rm -rf '$scratch'" EXIT
+  mapfile -t wanted < <(packages)
+  [ ${#wanted[@]} -ge ${#WANTED[@]} ] || stop "apt knows no packages: run apt-get update first"
+  if ! (cd "$scratch" && apt-get download -q "${wanted[@]}" >apt.log 2>&1); then
+    cat "$scratch/apt.log" >&2
+    stop "apt-get download failed"
+  fi
+  for package in "$scratch"/*.deb; do
+    dpkg -x "$package" "$out/root"
+    # shellcheck disable=SC2016 # dpkg's own variables
+    dpkg-deb -W --showformat='${Package} ${Version} ${Architecture}\n' "$package" >>"$out/MANIFEST"
+  done
+}
+
+# Libraries of /lib go beside those of /usr/lib, as on any system of today, and links stay inside the folder.
+make_relocatable() {
+  local root=$out/root link target
+  if [ -d "$root/lib" ]; then
+    cp -a "$root/lib/." "$root/usr/lib/"
+    rm -r "${root:?}/lib"
+  fi
+  while IFS= read -r link; do
+    target=$(readlink "$link")
+    target=${target/#\/lib\//\/usr\/lib\/}
+    [ -e "$root$target" ] && ln -sfn "$(realpath --relative-to="$(dirname "$link")" "$root$target")" "$link"
+  done < <(find "$root" -type l -lname '/*')
+}
+
+# Documentation, static archives and what pkg-config says of them (nothing is linked statically), and programs other than
+# pkgconf.
+strip_bundle() {
+  local root=$out/root
+  (cd "$root" && rm -rf etc sbin usr/sbin usr/lib/x86_64-linux-gnu/{ossl-modules,engines-3} \
+    usr/share/{doc,man,info,lintian,bug,gdb,aclocal,et,ss})
+  find "$root" -name '*.a' -delete
+  find "$root" -name '*.pc' -type f -exec sed -i -E '/^(Requires|Libs)\.private:/d' {} +
+  find "$root/usr/bin" "$root/bin" -mindepth 1 ! -name pkgconf -delete 2>/dev/null || true
+  ln -s pkgconf "$root/usr/bin/pkg-config"
+  find "$root" -xtype l -delete
+  find "$root" -type d -empty -delete
+}
+
+# Every library that one of the bundle needs is in it, or is the target's.
+check_libraries() {
+  local file needed missing=
+  while IFS= read -r file; do
+    for needed in $(objdump -p "$file" 2>/dev/null | awk '$1 == "NEEDED" { print $2 }'); do
+      [[ $needed =~ $OF_THE_TARGET ]] || [ -e "$out/root/usr/lib/x86_64-linux-gnu/$needed" ] ||
+        missing+=" $needed (of $(basename "$file"))"
+    done
+  done < <(find "$out/root" -type f \( -name '*.so*' -o -name pkgconf \))
+  [ -z "$missing" ] || stop "the bundle lacks$missing"
+  file=$(find "$out/root" -name '*.so*' -printf '%f\n' | grep -E "$OF_THE_TARGET" || true)
+  [ -z "$file" ] || stop "the bundle has the target's own libraries: $file"
+}
+
+write_env() {
+  cat >"$out/env.sh" <<'ENV'
+# To be sourced by bash: builds and programs then find the libraries of this folder, wherever it lies.
+DISTMNIST_DEPS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export DISTMNIST_DEPS
+_root=$DISTMNIST_DEPS/root
+_lib=$_root/usr/lib/x86_64-linux-gnu
+export PATH="$_root/usr/bin:$PATH"
+export PKG_CONFIG="$_root/usr/bin/pkg-config"
+export PKG_CONFIG_SYSROOT_DIR="$_root"
+export PKG_CONFIG_LIBDIR="$_lib/pkgconfig:$_root/usr/share/pkgconfig:$_root/usr/lib/pkgconfig"
+export CMAKE_PREFIX_PATH="$_root/usr${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}"
+# As headers of the system, in which no warning is of interest.
+export C_INCLUDE_PATH="$_root/usr/include${C_INCLUDE_PATH:+:$C_INCLUDE_PATH}"
+export CPLUS_INCLUDE_PATH="$_root/usr/include${CPLUS_INCLUDE_PATH:+:$CPLUS_INCLUDE_PATH}"
+export LIBRARY_PATH="$_lib${LIBRARY_PATH:+:$LIBRARY_PATH}"
+# What the target has itself comes first, so that its own programs keep their libraries.
+_own=/usr/local/lib:/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu:/lib64:/usr/lib64
+export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$_own:$_lib"
+unset _root _lib _own
+ENV
+}
+
+check_size() {
+  local size_kib
+  size_kib=$(du -sk --apparent-size "$out" | cut -f1)
+  printf '%s: %d packages, %d.%d MiB (%d at most)\n' "$out" "$(wc -l <"$out/MANIFEST")" $((size_kib / 1024)) \
+    $((size_kib % 1024 * 10 / 1024)) "$LIMIT_MIB"
+  [ "$size_kib" -le $((LIMIT_MIB * 1024)) ] || stop "the bundle is larger than $LIMIT_MIB MiB"
+}
+
+parse_arguments "$@"
+for tool in apt-get apt-cache dpkg-deb objdump; do
+  command -v "$tool" >/dev/null || stop "$tool is missing: this script runs on Debian 12"
+done
+find_data
+make_folder
+unpack_packages
+make_relocatable
+strip_bundle
+check_libraries
+write_env
+for name in "${MNIST[@]}"; do install -m 644 "$data/$name.gz" "$out/mnist/"; done
+check_size
