@@ -124,12 +124,20 @@ DatasetPtr repeat(DatasetPtr input, std::int64_t times) {
   return std::make_unique<Repeat>(std::move(input), times);
 }
 
+void fill_samples(Dataset& order, std::int64_t first, std::span<std::int32_t> images) {
+  assert(first >= 0 && first <= order.size() - std::ssize(images));
+  assert(order.images().count <= std::numeric_limits<std::int32_t>::max());
+  for (std::int32_t& image : images) image = static_cast<std::int32_t>(order.image_at(0, first++));
+}
+
+void check_batch_size(std::int64_t batch_size, const ImageSet& images) {
+  if (batch_size >= 1 && batch_size <= images.count) return;
+  fail(ExitCode::kUsage, "batch size {} does not fit a data set of {} images: it must be from 1 to {}", batch_size,
+       images.count, images.count);
+}
+
 BatchSourcePtr batch(DatasetPtr input, std::int64_t batch_size, std::int64_t start_sample, LastBatch last_batch) {
-  const std::int64_t count = input->images().count;
-  if (batch_size < 1 || batch_size > count) {
-    fail(ExitCode::kUsage, "batch size {} does not fit a data set of {} images: it must be from 1 to {}", batch_size,
-         count, count);
-  }
+  check_batch_size(batch_size, input->images());
   if (start_sample < 0)
     fail(ExitCode::kUsage, "the data cannot start at sample {}: it must be 0 or more", start_sample);
   return std::make_unique<Batch>(std::move(input), batch_size, start_sample, last_batch);

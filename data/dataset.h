@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "data/image_set.h"
@@ -41,6 +42,14 @@ DatasetPtr shuffle(DatasetPtr input, std::uint64_t seed, std::uint64_t worker);
 
 // The input again and again; each time is another pass, so a shuffle below gives another order. `times` at least 1.
 DatasetPtr repeat(DatasetPtr input, std::int64_t times = kEndless);
+
+// images[i] = which of order.images() comes at position first + i of the first pass: the samples of the batches that
+// batch() makes of `order`, in their order. All positions must be inside it, and the image set small enough for the
+// type.
+void fill_samples(Dataset& order, std::int64_t first, std::span<std::int32_t> images);
+
+// Error (kUsage), with both numbers: a batch size below 1 or larger than the image set.
+void check_batch_size(std::int64_t batch_size, const ImageSet& images);
 
 struct TrainBatch {
   std::int64_t first_sample = 0;     // its position in the data

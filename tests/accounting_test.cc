@@ -45,6 +45,21 @@ TEST_CASE("staleness falls into buckets of one up to 4, then up to each power of
   CHECK(staleness_bucket(1000) == 1024);
 }
 
+TEST_CASE("steps that were made together count one by one, and their time is computation") {
+  Accounting accounting;
+  accounting.begin_step(10, {});
+  accounting.end_resident_steps(40, 12);
+  accounting.begin_step(20, {});
+  accounting.end_resident_steps(2, 21);
+  const Account& totals = accounting.totals();
+  CHECK(totals.steps() == 42);
+  CHECK(totals.compute_s == 3);
+  CHECK(totals.step_s() == 3);
+  CHECK(totals.staleness_histogram == std::map<std::int64_t, std::int64_t>{{0, 42}});
+  CHECK(account_lines(totals, {}) ==
+        std::vector<std::string>{"time per step 71.4 ms: compute 71.4", "bound by computation (100 % of the time)"});
+}
+
 TEST_CASE("pushes are counted by their verdict, and all of them by their staleness") {
   Accounting accounting;
   for (const Turn& one : {turn(0), turn(2), turn(6, false), turn(8), turn(2)}) {

@@ -74,3 +74,12 @@ TEST_CASE("passes without end are steps without end, not an overflow") {
   const auto late = BatchSizeSchedule::parse("0:1048576,9000000000000000000:1");
   CHECK(steps_of_epochs(1e300, 60'000, late) == std::int64_t{1} << 33);
 }
+
+TEST_CASE("the next change is the first step after this one with a size of its own") {
+  const auto schedule = BatchSizeSchedule::parse("0:5,10:10,20:50");
+  CHECK(schedule.next_change(0) == 10);
+  CHECK(schedule.next_change(9) == 10);
+  CHECK(schedule.next_change(10) == 20);
+  CHECK(schedule.next_change(20) == BatchSizeSchedule::kNoChange);
+  CHECK(BatchSizeSchedule(50).next_change(0) == BatchSizeSchedule::kNoChange);
+}

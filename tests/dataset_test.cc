@@ -272,3 +272,13 @@ TEST_CASE("prefetch ends when it is dropped, at any moment") {
     CHECK(made <= taken + 3);  // the depth, and at most one that was being made
   }
 }
+
+TEST_CASE("the sample numbers of a position are the images of the batches there") {
+  constexpr std::int64_t kCount = 23, kFirst = 17, kBatch = 5;  // over the borders of three passes
+  std::vector<std::int32_t> samples(12 * kBatch);
+  const DatasetPtr order = repeat(shuffle(slices(numbered_images(kCount)), 9, 2));
+  fill_samples(*order, kFirst, std::span(samples).first(20));
+  fill_samples(*order, kFirst + 20, std::span(samples).subspan(20));
+  const auto source = batch(repeat(shuffle(slices(numbered_images(kCount)), 9, 2)), kBatch, kFirst);
+  CHECK(std::vector<int>(samples.begin(), samples.end()) == take(*source, 12));
+}

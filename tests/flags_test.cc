@@ -109,12 +109,12 @@ TEST_CASE("subcommands take their own arguments") {
 TEST_CASE("config.toml can be given back with --config, and the command line wins") {
   const TempDir temp;
   const auto file = temp.path() / "config.toml";
-  Flags flags = parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05", "--momentum=0.7", "--nesterov",
-                       "--learning_rate_schedule=staircase", "--decay_steps=20", "--decay_rate=0.5",
-                       "--learning_rate_warmup_steps=3", "--replication=in_graph",
-                       "--devices=/cpu:0,/cpu:1", "--batch_per_tower", "--placement=manual",
-                       "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
-                    .flags;
+  Flags flags =
+      parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05", "--momentum=0.7", "--nesterov",
+             "--learning_rate_schedule=staircase", "--decay_steps=20", "--decay_rate=0.5",
+             "--learning_rate_warmup_steps=3", "--replication=in_graph", "--devices=/cpu:0,/cpu:1", "--batch_per_tower",
+             "--precision=auto", "--placement=manual", "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
+          .flags;
   std::ofstream(file) << to_toml(flags);
   CHECK(parse({("--config=" + file.string()).c_str()}).flags.batch_size_schedule.empty());
   std::ofstream(file) << to_toml(parse({"--batch_size_schedule=0:20,100:40"}).flags);
@@ -128,6 +128,7 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
   CHECK(again.replication == "in_graph");
   CHECK(again.devices == flags.devices);
   CHECK(again.batch_per_tower);
+  CHECK(again.precision == "auto");
   CHECK(again.placement == "manual");
   CHECK(again.place_variables == flags.place_variables);
   CHECK(again.batch_size == 10);

@@ -1,100 +1,27 @@
 #include "lib/worker/training.h"
 
-#include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
-#include "data/synthetic.h"
-#include "lib/graph/initializers.h"
-#include "lib/ps/in_process_client.h"
 #include "lib/supervisor/saver.h"
-#include "models/models.h"
 #include "tests/support/catch.h"
+#include "tests/support/local_run.h"
 #include "tests/support/temp_dir.h"
 
 using namespace distmnist;
 
-namespace {
-
-TrainAndTest small_digits() {
-  return {make_synthetic_digits(400, 1, Split::kTrain, 2), make_synthetic_digits(100, 1, Split::kTest, 2), "drawn",
-          true};
-}
-
-std::vector<Range> ranges_of(const Graph& graph) {
-  std::vector<Range> out;
-  for (const Variable& variable : graph.variables) out.push_back(variable.range);
-  return out;
-}
-
-// Local training of the softmax model with the reference backend, as the program puts it together.
-struct Run {
-  explicit Run(const RunFolder* folder = nullptr, double learning_rate = 0.01,
-               OptimizerKind optimizer = OptimizerKind::kAdam)
-      : client(ranges_of(graph)) {
-    CompileOptions options;
-    config.batch_sizes = BatchSizeSchedule(20);
-    options.max_batch_size = 40;
-    executor = make_backend("reference")->compile(graph, options);
-    SupervisorConfig supervision;
-    supervision.chief = config.chief = true;
-    supervision.identity = {"softmax", describe(graph), graph.variables, {}};
-    supervision.identity.optimizer = default_optimizer(optimizer);
-    supervision.identity.optimizer.learning_rate = static_cast<float>(learning_rate);
-    supervisor = std::make_unique<Supervisor>(supervision, graph, client, folder);
-    config.log_every = 1'000'000;
-  }
-
-  ExitCode train(std::int64_t steps, std::optional<ExitCode> signal = std::nullopt) {
-    config.train_steps = steps;
-    Console console(0, ProgressStyle::kNone, steps);
-    return run_training(config,
-                        {data, *executor, 10, client, *supervisor, console, metrics, [signal] { return signal; }});
-  }
-
-  std::vector<float> parameters() { return client.snapshot().parameters; }
-
-  Graph graph = softmax();
-  TrainAndTest data = small_digits();
-  InProcessClient client;
-  std::unique_ptr<Executor> executor;
-  std::unique_ptr<Supervisor> supervisor;
-  TrainingConfig config;
-  MetricsWriter* metrics = nullptr;
-};
-
-// The values of one column of metrics.csv, as text.
-std::vector<std::string> column(const std::filesystem::path& file, const std::string& name) {
-  std::ifstream in(file);
-  std::vector<std::string> out;
-  std::ptrdiff_t index = -1;
-  for (std::string line; std::getline(in, line);) {
-    std::vector<std::string> cells;
-    std::istringstream cells_in(line);
-    for (std::string cell; std::getline(cells_in, cell, ',');) cells.push_back(cell);
-    if (index < 0) index = std::ranges::find(cells, name) - cells.begin();
-    out.push_back(cells.at(static_cast<std::size_t>(index)));
-  }
-  out.erase(out.begin());  // the header
-  return out;
-}
-
-}  // namespace
-
 TEST_CASE("training reaches its steps exactly and changes the parameters for the better") {
   Run run;
   CHECK(run.train(150) == ExitCode::kOk);
-  CHECK(run.client.snapshot().global_step == 150);
-  CHECK(run.client.snapshot().consumed_samples.at(0) == 150 * 20);
+  CHECK(run.client->snapshot().global_step == 150);
+  CHECK(run.client->snapshot().consumed_samples.at(0) == 150 * 20);
 }
 
 TEST_CASE("the slots of a new model have their optimizer's start values") {
   for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kAdagrad, OptimizerKind::kRmsprop}) {
     Run run(nullptr, 0.01, kind);
     run.supervisor->prepare();
-    const StoredModel model = run.client.snapshot();
+    const StoredModel model = run.client->snapshot();
     const std::vector<float> starts = slot_start_values(kind);
     REQUIRE(model.slots.size() == starts.size());
     for (std::size_t slot = 0; slot < starts.size(); ++slot) {
@@ -122,7 +49,7 @@ TEST_CASE("a run that is stopped and resumed ends with the bits of one that was 
   Run resumed(&folder), whole;
   resumed.train(25);
   whole.train(25);
-  CHECK(resumed.client.snapshot().global_step == 25);
+  CHECK(resumed.client->snapshot().global_step == 25);
   CHECK(resumed.parameters() == whole.parameters());
 }
 
@@ -134,14 +61,14 @@ TEST_CASE("the batch size follows its schedule, and a resumed run enters it wher
     Run run(&folder);
     run.config.batch_sizes = schedule;
     run.train(6);
-    CHECK(run.client.snapshot().consumed_samples.at(0) == 5 * 20 + 40);
+    CHECK(run.client->snapshot().consumed_samples.at(0) == 5 * 20 + 40);
   }
   const RunFolder folder(temp.path(), false);
   Run resumed(&folder), whole, constant;
   resumed.config.batch_sizes = whole.config.batch_sizes = schedule;
   for (Run* run : {&resumed, &whole, &constant}) run->train(12);
-  CHECK(whole.client.snapshot().consumed_samples.at(0) == 5 * 20 + 3 * 40 + 4 * 10);
-  CHECK(resumed.client.snapshot().consumed_samples.at(0) == whole.client.snapshot().consumed_samples.at(0));
+  CHECK(whole.client->snapshot().consumed_samples.at(0) == 5 * 20 + 3 * 40 + 4 * 10);
+  CHECK(resumed.client->snapshot().consumed_samples.at(0) == whole.client->snapshot().consumed_samples.at(0));
   CHECK(resumed.parameters() == whole.parameters());
   CHECK(constant.parameters() != whole.parameters());
 }
@@ -195,7 +122,7 @@ TEST_CASE("a run that has reached its steps saves nothing and does not train") {
   const RunFolder folder(temp.path(), false);
   Run again(&folder);
   CHECK(again.train(5) == ExitCode::kOk);
-  CHECK(again.client.snapshot().global_step == 5);
+  CHECK(again.client->snapshot().global_step == 5);
   REQUIRE(list_checkpoints(temp.path()).size() == 1);
   CHECK(std::filesystem::last_write_time(list_checkpoints(temp.path()).at(0).path) == written);
 }
@@ -217,8 +144,8 @@ TEST_CASE("a model that another worker has ruined is never saved") {
   run.train(5);
   const std::vector<float> ruin(static_cast<std::size_t>(run.graph.num_parameters), std::nanf(""));
   const ParameterSink ignore = [](Range, std::span<const float>) {};
-  run.client.begin_push(ruin, 5, 20);
-  run.client.finish_push(ignore);
+  run.client->begin_push(ruin, 5, 20);
+  run.client->finish_push(ignore);
   try {
     run.supervisor->save_now();
     FAIL("it was saved");

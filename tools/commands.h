@@ -19,5 +19,6 @@ ExitCode predict_command(const Flags& flags);
 ExitCode inspect_command(const Flags& flags);
 ExitCode reset_command(const Flags& flags);
 ExitCode variable_command(const Flags& flags);
+ExitCode devices_command(const Flags& flags);
 
 }  // namespace distmnist

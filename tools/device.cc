@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
+#include <set>
 #include <utility>
-#include <vector>
 
-#include "lib/base/device_spec.h"
+#include "lib/backend/cuda/loader.h"
+#include "lib/backend/gpu_log.h"
 #include "lib/base/error.h"
+#include "lib/base/join.h"
 #include "lib/base/log.h"
 #include "lib/worker/towers.h"
 #include "tools/environment.h"
@@ -15,54 +18,244 @@
 namespace distmnist {
 namespace {
 
-// "cpu"; what a device name leaves open is the CPU.
-std::string type_of(const DeviceSpec& device) {
-  std::string type = device.type.value_or("CPU");
-  std::ranges::transform(type, type.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return type;
+std::string lower(std::string text) {
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
 }
 
-std::unique_ptr<Backend> backend_of(const DeviceSpec& device) {
-  return make_backend(type_of(device), (program_folder() / "../lib").lexically_normal().string());
+// "/gpu:0", as flags name it.
+std::string short_name(const DeviceSpec& device) {
+  return fmt::format("/{}:{}", lower(*device.type), *device.index);
 }
 
-std::unique_ptr<Executor> compile(const Backend& backend, const std::string& device, const Graph& graph,
-                                  const CompileOptions& options) {
-  log_info("device {}: backend {}, {} threads, {} samples per step", device, backend.name(), options.threads,
-           options.max_batch_size);
-  return backend.compile(graph, options);
+std::string short_names(const std::vector<DeviceSpec>& devices) {
+  std::vector<std::string> names;
+  for (const DeviceSpec& device : devices) names.push_back(short_name(device));
+  return join(names, ",");
+}
+
+bool is_gpu(const DeviceSpec& device) {
+  return device.type == "GPU";
+}
+
+DeviceSpec device_of(const DeviceSpec& task, const std::string& type, int index) {
+  DeviceSpec device = task;
+  device.type = type;
+  device.index = index;
+  return device;
+}
+
+[[noreturn]] void fail_unavailable(const DeviceSpec& device, const std::string& reason) {
+  fail(ExitCode::kUsage, "device {} is not available: {}", short_name(device), reason);
+}
+
+// A device as a flag names it, with what it leaves open taken from this task.
+DeviceSpec own_device(const DeviceSpec& named, const DeviceSpec& own) {
+  const DeviceSpec device = named.completed_by(device_of(own, "CPU", 0));
+  if (device.job != own.job || device.replica != own.replica || device.task != own.task) {
+    fail(ExitCode::kUsage, "--device={}: it is a device of another task than {}; leave the job and the task out",
+         named.to_string(), own.to_string());
+  }
+  return device_of(own, *device.type, device.index.value_or(0));
+}
+
+std::vector<int> indices_of(const std::vector<DeviceSpec>& gpus) {
+  std::vector<int> indices;
+  for (const DeviceSpec& gpu : gpus) indices.push_back(*gpu.index);
+  return indices;
+}
+
+void require_gpu(const GpuSystem& system, const DeviceSpec& gpu) {
+  if (!system.fault.empty()) fail_unavailable(gpu, system.fault);
+  const auto found = std::ranges::find(system.gpus, *gpu.index, &GpuInfo::index);
+  if (found == system.gpus.end()) {
+    fail_unavailable(gpu, fmt::format("CUDA shows {} GPU{} to this process (see CUDA_VISIBLE_DEVICES), numbered from 0",
+                                      system.gpus.size(), system.gpus.size() == 1 ? "" : "s"));
+  }
+  if (!found->fault.empty()) fail_unavailable(gpu, fmt::format("{}: {}", found->name, found->fault));
+}
+
+std::optional<int> first_usable(const GpuSystem& system) {
+  const auto found = std::ranges::find_if(system.gpus, [](const GpuInfo& gpu) { return gpu.fault.empty(); });
+  if (!system.fault.empty() || found == system.gpus.end()) return std::nullopt;
+  return found->index;
+}
+
+std::string why_none(const GpuSystem& system) {
+  if (!system.fault.empty()) return system.fault;
+  return system.gpus.empty() ? "CUDA shows none to this process"
+                             : fmt::format("{}: {}", system.gpus[0].name, system.gpus[0].fault);
+}
+
+// A layer that the backend cannot compute whatever the precision. A missing precision is another error, for nothing
+// takes its place.
+void require_kernels(const DeviceBackend& on, const Graph& graph, Precision precision) {
+  for (const Layer& layer : graph.layers) {
+    if (on.backend->kernel_of(layer, precision) || on.backend->kernel_of(layer, Precision::kF32)) continue;
+    fail(ExitCode::kUsage, "layer {} has no kernel on {}", scope_of(layer), short_names(on.devices));
+  }
+}
+
+bool has_kernels(const Backend& backend, const Graph& graph, Precision precision) {
+  return std::ranges::all_of(graph.layers,
+                             [&](const Layer& layer) { return backend.kernel_of(layer, precision).has_value(); });
+}
+
+void require_precision(const DeviceBackend& on, const Graph& graph, Precision precision) {
+  if (has_kernels(*on.backend, graph, precision)) return;
+  std::vector<std::string> others;
+  for (const Precision other : {Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kAuto}) {
+    if (has_kernels(*on.backend, graph, other)) others.emplace_back(to_string(other));
+  }
+  fail(ExitCode::kUsage, "--precision={}: {} has no kernels for it; choose one of {}, or another --device",
+       to_string(precision), short_names(on.devices), join(others, ", "));
+}
+
+std::unique_ptr<Executor> compile(const DeviceBackend& on, const Graph& graph, const CompileOptions& options) {
+  std::vector<std::string> names;
+  for (const DeviceSpec& device : on.devices) names.push_back(device_of({}, *device.type, *device.index).to_string());
+  log_info("device {}: backend {}, precision {}, {} threads, {} samples per step", join(names, ", "),
+           on.backend->name(), to_string(options.precision), options.threads, options.max_batch_size);
+  return on.backend->compile(graph, options);
 }
 
 }  // namespace
 
-std::unique_ptr<Backend> make_device_backend(const Flags& flags) {
-  const DeviceSpec device = parse_device(flags.device.empty() ? "/cpu:0" : flags.device);
-  if (device.type != "GPU" && device.index.value_or(0) != 0) {
-    fail(ExitCode::kUsage, "--device={}: this host has one {} device, number 0", flags.device, type_of(device));
-  }
-  return backend_of(device);
+GpuSearch find_gpu_search() {
+  const std::filesystem::path folder = cuda_module_folder();
+  std::error_code ignored;
+  return {folder.string(), may_have_gpu() && std::filesystem::exists(folder / kCudaModuleFile, ignored)};
 }
 
-std::unique_ptr<Executor> make_executor(const Flags& flags, const Graph& graph, const CompileOptions& options) {
-  const std::vector<DeviceSpec> devices = devices_of(flags);
-  if (!has_towers(flags)) {
-    return compile(*make_device_backend(flags), devices[0].to_string(), graph, options);
+DeviceSpec local_task() {
+  return {.job = "localhost", .replica = 0, .task = 0, .type = std::nullopt, .index = std::nullopt};
+}
+
+GpuSystem Devices::gpu_system() {
+  const std::lock_guard lock(mutex_);
+  return gpus();
+}
+
+const GpuSystem& Devices::gpus() {
+  if (gpus_) return *gpus_;
+  try {
+    gpus_ = load_cuda_module(search_.module_folder).inspect();
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::kUsage) throw;
+    gpus_ = GpuSystem{.fault = error.what()};
   }
+  return *gpus_;
+}
+
+void Devices::log_startup() {
+  if (std::exchange(startup_logged_, true)) return;
+  for (const std::string& line : startup_lines(gpus())) log_info("{}", line);
+}
+
+std::vector<DeviceSpec> Devices::wanted_devices(const Flags& flags, const DeviceSpec& own) {
+  std::vector<DeviceSpec> wanted;
+  if (!flags.device.empty() || has_towers(flags)) {
+    for (const DeviceSpec& named : devices_of(flags)) wanted.push_back(own_device(named, own));
+    return wanted;
+  }
+  if (!search_.unasked) return {device_of(own, "CPU", 0)};
+  if (const std::optional<int> gpu = first_usable(gpus())) return {device_of(own, "GPU", *gpu)};
+  log_info("no GPU: {}; using /cpu:0", why_none(gpus()));
+  return {device_of(own, "CPU", 0)};
+}
+
+const Backend* Devices::gpu_backend(const std::vector<DeviceSpec>& devices, const Flags& flags) {
+  log_startup();
+  for (const DeviceSpec& gpu : devices) require_gpu(gpus(), gpu);
+  std::unique_ptr<Backend>& backend = gpu_backends_[indices_of(devices)];
+  if (backend) return backend.get();
+  backend = make_backend("gpu", search_.module_folder,
+                         {.devices = indices_of(devices),
+                          .memory_fraction = flags.per_process_gpu_memory_fraction,
+                          .allow_growth = flags.allow_growth});
+  for (const DeviceSpec& gpu : devices) {
+    log_info("{}", creation_line(*std::ranges::find(gpus().gpus, *gpu.index, &GpuInfo::index)));
+  }
+  return backend.get();
+}
+
+const Backend* Devices::host_backend(const DeviceSpec& device, const Flags& flags) {
   // A CPU device of --devices is a logical one: a name for a share of the cores.
-  const auto num_towers = static_cast<int>(devices.size());
-  if (options.max_batch_size < num_towers) {
+  if (!has_towers(flags) && device.index != 0) {
+    fail_unavailable(device, fmt::format("this host has one {} device, number 0", lower(*device.type)));
+  }
+  std::unique_ptr<Backend>& backend = host_backends_[*device.type];
+  if (!backend) backend = make_backend(lower(*device.type));
+  return backend.get();
+}
+
+std::vector<DeviceBackend> Devices::find_backends(const std::vector<DeviceSpec>& devices, const Flags& flags) {
+  if (std::ranges::all_of(devices, is_gpu)) return {{devices, gpu_backend(devices, flags)}};
+  std::vector<DeviceBackend> found;
+  for (const DeviceSpec& device : devices) {
+    found.push_back({{device}, is_gpu(device) ? gpu_backend({device}, flags) : host_backend(device, flags)});
+  }
+  return found;
+}
+
+std::vector<DeviceBackend> Devices::choose(const Flags& flags, const DeviceSpec& own, const Graph& graph) {
+  const std::lock_guard lock(mutex_);
+  const Precision precision = parse_precision(flags.precision);
+  const std::vector<DeviceSpec> wanted = wanted_devices(flags, own);
+  const bool asked = !flags.device.empty() || has_towers(flags);
+  std::set<std::vector<int>> before;
+  for (const auto& [gpus, backend] : gpu_backends_) before.insert(gpus);
+  std::vector<DeviceBackend> found;
+  try {
+    found = find_backends(wanted, flags);
+    for (const DeviceBackend& each : found) require_kernels(each, graph, precision);
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::kUsage) throw;
+    if (asked && !flags.allow_soft_placement) {
+      fail(ExitCode::kUsage, "{}; use --device=/cpu:0 or --allow_soft_placement", error.what());
+    }
+    log_info("{}; {}using /cpu:0 instead", error.what(), asked ? "--allow_soft_placement: " : "");
+    // Those that were made in vain may have taken their share of memory.
+    std::erase_if(gpu_backends_, [&](const auto& each) { return !before.contains(each.first); });
+    const DeviceSpec cpu = device_of(own, "CPU", 0);
+    found = {{{cpu}, host_backend(cpu, flags)}};
+    require_kernels(found[0], graph, precision);
+  }
+  for (const DeviceBackend& each : found) require_precision(each, graph, precision);
+  const bool on_gpu = std::ranges::any_of(found, [](const auto& each) { return is_gpu(each.devices[0]); });
+  if (on_gpu) {
+    for (const std::string& line : device_mapping(gpus(), own.to_string())) log_info("{}", line);
+  }
+  return found;
+}
+
+DeviceExecutor Devices::make_executor(const Flags& flags, const DeviceSpec& own, const Graph& graph,
+                                      CompileOptions options) {
+  const std::vector<DeviceBackend> found = choose(flags, own, graph);
+  DeviceExecutor made;
+  for (const DeviceBackend& each : found) {
+    made.devices.insert(made.devices.end(), each.devices.begin(), each.devices.end());
+  }
+  const std::int64_t num_devices = std::ssize(made.devices);
+  if (options.max_batch_size < num_devices) {
     log_warning("--batch_size={}: smaller than the number of towers, {} of which stay idle", options.max_batch_size,
-                num_towers - options.max_batch_size);
+                num_devices - options.max_batch_size);
+  }
+  options.precision = parse_precision(flags.precision);
+  if (found.size() == 1) {
+    made.executor = compile(found[0], graph, options);
+    return made;
   }
   std::vector<std::unique_ptr<Executor>> towers;
-  for (const DeviceSpec& device : devices) {
-    CompileOptions own = options;
-    own.max_batch_size =
-        std::max<std::int64_t>(1, part_of_tower(options.max_batch_size, towers.size(), devices.size()).size);
-    own.threads = std::max(1, options.threads / num_towers);
-    towers.push_back(compile(*backend_of(device), device.to_string(), graph, own));
+  for (const DeviceBackend& each : found) {
+    CompileOptions part = options;
+    part.max_batch_size =
+        std::max<std::int64_t>(1, part_of_tower(options.max_batch_size, towers.size(), found.size()).size);
+    part.threads = std::max(1, options.threads / static_cast<int>(found.size()));
+    towers.push_back(compile(each, graph, part));
   }
-  return towers.size() == 1 ? std::move(towers[0]) : make_towers(std::move(towers));
+  made.executor = make_towers(std::move(towers));
+  return made;
 }
 
 }  // namespace distmnist

@@ -36,6 +36,8 @@ ExitCode run_command(const Flags& flags, double started_s) {
       return reset_command(flags);
     case Command::kVariable:
       return variable_command(flags);
+    case Command::kDevices:
+      return devices_command(flags);
     case Command::kTrain:
       break;
   }

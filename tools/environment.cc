@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <string_view>
 #include <thread>
 
 #include "lib/base/error.h"
@@ -24,6 +25,23 @@ fs::path program_folder() {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   return error ? fs::path() : program.parent_path();
+}
+
+fs::path cuda_module_folder() {
+  return (program_folder() / "../lib").lexically_normal();
+}
+
+bool may_have_gpu() {
+  // Of the driver for Linux, and of the one for Linux inside of Windows.
+  std::error_code ignored;
+  if (!fs::exists("/dev/nvidiactl", ignored) && !fs::exists("/dev/dxg", ignored)) return false;
+  return !hides_all_gpus(std::getenv("CUDA_VISIBLE_DEVICES"));
+}
+
+bool hides_all_gpus(const char* visible_devices) {
+  if (visible_devices == nullptr) return false;
+  const std::string_view first = visible_devices;
+  return first.empty() || first.substr(0, first.find(',')) == "-1";
 }
 
 fs::path find_script(const std::string& name) {

@@ -1,5 +1,5 @@
-// What the process finds around it: folders for caches, the program's own folder. The only code that reads the
-// environment.
+// What the process finds around it: folders for caches, the program's own folder, signs of a GPU. The only code that
+// reads the environment.
 #pragma once
 
 #include <filesystem>
@@ -12,6 +12,16 @@ std::filesystem::path cache_folder();
 
 // The folder of the running executable.
 std::filesystem::path program_folder();
+
+// Where the CUDA module lies beside the program, installed as well as built: ../lib of the program's folder.
+std::filesystem::path cuda_module_folder();
+
+// Whether there can be a GPU for this process: the driver's device files are there, and CUDA_VISIBLE_DEVICES does not
+// hide all GPUs. To ask CUDA itself would cost the time and the memory of a CUDA context.
+bool may_have_gpu();
+
+// Whether this value of CUDA_VISIBLE_DEVICES leaves no GPU: it is empty, or starts with -1. Null: it is not set.
+bool hides_all_gpus(const char* visible_devices);
 
 // A script that is installed with the program or lies in its source tree. Error (kUsage) where it is not found.
 std::filesystem::path find_script(const std::string& name);

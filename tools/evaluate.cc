@@ -12,7 +12,8 @@ namespace distmnist {
 ExitCode evaluate_command(const Flags& flags) {
   constexpr std::int64_t kBatch = 100;
   const LoadedData loaded = load_data(flags);
-  const RestoredModel model = restore_model(flags, kBatch);
+  Devices devices(find_gpu_search());
+  const RestoredModel model = restore_model(flags, devices, kBatch);
   if (loaded.data.test.image_size() != model.graph.input.size()) {
     fail(ExitCode::kData, "the model takes {} pixels per image, {} has {}", model.graph.input.size(),
          loaded.data.description, loaded.data.test.image_size());

@@ -1,10 +1,8 @@
 #include "tools/flags.h"
 
 #include <algorithm>
-#include <charconv>
 #include <memory>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +11,8 @@
 #include "lib/cluster/placement.h"
 #include "lib/ps/names.h"
 #include "tools/admin_flags.h"
+#include "tools/device_flags.h"
+#include "tools/number_option.h"
 #include "tools/optimizer_flags.h"
 #include "tools/replication_flags.h"
 #include "tools/tower_flags.h"
@@ -26,22 +26,6 @@ std::string with_underscores(std::string argument) {
   const std::size_t end = std::min(argument.find('='), argument.size());
   std::replace(argument.begin() + 2, argument.begin() + static_cast<std::ptrdiff_t>(end), '-', '_');
   return argument;
-}
-
-// A whole decimal number that fits T. CLI11 itself takes "-1" for an unsigned flag, and the nearest number for one that
-// is too large.
-template <typename T>
-std::string whole_number_fault(const std::string& text) {
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc() && end == text.data() + text.size()) return {};
-  return fmt::format("'{}' is not {}", text,
-                     std::is_unsigned_v<T> ? "a whole number from 0 up" : "a whole number in range");
-}
-
-template <typename T>
-CLI::Option* add_whole_number(CLI::App& app, const std::string& name, T& value, const std::string& meaning) {
-  return app.add_option(name, value, meaning)->check(whole_number_fault<T>, "")->capture_default_str();
 }
 
 // A file of flags has no sections: CLI11 would take one for a subcommand, and its keys for that subcommand's flags.
@@ -148,28 +132,6 @@ void add_optimizer_flags(CLI::App& app, Flags& flags) {
       ->group("training");
 }
 
-void add_device_flags(CLI::App& app, Flags& flags) {
-  app.add_option("--device", flags.device, "/cpu:0, /gpu:0, /device:REFERENCE:0 (default: /cpu:0)")->group("devices");
-  add_whole_number(app, "--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
-                   "threads of this worker's kernels; 0: all cores divided by the workers on this host")
-      ->group("devices");
-}
-
-void add_tower_flags(CLI::App& app, Flags& flags) {
-  app.add_option("--replication", flags.replication,
-                 "between_graph: replicas are tasks of a cluster; in_graph: towers of this process")
-      ->group("devices")
-      ->check(CLI::IsMember({"between_graph", "in_graph"}))
-      ->capture_default_str();
-  app.add_option("--devices", flags.devices,
-                 "devices that share each step's batch, a tower on each: /cpu:0,/cpu:1 (any number of CPU devices)")
-      ->group("devices");
-  add_whole_number(app, "--num_gpus", flags.num_gpus, "the same as --devices /gpu:0,/gpu:1,...")->group("devices");
-  app.add_flag("--batch_per_tower,!--nobatch_per_tower", flags.batch_per_tower,
-               "each tower has a batch of --batch_size, so a step has as many times more samples")
-      ->group("devices");
-}
-
 void add_run_flags(CLI::App& app, Flags& flags) {
   app.add_option("--placement", flags.placement,
                  "of variables on ps tasks: split, round_robin, load_balanced or manual")
@@ -215,10 +177,13 @@ void add_subcommands(CLI::App& app, Flags& flags) {
   auto* inspect = app.add_subcommand("inspect", "what a checkpoint file holds");
   inspect->add_option("checkpoint", flags.checkpoint, "a .safetensors file")->required();
   inspect->callback([&flags] { flags.command = Command::kInspect; });
-  for (CLI::App* subcommand : {evaluate, predict, inspect}) {
-    add_device_flags(*subcommand, flags);
-    add_console_flags(*subcommand, flags);
-  }
+
+  auto* devices = app.add_subcommand("devices", "the devices of this host, and what runs on which of them");
+  devices->add_flag("--kernels", flags.show_kernels, "what computes each layer of --model on --device");
+  devices->add_option("--model", flags.model, "mnist_cnn, mlp or softmax")->capture_default_str();
+  devices->callback([&flags] { flags.command = Command::kDevices; });
+  for (CLI::App* subcommand : {evaluate, predict, devices}) add_device_flags(*subcommand, flags);
+  for (CLI::App* subcommand : {evaluate, predict, inspect, devices}) add_console_flags(*subcommand, flags);
 }
 
 template <typename T>
@@ -250,6 +215,7 @@ void check_values(const Flags& flags) {
   require("task_index", flags.task_index, 0, 1'000'000, "tasks are counted from 0");
   check_optimizer_flags(flags);
   check_placement(flags);
+  check_device_flags(flags);
   check_tower_flags(flags);
   if (!is_container_name(flags.container)) {
     fail(ExitCode::kUsage, "--container={}: {}", flags.container, name_rule());
@@ -294,7 +260,7 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
   const CLI::Option* sync_replicas = add_replication_flags(app, flags);
   add_optimizer_flags(app, flags);
   add_device_flags(app, flags);
-  add_tower_flags(app, flags);
+  add_training_device_flags(app, flags);
   add_run_flags(app, flags);
   add_console_flags(app, flags);
   add_subcommands(app, flags);
@@ -356,6 +322,7 @@ std::string to_toml(const Flags& flags) {
   add("replication", quoted(flags.replication));
   add("devices", quoted(flags.devices));
   add("num_gpus", flags.num_gpus);
+  add("precision", quoted(flags.precision));
   add("batch_per_tower", flags.batch_per_tower);
   add("save_model_secs", flags.save_model_secs);
   add("max_to_keep", flags.max_to_keep);

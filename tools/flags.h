@@ -11,7 +11,7 @@
 
 namespace distmnist {
 
-enum class Command { kTrain, kEvaluate, kPredict, kInspect, kReset, kVariable };
+enum class Command { kTrain, kEvaluate, kPredict, kInspect, kReset, kVariable, kDevices };
 
 struct Flags {
   Command command = Command::kTrain;
@@ -58,12 +58,17 @@ struct Flags {
   std::uint64_t seed = 0;
 
   // devices
-  std::string device;
+  std::string device;                         // empty: a GPU where there is one, else /cpu:0
   std::string replication = "between_graph";  // or "in_graph"
   std::string devices;                        // of the towers, comma-separated; empty: no towers
   int num_gpus = 0;                           // 0: no towers
   bool batch_per_tower = false;               // each tower has a batch of batch_size
   int intra_op_parallelism_threads = 0;       // 0: the cores divided by the workers on this host
+  bool allow_soft_placement = false;          // /cpu:0 where a device or a kernel is not there
+  bool log_device_placement = false;
+  std::optional<double> per_process_gpu_memory_fraction;  // not given: as needed, without a limit
+  bool allow_growth = false;                              // take that share as needed, not at once
+  std::string precision = "f32";                          // as of parse_precision()
 
   // wire
   std::string placement = "split";
@@ -86,6 +91,7 @@ struct Flags {
   std::optional<std::string> reset_containers;  // reset; nothing: all
   std::string variable_action, variable_name;   // variable
   std::optional<double> variable_value;
+  bool show_kernels = false;  // devices
 };
 
 // What to do with a command line: run it, or print `text` (help, version) and end with kOk.

@@ -71,7 +71,8 @@ class LocalServer {
     seat.endpoints = endpoints_;
     seat.context = &context_;
     seat.stop_signal = [this] { return stop_code(); };
-    const Job own{workers_[static_cast<std::size_t>(index)], job_.graph, job_.data, job_.config, job_.started_s};
+    const Job own{
+        workers_[static_cast<std::size_t>(index)], job_.graph, job_.data, job_.devices, job_.config, job_.started_s};
     return run_worker(own, seat);
   }
 

@@ -34,7 +34,8 @@ bool is_png(const std::string& file) {
 }  // namespace
 
 ExitCode predict_command(const Flags& flags) {
-  const RestoredModel model = restore_model(flags, 1);
+  Devices devices(find_gpu_search());
+  const RestoredModel model = restore_model(flags, devices, 1);
   constexpr std::int64_t kSide = 28;
   if (model.graph.input.size() != kSide * kSide) fail(ExitCode::kData, "the model does not take 28x28 images");
   for (const std::string& file : flags.files) {

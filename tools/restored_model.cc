@@ -5,12 +5,11 @@
 #include "lib/base/error.h"
 #include "lib/supervisor/saver.h"
 #include "models/models.h"
-#include "tools/device.h"
 #include "tools/environment.h"
 
 namespace distmnist {
 
-RestoredModel restore_model(const Flags& flags, std::int64_t max_batch_size) {
+RestoredModel restore_model(const Flags& flags, Devices& devices, std::int64_t max_batch_size) {
   auto restored = read_newest_checkpoint(flags.log_dir);
   if (!restored) fail(ExitCode::kData, "--log_dir={}: no checkpoint (model.ckpt-*.safetensors) in it", flags.log_dir);
   const ModelSnapshot& snapshot = restored->snapshot;
@@ -27,7 +26,7 @@ RestoredModel restore_model(const Flags& flags, std::int64_t max_batch_size) {
   CompileOptions options;
   options.max_batch_size = max_batch_size;
   options.threads = flags.intra_op_parallelism_threads > 0 ? flags.intra_op_parallelism_threads : num_cores();
-  model.executor = make_device_backend(flags)->compile(model.graph, options);
+  model.executor = devices.make_executor(flags, local_task(), model.graph, options).executor;
   model.executor->load({0, model.graph.num_parameters}, snapshot.parameters);
   return model;
 }

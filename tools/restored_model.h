@@ -7,6 +7,7 @@
 
 #include "lib/backend/backend.h"
 #include "lib/graph/graph.h"
+#include "tools/device.h"
 #include "tools/flags.h"
 
 namespace distmnist {
@@ -19,7 +20,7 @@ struct RestoredModel {
 };
 
 // From --log_dir. Error: kData where there is no valid checkpoint, kVersion where it is of a model this program does
-// not have.
-RestoredModel restore_model(const Flags& flags, std::int64_t max_batch_size);
+// not have. The devices are those that compute it, and outlive it.
+RestoredModel restore_model(const Flags& flags, Devices& devices, std::int64_t max_batch_size);
 
 }  // namespace distmnist

@@ -3,6 +3,7 @@
 #include "models/models.h"
 #include "tools/commands.h"
 #include "tools/data_source.h"
+#include "tools/device.h"
 #include "tools/environment.h"
 #include "tools/local_server.h"
 #include "tools/replication_flags.h"
@@ -53,7 +54,8 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
   const Graph graph = make_model(flags.model);
   const LoadedData loaded = load_data(flags);
   require_fitting_data(graph, loaded.data, flags);
-  const Job job{flags, graph, loaded.data, to_toml(flags), started_s};
+  Devices devices(find_gpu_search());
+  const Job job{flags, graph, loaded.data, devices, to_toml(flags), started_s};
   if (place) return run_worker(job, seat_of(place));
   const std::vector<Flags> workers = local_workers(flags);
   const bool needs_ps = workers.size() > 1 || flags.num_ps > 1 || flags.replicas_to_aggregate > 1;

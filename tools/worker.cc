@@ -17,9 +17,10 @@
 #include "lib/supervisor/run_folder.h"
 #include "lib/supervisor/supervisor.h"
 #include "lib/worker/console.h"
+#include "lib/worker/device_placement.h"
+#include "lib/worker/resident_client.h"
 #include "lib/worker/training.h"
 #include "tools/data_source.h"
-#include "tools/device.h"
 #include "tools/environment.h"
 #include "tools/optimizer_flags.h"
 #include "tools/replication_flags.h"
@@ -94,9 +95,37 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
   return std::make_unique<RemoteClient>(std::move(config));
 }
 
+// Null where training cannot stay on the device.
+std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const WorkerSeat& seat, Executor& executor) {
+  ResidentTraining* training = executor.resident_training();
+  if (!seat.ps.empty() || seat.num_workers != 1 || training == nullptr) return nullptr;
+  const ImageSet& train = job.data.train;
+  if (!training->keep_samples({train.count, train.pixels, train.labels})) {
+    log_info("the training images do not fit on the device; each batch is sent there by itself");
+    return nullptr;
+  }
+  log_info("training stays on the device, with all {} training images", train.count);
+  return std::make_unique<ResidentClient>(executor, job.graph.num_parameters);
+}
+
 int num_threads(const Flags& flags, const WorkerSeat& seat) {
   if (flags.intra_op_parallelism_threads > 0) return flags.intra_op_parallelism_threads;
   return std::max(1, num_cores() / seat.num_sharing_cores);
+}
+
+// The task's name in device names. Without ps tasks it is no task of a job.
+DeviceSpec own_task(const WorkerSeat& seat) {
+  DeviceSpec own = local_task();
+  if (seat.ps.empty()) return own;
+  own.job = seat.task.job;
+  own.task = seat.task.index;
+  return own;
+}
+
+void log_placement(const Job& job, const WorkerSeat& seat, const std::vector<DeviceSpec>& devices) {
+  PlacementPlan plan;
+  if (!seat.ps.empty()) plan = make_plan(job.flags, job.graph, static_cast<int>(seat.ps.size()));
+  for (const std::string& line : device_placement(job.graph, devices, plan)) log_info("{}", line);
 }
 
 ProgressStyle progress_style(const Flags& flags, bool chief) {
@@ -116,12 +145,16 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   options.stream = static_cast<std::uint64_t>(seat.task.index);
   log_info("model {}: {} parameters", flags.model, job.graph.num_parameters);
   // The client goes before the executor: messages under way read its gradients.
-  const std::unique_ptr<Executor> executor = make_executor(flags, job.graph, options);
+  const DeviceExecutor computing = job.devices.make_executor(flags, own_task(seat), job.graph, options);
+  const std::unique_ptr<Executor>& executor = computing.executor;
+  if (flags.log_device_placement) log_placement(job, seat, computing.devices);
   const std::int64_t warmup_steps =
       flags.warmup_epochs > 0 ? steps_of_epochs(flags.warmup_epochs, job.data.train.count, step_batch_sizes(flags))
                               : flags.warmup_steps;
   const Strategy strategy = strategy_of(flags, seat.num_workers, warmup_steps);
-  const std::unique_ptr<ParameterClient> client = make_client(job, seat, strategy);
+  std::unique_ptr<ResidentClient> resident = make_resident_client(job, seat, *executor);
+  ResidentClient* const on_device = resident.get();
+  const std::unique_ptr<ParameterClient> client = resident ? std::move(resident) : make_client(job, seat, strategy);
 
   // Nothing is written, and no old run moved aside, before flags and data have turned out right.
   std::optional<RunFolder> folder;
@@ -154,7 +187,8 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.started_s = job.started_s;
   const TrainingParts parts{job.data,   *executor, job.graph.output().size(),     *client,
-                            supervisor, console,   metrics ? &*metrics : nullptr, seat.stop_signal};
+                            supervisor, console,   metrics ? &*metrics : nullptr, seat.stop_signal,
+                            on_device};
   return run_training(config, parts);
 }
 

@@ -12,6 +12,7 @@
 #include "lib/cluster/cluster_spec.h"
 #include "lib/graph/graph.h"
 #include "lib/wire/transport.h"
+#include "tools/device.h"
 #include "tools/flags.h"
 
 namespace distmnist {
@@ -35,6 +36,7 @@ struct Job {
   const Flags& flags;
   const Graph& graph;
   const TrainAndTest& data;
+  Devices& devices;
   std::string config;    // config.toml of the run
   double started_s = 0;  // when the process started, for the log
 };

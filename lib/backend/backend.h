@@ -89,6 +89,15 @@ class ResidentTraining {
   virtual void read_slot(std::size_t slot, std::span<float> values) const = 0;
 };
 
+// Which way gradients went through a layer that lets only some of them pass, as bytes [batch, output size] in CHW
+// order. Of a relu, a layer's activation or a Relu: 1 where the output is above 0. Of a MaxPool2d: row * window width +
+// column of the pixel of the window that was chosen, or kNoneChosen where no pixel gets a gradient.
+struct LayerChoices {
+  static constexpr std::uint8_t kNoneChosen = 255;
+  std::size_t layer = 0;  // in Graph::layers
+  std::vector<std::uint8_t> bytes;
+};
+
 // A graph compiled for one device. Owns its copy of the parameters. One thread at a time may call it.
 class Executor {
  public:
@@ -106,6 +115,10 @@ class Executor {
 
   // Forward pass without dropout; logits [count, classes]. count is 1 .. max_batch_size.
   virtual void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) = 0;
+
+  // The choices of the last train_step, for comparing gradients: a number that is rounded differently may choose
+  // differently, and then the gradient is another one, not a less exact one. Nothing where the executor does not tell.
+  virtual std::vector<LayerChoices> choices() { return {}; }
 
   // Null where this executor has none. Owned by the executor.
   virtual ResidentTraining* resident_training() { return nullptr; }

@@ -1,5 +1,7 @@
 #include "lib/backend/compile_options.h"
 
+#include <algorithm>
+
 #include "lib/base/error.h"
 
 namespace distmnist {

@@ -1,5 +1,8 @@
-// The checks of CompileOptions and Graph that every backend makes.
+// The checks of what it is given that every backend makes.
 #pragma once
+
+#include <cstdint>
+#include <span>
 
 #include "lib/backend/backend.h"
 

@@ -8,6 +8,9 @@
 
 namespace distmnist {
 
+// Error (kData) for a label that is not below `classes`, naming its sample.
+void check_labels(std::span<const std::uint8_t> labels, std::int64_t classes);
+
 // The mean of -log softmax(logits)[label] over the batch, and the samples whose largest logit is the label's.
 // logits [batch, classes]; labels [batch]. Writes the mean's gradient, (softmax(logits) - one_hot(label)) / batch, to
 // `gradient` [batch, classes]. Sums are in double and the largest logit is subtracted first, so no finite logit

@@ -85,6 +85,12 @@ void Accounting::end_step(const Turn& turn, double now_s, const ExchangeCosts& c
   totals_.received_bytes = costs.received_bytes;
 }
 
+void Accounting::end_resident_steps(std::int64_t steps, double now_s) {
+  totals_.accepted += steps;
+  totals_.staleness_histogram[0] += steps;
+  totals_.compute_s += now_s - begun_s_;
+}
+
 std::string pushes_line(const Account& account) {
   return fmt::format("pushes: {} accepted, {} dropped; staleness mean {:.1f}, at most {} ({})", account.accepted,
                      account.dropped, account.staleness_mean(), account.staleness_max, histogram_text(account));
@@ -96,8 +102,7 @@ std::string time_line(const Account& account) {
   const auto ms = [&](double seconds) {
     return fmt::format("{:.{}f}", 1e3 * seconds / static_cast<double>(account.steps()), decimals);
   };
-  std::string compute =
-      fmt::format("time per step {} ms: compute {}", ms(account.step_s()), ms(account.compute_s));
+  std::string compute = fmt::format("time per step {} ms: compute {}", ms(account.step_s()), ms(account.compute_s));
   if (!has_exchange(account)) return compute;
   return fmt::format("{}, push {}, wait {} (for other workers {}), pull {}; sent {}, received {}", compute,
                      ms(account.push_s), ms(account.wait_s), ms(account.others_s), ms(account.pull_s),

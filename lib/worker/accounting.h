@@ -37,6 +37,10 @@ class Accounting {
   // session: it counts for nothing.
   void begin_step(double now_s, const ExchangeCosts& costs);
   void end_step(const Turn& turn, double now_s, const ExchangeCosts& costs);
+  // Several steps without an exchange, handed to the device since begin_step(). What it still had to compute then is in
+  // the steps that are waited for later; what it computed while nothing waited for it and the host did something else
+  // is in none.
+  void end_resident_steps(std::int64_t steps, double now_s);
 
   const Account& totals() const { return totals_; }
 

@@ -58,6 +58,11 @@ std::int64_t BatchSizeSchedule::at(std::int64_t global_step) const {
   return next == entries_.begin() ? next->batch_size : std::prev(next)->batch_size;
 }
 
+std::int64_t BatchSizeSchedule::next_change(std::int64_t global_step) const {
+  const auto next = std::ranges::upper_bound(entries_, global_step, {}, &Entry::from_step);
+  return next == entries_.end() ? kNoChange : next->from_step;
+}
+
 std::int64_t BatchSizeSchedule::largest() const {
   return std::ranges::max_element(entries_, {}, &Entry::batch_size)->batch_size;
 }

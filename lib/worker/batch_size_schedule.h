@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,6 +24,9 @@ class BatchSizeSchedule {
   // Samples of a batch that is computed from the parameters of `global_step`.
   std::int64_t at(std::int64_t global_step) const;
   std::int64_t largest() const;
+  // The first global_step after this one with a batch size of its own; kNoChange where none follows.
+  static constexpr std::int64_t kNoChange = std::numeric_limits<std::int64_t>::max();
+  std::int64_t next_change(std::int64_t global_step) const;
   // Batches from global_step 0 on until one worker alone has gone through `samples` samples.
   std::int64_t steps_for(std::int64_t samples) const;
   // The same with `factor` times as many samples.

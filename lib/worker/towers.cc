@@ -205,12 +205,6 @@ class TowerExecutor final : public Executor {
 
 }  // namespace
 
-TowerPart part_of_tower(std::int64_t batch_size, std::size_t tower, std::size_t num_towers) {
-  const auto index = static_cast<std::int64_t>(tower), towers = static_cast<std::int64_t>(num_towers);
-  const std::int64_t larger = batch_size % towers;  // this many parts, the first ones, have one sample more
-  return {index * (batch_size / towers) + std::min(index, larger), batch_size / towers + (index < larger ? 1 : 0)};
-}
-
 std::unique_ptr<Executor> make_towers(std::vector<std::unique_ptr<Executor>> towers) {
   return std::make_unique<TowerExecutor>(std::move(towers));
 }

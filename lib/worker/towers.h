@@ -2,26 +2,13 @@
 // in-graph replication).
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "lib/backend/backend.h"
+#include "lib/backend/batch_part.h"
 
 namespace distmnist {
-
-// Samples of a batch, counted from its first one.
-struct TowerPart {
-  std::int64_t first = 0;
-  std::int64_t size = 0;
-
-  bool operator==(const TowerPart&) const = default;
-};
-
-// What tower `tower` computes of a batch of `batch_size` samples: the parts follow one another, and the first
-// batch_size % num_towers of them have one sample more than the others. Nothing where towers outnumber samples.
-TowerPart part_of_tower(std::int64_t batch_size, std::size_t tower, std::size_t num_towers);
 
 // One executor over `towers`, at least one, which were compiled for the same graph, seed and stream. Tower k's
 // max_batch_size is at least its part of the largest batch. Each tower has a thread of its own as long as the executor

@@ -1,4 +1,4 @@
-// The training loop of one replica: pull, compute, push, and what is printed, measured and saved on the way.
+// The training of one replica: its session, its steps (StepLoop), and what is printed, measured and saved on the way.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,8 @@
 #include "lib/worker/console.h"
 
 namespace distmnist {
+
+class ResidentClient;
 
 struct TrainingConfig {
   int task_index = 0;
@@ -38,6 +40,7 @@ struct TrainingParts {
   Console& console;
   MetricsWriter* metrics = nullptr;                      // null: no file
   std::function<std::optional<ExitCode>()> stop_signal;  // the code to end with, once a signal has come
+  ResidentClient* resident = nullptr;                    // the client, where training stays on the device; else null
 };
 
 // Trains until global_step reaches train_steps, evaluates, prints the closing lines and reports done: kOk. After a

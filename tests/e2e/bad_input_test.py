@@ -26,8 +26,8 @@ class CommandLineTest(small_runs.SmallRunTest):
         self.assertEqual(len(process.stderr.splitlines()), 1, process.stderr)
 
     def test_flags_that_do_not_exist(self):
-        for arguments in (["--nonsense"], ["--nonsense=3"], ["--wire_dtype=bf16"], ["--precision=bf16"],
-                          ["--keys=folder"], ["--in_graph"], ["extra"], ["report"],
+        for arguments in (["--nonsense"], ["--nonsense=3"], ["--wire_dtype=bf16"], ["--keys=folder"], ["--in_graph"],
+                          ["extra"], ["report"], ["inspect", "x.safetensors", "--device=/cpu:0"],
                           ["evaluate", "--log_dir=x", "--batch_size=3"]):
             with self.subTest(arguments):
                 self.assert_usage_error(*arguments, says=arguments[-1].partition("=")[0])
@@ -65,7 +65,8 @@ class CommandLineTest(small_runs.SmallRunTest):
                            ("--placement=manual", "--place_variables"),
                            ("--place_variables=*=/job:ps/task:0", "manual"),
                            ("--replication=in_graph", "--devices or --num_gpus"), ("--replication=both", "both"),
-                           ("--devices=/cpu:0,/tpu:0", "tpu"), ("--num_gpus=-1", "-1"),
+                           ("--devices=/cpu:0,/tpu:0", "tpu"), ("--num_gpus=-1", "-1"), ("--precision=f16", "f16.*bf16"),
+                           ("--per_process_gpu_memory_fraction=0", "above 0 and at most 1"),
                            ("--progress=loud", "loud"), ("--log_format=xml", "xml"), ("--fresh=perhaps", "perhaps"),
                            ("--intra_op_parallelism_threads=-2", "-2"), ("--train_steps", "--train_steps")):
             with self.subTest(flag):

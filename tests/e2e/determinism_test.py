@@ -85,6 +85,21 @@ class DeterminismTest(strategy_runs.StrategyTest):
             self.train(*flags, f"--log_dir={folder}", steps=steps)
             self.assert_same(self.checkpoint(steps), self.checkpoint(steps, folder))
 
+    def test_training_that_stays_on_the_device_gives_the_bits_and_lines_of_a_cluster_of_one(self):
+        flags = ["--model=mlp", "--seed=5", "--log_every=7", "--device=/device:REFERENCE:0",
+                 "--batch_size_schedule=0:20,11:30"]
+        resident = self.train(*flags, steps=STEPS // 2)
+        self.assertIn("training stays on the device", resident.stderr)
+        resumed = self.train(*flags, steps=STEPS)
+        self.assertIn(f"restored global_step {STEPS // 2}\n", resumed.stderr)
+
+        self.log_dir, device_dir = self.fresh_folder(), self.log_dir
+        cluster = self.run_cluster("processes", 1, 1, *flags, steps=STEPS)
+        self.assertNotIn("training stays on the device", cluster.stderr)
+        self.assert_same(self.checkpoint(STEPS, device_dir), self.checkpoint(STEPS))
+        self.assertEqual(support.progress_lines(resident.stdout) + support.progress_lines(resumed.stdout),
+                         support.progress_lines(cluster.stdouts[0]))
+
     def test_tasks_that_are_killed_and_started_again_change_no_bit(self):
         for num_ps, victim in ((1, 1), (2, 2), (2, 0)):
             with self.subTest(ps=num_ps, victim=f"worker:{victim}"):

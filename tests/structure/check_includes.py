@@ -35,7 +35,7 @@ THIRD_PARTY = {
     "spdlog/*": ["lib/base/log.cc"],
     "zmq*": ["lib/wire/transport*.cc", "lib/wire/transport*.h"],
     "cereal/*": ["lib/wire/*"],
-    "CLI/*": ["tools/flags.cc", "tools/admin_flags.*"],
+    "CLI/*": ["tools/flags.cc", "tools/admin_flags.*", "tools/device_flags.*", "tools/number_option.h"],
     "oneapi/*": ["lib/backend/cpu/*"],
     "dnnl*": ["lib/backend/cpu/*"],
     "cuda*": ["lib/backend/cuda/*", "tests/support/cuda_on_host/*"],

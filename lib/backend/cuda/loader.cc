@@ -31,16 +31,14 @@ OpenedModule open_module(const std::string& folder) {
   if (!module.handle) {
     const char* reason = dlerror();
     fail(ExitCode::kUsage,
-         "device /gpu: this build has no CUDA backend ({} was not found or cannot be loaded: {}); use --device=/cpu:0 "
-         "or "
-         "install the CUDA module",
+         "this build has no CUDA backend ({} was not found or cannot be loaded: {}); install the CUDA module",
          kCudaModuleFile, reason != nullptr ? reason : "no reason given");
   }
   return module;
 }
 
 [[noreturn]] void refuse(const std::string& file, const std::string& fault) {
-  fail(ExitCode::kUsage, "device /gpu: {} {}; install the module of this build or use --device=/cpu:0", file, fault);
+  fail(ExitCode::kUsage, "{} {}; install the CUDA module of this build", file, fault);
 }
 
 }  // namespace

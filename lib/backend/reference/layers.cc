@@ -12,10 +12,11 @@ void relu_forward(std::span<double> values) {
   for (double& value : values) value = std::max(value, 0.0);
 }
 
-// The gradient flows where the output is above zero.
-void relu_backward(std::span<const double> output, std::span<double> gradient) {
+// The gradient flows where the output is above zero, or where forced choices say so.
+void relu_backward(const Pass& pass, std::span<const double> output, std::span<double> gradient) {
   for (std::size_t i = 0; i < gradient.size(); ++i) {
-    if (!(output[i] > 0.0)) gradient[i] = 0.0;
+    const bool passes = pass.choices.empty() ? output[i] > 0.0 : pass.choices[i] != 0;
+    if (!passes) gradient[i] = 0.0;
   }
 }
 
@@ -105,7 +106,7 @@ struct Backward {
   std::span<float> parameter_gradients;
 
   void operator()(const Conv2d& layer) const {
-    if (layer.activation == Activation::kRelu) relu_backward(output, output_gradient);
+    if (layer.activation == Activation::kRelu) relu_backward(pass, output, output_gradient);
     convolve_backward_parameters(layer, pass.batch, input, output_gradient, parameter_gradients);
     if (!input_gradient.empty())
       convolve_backward_input(layer, pass.batch, pass.parameters, output_gradient, input_gradient);
@@ -114,8 +115,8 @@ struct Backward {
     std::ranges::fill(input_gradient, 0.0);
     for_each_window(pass.batch * layer.input.channels, layer.output, layer.window,
                     [&](std::int64_t position, std::int64_t plane, std::int64_t top, std::int64_t left) {
-                      input_gradient[argmax(input, layer.input, layer.window, plane, top, left)] +=
-                          output_gradient[position];
+                      const std::int64_t chosen = chosen_pixel(layer, position, plane, top, left);
+                      if (chosen >= 0) input_gradient[chosen] += output_gradient[position];
                     });
   }
   void operator()(const AvgPool2d& layer) const {
@@ -134,7 +135,7 @@ struct Backward {
   }
   void operator()(const Flatten&) const { std::ranges::copy(output_gradient, input_gradient.begin()); }
   void operator()(const FullyConnected& layer) const {
-    if (layer.activation == Activation::kRelu) relu_backward(output, output_gradient);
+    if (layer.activation == Activation::kRelu) relu_backward(pass, output, output_gradient);
     backward_parameters(layer);
     if (!input_gradient.empty()) backward_input(layer);
   }
@@ -143,11 +144,20 @@ struct Backward {
       input_gradient[i] = output_gradient[i] * pass.dropout_mask[i];
   }
   void operator()(const Relu&) const {
-    relu_backward(output, output_gradient);
+    relu_backward(pass, output, output_gradient);
     std::ranges::copy(output_gradient, input_gradient.begin());
   }
 
  private:
+  // Where the pool's gradient at `position` goes; -1: nowhere.
+  std::int64_t chosen_pixel(const MaxPool2d& layer, std::int64_t position, std::int64_t plane, std::int64_t top,
+                            std::int64_t left) const {
+    if (pass.choices.empty()) return argmax(input, layer.input, layer.window, plane, top, left);
+    const std::int64_t pixel = pass.choices[position];
+    if (pixel == LayerChoices::kNoneChosen) return -1;
+    const std::int64_t row = top + pixel / layer.window.width, column = left + pixel % layer.window.width;
+    return (plane * layer.input.height + row) * layer.input.width + column;
+  }
   void backward_parameters(const FullyConnected& layer) const {
     const std::int64_t inputs = layer.input.size(), outputs = layer.output.size();
     const std::span<float> weights = slice(parameter_gradients, layer.weights);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "lib/backend/backend.h"
 #include "lib/graph/graph.h"
 
 namespace distmnist::reference {
@@ -11,8 +12,9 @@ namespace distmnist::reference {
 // What a layer sees of one batch. All spans are row-major in [batch, channels, height, width] order.
 struct Pass {
   std::int64_t batch = 0;
-  std::span<const float> parameters;    // [num_parameters]
-  std::span<const float> dropout_mask;  // [batch, input.size()], for a dropout layer in training; else empty
+  std::span<const float> parameters = {};      // [num_parameters]
+  std::span<const float> dropout_mask = {};    // [batch, input.size()], for a dropout layer in training; else empty
+  std::span<const std::uint8_t> choices = {};  // forced ones, see LayerChoices; empty: the layer's own
 };
 
 // Computes `output` [batch, output.size()] from `input` [batch, input.size()].

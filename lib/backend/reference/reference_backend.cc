@@ -6,6 +6,7 @@
 
 #include "lib/backend/compile_options.h"
 #include "lib/backend/dropout_mask.h"
+#include "lib/backend/host_resident_training.h"
 #include "lib/backend/reference/layers.h"
 #include "lib/backend/softmax_loss.h"
 
@@ -33,7 +34,8 @@ class ReferenceExecutor final : public Executor {
         parameters_(static_cast<std::size_t>(graph.num_parameters)),
         gradients_(static_cast<std::size_t>(graph.num_parameters)),
         activations_(graph.layers.size() + 1),
-        masks_(graph.layers.size()) {}
+        masks_(graph.layers.size()),
+        resident_training_(*this, graph) {}
 
   void load(Range range, std::span<const float> values) override {
     std::ranges::copy(values, slice(std::span(parameters_), range).begin());
@@ -42,6 +44,8 @@ class ReferenceExecutor final : public Executor {
     std::ranges::copy(slice(std::span(parameters_), range), values.begin());
   }
   std::span<float> gradients() override { return gradients_; }
+  void force_choices(std::vector<LayerChoices> choices) { forced_ = std::move(choices); }
+  ResidentTraining* resident_training() override { return &resident_training_; }
 
   StepResult train_step(const Batch& batch, const GradientReady& ready) override {
     assert(batch.size >= 1 && batch.size <= options_.max_batch_size);
@@ -71,8 +75,13 @@ class ReferenceExecutor final : public Executor {
     }
   }
 
+  std::span<const std::uint8_t> choices_of(std::size_t layer) const {
+    const auto forced = std::ranges::find(forced_, layer, &LayerChoices::layer);
+    return forced == forced_.end() ? std::span<const std::uint8_t>() : forced->bytes;
+  }
+
   Pass pass(std::int64_t batch, std::size_t layer) const {
-    return {.batch = batch, .parameters = parameters_, .dropout_mask = masks_[layer]};
+    return {.batch = batch, .parameters = parameters_, .dropout_mask = masks_[layer], .choices = choices_of(layer)};
   }
 
   void forward(std::int64_t batch, std::span<const float> images) {
@@ -97,10 +106,12 @@ class ReferenceExecutor final : public Executor {
 
   Graph graph_;
   CompileOptions options_;
+  std::vector<LayerChoices> forced_;
   std::vector<float> parameters_;  // [num_parameters], canonical layout, like the gradients
   std::vector<float> gradients_;
   std::vector<std::vector<double>> activations_;  // the input and each layer's output
   std::vector<std::vector<float>> masks_;         // per layer; empty but for dropout in training
+  HostResidentTraining resident_training_;
 };
 
 class ReferenceBackend final : public Backend {
@@ -118,6 +129,10 @@ class ReferenceBackend final : public Backend {
 };
 
 }  // namespace
+
+void force_choices(Executor& executor, std::vector<LayerChoices> choices) {
+  dynamic_cast<ReferenceExecutor&>(executor).force_choices(std::move(choices));
+}
 
 std::unique_ptr<Backend> make_reference_backend() {
   return std::make_unique<ReferenceBackend>();

@@ -1,0 +1,111 @@
+#include "lib/backend/cuda/collective.h"
+
+#include <utility>
+
+#include "lib/backend/cuda/kernels/elementwise.h"
+#include "lib/backend/cuda/nccl.h"
+
+namespace distmnist::cuda {
+namespace {
+
+float* gradients_of(Replica& replica) {
+  return replica.parameters().gradients({0, replica.parameters().size()});
+}
+
+// One after the other's gradient comes to the first device and is added there, in their order; the sum goes back.
+class PeerCopies final : public Collective {
+ public:
+  explicit PeerCopies(const std::vector<std::unique_ptr<Replica>>& replicas) {
+    for (const auto& replica : replicas) {
+      replica->make_current();
+      members_.push_back({*replica, make_event(), make_event()});
+    }
+    Replica& first = members_[0].replica;
+    first.make_current();
+    arrived_ = DeviceArray<float>(*first.gpu().memory, first.parameters().size(), "another device's gradients");
+    summed_ = make_event();
+  }
+
+  std::string name() const override { return "copies between the devices"; }
+
+  void sum_gradients() override {
+    const Member& first = members_[0];
+    const cudaStream_t main = first.replica.streams().main();
+    for (std::size_t i = 1; i < members_.size(); ++i) {
+      await(members_[i], members_[i].computed, main, first.replica);
+      copy(first.replica, arrived_.data(), members_[i].replica, gradients_of(members_[i].replica), main);
+      add(main, arrived_.data(), arrived_.size(), gradients_of(first.replica));
+    }
+    check(cudaEventRecord(summed_.get(), main), "record an event");
+    for (std::size_t i = 1; i < members_.size(); ++i) {
+      Replica& other = members_[i].replica;
+      other.make_current();
+      check(cudaStreamWaitEvent(other.streams().main(), summed_.get(), 0), "wait for an event");
+      copy(other, gradients_of(other), first.replica, gradients_of(first.replica), other.streams().main());
+      // The next step must not overwrite the sum before all have it.
+      await(members_[i], members_[i].fetched, main, first.replica);
+    }
+  }
+
+ private:
+  struct Member {
+    Replica& replica;
+    Event computed, fetched;
+  };
+
+  // `stream` of `waiting` waits for what `member` has on its main stream.
+  static void await(const Member& member, const Event& event, cudaStream_t stream, const Replica& waiting) {
+    member.replica.make_current();
+    check(cudaEventRecord(event.get(), member.replica.streams().main()), "record an event");
+    waiting.make_current();
+    check(cudaStreamWaitEvent(stream, event.get(), 0), "wait for an event");
+  }
+
+  static void copy(Replica& to, float* target, Replica& from, const float* source, cudaStream_t stream) {
+    check(cudaMemcpyPeerAsync(target, to.gpu().info.index, source, from.gpu().info.index,
+                              static_cast<std::size_t>(from.parameters().size()) * sizeof(float), stream),
+          "copy gradients between devices");
+  }
+
+  std::vector<Member> members_;
+  DeviceArray<float> arrived_;
+  Event summed_;
+};
+
+class NcclAllReduce final : public Collective {
+ public:
+  NcclAllReduce(const std::vector<std::unique_ptr<Replica>>& replicas, std::unique_ptr<Nccl> nccl)
+      : nccl_(std::move(nccl)) {
+    for (const auto& replica : replicas) replicas_.push_back(replica.get());
+  }
+
+  std::string name() const override { return "NCCL " + nccl_->version(); }
+
+  void sum_gradients() override {
+    nccl_->begin();
+    for (std::size_t i = 0; i < replicas_.size(); ++i) {
+      replicas_[i]->make_current();
+      nccl_->sum(i, gradients_of(*replicas_[i]), replicas_[i]->parameters().size(), replicas_[i]->streams().main());
+    }
+    nccl_->end();
+  }
+
+ private:
+  std::unique_ptr<Nccl> nccl_;
+  std::vector<Replica*> replicas_;
+};
+
+}  // namespace
+
+std::unique_ptr<Collective> make_peer_copies(const std::vector<std::unique_ptr<Replica>>& replicas) {
+  return std::make_unique<PeerCopies>(replicas);
+}
+
+std::unique_ptr<Collective> make_collective(const std::vector<std::unique_ptr<Replica>>& replicas) {
+  std::vector<int> devices;
+  for (const auto& replica : replicas) devices.push_back(replica->gpu().info.index);
+  if (auto nccl = Nccl::open(devices)) return std::make_unique<NcclAllReduce>(replicas, std::move(nccl));
+  return make_peer_copies(replicas);
+}
+
+}  // namespace distmnist::cuda

@@ -1,0 +1,241 @@
+#include "lib/backend/cuda/convolution.h"
+
+#include "lib/backend/cuda/choices.h"
+#include "lib/backend/cuda/dnn_convolution.h"
+#include "lib/backend/cuda/kernels/direct_convolution.h"
+#include "lib/backend/cuda/kernels/elementwise.h"
+#include "lib/backend/cuda/kernels/pooling.h"
+#include "lib/backend/cuda/tensors.h"
+
+namespace distmnist::cuda {
+namespace {
+
+// `layer` is the pool's place. What the pool did not choose has no gradient, so that the relu before it counts as
+// passing everything: where it stopped a choice, `chosen` says that there is none.
+void add_pooled_choices(std::size_t layer, const Conv2d& convolution, const TensorView& pooled,
+                        const std::uint8_t* chosen, std::vector<LayerChoices>& out) {
+  const std::int64_t passed = pooled.batch * convolution.output.size();
+  out.push_back({layer - 1, std::vector<std::uint8_t>(static_cast<std::size_t>(passed), 1)});
+  out.push_back({layer, in_chw_order(pooled, chosen)});
+}
+
+// The convolution itself, without bias and activation: filters in the layout that cuDNN gets, padding that it lacks.
+class Products {
+ public:
+  Products(const Conv2d& layer, const LayerContext& context, const Tensor& input, const TensorView& y)
+      : layer_(layer),
+        context_(context),
+        input_(input),
+        padded_(padded_input(layer, context, input, padding_memory_)),
+        convolution_(context.dnn, config(padded_, y)),
+        data_workspace_(context.memory, bytes(convolution_.data_workspace_bytes()), "a convolution's workspace"),
+        filter_workspace_(context.memory, bytes(convolution_.filter_workspace_bytes()), "a convolution's workspace"),
+        y_(y) {
+    if (context.arithmetic.layout == Layout::kNchw) return;  // Canonical filters serve as they are.
+    packed_filters_ = context.parameters.add_packed(layer.weights, shape());
+    packed_gradient_ = DeviceArray<std::uint8_t>(context.memory, layer.weights.size * size_of(context.arithmetic.type),
+                                                 "a convolution's packed gradient");
+  }
+
+  void forward(cudaStream_t stream) {
+    if (is_padded()) {
+      pad(stream, input_.value, static_cast<int>(layer_.window.pad_top), static_cast<int>(layer_.window.pad_left),
+          padded_.value);
+    }
+    convolution_.forward(stream, padded_.value.data, filters(), y_.data, data_workspace_.data());
+  }
+
+  // From dy in y's shape: the filters' gradient on side, the input's on main. dy is complete on main when this is
+  // called.
+  void backward(const Pass& pass, const TensorView& dy) {
+    pass.streams.side_waits();
+    filter_gradient(pass.streams.side(), dy);
+    pass.report(layer_.weights, pass.streams.side());
+    if (!input_.needs_gradient()) return;
+    convolution_.backward_data(pass.streams.main(), dy.data, filters(), padded_.gradient.data, data_workspace_.data());
+    if (is_padded()) {
+      crop(pass.streams.main(), padded_.gradient, static_cast<int>(layer_.window.pad_top),
+           static_cast<int>(layer_.window.pad_left), input_.gradient);
+    }
+  }
+
+ private:
+  static std::int64_t bytes(std::size_t size) { return static_cast<std::int64_t>(size); }
+
+  // cuDNN pads both sides alike. Where TF's SAME does not, the input is copied into a larger tensor first.
+  static Tensor padded_input(const Conv2d& layer, const LayerContext& context, const Tensor& input, Buffers& memory) {
+    if (symmetric_padding(layer.window)) return input;
+    TensorView larger = input.value;
+    larger.height += static_cast<std::int32_t>(layer.window.pad_top + layer.window.pad_bottom);
+    larger.width += static_cast<std::int32_t>(layer.window.pad_left + layer.window.pad_right);
+    return memory.add_tensor(context.memory, larger, input.needs_gradient(), layer.scope);
+  }
+
+  DnnConvolutionConfig config(const Tensor& x, const TensorView& y) const {
+    Window window = layer_.window;
+    if (!symmetric_padding(window)) window.pad_top = window.pad_bottom = window.pad_left = window.pad_right = 0;
+    return {.x = x.value, .y = y, .window = window, .tf32 = context_.arithmetic.tf32, .needs_dx = x.needs_gradient()};
+  }
+
+  FilterShape shape() const {
+    return {static_cast<std::int32_t>(layer_.output.channels), static_cast<std::int32_t>(layer_.input.channels),
+            static_cast<std::int32_t>(layer_.window.height), static_cast<std::int32_t>(layer_.window.width)};
+  }
+  bool is_padded() const { return padded_.value.data != input_.value.data; }
+  const void* filters() const {
+    return packed_filters_ != nullptr ? packed_filters_ : context_.parameters.values(layer_.weights);
+  }
+
+  void filter_gradient(cudaStream_t stream, const TensorView& dy) {
+    float* canonical = context_.parameters.gradients(layer_.weights);
+    void* target = packed_filters_ != nullptr ? static_cast<void*>(packed_gradient_.data()) : canonical;
+    convolution_.backward_filter(stream, padded_.value.data, dy.data, target, filter_workspace_.data());
+    if (packed_filters_ == nullptr) return;
+    unpack_filters(stream, packed_gradient_.data(), shape(), context_.arithmetic.type, canonical);
+  }
+
+  Conv2d layer_;
+  LayerContext context_;
+  Tensor input_;
+  Buffers padding_memory_;
+  Tensor padded_;  // the input itself where it needs no padding of ours
+  DnnConvolution convolution_;
+  DeviceArray<std::uint8_t> data_workspace_, filter_workspace_;
+  TensorView y_;
+  void* packed_filters_ = nullptr;
+  DeviceArray<std::uint8_t> packed_gradient_;
+};
+
+class ConvolutionKernel final : public LayerKernel {
+ public:
+  ConvolutionKernel(const Conv2d& layer, const LayerContext& context, const Tensor& input, const Tensor& output)
+      : layer_(layer), context_(context), output_(output), products_(layer, context, input, output.value) {}
+
+  void forward(const Pass& pass) override {
+    products_.forward(pass.streams.main());
+    bias_activation(pass.streams.main(), output_.value, context_.parameters.values(layer_.biases), relu());
+  }
+
+  void backward(const Pass& pass) override {
+    const cudaStream_t main = pass.streams.main();
+    if (relu()) relu_backward(main, output_.value, output_.gradient, output_.gradient);
+    pass.streams.side_waits();
+    channel_sums(pass.streams.side(), output_.gradient, nullptr, context_.parameters.gradients(layer_.biases));
+    pass.report(layer_.biases, pass.streams.side());
+    products_.backward(pass, output_.gradient);
+  }
+
+  void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
+    if (relu()) out.push_back({layer, passed_by_relu(output_.value)});
+  }
+
+ private:
+  bool relu() const { return layer_.activation == Activation::kRelu; }
+
+  Conv2d layer_;
+  LayerContext context_;
+  Tensor output_;
+  Products products_;
+};
+
+class PooledConvolutionKernel final : public LayerKernel {
+ public:
+  PooledConvolutionKernel(const Conv2d& layer, const MaxPool2d& pool, const LayerContext& context, const Tensor& input,
+                          const Tensor& output)
+      : layer_(layer),
+        context_(context),
+        output_(output),
+        window_(pool_window(pool.window)),
+        unpooled_(memory_.add_tensor(
+            context.memory,
+            image_view(layer.output, output.value.batch, context.arithmetic.type, context.arithmetic.layout), true,
+            layer.scope)),
+        chosen_(context.memory, output.value.size(), "the choices of " + pool.scope),
+        products_(layer, context, input, unpooled_.value) {}
+
+  void forward(const Pass& pass) override {
+    products_.forward(pass.streams.main());
+    max_pool_forward(pass.streams.main(), unpooled_.value, context_.parameters.values(layer_.biases), relu(), window_,
+                     output_.value, pass.training ? chosen_.data() : nullptr);
+  }
+
+  void backward(const Pass& pass) override {
+    pass.streams.side_waits();
+    channel_sums(pass.streams.side(), output_.gradient, chosen_.data(), context_.parameters.gradients(layer_.biases));
+    pass.report(layer_.biases, pass.streams.side());
+    max_pool_backward(pass.streams.main(), output_.gradient, chosen_.data(), window_, unpooled_.gradient);
+    products_.backward(pass, unpooled_.gradient);
+  }
+
+  void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
+    add_pooled_choices(layer, layer_, output_.value, chosen_.data(), out);
+  }
+
+ private:
+  bool relu() const { return layer_.activation == Activation::kRelu; }
+
+  Conv2d layer_;
+  LayerContext context_;
+  Tensor output_;
+  PoolWindow window_;
+  Buffers memory_;
+  Tensor unpooled_;
+  DeviceArray<std::uint8_t> chosen_;
+  Products products_;
+};
+
+class DirectConvolutionKernel final : public LayerKernel {
+ public:
+  DirectConvolutionKernel(const Conv2d& layer, const MaxPool2d& pool, const LayerContext& context, const Tensor& input,
+                          const Tensor& output)
+      : layer_(layer),
+        parameters_(context.parameters),
+        input_(input),
+        output_(output),
+        chosen_(context.memory, output.value.size(), "the choices of " + pool.scope),
+        workspace_(context.memory,
+                   direct_convolution_workspace_bytes(layer, input.value.batch) / std::int64_t{sizeof(float)},
+                   "the workspace of " + layer.scope) {}
+
+  void forward(const Pass& pass) override {
+    direct_convolution_forward(pass.streams.main(), layer_, parameters_.values({}), input_.value, output_.value,
+                               pass.training ? chosen_.data() : nullptr);
+  }
+
+  void backward(const Pass& pass) override {
+    pass.streams.side_waits();
+    direct_convolution_backward(pass.streams.side(), layer_, input_.value, output_.gradient, chosen_.data(),
+                                workspace_.data(), parameters_.gradients({}));
+    pass.report(layer_.weights, pass.streams.side());
+    pass.report(layer_.biases, pass.streams.side());
+  }
+
+  void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
+    add_pooled_choices(layer, layer_, output_.value, chosen_.data(), out);
+  }
+
+ private:
+  Conv2d layer_;
+  Parameters& parameters_;
+  Tensor input_, output_;
+  DeviceArray<std::uint8_t> chosen_;
+  DeviceArray<float> workspace_;
+};
+
+}  // namespace
+
+std::unique_ptr<LayerKernel> make_convolution(const Conv2d& layer, const LayerContext& context, const Tensor& input,
+                                              const Tensor& output) {
+  return std::make_unique<ConvolutionKernel>(layer, context, input, output);
+}
+
+std::unique_ptr<LayerKernel> make_pooled_convolution(const Conv2d& layer, const MaxPool2d& pool,
+                                                     const LayerContext& context, const Tensor& input,
+                                                     const Tensor& output) {
+  if (!input.needs_gradient() && has_direct_convolution(layer, pool)) {
+    return std::make_unique<DirectConvolutionKernel>(layer, pool, context, input, output);
+  }
+  return std::make_unique<PooledConvolutionKernel>(layer, pool, context, input, output);
+}
+
+}  // namespace distmnist::cuda

@@ -1,0 +1,71 @@
+// The executor of the CUDA backend: a replica on each of its devices.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "lib/backend/backend.h"
+#include "lib/backend/batch_part.h"
+#include "lib/backend/cuda/collective.h"
+#include "lib/backend/cuda/gpu.h"
+#include "lib/backend/cuda/gradient_download.h"
+#include "lib/backend/cuda/replica.h"
+#include "lib/backend/cuda/resident_steps.h"
+
+namespace distmnist::cuda {
+
+using Replicas = std::vector<std::unique_ptr<Replica>>;
+
+// What each replica computes of a batch, see part_of_tower().
+std::vector<TowerPart> parts_of(std::int64_t batch_size, const Replicas& replicas);
+
+class CudaResidentTraining final : public ResidentTraining {
+ public:
+  // Replicas and collective (null for one replica) outlive it.
+  CudaResidentTraining(const Replicas& replicas, Collective* collective);
+
+  bool keep_samples(const SampleBytes& samples) override;
+  void start(const OptimizerSpec& optimizer, std::int64_t global_step,
+             std::span<const std::span<const float>> slots) override;
+  void run(const ResidentSteps& steps) override;
+  StepResult last_step() override;
+  void read_slot(std::size_t slot, std::span<float> values) const override;
+
+ private:
+  void queue(const ResidentSteps& steps, const std::vector<TowerPart>& parts);
+  void run_step(const std::vector<TowerPart>& parts, std::int64_t batch_size);
+
+  const Replicas& replicas_;
+  Collective* collective_;
+  std::vector<std::unique_ptr<ReplicaSteps>> steps_;  // one per replica
+  OptimizerSpec optimizer_;
+  std::int64_t updates_ = 0;          // enqueued so far
+  std::int64_t last_batch_size_ = 0;  // of run(); 0 before
+};
+
+class CudaExecutor final : public Executor {
+ public:
+  // gpus: at least one, they outlive it; options.precision must have been resolved.
+  CudaExecutor(const std::vector<Gpu*>& gpus, const Graph& graph, const CompileOptions& options);
+
+  void load(Range range, std::span<const float> values) override;
+  void read(Range range, std::span<float> values) const override;
+  StepResult train_step(const Batch& batch, const GradientReady& ready) override;
+  std::span<float> gradients() override;
+  void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) override;
+  ResidentTraining* resident_training() override;
+  std::vector<LayerChoices> choices() override;
+
+ private:
+  GradientDownload& download();
+
+  Graph graph_;
+  Replicas replicas_;
+  std::unique_ptr<Collective> collective_;    // null for one replica
+  std::optional<GradientDownload> download_;  // of the first replica; made when the host wants gradients
+  std::optional<CudaResidentTraining> resident_;
+  std::int64_t last_batch_size_ = 0;  // of train_step()
+};
+
+}  // namespace distmnist::cuda

@@ -1,0 +1,352 @@
+#include "lib/backend/cuda/kernels/direct_convolution.h"
+
+#include "lib/backend/cuda/kernels/pooling.h"
+
+#include "lib/backend/cuda/kernels/device_code.h"
+
+namespace distmnist::cuda {
+namespace {
+
+constexpr int kMaxChannels = 4, kMaxKernel = 5;
+constexpr int kMaxTaps = kMaxChannels * kMaxKernel * kMaxKernel;  // numbers of a filter
+constexpr int kGroup = 8;                                         // output channels of a block
+// Pooled pixels of a block: one per thread, in a tile as wide as the output where it fits.
+constexpr int kTilePixels = 256, kMaxTileRows = 16, kMaxTileColumns = 32;
+// Images whose gradients are summed by different blocks.
+constexpr std::int64_t kMaxPartials = 128;
+
+// The image that a tile of pooled pixels needs, with the padding as zeros, is at most this many numbers (see Geometry):
+// the worst is 16 x 16 pixels.
+constexpr int kTileNumbers = kMaxChannels * (2 * kMaxTileRows + kMaxKernel - 1) * 48;
+
+constexpr std::int32_t ceil_div(std::int32_t a, std::int32_t b) {
+  return (a + b - 1) / b;
+}
+
+// Sizes that host and device agree on.
+struct Geometry {
+  Geometry(const Conv2d& layer, const TensorView& pooled)
+      : in(static_cast<std::int32_t>(layer.input.channels)),
+        out(pooled.channels),
+        kernel_height(static_cast<std::int32_t>(layer.window.height)),
+        kernel_width(static_cast<std::int32_t>(layer.window.width)),
+        pad_top(static_cast<std::int32_t>(layer.window.pad_top)),
+        pad_left(static_cast<std::int32_t>(layer.window.pad_left)),
+        columns(std::min<std::int32_t>(pooled.width, kMaxTileColumns)),
+        rows(std::min({pooled.height, kTilePixels / columns, kMaxTileRows})),
+        tiles_across(ceil_div(pooled.width, columns)),
+        tiles(ceil_div(pooled.height, rows) * tiles_across),
+        image_height(2 * rows + kernel_height - 1),
+        image_width(2 * columns + kernel_width - 1),
+        // Lanes of a warp that are in the next row of pixels go on in the memory banks next to those of the row before.
+        pitch(image_width + ((columns - image_width) % 16 + 16) % 16),
+        relu(layer.activation == Activation::kRelu) {}
+
+  __host__ __device__ std::int32_t filter_rows() const { return in * kernel_height; }
+  __host__ __device__ std::int32_t taps() const { return in * kernel_height * kernel_width; }
+
+  std::int32_t in, out, kernel_height, kernel_width, pad_top, pad_left;
+  std::int32_t columns, rows;              // of a tile, in pooled pixels
+  std::int32_t tiles_across, tiles;        // of an image
+  std::int32_t image_height, image_width;  // what a tile needs of the image
+  std::int32_t pitch;                      // from one row of that to the next
+  bool relu;
+};
+
+// A thread's pooled pixel: in its tile, and in the tensor.
+struct Pixel {
+  std::int32_t tile_row, tile_column;
+  std::int32_t row, column;
+  bool inside;
+};
+template <typename Number>
+__device__ Pixel pixel_of(std::int32_t thread, const Geometry& g, std::int32_t tile, const Tensor<Number>& pooled) {
+  Pixel pixel{thread / g.columns, thread % g.columns, 0, 0, false};
+  pixel.row = tile / g.tiles_across * g.rows + pixel.tile_row;
+  pixel.column = tile % g.tiles_across * g.columns + pixel.tile_column;
+  pixel.inside = pixel.tile_row < g.rows && pixel.row < pooled.height && pixel.column < pooled.width;
+  return pixel;
+}
+
+// image [in, image_height, pitch] = what the tile needs of image n.
+template <typename X>
+__device__ void load_image(const Geometry& g, std::int32_t tile, const Tensor<X>& x, std::int32_t n, float* image) {
+  const std::int32_t top = tile / g.tiles_across * g.rows * 2 - g.pad_top;
+  const std::int32_t left = tile % g.tiles_across * g.columns * 2 - g.pad_left;
+  const std::uint32_t width = g.image_width, height = g.image_height, size = g.in * height * width;
+  for (std::uint32_t i = threadIdx.x; i < size; i += blockDim.x) {
+    const std::int32_t column = i % width, row = i / width % height, channel = i / width / height;
+    const Place from{channel, top + row, left + column};
+    const bool inside = from.row >= 0 && from.row < x.height && from.column >= 0 && from.column < x.width;
+    image[(channel * g.image_height + row) * g.pitch + column] = inside ? x.get(n, from) : 0.0f;
+  }
+}
+
+using Filters = Vector<float, kGroup>;  // the same tap of a block's filters
+
+// filters [in, kernel_height, kernel_width], zero for channels that are not there.
+__device__ inline void load_filters(const Geometry& g, const float* weights, std::int32_t first_channel,
+                                    Filters* filters) {
+  const std::int32_t taps = g.taps();
+  for (std::int32_t i = threadIdx.x; i < taps * kGroup; i += blockDim.x) {
+    const std::int32_t tap = i / kGroup, channel = first_channel + i % kGroup;
+    filters[tap].at[i % kGroup] = channel < g.out ? weights[channel * taps + tap] : 0.0f;
+  }
+}
+
+// sums[p][k] = the convolution at pixel p (row, column) of the window whose image starts at `corner`, channel k.
+__device__ inline void convolve_window(const Geometry& g, const float* corner, const Filters* filters,
+                                       float (&sums)[4][kGroup]) {
+  for (std::int32_t i = 0; i < g.in; ++i) {
+    for (std::int32_t row = 0; row < g.kernel_height; ++row) {
+      const float* const upper = corner + (i * g.image_height + row) * g.pitch;
+      const float* const lower = upper + g.pitch;
+      float upper_left = upper[0], lower_left = lower[0];
+      for (std::int32_t column = 1; column <= g.kernel_width; ++column, ++filters) {
+        const float upper_right = upper[column], lower_right = lower[column];
+        const Filters factors = *filters;
+        for (int k = 0; k < kGroup; ++k) {
+          sums[0][k] += upper_left * factors.at[k];
+          sums[1][k] += upper_right * factors.at[k];
+          sums[2][k] += lower_left * factors.at[k];
+          sums[3][k] += lower_right * factors.at[k];
+        }
+        upper_left = upper_right;
+        lower_left = lower_right;
+      }
+    }
+  }
+}
+
+// The largest of a window's activations, and which one it is, as in max_pool_forward().
+struct Pooled {
+  float number;
+  std::uint8_t choice;
+};
+__device__ inline Pooled pool_window(const float (&sums)[4][kGroup], int k, float bias, bool relu) {
+  float best = 0;
+  std::uint8_t choice = 0;
+  for (int p = 0; p < 4; ++p) {
+    const float sum = sums[p][k] + bias;
+    const float number = relu && sum < 0 ? 0.0f : sum;
+    if (p == 0 || number > best) {
+      best = number;
+      choice = static_cast<std::uint8_t>(p);
+    }
+  }
+  return {best, relu && !(best > 0) ? kNoneChosen : choice};
+}
+
+// x [batch, in, height, width], weights [out, in, kernel height, kernel width], biases [out]; y, chosen [batch, out,
+// pooled height, pooled width]. A block has a tile of an image and kGroup filters in shared memory; a thread computes
+// the kGroup channels of one pooled pixel in registers: per tap 2 numbers of the image and kGroup of the filters are
+// loaded for 4 kGroup products. `wide`: a pixel's channels are stored together.
+//
+// Limit: the products. mnist's 50 x 28 x 28 x 32 x 25 are 31 million fused multiply-adds, a microsecond for the 17,000
+// lanes of an H200 at 1.8 GHz; 200 blocks on 132 processors leave a quarter of them idle. Bytes: 1 MB, 0.2
+// microseconds.
+template <typename X, typename Y>
+__global__ void direct_forward_kernel(Geometry g, const float* weights, const float* biases, Tensor<X> x, Tensor<Y> y,
+                                      std::uint8_t* chosen, bool wide) {
+  __shared__ float image[kTileNumbers];
+  __shared__ Filters filters[kMaxTaps];
+  const std::int32_t tile = blockIdx.x, first_channel = blockIdx.y * kGroup;
+  const Pixel pixel = pixel_of(threadIdx.x, g, tile, y);
+  load_filters(g, weights, first_channel, filters);
+  for (std::int32_t n = blockIdx.z; n < y.batch; n += gridDim.z) {
+    __syncthreads();
+    load_image(g, tile, x, n, image);
+    __syncthreads();
+    if (!pixel.inside) continue;
+    float sums[4][kGroup] = {};
+    convolve_window(g, image + 2 * pixel.tile_row * g.pitch + 2 * pixel.tile_column, filters, sums);
+    const std::int64_t first = y.offset(n, {first_channel, pixel.row, pixel.column});
+    Vector<Y, kGroup> numbers;
+    Vector<std::uint8_t, kGroup> choices;
+    for (int k = 0; k < kGroup; ++k) {
+      const Pooled pooled = pool_window(sums, k, first_channel + k < g.out ? biases[first_channel + k] : 0.0f, g.relu);
+      numbers.at[k] = from_float<Y>(pooled.number);
+      choices.at[k] = pooled.choice;
+    }
+    if (wide) {
+      vector_at<kGroup>(y.data + first) = numbers;
+      if (chosen != nullptr) vector_at<kGroup>(chosen + first) = choices;
+      continue;
+    }
+    for (int k = 0; k < kGroup; ++k) {
+      if (first_channel + k >= g.out) continue;
+      y.data[first + k * y.channel_step] = numbers.at[k];
+      if (chosen != nullptr) chosen[first + k * y.channel_step] = choices.at[k];
+    }
+  }
+}
+
+// The pooled gradients of one tile and kGroup channels, and where in the tile's image the chosen pixels' filters start.
+struct TileGradients {
+  float gradients[kGroup][kTilePixels];
+  std::uint16_t origins[kGroup][kTilePixels];
+};
+
+template <typename Dy>
+__device__ void load_gradients(const Geometry& g, std::int32_t tile, std::int32_t first_channel, const Tensor<Dy>& dy,
+                               const std::uint8_t* chosen, std::int32_t n, bool wide, TileGradients& loaded) {
+  const Pixel pixel = pixel_of(threadIdx.x, g, tile, dy);
+  Vector<Dy, kGroup> numbers{};
+  Vector<std::uint8_t, kGroup> choices;
+  for (int k = 0; k < kGroup; ++k) choices.at[k] = kNoneChosen;
+  const std::int64_t first = pixel.inside ? dy.offset(n, {first_channel, pixel.row, pixel.column}) : 0;
+  if (pixel.inside && wide) {
+    numbers = vector_at<kGroup>(dy.data + first);
+    choices = vector_at<kGroup>(chosen + first);
+  } else if (pixel.inside) {
+    for (int k = 0; k < kGroup; ++k) {
+      if (first_channel + k >= g.out) continue;
+      numbers.at[k] = dy.data[first + k * dy.channel_step];
+      choices.at[k] = chosen[first + k * dy.channel_step];
+    }
+  }
+  for (int k = 0; k < kGroup; ++k) {
+    const bool none = choices.at[k] == kNoneChosen;
+    const std::int32_t row = 2 * pixel.tile_row + choices.at[k] / 2, column = 2 * pixel.tile_column + choices.at[k] % 2;
+    loaded.gradients[k][threadIdx.x] = none ? 0.0f : to_float(numbers.at[k]);
+    loaded.origins[k][threadIdx.x] = static_cast<std::uint16_t>(none ? 0 : row * g.pitch + column);
+  }
+}
+
+// Adds, for one row of one filter, the sum over the tile's pixels to sums [kernel width], and to *bias unless it is
+// null. One warp; lanes take every 32nd pixel.
+__device__ inline void add_filter_row(const Geometry& g, const float* image, const float* gradients,
+                                      const std::uint16_t* origins, float* sums, float* bias) {
+  const std::int32_t lane = threadIdx.x % kWarp;
+  float of_taps[kMaxKernel] = {}, of_gradients = 0;
+  for (std::int32_t pixel = lane; pixel < g.rows * g.columns; pixel += kWarp) {
+    const float gradient = gradients[pixel];
+    const float* const from = image + origins[pixel];
+    of_gradients += gradient;
+    for (int column = 0; column < kMaxKernel; ++column) {
+      if (column < g.kernel_width) of_taps[column] += gradient * from[column];
+    }
+  }
+  for (int column = 0; column < kMaxKernel; ++column) {
+    const float sum = warp_sum(of_taps[column]);
+    if (lane == 0 && column < g.kernel_width) sums[column] += sum;
+  }
+  if (bias == nullptr) return;
+  const float sum = warp_sum(of_gradients);
+  if (lane == 0) *bias += sum;
+}
+
+// x as above; dy, chosen like y above. partials [gridDim.x, out (taps + 1)]: in each row the weights' sums over the
+// images of the blocks of one blockIdx.x, then the biases'. A block has a tile of an image and kGroup channels'
+// gradients in shared memory, a warp takes a row of a filter at a time.
+//
+// Limit: reads of shared memory, one per product, for which pixel of a window has the gradient differs from number to
+// number: mnist's 50 x 14 x 14 x 32 x 25 = 8 million are 2 microseconds where half of them hit a busy bank.
+template <typename X, typename Dy>
+__global__ void direct_backward_kernel(Geometry g, Tensor<X> x, Tensor<Dy> dy, const std::uint8_t* chosen, bool wide,
+                                       float* partials) {
+  __shared__ float image[kTileNumbers];
+  __shared__ TileGradients loaded;
+  __shared__ float sums[kGroup][kMaxTaps + 1];  // the last one is the bias's
+  const std::int32_t first_channel = blockIdx.y * kGroup, taps = g.taps(), warp = threadIdx.x / kWarp;
+  for (std::int32_t i = threadIdx.x; i < kGroup * (kMaxTaps + 1); i += kTilePixels) {
+    sums[i / (kMaxTaps + 1)][i % (kMaxTaps + 1)] = 0;
+  }
+  for (std::int32_t n = blockIdx.x; n < dy.batch; n += gridDim.x) {
+    for (std::int32_t tile = 0; tile < g.tiles; ++tile) {
+      __syncthreads();
+      load_image(g, tile, x, n, image);
+      load_gradients(g, tile, first_channel, dy, chosen, n, wide, loaded);
+      __syncthreads();
+      for (std::int32_t task = warp; task < kGroup * g.filter_rows(); task += kTilePixels / kWarp) {
+        const std::int32_t k = task % kGroup, row = task / kGroup;
+        const std::int32_t image_row = row / g.kernel_height * g.image_height + row % g.kernel_height;
+        add_filter_row(g, image + image_row * g.pitch, loaded.gradients[k], loaded.origins[k],
+                       &sums[k][row * g.kernel_width], row == 0 ? &sums[k][kMaxTaps] : nullptr);
+      }
+    }
+  }
+  __syncthreads();
+  float* const weights = partials + static_cast<std::int64_t>(blockIdx.x) * g.out * (taps + 1);
+  for (std::int32_t i = threadIdx.x; i < kGroup * (taps + 1); i += kTilePixels) {
+    const std::int32_t k = i / (taps + 1), tap = i % (taps + 1), channel = first_channel + k;
+    if (channel >= g.out) continue;
+    if (tap < taps) {
+      weights[channel * taps + tap] = sums[k][tap];
+    } else {
+      weights[g.out * taps + channel] = sums[k][kMaxTaps];
+    }
+  }
+}
+
+// partials [rows, weight_count + bias_count]; weights and biases = the sums of the columns. 50 x 832 floats of mnist
+// are 170 kB, which is below the time of the launch.
+__global__ void sum_partials_kernel(const float* partials, std::int32_t rows, std::int32_t weight_count,
+                                    std::int32_t bias_count, float* weights, float* biases) {
+  const std::int32_t columns = weight_count + bias_count, column = blockIdx.x * kSumColumns + threadIdx.x;
+  const float sum = column_sum(column < columns ? rows : 0, [&](std::int32_t row) {
+    return partials[static_cast<std::int64_t>(row) * columns + column];
+  });
+  if (threadIdx.y != 0 || column >= columns) return;
+  if (column < weight_count) {
+    weights[column] = sum;
+  } else {
+    biases[column - weight_count] = sum;
+  }
+}
+
+unsigned groups_of(const Geometry& g) {
+  return static_cast<unsigned>(ceil_div(g.out, kGroup));
+}
+
+std::int64_t partials_of(std::int64_t batch) {
+  return std::min(batch, kMaxPartials);
+}
+
+// Whether a pixel's kGroup channels are one vector.
+bool are_wide(const TensorView& pooled, const std::uint8_t* chosen) {
+  return pooled.layout == Layout::kNhwc && pooled.channels % kGroup == 0 && is_aligned(pooled.data) &&
+         is_aligned(chosen);
+}
+
+}  // namespace
+
+bool has_direct_convolution(const Conv2d& layer, const MaxPool2d& pool) {
+  const Window& filter = layer.window;
+  const Window& window = pool.window;
+  return layer.input.channels <= kMaxChannels && filter.stride == 1 && filter.height <= kMaxKernel &&
+         filter.width <= kMaxKernel && window.height == 2 && window.width == 2 && window.stride == 2 &&
+         pool.input == layer.output && pool.output.height >= 1 && pool.output.width >= 1;
+}
+
+void direct_convolution_forward(cudaStream_t stream, const Conv2d& layer, const float* parameters, const TensorView& x,
+                                const TensorView& y, std::uint8_t* chosen) {
+  const Geometry g(layer, y);
+  const dim3 grid(static_cast<unsigned>(g.tiles), groups_of(g),
+                  static_cast<unsigned>(std::min<std::int64_t>(y.batch, kMaxBlocks)));
+  const dim3 block(static_cast<unsigned>(ceil_div(g.rows * g.columns, kWarp) * kWarp));
+  with_types(x.type, y.type, [&]<typename X, typename Y>() {
+    launch(stream, grid, block, direct_forward_kernel<X, Y>, g, parameters + layer.weights.offset,
+           parameters + layer.biases.offset, Tensor<X>(x), Tensor<Y>(y), chosen, are_wide(y, chosen));
+  });
+}
+
+std::int64_t direct_convolution_workspace_bytes(const Conv2d& layer, std::int64_t batch) {
+  return partials_of(batch) * (layer.weights.size + layer.biases.size) * std::int64_t{sizeof(float)};
+}
+
+void direct_convolution_backward(cudaStream_t stream, const Conv2d& layer, const TensorView& x, const TensorView& dy,
+                                 const std::uint8_t* chosen, float* workspace, float* gradients) {
+  const Geometry g(layer, dy);
+  const auto partials = static_cast<std::int32_t>(partials_of(dy.batch));
+  with_types(x.type, dy.type, [&]<typename X, typename Dy>() {
+    launch(stream, dim3(static_cast<unsigned>(partials), groups_of(g)), dim3(kTilePixels),
+           direct_backward_kernel<X, Dy>, g, Tensor<X>(x), Tensor<Dy>(dy), chosen, are_wide(dy, chosen), workspace);
+  });
+  const Spread spread = spread_over_columns(layer.weights.size + layer.biases.size);
+  launch(stream, spread.grid, spread.block, sum_partials_kernel, workspace, partials,
+         static_cast<std::int32_t>(layer.weights.size), static_cast<std::int32_t>(layer.biases.size),
+         gradients + layer.weights.offset, gradients + layer.biases.offset);
+}
+
+}  // namespace distmnist::cuda

@@ -1,0 +1,212 @@
+#include "lib/backend/cuda/kernels/elementwise.h"
+
+#include "lib/base/random.h"
+
+#include "lib/backend/cuda/kernels/device_code.h"
+
+// All of these are bounded by the bytes they move, and at a batch of 50 by their launch: 2.5 MB, a convolution's output
+// in bfloat16, are half a microsecond for a GPU of 5 TB/s. So numbers are loaded one by one, and what could be saved is
+// launches.
+
+namespace distmnist::cuda {
+namespace {
+
+// x [batch, channels, height, width], bias [channels]. Moves x twice.
+template <typename Number>
+__global__ void bias_activation_kernel(Tensor<Number> x, const float* bias, bool relu) {
+  for_each_place(x, x.layout, [&](std::int32_t n, Place at) {
+    const float sum = x.get(n, at) + (bias == nullptr ? 0.0f : bias[at.channel]);
+    x.set(n, at, relu && sum < 0 ? 0.0f : sum);
+  });
+}
+
+// y, dy, dx of one shape. Moves each once.
+template <typename Y, typename Dy, typename Dx>
+__global__ void relu_backward_kernel(Tensor<Y> y, Tensor<Dy> dy, Tensor<Dx> dx, Layout order) {
+  for_each_place(dx, order, [&](std::int32_t n, Place at) { dx.set(n, at, y.get(n, at) > 0 ? dy.get(n, at) : 0.0f); });
+}
+
+// y, dy [rows, columns], sums [columns]. Reads y and dy once and writes dy once; each block has kSumColumns columns.
+template <typename Y, typename Dy>
+__global__ void relu_backward_and_sums_kernel(const Y* y, bool relu, Dy* dy, std::int32_t rows, std::int32_t columns,
+                                              float* sums) {
+  const std::int32_t column = blockIdx.x * kSumColumns + threadIdx.x;
+  const float sum = column_sum(column < columns ? rows : 0, [&](std::int32_t row) {
+    const std::int64_t i = static_cast<std::int64_t>(row) * columns + column;
+    if (!relu || to_float(y[i]) > 0) return to_float(dy[i]);
+    dy[i] = from_float<Dy>(0.0f);
+    return 0.0f;
+  });
+  if (threadIdx.y == 0 && column < columns) sums[column] = sum;
+}
+
+// x, y of one shape. Moves each once; some 20 integer operations per number for the random bits.
+template <typename X, typename Y>
+__global__ void dropout_kernel(Random random, float keep_prob, const StepScalars* current, Tensor<X> x, Tensor<Y> y,
+                               Layout order) {
+  const std::uint64_t sample_size = static_cast<std::uint64_t>(x.channels) * x.height * x.width;
+  const std::uint64_t first_sample = current->first_sample;
+  const float kept = 1.0f / keep_prob;
+  for_each_place(y, order, [&](std::int32_t n, Place at) {
+    const std::uint64_t number = (at.channel * y.height + at.row) * y.width + at.column;
+    const std::uint64_t bits = random.at((first_sample + n) * sample_size + number);
+    y.set(n, at, x.get(n, at) * (Random::to_unit(bits) < keep_prob ? kept : 0.0f));
+  });
+}
+
+// x, y of one shape. Moves each once.
+template <typename X, typename Y>
+__global__ void convert_kernel(Tensor<X> x, Tensor<Y> y, Layout order) {
+  for_each_place(y, order, [&](std::int32_t n, Place at) { y.set(n, at, x.get(n, at)); });
+}
+
+// to[h, w] = from[h - top, w - left], or 0 where that is outside. Writes `to` and reads `from` once.
+template <typename Number>
+__global__ void shift_kernel(Tensor<Number> from, std::int32_t top, std::int32_t left, Tensor<Number> to) {
+  for_each_place(to, to.layout, [&](std::int32_t n, Place at) {
+    const Place source{at.channel, at.row - top, at.column - left};
+    const bool inside = source.row >= 0 && source.row < from.height && source.column >= 0 && source.column < from.width;
+    to.set(n, at, inside ? from.get(n, source) : 0.0f);
+  });
+}
+
+// from, to [size], in vectors of kWidth and what is left. Reads 4 bytes and writes 2 per number.
+template <int kWidth>
+__global__ void to_bf16_kernel(const float* from, std::int64_t size, __nv_bfloat16* to) {
+  const std::int64_t vectors = size / kWidth;
+  for_each_index(vectors + size % kWidth, [&](std::int64_t i) {
+    if (i < vectors) {
+      const Vector<float, kWidth> numbers = vector_at<kWidth>(from + i * kWidth);
+      Vector<__nv_bfloat16, kWidth> rounded;
+      for (int k = 0; k < kWidth; ++k) rounded.at[k] = from_float<__nv_bfloat16>(numbers.at[k]);
+      vector_at<kWidth>(to + i * kWidth) = rounded;
+    } else {
+      const std::int64_t tail = vectors * kWidth + (i - vectors);
+      to[tail] = from_float<__nv_bfloat16>(from[tail]);
+    }
+  });
+}
+
+// from, into [size], in vectors of kWidth and what is left. Reads 8 bytes and writes 4 per number.
+template <int kWidth>
+__global__ void add_kernel(const float* from, std::int64_t size, float* into) {
+  const std::int64_t vectors = size / kWidth;
+  for_each_index(vectors + size % kWidth, [&](std::int64_t i) {
+    if (i < vectors) {
+      const Vector<float, kWidth> numbers = vector_at<kWidth>(from + i * kWidth);
+      Vector<float, kWidth> sums = vector_at<kWidth>(into + i * kWidth);
+      for (int k = 0; k < kWidth; ++k) sums.at[k] += numbers.at[k];
+      vector_at<kWidth>(into + i * kWidth) = sums;
+    } else {
+      const std::int64_t tail = vectors * kWidth + (i - vectors);
+      into[tail] += from[tail];
+    }
+  });
+}
+
+// `flat` with the shape of `other`, whose numbers it holds in CHW order.
+TensorView in_shape_of(const TensorView& flat, const TensorView& other) {
+  if (flat.channels == other.channels) return flat;
+  TensorView shaped = other;
+  shaped.data = flat.data;
+  shaped.type = flat.type;
+  shaped.layout = Layout::kNchw;
+  return shaped;
+}
+
+void shift(cudaStream_t stream, const TensorView& from, int top, int left, const TensorView& to) {
+  const Spread spread = spread_over(to);
+  with_type(to.type, [&]<typename Number>() {
+    launch(stream, spread.grid, spread.block, shift_kernel<Number>, Tensor<Number>(from), top, left,
+           Tensor<Number>(to));
+  });
+}
+
+// Filters as tensors: one filter is one sample.
+TensorView canonical_view(const float* canonical, const FilterShape& shape) {
+  return {
+      const_cast<float*>(canonical), NumberType::kF32, Layout::kNchw, shape.out, shape.in, shape.height, shape.width};
+}
+TensorView packed_view(const void* packed, const FilterShape& shape, NumberType type) {
+  return {const_cast<void*>(packed), type, Layout::kNhwc, shape.out, shape.in, shape.height, shape.width};
+}
+
+}  // namespace
+
+void bias_activation(cudaStream_t stream, const TensorView& x, const float* bias, bool relu) {
+  const Spread spread = spread_over(x);
+  with_type(x.type, [&]<typename Number>() {
+    launch(stream, spread.grid, spread.block, bias_activation_kernel<Number>, Tensor<Number>(x), bias, relu);
+  });
+}
+
+void relu_backward(cudaStream_t stream, const TensorView& y, const TensorView& dy, const TensorView& dx) {
+  const Spread spread = spread_over(dx);
+  with_types(y.type, dy.type, [&]<typename Y, typename Dy>() {
+    with_type(dx.type, [&]<typename Dx>() {
+      launch(stream, spread.grid, spread.block, relu_backward_kernel<Y, Dy, Dx>, Tensor<Y>(y), Tensor<Dy>(dy),
+             Tensor<Dx>(dx), common_order(dy, dx));
+    });
+  });
+}
+
+void relu_backward_and_sums(cudaStream_t stream, const TensorView& y, bool relu, const TensorView& dy, float* sums) {
+  const Spread spread = spread_over_columns(dy.channels);
+  with_types(y.type, dy.type, [&]<typename Y, typename Dy>() {
+    launch(stream, spread.grid, spread.block, relu_backward_and_sums_kernel<Y, Dy>, static_cast<const Y*>(y.data), relu,
+           static_cast<Dy*>(dy.data), dy.batch, dy.channels, sums);
+  });
+}
+
+void dropout(cudaStream_t stream, const DropoutRule& rule, const StepScalars* current, const TensorView& x,
+             const TensorView& y) {
+  const Spread spread = spread_over(y);
+  with_types(x.type, y.type, [&]<typename X, typename Y>() {
+    launch(stream, spread.grid, spread.block, dropout_kernel<X, Y>, Random(rule.seed, rule.stream), rule.keep_prob,
+           current, Tensor<X>(x), Tensor<Y>(y), common_order(x, y));
+  });
+}
+
+void convert(cudaStream_t stream, const TensorView& x, const TensorView& y) {
+  // The flat one is the one without height and width.
+  const TensorView from = x.height * x.width == 1 ? in_shape_of(x, y) : x;
+  const TensorView to = in_shape_of(y, from);
+  const Spread spread = spread_over(to);
+  with_types(from.type, to.type, [&]<typename X, typename Y>() {
+    launch(stream, spread.grid, spread.block, convert_kernel<X, Y>, Tensor<X>(from), Tensor<Y>(to),
+           common_order(from, to));
+  });
+}
+
+void pad(cudaStream_t stream, const TensorView& from, int top, int left, const TensorView& to) {
+  shift(stream, from, top, left, to);
+}
+
+void crop(cudaStream_t stream, const TensorView& from, int top, int left, const TensorView& to) {
+  shift(stream, from, -top, -left, to);
+}
+
+void pack_filters(cudaStream_t stream, const float* canonical, const FilterShape& shape, NumberType type,
+                  void* packed) {
+  convert(stream, canonical_view(canonical, shape), packed_view(packed, shape, type));
+}
+
+void unpack_filters(cudaStream_t stream, const void* packed, const FilterShape& shape, NumberType type,
+                    float* canonical) {
+  convert(stream, packed_view(packed, shape, type), canonical_view(canonical, shape));
+}
+
+void to_bf16(cudaStream_t stream, const float* from, std::int64_t size, void* to) {
+  const bool vectors = is_aligned(from) && is_aligned(to);
+  const Spread spread = spread_over(vectors ? size / 4 + size % 4 : size);
+  launch(stream, spread.grid, spread.block, vectors ? to_bf16_kernel<4> : to_bf16_kernel<1>, from, size,
+         static_cast<__nv_bfloat16*>(to));
+}
+
+void add(cudaStream_t stream, const float* from, std::int64_t size, float* into) {
+  const bool vectors = is_aligned(from) && is_aligned(into);
+  const Spread spread = spread_over(vectors ? size / 4 + size % 4 : size);
+  launch(stream, spread.grid, spread.block, vectors ? add_kernel<4> : add_kernel<1>, from, size, into);
+}
+
+}  // namespace distmnist::cuda

@@ -1,0 +1,65 @@
+// A plan: a graph compiled for one batch size, with the memory between its layers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/backend/backend.h"
+#include "lib/backend/cuda/layer_kernel.h"
+#include "lib/backend/cuda/tensors.h"
+#include "lib/graph/graph.h"
+
+namespace distmnist::cuda {
+
+// What computes `layer` on a GPU; nothing where it cannot be computed there.
+std::optional<std::string> kernel_name(const Layer& layer);
+
+// How `precision` computes; kAuto must have been resolved.
+Arithmetic arithmetic_of(Precision precision);
+
+class Plan {
+ public:
+  // Context and graph outlive it. Error (kResources) where the device has not enough memory.
+  Plan(std::uint64_t id, const Graph& graph, const CompileOptions& options, std::int64_t batch,
+       const LayerContext& context);
+
+  std::uint64_t id() const { return id_; }  // the owner's, for whoever holds on to the plan's addresses
+  std::int64_t batch() const { return batch_; }
+  const TensorView& input() const { return input_.value; }                         // the samples; written by the caller
+  std::uint8_t* labels() const { return labels_.data(); }                          // [batch], likewise, before loss()
+  const float* logits() const { return static_cast<const float*>(logits_.data); }  // [batch, classes]
+  const float* losses() const { return losses_.data(); }                           // [batch], of the last loss()
+  const std::uint8_t* correct() const { return correct_.data(); }
+
+  // Each enqueues work. loss(): from the logits to their gradient, divided by `divisor` samples; counts `cursor` up.
+  void forward(const Pass& pass);
+  void loss(cudaStream_t stream, std::int64_t divisor, std::uint32_t* cursor);
+  // At its end main waits for side.
+  void backward(const Pass& pass);
+
+  // Of the last forward() in training; nothing is under way.
+  std::vector<LayerChoices> choices() const;
+
+ private:
+  struct Placed {
+    std::size_t layer;  // the last one of the graph that it computes
+    std::unique_ptr<LayerKernel> kernel;
+    bool forward_only = false;
+  };
+  class Builder;
+
+  std::uint64_t id_;
+  std::int64_t batch_;
+  Buffers buffers_;
+  Tensor input_, output_;
+  TensorView logits_;
+  DeviceArray<std::uint8_t> labels_, correct_;
+  DeviceArray<float> losses_;
+  std::vector<Placed> kernels_;
+  std::size_t first_trained_layer_ = 0;
+};
+
+}  // namespace distmnist::cuda

@@ -1,0 +1,145 @@
+#include "lib/worker/device_placement.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <string_view>
+#include <variant>
+
+#include <fmt/format.h>
+
+namespace distmnist {
+namespace {
+
+// What a layer computes, as types of operations in their order; the operation's name is the layer's scope and its type.
+struct Operations {
+  using Types = std::vector<std::string_view>;
+
+  static Types with(Types types, Activation activation) {
+    if (activation == Activation::kRelu) types.push_back("Relu");
+    return types;
+  }
+  Types operator()(const Conv2d& layer) const { return with({"Conv2D", "BiasAdd"}, layer.activation); }
+  Types operator()(const MaxPool2d&) const { return {"MaxPool"}; }
+  Types operator()(const AvgPool2d&) const { return {"AvgPool"}; }
+  Types operator()(const Flatten&) const { return {"Reshape"}; }
+  Types operator()(const FullyConnected& layer) const { return with({"MatMul", "BiasAdd"}, layer.activation); }
+  Types operator()(const Dropout&) const { return {"RandomUniform", "Mul"}; }
+  Types operator()(const Relu&) const { return {"Relu"}; }
+};
+
+// An operation of the backward pass, one of those that belong to an operation of the forward pass.
+struct GradientOperation {
+  std::string_view of;
+  std::string_view name;
+  std::string_view type;
+  bool is_input = true;  // the gradient of what goes into the layer, not of a variable
+};
+constexpr std::array kGradients = {
+    GradientOperation{"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropInput"},
+    GradientOperation{"Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropFilter", false},
+    GradientOperation{"MatMul", "MatMul", "MatMul"},
+    GradientOperation{"MatMul", "MatMul_1", "MatMul", false},
+    GradientOperation{"BiasAdd", "BiasAddGrad", "BiasAddGrad", false},
+    GradientOperation{"Relu", "ReluGrad", "ReluGrad", false},  // of a layer's last operation, so always needed
+    GradientOperation{"MaxPool", "MaxPoolGrad", "MaxPoolGrad"},
+    GradientOperation{"AvgPool", "AvgPoolGrad", "AvgPoolGrad"},
+    GradientOperation{"Reshape", "Reshape", "Reshape"},
+    GradientOperation{"Mul", "Mul", "Mul"},
+};
+constexpr std::string_view kLoss = "SparseSoftmaxCrossEntropyWithLogits";
+
+std::string line(std::string_view name, std::string_view type, const std::string& device) {
+  return fmt::format("{}: ({}): {}", name, type, device);
+}
+
+// The lines of what one device computes.
+class Tower {
+ public:
+  Tower(std::string prefix, const DeviceSpec& device, std::vector<std::string>& lines)
+      : prefix_(std::move(prefix)), device_(device.to_string()), lines_(lines) {}
+
+  void add_step(const Graph& graph) {
+    for (const Layer& layer : graph.layers) {
+      for (const std::string_view type : std::visit(Operations{}, layer)) add(scope_of(layer), type, type);
+    }
+    add("loss", kLoss, kLoss);
+    add(fmt::format("gradients/loss/{}_grad", kLoss), "Mul", "Mul");
+    const auto first = std::ranges::find_if(graph.layers, has_variables);
+    for (auto layer = graph.layers.end(); layer != first;) {
+      --layer;
+      add_gradients(*layer, layer == first);
+    }
+  }
+
+ private:
+  // What lies before the first layer with variables gets no gradient.
+  void add_gradients(const Layer& layer, bool is_first) {
+    const std::vector<std::string_view> types = std::visit(Operations{}, layer);
+    for (auto type = types.rbegin(); type != types.rend(); ++type) {
+      for (const GradientOperation& each : kGradients) {
+        if (each.of != *type || (is_first && each.is_input)) continue;
+        add(fmt::format("gradients/{}/{}_grad", scope_of(layer), *type), each.name, each.type);
+      }
+    }
+  }
+
+  void add(std::string_view scope, std::string_view name, std::string_view type) {
+    lines_.push_back(line(fmt::format("{}{}/{}", prefix_, scope, name), type, device_));
+  }
+
+  std::string prefix_;
+  std::string device_;
+  std::vector<std::string>& lines_;
+};
+
+std::string ps_device(std::size_t task) {
+  return fmt::format("/job:ps/replica:0/task:{}/device:CPU:0", task);
+}
+
+struct Piece {
+  std::int64_t offset = 0;
+  std::size_t ps = 0;
+};
+
+// Where the variable's pieces are, in their order.
+std::vector<Piece> pieces_of(const Variable& variable, const PlacementPlan& plan) {
+  std::vector<Piece> pieces;
+  for (std::size_t ps = 0; ps < plan.size(); ++ps) {
+    for (const NamedRange& piece : plan[ps]) {
+      if (piece.name == variable.name) pieces.push_back({piece.range.offset, ps});
+    }
+  }
+  std::ranges::sort(pieces, {}, &Piece::offset);
+  return pieces;
+}
+
+void add_variable(const Variable& variable, const PlacementPlan& plan, const std::string& own_device,
+                  std::vector<std::string>& lines) {
+  const std::vector<Piece> pieces = pieces_of(variable, plan);
+  if (plan.empty()) lines.push_back(line(variable.name, "VariableV2", own_device));
+  if (pieces.size() == 1) lines.push_back(line(variable.name, "VariableV2", ps_device(pieces[0].ps)));
+  for (std::size_t i = 0; pieces.size() > 1 && i < pieces.size(); ++i) {
+    lines.push_back(line(fmt::format("{}/part_{}", variable.name, i), "VariableV2", ps_device(pieces[i].ps)));
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> device_placement(const Graph& graph, const std::vector<DeviceSpec>& devices,
+                                          const PlacementPlan& plan) {
+  assert(!devices.empty());
+  DeviceSpec host = devices.front();
+  host.type = "CPU";
+  host.index = 0;
+  std::vector<std::string> lines = {line("global_step", "VariableV2", plan.empty() ? host.to_string() : ps_device(0))};
+  for (const Variable& variable : graph.variables) {
+    add_variable(variable, plan, devices.front().to_string(), lines);
+  }
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    Tower(devices.size() > 1 ? fmt::format("tower_{}/", i) : "", devices[i], lines).add_step(graph);
+  }
+  return lines;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,76 @@
+#include "lib/worker/exchange_loop.h"
+
+#include "data/dataset.h"
+#include "lib/base/clock.h"
+
+namespace distmnist {
+namespace {
+
+constexpr int kPrefetchedBatches = 2;
+
+class ExchangeLoop final : public StepLoop {
+ public:
+  ExchangeLoop(const TrainingConfig& config, const TrainingParts& parts, Progress& progress)
+      : config_(config), parts_(parts), progress_(progress), load_(load_into(parts.executor)) {
+    push_ = [this](Range range) { parts_.client.push(range); };
+  }
+
+  void begin(std::int64_t first_sample) override {
+    position_ = first_sample;
+    batches_.reset();
+  }
+
+  void advance() override {
+    const std::int64_t wanted = config_.batch_sizes.at(progress_.step());
+    if (!batches_ || batch_size_ != wanted) {
+      batch_size_ = wanted;
+      batches_ = make_batches();  // Those made ahead with the old size go, and are made anew.
+    }
+    batches_->next(batch_);
+    position_ = batch_.first_sample + batch_.size;
+    progress_.report(step(), batch_.size);
+  }
+
+ private:
+  BatchSourcePtr make_batches() const {
+    const auto worker = static_cast<std::uint64_t>(config_.task_index);
+    return prefetch(batch(repeat(shuffle(slices(parts_.data.train), config_.seed, worker)), batch_size_, position_),
+                    kPrefetchedBatches);
+  }
+
+  StepResult step() {
+    const Batch batch{batch_.size, batch_.images, batch_.labels, static_cast<std::uint64_t>(batch_.first_sample)};
+    progress_.accounting().begin_step(monotonic_s(), parts_.client.costs());
+    parts_.client.begin_push(parts_.executor.gradients(), progress_.step(), batch_.size);
+    const StepResult result = parts_.executor.train_step(batch, push_);
+    progress_.require_finite(result.loss);
+    const Turn turn = parts_.client.finish_push(load_);
+    progress_.accounting().end_step(turn, monotonic_s(), parts_.client.costs());
+    progress_.set_step(turn.global_step);
+    progress_.note_step_done();
+    return result;
+  }
+
+  const TrainingConfig& config_;
+  const TrainingParts& parts_;
+  Progress& progress_;
+  ParameterSink load_;
+  GradientReady push_;
+  std::int64_t position_ = 0;  // of the sample after the last batch
+  std::int64_t batch_size_ = 0;
+  BatchSourcePtr batches_;  // of batch_size_; null before the first one of a session
+  TrainBatch batch_;
+};
+
+}  // namespace
+
+std::unique_ptr<StepLoop> make_exchange_loop(const TrainingConfig& config, const TrainingParts& parts,
+                                             Progress& progress) {
+  return std::make_unique<ExchangeLoop>(config, parts, progress);
+}
+
+ParameterSink load_into(Executor& executor) {
+  return [&executor](Range range, std::span<const float> values) { executor.load(range, values); };
+}
+
+}  // namespace distmnist

@@ -1,0 +1,83 @@
+#include "lib/worker/resident_client.h"
+
+#include <cassert>
+#include <span>
+
+namespace distmnist {
+
+ResidentClient::ResidentClient(Executor& executor, std::int64_t num_parameters)
+    : executor_(executor), training_(*executor.resident_training()), num_parameters_(num_parameters) {}
+
+SessionInfo ResidentClient::open() {
+  SessionInfo info;
+  info.has_model = has_model_;
+  info.global_step = global_step_;
+  return info;
+}
+
+void ResidentClient::create(const StoredModel& model) {
+  executor_.load({0, num_parameters_}, model.parameters);
+  const std::vector<std::span<const float>> slots(model.slots.begin(), model.slots.end());
+  training_.start(model.optimizer, model.global_step, slots);
+  has_model_ = true;
+  optimizer_ = model.optimizer;
+  global_step_ = model.global_step;
+  const auto own = model.consumed_samples.find(0);
+  consumed_samples_ = own == model.consumed_samples.end() ? 0 : own->second;
+}
+
+std::int64_t ResidentClient::pull(const ParameterSink& sink) {
+  sink({0, num_parameters_}, parameters());
+  return global_step_;
+}
+
+Turn ResidentClient::join(const ParameterSink& sink) {
+  return {pull(sink), consumed_samples_, true, 0};
+}
+
+StoredModel ResidentClient::snapshot() {
+  StoredModel model;
+  model.global_step = global_step_;
+  model.optimizer = optimizer_;
+  model.parameters = parameters();
+  model.slots.resize(slot_names(optimizer_.kind).size());
+  for (std::size_t slot = 0; slot < model.slots.size(); ++slot) {
+    model.slots[slot].resize(model.parameters.size());
+    training_.read_slot(slot, model.slots[slot]);
+  }
+  model.consumed_samples[0] = consumed_samples_;
+  return model;
+}
+
+Turn ResidentClient::run(const ResidentSteps& steps) {
+  assert(has_model_ && steps.first_sample == static_cast<std::uint64_t>(consumed_samples_));
+  training_.run(steps);
+  global_step_ += std::ssize(steps.samples) / steps.batch_size;
+  consumed_samples_ += std::ssize(steps.samples);
+  return {global_step_, consumed_samples_, true, 0};
+}
+
+StepResult ResidentClient::last_step() {
+  return training_.last_step();
+}
+
+void ResidentClient::begin_push(std::span<const float>, std::int64_t, std::int64_t) {
+  assert(!"gradients stay on the device");
+}
+
+void ResidentClient::push(Range) {
+  assert(!"gradients stay on the device");
+}
+
+Turn ResidentClient::finish_push(const ParameterSink&) {
+  assert(!"gradients stay on the device");
+  return {};
+}
+
+std::vector<float> ResidentClient::parameters() const {
+  std::vector<float> values(static_cast<std::size_t>(num_parameters_));
+  executor_.read({0, num_parameters_}, values);
+  return values;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,83 @@
+#include "lib/worker/resident_loop.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "data/dataset.h"
+#include "lib/base/clock.h"
+#include "lib/worker/resident_client.h"
+
+namespace distmnist {
+namespace {
+
+// Between two turns signals are looked at and checkpoints are made: a turn should not keep the host longer than this.
+constexpr double kTurnSeconds = 0.2;
+
+class ResidentLoop final : public StepLoop {
+ public:
+  ResidentLoop(const TrainingConfig& config, const TrainingParts& parts, Progress& progress)
+      : config_(config),
+        parts_(parts),
+        progress_(progress),
+        order_(repeat(shuffle(slices(parts.data.train), config.seed, static_cast<std::uint64_t>(config.task_index)))) {}
+
+  void begin(std::int64_t first_sample) override { position_ = first_sample; }
+
+  void advance() override {
+    const double began_s = monotonic_s();
+    const std::int64_t batch_size = config_.batch_sizes.at(progress_.step());
+    run(steps_of_turn(), batch_size);
+    fit_largest_turn(monotonic_s() - began_s);
+    progress_.report(last_, batch_size);
+  }
+
+ private:
+  // What lies ahead ends a turn: lines to be printed, another batch size, the end of training.
+  std::int64_t steps_of_turn() const {
+    const std::int64_t step = progress_.step();
+    return std::min({largest_turn_, config_.log_every - step % config_.log_every,
+                     config_.batch_sizes.next_change(step) - step, config_.train_steps - step});
+  }
+
+  void run(std::int64_t steps, std::int64_t batch_size) {
+    check_batch_size(batch_size, parts_.data.train);
+    samples_.resize(static_cast<std::size_t>(steps * batch_size));
+    fill_samples(*order_, position_, samples_);
+    progress_.accounting().begin_step(monotonic_s(), {});
+    const Turn turn = parts_.resident->run({batch_size, samples_, static_cast<std::uint64_t>(position_)});
+    const bool wanted =
+        !waited_ || turn.global_step % config_.log_every == 0 || turn.global_step == config_.train_steps;
+    if (wanted) last_ = parts_.resident->last_step();
+    progress_.accounting().end_resident_steps(steps, monotonic_s());
+    position_ = turn.consumed_samples;
+    progress_.set_step(turn.global_step);
+    if (!wanted) return;
+    waited_ = true;
+    progress_.require_finite(last_.loss);
+    progress_.note_step_done();
+  }
+
+  void fit_largest_turn(double took_s) {
+    if (took_s > kTurnSeconds) largest_turn_ = std::max<std::int64_t>(1, largest_turn_ / 2);
+    if (took_s < kTurnSeconds / 4) largest_turn_ = std::min(kLargestTurn, largest_turn_ * 2);
+  }
+
+  const TrainingConfig& config_;
+  const TrainingParts& parts_;
+  Progress& progress_;
+  DatasetPtr order_;
+  std::int64_t position_ = 0;      // of the next turn's first sample
+  std::int64_t largest_turn_ = 1;  // steps; grows as long as turns are short
+  std::vector<std::int32_t> samples_;
+  StepResult last_;      // the last one known
+  bool waited_ = false;  // The first turn, one step, is waited for, so that there is a result to show.
+};
+
+}  // namespace
+
+std::unique_ptr<StepLoop> make_resident_loop(const TrainingConfig& config, const TrainingParts& parts,
+                                             Progress& progress) {
+  return std::make_unique<ResidentLoop>(config, parts, progress);
+}
+
+}  // namespace distmnist

@@ -1,0 +1,80 @@
+#include "tools/device_flags.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
+
+using namespace distmnist;
+
+namespace {
+
+Flags parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "distmnist");
+  return parse_flags(static_cast<int>(arguments.size()), arguments.data()).flags;
+}
+
+}  // namespace
+
+TEST_CASE("without flags nothing is soft, GPU memory is taken as needed and products are f32") {
+  const Flags flags = parse({});
+  CHECK(flags.device.empty());
+  CHECK_FALSE(flags.allow_soft_placement);
+  CHECK_FALSE(flags.log_device_placement);
+  CHECK_FALSE(flags.per_process_gpu_memory_fraction);
+  CHECK_FALSE(flags.allow_growth);
+  CHECK(flags.precision == "f32");
+}
+
+TEST_CASE("everything that computes takes the flags of devices") {
+  const std::vector<const char*> flags = {"--device=/gpu:1", "--allow_soft_placement",
+                                          "--per_process_gpu_memory_fraction=0.25", "--allow_growth",
+                                          "--precision=auto"};
+  for (const std::vector<const char*>& command :
+       {std::vector<const char*>{}, {"evaluate", "--log_dir=x"}, {"predict", "--log_dir=x", "a.png"}, {"devices"}}) {
+    std::vector<const char*> arguments = command;
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    const Flags parsed = parse(arguments);
+    CHECK(parsed.device == "/gpu:1");
+    CHECK(parsed.allow_soft_placement);
+    CHECK(parsed.per_process_gpu_memory_fraction == 0.25);
+    CHECK(parsed.allow_growth);
+    CHECK(parsed.precision == "auto");
+  }
+}
+
+TEST_CASE("what computes nothing takes none of them") {
+  CHECK(fails_with(ExitCode::kUsage, "--device", [] { parse({"inspect", "x.safetensors", "--device=/cpu:0"}); }));
+  CHECK(fails_with(ExitCode::kUsage, "--log_device_placement", [] {
+    parse({"evaluate", "--log_dir=x", "--log_device_placement"});
+  }));
+}
+
+TEST_CASE("devices shows kernels of a model") {
+  const Flags flags = parse({"devices", "--kernels", "--model=mlp"});
+  CHECK(flags.command == Command::kDevices);
+  CHECK(flags.show_kernels);
+  CHECK(flags.model == "mlp");
+  CHECK(fails_with(ExitCode::kUsage, "--kernels", [] { parse({"--kernels"}); }));
+}
+
+TEST_CASE("values that are none are refused") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"--precision=f16", "--precision=f16: choose f32, tf32, bf16 or auto"},
+      {"--per_process_gpu_memory_fraction=0", "--per_process_gpu_memory_fraction=0: a share"},
+      {"--per_process_gpu_memory_fraction=1.5", "above 0 and at most 1"},
+      {"--per_process_gpu_memory_fraction=nan", "nan"},
+      {"--per_process_gpu_memory_fraction=half", "half"},
+      {"--device=/tpu:0", "tpu"},
+      {"--device=gpu0", "gpu0"},
+  };
+  for (const auto& [argument, says] : cases) {
+    INFO(argument);
+    CHECK(fails_with(ExitCode::kUsage, says, [&] { parse({argument}); }));
+  }
+}
+
+TEST_CASE("the precision is part of config.toml, what a process runs on is not") {
+  const std::string text = to_toml(parse({"--precision=auto", "--device=/gpu:1", "--allow_growth"}));
+  CHECK(text.find("precision = \"auto\"\n") != std::string::npos);
+  CHECK(text.find("gpu") == text.find("gpus = 0"));
+  CHECK(text.find("allow_growth") == std::string::npos);
+}

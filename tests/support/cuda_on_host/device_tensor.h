@@ -1,0 +1,133 @@
+// Numbers in device memory, for tests of kernels: put there, read back, and compared with what plain loops give.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include "lib/backend/cuda/check.h"
+#include "lib/backend/cuda/tensor_view.h"
+#include "lib/base/random.h"
+#include "lib/graph/graph.h"
+
+namespace distmnist::cuda {
+
+// An array in device memory. What nobody has written yet is 0xEE in every byte, so that a number that a kernel leaves
+// out shows.
+template <typename T>
+class DeviceArray {
+ public:
+  explicit DeviceArray(std::size_t size) : size_(size) {
+    check(cudaMalloc(reinterpret_cast<void**>(&data_), size * sizeof(T)), "take memory");
+    check(cudaMemset(data_, 0xEE, size * sizeof(T)), "fill memory");
+  }
+  explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) {
+    check(cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice), "copy to the device");
+  }
+  DeviceArray(const DeviceArray&) = delete;
+  DeviceArray& operator=(const DeviceArray&) = delete;
+  ~DeviceArray() { cudaFree(data_); }
+
+  T* data() const { return data_; }
+  // Waits for the device first.
+  std::vector<T> fetch() const {
+    check(cudaDeviceSynchronize(), "wait for the device");
+    std::vector<T> values(size_);
+    check(cudaMemcpy(values.data(), data_, size_ * sizeof(T), cudaMemcpyDeviceToHost), "copy from the device");
+    return values;
+  }
+
+ private:
+  T* data_ = nullptr;
+  std::size_t size_;
+};
+
+// A tensor in device memory, whose numbers tests see as doubles in [batch, channels, height, width] order.
+class DeviceTensor {
+ public:
+  DeviceTensor(NumberType type, Layout layout, std::int64_t batch, const Shape& shape)
+      : view_{nullptr,
+              type,
+              layout,
+              static_cast<std::int32_t>(batch),
+              static_cast<std::int32_t>(shape.channels),
+              static_cast<std::int32_t>(shape.height),
+              static_cast<std::int32_t>(shape.width)},
+        bytes_(static_cast<std::size_t>(view_.size_bytes())) {
+    view_.data = bytes_.data();
+  }
+  DeviceTensor(NumberType type, Layout layout, std::int64_t batch, const Shape& shape, std::span<const double> values)
+      : DeviceTensor(type, layout, batch, shape) {
+    std::vector<float> floats(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) floats[offset(i)] = static_cast<float>(values[i]);
+    std::vector<__nv_bfloat16> halves;
+    for (const float number : floats) halves.push_back(__float2bfloat16_rn(number));
+    const void* const from = type == NumberType::kF32 ? static_cast<const void*>(floats.data()) : halves.data();
+    check(cudaMemcpy(view_.data, from, static_cast<std::size_t>(view_.size_bytes()), cudaMemcpyHostToDevice), "copy");
+  }
+
+  const TensorView& view() const { return view_; }
+  std::vector<double> fetch() const {
+    const std::vector<std::uint8_t> bytes = bytes_.fetch();
+    std::vector<double> values(static_cast<std::size_t>(view_.size()));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = view_.type == NumberType::kF32
+                      ? reinterpret_cast<const float*>(bytes.data())[offset(i)]
+                      : __bfloat162float(reinterpret_cast<const __nv_bfloat16*>(bytes.data())[offset(i)]);
+    }
+    return values;
+  }
+  // Where number i, in [batch, channels, height, width] order, lies in memory.
+  std::size_t offset(std::size_t i) const {
+    if (view_.layout == Layout::kNchw) return i;
+    const std::size_t channels = view_.channels, plane = static_cast<std::size_t>(view_.height) * view_.width;
+    const std::size_t n = i / plane / channels, c = i / plane % channels, pixel = i % plane;
+    return (n * plane + pixel) * channels + c;
+  }
+
+ private:
+  TensorView view_;
+  DeviceArray<std::uint8_t> bytes_;
+};
+
+// Multiples of 1 / 64 in [-1, 1): bfloat16 holds them, sums of some of them are exact in float, and ties are frequent.
+inline std::vector<double> random_numbers(std::int64_t count, std::uint64_t seed) {
+  Random random(seed, 0);
+  std::vector<double> numbers(static_cast<std::size_t>(count));
+  for (double& number : numbers) number = (static_cast<double>(random.below(128)) - 64) / 64;
+  return numbers;
+}
+
+// The largest difference, relative to numbers above 1; infinity where sizes differ or numbers are not finite.
+inline double worst_error(std::span<const double> actual, std::span<const double> expected) {
+  double worst = actual.size() == expected.size() ? 0 : std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < actual.size() && i < expected.size(); ++i) {
+    const double error = std::abs(actual[i] - expected[i]) / std::max(1.0, std::abs(expected[i]));
+    if (!(error <= worst)) worst = std::isfinite(error) ? error : std::numeric_limits<double>::infinity();
+  }
+  return worst;
+}
+
+// What rounding to `type` may do to a number, and adding up a few of them in float.
+inline double tolerance(NumberType type) {
+  return type == NumberType::kF32 ? 1e-5 : 1.0 / 256;
+}
+
+inline std::vector<double> to_doubles(std::span<const float> values) {
+  return {values.begin(), values.end()};
+}
+
+// Calls visit(type, layout) for all of them.
+template <typename Visit>
+void for_each_kind(Visit visit) {
+  for (const NumberType type : {NumberType::kF32, NumberType::kBf16}) {
+    for (const Layout layout : {Layout::kNchw, Layout::kNhwc}) visit(type, layout);
+  }
+}
+
+}  // namespace distmnist::cuda

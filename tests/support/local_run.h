@@ -1,0 +1,94 @@
+// A local training run of a small model, as the program puts it together, and what it writes.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "data/synthetic.h"
+#include "lib/ps/in_process_client.h"
+#include "lib/worker/resident_client.h"
+#include "lib/worker/training.h"
+#include "models/models.h"
+
+namespace distmnist {
+
+inline TrainAndTest small_digits() {
+  return {make_synthetic_digits(400, 1, Split::kTrain, 2), make_synthetic_digits(100, 1, Split::kTest, 2), "drawn",
+          true};
+}
+
+inline std::vector<Range> ranges_of(const Graph& graph) {
+  std::vector<Range> out;
+  for (const Variable& variable : graph.variables) out.push_back(variable.range);
+  return out;
+}
+
+// Where the parameters are in local training.
+enum class ParametersIn { kProcess, kDevice };
+
+// Local training of the softmax model with the reference backend, as the program puts it together.
+struct Run {
+  explicit Run(const RunFolder* folder = nullptr, double learning_rate = 0.01,
+               OptimizerKind optimizer = OptimizerKind::kAdam, ParametersIn where = ParametersIn::kProcess) {
+    CompileOptions options;
+    config.batch_sizes = BatchSizeSchedule(20);
+    options.max_batch_size = 40;
+    executor = make_backend("reference")->compile(graph, options);
+    if (where == ParametersIn::kProcess) {
+      client = std::make_unique<InProcessClient>(ranges_of(graph));
+    } else {
+      executor->resident_training()->keep_samples({data.train.count, data.train.pixels, data.train.labels});
+      client = std::make_unique<ResidentClient>(*executor, graph.num_parameters);
+    }
+    SupervisorConfig supervision;
+    supervision.chief = config.chief = true;
+    supervision.identity = {"softmax", describe(graph), graph.variables, {}};
+    supervision.identity.optimizer = default_optimizer(optimizer);
+    supervision.identity.optimizer.learning_rate = static_cast<float>(learning_rate);
+    supervisor = std::make_unique<Supervisor>(supervision, graph, *client, folder);
+    config.log_every = 1'000'000;
+  }
+
+  // `signal`: as if it had come before the first step.
+  ExitCode train(std::int64_t steps, std::optional<ExitCode> signal = std::nullopt) {
+    config.train_steps = steps;
+    Console console(0, ProgressStyle::kNone, steps);
+    return run_training(config, {data, *executor, 10, *client, *supervisor, console, metrics,
+                                 [signal] { return signal; }, dynamic_cast<ResidentClient*>(client.get())});
+  }
+
+  std::vector<float> parameters() { return client->snapshot().parameters; }
+
+  Graph graph = softmax();
+  TrainAndTest data = small_digits();
+  std::unique_ptr<Executor> executor;
+  std::unique_ptr<ParameterClient> client;  // goes before the executor
+  std::unique_ptr<Supervisor> supervisor;
+  TrainingConfig config;
+  MetricsWriter* metrics = nullptr;
+};
+
+// The values of one column of metrics.csv, as text.
+inline std::vector<std::string> column(const std::filesystem::path& file, const std::string& name) {
+  std::ifstream in(file);
+  std::vector<std::string> out;
+  std::ptrdiff_t index = -1;
+  for (std::string line; std::getline(in, line);) {
+    std::vector<std::string> cells;
+    std::istringstream cells_in(line);
+    for (std::string cell; std::getline(cells_in, cell, ',');) cells.push_back(cell);
+    if (index < 0) index = std::ranges::find(cells, name) - cells.begin();
+    out.push_back(cells.at(static_cast<std::size_t>(index)));
+  }
+  out.erase(out.begin());  // the header
+  return out;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,16 @@
+#include "lib/base/text_table.h"
+
+#include "tests/support/catch.h"
+
+using namespace distmnist;
+
+TEST_CASE("cells stand below each other, and no line ends in spaces") {
+  CHECK(aligned({{"device", "name", "memory"}, {"/gpu:0", "A long name", "8 GiB"}, {"/gpu:1", "B", "16 GiB"}}) ==
+        std::vector<std::string>{"device  name         memory", "/gpu:0  A long name  8 GiB",
+                                 "/gpu:1  B            16 GiB"});
+}
+
+TEST_CASE("a short row's last cell runs over the columns that it does not have") {
+  CHECK(aligned({{"a", "b", "c"}, {"long", "a sentence about it"}, {}}) ==
+        std::vector<std::string>{"a     b  c", "long  a sentence about it", ""});
+}

@@ -1,0 +1,59 @@
+// distmnist devices: what this host can compute on, and with --kernels what computes each layer of a model.
+#include <cstdio>
+
+#include "lib/backend/gpu_log.h"
+#include "lib/base/join.h"
+#include "lib/base/text_table.h"
+#include "models/models.h"
+#include "tools/commands.h"
+#include "tools/cpu_info.h"
+#include "tools/device.h"
+#include "tools/environment.h"
+
+namespace distmnist {
+namespace {
+
+void print(const std::vector<std::string>& lines) {
+  for (const std::string& line : lines) fmt::print("{}\n", line);
+}
+
+void print_devices(Devices& devices) {
+  const CpuInfo cpu = read_cpu_info();
+  fmt::print("/cpu:0  {}, {} cores, {}\n", cpu.name, num_cores(), join(cpu.instruction_sets, " "));
+  const GpuSystem system = devices.gpu_system();
+  if (system.runtime_version.empty()) {  // No module: nothing is known but why.
+    fmt::print("no GPU: {}\n", system.fault);
+  } else {
+    print(gpu_table(system));
+  }
+}
+
+void print_kernels(const Flags& flags, Devices& devices) {
+  const Graph graph = make_model(flags.model);
+  const Precision precision = parse_precision(flags.precision);
+  std::vector<std::vector<std::string>> rows = {{"layer", "device", "kernel"}};
+  for (const DeviceBackend& each : devices.choose(flags, local_task(), graph)) {
+    for (const Layer& layer : graph.layers) {
+      rows.push_back({scope_of(layer), each.devices[0].to_string(), *each.backend->kernel_of(layer, precision)});
+    }
+  }
+  print(aligned(rows));
+}
+
+}  // namespace
+
+ExitCode devices_command(const Flags& flags) {
+  if (!flags.show_kernels && (!flags.device.empty() || flags.allow_soft_placement || flags.precision != "f32")) {
+    fail(ExitCode::kUsage,
+         "devices: --device, --precision and --allow_soft_placement have an effect with --kernels only");
+  }
+  Devices devices(find_gpu_search());
+  if (flags.show_kernels) {
+    print_kernels(flags, devices);
+  } else {
+    print_devices(devices);
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace distmnist
