@@ -216,6 +216,19 @@ TEST_CASE("streams that no event orders run in either order") {
   CHECK(sees_the_fill(false) < kSeeds);
 }
 
+TEST_CASE("who waits for a stream waits for the events that it waits for") {
+  CHECK(count_seeds([] {
+          const Streams streams;
+          const DeviceArray<float> data(8);
+          const std::uint64_t before = cuda_on_host::work_done();
+          fill_on(streams.one, data, 5);
+          check(cudaEventRecord(streams.event, streams.one), "record");
+          check(cudaStreamWaitEvent(streams.two, streams.event, 0), "wait");
+          check(cudaStreamSynchronize(streams.two), "wait");
+          return cudaEventQuery(streams.event) == cudaSuccess && cuda_on_host::work_done() == before + 3;
+        }) == kSeeds);
+}
+
 TEST_CASE("an event stands for the work before its last record, also for waits that came before a new one") {
   CHECK(count_seeds([] {
           const Streams streams;

@@ -292,8 +292,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t given, cudaEvent_t event, unsigned)
     if (!event->capture) {
       // Only work of the same capture can come before captured work.
       if (stream->capture && event->recorded) return cudaErrorStreamCaptureIsolation;
-      if (event->recorded && !event->recorded->done) stream->waits.push_back(event->recorded);
-      return cudaSuccess;
+      if (!event->recorded || event->recorded->done) return cudaSuccess;
+      stream->waits.push_back(event->recorded);
+      return enqueue(stream, 0, [] {});
     }
     if (stream->capture && stream->capture != event->capture) return cudaErrorStreamCaptureMerge;
     if (std::find(state().captures.begin(), state().captures.end(), event->capture) == state().captures.end()) {
