@@ -155,6 +155,17 @@ TEST_CASE("a batch of more images than there are partial sums has all of them in
   CHECK(worst_error(to_doubles(backward(layers, x, dy, chosen)), to_doubles(expected.gradients)) < 1e-5);
 }
 
+TEST_CASE("a batch of more images than there are blocks is computed as a whole") {
+  const Sizes sizes{{1, 6, 6}, 4, {3, 3, 1, 0, 0, 0, 0}, 1100};
+  const Layers layers = make_layers(sizes, Activation::kRelu);
+  const Numbers numbers = make_numbers(sizes, layers);
+  const DeviceArray<float> parameters(numbers.parameters);
+  const DeviceTensor x(NumberType::kF32, Layout::kNchw, sizes.batch, sizes.input, numbers.x);
+  const DeviceTensor y(NumberType::kF32, Layout::kNhwc, sizes.batch, layers.pool.output);
+  direct_convolution_forward(nullptr, layers.convolution, parameters.data(), x.view(), y.view(), nullptr);
+  CHECK(worst_error(y.fetch(), compute(sizes, layers, numbers).y) < 1e-6);
+}
+
 TEST_CASE("a prediction wants no choices") {
   const Sizes sizes{{1, 28, 28}, 32, kFive, 3};
   const Layers layers = make_layers(sizes, Activation::kRelu);

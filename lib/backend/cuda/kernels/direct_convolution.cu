@@ -12,6 +12,8 @@ constexpr int kMaxTaps = kMaxChannels * kMaxKernel * kMaxKernel;  // numbers of 
 constexpr int kGroup = 8;                                         // output channels of a block
 // Pooled pixels of a block: one per thread, in a tile as wide as the output where it fits.
 constexpr int kTilePixels = 256, kMaxTileRows = 16, kMaxTileColumns = 32;
+// Blocks along the images: enough to fill any GPU; with more images each has several, for one load of its filters.
+constexpr std::int64_t kMaxImageBlocks = 512;
 // Images whose gradients are summed by different blocks.
 constexpr std::int64_t kMaxPartials = 128;
 
@@ -323,7 +325,7 @@ void direct_convolution_forward(cudaStream_t stream, const Conv2d& layer, const 
                                 const TensorView& y, std::uint8_t* chosen) {
   const Geometry g(layer, y);
   const dim3 grid(static_cast<unsigned>(g.tiles), groups_of(g),
-                  static_cast<unsigned>(std::min<std::int64_t>(y.batch, kMaxBlocks)));
+                  static_cast<unsigned>(std::min<std::int64_t>(y.batch, kMaxImageBlocks)));
   const dim3 block(static_cast<unsigned>(ceil_div(g.rows * g.columns, kWarp) * kWarp));
   with_types(x.type, y.type, [&]<typename X, typename Y>() {
     launch(stream, grid, block, direct_forward_kernel<X, Y>, g, parameters + layer.weights.offset,

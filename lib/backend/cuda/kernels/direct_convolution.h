@@ -27,8 +27,9 @@ void direct_convolution_forward(cudaStream_t stream, const Conv2d& layer, const 
 // What direct_convolution_backward() needs beside its results, in bytes.
 std::int64_t direct_convolution_workspace_bytes(const Conv2d& layer, std::int64_t batch);
 
-// The gradients of weights and biases, written to their ranges of `gradients`, the model's whole block. x as above, dy
-// and chosen like y above; dy is the gradient before the activation's: `chosen` knows where it is zero. Two launches.
+// The gradients of weights and biases, written to their ranges of `gradients`, the model's whole block. x as above; dy,
+// the gradient with respect to y, and chosen have y's shape and dy's order: where the activation stops a gradient,
+// `chosen` says so. Two launches.
 void direct_convolution_backward(cudaStream_t stream, const Conv2d& layer, const TensorView& x, const TensorView& dy,
                                  const std::uint8_t* chosen, float* workspace, float* gradients);
 

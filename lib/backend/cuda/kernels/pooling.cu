@@ -70,6 +70,7 @@ __global__ void max_pool_backward_kernel(Tensor<Dy> dy, const std::uint8_t* chos
   });
 }
 
+// Shapes as for max pooling. A thread per number of y.
 template <typename X, typename Y>
 __global__ void avg_pool_forward_kernel(Tensor<X> x, PoolWindow window, Tensor<Y> y) {
   for_each_place(y, x.layout, [&](std::int32_t n, Place at) {
@@ -83,6 +84,7 @@ __global__ void avg_pool_forward_kernel(Tensor<X> x, PoolWindow window, Tensor<Y
   });
 }
 
+// A thread per number of dx.
 template <typename Dy, typename Dx>
 __global__ void avg_pool_backward_kernel(Tensor<Dy> dy, PoolWindow window, Tensor<Dx> dx) {
   for_each_place(dx, dx.layout, [&](std::int32_t n, Place at) {
