@@ -15,12 +15,13 @@ struct Settings {
   std::vector<std::vector<bool>> peer_table = {};     // [from][to], instead of `peers`; empty: not wanted
   std::uint64_t seed = 1;                             // of the choice which stream goes on, and of the kernels' order
   bool fused_epilogues = true;                        // false: cuBLASLt finds no algorithm for any epilogue
+  bool nccl = false;                                  // there is an NCCL
   int major = 9, minor = 0;                           // compute capability
 };
 
 // Forgets all streams, memory and errors and starts anew. Nothing made before may be used after it. A process that
 // never calls it has the settings of its environment: CUDA_ON_HOST, for example
-// "devices=2,memory_mib=64,peers=0,seed=3,fused=0,capability=7.5".
+// "devices=2,memory_mib=64,peers=0,seed=3,fused=0,nccl=1,capability=7.5".
 void reset(const Settings& settings);
 
 // The first fault of device work (a kernel that cannot go on, a write outside of an allocation), or nothing; the

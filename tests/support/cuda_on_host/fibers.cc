@@ -1,3 +1,6 @@
+// The checks of hardened builds take a jump to another stack for an error.
+#undef _FORTIFY_SOURCE
+
 #include "tests/support/cuda_on_host/fibers.h"
 
 #include <algorithm>
@@ -9,6 +12,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include "tests/support/cuda_on_host/include/cuda_on_host/device_functions.h"
@@ -26,8 +30,12 @@ constexpr std::uint64_t kNothingGiven = ~std::uint64_t{0};
 enum class State : std::uint8_t { kNotStarted, kRunning, kReady, kAtBarrier, kInWarp, kEnded };
 enum class WarpCall : std::uint8_t { kSync, kShuffle, kBallot };
 
+// Where a fiber, or the scheduler, stopped. A context is made for a fiber's start only: each swapcontext() would cost
+// two system calls for the signal mask, and kernels wait millions of times.
 struct Fiber {
-  ucontext_t context{};
+  jmp_buf stopped{};
+  bool is_new = true;
+  ucontext_t start{};
   std::unique_ptr<std::byte[]> stack = std::make_unique_for_overwrite<std::byte[]>(kStackBytes);
 };
 
@@ -52,10 +60,19 @@ struct Block {
 };
 
 Block block;
-ucontext_t scheduler;
+jmp_buf scheduler;
 std::vector<std::unique_ptr<Fiber>> all_fibers;
 std::vector<Fiber*> idle_fibers;
 Fiber* current_fiber = nullptr;
+
+// Goes on where `to` stopped. Not inlined, so that no caller's variables live across the return.
+[[gnu::noinline]] void leap(jmp_buf& from, jmp_buf& to) {
+  if (_setjmp(from) == 0) _longjmp(to, 1);
+}
+
+[[gnu::noinline]] void start(jmp_buf& from, const ucontext_t& to) {
+  if (_setjmp(from) == 0) setcontext(&to);
+}
 
 void enter(std::size_t index) {
   block.current = index;
@@ -69,7 +86,7 @@ void wait() {
   const std::size_t index = block.current;
   Fiber* fiber = current_fiber;
   block.threads[index].fiber = fiber;
-  swapcontext(&fiber->context, &scheduler);
+  leap(fiber->stopped, scheduler);
   current_fiber = fiber;
   enter(index);
   block.threads[index].state = State::kRunning;
@@ -166,7 +183,7 @@ void live() {
     }
     Fiber* self = current_fiber;
     idle_fibers.push_back(self);
-    swapcontext(&self->context, &scheduler);
+    leap(self->stopped, scheduler);
     current_fiber = self;
   }
 }
@@ -174,16 +191,20 @@ void live() {
 Fiber* new_fiber() {
   all_fibers.push_back(std::make_unique<Fiber>());
   Fiber& fiber = *all_fibers.back();
-  getcontext(&fiber.context);
-  fiber.context.uc_stack.ss_sp = fiber.stack.get();
-  fiber.context.uc_stack.ss_size = kStackBytes;
-  makecontext(&fiber.context, &live, 0);
+  getcontext(&fiber.start);
+  fiber.start.uc_stack.ss_sp = fiber.stack.get();
+  fiber.start.uc_stack.ss_size = kStackBytes;
+  makecontext(&fiber.start, &live, 0);
   return &fiber;
 }
 
 void switch_to(Fiber* fiber) {
   current_fiber = fiber;
-  swapcontext(&scheduler, &fiber->context);
+  if (std::exchange(fiber->is_new, false)) {
+    start(scheduler, fiber->start);
+  } else {
+    leap(scheduler, fiber->stopped);
+  }
 }
 
 [[noreturn]] void fail_divergent() {

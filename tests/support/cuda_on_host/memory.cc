@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <new>
+#include <utility>
 
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -169,13 +169,20 @@ void open_memory(DeviceSet devices) {
     if (open == device.open || device.used == 0) continue;
     mprotect(device.base, rounded_up(device.used, kPage), open ? PROT_READ | PROT_WRITE : PROT_NONE);
     device.open = open;
+    device.ran = device.ran || open;
   }
 }
 
 void check_guards() {
-  open_memory(~DeviceSet{0});
-  for (const Device& device : state().devices) check_guards_of(device);
-  open_memory(0);
+  DeviceSet ran = 0;
+  for (std::size_t i = 0; i < state().devices.size(); ++i) {
+    if (state().devices[i].ran) ran |= DeviceSet{1} << i;
+  }
+  if (ran == 0) return;
+  open_memory(ran);
+  for (Device& device : state().devices) {
+    if (std::exchange(device.ran, false)) check_guards_of(device);
+  }
 }
 
 }  // namespace cuda_on_host

@@ -59,6 +59,7 @@ struct Device {
   std::byte* base = nullptr;  // its memory; out of reach (PROT_NONE) while no work of its own runs
   std::size_t size = 0, used = 0;
   bool open = false;
+  bool ran = false;                                    // since its guards were checked
   std::map<std::byte*, std::size_t> allocations = {};  // without their guards
   DeviceSet peers = 0;                                 // whose memory its kernels may touch, as enabled
   cudaStream_t legacy = nullptr;                       // the default stream
@@ -127,7 +128,8 @@ bool is_device_range(const void* data, std::size_t size);
 bool is_pinned_range(const void* data, std::size_t size);
 // Opens these devices' memory and closes the others'.
 void open_memory(DeviceSet devices);
-// Records a fault where bytes next to an allocation have changed.
+// Records a fault where bytes next to an allocation have changed, on the devices that ran since it was last asked.
+// Leaves their memory open.
 void check_guards();
 
 }  // namespace cuda_on_host

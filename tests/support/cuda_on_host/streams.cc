@@ -21,7 +21,8 @@ bool coin() {
 
 // Runs the code; what it throws is a fault of the device.
 void run_on(DeviceSet devices, const std::function<void()>& code) {
-  open_memory(devices);
+  // Work that touches none leaves it as it is: to open and close it is slow.
+  if (devices != 0) open_memory(devices);
   try {
     code();
     ++state().work_done;
@@ -131,8 +132,8 @@ cudaError_t run_until(const std::function<bool()>& reached) {
       break;
     }
   }
-  open_memory(0);
   check_guards();
+  open_memory(0);
   return state().fault.empty() ? cudaSuccess : cudaErrorLaunchFailure;
 }
 
@@ -291,8 +292,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t given, cudaEvent_t event, unsigned)
     if (!event->capture) {
       // Only work of the same capture can come before captured work.
       if (stream->capture && event->recorded) return cudaErrorStreamCaptureIsolation;
-      if (event->recorded && !event->recorded->done) stream->waits.push_back(event->recorded);
-      return cudaSuccess;
+      if (!event->recorded || event->recorded->done) return cudaSuccess;
+      stream->waits.push_back(event->recorded);
+      return enqueue(stream, 0, [] {});
     }
     if (stream->capture && stream->capture != event->capture) return cudaErrorStreamCaptureMerge;
     if (std::find(state().captures.begin(), state().captures.end(), event->capture) == state().captures.end()) {
