@@ -2,8 +2,6 @@
 // layer of every model and case. Where there is no GPU, this is all of them that can run.
 #include <variant>
 
-#include <cublasLt.h>
-
 #include "lib/backend/cuda/dnn_convolution.h"
 #include "lib/backend/cuda/plan.h"
 #include "lib/backend/cuda/tensors.h"

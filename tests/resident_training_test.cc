@@ -281,7 +281,7 @@ TEST_CASE("a label that the model has no class for is refused with its number") 
     Resident resident(backend, graph);
     Bytes bytes = make_bytes(graph);
     bytes.labels[17] = 4;
-    CHECK(fails_with(ExitCode::kData, "sample 17 of the data has label 4",
+    CHECK(fails_with(ExitCode::kData, "sample 17 of the batch has label 4",
                      [&] { resident.training().keep_samples(bytes.samples()); }));
   }
 }

@@ -87,6 +87,8 @@ class ResidentTraining {
   virtual StepResult last_step() = 0;
   // Waits, then copies a slot out, canonical layout, [num_parameters]. (Executor::read() waits, too.)
   virtual void read_slot(std::size_t slot, std::span<float> values) const = 0;
+  // Kernels and copies of the last kind of step that was run, for benchmarks; 0 where the device is the host.
+  virtual std::int64_t launches_per_step() const { return 0; }
 };
 
 // Which way gradients went through a layer that lets only some of them pass, as bytes [batch, output size] in CHW

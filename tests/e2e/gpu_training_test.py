@@ -109,7 +109,8 @@ class GpuTrainingTest(devices_test.CopiedProgramTest):
         self.assertRegex(process.stderr, r"Creating device \(/gpu:0\) -> \(device: 0, name: .*, pci bus id: 0000:02:00\.0\)")
 
     def test_a_gradient_that_is_not_finite_ends_the_run(self):
-        process = self.run_program(*self.flags("--device=/gpu:0", *small_runs.DIVERGING, "--batch_size=10", steps=100))
+        process = self.run_program(*self.flags("--device=/gpu:0", *small_runs.DIVERGING, "--batch_size=10", "--log_every=5",
+                                           steps=20))
         self.assert_refused(process, 8, "the loss is")
 
 

@@ -150,7 +150,8 @@ class FullDiskTest(small_runs.SmallRunTest):
         support.wait_until(lambda: process.stderr.count(text) >= count, f"'{text}' from {process.name}")
 
     def test_training_goes_on_and_saves_again_once_there_is_room(self):
-        process = self.start_run("--save_model_secs=1", steps=small_runs.ENDLESS)
+        # Few rows of metrics.csv: what fills the disk is to be the filler.
+        process = self.start_run("--save_model_secs=1", "--log_every=1000000", steps=small_runs.ENDLESS)
         process.wait_for(r"saved \S+/model\.ckpt-\d+")
         self.fill()
         process.wait_for(r"E local\] checkpoint of step \d+ not saved, training goes on, older checkpoints are kept: .*"

@@ -31,6 +31,7 @@ class CudaResidentTraining final : public ResidentTraining {
   void run(const ResidentSteps& steps) override;
   StepResult last_step() override;
   void read_slot(std::size_t slot, std::span<float> values) const override;
+  std::int64_t launches_per_step() const override { return steps_[0]->launches(); }
 
  private:
   void queue(const ResidentSteps& steps, const std::vector<TowerPart>& parts);

@@ -8,6 +8,7 @@
 
 #include "lib/backend/cuda/check.h"
 #include "lib/backend/cuda/cuda_backend.h"
+#include "lib/backend/cuda/free_memory.h"
 #include "lib/base/error.h"
 
 namespace distmnist::cuda {
@@ -81,12 +82,15 @@ GpuInfo inspect_gpu(int index) {
   gpu.multiprocessors = properties.multiProcessorCount;
   gpu.fault = fault_of(gpu);
   if (!gpu.fault.empty()) return gpu;
+  if (const auto free = free_bytes_of(gpu.pci_bus_id)) {
+    gpu.free_bytes = *free;
+    return gpu;
+  }
   std::size_t free = 0, total = 0;
   check(cudaSetDevice(index), "choose a device");
   const cudaError_t status = cudaMemGetInfo(&free, &total);
   if (status == cudaSuccess) {
     gpu.free_bytes = free;
-    gpu.total_bytes = total;
   } else {
     cudaGetLastError();
     gpu.fault = fmt::format("the card cannot be used: {}", cudaGetErrorString(status));

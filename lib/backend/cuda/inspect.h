@@ -7,7 +7,7 @@ namespace distmnist::cuda {
 
 // GPUs that this process sees; 0 without a driver.
 int count_gpus();
-// 0 <= index < count_gpus(). Opens a context on the GPU.
+// 0 <= index < count_gpus(). Opens a context on the GPU only where nobody else tells its free memory.
 GpuInfo inspect_gpu(int index);
 
 }  // namespace distmnist::cuda

@@ -17,8 +17,7 @@ inline constexpr std::uint32_t kCudaModuleAbi = 2;
 
 struct CudaModule {
   std::uint32_t abi_version = 0;  // always first, so that every version can read it
-  // What is there; never throws for a missing GPU or driver, but says so. Opens a context on each GPU to ask for its
-  // free memory.
+  // What is there; never throws for a missing GPU or driver, but says so.
   GpuSystem (*inspect)() = nullptr;
   // A new backend, owned by the caller. Error (kUsage) where a device is not there or not usable, kResources where its
   // share of memory is not to be had.

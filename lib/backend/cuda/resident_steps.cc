@@ -123,7 +123,9 @@ void ReplicaSteps::run_captured(Captured& captured, std::int64_t part, std::int6
     const CapturedGraph graph(raw);
     cudaGraphExec_t execution = nullptr;
     check(cudaGraphInstantiate(&execution, graph.get(), 0), "prepare a captured step");
-    captured = {GraphExecution(execution), plan, divisor};
+    std::size_t nodes = 0;
+    check(cudaGraphGetNodes(graph.get(), nullptr, &nodes), "count a step's kernels");
+    captured = {GraphExecution(execution), plan, divisor, static_cast<std::int64_t>(nodes)};
   }
   check(cudaGraphLaunch(captured.graph.get(), main), "start a captured step");
 }

@@ -34,6 +34,8 @@ class ReplicaSteps {
   void run_step(std::int64_t part, std::int64_t divisor);
   void run_gradients(std::int64_t part, std::int64_t divisor);
   void run_update();
+  // Nodes of what has been captured last.
+  std::int64_t launches() const { return step_.nodes + gradients_.nodes + update_.nodes; }
 
  private:
   // A captured sequence and what it was captured for.
@@ -41,6 +43,7 @@ class ReplicaSteps {
     GraphExecution graph;
     std::uint64_t plan = 0;
     std::int64_t divisor = 0;
+    std::int64_t nodes = 0;
   };
   template <typename Enqueue>
   void run_captured(Captured& captured, std::int64_t part, std::int64_t divisor, Enqueue enqueue);

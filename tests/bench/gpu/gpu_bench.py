@@ -70,8 +70,11 @@ class StepFigures:
     def __init__(self):
         self.times = {}
         self.faults = {}
+        self.launches = {}  # of our own steps
 
     def add(self, key, variant, reply):
+        if reply.get("launches"):
+            self.launches[key] = reply["launches"]
         if "us" in reply:
             self.times.setdefault(key, {}).setdefault(variant, []).append(reply["us"])
         else:
@@ -113,8 +116,10 @@ def step_rows(options, card, figures):
             ours = figures.us(key, "distmnist")
             peers_us = [figures.us(key, variant) for variant in TORCH_VARIANTS]
             graph_us, eager_us = peers_us[:2]
-            floor = floors.floor_us(card, batch, precision, options.launches) if card else None
+            launches = figures.launches.get(key)
+            floor = floors.floor_us(card, batch, precision, launches) if card else None
             parts = [floors.flops_us(card, batch, precision), floors.update_us(card)] if card else [None, None]
+            parts.append(floors.launches_us(launches) if launches else None)
             rows.append([str(batch), precision, cell(ours), *map(cell, peers_us),
                          ratio(graph_us, ours) if ours else "-", ratio(eager_us, ours) if ours else "-",
                          *map(cell, parts), ratio(ours, floor)])
@@ -122,7 +127,8 @@ def step_rows(options, card, figures):
 
 
 STEP_HEADINGS = ["batch", "precision", "distmnist", "PyTorch CUDA graph", "eager", "compile", "compile + graph",
-                 "graph / ours", "eager / ours", "floor: operations", "floor: Adam's bytes", "ours / floor"]
+                 "graph / ours", "eager / ours", "floor: operations", "floor: Adam's bytes",
+                 "floor: launches", "ours / floor"]
 
 
 def markdown(headings, rows):
@@ -153,7 +159,8 @@ def steps_part(options, ours, torch, card, targets):
              "turns, 0.2 s per figure at least.", ""]
     lines += markdown(STEP_HEADINGS, step_rows(options, card, figures))
     if card:
-        launches = f"; {options.launches} launches of {floors.LAUNCH_US:g} us" if options.launches else ""
+        counts = sorted(set(figures.launches.values()))
+        launches = f"; {counts[0]} to {counts[-1]} launches of {floors.LAUNCH_US:g} us" if counts else ""
         lines += ["", f"Floors: {floors.step_flops(1) / 1e6:.1f} MFLOP per sample at the data sheet's rate of the "
                   f"{card.name} and {floors.ADAM_PASSES} x 6.5 MB of Adam at {card.bytes_per_s / 1e12:g} TB/s{launches}."]
     targets.incomplete |= any("distmnist" not in figures.times.get(key, {}) for key in figures.keys())
@@ -259,8 +266,6 @@ def parse_arguments(arguments):
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--compile_s", type=float, default=75, metavar="S",
                         help="for all of torch.compile (75); 0: without it")
-    parser.add_argument("--launches", type=int, metavar="N",
-                        help="kernels in a step's graph, as a profiler counts them")
     parser.add_argument("--schedule", type=str.split, default=FAST_SCHEDULE, metavar="FLAGS",
                         help="of the way to 99 %%")
     parser.add_argument("--program_flags", type=str.split, default=[], metavar="FLAGS", help="of every whole run")

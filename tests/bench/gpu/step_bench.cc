@@ -97,6 +97,12 @@ class Subject {
     load();
   }
 
+  // Kernels and copies of a resident step; 0 where none has been measured, or the backend does not tell.
+  std::int64_t launches() const {
+    ResidentTraining* training = measurements_.contains("resident") ? executor_->resident_training() : nullptr;
+    return training == nullptr ? 0 : training->launches_per_step();
+  }
+
   double measure_us(const std::string& mode) {
     Measurement& measurement = measurements_[mode];
     if (measurement.calls == 0) {
@@ -198,9 +204,9 @@ class Bench {
     try {
       const Request request = parse(line);
       const double us = subject(request).measure_us(request.mode);
-      return fmt::format(R"({{"backend": {}, "mode": {}, "batch": {}, "precision": {}, "us": {:.3f}}})",
+      return fmt::format(R"({{"backend": {}, "mode": {}, "batch": {}, "precision": {}, "us": {:.3f}, "launches": {}}})",
                          json_text(backend_->name()), json_text(request.mode), request.batch_size,
-                         json_text(request.precision), us);
+                         json_text(request.precision), us, subject(request).launches());
     } catch (const Error& error) {
       return fmt::format(R"({{"error": {}}})", json_text(error.what()));
     }

@@ -74,6 +74,15 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t given, cudaStreamCaptureStatus* s
   });
 }
 
+// Only their number.
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* count) {
+  return guarded([&] {
+    if (graph == nullptr || nodes != nullptr || count == nullptr) return cudaErrorInvalidValue;
+    *count = graph->nodes.size();
+    return cudaSuccess;
+  });
+}
+
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
   return guarded([&] {
     if (executable == nullptr || graph == nullptr) return cudaErrorInvalidValue;
