@@ -34,13 +34,16 @@ class FullyConnectedKernel final : public LayerKernel {
   }
 
   void backward(const Pass& pass) override {
-    relu_backward_and_sums(pass.streams.main(), output_.value, relu_, output_.gradient,
-                           context_.parameters.gradients(layer_.biases));
-    pass.report(layer_.biases, pass.streams.main());
-    pass.streams.side_waits();
-    weights_gradient_.run(pass.streams.side(), context_.side_workspace);
-    pass.report(layer_.weights, pass.streams.side());
-    if (input_gradient_) input_gradient_->run(pass.streams.main(), context_.main_workspace);
+    const cudaStream_t main = pass.streams.main(), side = pass.streams.side();
+    // A relu changes dy in place, so dx waits for it; without one the sums are nobody's business but the biases'.
+    if (!relu_) pass.streams.side_waits();
+    const cudaStream_t sums = relu_ ? main : side;
+    relu_backward_and_sums(sums, output_.value, relu_, output_.gradient, context_.parameters.gradients(layer_.biases));
+    pass.report(layer_.biases, sums);
+    if (relu_) pass.streams.side_waits();
+    weights_gradient_.run(side, context_.side_workspace);
+    pass.report(layer_.weights, side);
+    if (input_gradient_) input_gradient_->run(main, context_.main_workspace);
   }
 
   void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {

@@ -53,6 +53,8 @@ class Replica {
   StepScalars* current() const { return current_.data(); }
   // main waits for parameters that were loaded, and their copies are brought up to date.
   void settle_parameters();
+  // Of the device's own doing: the copies are out of date.
+  void parameters_have_changed() { stale_copies_ = true; }
   void wait();  // until nothing is under way
 
  private:

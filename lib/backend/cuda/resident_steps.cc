@@ -79,6 +79,7 @@ void ReplicaSteps::queue(std::span<const std::int32_t> samples, std::span<const 
 }
 
 void ReplicaSteps::run_step(std::int64_t part, std::int64_t divisor) {
+  replica_.parameters_have_changed();
   run_captured(step_, part, divisor, [&] {
     enqueue_gradients(part, divisor);
     enqueue_update();
@@ -97,6 +98,7 @@ void ReplicaSteps::run_gradients(std::int64_t part, std::int64_t divisor) {
 }
 
 void ReplicaSteps::run_update() {
+  replica_.parameters_have_changed();
   run_captured(update_, 0, 0, [&] { enqueue_update(); });
 }
 
@@ -149,7 +151,11 @@ void ReplicaSteps::enqueue_gradients(std::int64_t part, std::int64_t divisor) {
   const cudaStream_t main = replica_.streams().main();
   Plan& plan = replica_.plan_for(part);
   const StepQueue queue{queued_scalars_.data(), queued_samples_.data(), cursor_.data(), replica_.current()};
+  // The copies of what the last update wrote are made beside the gathering.
+  replica_.streams().side_waits();
+  replica_.parameters().refresh(replica_.streams().side(), /*without_bf16=*/true);
   gather_batch(main, {pixels_.data(), labels_.data()}, queue, plan.input(), plan.labels());
+  replica_.streams().main_waits();
   const Pass pass{.streams = replica_.streams(), .training = true, .current = replica_.current()};
   plan.forward(pass);
   plan.loss(main, divisor, cursor_.data());
@@ -167,7 +173,6 @@ void ReplicaSteps::enqueue_update() {
           .gradient = parameters.gradients(all),
           .bf16_copy = parameters.bf16_copy(),
           .size = parameters.size()});
-  parameters.refresh(main, /*without_bf16=*/true);
 }
 
 }  // namespace distmnist::cuda
