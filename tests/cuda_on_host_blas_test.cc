@@ -88,14 +88,14 @@ class Product {
         a_(options.transpose_a ? 5 : 7, options.transpose_a ? 7 : 5, options.factors, options.order_a, 2, random_),
         b_(options.transpose_b ? 9 : 5, options.transpose_b ? 5 : 9, options.factors, options.order_b, 1, random_),
         d_(7, 9, options.result, options.order_d, 3, random_),
-        bias_(7, 1, options.result, CUBLASLT_ORDER_COL, 0, random_),
+        bias_(11, 1, options.result, CUBLASLT_ORDER_COL, 0, random_),
         workspace_(kWorkspaceBytes) {
     check(cublasLtCreate(&handle_), "start");
     check(cublasLtMatmulDescCreate(&operation_, options.compute, CUDA_R_32F), "describe");
     set(CUBLASLT_MATMUL_DESC_TRANSA, static_cast<std::int32_t>(options.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N));
     set(CUBLASLT_MATMUL_DESC_TRANSB, static_cast<std::int32_t>(options.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N));
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, static_cast<std::uint32_t>(options.epilogue));
-    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(bias_.bytes.data()));
+    set_bias(0);
   }
   ~Product() {
     cublasLtMatmulDescDestroy(operation_);
@@ -129,6 +129,11 @@ class Product {
   template <typename T>
   void set(cublasLtMatmulDescAttributes_t attribute, const T& value) {
     check(cublasLtMatmulDescSetAttribute(operation_, attribute, &value, sizeof(value)), "describe");
+  }
+
+  // `offset` in bytes.
+  void set_bias(std::size_t offset) {
+    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(bias_.bytes.data() + offset));
   }
 
   // The largest difference from plain loops over the numbers that were there before the product.
@@ -239,6 +244,16 @@ TEST_CASE("a product runs only as it was chosen: with its workspace, alignment a
   CHECK(product.run(kWorkspaceBytes, 16) == CUBLAS_STATUS_INVALID_VALUE);  // beyond the allocation
   product.set(CUBLASLT_MATMUL_DESC_EPILOGUE, static_cast<std::uint32_t>(CUBLASLT_EPILOGUE_RELU));
   CHECK(product.run() == CUBLAS_STATUS_INVALID_VALUE);
+}
+
+TEST_CASE("a bias that is not aligned is chosen for, but cannot be run with") {
+  cuda_on_host::reset({});
+  Product product({.epilogue = CUBLASLT_EPILOGUE_BIAS});
+  product.set_bias(4);
+  check(product.choose(), "choose");
+  CHECK(product.run() == CUBLAS_STATUS_INVALID_VALUE);
+  product.set_bias(16);
+  CHECK(product.run() == CUBLAS_STATUS_SUCCESS);
 }
 
 TEST_CASE("a product that never ran cannot be captured: its kernel is not loaded yet") {

@@ -32,11 +32,19 @@ void set(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttribut
         "describe a matrix product's limits");
 }
 
+// Some of cuBLASLt's kernels load so many bytes of the bias at once, and are chosen whatever its address is: of A to D
+// it can be told the alignment, of the bias it cannot.
+constexpr std::uint32_t kBiasAlignment = 16;
+
 // Bytes that an address is a multiple of, at most 256. A variable may lie anywhere in the parameter block.
 std::uint32_t alignment_of(const void* address) {
   constexpr std::uintptr_t kMost = 256;
   return static_cast<std::uint32_t>(std::uintptr_t{1}
                                     << std::countr_zero(reinterpret_cast<std::uintptr_t>(address) | kMost));
+}
+
+bool can_fuse(const Product& product) {
+  return product.bias == nullptr || alignment_of(product.bias) >= kBiasAlignment;
 }
 
 cublasLtEpilogue_t epilogue_of(const Product& product) {
@@ -60,9 +68,11 @@ Matmul::Matmul(cublasLtHandle_t handle, const Product& product)
   operation_.reset(operation);
   set(operation, CUBLASLT_MATMUL_DESC_TRANSA, product.transpose_right ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(operation, CUBLASLT_MATMUL_DESC_TRANSB, product.transpose_left ? CUBLAS_OP_T : CUBLAS_OP_N);
-  set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(product));
-  if (product.bias != nullptr) set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, product.bias);
-  if (choose(handle)) return;
+  if (can_fuse(product)) {
+    set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(product));
+    if (product.bias != nullptr) set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, product.bias);
+    if (choose(handle)) return;
+  }
   fused_ = false;
   set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_DEFAULT);
   if (!choose(handle)) {
@@ -85,7 +95,8 @@ bool Matmul::choose(cublasLtHandle_t handle) {
   int num_found = 0;
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle, operation_.get(), a_.get(), b_.get(), d_.get(),
                                                                d_.get(), raw, 1, &found, &num_found);
-  if (status == CUBLAS_STATUS_NOT_SUPPORTED) return false;
+  // A bias and relu that it does not know for these types may be a fault rather than unsupported to it.
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED || (fused_ && status == CUBLAS_STATUS_INVALID_VALUE)) return false;
   check(status, "choose a kernel for a matrix product");
   if (num_found == 0 || found.state != CUBLAS_STATUS_SUCCESS) return false;
   algorithm_ = found.algo;

@@ -12,6 +12,9 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x6c746d61746d756c;
 constexpr std::uint64_t kWorkspaceBytes = 1 << 20;
+// cuBLASLt may look at the bias's address when it chooses, but there is no preference for it as for A to D, and some of
+// its kernels load 16 bytes of a bias at once whatever its address.
+constexpr std::uint32_t kBiasAlignment = 16;
 
 struct Problem {
   MatmulOperation operation;
@@ -169,7 +172,8 @@ bool operands_fit(const Problem& problem, const Operands& operands, const Matmul
   }
   if (operands.beta != 0 && !fits(operands.c, problem.c, 2)) return false;
   const std::size_t bias_bytes = problem.d.rows * size_of(number(bias_type(problem)));
-  return !has_bias(problem) || in_reach(problem.operation.bias, bias_bytes, device);
+  return !has_bias(problem) ||
+         (in_reach(problem.operation.bias, bias_bytes, device) && is_aligned(problem.operation.bias, kBiasAlignment));
 }
 
 template <typename Object, typename Handle>
