@@ -177,12 +177,12 @@ TEST_CASE("images are padded with zeros, and cropped again") {
   });
 }
 
-TEST_CASE("filters are packed with their input channels last, and unpacked again") {
-  const FilterShape shape{7, 5, 3, 2};
+TEST_CASE("filters are packed with their input channels last or as they are, and unpacked again") {
+  const FilterShape shape{7, 5, 3, 2, GENERATE(Layout::kNhwc, Layout::kNchw)};
   const std::vector<double> filters = random_numbers(7 * 5 * 3 * 2, 11);
   const DeviceArray<float> canonical(floats(filters));
   for (const NumberType type : {NumberType::kF32, NumberType::kBf16}) {
-    const DeviceTensor packed(type, Layout::kNhwc, shape.out, {shape.in, shape.height, shape.width});
+    const DeviceTensor packed(type, shape.packed, shape.out, {shape.in, shape.height, shape.width});
     pack_filters(nullptr, canonical.data(), shape, type, packed.view().data);
     CHECK(packed.fetch() == filters);
     const DeviceArray<float> back(filters.size());

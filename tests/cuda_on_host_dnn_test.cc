@@ -68,6 +68,7 @@ class Convolution {
       : options_(options),
         x_(shape(3, 2, 7, 6), random_),
         w_(shape(4, 2, 3, 2), random_),
+        more_w_(2 * w_.bytes.size()),
         y_(shape(3, 4, output(7, 3), output(6, 2)), random_),
         workspace_(kWorkspaceBytes) {
     check(cudnnCreate(&handle_), "start");
@@ -102,6 +103,12 @@ class Convolution {
     return cudnnConvolutionForward(handle_, &options_.alpha, x_shape_, x_.bytes.data(), w_shape_, w_.bytes.data(),
                                    convolution_, algorithm, workspace_.data(), workspace_bytes, &options_.beta,
                                    y_shape_, y_.bytes.data());
+  }
+  // With filters that lie `offset` bytes behind what is aligned.
+  cudnnStatus_t forward_shifted(std::size_t offset) {
+    return cudnnConvolutionForward(handle_, &options_.alpha, x_shape_, x_.bytes.data(), w_shape_,
+                                   more_w_.data() + offset, convolution_, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM,
+                                   workspace_.data(), kWorkspaceBytes, &options_.beta, y_shape_, y_.bytes.data());
   }
   cudnnStatus_t backward_data() {
     return cudnnConvolutionBackwardData(handle_, &options_.alpha, w_shape_, w_.bytes.data(), y_shape_, y_.bytes.data(),
@@ -170,7 +177,9 @@ class Convolution {
 
   Options options_;
   Random random_{5, 0};
-  Numbers x_, w_, y_;
+  Numbers x_, w_;
+  DeviceArray<std::byte> more_w_;
+  Numbers y_;
   DeviceArray<std::byte> workspace_;
 };
 
@@ -296,6 +305,27 @@ TEST_CASE("calls that do not fit what was asked for are refused") {
   CHECK(convolution.forward(CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM) == CUDNN_STATUS_BAD_PARAM);
   check(cudnnSetTensor4dDescriptor(convolution.x_shape_, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, 3, 2, 7, 6), "describe");
   CHECK(convolution.forward(CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM) == CUDNN_STATUS_SUCCESS);
+}
+
+TEST_CASE("tensors have to be aligned") {
+  cuda_on_host::reset({});
+  Convolution convolution({});
+  CHECK(convolution.forward_shifted(4) == CUDNN_STATUS_BAD_PARAM);
+  CHECK(convolution.forward_shifted(16) == CUDNN_STATUS_SUCCESS);
+}
+
+TEST_CASE("advice without a repeatable algorithm says nothing of those that there are") {
+  cuda_on_host::reset({.repeatable_advice = false});
+  Convolution convolution({.math = CUDNN_FMA_MATH});
+  int count = -1;
+  std::array<cudnnConvolutionBwdDataAlgoPerf_t, 8> data{};
+  check(cudnnGetConvolutionBackwardDataAlgorithm_v7(convolution.handle_, convolution.w_shape_, convolution.y_shape_,
+                                                    convolution.convolution_, convolution.x_shape_, 8, &count,
+                                                    data.data()),
+        "choose");
+  REQUIRE(count == 1);
+  CHECK(data[0].determinism == CUDNN_NON_DETERMINISTIC);
+  CHECK(convolution.backward_data() == CUDNN_STATUS_SUCCESS);
 }
 
 TEST_CASE("a GPU without bfloat16 has no convolutions of it") {

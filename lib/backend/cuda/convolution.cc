@@ -31,7 +31,7 @@ class Products {
         data_workspace_(context.memory, bytes(convolution_.data_workspace_bytes()), "a convolution's workspace"),
         filter_workspace_(context.memory, bytes(convolution_.filter_workspace_bytes()), "a convolution's workspace"),
         y_(y) {
-    if (context.arithmetic.layout == Layout::kNchw) return;  // Canonical filters serve as they are.
+    if (canonical_filters_serve()) return;
     packed_filters_ = context.parameters.add_packed(layer.weights, shape());
     packed_gradient_ = DeviceArray<std::uint8_t>(context.memory, layer.weights.size * size_of(context.arithmetic.type),
                                                  "a convolution's packed gradient");
@@ -77,9 +77,18 @@ class Products {
     return {.x = x.value, .y = y, .window = window, .tf32 = context_.arithmetic.tf32, .needs_dx = x.needs_gradient()};
   }
 
+  // As they lie in the parameter block, where any number of floats may be before them.
+  bool canonical_filters_serve() const {
+    const auto is_aligned = [](const void* data) {
+      return reinterpret_cast<std::uintptr_t>(data) % kDnnAlignment == 0;
+    };
+    return context_.arithmetic.layout == Layout::kNchw && is_aligned(context_.parameters.values(layer_.weights)) &&
+           is_aligned(context_.parameters.gradients(layer_.weights));
+  }
   FilterShape shape() const {
     return {static_cast<std::int32_t>(layer_.output.channels), static_cast<std::int32_t>(layer_.input.channels),
-            static_cast<std::int32_t>(layer_.window.height), static_cast<std::int32_t>(layer_.window.width)};
+            static_cast<std::int32_t>(layer_.window.height), static_cast<std::int32_t>(layer_.window.width),
+            context_.arithmetic.layout};
   }
   bool is_padded() const { return padded_.value.data != input_.value.data; }
   const void* filters() const {

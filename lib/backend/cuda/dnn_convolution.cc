@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <span>
+#include <vector>
 
 #include "lib/base/error.h"
 
@@ -25,25 +26,51 @@ int to_int(std::int64_t value) {
   return static_cast<int>(value);
 }
 
-// The first of cuDNN's candidates, best first, that is there, repeatable, small enough and of the precision asked for.
-template <typename Candidate>
-const Candidate& choose(std::span<const Candidate> candidates, bool exact_f32, const char* pass) {
-  const auto fits = [&](const Candidate& each) {
-    const bool rounds = each.mathType == CUDNN_TENSOR_OP_MATH || each.mathType == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
-    return each.status == CUDNN_STATUS_SUCCESS && each.determinism == CUDNN_DETERMINISTIC &&
-           each.memory <= kMaxWorkspaceBytes && !(exact_f32 && rounds);
-  };
-  const auto found = std::ranges::find_if(candidates, fits);
-  if (found == candidates.end()) {
-    fail(ExitCode::kInternal, "cuDNN has no repeatable algorithm for the {} pass of a convolution", pass);
-  }
-  return *found;
-}
-
 // cuDNN's default arithmetic may round float32 factors to TF32, FMA does not.
 void set_arithmetic(cudnnConvolutionDescriptor_t convolution, bool exact_f32, cudnnMathType_t chosen) {
   check(cudnnSetConvolutionMathType(convolution, exact_f32 ? CUDNN_FMA_MATH : chosen),
         "set a convolution's arithmetic");
+}
+
+template <typename Algorithm>
+struct Choice {
+  Algorithm algorithm;
+  cudnnMathType_t arithmetic;
+  std::size_t workspace_bytes = 0;
+};
+
+// The first of cuDNN's proposals, best first, that is repeatable, small enough and of the precision asked for. They are
+// what its heuristics think of, not all that it can do: `usual`, which by its documentation always adds in the same
+// order and takes every type and layout, comes after them. Its arithmetic is that of `convolution` from then on.
+// ask_workspace(algorithm, &bytes) is cuDNN's word on whether the algorithm works so, and with how much memory.
+template <typename Proposal, typename AskWorkspace>
+auto choose(std::span<const Proposal> proposals, decltype(Proposal::algo) usual, bool exact_f32,
+            cudnnConvolutionDescriptor_t convolution, AskWorkspace ask_workspace, const char* pass) {
+  std::vector<Choice<decltype(Proposal::algo)>> choices;
+  for (const Proposal& each : proposals) {
+    const bool rounds = each.mathType == CUDNN_TENSOR_OP_MATH || each.mathType == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
+    if (each.status != CUDNN_STATUS_SUCCESS || each.determinism != CUDNN_DETERMINISTIC || (exact_f32 && rounds))
+      continue;
+    choices.push_back({each.algo, each.mathType, each.memory});
+  }
+  choices.push_back({usual, CUDNN_TENSOR_OP_MATH});
+  choices.push_back({usual, CUDNN_DEFAULT_MATH});
+  cudnnStatus_t last = CUDNN_STATUS_SUCCESS;
+  for (auto& each : choices) {
+    std::size_t bytes = 0;
+    set_arithmetic(convolution, exact_f32, each.arithmetic);
+    last = ask_workspace(each.algorithm, &bytes);
+    each.workspace_bytes = std::max(each.workspace_bytes, bytes);
+    if (last == CUDNN_STATUS_SUCCESS && each.workspace_bytes <= kMaxWorkspaceBytes) return each;
+  }
+  fail(ExitCode::kInternal, "cuDNN has no repeatable algorithm of at most {} MiB for the {} pass of a convolution ({})",
+       kMaxWorkspaceBytes >> 20, pass, cudnnGetErrorString(last));
+}
+
+// A pass that cuDNN's heuristics know nothing of has no proposals.
+template <typename Proposal>
+std::span<const Proposal> proposed(cudnnStatus_t status, const std::array<Proposal, kMaxAlgorithms>& list, int count) {
+  return {list.data(), status == CUDNN_STATUS_SUCCESS ? static_cast<std::size_t>(count) : 0};
 }
 
 bool is_exact_f32(const DnnConvolutionConfig& config) {
@@ -109,39 +136,54 @@ DnnConvolution::DnnConvolution(cudnnHandle_t handle, const DnnConvolutionConfig&
       data_(describe_convolution(config)),
       filter_(describe_convolution(config)) {
   check_output_shape(config);
-  const bool exact_f32 = is_exact_f32(config);
+  choose_forward(is_exact_f32(config));
+  choose_filter(is_exact_f32(config));
+  if (config.needs_dx) choose_data(is_exact_f32(config));
+}
+
+void DnnConvolution::choose_forward(bool exact_f32) {
   int count = 0;
+  std::array<cudnnConvolutionFwdAlgoPerf_t, kMaxAlgorithms> list{};
+  const cudnnStatus_t status = cudnnGetConvolutionForwardAlgorithm_v7(handle_, x_.get(), filters_.get(), forward_.get(),
+                                                                      y_.get(), kMaxAlgorithms, &count, list.data());
+  const auto ask = [&](cudnnConvolutionFwdAlgo_t algorithm, std::size_t* bytes) {
+    return cudnnGetConvolutionForwardWorkspaceSize(handle_, x_.get(), filters_.get(), forward_.get(), y_.get(),
+                                                   algorithm, bytes);
+  };
+  const auto chosen = choose(proposed(status, list, count), CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, exact_f32,
+                             forward_.get(), ask, "forward");
+  forward_algorithm_ = chosen.algorithm;
+  data_workspace_bytes_ = std::max(data_workspace_bytes_, chosen.workspace_bytes);
+}
 
-  std::array<cudnnConvolutionFwdAlgoPerf_t, kMaxAlgorithms> forward{};
-  check(cudnnGetConvolutionForwardAlgorithm_v7(handle, x_.get(), filters_.get(), forward_.get(), y_.get(),
-                                               kMaxAlgorithms, &count, forward.data()),
-        "choose a convolution's forward algorithm");
-  const auto& chosen =
-      choose(std::span<const cudnnConvolutionFwdAlgoPerf_t>(forward.data(), count), exact_f32, "forward");
-  forward_algorithm_ = chosen.algo;
-  set_arithmetic(forward_.get(), exact_f32, chosen.mathType);
-  data_workspace_bytes_ = chosen.memory;
+void DnnConvolution::choose_data(bool exact_f32) {
+  int count = 0;
+  std::array<cudnnConvolutionBwdDataAlgoPerf_t, kMaxAlgorithms> list{};
+  const cudnnStatus_t status = cudnnGetConvolutionBackwardDataAlgorithm_v7(
+      handle_, filters_.get(), y_.get(), data_.get(), x_.get(), kMaxAlgorithms, &count, list.data());
+  const auto ask = [&](cudnnConvolutionBwdDataAlgo_t algorithm, std::size_t* bytes) {
+    return cudnnGetConvolutionBackwardDataWorkspaceSize(handle_, filters_.get(), y_.get(), data_.get(), x_.get(),
+                                                        algorithm, bytes);
+  };
+  const auto chosen =
+      choose(proposed(status, list, count), CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, exact_f32, data_.get(), ask, "data");
+  data_algorithm_ = chosen.algorithm;
+  data_workspace_bytes_ = std::max(data_workspace_bytes_, chosen.workspace_bytes);
+}
 
-  std::array<cudnnConvolutionBwdFilterAlgoPerf_t, kMaxAlgorithms> filter{};
-  check(cudnnGetConvolutionBackwardFilterAlgorithm_v7(handle, x_.get(), y_.get(), filter_.get(), filters_.get(),
-                                                      kMaxAlgorithms, &count, filter.data()),
-        "choose a convolution's filter algorithm");
-  const auto& chosen_filter =
-      choose(std::span<const cudnnConvolutionBwdFilterAlgoPerf_t>(filter.data(), count), exact_f32, "filter");
-  filter_algorithm_ = chosen_filter.algo;
-  set_arithmetic(filter_.get(), exact_f32, chosen_filter.mathType);
-  filter_workspace_bytes_ = chosen_filter.memory;
-
-  if (!config.needs_dx) return;
-  std::array<cudnnConvolutionBwdDataAlgoPerf_t, kMaxAlgorithms> data{};
-  check(cudnnGetConvolutionBackwardDataAlgorithm_v7(handle, filters_.get(), y_.get(), data_.get(), x_.get(),
-                                                    kMaxAlgorithms, &count, data.data()),
-        "choose a convolution's data algorithm");
-  const auto& chosen_data =
-      choose(std::span<const cudnnConvolutionBwdDataAlgoPerf_t>(data.data(), count), exact_f32, "data");
-  data_algorithm_ = chosen_data.algo;
-  set_arithmetic(data_.get(), exact_f32, chosen_data.mathType);
-  data_workspace_bytes_ = std::max(data_workspace_bytes_, chosen_data.memory);
+void DnnConvolution::choose_filter(bool exact_f32) {
+  int count = 0;
+  std::array<cudnnConvolutionBwdFilterAlgoPerf_t, kMaxAlgorithms> list{};
+  const cudnnStatus_t status = cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+      handle_, x_.get(), y_.get(), filter_.get(), filters_.get(), kMaxAlgorithms, &count, list.data());
+  const auto ask = [&](cudnnConvolutionBwdFilterAlgo_t algorithm, std::size_t* bytes) {
+    return cudnnGetConvolutionBackwardFilterWorkspaceSize(handle_, x_.get(), y_.get(), filter_.get(), filters_.get(),
+                                                          algorithm, bytes);
+  };
+  const auto chosen = choose(proposed(status, list, count), CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, exact_f32,
+                             filter_.get(), ask, "filter");
+  filter_algorithm_ = chosen.algorithm;
+  filter_workspace_bytes_ = chosen.workspace_bytes;
 }
 
 void DnnConvolution::forward(cudaStream_t stream, const void* x, const void* filters, void* y, void* workspace) const {

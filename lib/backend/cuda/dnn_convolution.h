@@ -34,6 +34,9 @@ using ConvolutionDescriptor = Owner<cudnnConvolutionDescriptor_t, cudnnDestroyCo
 // Whether cuDNN infers the output that the config says; needs no GPU. Error (kInternal) names both shapes.
 void check_output_shape(const DnnConvolutionConfig& config);
 
+// What kernels of tensor cores load at once; nothing tells cuDNN of a tensor that is aligned less.
+inline constexpr std::size_t kDnnAlignment = 16;  // bytes
+
 // Filters have the type of x, and x's layout: OIHW for kNchw, OHWI for kNhwc. Only deterministic algorithms are used.
 class DnnConvolution {
  public:
@@ -44,12 +47,16 @@ class DnnConvolution {
   std::size_t data_workspace_bytes() const { return data_workspace_bytes_; }
   std::size_t filter_workspace_bytes() const { return filter_workspace_bytes_; }
 
-  // Each is enqueued on `stream`; x, y and so on have the config's shapes.
+  // Each is enqueued on `stream`; x, y and so on have the config's shapes and are aligned to kDnnAlignment.
   void forward(cudaStream_t stream, const void* x, const void* filters, void* y, void* workspace) const;
   void backward_data(cudaStream_t stream, const void* dy, const void* filters, void* dx, void* workspace) const;
   void backward_filter(cudaStream_t stream, const void* x, const void* dy, void* dfilters, void* workspace) const;
 
  private:
+  void choose_forward(bool exact_f32);
+  void choose_data(bool exact_f32);
+  void choose_filter(bool exact_f32);
+
   cudnnHandle_t handle_;
   TensorDescriptor x_, y_;
   FilterDescriptor filters_;

@@ -19,7 +19,7 @@ struct Arithmetic {
 };
 
 // Blocks of num_parameters float32 in canonical layout: values and gradients. In bfloat16 arithmetic a copy of the
-// values in the same order, too; and the filters of convolutions that are not computed in canonical layout, packed.
+// values in the same order, too; and, packed, the filters of convolutions that canonical ones do not serve.
 class Parameters {
  public:
   Parameters(DeviceMemory& memory, const Graph& graph, const Arithmetic& arithmetic);

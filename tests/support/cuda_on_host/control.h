@@ -15,6 +15,7 @@ struct Settings {
   std::vector<std::vector<bool>> peer_table = {};     // [from][to], instead of `peers`; empty: not wanted
   std::uint64_t seed = 1;                             // of the choice which stream goes on, and of the kernels' order
   bool fused_epilogues = true;                        // false: cuBLASLt finds no algorithm for any epilogue
+  bool repeatable_advice = true;                      // false: cuDNN proposes algorithms only that are not repeatable
   bool nccl = false;                                  // there is an NCCL
   int major = 9, minor = 0;                           // compute capability
 };

@@ -13,6 +13,8 @@ using namespace cuda_on_host;
 namespace {
 
 constexpr std::size_t kMiB = 1 << 20;
+// What tensor cores' kernels load at once; cuDNN's descriptors do not say how a tensor is aligned.
+constexpr std::size_t kAlignment = 16;
 
 // What the stand-in's cuDNN can compute a pass with, the fastest first.
 struct Candidate {
@@ -58,6 +60,7 @@ void list(std::span<const Candidate> candidates, bool tensor_cores, int wanted, 
   for (const Candidate& candidate : candidates) {
     if (*count == wanted) return;
     if (candidate.tensor_cores && !tensor_cores) continue;
+    if (candidate.repeatable && !state().settings.repeatable_advice) continue;
     Performance& result = results[*count];
     result = {};
     result.algo = static_cast<decltype(result.algo)>(candidate.algorithm);
@@ -101,8 +104,9 @@ struct Call {
   std::size_t workspace_bytes;
 };
 
-bool in_reach(const void* data, std::size_t size, int device) {
-  return is_device_range(data, size) && (reachable_from(device) >> *device_of(data) & 1) != 0;
+bool is_usable(const void* data, std::size_t size, int device) {
+  const bool aligned = reinterpret_cast<std::uintptr_t>(data) % kAlignment == 0;
+  return aligned && is_device_range(data, size) && (reachable_from(device) >> *device_of(data) & 1) != 0;
 }
 
 // Enqueues the pass, which spoils the workspace first: nothing may rely on what lies there.
@@ -117,9 +121,9 @@ cudnnStatus_t start(const Call& call, const Convolution& convolution, const void
     return CUDNN_STATUS_EXECUTION_FAILED;
   }
   const std::size_t used = call.candidate->memory;
-  if (call.workspace_bytes < used || (used > 0 && !in_reach(call.workspace, used, device)) ||
-      !in_reach(x, convolution.x.size_bytes(), device) || !in_reach(w, convolution.w.size_bytes(), device) ||
-      !in_reach(y, convolution.y.size_bytes(), device)) {
+  if (call.workspace_bytes < used || (used > 0 && !is_usable(call.workspace, used, device)) ||
+      !is_usable(x, convolution.x.size_bytes(), device) || !is_usable(w, convolution.w.size_bytes(), device) ||
+      !is_usable(y, convolution.y.size_bytes(), device)) {
     return CUDNN_STATUS_BAD_PARAM;
   }
   if (load_library_kernel(stream, hash(convolution, *call.candidate)) != cudaSuccess) {

@@ -43,6 +43,8 @@ void apply(std::string_view entry, Settings& settings) {
     settings.seed = std::stoull(value);
   } else if (key == "fused") {
     settings.fused_epilogues = value != "0";
+  } else if (key == "repeatable_advice") {
+    settings.repeatable_advice = value != "0";
   } else if (key == "nccl") {
     settings.nccl = value != "0";
   } else if (key == "capability") {

@@ -128,7 +128,7 @@ TensorView canonical_view(const float* canonical, const FilterShape& shape) {
       const_cast<float*>(canonical), NumberType::kF32, Layout::kNchw, shape.out, shape.in, shape.height, shape.width};
 }
 TensorView packed_view(const void* packed, const FilterShape& shape, NumberType type) {
-  return {const_cast<void*>(packed), type, Layout::kNhwc, shape.out, shape.in, shape.height, shape.width};
+  return {const_cast<void*>(packed), type, shape.packed, shape.out, shape.in, shape.height, shape.width};
 }
 
 }  // namespace

@@ -39,9 +39,11 @@ void convert(cudaStream_t stream, const TensorView& x, const TensorView& y);
 void pad(cudaStream_t stream, const TensorView& from, int top, int left, const TensorView& to);
 void crop(cudaStream_t stream, const TensorView& from, int top, int left, const TensorView& to);
 
-// Filters [out, in, height, width] float32 to [out, height, width, in] of `type`, and back from it to float32.
+// Filters [out, in, height, width] float32 to `type` in the order of `packed` (kNhwc: [out, height, width, in]), and
+// back from it to float32.
 struct FilterShape {
   std::int32_t out = 0, in = 0, height = 0, width = 0;
+  Layout packed = Layout::kNhwc;
 };
 void pack_filters(cudaStream_t stream, const float* canonical, const FilterShape& shape, NumberType type, void* packed);
 void unpack_filters(cudaStream_t stream, const void* packed, const FilterShape& shape, NumberType type,
