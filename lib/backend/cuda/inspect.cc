@@ -110,7 +110,8 @@ GpuSystem inspect_gpus() {
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess) {
     cudaGetLastError();
-    system.fault = cudaGetErrorString(status);
+    // Without any driver CUDA speaks of one that is too old.
+    system.fault = system.driver_version.empty() ? "no NVIDIA driver is there" : cudaGetErrorString(status);
     return system;
   }
   if (count == 0) system.fault = "no CUDA-capable device is visible";

@@ -33,11 +33,7 @@ Replica::Replica(Gpu& gpu, const Graph& graph, const CompileOptions& options)
 }
 
 Replica::~Replica() {
-  // Memory must not go back while it is in use; an error here has been met before.
-  cudaSetDevice(gpu_.info.index);
-  cudaStreamSynchronize(copies_.get());
-  cudaStreamSynchronize(streams_.side());
-  cudaStreamSynchronize(streams_.main());
+  wait_quietly();  // Memory must not go back while it is in use.
 }
 
 Plan& Replica::plan_for(std::int64_t batch) {
@@ -59,6 +55,11 @@ void Replica::wait() {
   synchronize(copies_.get());
   synchronize(streams_.main());
   loading_.clear();
+}
+
+void Replica::wait_quietly() const noexcept {
+  cudaSetDevice(gpu_.info.index);
+  for (const cudaStream_t stream : {copies_.get(), streams_.side(), streams_.main()}) cudaStreamSynchronize(stream);
 }
 
 void Replica::load(Range range, std::span<const float> values) {

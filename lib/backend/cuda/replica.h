@@ -56,6 +56,8 @@ class Replica {
   // Of the device's own doing: the copies are out of date.
   void parameters_have_changed() { stale_copies_ = true; }
   void wait();  // until nothing is under way
+  // The same for destructors: an error has been met before, or there is nobody to tell.
+  void wait_quietly() const noexcept;
 
  private:
   void stage_images(Plan& plan, std::span<const float> images);

@@ -111,8 +111,9 @@ void ReplicaSteps::run_captured(Captured& captured, std::int64_t part, std::int6
   if (!captured.graph || captured.plan != plan || captured.divisor != divisor) {
     if (part != 0) warm_up(part);
     captured = {};
-    // Other threads may go on taking memory and so on.
-    check(cudaStreamBeginCapture(main, cudaStreamCaptureModeThreadLocal), "capture a step");
+    // Relaxed: other threads may go on taking memory, and the driver may load those of our kernels that come up first
+    // here.
+    check(cudaStreamBeginCapture(main, cudaStreamCaptureModeRelaxed), "capture a step");
     cudaGraph_t raw = nullptr;
     try {
       enqueue();

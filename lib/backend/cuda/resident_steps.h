@@ -18,7 +18,7 @@ inline constexpr std::int64_t kMaxQueuedSteps = 128;
 class ReplicaSteps {
  public:
   explicit ReplicaSteps(Replica& replica) : replica_(replica) {}
-  ~ReplicaSteps() { replica_.wait(); }
+  ~ReplicaSteps() { replica_.wait_quietly(); }
 
   // Error (kResources) where they do not fit.
   void keep_samples(const SampleBytes& samples);
