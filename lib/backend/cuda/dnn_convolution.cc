@@ -32,6 +32,19 @@ void set_arithmetic(cudnnConvolutionDescriptor_t convolution, bool exact_f32, cu
         "set a convolution's arithmetic");
 }
 
+// Winograd's transformations cost several digits of float32.
+bool loses_digits(cudnnConvolutionFwdAlgo_t algorithm) {
+  return algorithm == CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD || algorithm == CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED;
+}
+bool loses_digits(cudnnConvolutionBwdDataAlgo_t algorithm) {
+  return algorithm == CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD ||
+         algorithm == CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD_NONFUSED;
+}
+bool loses_digits(cudnnConvolutionBwdFilterAlgo_t algorithm) {
+  return algorithm == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD ||
+         algorithm == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD_NONFUSED;
+}
+
 template <typename Algorithm>
 struct Choice {
   Algorithm algorithm;
@@ -49,8 +62,8 @@ auto choose(std::span<const Proposal> proposals, decltype(Proposal::algo) usual,
   std::vector<Choice<decltype(Proposal::algo)>> choices;
   for (const Proposal& each : proposals) {
     const bool rounds = each.mathType == CUDNN_TENSOR_OP_MATH || each.mathType == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
-    if (each.status != CUDNN_STATUS_SUCCESS || each.determinism != CUDNN_DETERMINISTIC || (exact_f32 && rounds))
-      continue;
+    if (each.status != CUDNN_STATUS_SUCCESS || each.determinism != CUDNN_DETERMINISTIC) continue;
+    if (exact_f32 && (rounds || loses_digits(each.algo))) continue;
     choices.push_back({each.algo, each.mathType, each.memory});
   }
   choices.push_back({usual, CUDNN_TENSOR_OP_MATH});

@@ -22,22 +22,28 @@ struct Candidate {
   bool repeatable;
   bool tensor_cores;
   std::size_t memory;
+  float error = 0;  // of its results, relative
 };
-// Winograd takes more memory than anybody has; the first backward algorithms sum by atomics.
+// Winograd takes more memory than anybody has, or loses digits in its transformations; the first backward algorithms
+// sum by atomics.
 constexpr Candidate kForward[] = {{CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED, true, true, 4096 * kMiB},
                                   {CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, true, true, kMiB},
+                                  {CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED, true, false, kMiB, 1e-3F},
                                   {CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, true, false, kMiB / 2},
                                   {CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM, true, false, 0}};
 constexpr Candidate kBackwardData[] = {{CUDNN_CONVOLUTION_BWD_DATA_ALGO_0, false, true, 0},
                                        {CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD_NONFUSED, true, true, 4096 * kMiB},
                                        {CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, true, true, 2 * kMiB},
+                                       {CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD_NONFUSED, true, false, kMiB, 1e-3F},
                                        {CUDNN_CONVOLUTION_BWD_DATA_ALGO_0, false, false, 0},
                                        {CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, true, false, kMiB}};
-constexpr Candidate kBackwardFilter[] = {{CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, false, true, 0},
-                                         {CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD_NONFUSED, true, true, 4096 * kMiB},
-                                         {CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, true, true, 3 * kMiB},
-                                         {CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3, false, false, kMiB},
-                                         {CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, true, false, kMiB}};
+constexpr Candidate kBackwardFilter[] = {
+    {CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, false, true, 0},
+    {CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD_NONFUSED, true, true, 4096 * kMiB},
+    {CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, true, true, 3 * kMiB},
+    {CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD_NONFUSED, true, false, kMiB, 1e-3F},
+    {CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3, false, false, kMiB},
+    {CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, true, false, kMiB}};
 
 bool uses_tensor_cores(const cudnnConvolutionStruct& convolution) {
   return convolution.math != CUDNN_FMA_MATH;
@@ -137,14 +143,14 @@ cudnnStatus_t start(const Call& call, const Convolution& convolution, const void
   return enqueued == cudaSuccess ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_EXECUTION_FAILED;
 }
 
-Convolution prepare(const cudnnConvolutionStruct& description, const Shape4& x, const Shape4& w, const Shape4& y,
-                    const void* alpha, const void* beta) {
+Convolution prepare(const cudnnConvolutionStruct& description, const Candidate* candidate, const Shape4& x,
+                    const Shape4& w, const Shape4& y, const void* alpha, const void* beta) {
   return {.x = x,
           .w = w,
           .y = y,
           .geometry = description.geometry,
           .tf32 = x.type == Number::kF32 && uses_tensor_cores(description) && state().settings.major >= 8,
-          .alpha = *static_cast<const float*>(alpha),
+          .alpha = *static_cast<const float*>(alpha) * (candidate == nullptr ? 1 : 1 + candidate->error),
           .beta = *static_cast<const float*>(beta)};
 }
 
@@ -221,8 +227,9 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha, c
                                       cudnnConvolutionFwdAlgo_t algorithm, void* workspace, std::size_t workspace_bytes,
                                       const void* beta, const cudnnTensorDescriptor_t y_shape, void* y) {
   const std::lock_guard lock(mutex());
-  const Convolution convolution = prepare(*description, x_shape->shape, w_shape->shape, y_shape->shape, alpha, beta);
   const Candidate* candidate = find(kForward, algorithm, *description);
+  const Convolution convolution =
+      prepare(*description, candidate, x_shape->shape, w_shape->shape, y_shape->shape, alpha, beta);
   return start({handle, *description, candidate, workspace, workspace_bytes}, convolution, x, w, y,
                [=] { convolve(convolution, x, w, y); });
 }
@@ -235,8 +242,9 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alp
                                            std::size_t workspace_bytes, const void* beta,
                                            const cudnnTensorDescriptor_t dx_shape, void* dx) {
   const std::lock_guard lock(mutex());
-  const Convolution convolution = prepare(*description, dx_shape->shape, w_shape->shape, dy_shape->shape, alpha, beta);
   const Candidate* candidate = find(kBackwardData, algorithm, *description);
+  const Convolution convolution =
+      prepare(*description, candidate, dx_shape->shape, w_shape->shape, dy_shape->shape, alpha, beta);
   return start({handle, *description, candidate, workspace, workspace_bytes}, convolution, dx, w, dy,
                [=] { gradient_of_data(convolution, w, dy, dx); });
 }
@@ -249,8 +257,9 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* a
                                              std::size_t workspace_bytes, const void* beta,
                                              const cudnnFilterDescriptor_t dw_shape, void* dw) {
   const std::lock_guard lock(mutex());
-  const Convolution convolution = prepare(*description, x_shape->shape, dw_shape->shape, dy_shape->shape, alpha, beta);
   const Candidate* candidate = find(kBackwardFilter, algorithm, *description);
+  const Convolution convolution =
+      prepare(*description, candidate, x_shape->shape, dw_shape->shape, dy_shape->shape, alpha, beta);
   return start({handle, *description, candidate, workspace, workspace_bytes}, convolution, x, dw, dy, [=] {
     Convolution ordered = convolution;
     if (!candidate->repeatable) {
