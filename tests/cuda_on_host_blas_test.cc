@@ -103,11 +103,14 @@ class Product {
   }
   Product(const Product&) = delete;
 
-  cublasStatus_t choose(std::uint32_t alignment = 16) {
+  cublasStatus_t choose(std::uint32_t alignment = 16,
+                        std::uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE) {
     cublasLtMatmulPreference_t preference = nullptr;
     check(cublasLtMatmulPreferenceCreate(&preference), "describe");
     const std::uint64_t most = kWorkspaceBytes;
     cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof(most));
+    cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
+                                         sizeof(reductions));
     for (const auto attribute :
          {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
           CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
@@ -209,6 +212,17 @@ TEST_CASE("bfloat16 factors give sums in float32 that are rounded once") {
   CHECK(rounded < 1.0 / 64);
   CHECK(error_of_product({.factors = Number::kBf16, .result = Number::kBf16, .epilogue = CUBLASLT_EPILOGUE_RELU_BIAS}) <
         1.0 / 64);
+}
+
+TEST_CASE("parts of sums are rounded to the result's type unless it is not allowed") {
+  const auto error = [](cublasLtReductionScheme_t reductions) {
+    cuda_on_host::reset({});
+    Product product({.factors = Number::kBf16, .result = Number::kBf16});
+    check(product.choose(16, reductions), "choose");
+    check(product.run(), "start");
+    return product.error();
+  };
+  CHECK(error(CUBLASLT_REDUCTION_SCHEME_MASK) > 1.2 * error(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
 }
 
 TEST_CASE("TF32 rounds the factors to 10 bits") {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -10,7 +11,7 @@
 namespace distmnist::cuda {
 namespace {
 
-// An algorithm that wants more is not used: its workspace would dwarf the activations.
+// A proposal that wants more is not used: its workspace would dwarf the activations.
 constexpr std::size_t kMaxWorkspaceBytes = std::size_t{512} << 20;
 constexpr int kMaxAlgorithms = 16;
 
@@ -49,13 +50,15 @@ template <typename Algorithm>
 struct Choice {
   Algorithm algorithm;
   cudnnMathType_t arithmetic;
-  std::size_t workspace_bytes = 0;
+  std::size_t workspace_bytes;
+  std::size_t most_bytes;  // of workspace that it may have
 };
 
 // The first of cuDNN's proposals, best first, that is repeatable, small enough and of the precision asked for. They are
 // what its heuristics think of, not all that it can do: `usual`, which by its documentation always adds in the same
-// order and takes every type and layout, comes after them. Its arithmetic is that of `convolution` from then on.
-// ask_workspace(algorithm, &bytes) is cuDNN's word on whether the algorithm works so, and with how much memory.
+// order and takes every type and layout, comes after them, with as much memory as it takes. Its arithmetic is that of
+// `convolution` from then on. ask_workspace(algorithm, &bytes) is cuDNN's word on whether the algorithm works so, and
+// with how much memory.
 template <typename Proposal, typename AskWorkspace>
 auto choose(std::span<const Proposal> proposals, decltype(Proposal::algo) usual, bool exact_f32,
             cudnnConvolutionDescriptor_t convolution, AskWorkspace ask_workspace, const char* pass) {
@@ -64,20 +67,21 @@ auto choose(std::span<const Proposal> proposals, decltype(Proposal::algo) usual,
     const bool rounds = each.mathType == CUDNN_TENSOR_OP_MATH || each.mathType == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
     if (each.status != CUDNN_STATUS_SUCCESS || each.determinism != CUDNN_DETERMINISTIC) continue;
     if (exact_f32 && (rounds || loses_digits(each.algo))) continue;
-    choices.push_back({each.algo, each.mathType, each.memory});
+    choices.push_back({each.algo, each.mathType, each.memory, kMaxWorkspaceBytes});
   }
-  choices.push_back({usual, CUDNN_TENSOR_OP_MATH});
-  choices.push_back({usual, CUDNN_DEFAULT_MATH});
+  constexpr std::size_t kAny = std::numeric_limits<std::size_t>::max();
+  choices.push_back({usual, CUDNN_TENSOR_OP_MATH, 0, kAny});
+  choices.push_back({usual, CUDNN_DEFAULT_MATH, 0, kAny});
   cudnnStatus_t last = CUDNN_STATUS_SUCCESS;
   for (auto& each : choices) {
     std::size_t bytes = 0;
     set_arithmetic(convolution, exact_f32, each.arithmetic);
     last = ask_workspace(each.algorithm, &bytes);
     each.workspace_bytes = std::max(each.workspace_bytes, bytes);
-    if (last == CUDNN_STATUS_SUCCESS && each.workspace_bytes <= kMaxWorkspaceBytes) return each;
+    if (last == CUDNN_STATUS_SUCCESS && each.workspace_bytes <= each.most_bytes) return each;
   }
-  fail(ExitCode::kInternal, "cuDNN has no repeatable algorithm of at most {} MiB for the {} pass of a convolution ({})",
-       kMaxWorkspaceBytes >> 20, pass, cudnnGetErrorString(last));
+  fail(ExitCode::kInternal, "cuDNN has no repeatable algorithm for the {} pass of a convolution ({})", pass,
+       cudnnGetErrorString(last));
 }
 
 // A pass that cuDNN's heuristics know nothing of has no proposals.

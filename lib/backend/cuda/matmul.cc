@@ -87,6 +87,8 @@ bool Matmul::choose(cublasLtHandle_t handle) {
   check(cublasLtMatmulPreferenceCreate(&raw), "describe a matrix product's limits");
   const Owner<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy> preference(raw);
   set(raw, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kMatmulWorkspaceBytes);
+  // Parts of a sum that several processors share stay float32, like the sum of one.
+  set(raw, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, std::uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
   set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(product_.right.data));
   set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(product_.left.data));
   set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(product_.result.data));

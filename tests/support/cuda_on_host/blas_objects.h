@@ -30,6 +30,7 @@ struct MatmulOperation {
 
 struct MatmulPreference {
   std::uint64_t max_workspace_bytes = 0;
+  std::uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_MASK;       // how parts of a sum may be added up
   std::array<std::uint32_t, 4> alignments = {256, 256, 256, 256};  // of A, B, C, D, in bytes
 };
 
@@ -39,6 +40,7 @@ struct MatmulAlgorithm {
   std::uint64_t product = 0;  // hash
   std::uint64_t workspace_bytes = 0;
   std::array<std::uint32_t, 4> alignments = {};
+  bool rounds_parts = false;  // of a sum, to the result's type
 };
 static_assert(sizeof(MatmulAlgorithm) <= sizeof(cublasLtMatmulAlgo_t));
 

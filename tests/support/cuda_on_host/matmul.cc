@@ -131,7 +131,17 @@ struct Operands {
   float alpha, beta;
 };
 
-void run(const Problem& problem, const Operands& operands) {
+// `sum` as it comes out of five parts that are added up in the type of the result.
+float rounded_in_parts(float sum, cudaDataType type) {
+  float stored = 0;
+  for (int part = 1; part <= 5; ++part) {
+    const float before = part == 1 ? 0 : load(&stored, number(type), 0);
+    store(&stored, number(type), 0, before + sum / 5);
+  }
+  return load(&stored, number(type), 0);
+}
+
+void run(const Problem& problem, const Operands& operands, bool rounds_parts) {
   const bool tf32 = problem.operation.compute == CUBLAS_COMPUTE_32F_FAST_TF32 && state().settings.major >= 8;
   const bool transpose_a = problem.operation.transpose_a != CUBLAS_OP_N;
   const std::vector<float> left = unpack(operands.a, problem.a, transpose_a, tf32);
@@ -140,6 +150,9 @@ void run(const Problem& problem, const Operands& operands) {
       .rows = problem.d.rows, .columns = problem.d.columns, .depth = transpose_a ? problem.a.rows : problem.a.columns};
   std::vector<float> product(size.rows * size.columns);
   multiply_add(size, left.data(), right.data(), product.data());
+  if (rounds_parts && problem.d.type == CUDA_R_16BF) {
+    for (float& sum : product) sum = rounded_in_parts(sum, problem.d.type);
+  }
 
   const bool relu = (problem.operation.epilogue & CUBLASLT_EPILOGUE_RELU) != 0;
   for (std::size_t i = 0; i < size.rows; ++i) {
@@ -201,7 +214,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   const MatmulAlgorithm algorithm{.magic = kMagic,
                                   .product = hash(problem),
                                   .workspace_bytes = std::min(limits.max_workspace_bytes, kWorkspaceBytes),
-                                  .alignments = limits.alignments};
+                                  .alignments = limits.alignments,
+                                  .rounds_parts = (limits.reductions & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE) != 0};
   results[0] = {};
   std::memcpy(&results[0].algo, &algorithm, sizeof(algorithm));
   results[0].workspaceSize = algorithm.workspace_bytes;
@@ -237,7 +251,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
   if (load_library_kernel(stream, algorithm.product) != cudaSuccess) return CUBLAS_STATUS_EXECUTION_FAILED;
   const cudaError_t status = enqueue(stream, reachable_from(device), [=] {
     if (used > 0) std::memset(workspace, 0xFF, used);
-    run(problem, operands);
+    run(problem, operands, algorithm.rounds_parts);
   });
   return status == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
