@@ -48,6 +48,14 @@ ExitCode run_command(const Flags& flags, double started_s) {
   return code;
 }
 
+// Whether this process runs oneDNN's kernels on several threads.
+bool computes_on_threads(const Flags& flags) {
+  const bool computes = flags.command == Command::kTrain
+                            ? flags.job_name != flags.ps_job
+                            : flags.command == Command::kEvaluate || flags.command == Command::kPredict;
+  return computes && flags.intra_op_parallelism_threads != 1;
+}
+
 // A standard stream that the caller has closed would give its number to the next file or socket, and our lines would be
 // written into that.
 void occupy_standard_streams() {
@@ -73,6 +81,7 @@ int main_with_errors(int argc, char** argv) {
       return 0;
     }
     const Flags& flags = parsed.flags;
+    if (computes_on_threads(flags)) limit_spinning(argv);
     set_up_log(task, flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
     if (!flags.job_name.empty()) task = flags.job_name + ":" + std::to_string(flags.task_index);
     install_signal_handlers();

@@ -29,6 +29,13 @@ std::filesystem::path find_script(const std::string& name);
 // Cores this process may use, at least 1.
 int num_cores();
 
+// Has oneDNN's threads sleep soon when they wait for one another. They are OpenMP's, and gcc's OpenMP has them spin for
+// milliseconds: where other processes want the same cores, steps take many times as long. It reads how long from the
+// environment when it is loaded, before main(), so the program is started once more in its own place, with the same
+// arguments. Returns in the new process, or where the user has chosen (OMP_WAIT_POLICY, GOMP_SPINCOUNT) or nothing can
+// be done. Call it before anything is opened.
+void limit_spinning(char** argv);
+
 // The most memory this process has had resident so far, in MB (10^6 bytes).
 double peak_memory_mb();
 

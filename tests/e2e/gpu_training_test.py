@@ -95,6 +95,14 @@ class GpuTrainingTest(devices_test.CopiedProgramTest):
             texts.append(process.stdout)
         self.assertEqual(*[re.findall(r"accuracy[^\n]*", text) for text in texts])
 
+    def test_the_launcher_gives_each_worker_a_gpu_and_the_ps_none(self):
+        launch = self.start([support.LAUNCHER, "--binary", self.program(), "--num_ps", "1", "--num_workers", "2", "--gpus",
+                             "0,1", "--", *self.flags("--device=/gpu:0", steps=20)])
+        self.assert_exit(launch, 0, support.LONG_DEADLINE_S)
+        created = re.findall(r"(ps|worker):(\d).*Creating device \(/gpu:0\) -> .*pci bus id: (\S+)\)", launch.stderr)
+        self.assertEqual(sorted(created), [("worker", "0", "0000:01:00.0"), ("worker", "1", "0000:02:00.0")])
+        self.assertNotIn("CUDA library", "".join(line for line in launch.stderr.splitlines() if "ps:0]" in line))
+
     def test_too_small_a_share_is_said_with_what_would_do(self):
         process = self.run_program(*self.flags("--device=/gpu:0", "--per_process_gpu_memory_fraction=0.01"))
         self.assert_refused(process, 7, r"/gpu:0: out of memory: .* MiB.*--per_process_gpu_memory_fraction=0\.\d\d")

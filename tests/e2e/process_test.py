@@ -7,6 +7,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import unittest.mock
 
 import small_runs
 import support
@@ -79,6 +80,34 @@ class OrderTest(small_runs.SmallRunTest):
                 cluster.assert_all_done(support.LONG_DEADLINE_S)
                 support.closing_line(cluster.worker(0).stdout)
                 support.closing_line(cluster.worker(1).stdout)
+
+
+class ThreadsTest(small_runs.SmallRunTest):
+    """oneDNN's threads are libgomp's, which spin as long as the environment says when the library is loaded."""
+
+    def environment_of_run(self, *extra):
+        process = self.start([self.program(), *self.flags("--intra_op_parallelism_threads=2", *extra, log_dir=False,
+                                                          steps=small_runs.ENDLESS)])
+        process.wait_for("first step")
+        own = pathlib.Path(f"/proc/{process.pid}")
+        variables = dict(pair.partition("=")[::2] for pair in (own / "environ").read_text().split("\0") if pair)
+        name = (own / "comm").read_text().strip()
+        process.send(signal.SIGTERM)
+        self.assert_exit(process, 143)
+        return name, variables
+
+    def test_threads_that_wait_soon_sleep_and_the_process_keeps_its_name(self):
+        name, variables = self.environment_of_run()
+        self.assertEqual(name, "distmnist")
+        self.assertLess(int(variables["GOMP_SPINCOUNT"]), 10_000)
+
+    def test_the_users_choice_stays(self):
+        with unittest.mock.patch.dict(os.environ, {"OMP_WAIT_POLICY": "active"}):
+            _, variables = self.environment_of_run()
+        self.assertNotIn("GOMP_SPINCOUNT", variables)
+
+    def test_one_thread_has_nobody_to_wait_for(self):
+        self.assertNotIn("GOMP_SPINCOUNT", self.environment_of_run("--intra_op_parallelism_threads=1")[1])
 
 
 class StreamTest(small_runs.SmallRunTest):
