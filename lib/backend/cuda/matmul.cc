@@ -32,8 +32,8 @@ void set(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttribut
         "describe a matrix product's limits");
 }
 
-// Some of cuBLASLt's kernels load so many bytes of the bias at once, and are chosen whatever its address is: of A to D
-// it can be told the alignment, of the bias it cannot.
+// By its header cuBLASLt sees from the bias's address how it is aligned, but kernels have been met that load so many
+// bytes of it at once whatever its address is; unlike for A to D, there is no preference that would forbid them.
 constexpr std::uint32_t kBiasAlignment = 16;
 
 // Bytes that an address is a multiple of, at most 256. A variable may lie anywhere in the parameter block.
