@@ -323,6 +323,25 @@ TEST_CASE("evaluating between resident steps changes nothing") {
   CHECK(trained(true) == trained(false));
 }
 
+TEST_CASE("what is evaluated after resident steps has their last update in it") {
+  const auto backend = make_backend_under_test();
+  const Graph graph = small_graph();
+  const Precision precision = GENERATE(Precision::kF32, Precision::kTf32, Precision::kBf16);
+  const int steps = GENERATE(1, 2, 3);
+  INFO(to_string(precision) << ", " << steps << " steps");
+  const CompileOptions options{.max_batch_size = 5, .precision = precision};
+  const KeptSamples kept = make_kept_samples(graph, 20);
+  const Samples some = make_samples(graph, 5, 8);
+  const auto executor = compile(*backend, graph, options, make_parameters(graph, 5));
+  OptimizerSpec optimizer = default_optimizer(OptimizerKind::kSgd);
+  optimizer.learning_rate = LearningRate(0.5f);
+  predict(*executor, graph, some);
+  train_resident(*executor, graph, optimizer, kept, 5, steps, 1);
+  const std::vector<float> logits = predict(*executor, graph, some);
+  const auto fresh = compile(*backend, graph, options, read_all(*executor, graph));
+  CHECK(logits == predict(*fresh, graph, some));
+}
+
 TEST_CASE("a long run of resident steps is divided into uploads without a seam") {
   const auto backend = make_backend_under_test();
   auto net = slim::Net(9);

@@ -79,11 +79,11 @@ void ReplicaSteps::queue(std::span<const std::int32_t> samples, std::span<const 
 }
 
 void ReplicaSteps::run_step(std::int64_t part, std::int64_t divisor) {
-  replica_.parameters_have_changed();
   run_captured(step_, part, divisor, [&] {
     enqueue_gradients(part, divisor);
     enqueue_update();
   });
+  replica_.parameters_have_changed();  // Afterwards: before a first run they are brought up to date.
 }
 
 void ReplicaSteps::run_gradients(std::int64_t part, std::int64_t divisor) {
@@ -98,8 +98,8 @@ void ReplicaSteps::run_gradients(std::int64_t part, std::int64_t divisor) {
 }
 
 void ReplicaSteps::run_update() {
-  replica_.parameters_have_changed();
   run_captured(update_, 0, 0, [&] { enqueue_update(); });
+  replica_.parameters_have_changed();
 }
 
 // Starts what `enqueue` puts on the streams, as one graph, which is captured when it is first seen.
