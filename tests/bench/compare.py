@@ -336,7 +336,8 @@ def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("peers", type=pathlib.Path, metavar="PEERS_FOLDER")
     parser.add_argument("--rounds", type=int, default=5, help="at least 5 where the table is written (default: 5)")
-    parser.add_argument("--steps", type=int, default=3000, help="batches in all of a run (default: 3000)")
+    parser.add_argument("--steps", type=int, default=3000,
+                        help="batches in all of a run (default: 3000; TensorFlow's clusters need that many)")
     parser.add_argument("--only", default="", help="comparisons with this in their name")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     parser.add_argument("--binary", default=str(ROOT / "build" / "tools" / "distmnist"))
@@ -371,6 +372,7 @@ def say(line):
 
 def main(arguments=None):
     options = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of what ends a run's processes
     cells = []
     for title, programs in COMPARISONS.items():
         if options.only in title:

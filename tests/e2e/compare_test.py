@@ -4,6 +4,7 @@ page, and whole runs with scripts in the place of all programs."""
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -190,6 +191,17 @@ class WholeRunTest(support.EndToEndTest):
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"TensorFlow is left out, .*: exit code 3\nno such port")
         self.assertEqual(len(runs), 2)
+
+    def test_a_signal_ends_what_was_started_too(self):
+        self.script(self.peers / "run.sh", f"#!/bin/sh\nsleep 600 &\necho $! >{self.base}/child\nwait\n")
+        command = [BENCH / "compare.sh", self.peers, "--binary", self.base / "program", "--time_program",
+                   sys.executable, "--data_dir", self.base / "mnist", "--only", "one process"]
+        started = support.Process("compare", command, self.folder, env={"PEERS": str(self.environments)})
+        child = self.base / "child"
+        pid = int(support.wait_until(lambda: child.exists() and child.read_text().strip(), "the peer's process"))
+        started.send(signal.SIGTERM)
+        self.assertEqual(started.popen.wait(support.DEADLINE_S), 128 + signal.SIGTERM)
+        support.wait_until(lambda: not support.is_alive(pid), "the end of the peer's process")
 
     def test_what_cannot_be_asked_for_is_refused(self):
         for arguments, words in ((["--write", "--rounds", "4"], "at least 5 rounds"),
