@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, runs every test, and closes with a line "N passed, N failed".
 #
-#   tests/run.sh [--build_dir DIR] [--clean] [--werror] [--no_install] [arguments of meson test]
+#   tests/run.sh [--build_dir DIR] [--clean] [--werror] [--no_install] [--instructions] [arguments of meson test]
 #
 #   tests/run.sh --suite e2e        one suite: unit, structure or e2e
 #   tests/run.sh -k idx             the tests whose name contains "idx"
+#   tests/run.sh --instructions     also counts instructions (tests/bench/instructions.py); a report, nothing fails by it
 #
 # DISTMNIST_TEST_DATA names the folder with the four files of MNIST; without it ../shared/mnist beside the checkout and
 # the program's cache are looked at. Tests that need the files are skipped where there are none. DISTMNIST_TEST_PYTHON
@@ -13,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly PIP_TIMEOUT_S=300
-build=build clean=false werror=false install=true
+build=build clean=false werror=false install=true instructions=false
 meson_arguments=() name_part=
 
 usage_error() { echo "tests/run.sh: $1" >&2; exit 2; }
@@ -21,11 +22,12 @@ usage_error() { echo "tests/run.sh: $1" >&2; exit 2; }
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case $1 in
-      -h | --help) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+      -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
       --build_dir | --build-dir) [ $# -ge 2 ] || usage_error "$1 needs a folder"; build=$2; shift ;;
       --clean) clean=true ;;
       --werror) werror=true ;;
       --no_install | --no-install) install=false ;;
+      --instructions) instructions=true ;;
       -k) [ $# -ge 2 ] || usage_error "$1 needs a part of a name"; name_part=$2; shift ;;
       *) meson_arguments+=("$1") ;;
     esac
@@ -112,5 +114,7 @@ log=$build/meson-logs/testlog.json
 rm -f "$log"
 test_status=0
 meson test -C "$build" --no-rebuild --print-errorlogs "${meson_arguments[@]}" || test_status=$?
+# Before the summary, which is the last line.
+if $instructions; then tests/bench/instructions.py --build_dir "$build" || echo "The report of instructions is not whole."; fi
 summarize "$log" || exit 1
 exit "$test_status"
