@@ -23,7 +23,8 @@ TrainAndTest load_mnist(const std::filesystem::path& dir);
 // nullopt. Other data sets (Fashion-MNIST, KMNIST) use the same names, so this is a warning. Takes about 0.1 s.
 std::optional<std::string> checksum_warning(const TrainAndTest& data);
 
-// Runs checksum_warning on a thread of its own and calls `warn` from there when there is something to say.
+// Runs checksum_warning on a thread of its own, at a low priority, and calls `warn` from there when there is something
+// to say.
 class BackgroundChecksum {
  public:
   BackgroundChecksum(TrainAndTest data, std::function<void(const std::string&)> warn);
