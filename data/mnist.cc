@@ -7,11 +7,10 @@
 #include <vector>
 
 #include <md5.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "data/idx.h"
 #include "lib/base/error.h"
+#include "lib/base/low_priority.h"
 
 namespace distmnist {
 namespace {
@@ -97,15 +96,6 @@ std::string md5_of_file(std::span<const std::int64_t> dimensions, std::span<cons
   return hex.data();
 }
 
-// Leaves the cores to the start of the training, yet gets a tenth of a busy one, so that the check of 0.1 s does not
-// hold up the end of a short run for long.
-constexpr int kBackgroundNiceness = 10;
-
-// Linux gives each thread a niceness of its own.
-void make_this_thread_yield() {
-  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kBackgroundNiceness);
-}
-
 }  // namespace
 
 bool has_mnist(const fs::path& dir) {
@@ -115,13 +105,15 @@ bool has_mnist(const fs::path& dir) {
   return true;
 }
 
-TrainAndTest load_mnist(const fs::path& dir) {
+TrainAndTest load_mnist(const fs::path& dir, UnpackedCache* cache) {
   const std::array<fs::path, 4> paths = find_files(dir);
   check_all_found(dir, paths);
   // Decompressing takes most of the time, so the three small files are read beside the large one.
   std::array<std::future<IdxArray>, 4> arrays;
   for (std::size_t i = 0; i < kFiles.size(); ++i) {
-    arrays[i] = std::async(std::launch::async, read_idx, paths[i], kFiles[i].kind);
+    arrays[i] = std::async(std::launch::async, [path = paths[i], kind = kFiles[i].kind, cache] {
+      return cache == nullptr ? read_idx(path, kind) : cache->read(path, kind);
+    });
   }
   TrainAndTest data;
   data.train = join(arrays[kTrainImages].get(), arrays[kTrainLabels].get(), paths[kTrainImages], paths[kTrainLabels]);
@@ -147,7 +139,7 @@ std::optional<std::string> checksum_warning(const TrainAndTest& data) {
 
 BackgroundChecksum::BackgroundChecksum(TrainAndTest data, std::function<void(const std::string&)> warn)
     : thread_([data = std::move(data), warn = std::move(warn)] {
-        make_this_thread_yield();
+        yield_to_others();
         if (const auto warning = checksum_warning(data)) warn(*warning);
       }) {}
 
