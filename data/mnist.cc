@@ -77,12 +77,17 @@ ImageSet join(IdxArray images, IdxArray labels, const fs::path& images_path, con
     fail(ExitCode::kData, "{}: its images are {}x{} (offset 8), those of MNIST are {}x{}", images_path.string(),
          images.dimensions[1], images.dimensions[2], kSide, kSide);
   }
+  std::vector<std::shared_ptr<const MappedFile>> mapped;
+  for (const IdxArray* array : {&images, &labels}) {
+    if (array->mapped != nullptr) mapped.push_back(array->mapped);
+  }
   return {.count = images.dimensions[0],
           .height = kSide,
           .width = kSide,
           .pixels = images.data,
           .labels = labels.data,
-          .owners = {std::move(images.owner), std::move(labels.owner)}};
+          .owners = {std::move(images.owner), std::move(labels.owner)},
+          .mapped = std::move(mapped)};
 }
 
 std::string md5_of_file(std::span<const std::int64_t> dimensions, std::span<const std::uint8_t> data) {
@@ -140,7 +145,10 @@ std::optional<std::string> checksum_warning(const TrainAndTest& data) {
 BackgroundChecksum::BackgroundChecksum(TrainAndTest data, std::function<void(const std::string&)> warn)
     : thread_([data = std::move(data), warn = std::move(warn)] {
         yield_to_others();
-        if (const auto warning = checksum_warning(data)) warn(*warning);
+        const auto warning = checksum_warning(data);
+        data.train.let_pages_go();  // The check has touched them all, the training takes batch by batch.
+        data.test.let_pages_go();
+        if (warning) warn(*warning);
       }) {}
 
 }  // namespace distmnist
