@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "data/gzip_reader.h"
-#include "data/mapped_file.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
@@ -83,7 +82,8 @@ IdxArray read_plain(const std::string& file, std::shared_ptr<const MappedFile> m
          expected);
   }
   array.data = bytes.subspan(header_bytes(kind));
-  array.owner = std::move(mapped);
+  array.owner = mapped;
+  array.mapped = std::move(mapped);
   return array;
 }
 

@@ -8,6 +8,8 @@
 #include <span>
 #include <vector>
 
+#include "data/mapped_file.h"
+
 namespace distmnist {
 
 enum class IdxKind {
@@ -19,9 +21,10 @@ enum class IdxKind {
 inline constexpr std::int64_t kMaxIdxBytes = std::int64_t{1} << 30;
 
 struct IdxArray {
-  std::vector<std::int64_t> dimensions;  // each at least 1
-  std::span<const std::uint8_t> data;    // as many bytes as the dimensions multiply to
-  std::shared_ptr<const void> owner;     // keeps `data` alive
+  std::vector<std::int64_t> dimensions;      // each at least 1
+  std::span<const std::uint8_t> data;        // as many bytes as the dimensions multiply to
+  std::shared_ptr<const void> owner;         // keeps `data` alive
+  std::shared_ptr<const MappedFile> mapped;  // the owner, where the data is that of a mapped file
 };
 
 // Reads one file, plain (mapped, not copied) or gzip (decompressed into memory); its first bytes tell which, not its

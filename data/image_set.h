@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "data/mapped_file.h"
+
 namespace distmnist {
 
 // Images and labels of one split. Cheap to copy: the bytes (heap or a mapped file) are shared and immutable.
@@ -18,7 +20,15 @@ struct ImageSet {
   std::span<const std::uint8_t> labels;             // [count]
   std::vector<std::shared_ptr<const void>> owners;  // keep `pixels` and `labels` alive
 
+  // The mapped files among the owners.
+  std::vector<std::shared_ptr<const MappedFile>> mapped = {};
+
   std::int64_t image_size() const { return height * width; }
+
+  // For data that is not read for a while; see MappedFile.
+  void let_pages_go() const {
+    for (const auto& file : mapped) file->let_pages_go();
+  }
 };
 
 struct TrainAndTest {

@@ -19,6 +19,9 @@ class MappedFile {
 
   std::span<const std::uint8_t> bytes() const { return bytes_; }
 
+  // The pages no longer count as this process's memory; those touched later come back from the system's cache.
+  void let_pages_go() const;
+
  private:
   std::span<const std::uint8_t> bytes_;
 };

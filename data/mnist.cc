@@ -10,6 +10,7 @@
 
 #include "data/idx.h"
 #include "lib/base/error.h"
+#include "lib/base/low_priority.h"
 
 namespace distmnist {
 namespace {
@@ -76,12 +77,17 @@ ImageSet join(IdxArray images, IdxArray labels, const fs::path& images_path, con
     fail(ExitCode::kData, "{}: its images are {}x{} (offset 8), those of MNIST are {}x{}", images_path.string(),
          images.dimensions[1], images.dimensions[2], kSide, kSide);
   }
+  std::vector<std::shared_ptr<const MappedFile>> mapped;
+  for (const IdxArray* array : {&images, &labels}) {
+    if (array->mapped != nullptr) mapped.push_back(array->mapped);
+  }
   return {.count = images.dimensions[0],
           .height = kSide,
           .width = kSide,
           .pixels = images.data,
           .labels = labels.data,
-          .owners = {std::move(images.owner), std::move(labels.owner)}};
+          .owners = {std::move(images.owner), std::move(labels.owner)},
+          .mapped = std::move(mapped)};
 }
 
 std::string md5_of_file(std::span<const std::int64_t> dimensions, std::span<const std::uint8_t> data) {
@@ -104,13 +110,15 @@ bool has_mnist(const fs::path& dir) {
   return true;
 }
 
-TrainAndTest load_mnist(const fs::path& dir) {
+TrainAndTest load_mnist(const fs::path& dir, UnpackedCache* cache) {
   const std::array<fs::path, 4> paths = find_files(dir);
   check_all_found(dir, paths);
   // Decompressing takes most of the time, so the three small files are read beside the large one.
   std::array<std::future<IdxArray>, 4> arrays;
   for (std::size_t i = 0; i < kFiles.size(); ++i) {
-    arrays[i] = std::async(std::launch::async, read_idx, paths[i], kFiles[i].kind);
+    arrays[i] = std::async(std::launch::async, [path = paths[i], kind = kFiles[i].kind, cache] {
+      return cache == nullptr ? read_idx(path, kind) : cache->read(path, kind);
+    });
   }
   TrainAndTest data;
   data.train = join(arrays[kTrainImages].get(), arrays[kTrainLabels].get(), paths[kTrainImages], paths[kTrainLabels]);
@@ -136,7 +144,11 @@ std::optional<std::string> checksum_warning(const TrainAndTest& data) {
 
 BackgroundChecksum::BackgroundChecksum(TrainAndTest data, std::function<void(const std::string&)> warn)
     : thread_([data = std::move(data), warn = std::move(warn)] {
-        if (const auto warning = checksum_warning(data)) warn(*warning);
+        yield_to_others();
+        const auto warning = checksum_warning(data);
+        data.train.let_pages_go();  // The check has touched them all, the training takes batch by batch.
+        data.test.let_pages_go();
+        if (warning) warn(*warning);
       }) {}
 
 }  // namespace distmnist

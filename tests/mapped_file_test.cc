@@ -15,10 +15,22 @@ TEST_CASE("the bytes are those of the file, also after it was removed") {
   CHECK(Bytes(mapped.bytes().begin(), mapped.bytes().end()) == Bytes{1, 2, 3});
 }
 
+TEST_CASE("pages let go are touched again with the same bytes") {
+  const TempDir dir;
+  const Bytes bytes(100'000, 5);
+  write_bytes(dir / "file", bytes);
+  const MappedFile mapped(dir / "file");
+  CHECK(Bytes(mapped.bytes().begin(), mapped.bytes().end()) == bytes);
+  mapped.let_pages_go();
+  CHECK(Bytes(mapped.bytes().begin(), mapped.bytes().end()) == bytes);
+}
+
 TEST_CASE("an empty file has no bytes") {
   const TempDir dir;
   write_bytes(dir / "file", {});
-  CHECK(MappedFile(dir / "file").bytes().empty());
+  const MappedFile mapped(dir / "file");
+  CHECK(mapped.bytes().empty());
+  mapped.let_pages_go();
 }
 
 TEST_CASE("a missing file and a folder are data errors that name the path") {

@@ -1,10 +1,16 @@
 #include "data/mnist.h"
 
 #include <array>
+#include <cstdint>
 #include <cstdlib>
+#include <fstream>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
+
+#include <fmt/format.h>
+#include <unistd.h>
 
 #include "data/idx.h"
 #include "tests/support/catch.h"
@@ -54,6 +60,21 @@ void check_small_mnist(const TrainAndTest& data) {
   CHECK(Bytes(data.test.pixels.begin(), data.test.pixels.end()) == Bytes(3 * 784, 20));
   CHECK(Bytes(data.test.labels.begin(), data.test.labels.end()) == Bytes(3, 2));
   CHECK_FALSE(data.synthetic);
+}
+
+// Bytes of the training pixels that count as this process's memory.
+std::size_t resident_bytes(const ImageSet& set) {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(set.pixels.data()) / page * page;
+  std::ifstream smaps("/proc/self/smaps");
+  const std::string start = fmt::format("{:x}-", begin);
+  for (std::string line; std::getline(smaps, line);) {
+    if (!line.starts_with(start)) continue;
+    while (std::getline(smaps, line) && !line.starts_with("Rss:")) {
+    }
+    return std::stoul(line.substr(4)) * 1024;
+  }
+  throw std::runtime_error("no mapping of the pixels");
 }
 
 }  // namespace
@@ -162,6 +183,19 @@ TEST_CASE("the check in the background warns once and is over when it is destroy
     const BackgroundChecksum check(load_mnist(dir.path()), [&](const std::string& text) { warnings.push_back(text); });
   }
   CHECK(warnings.size() == 1);
+}
+
+TEST_CASE("the check in the background leaves no pages of plain files behind") {
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  const TrainAndTest data = load_mnist(dir.path());
+  CHECK(checksum_warning(data).has_value());
+  CHECK(resident_bytes(data.train) > 0);
+  {
+    const BackgroundChecksum check(data, [](const std::string&) {});
+  }
+  CHECK(resident_bytes(data.train) == 0);
+  check_small_mnist(data);
 }
 
 TEST_CASE("the real MNIST is loaded and its checksums fit") {

@@ -20,15 +20,19 @@ std::filesystem::path cached_mnist() {
 }
 
 LoadedData load_real(const std::filesystem::path& folder) {
-  LoadedData loaded{load_mnist(folder), nullptr};
+  LoadedData loaded;
+  loaded.unpacked = std::make_unique<UnpackedCache>(cache_folder() / "unpacked");
+  loaded.data = load_mnist(folder, loaded.unpacked.get());
   loaded.checksum =
       std::make_unique<BackgroundChecksum>(loaded.data, [](const std::string& warning) { log_warning("{}", warning); });
+  loaded.copies = std::make_unique<BackgroundCopies>(*loaded.unpacked);
   log_info("data: {}", loaded.data.description);
   return loaded;
 }
 
 LoadedData load_synthetic() {
-  LoadedData loaded{synthetic_digits(cache_folder() / "synthetic"), nullptr};
+  LoadedData loaded;
+  loaded.data = synthetic_digits(cache_folder() / "synthetic");
   log_warning("data: {}", loaded.data.description);
   return loaded;
 }

@@ -6,13 +6,17 @@
 
 #include "data/image_set.h"
 #include "data/mnist.h"
+#include "data/unpacked_cache.h"
 #include "tools/flags.h"
 
 namespace distmnist {
 
 struct LoadedData {
   TrainAndTest data;
-  std::unique_ptr<BackgroundChecksum> checksum;  // runs beside the training; null for synthetic digits
+  // Run beside the training; null for synthetic digits.
+  std::unique_ptr<BackgroundChecksum> checksum;
+  std::unique_ptr<UnpackedCache> unpacked;
+  std::unique_ptr<BackgroundCopies> copies;  // after what it uses
 };
 
 // Error (kData): a named folder that is missing, incomplete or broken; --dataset=mnist and no data at hand.

@@ -101,8 +101,10 @@ class Training {
                   kAwaitOthersMs / 1000.0);
     }
     progress_.set_step(parts_.client.pull(load_));
+    parts_.data.train.let_pages_go();  // Before the memory of a snapshot comes on top.
     const Evaluation evaluation =
         evaluate(parts_.executor, parts_.data.test, config_.batch_sizes.largest(), parts_.classes);
+    parts_.data.test.let_pages_go();
     progress_.require_finite(evaluation.loss);  // The last updates may have ruined what no step has looked at since.
     parts_.console.test_accuracy(evaluation.accuracy);
     const std::optional<Error> unsaved = already_done ? std::nullopt : parts_.supervisor.save_now();
@@ -117,6 +119,7 @@ class Training {
     parts_.console.clear();
     log_info("stopped by a signal at global_step {}", progress_.step());
     progress_.log_account();
+    parts_.data.train.let_pages_go();
     const std::optional<Error> unsaved = parts_.supervisor.save_now();
     parts_.client.leave();
     if (unsaved) throw *unsaved;  // The signal's code would say that everything is saved.

@@ -1,0 +1,135 @@
+#include "data/unpacked_cache.h"
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include "lib/base/file.h"
+#include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/files.h"
+#include "tests/support/temp_dir.h"
+
+using namespace distmnist;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::int64_t kManyImages = 1400;  // more than kWorthKeepingBytes
+
+void write_gzip_images(const fs::path& path, std::uint8_t pixel, std::int64_t count = kManyImages) {
+  const fs::path plain = path.string() + ".plain";
+  write_idx(plain, std::array{count, std::int64_t{28}, std::int64_t{28}},
+            Bytes(static_cast<std::size_t>(count * 784), pixel));
+  write_bytes(path, gzip(read_bytes(plain)));
+  fs::remove(plain);
+}
+
+std::vector<fs::path> copies_in(const fs::path& folder) {
+  std::vector<fs::path> out;
+  if (!fs::exists(folder)) return out;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().filename() != "lock") out.push_back(entry.path());
+  }
+  return out;
+}
+
+std::uint8_t first_pixel(const fs::path& folder, const fs::path& path) {
+  return UnpackedCache(folder).read(path, IdxKind::kImages).data[0];
+}
+
+void read_and_keep(const fs::path& folder, const fs::path& path) {
+  UnpackedCache cache(folder);
+  cache.read(path, IdxKind::kImages);
+  const BackgroundCopies copies(cache);
+}
+
+}  // namespace
+
+TEST_CASE("a large gzip file is read from its plain copy the next time") {
+  const TempDir dir;
+  const fs::path folder = dir / "cache" / "unpacked";
+  write_gzip_images(dir / "images.gz", 7);
+  read_and_keep(folder, dir / "images.gz");
+  const std::vector<fs::path> copies = copies_in(folder);
+  REQUIRE(copies.size() == 1);
+
+  // A pixel that only the copy has shows where the data comes from.
+  Bytes bytes = read_bytes(copies[0]);
+  bytes[16] = 99;
+  write_bytes(copies[0], bytes);
+  CHECK(first_pixel(folder, dir / "images.gz") == 99);
+}
+
+TEST_CASE("the copy of a file that has changed since is not used and goes, also where its time was set back") {
+  const TempDir dir;
+  const fs::path folder = dir / "unpacked";
+  write_gzip_images(dir / "images.gz", 7);
+  const auto time = fs::last_write_time(dir / "images.gz");
+  read_and_keep(folder, dir / "images.gz");
+  const std::vector<fs::path> former = copies_in(folder);
+
+  write_gzip_images(dir / "images.gz", 8);
+  fs::last_write_time(dir / "images.gz", time);
+  CHECK(first_pixel(folder, dir / "images.gz") == 8);
+  read_and_keep(folder, dir / "images.gz");
+  CHECK(copies_in(folder).size() == 1);
+  CHECK(copies_in(folder) != former);
+}
+
+TEST_CASE("a file damaged since is an error although a whole copy of it is there") {
+  const TempDir dir;
+  const fs::path folder = dir / "unpacked";
+  write_gzip_images(dir / "images.gz", 7);
+  read_and_keep(folder, dir / "images.gz");
+  Bytes bytes = read_bytes(dir / "images.gz");
+  bytes[bytes.size() / 2] ^= 0xff;
+  write_bytes(dir / "images.gz", bytes);
+  CHECK(fails_with(ExitCode::kData, "images.gz", [&] { first_pixel(folder, dir / "images.gz"); }));
+}
+
+TEST_CASE("a truncated copy is not used and is written anew") {
+  const TempDir dir;
+  const fs::path folder = dir / "unpacked";
+  write_gzip_images(dir / "images.gz", 7);
+  read_and_keep(folder, dir / "images.gz");
+  const fs::path copy = copies_in(folder).at(0);
+  const auto whole = fs::file_size(copy);
+  fs::resize_file(copy, whole - 1);
+  CHECK(first_pixel(folder, dir / "images.gz") == 7);
+  read_and_keep(folder, dir / "images.gz");
+  CHECK(fs::file_size(copy) == whole);
+}
+
+TEST_CASE("small and plain files have no copies") {
+  const TempDir dir;
+  write_gzip_images(dir / "small.gz", 7, 3);
+  write_idx(dir / "plain", std::array{kManyImages, std::int64_t{28}, std::int64_t{28}}, Bytes(kManyImages * 784, 5));
+  read_and_keep(dir / "unpacked", dir / "small.gz");
+  read_and_keep(dir / "unpacked", dir / "plain");
+  CHECK(first_pixel(dir / "unpacked", dir / "plain") == 5);
+  CHECK(copies_in(dir / "unpacked").empty());
+}
+
+TEST_CASE("while another process writes copies, none are written") {
+  const TempDir dir;
+  write_gzip_images(dir / "images.gz", 7);
+  fs::create_directory(dir / "unpacked");
+  const FileDescriptor other(open((dir / "unpacked" / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  REQUIRE(flock(other.get(), LOCK_EX) == 0);
+  read_and_keep(dir / "unpacked", dir / "images.gz");
+  CHECK(copies_in(dir / "unpacked").empty());
+}
+
+TEST_CASE("where no copy can be written, the data is there all the same") {
+  const TempDir dir;
+  write_gzip_images(dir / "images.gz", 7);
+  write_bytes(dir / "unpacked", {});  // a file in the folder's place
+  UnpackedCache cache(dir / "unpacked");
+  const IdxArray array = cache.read(dir / "images.gz", IdxKind::kImages);
+  cache.write_missing();
+  CHECK(array.data[0] == 7);
+}
