@@ -111,7 +111,7 @@ GpuSystem inspect_gpus() {
   if (status != cudaSuccess) {
     cudaGetLastError();
     // Without any driver CUDA speaks of one that is too old.
-    system.fault = system.driver_version.empty() ? "no NVIDIA driver is there" : cudaGetErrorString(status);
+    system.fault = system.driver_version.empty() ? "CUDA finds no NVIDIA driver" : cudaGetErrorString(status);
     return system;
   }
   if (count == 0) system.fault = "no CUDA-capable device is visible";
