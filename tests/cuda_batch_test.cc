@@ -41,16 +41,16 @@ TEST_CASE("a batch is gathered from the kept samples, with its labels and the st
   const auto [shape, batch] = GENERATE(
       table<Shape, std::int64_t>({{{1, 28, 28}, 50}, {{3, 5, 7}, 3}, {{1, 1, 1}, 1}, {{17, 1, 1}, 4}, {{2, 3, 3}, 1}}));
   const std::vector<std::uint8_t> pixels = bytes(kCount * shape.size(), 1), labels = bytes(kCount, 2, 10);
-  const DeviceArray<std::uint8_t> kept_pixels(pixels), kept_labels(labels);
+  const MarkedArray<std::uint8_t> kept_pixels(pixels), kept_labels(labels);
   const Waiting steps = waiting(batch);
-  const DeviceArray<StepScalars> scalars(steps.scalars);
-  const DeviceArray<std::int32_t> samples(steps.samples);
-  const DeviceArray<std::uint32_t> cursor(std::vector<std::uint32_t>{steps.cursor});
+  const MarkedArray<StepScalars> scalars(steps.scalars);
+  const MarkedArray<std::int32_t> samples(steps.samples);
+  const MarkedArray<std::uint32_t> cursor(std::vector<std::uint32_t>{steps.cursor});
 
   for_each_kind([&](NumberType type, Layout layout) {
-    const DeviceArray<StepScalars> current(1);
+    const MarkedArray<StepScalars> current(1);
     const DeviceTensor input(type, layout, batch, shape);
-    const DeviceArray<std::uint8_t> batch_labels(static_cast<std::size_t>(batch));
+    const MarkedArray<std::uint8_t> batch_labels(static_cast<std::size_t>(batch));
     gather_batch(nullptr, {kept_pixels.data(), kept_labels.data()},
                  {scalars.data(), samples.data(), cursor.data(), current.data()}, input.view(), batch_labels.data());
 
@@ -76,7 +76,7 @@ TEST_CASE("a batch from the host is staged in any type and layout") {
   const auto [shape, batch] =
       GENERATE(table<Shape, std::int64_t>({{{1, 28, 28}, 50}, {{3, 5, 7}, 3}, {{1, 1, 1}, 1}, {{784, 1, 1}, 3}}));
   const std::vector<double> numbers = random_numbers(batch * shape.size(), 4);
-  const DeviceArray<float> images(std::vector<float>(numbers.begin(), numbers.end()));
+  const MarkedArray<float> images(std::vector<float>(numbers.begin(), numbers.end()));
   for_each_kind([&](NumberType type, Layout layout) {
     const DeviceTensor input(type, layout, batch, shape);
     stage_batch(nullptr, images.data(), input.view());

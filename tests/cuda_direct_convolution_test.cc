@@ -77,10 +77,10 @@ Expected compute(const Sizes& sizes, const Layers& layers, const Numbers& number
 
 // A pass back on the device, into gradients that are -1 before it.
 std::vector<float> backward(const Layers& layers, const DeviceTensor& x, const DeviceTensor& dy,
-                            const DeviceArray<std::uint8_t>& chosen) {
+                            const MarkedArray<std::uint8_t>& chosen) {
   const std::int64_t bytes = direct_convolution_workspace_bytes(layers.convolution, x.view().batch);
-  const DeviceArray<float> workspace(static_cast<std::size_t>(bytes) / sizeof(float));
-  const DeviceArray<float> gradients(std::vector<float>(static_cast<std::size_t>(layers.parameters()), -1.0f));
+  const MarkedArray<float> workspace(static_cast<std::size_t>(bytes) / sizeof(float));
+  const MarkedArray<float> gradients(std::vector<float>(static_cast<std::size_t>(layers.parameters()), -1.0f));
   direct_convolution_backward(nullptr, layers.convolution, x.view(), dy.view(), chosen.data(), workspace.data(),
                               gradients.data());
   return gradients.fetch();
@@ -99,11 +99,11 @@ void check_layers(const Sizes& sizes, Activation activation, const std::vector<s
   REQUIRE(has_direct_convolution(layers.convolution, layers.pool));
   const Numbers numbers = make_numbers(sizes, layers);
   const Expected expected = compute(sizes, layers, numbers);
-  const DeviceArray<float> parameters(numbers.parameters);
+  const MarkedArray<float> parameters(numbers.parameters);
   for (const auto& [x_kind, y_kind] : kinds) {
     const DeviceTensor x(x_kind.type, x_kind.layout, sizes.batch, sizes.input, numbers.x);
     const DeviceTensor y(y_kind.type, y_kind.layout, sizes.batch, layers.pool.output);
-    const DeviceArray<std::uint8_t> chosen(expected.y.size());
+    const MarkedArray<std::uint8_t> chosen(expected.y.size());
     direct_convolution_forward(nullptr, layers.convolution, parameters.data(), x.view(), y.view(), chosen.data());
     CHECK(worst_error(y.fetch(), expected.y) < tolerance(y_kind.type));
 
@@ -144,11 +144,11 @@ TEST_CASE("a batch of more images than there are partial sums has all of them in
   const Sizes sizes{{1, 4, 4}, 4, {3, 3, 1, 0, 0, 0, 0}, 150};
   const Layers layers = make_layers(sizes, Activation::kRelu);
   const Numbers numbers = make_numbers(sizes, layers);
-  const DeviceArray<float> parameters(numbers.parameters);
+  const MarkedArray<float> parameters(numbers.parameters);
   const DeviceTensor x(NumberType::kF32, Layout::kNchw, sizes.batch, sizes.input, numbers.x);
   const DeviceTensor y(NumberType::kF32, Layout::kNhwc, sizes.batch, layers.pool.output);
   const DeviceTensor dy(NumberType::kF32, Layout::kNhwc, sizes.batch, layers.pool.output, numbers.dy);
-  const DeviceArray<std::uint8_t> chosen(numbers.dy.size());
+  const MarkedArray<std::uint8_t> chosen(numbers.dy.size());
   direct_convolution_forward(nullptr, layers.convolution, parameters.data(), x.view(), y.view(), chosen.data());
   const Expected expected = compute(sizes, layers, numbers);
   CHECK(worst_error(y.fetch(), expected.y) < 1e-6);
@@ -159,7 +159,7 @@ TEST_CASE("a batch of more images than there are blocks is computed as a whole")
   const Sizes sizes{{1, 6, 6}, 4, {3, 3, 1, 0, 0, 0, 0}, 1100};
   const Layers layers = make_layers(sizes, Activation::kRelu);
   const Numbers numbers = make_numbers(sizes, layers);
-  const DeviceArray<float> parameters(numbers.parameters);
+  const MarkedArray<float> parameters(numbers.parameters);
   const DeviceTensor x(NumberType::kF32, Layout::kNchw, sizes.batch, sizes.input, numbers.x);
   const DeviceTensor y(NumberType::kF32, Layout::kNhwc, sizes.batch, layers.pool.output);
   direct_convolution_forward(nullptr, layers.convolution, parameters.data(), x.view(), y.view(), nullptr);
@@ -170,7 +170,7 @@ TEST_CASE("a prediction wants no choices") {
   const Sizes sizes{{1, 28, 28}, 32, kFive, 3};
   const Layers layers = make_layers(sizes, Activation::kRelu);
   const Numbers numbers = make_numbers(sizes, layers);
-  const DeviceArray<float> parameters(numbers.parameters);
+  const MarkedArray<float> parameters(numbers.parameters);
   for_each_kind([&](NumberType type, Layout layout) {
     const DeviceTensor x(type, layout, sizes.batch, sizes.input, numbers.x);
     const DeviceTensor y(type, layout, sizes.batch, layers.pool.output);
@@ -189,7 +189,7 @@ TEST_CASE("gradients are the same bits in whatever order threads and blocks run"
     cuda_on_host::reset({.seed = seed});
     const DeviceTensor x(NumberType::kF32, Layout::kNchw, sizes.batch, sizes.input, numbers.x);
     const DeviceTensor dy(NumberType::kF32, Layout::kNhwc, sizes.batch, layers.pool.output, numbers.dy);
-    const DeviceArray<std::uint8_t> chosen(std::vector<std::uint8_t>(numbers.dy.size(), 2));
+    const MarkedArray<std::uint8_t> chosen(std::vector<std::uint8_t>(numbers.dy.size(), 2));
     outcomes.push_back(backward(layers, x, dy, chosen));
   }
   CHECK(std::ranges::count(outcomes, outcomes.front()) == std::ssize(outcomes));

@@ -43,7 +43,7 @@ TEST_CASE("a bias is added to its channel, and relu cuts below zero") {
   const bool relu = GENERATE(true, false);
   const bool with_bias = GENERATE(true, false);
   const std::vector<double> x = random_numbers(each.size(), 1), bias = random_numbers(each.shape.channels, 2);
-  const DeviceArray<float> device_bias(floats(bias));
+  const MarkedArray<float> device_bias(floats(bias));
   std::vector<double> expected = x;
   for (std::size_t i = 0; i < x.size(); ++i) {
     if (with_bias) expected[i] += bias[i / (each.shape.height * each.shape.width) % each.shape.channels];
@@ -94,7 +94,7 @@ TEST_CASE("a bias gradient is summed over the batch, with and without relu") {
   for (const NumberType y_type : {NumberType::kF32, NumberType::kBf16}) {
     for_each_kind([&](NumberType dy_type, Layout layout) {
       const DeviceTensor output(y_type, layout, batch, shape, y), gradient(dy_type, layout, batch, shape, dy);
-      const DeviceArray<float> device_sums(sums.size());
+      const MarkedArray<float> device_sums(sums.size());
       relu_backward_and_sums(nullptr, output.view(), relu, gradient.view(), device_sums.data());
       CHECK(gradient.fetch() == expected);
       CHECK(to_doubles(device_sums.fetch()) == sums);
@@ -116,7 +116,7 @@ TEST_CASE("dropout keeps the numbers that the host's mask keeps") {
   for (std::size_t i = 0; i < x.size(); ++i) expected[i] *= mask[i];
 
   const DropoutRule rule{.seed = mix64(options.seed) ^ options.stream, .stream = layer.stream, .keep_prob = keep_prob};
-  const DeviceArray<StepScalars> current(std::vector<StepScalars>{{.first_sample = first_sample}});
+  const MarkedArray<StepScalars> current(std::vector<StepScalars>{{.first_sample = first_sample}});
   for_each_kind([&](NumberType x_type, Layout x_layout) {
     const DeviceTensor from(x_type, x_layout, each.batch, each.shape, x);
     for_each_kind([&](NumberType y_type, Layout y_layout) {
@@ -180,12 +180,12 @@ TEST_CASE("images are padded with zeros, and cropped again") {
 TEST_CASE("filters are packed with their input channels last or as they are, and unpacked again") {
   const FilterShape shape{7, 5, 3, 2, GENERATE(Layout::kNhwc, Layout::kNchw)};
   const std::vector<double> filters = random_numbers(7 * 5 * 3 * 2, 11);
-  const DeviceArray<float> canonical(floats(filters));
+  const MarkedArray<float> canonical(floats(filters));
   for (const NumberType type : {NumberType::kF32, NumberType::kBf16}) {
     const DeviceTensor packed(type, shape.packed, shape.out, {shape.in, shape.height, shape.width});
     pack_filters(nullptr, canonical.data(), shape, type, packed.view().data);
     CHECK(packed.fetch() == filters);
-    const DeviceArray<float> back(filters.size());
+    const MarkedArray<float> back(filters.size());
     unpack_filters(nullptr, packed.view().data, shape, type, back.data());
     CHECK(to_doubles(back.fetch()) == filters);
   }
@@ -201,8 +201,8 @@ TEST_CASE("blocks of any size and address are rounded to bfloat16") {
     const auto bits = std::bit_cast<std::uint32_t>(random.uniform() - 0.5f);
     numbers[i] = std::bit_cast<float>(i % 4 == 0 ? (bits & 0xFFFF0000U) | 0x8000U : bits);
   }
-  const DeviceArray<float> from(numbers);
-  const DeviceArray<__nv_bfloat16> to(size);
+  const MarkedArray<float> from(numbers);
+  const MarkedArray<__nv_bfloat16> to(size);
   to_bf16(nullptr, from.data() + shift, static_cast<std::int64_t>(size), to.data());
   const std::vector<__nv_bfloat16> rounded = to.fetch();
   for (std::size_t i = 0; i < size; ++i) {
@@ -214,7 +214,7 @@ TEST_CASE("blocks of any size and address are added") {
   const std::int64_t size = GENERATE(1, 2, 3, 4, 7, 1027);
   const std::int64_t shift = GENERATE(0, 1);
   const std::vector<double> from = random_numbers(size + shift, 13), into = random_numbers(size + shift, 14);
-  const DeviceArray<float> device_from(floats(from)), device_into(floats(into));
+  const MarkedArray<float> device_from(floats(from)), device_into(floats(into));
   add(nullptr, device_from.data() + shift, size, device_into.data() + shift);
   std::vector<double> expected = into;
   for (std::int64_t i = shift; i < size + shift; ++i) expected[i] += from[i];

@@ -78,14 +78,14 @@ TEST_CASE("max pooling with bias and relu, and its gradient, are those of the pl
   const std::vector<double> x = random_numbers(each.batch * each.input.size(), 1);
   const std::vector<double> dy = random_numbers(each.batch * each.output().size(), 2);
   const std::vector<double> bias = random_numbers(each.input.channels, 3);
-  const DeviceArray<float> device_bias(floats(bias));
+  const MarkedArray<float> device_bias(floats(bias));
   const Expected expected = max_pool(each, x, bias, relu, dy);
 
   for_each_kind([&](NumberType x_type, Layout x_layout) {
     for_each_kind([&](NumberType y_type, Layout y_layout) {
       const DeviceTensor from(x_type, x_layout, each.batch, each.input, x);
       const DeviceTensor to(y_type, y_layout, each.batch, each.output());
-      const DeviceArray<std::uint8_t> chosen(expected.y.size());
+      const MarkedArray<std::uint8_t> chosen(expected.y.size());
       max_pool_forward(nullptr, from.view(), device_bias.data(), relu, each.window, to.view(), chosen.data());
       CHECK(worst_error(to.fetch(), expected.y) < tolerance(y_type));
       const std::vector<std::uint8_t> choices = chosen.fetch();
@@ -158,8 +158,8 @@ TEST_CASE("channels are summed over batch and pixels, without what was not chose
     const DeviceTensor tensor(type, layout, batch, shape, t);
     std::vector<std::uint8_t> placed(choices.size());
     for (std::size_t i = 0; i < choices.size(); ++i) placed[tensor.offset(i)] = choices[i];
-    const DeviceArray<std::uint8_t> chosen(placed);
-    const DeviceArray<float> sums(expected.size());
+    const MarkedArray<std::uint8_t> chosen(placed);
+    const MarkedArray<float> sums(expected.size());
     channel_sums(nullptr, tensor.view(), with_choices ? chosen.data() : nullptr, sums.data());
     CHECK(to_doubles(sums.fetch()) == expected);
   });
@@ -168,9 +168,9 @@ TEST_CASE("channels are summed over batch and pixels, without what was not chose
 TEST_CASE("channels of a tensor that lies at an odd address are summed, too") {
   constexpr std::int32_t kBatch = 9, kChannels = 8;
   const std::vector<double> t = random_numbers(1 + kBatch * kChannels, 9);
-  const DeviceArray<float> numbers(floats(t));
+  const MarkedArray<float> numbers(floats(t));
   const TensorView view{numbers.data() + 1, NumberType::kF32, Layout::kNhwc, kBatch, kChannels, 1, 1};
-  const DeviceArray<float> sums(kChannels);
+  const MarkedArray<float> sums(kChannels);
   channel_sums(nullptr, view, nullptr, sums.data());
   std::vector<double> expected(kChannels, 0.0);
   for (std::size_t i = 1; i < t.size(); ++i) expected[(i - 1) % kChannels] += t[i];
@@ -187,7 +187,7 @@ TEST_CASE("sums of channels are the same bits in whatever order threads and bloc
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
     cuda_on_host::reset({.seed = seed});
     const DeviceTensor tensor(NumberType::kF32, Layout::kNhwc, kBatch, shape, t);
-    const DeviceArray<float> sums(static_cast<std::size_t>(shape.channels));
+    const MarkedArray<float> sums(static_cast<std::size_t>(shape.channels));
     channel_sums(nullptr, tensor.view(), nullptr, sums.data());
     outcomes.push_back(sums.fetch());
   }

@@ -30,9 +30,9 @@ struct Problem {
 Outcome compute(const Problem& problem, NumberType type = NumberType::kF32, bool counts = true) {
   const auto batch = std::ssize(problem.labels);
   const DeviceTensor logits(NumberType::kF32, Layout::kNchw, batch, {problem.classes, 1, 1}, problem.logits);
-  const DeviceArray<std::uint8_t> labels(problem.labels), correct(problem.labels.size());
-  const DeviceArray<float> losses(problem.labels.size());
-  const DeviceArray<std::uint32_t> cursor(std::vector<std::uint32_t>{41});
+  const MarkedArray<std::uint8_t> labels(problem.labels), correct(problem.labels.size());
+  const MarkedArray<float> losses(problem.labels.size());
+  const MarkedArray<std::uint32_t> cursor(std::vector<std::uint32_t>{41});
   const DeviceTensor gradient(type, Layout::kNhwc, batch, {problem.classes, 1, 1});
   softmax_cross_entropy(nullptr, {.logits = static_cast<const float*>(logits.view().data),
                                   .labels = labels.data(),

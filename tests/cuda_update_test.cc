@@ -84,13 +84,13 @@ struct Updated {
 
 Updated updated_on_device(const OptimizerSpec& spec, std::int64_t size, std::size_t shift, bool with_copy) {
   const State state = start(spec, size);
-  const DeviceArray<float> parameters(shifted(state.parameters, shift));
-  const DeviceArray<float> first_slot(shifted(state.first_slot, shift)), second_slot(shifted(state.second_slot, shift));
-  const DeviceArray<__nv_bfloat16> copy(static_cast<std::size_t>(size));
+  const MarkedArray<float> parameters(shifted(state.parameters, shift));
+  const MarkedArray<float> first_slot(shifted(state.first_slot, shift)), second_slot(shifted(state.second_slot, shift));
+  const MarkedArray<__nv_bfloat16> copy(static_cast<std::size_t>(size));
   const std::size_t slots = slot_names(spec.kind).size();
   for (int step = 0; step < kSteps; ++step) {
-    const DeviceArray<float> gradient(gradient_of(step, size));
-    const DeviceArray<StepScalars> current(std::vector<StepScalars>{{.rate = rate_of(step)}});
+    const MarkedArray<float> gradient(gradient_of(step, size));
+    const MarkedArray<StepScalars> current(std::vector<StepScalars>{{.rate = rate_of(step)}});
     update(nullptr, spec, current.data(),
            {.parameters = parameters.data() + shift,
             .first_slot = slots > 0 ? first_slot.data() + shift : nullptr,

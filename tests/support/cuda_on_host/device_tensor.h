@@ -14,37 +14,19 @@
 #include "lib/backend/cuda/tensor_view.h"
 #include "lib/base/random.h"
 #include "lib/graph/graph.h"
+#include "tests/support/cuda_on_host/device_array.h"
 
 namespace distmnist::cuda {
 
-// An array in device memory. What nobody has written yet is 0xEE in every byte, so that a number that a kernel leaves
-// out shows.
+// What nobody has written yet is 0xEE in every byte, so that a number that a kernel leaves out shows; in bytes, too,
+// where the 0xFF that cudaMalloc leaves has a meaning (kNoneChosen).
 template <typename T>
-class DeviceArray {
+class MarkedArray : public cuda_on_host::DeviceArray<T> {
  public:
-  explicit DeviceArray(std::size_t size) : size_(size) {
-    check(cudaMalloc(reinterpret_cast<void**>(&data_), size * sizeof(T)), "take memory");
-    check(cudaMemset(data_, 0xEE, size * sizeof(T)), "fill memory");
+  explicit MarkedArray(std::size_t size) : cuda_on_host::DeviceArray<T>(size) {
+    check(cudaMemset(this->data(), 0xEE, this->size_bytes()), "fill memory");
   }
-  explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) {
-    check(cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice), "copy to the device");
-  }
-  DeviceArray(const DeviceArray&) = delete;
-  DeviceArray& operator=(const DeviceArray&) = delete;
-  ~DeviceArray() { cudaFree(data_); }
-
-  T* data() const { return data_; }
-  // Waits for the device first.
-  std::vector<T> fetch() const {
-    check(cudaDeviceSynchronize(), "wait for the device");
-    std::vector<T> values(size_);
-    check(cudaMemcpy(values.data(), data_, size_ * sizeof(T), cudaMemcpyDeviceToHost), "copy from the device");
-    return values;
-  }
-
- private:
-  T* data_ = nullptr;
-  std::size_t size_;
+  explicit MarkedArray(const std::vector<T>& values) : cuda_on_host::DeviceArray<T>(values) {}
 };
 
 // A tensor in device memory, whose numbers tests see as doubles in [batch, channels, height, width] order.
@@ -92,7 +74,7 @@ class DeviceTensor {
 
  private:
   TensorView view_;
-  DeviceArray<std::uint8_t> bytes_;
+  MarkedArray<std::uint8_t> bytes_;
 };
 
 // Multiples of 1 / 64 in [-1, 1): bfloat16 holds them, sums of some of them are exact in float, and ties are frequent.
