@@ -1,0 +1,61 @@
+// ThreadPool: a fixed set of threads that share one piece of work at a time, again and again, without an allocation or
+// a lock.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace distmnist {
+
+// Whoever waits, spins for a few tens of microseconds at most and then sleeps: what follows soon is caught without the
+// kernel's help, and whoever else wants the core gets it. One thread at a time may call run().
+class ThreadPool {
+ public:
+  // `size` threads with the caller's, at least 1; none is started for 1.
+  explicit ThreadPool(int size);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return size_; }
+
+  // Calls work(part) once for each part in 0 .. size() - 1, each in a thread of its own and the same part always in the
+  // same thread, part 0 in the caller's. Returns when all have returned. `work` throws nothing.
+  template <typename Work>
+  void run(const Work& work) {
+    if (size_ == 1) return work(0);
+    run_all([](const void* context, int part) { (*static_cast<const Work*>(context))(part); }, &work);
+  }
+
+ private:
+  using Call = void (*)(const void* context, int part);
+  void run_all(Call call, const void* context);
+  void serve(int part);
+
+  const int size_;
+  Call call_ = nullptr;  // Null: the threads end.
+  const void* context_ = nullptr;
+  alignas(64) std::atomic<std::uint32_t> turn_{0};        // Changes when there is work.
+  alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // Threads that are still at it.
+  std::vector<std::thread> threads_;
+};
+
+// Part `part` of `parts` equal parts of 0 .. size - 1, the first ones larger by one `unit` where it does not divide
+// evenly; all but the last end at a multiple of `unit`.
+struct Share {
+  std::int64_t begin = 0, end = 0;
+  std::int64_t size() const { return end - begin; }
+};
+inline Share share_of(std::int64_t size, int part, int parts, std::int64_t unit = 1) {
+  const std::int64_t units = (size + unit - 1) / unit;
+  const auto bound = [&](std::int64_t p) {
+    const std::int64_t at = (units / parts * p + (p < units % parts ? p : units % parts)) * unit;
+    return at < size ? at : size;
+  };
+  return {bound(part), bound(part + 1)};
+}
+
+}  // namespace distmnist
