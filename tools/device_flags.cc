@@ -25,7 +25,7 @@ void add_device_flags(CLI::App& app, Flags& flags) {
                "take GPU memory as it is needed, up to the share")
       ->group("devices");
   add_whole_number(app, "--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
-                   "threads of this worker's kernels; 0: all cores divided by the workers on this host")
+                   "threads of this task; 0: all cores divided by the workers on this host, for a ps by all tasks there")
       ->group("devices");
 }
 
