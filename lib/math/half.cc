@@ -1,5 +1,6 @@
 #include "lib/math/half.h"
 
+#include <algorithm>
 #include <bit>
 #include <cassert>
 #include <cstddef>
@@ -9,9 +10,9 @@
 namespace distmnist {
 namespace {
 
-// Numbers are converted in integers, but for two additions whose operands and results are normal numbers: neither
-// instructions nor the treatment of denormals change a bit. Both ways of a choice are computed, so that loops become
-// vectors.
+// Where numbers are converted by arithmetic, operands and results that count are normal numbers and products are exact:
+// neither instructions (fused multiply-add, say) nor the treatment of denormals change a bit. Both ways of a choice are
+// computed, so that loops become vectors. float16's formulas are those of Marat Dukhan's FP16 library.
 
 constexpr std::uint32_t kInfinity = 0x7F800000;  // of float32; larger magnitudes are NaN
 constexpr std::uint32_t kQuietBit = 0x00400000;
@@ -29,35 +30,26 @@ DISTMNIST_INLINE_INTO_VERSIONS float of_bf16(std::uint16_t half) {
 }
 
 DISTMNIST_INLINE_INTO_VERSIONS std::uint16_t to_f16(float number) {
-  constexpr std::uint32_t kSmallestNormal = 113u << 23;  // 2^-14
-  constexpr std::uint32_t kTooLarge = 143u << 23;        // 2^16
-  constexpr std::uint32_t kRebias = 112u << 23;          // between the exponents' biases, 127 and 15
   const auto bits = std::bit_cast<std::uint32_t>(number);
-  const std::uint32_t sign = (bits >> 16) & 0x8000;
   const std::uint32_t magnitude = bits & 0x7FFFFFFF;
-  const std::uint32_t normal = (magnitude - kRebias + 0x0FFF + ((magnitude >> 13) & 1)) >> 13;
-  // Added to 1/2, whose last place is 2^-24 as is that of a subnormal float16, a number is rounded there. The choice of
-  // the addend keeps denormals out of the addition; they are below half a unit.
-  const std::uint32_t small = magnitude < (1u << 23) ? 0 : magnitude;
-  const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(small) + 0.5f) - (126u << 23);
-  const std::uint32_t nan = 0x7E00 | ((magnitude >> 13) & 0x3FF);
-  const std::uint32_t large = magnitude > kInfinity ? nan : 0x7C00;
-  const std::uint32_t finite = magnitude < kSmallestNormal ? subnormal : normal;
-  return static_cast<std::uint16_t>(sign | (magnitude >= kTooLarge ? large : finite));
+  // Four times the magnitude; from 2^16 on, which float16 lacks, infinity.
+  const float scaled = std::bit_cast<float>(magnitude) * 0x1p112f * 0x1p-110f;
+  // Added to a power of two whose last place is four times the one that float16 has there, it is rounded to that place.
+  // Below 2^-14, where float16's numbers are subnormal, places get no smaller.
+  const std::uint32_t exponent = std::max(magnitude & kInfinity, 113u << 23);
+  const auto rounded = std::bit_cast<std::uint32_t>(scaled + std::bit_cast<float>(exponent + (15u << 23)));
+  // A carry out of the fraction goes into the exponent as it should.
+  const std::uint32_t half = ((rounded >> 13) & 0x7C00) + (rounded & 0x0FFF);
+  return static_cast<std::uint16_t>(((bits >> 16) & 0x8000) | (magnitude > kInfinity ? 0x7E00 : half));
 }
 
 DISTMNIST_INLINE_INTO_VERSIONS float of_f16(std::uint16_t half) {
-  constexpr std::uint32_t kRebias = 112u << 23;
-  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000) << 16;
-  const std::uint32_t magnitude = static_cast<std::uint32_t>(half & 0x7FFF) << 13;
-  const std::uint32_t exponent = magnitude & (0x1Fu << 23);
-  const std::uint32_t normal = magnitude + kRebias;
-  const std::uint32_t large = normal + kRebias;  // infinity and NaN
-  // 2^-14 and the subnormal number as its fraction, less 2^-14.
-  const float with_one = std::bit_cast<float>(normal + (1u << 23));
-  const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(with_one - std::bit_cast<float>(113u << 23));
-  const std::uint32_t finite = exponent == 0 ? subnormal : normal;
-  return std::bit_cast<float>(sign | (exponent == 0x1Fu << 23 ? large : finite));
+  const std::uint32_t magnitude = half & 0x7FFFu;
+  // The exponent's largest value, of infinity and NaN, becomes that of float32.
+  const float normal = std::bit_cast<float>((magnitude << 13) + (224u << 23)) * 0x1p-112f;
+  const float subnormal = std::bit_cast<float>(magnitude | (126u << 23)) - 0.5f;
+  const auto bits = std::bit_cast<std::uint32_t>(magnitude < 0x0400 ? subnormal : normal);
+  return std::bit_cast<float>(bits | (static_cast<std::uint32_t>(half & 0x8000) << 16));
 }
 
 DISTMNIST_INLINE_INTO_VERSIONS void bf16_from_f32_loop(std::span<const float> from, std::span<std::uint16_t> to) {
