@@ -24,8 +24,9 @@ void add_device_flags(CLI::App& app, Flags& flags) {
   app.add_flag("--allow_growth,!--noallow_growth", flags.allow_growth,
                "take GPU memory as it is needed, up to the share")
       ->group("devices");
-  add_whole_number(app, "--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
-                   "threads of this task; 0: all cores divided by the workers on this host, for a ps by all tasks there")
+  add_whole_number(
+      app, "--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
+      "threads of this task; 0: all cores divided by the workers on this host, for a ps by all tasks there")
       ->group("devices");
 }
 
