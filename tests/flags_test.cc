@@ -66,6 +66,13 @@ TEST_CASE("an unknown flag and a value out of range are one sentence that names 
   CHECK(usage_error({"stray"}).find("stray") != std::string::npos);
 }
 
+TEST_CASE("the wire's type of numbers is one of three, float32 where none is given") {
+  CHECK(parse({}).flags.wire_dtype == "f32");
+  CHECK(parse({"--wire-dtype=bf16"}).flags.wire_dtype == "bf16");
+  CHECK(parse({"--wire_dtype", "f16"}).flags.wire_dtype == "f16");
+  CHECK(usage_error({"--wire_dtype=fp8"}).find("--wire_dtype") != std::string::npos);
+}
+
 TEST_CASE("rules of placement are given with manual placement, and only with it") {
   const char* const rules = "--place_variables=conv1/*=/job:ps/task:0,pred/*=/job:master/task:1";
   CHECK(parse({"--placement=manual", "--ps_job=master", rules}).flags.place_variables == std::string(rules + 18));
@@ -109,12 +116,12 @@ TEST_CASE("subcommands take their own arguments") {
 TEST_CASE("config.toml can be given back with --config, and the command line wins") {
   const TempDir temp;
   const auto file = temp.path() / "config.toml";
-  Flags flags =
-      parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05", "--momentum=0.7", "--nesterov",
-             "--learning_rate_schedule=staircase", "--decay_steps=20", "--decay_rate=0.5",
-             "--learning_rate_warmup_steps=3", "--replication=in_graph", "--devices=/cpu:0,/cpu:1", "--batch_per_tower",
-             "--precision=auto", "--placement=manual", "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
-          .flags;
+  Flags flags = parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05", "--momentum=0.7", "--nesterov",
+                       "--learning_rate_schedule=staircase", "--decay_steps=20", "--decay_rate=0.5",
+                       "--learning_rate_warmup_steps=3", "--replication=in_graph", "--devices=/cpu:0,/cpu:1",
+                       "--batch_per_tower", "--precision=auto", "--wire_dtype=f16", "--placement=manual",
+                       "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
+                    .flags;
   std::ofstream(file) << to_toml(flags);
   CHECK(parse({("--config=" + file.string()).c_str()}).flags.batch_size_schedule.empty());
   std::ofstream(file) << to_toml(parse({"--batch_size_schedule=0:20,100:40"}).flags);
@@ -130,6 +137,7 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
   CHECK(again.batch_per_tower);
   CHECK(again.precision == "auto");
   CHECK(again.placement == "manual");
+  CHECK(again.wire_dtype == "f16");
   CHECK(again.place_variables == flags.place_variables);
   CHECK(again.batch_size == 10);
   std::ofstream(file) << to_toml(parse({}).flags);  // What was not given is not held against other flags.

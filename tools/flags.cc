@@ -133,6 +133,11 @@ void add_optimizer_flags(CLI::App& app, Flags& flags) {
 }
 
 void add_run_flags(CLI::App& app, Flags& flags) {
+  app.add_option("--wire_dtype", flags.wire_dtype,
+                 "of gradients and parameters between workers and ps: f32, bf16 or f16")
+      ->group("wire")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+      ->capture_default_str();
   app.add_option("--placement", flags.placement,
                  "of variables on ps tasks: split, round_robin, load_balanced or manual")
       ->group("wire")
@@ -317,6 +322,7 @@ std::string to_toml(const Flags& flags) {
   add("learning_rate_warmup_steps", flags.learning_rate_warmup_steps);
   add("log_every", flags.log_every);
   add("seed", flags.seed);
+  add("wire_dtype", quoted(flags.wire_dtype));
   add("placement", quoted(flags.placement));
   add("place_variables", quoted(flags.place_variables));
   add("replication", quoted(flags.replication));

@@ -63,7 +63,7 @@ struct Flags {
   std::string devices;                        // of the towers, comma-separated; empty: no towers
   int num_gpus = 0;                           // 0: no towers
   bool batch_per_tower = false;               // each tower has a batch of batch_size
-  int intra_op_parallelism_threads = 0;       // 0: the cores divided by the workers on this host
+  int intra_op_parallelism_threads = 0;       // 0: as of num_threads()
   bool allow_soft_placement = false;          // /cpu:0 where a device or a kernel is not there
   bool log_device_placement = false;
   std::optional<double> per_process_gpu_memory_fraction;  // not given: as needed, without a limit
@@ -73,6 +73,7 @@ struct Flags {
   std::string pin = "auto";                               // or "none"
 
   // wire
+  std::string wire_dtype = "f32";  // or bf16, f16
   std::string placement = "split";
   std::string place_variables;  // the rules of placement "manual"
 

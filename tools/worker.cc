@@ -18,12 +18,14 @@
 #include "lib/supervisor/metrics_writer.h"
 #include "lib/supervisor/run_folder.h"
 #include "lib/supervisor/supervisor.h"
+#include "lib/wire/numbers.h"
 #include "lib/worker/console.h"
 #include "lib/worker/device_placement.h"
 #include "lib/worker/resident_client.h"
 #include "lib/worker/training.h"
 #include "tools/data_source.h"
 #include "tools/environment.h"
+#include "tools/num_threads.h"
 #include "tools/optimizer_flags.h"
 #include "tools/pinning.h"
 #include "tools/replication_flags.h"
@@ -51,6 +53,7 @@ Fingerprint fingerprint_of(const Job& job) {
                      {"--decay_rate", fmt::format("{}", rate.decay_rate)},
                      {"--learning_rate_warmup_steps", fmt::format("{}", rate.warmup_steps)},
                      {"--seed", std::to_string(flags.seed)},
+                     {"--wire_dtype", flags.wire_dtype},
                      {"--placement", flags.placement},
                      {"--place_variables", flags.place_variables.empty() ? "not given" : flags.place_variables}};
   for (auto& fact : replication_fingerprint(flags)) out.push_back(std::move(fact));
@@ -89,6 +92,7 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
   config.incarnation = config.new_run = nanoseconds_since_1970();
   config.optimizer = optimizer_of(flags);
   config.strategy = strategy;
+  config.wire_dtype = parse_wire_dtype(flags.wire_dtype);
   config.fingerprint = fingerprint_of(job);
   config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.stop_requested = [&seat] { return seat.stop_signal().has_value(); };
@@ -109,11 +113,6 @@ std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const Worke
   }
   log_info("training stays on the device, with all {} training images", train.count);
   return std::make_unique<ResidentClient>(executor, job.graph.num_parameters);
-}
-
-int num_threads(const Flags& flags, const WorkerSeat& seat) {
-  if (flags.intra_op_parallelism_threads > 0) return flags.intra_op_parallelism_threads;
-  return std::max(1, num_cores() / seat.num_sharing_cores);
 }
 
 void pin(const WorkerSeat& seat, int threads) {
@@ -149,7 +148,7 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   const Flags& flags = job.flags;
   CompileOptions options;
   options.max_batch_size = step_batch_sizes(flags).largest();
-  options.threads = num_threads(flags, seat);
+  options.threads = num_threads(flags, seat.num_sharing_cores);
   options.seed = flags.seed;
   options.stream = static_cast<std::uint64_t>(seat.task.index);
   if (flags.pin == "auto") pin(seat, options.threads);  // Before any of its threads begins.
