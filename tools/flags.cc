@@ -121,7 +121,7 @@ void add_optimizer_flags(CLI::App& app, Flags& flags) {
       ->group("training");
   app.add_option("--learning_rate", flags.learning_rate)->group("training")->capture_default_str();
   app.add_option("--learning_rate_schedule", flags.learning_rate_schedule,
-                 "constant, exponential, staircase or cosine, over global_step")
+                 "constant, exponential, staircase, cosine or one_cycle, over global_step")
       ->group("training")
       ->capture_default_str();
   add_whole_number(app, "--decay_steps", flags.decay_steps, "of the schedule; 0: --train_steps")->group("training");
