@@ -52,7 +52,7 @@ std::vector<Flags> local_workers(const Flags& flags) {
 }  // namespace
 
 ExitCode train(const Flags& flags, const std::optional<Place>& place, double started_s) {
-  if (flags.preset != Flags{}.preset) log_info("preset {}: {}", flags.preset, describe_preset_values(flags));
+  log_info("preset {}: {}", flags.preset, describe_preset_values(flags));
   const Graph graph = make_model(flags.model);
   const LoadedData loaded = load_data(flags);
   require_fitting_data(graph, loaded.data, flags);
