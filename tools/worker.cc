@@ -52,6 +52,7 @@ Fingerprint fingerprint_of(const Job& job) {
                      {"--decay_steps", fmt::format("{}", rate.decay_steps)},
                      {"--decay_rate", fmt::format("{}", rate.decay_rate)},
                      {"--learning_rate_warmup_steps", fmt::format("{}", rate.warmup_steps)},
+                     {"--augment", flags.augment},
                      {"--seed", std::to_string(flags.seed)},
                      {"--wire_dtype", flags.wire_dtype},
                      {"--placement", flags.placement},
@@ -106,6 +107,11 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
 std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const WorkerSeat& seat, Executor& executor) {
   ResidentTraining* training = executor.resident_training();
   if (!seat.ps.empty() || seat.num_workers != 1 || training == nullptr) return nullptr;
+  if (parse_augmentation(job.flags.augment) != Augmentation::kNone) {
+    log_info("--augment={}: the host makes the images of each step anew, so training does not stay on the device",
+             job.flags.augment);
+    return nullptr;
+  }
   const ImageSet& train = job.data.train;
   if (!training->keep_samples({train.count, train.pixels, train.labels})) {
     log_info("the training images do not fit on the device; each batch is sent there by itself");
@@ -193,6 +199,7 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   config.train_steps = flags.train_steps;
   config.log_every = flags.log_every;
   config.seed = flags.seed;
+  config.augmentation = parse_augmentation(flags.augment);
   config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.started_s = job.started_s;
   const TrainingParts parts{job.data,   *executor, job.graph.output().size(),     *client,
