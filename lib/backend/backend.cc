@@ -10,10 +10,10 @@
 namespace distmnist {
 
 std::unique_ptr<Backend> make_backend(std::string_view device_type, const std::string& module_folder,
-                                      const GpuOptions& gpu) {
+                                      const GpuOptions& gpu, [[maybe_unused]] const CpuOptions& cpu) {
   if (device_type == "reference") return make_reference_backend();
 #ifdef DISTMNIST_HAS_ONEDNN
-  if (device_type == "cpu") return make_cpu_backend();
+  if (device_type == "cpu") return make_cpu_backend(cpu);
 #else
   if (device_type == "cpu") return make_reference_backend();
 #endif

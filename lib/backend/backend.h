@@ -12,6 +12,7 @@
 
 #include "lib/base/range.h"
 #include "lib/graph/graph.h"
+#include "lib/math/instruction_set.h"
 #include "lib/optim/optimizer.h"
 
 namespace distmnist {
@@ -53,7 +54,8 @@ struct StepResult {
 // later layers come first. The numbers are then in gradients() at that range until the next train_step.
 using GradientReady = std::function<void(Range)>;
 
-// Labelled samples as bytes; the spans are valid during the call that takes them.
+// Labelled samples as bytes. Whoever keeps them may refer to them, so the spans stay valid as long as they are trained
+// on.
 struct SampleBytes {
   std::int64_t count = 0;
   std::span<const std::uint8_t> pixels;  // [count, input.size()], in the graph's input order; 255 is 1.0
@@ -74,8 +76,8 @@ struct ResidentSteps {
 class ResidentTraining {
  public:
   virtual ~ResidentTraining() = default;
-  // Copies the samples to the device. False, with nothing kept, where they do not fit: then train_step() serves.
-  // Error (kData) for a label that is not below the number of classes.
+  // Takes the samples to the device, which may be where they are. False, with nothing kept, where they do not fit: then
+  // train_step() serves. Error (kData) for a label that is not below the number of classes.
   virtual bool keep_samples(const SampleBytes& samples) = 0;
   // The optimizer and its state when `global_step` updates have been made; slots as in apply_update().
   virtual void start(const OptimizerSpec& optimizer, std::int64_t global_step,
@@ -147,11 +149,17 @@ struct GpuOptions {
   bool allow_growth = false;
 };
 
-// The backend for a device type: "cpu" (oneDNN; the reference backend where the build has none), "reference", or "gpu"
-// (the CUDA module, loaded at run time). `module_folder` is where the module is looked for first; empty: only the
-// dynamic linker's own places. Error (kUsage) says what is missing. Executors of one backend share its devices' memory,
-// and the backend must outlive them.
+// What the cpu backend computes with.
+struct CpuOptions {
+  std::optional<InstructionSet> instruction_set;  // of our own kernels; nothing: the best that the processor has
+  bool own_kernels = true;                        // false: oneDNN alone, what our own are measured against
+};
+
+// The backend for a device type: "cpu" (our own kernels and oneDNN; the reference backend where the build has none),
+// "reference", or "gpu" (the CUDA module, loaded at run time). `module_folder` is where the module is looked for first;
+// empty: only the dynamic linker's own places. Error (kUsage) says what is missing, an instruction set of the processor
+// too. Executors of one backend share its devices' memory, and the backend must outlive them.
 std::unique_ptr<Backend> make_backend(std::string_view device_type, const std::string& module_folder = {},
-                                      const GpuOptions& gpu = {});
+                                      const GpuOptions& gpu = {}, const CpuOptions& cpu = {});
 
 }  // namespace distmnist

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lib/backend/backend.h"
+#include "lib/backend/kept_samples.h"
 
 namespace distmnist {
 
@@ -16,7 +17,7 @@ class HostResidentTraining : public ResidentTraining {
   // `executor` is the one that this is a part of: it outlives it, and was compiled for `graph`.
   HostResidentTraining(Executor& executor, const Graph& graph);
 
-  bool keep_samples(const SampleBytes& samples) override;  // Always true: there is memory, or bad_alloc.
+  bool keep_samples(const SampleBytes& samples) override;  // always true
   void start(const OptimizerSpec& optimizer, std::int64_t global_step,
              std::span<const std::span<const float>> slots) override;
   void run(const ResidentSteps& steps) override;
@@ -24,19 +25,15 @@ class HostResidentTraining : public ResidentTraining {
   void read_slot(std::size_t slot, std::span<float> values) const override;
 
  private:
-  void step(std::span<const std::int32_t> samples, std::uint64_t first_sample);
   void update();
 
   Executor& executor_;
-  std::int64_t image_size_, classes_, num_parameters_;
-  std::vector<std::uint8_t> pixels_;  // [count, image_size]
-  std::vector<std::uint8_t> labels_;  // [count]
+  std::int64_t num_parameters_;
+  KeptSamples samples_;
   OptimizerSpec optimizer_;
   std::int64_t global_step_ = 0;
-  std::vector<float> parameters_;           // [num_parameters], on their way to and from the executor
-  std::vector<std::vector<float>> slots_;   // [slot][num_parameters]
-  std::vector<float> batch_images_;         // [batch, image_size]
-  std::vector<std::uint8_t> batch_labels_;  // [batch]
+  std::vector<float> parameters_;          // [num_parameters], on their way to and from the executor
+  std::vector<std::vector<float>> slots_;  // [slot][num_parameters]
   StepResult last_;
 };
 

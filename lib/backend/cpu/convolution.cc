@@ -37,7 +37,7 @@ class PackedWeights {
   PackedWeights() = default;
   PackedWeights(const Device& device, const Conv2d& layer, Parameters& parameters, const dnnl::memory::desc& wanted)
       : parameters_(&parameters), range_(layer.weights) {
-    const dnnl::memory canonical(description(weight_dims(layer), Tag::oihw), device.engine, parameters.address(range_));
+    const dnnl::memory canonical(description(weight_dims(layer), Tag::oihw), device.engine, parameters.factors(range_));
     packed_ = canonical;
     if (wanted == canonical.get_desc()) return;
     packed_ = dnnl::memory(wanted, device.engine);
@@ -63,9 +63,13 @@ class PackedWeights {
 
 class Convolution final : public Kernel {
  public:
-  Convolution(const Device& device, const Conv2d& layer, Parameters& parameters,
+  Convolution(const Device& device, const Conv2d& layer, std::size_t index, Parameters& parameters,
               const dnnl::convolution_forward::primitive_desc& descriptor, const Tensor& input, const Tensor& output)
-      : layer_(layer), output_(output), forward_weights_(device, layer, parameters, descriptor.weights_desc()) {
+      : device_(device),
+        layer_(layer),
+        index_(index),
+        output_(output),
+        forward_weights_(device, layer, parameters, descriptor.weights_desc()) {
     const dnnl::memory biases(descriptor.bias_desc(), device.engine, parameters.address(layer.biases));
     forward_ = Operation(device, dnnl::convolution_forward(descriptor), descriptor,
                          {{DNNL_ARG_SRC, input.value},
@@ -92,6 +96,10 @@ class Convolution final : public Kernel {
     if (!backward_data_) return;
     backward_weights_for_data_.refresh();
     backward_data_.run();
+  }
+
+  void add_choices(std::vector<LayerChoices>& choices) const override {
+    if (layer_.activation == Activation::kRelu) choices.push_back(relu_choices(device_, index_, output_.value));
   }
 
  private:
@@ -150,7 +158,9 @@ class Convolution final : public Kernel {
                                 {DNNL_ARG_DIFF_SRC, input.gradient}});
   }
 
+  Device device_;
   Conv2d layer_;
+  std::size_t index_;
   Tensor output_;
   PackedWeights forward_weights_, backward_weights_for_data_;
   Operation plain_input_, plain_gradient_;  // where the next one needs other layouts
@@ -169,10 +179,11 @@ dnnl::convolution_forward::primitive_desc convolution_descriptor(const Device& d
                                         dims_of(layer.window), attributes(layer.activation));
 }
 
-std::unique_ptr<Kernel> make_convolution(const Device& device, const Conv2d& layer, Parameters& parameters,
+std::unique_ptr<Kernel> make_convolution(const Device& device, const Conv2d& layer, std::size_t index,
+                                         Parameters& parameters,
                                          const dnnl::convolution_forward::primitive_desc& descriptor,
                                          const Tensor& input, const Tensor& output) {
-  return std::make_unique<Convolution>(device, layer, parameters, descriptor, input, output);
+  return std::make_unique<Convolution>(device, layer, index, parameters, descriptor, input, output);
 }
 
 }  // namespace distmnist::cpu

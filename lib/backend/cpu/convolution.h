@@ -13,8 +13,9 @@ dnnl::convolution_forward::primitive_desc convolution_descriptor(const Device& d
                                                                  std::int64_t batch);
 
 // `input` and `output` in the layouts of `descriptor`. Packed copies of the weights are made again when they have
-// changed.
-std::unique_ptr<Kernel> make_convolution(const Device& device, const Conv2d& layer, Parameters& parameters,
+// changed. Layer `index` of the graph.
+std::unique_ptr<Kernel> make_convolution(const Device& device, const Conv2d& layer, std::size_t index,
+                                         Parameters& parameters,
                                          const dnnl::convolution_forward::primitive_desc& descriptor,
                                          const Tensor& input, const Tensor& output);
 

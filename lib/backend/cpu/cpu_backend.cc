@@ -2,38 +2,66 @@
 
 #include "lib/backend/compile_options.h"
 #include "lib/backend/cpu/cpu_executor.h"
+#include "lib/backend/cpu/fused_convolution.h"
+#include "lib/base/error.h"
 
 namespace distmnist {
 namespace {
 
 struct KernelName {
-  std::string operator()(const Conv2d&) const { return "oneDNN convolution"; }
-  std::string operator()(const MaxPool2d&) const { return "oneDNN pooling"; }
+  bool own;
+  std::string operator()(const Conv2d& layer) const {
+    switch (own ? cpu::fused_convolution_of(layer) : cpu::FusedConvolution::kNone) {
+      case cpu::FusedConvolution::kNone:
+        return "oneDNN convolution";
+      case cpu::FusedConvolution::kDirect:
+        return "own direct convolution before a 2x2 max-pool, else oneDNN";
+      case cpu::FusedConvolution::kWinograd:
+        return "own Winograd convolution before a 2x2 max-pool, else oneDNN";
+    }
+    return {};
+  }
+  std::string operator()(const MaxPool2d&) const {
+    return own ? "part of its convolution, else oneDNN" : "oneDNN pooling";
+  }
   std::string operator()(const AvgPool2d&) const { return "oneDNN pooling"; }
-  std::string operator()(const Flatten&) const { return "oneDNN reorder"; }
-  std::string operator()(const FullyConnected&) const { return "oneDNN inner product"; }
+  std::string operator()(const Flatten&) const {
+    return own ? "written so by the convolution, else oneDNN" : "oneDNN reorder";
+  }
+  std::string operator()(const FullyConnected&) const { return own ? "own matrix products" : "oneDNN inner product"; }
   std::string operator()(const Dropout&) const { return "own loop"; }
   std::string operator()(const Relu&) const { return "oneDNN eltwise"; }
 };
 
 class CpuBackend final : public Backend {
  public:
+  explicit CpuBackend(const CpuOptions& options) : options_(options) {
+    if (!options.instruction_set) {
+      options_.instruction_set = best_instruction_set();
+    } else if (!is_supported(*options.instruction_set)) {
+      fail(ExitCode::kUsage, "--instruction_set={}: this processor has it not; the best it has is {}",
+           to_string(*options.instruction_set), to_string(best_instruction_set()));
+    }
+  }
   std::string name() const override { return "cpu"; }
   std::optional<std::string> kernel_of(const Layer& layer, Precision precision) const override {
-    if (precision == Precision::kTf32 || precision == Precision::kBf16) return std::nullopt;
-    return std::visit(KernelName{}, layer);
+    if (precision == Precision::kTf32) return std::nullopt;
+    return std::visit(KernelName{options_.own_kernels}, layer);
   }
   std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const override {
     check_options(graph, options);
     check_layers(*this, graph, options.precision);
-    return std::make_unique<cpu::CpuExecutor>(graph, options);
+    return std::make_unique<cpu::CpuExecutor>(graph, options, options_);
   }
+
+ private:
+  CpuOptions options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cpu_backend() {
-  return std::make_unique<CpuBackend>();
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) {
+  return std::make_unique<CpuBackend>(options);
 }
 
 }  // namespace distmnist

@@ -1,4 +1,5 @@
-// The cpu backend: oneDNN, which chooses its code for the processor at run time.
+// The cpu backend: our own kernels where they fit a layer, else oneDNN. Both choose their code for the processor at run
+// time.
 #pragma once
 
 #include <memory>
@@ -7,6 +8,7 @@
 
 namespace distmnist {
 
-std::unique_ptr<Backend> make_cpu_backend();
+// Error (kUsage) for an instruction set that the processor has not.
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options = {});
 
 }  // namespace distmnist

@@ -20,10 +20,9 @@ std::span<float> floats_of(const dnnl::memory& plain) {
 }
 
 // Makes what oneDNN throws an Error that says what was tried.
-std::unique_ptr<Plan> compile(const Graph& graph, const CompileOptions& options, std::int64_t batch,
-                              Parameters& parameters) {
+std::unique_ptr<Plan> compile(const PlanParts& parts, std::int64_t batch) {
   try {
-    return make_plan(graph, options, batch, parameters);
+    return make_plan(parts, batch);
   } catch (const dnnl::error& error) {
     if (error.status == dnnl_out_of_memory) {
       fail(ExitCode::kResources, "device /cpu:0: out of memory for a batch of {}; use a smaller batch", batch);
@@ -44,10 +43,16 @@ void timed(double* total, Work work) {
 
 }  // namespace
 
-CpuExecutor::CpuExecutor(const Graph& graph, const CompileOptions& options)
-    : graph_(graph), options_(options), parameters_(std::make_unique<Parameters>(graph)) {
-  const ThreadScope threads(options_.threads);
-  full_plan_ = compile(graph_, options_, options_.max_batch_size, *parameters_);
+CpuExecutor::CpuExecutor(const Graph& graph, const CompileOptions& options, const CpuOptions& cpu)
+    : graph_(graph),
+      options_(options),
+      pool_(options.threads),
+      own_{pool_, vector_kernels(cpu.instruction_set.value_or(best_instruction_set()))},
+      own_kernels_(cpu.own_kernels),
+      parameters_(std::make_unique<Parameters>(graph, options.precision == Precision::kBf16)),
+      resident_training_(*this, graph) {
+  updates_.reserve(graph_.variables.size());
+  full_plan_ = make_plan_for(options_.max_batch_size);
 }
 
 CpuExecutor::~CpuExecutor() = default;
@@ -65,9 +70,20 @@ std::span<float> CpuExecutor::gradients() {
 }
 
 StepResult CpuExecutor::train_step(const Batch& batch, const GradientReady& ready) {
+  return step(batch, {.training = true, .first_sample = batch.first_sample, .ready = &ready});
+}
+
+StepResult CpuExecutor::resident_step(const Batch& batch, std::int64_t t) {
+  parameters_->begin_update(t);
+  const StepResult result = step(batch, {.training = true, .first_sample = batch.first_sample, .updates = &updates_});
+  parameters_->end_update();
+  return result;
+}
+
+StepResult CpuExecutor::step(const Batch& batch, const Step& step) {
   const ThreadScope threads(options_.threads);
   Plan& plan = plan_for(batch.size);
-  const Step step{.training = true, .first_sample = batch.first_sample, .ready = &ready};
+  last_plan_ = &plan;
   forward(plan, step, batch.images);
   const StepResult result =
       softmax_cross_entropy<float>(floats_of(plan.logits.value), batch.labels, floats_of(plan.logits.gradient));
@@ -82,12 +98,25 @@ void CpuExecutor::predict(std::int64_t count, std::span<const float> images, std
   std::ranges::copy(floats_of(plan.logits.value), logits.begin());
 }
 
+std::vector<LayerChoices> CpuExecutor::choices() {
+  std::vector<LayerChoices> choices;
+  if (last_plan_ == nullptr) return choices;
+  for (const Plan::PlacedKernel& placed : last_plan_->kernels) placed.kernel->add_choices(choices);
+  return choices;
+}
+
+std::unique_ptr<Plan> CpuExecutor::make_plan_for(std::int64_t batch) {
+  const ThreadScope threads(options_.threads);
+  return compile({graph_, options_, *parameters_, own_, own_kernels_}, batch);
+}
+
 Plan& CpuExecutor::plan_for(std::int64_t batch) {
   assert(batch >= 1 && batch <= options_.max_batch_size);
   if (batch == options_.max_batch_size) return *full_plan_;
   if (!partial_plan_ || partial_plan_->batch != batch) {
+    if (last_plan_ == partial_plan_.get()) last_plan_ = nullptr;
     partial_plan_.reset();  // its memory goes before the next one's comes
-    partial_plan_ = compile(graph_, options_, batch, *parameters_);
+    partial_plan_ = make_plan_for(batch);
   }
   return *partial_plan_;
 }
@@ -104,9 +133,31 @@ void CpuExecutor::forward(Plan& plan, const Step& step, std::span<const float> i
 void CpuExecutor::backward(Plan& plan, const Step& step) {
   for (Plan::PlacedKernel& placed : std::views::reverse(plan.kernels)) {
     if (placed.layer < plan.first_trained_layer) break;
-    timed(layer_times_.empty() ? nullptr : &layer_times_[placed.layer].backward_s,
-          [&] { placed.kernel->backward(step); });
+    timed(layer_times_.empty() ? nullptr : &layer_times_[placed.layer].backward_s, [&] {
+      placed.kernel->backward(step);
+      if (step.resident()) update();
+    });
   }
+}
+
+// Of the variables that have been reported.
+void CpuExecutor::update() {
+  constexpr std::int64_t kSharedFloats = 1 << 15;
+  for (const Range variable : updates_) {
+    const auto update_part = [&](std::int64_t begin, std::int64_t size) {
+      const Range range{variable.offset + begin, size};
+      parameters_->update(range, parameters_->gradients(range).data());
+    };
+    if (variable.size < kSharedFloats) {
+      update_part(0, variable.size);
+      continue;
+    }
+    pool_.run([&](int part) {
+      const Share share = share_of(variable.size, part, pool_.size(), 16);
+      update_part(share.begin, share.size());
+    });
+  }
+  updates_.clear();
 }
 
 }  // namespace distmnist::cpu

@@ -6,12 +6,14 @@
 #include <vector>
 
 #include "lib/backend/backend.h"
+#include "lib/backend/cpu/cpu_resident_training.h"
+#include "lib/backend/cpu/kernel.h"
+#include "lib/base/thread_pool.h"
 
 namespace distmnist::cpu {
 
 class Parameters;
 struct Plan;
-struct Step;
 
 // The time spent in one layer of the graph, summed over all steps since it was asked for.
 struct LayerTime {
@@ -23,7 +25,7 @@ struct LayerTime {
 // seen and kept while no other size comes.
 class CpuExecutor final : public Executor {
  public:
-  CpuExecutor(const Graph& graph, const CompileOptions& options);
+  CpuExecutor(const Graph& graph, const CompileOptions& options, const CpuOptions& cpu = {});
   ~CpuExecutor() override;
 
   void load(Range range, std::span<const float> values) override;
@@ -31,6 +33,12 @@ class CpuExecutor final : public Executor {
   StepResult train_step(const Batch& batch, const GradientReady& ready) override;
   std::span<float> gradients() override;
   void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) override;
+  std::vector<LayerChoices> choices() override;
+  ResidentTraining* resident_training() override { return &resident_training_; }
+
+  // A step of resident training: update number `t` is a part of it.
+  StepResult resident_step(const Batch& batch, std::int64_t t);
+  Parameters& parameters() { return *parameters_; }
 
   // From now on adds up times per layer; for benchmarks.
   void start_layer_times() { layer_times_.assign(graph_.layers.size(), {}); }
@@ -41,11 +49,21 @@ class CpuExecutor final : public Executor {
   void forward(Plan& plan, const Step& step, std::span<const float> images);
   void backward(Plan& plan, const Step& step);
 
+  StepResult step(const Batch& batch, const Step& step);
+  void update();
+  std::unique_ptr<Plan> make_plan_for(std::int64_t batch);
+
   Graph graph_;
   CompileOptions options_;
+  ThreadPool pool_;  // of our own kernels; oneDNN's threads are OpenMP's
+  OwnKernels own_;
+  bool own_kernels_;
   std::unique_ptr<Parameters> parameters_;
   std::unique_ptr<Plan> full_plan_;     // for max_batch_size
   std::unique_ptr<Plan> partial_plan_;  // for the last smaller size, if any
+  Plan* last_plan_ = nullptr;           // of the last training step
+  std::vector<Range> updates_;          // see Step
+  CpuResidentTraining resident_training_;
   std::vector<LayerTime> layer_times_;  // per layer; empty while nobody asks
 };
 

@@ -17,7 +17,8 @@ float* data_of(const dnnl::memory& memory) {
 
 class ReluKernel final : public Kernel {
  public:
-  ReluKernel(const Tensor& input, const Tensor& output) : input_(input), output_(output) {}
+  ReluKernel(const Device& device, std::size_t index, const Tensor& input, const Tensor& output)
+      : device_(device), index_(index), input_(input), output_(output) {}
 
   void forward(const Step&) override {
     const float* from = data_of(input_.value);
@@ -31,8 +32,13 @@ class ReluKernel final : public Kernel {
     relu_backward(output_.value, output_.gradient);
     std::copy_n(data_of(output_.gradient), size_of(output_.gradient), data_of(input_.gradient));
   }
+  void add_choices(std::vector<LayerChoices>& choices) const override {
+    choices.push_back(relu_choices(device_, index_, output_.value));
+  }
 
  private:
+  Device device_;
+  std::size_t index_;
   Tensor input_, output_;
 };
 
@@ -107,8 +113,8 @@ void relu_backward(const dnnl::memory& output, const dnnl::memory& gradient) {
   for (std::ptrdiff_t i = 0; i < size; ++i) gradients[i] = values[i] > 0.0f ? gradients[i] : 0.0f;
 }
 
-std::unique_ptr<Kernel> make_relu(const Tensor& input, const Tensor& output) {
-  return std::make_unique<ReluKernel>(input, output);
+std::unique_ptr<Kernel> make_relu(const Device& device, std::size_t index, const Tensor& input, const Tensor& output) {
+  return std::make_unique<ReluKernel>(device, index, input, output);
 }
 
 std::unique_ptr<Kernel> make_dropout(const Dropout& layer, const CompileOptions& options, const Tensor& input,

@@ -15,13 +15,13 @@ dnnl::memory::desc matrix(std::int64_t rows, std::int64_t columns, Tag tag) {
 
 class FullyConnectedKernel final : public Kernel {
  public:
-  FullyConnectedKernel(const Device& device, const FullyConnected& layer, Parameters& parameters, const Tensor& input,
-                       const Tensor& output)
-      : layer_(layer), parameters_(parameters), output_(output) {
+  FullyConnectedKernel(const Device& device, const FullyConnected& layer, std::size_t index, Parameters& parameters,
+                       const Tensor& input, const Tensor& output)
+      : device_(device), layer_(layer), index_(index), parameters_(parameters), output_(output) {
     const dnnl::engine& engine = device.engine;
     const std::int64_t batch = dims_of(input.layout())[0];
     const std::int64_t in = layer.input.size(), out = layer.output.size();
-    void* weights = parameters.address(layer.weights);
+    void* weights = parameters.factors(layer.weights);
 
     // y [batch, out] = x [batch, in] W^T [in, out] + b
     const dnnl::memory transposed(matrix(in, out, Tag::ba), engine, weights);
@@ -64,6 +64,10 @@ class FullyConnectedKernel final : public Kernel {
     if (backward_data_) backward_data_.run();
   }
 
+  void add_choices(std::vector<LayerChoices>& choices) const override {
+    if (layer_.activation == Activation::kRelu) choices.push_back(relu_choices(device_, index_, output_.value));
+  }
+
  private:
   void backward_biases() {
     const std::span<float> sums = parameters_.gradients(layer_.biases);
@@ -74,7 +78,9 @@ class FullyConnectedKernel final : public Kernel {
     }
   }
 
+  Device device_;
   FullyConnected layer_;
+  std::size_t index_;
   Parameters& parameters_;
   Tensor output_;
   Operation forward_, backward_weights_, backward_data_;
@@ -82,9 +88,9 @@ class FullyConnectedKernel final : public Kernel {
 
 }  // namespace
 
-std::unique_ptr<Kernel> make_fully_connected(const Device& device, const FullyConnected& layer, Parameters& parameters,
-                                             const Tensor& input, const Tensor& output) {
-  return std::make_unique<FullyConnectedKernel>(device, layer, parameters, input, output);
+std::unique_ptr<Kernel> make_fully_connected(const Device& device, const FullyConnected& layer, std::size_t index,
+                                             Parameters& parameters, const Tensor& input, const Tensor& output) {
+  return std::make_unique<FullyConnectedKernel>(device, layer, index, parameters, input, output);
 }
 
 }  // namespace distmnist::cpu

@@ -10,6 +10,8 @@
 #include "lib/backend/backend.h"
 #include "lib/backend/cpu/dnnl_compat.h"
 #include "lib/backend/cpu/float_buffer.h"
+#include "lib/backend/cpu/vector/vector_kernels.h"
+#include "lib/base/thread_pool.h"
 
 namespace distmnist::cpu {
 
@@ -18,8 +20,12 @@ struct Step {
   bool training = false;
   std::uint64_t first_sample = 0;  // in training, as in Batch
   const GradientReady* ready = nullptr;
+  // In resident training: variables to be updated once the kernel that computed their gradients has returned.
+  std::vector<Range>* updates = nullptr;
 
+  bool resident() const { return updates != nullptr; }
   void report(Range variable) const {
+    if (updates != nullptr) updates->push_back(variable);
     if (ready != nullptr && *ready) (*ready)(variable);
   }
 };
@@ -30,8 +36,11 @@ class Kernel {
   virtual ~Kernel() = default;
   virtual void forward(const Step& step) = 0;
   // Reads the gradient of the output (and may overwrite it), writes the gradients of its variables, reports them, and
-  // then writes the gradient of the input, if there is one. Follows a forward() of the same step.
+  // then writes the gradient of the input, if there is one. Follows a forward() of the same step. In resident training
+  // it may update a variable by itself, after its last use, in the place of reporting it.
   virtual void backward(const Step& step) = 0;
+  // Adds what Executor::choices() tells, of the last step; nothing where the kernel has none.
+  virtual void add_choices(std::vector<LayerChoices>&) const {}
 };
 
 // Memory of several tensors of which one is needed at a time. Each has its address after bind() only.
@@ -72,6 +81,17 @@ struct Device {
   SharedBuffer* scratchpad = nullptr;
 };
 
+// What our own kernels run on.
+struct OwnKernels {
+  ThreadPool& pool;
+  const VectorKernels& vector;
+};
+
+// Plain or channels-last numbers of a tensor.
+inline float* floats(const dnnl::memory& memory) {
+  return static_cast<float*>(memory.get_data_handle());
+}
+
 // Attributes that every primitive here is made with; a relu is applied to the result if asked for.
 inline dnnl::primitive_attr attributes(Activation activation = Activation::kNone) {
   dnnl::primitive_attr result;
@@ -109,6 +129,26 @@ inline Operation make_reorder(const Device& device, dnnl::memory from, dnnl::mem
   const dnnl::reorder::primitive_desc descriptor(device.engine, from.get_desc(), device.engine, to.get_desc(),
                                                  attributes());
   return Operation(device, dnnl::reorder(descriptor), descriptor, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+}
+
+// A copy in canonical order, whatever the layout. For what is asked for once in a while.
+inline std::vector<float> canonical_copy(const Device& device, const dnnl::memory& memory) {
+  const dnnl::memory::dims dims = dims_of(memory.get_desc());
+  const dnnl::memory::desc plain(dims, dnnl::memory::data_type::f32,
+                                 dims.size() == 2 ? dnnl::memory::format_tag::ab : dnnl::memory::format_tag::nchw);
+  std::vector<float> copy(plain.get_size() / sizeof(float));
+  dnnl::memory from = memory, to(plain, device.engine, copy.data());
+  dnnl::stream stream = device.stream;
+  dnnl::reorder(from, to).execute(stream, from, to);
+  stream.wait();
+  return copy;
+}
+
+// The choices of a relu whose output this is.
+inline LayerChoices relu_choices(const Device& device, std::size_t layer, const dnnl::memory& output) {
+  LayerChoices choices{.layer = layer, .bytes = {}};
+  for (const float value : canonical_copy(device, output)) choices.bytes.push_back(value > 0.0f ? 1 : 0);
+  return choices;
 }
 
 }  // namespace distmnist::cpu

@@ -1,51 +1,62 @@
-// The executor's parameters and gradients, in canonical layout.
+// The executor's parameters, gradients and, where training is resident, the optimizer's slots, all in canonical layout.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "lib/backend/cpu/float_buffer.h"
 #include "lib/graph/graph.h"
+#include "lib/optim/optimizer.h"
+#include "lib/optim/update_rules.h"
 
 namespace distmnist::cpu {
 
 // Counts the changes of each variable, so that a kernel that keeps a packed copy sees whether its copy is stale.
 class Parameters {
  public:
-  explicit Parameters(const Graph& graph)
-      : values_(static_cast<std::size_t>(graph.num_parameters)),
-        gradients_(static_cast<std::size_t>(graph.num_parameters)) {
-    for (const Variable& variable : graph.variables) variables_.push_back({variable.range, 0});
-  }
+  // `rounded`: products take the parameters rounded to bfloat16, of which a copy is kept.
+  Parameters(const Graph& graph, bool rounded);
 
-  void load(Range range, std::span<const float> values) {
-    std::ranges::copy(values, slice(values_.span(), range).begin());
-    for (Tracked& variable : variables_) {
-      if (variable.range.offset < range.end() && range.offset < variable.range.end()) ++variable.version;
-    }
-  }
+  void load(Range range, std::span<const float> values);
   std::span<const float> values(Range range) const { return slice(values_.span(), range); }
-
-  // The number of loads that touched the variable at `range`.
-  std::uint64_t version(Range range) const { return std::ranges::find(variables_, range, &Tracked::range)->version; }
+  // The number of changes of the variable at `range`.
+  std::uint64_t version(Range range) const;
 
   std::span<float> gradients(Range range) { return slice(gradients_.span(), range); }
   std::span<float> gradients() { return gradients_.span(); }
 
-  // oneDNN takes every address as void*, what it only reads too.
-  void* address(Range range) { return values_.data() + range.offset; }
-  void* gradient_address(Range range) { return gradients_.data() + range.offset; }
+  // Of biases. oneDNN takes every address as void*, what it only reads too.
+  float* address(Range range) { return values_.data() + range.offset; }
+  // Of weights, as products take them.
+  float* factors(Range range) { return (rounded_.size() > 0 ? rounded_ : values_).data() + range.offset; }
+  float* gradient_address(Range range) { return gradients_.data() + range.offset; }
+
+  // ---- The optimizer, in resident training ----
+  void start(const OptimizerSpec& optimizer, std::span<const std::span<const float>> slots);
+  std::span<const float> slot(std::size_t slot) const { return slots_.at(slot).span(); }
+  // One update, number t: begin_update(), then update() once for every parameter, then end_update().
+  void begin_update(std::int64_t t) { rate_ = update_rate(optimizer_, t); }
+  // Of these parameters, whose gradient this is. Several threads may update ranges that do not overlap.
+  void update(Range range, const float* gradient);
+  void end_update();
 
  private:
   struct Tracked {
     Range range;
     std::uint64_t version;
   };
+  void round(Range range);
+
   FloatBuffer values_;
+  FloatBuffer rounded_;  // empty where products take the values themselves
   FloatBuffer gradients_;
   std::vector<Tracked> variables_;
+
+  OptimizerSpec optimizer_;
+  UpdateRule rule_ = nullptr;
+  float rate_ = 0;
+  std::vector<FloatBuffer> slots_;
 };
 
 }  // namespace distmnist::cpu

@@ -4,21 +4,31 @@
 #include <utility>
 
 #include "lib/backend/cpu/convolution.h"
+#include "lib/backend/cpu/dense.h"
 #include "lib/backend/cpu/elementwise.h"
 #include "lib/backend/cpu/fully_connected.h"
+#include "lib/backend/cpu/fused_convolution.h"
 #include "lib/backend/cpu/pooling.h"
+#include "lib/backend/cpu/rounding.h"
 
 namespace distmnist::cpu {
 namespace {
 
+using Tag = dnnl::memory::format_tag;
+
 // Walks the layers in order; each call takes the current tensor on to the layer's output.
 class PlanBuilder {
  public:
-  PlanBuilder(const Graph& graph, const CompileOptions& options, std::int64_t batch, Parameters& parameters)
-      : graph_(graph), options_(options), parameters_(parameters), plan_(std::make_unique<Plan>()) {
+  PlanBuilder(const PlanParts& parts, std::int64_t batch)
+      : graph_(parts.graph),
+        options_(parts.options),
+        parameters_(parts.parameters),
+        own_(parts.own),
+        own_kernels_(parts.own_kernels),
+        plan_(std::make_unique<Plan>()) {
     plan_->batch = batch;
     plan_->first_trained_layer =
-        static_cast<std::size_t>(std::ranges::find_if(graph.layers, has_variables) - graph.layers.begin());
+        static_cast<std::size_t>(std::ranges::find_if(graph_.layers, has_variables) - graph_.layers.begin());
     device_.engine = dnnl::engine(dnnl::engine::kind::cpu, 0);
     device_.stream = dnnl::stream(device_.engine);
     device_.scratchpad = &plan_->scratchpad;
@@ -27,6 +37,10 @@ class PlanBuilder {
   std::unique_ptr<Plan> build() {
     plan_->input = dnnl::memory(plain(graph_.input), device_.engine, DNNL_MEMORY_NONE);
     current_.value = plan_->input;
+    if (rounds()) {
+      const Tensor rounded = new_tensor(plan_->input.get_desc(), false);
+      append(make_rounded_copy(current_, rounded), rounded);
+    }
     for (; layer_ < graph_.layers.size(); ++layer_) std::visit(*this, graph_.layers[layer_]);
     --layer_;  // what makes the logits flat counts as part of the last layer
     flatten(graph_.output());
@@ -38,10 +52,12 @@ class PlanBuilder {
 
   void operator()(const Conv2d& layer) {
     unflatten(layer.input);
+    if (can_fuse(layer_)) return fuse(layer);
     const auto descriptor = convolution_descriptor(device_, layer, plan_->batch);
     change_layout(descriptor.src_desc());
     const Tensor output = new_output(descriptor.dst_desc());
-    append(make_convolution(device_, layer, parameters_, descriptor, current_, output), output);
+    append(make_convolution(device_, layer, layer_, parameters_, descriptor, current_, output), output);
+    round_product();
   }
   void operator()(const MaxPool2d& layer) { pool(dnnl::algorithm::pooling_max, layer); }
   void operator()(const AvgPool2d& layer) { pool(dnnl::algorithm::pooling_avg_exclude_padding, layer); }
@@ -49,7 +65,10 @@ class PlanBuilder {
   void operator()(const FullyConnected& layer) {
     flatten(layer.input);
     const Tensor output = new_output(plain(layer.output));
-    append(make_fully_connected(device_, layer, parameters_, current_, output), output);
+    append(own_kernels_ ? make_dense(own_, layer, layer_, parameters_, current_, output)
+                        : make_fully_connected(device_, layer, layer_, parameters_, current_, output),
+           output);
+    round_product();
   }
   void operator()(const Dropout& layer) {
     // The current tensor may be an image that lies flat or not; either plain layout has the mask's order.
@@ -59,20 +78,47 @@ class PlanBuilder {
   }
   void operator()(const Relu&) {
     const Tensor output = new_output(current_.layout());
-    append(make_relu(current_, output), output);
+    append(make_relu(device_, layer_, current_, output), output);
   }
 
  private:
+  // Whether the convolution and the pool at `index` are one kernel of our own.
+  bool can_fuse(std::size_t index) const {
+    if (!own_kernels_ || index + 1 >= graph_.layers.size()) return false;
+    const auto* convolution = std::get_if<Conv2d>(&graph_.layers[index]);
+    const auto* pool = std::get_if<MaxPool2d>(&graph_.layers[index + 1]);
+    if (convolution == nullptr || pool == nullptr || !is_fusible(*pool)) return false;
+    const FusedConvolution kind = fused_convolution_of(*convolution);
+    // The direct one has no gradient of its input.
+    return kind == FusedConvolution::kWinograd ||
+           (kind == FusedConvolution::kDirect && index <= plan_->first_trained_layer);
+  }
+
+  void fuse(const Conv2d& layer) {
+    change_layout(image(layer.input, Tag::nhwc));
+    const auto& pool = std::get<MaxPool2d>(graph_.layers[layer_ + 1]);
+    const bool plain_output = !can_fuse(layer_ + 2);
+    const Tensor output = new_output(image(pool.output, plain_output ? Tag::nchw : Tag::nhwc));
+    append(make_fused_convolution(own_, layer, layer_, parameters_, current_, output, plain_output), output);
+    ++layer_;  // The pool is done.
+    round_product();
+  }
+
+  bool rounds() const { return options_.precision == Precision::kBf16; }
+  // In bfloat16: the current tensor is a factor of the next product, its gradient of this one's gradients. Logits stay.
+  void round_product() {
+    if (!rounds()) return;
+    append(make_rounding(own_, current_, layer_ + 1 == graph_.layers.size()), current_);
+  }
+
   static bool is_flat(const dnnl::memory::desc& layout) { return dims_of(layout).size() == 2; }
   static bool is_flat(const Shape& shape) { return shape.height == 1 && shape.width == 1; }
 
   dnnl::memory::desc flat(std::int64_t size) const {
-    return {{plan_->batch, size}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::ab};
+    return {{plan_->batch, size}, dnnl::memory::data_type::f32, Tag::ab};
   }
-  dnnl::memory::desc image(const Shape& shape) const {
-    return {{plan_->batch, shape.channels, shape.height, shape.width},
-            dnnl::memory::data_type::f32,
-            dnnl::memory::format_tag::nchw};
+  dnnl::memory::desc image(const Shape& shape, Tag tag = Tag::nchw) const {
+    return {{plan_->batch, shape.channels, shape.height, shape.width}, dnnl::memory::data_type::f32, tag};
   }
   dnnl::memory::desc plain(const Shape& shape) const { return is_flat(shape) ? flat(shape.size()) : image(shape); }
 
@@ -125,12 +171,14 @@ class PlanBuilder {
     const dnnl::memory::dims dims{plan_->batch, layer.output.channels, layer.output.height, layer.output.width};
     const auto descriptor = pooling_descriptor(device_, algorithm, layer.window, current_.layout(), dims);
     const Tensor output = new_output(descriptor.dst_desc());
-    append(make_pooling(device_, algorithm, layer.window, descriptor, current_, output), output);
+    append(make_pooling(device_, algorithm, layer.window, layer_, descriptor, current_, output), output);
   }
 
   const Graph& graph_;
   const CompileOptions& options_;
   Parameters& parameters_;
+  OwnKernels own_;
+  bool own_kernels_;
   std::unique_ptr<Plan> plan_;
   Device device_;
   Tensor current_;
@@ -139,9 +187,8 @@ class PlanBuilder {
 
 }  // namespace
 
-std::unique_ptr<Plan> make_plan(const Graph& graph, const CompileOptions& options, std::int64_t batch,
-                                Parameters& parameters) {
-  return PlanBuilder(graph, options, batch, parameters).build();
+std::unique_ptr<Plan> make_plan(const PlanParts& parts, std::int64_t batch) {
+  return PlanBuilder(parts, batch).build();
 }
 
 }  // namespace distmnist::cpu

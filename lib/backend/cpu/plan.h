@@ -1,4 +1,5 @@
-// A graph compiled for one batch size: its kernels in order, with the memory between them.
+// A graph compiled for one batch size: its kernels in order, with the memory between them. Layers for which there are
+// kernels of our own get those, the others oneDNN's.
 #pragma once
 
 #include <memory>
@@ -26,8 +27,16 @@ struct Plan {
   SharedBuffer scratchpad;
 };
 
-// `parameters` must outlive the plan. Call within the ThreadScope that the plan will run in.
-std::unique_ptr<Plan> make_plan(const Graph& graph, const CompileOptions& options, std::int64_t batch,
-                                Parameters& parameters);
+// What a plan is made of; all of it outlives the plan.
+struct PlanParts {
+  const Graph& graph;
+  const CompileOptions& options;
+  Parameters& parameters;
+  const OwnKernels& own;
+  bool own_kernels;  // false: products by oneDNN alone
+};
+
+// Call within the ThreadScope that the plan will run in.
+std::unique_ptr<Plan> make_plan(const PlanParts& parts, std::int64_t batch);
 
 }  // namespace distmnist::cpu

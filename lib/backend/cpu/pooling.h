@@ -13,9 +13,9 @@ dnnl::pooling_forward::primitive_desc pooling_descriptor(const Device& device, d
                                                          const Window& window, const dnnl::memory::desc& input,
                                                          const dnnl::memory::dims& output);
 
-// `input` and `output` in the layouts of `descriptor`.
+// `input` and `output` in the layouts of `descriptor`. Layer `index` of the graph.
 std::unique_ptr<Kernel> make_pooling(const Device& device, dnnl::algorithm algorithm, const Window& window,
-                                     const dnnl::pooling_forward::primitive_desc& descriptor, const Tensor& input,
-                                     const Tensor& output);
+                                     std::size_t index, const dnnl::pooling_forward::primitive_desc& descriptor,
+                                     const Tensor& input, const Tensor& output);
 
 }  // namespace distmnist::cpu

@@ -1,0 +1,173 @@
+#include "lib/backend/cpu/dense.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace distmnist::cpu {
+namespace {
+
+// Below this a product is done before another thread has woken up.
+constexpr std::int64_t kSharedProducts = 500'000;  // multiply-adds
+
+class Dense final : public Kernel {
+ public:
+  Dense(const OwnKernels& own, const FullyConnected& layer, std::size_t index, Parameters& parameters,
+        const Tensor& input, const Tensor& output)
+      : own_(own),
+        layer_(layer),
+        index_(index),
+        parameters_(parameters),
+        input_(input),
+        output_(output),
+        batch_(dims_of(output.layout())[0]),
+        in_(layer.input.size()),
+        out_(layer.output.size()) {
+    for (int part = 0; part < own.pool.size(); ++part) {
+      scratch_.emplace_back(static_cast<std::size_t>(kProductScratch));
+      blocks_.emplace_back(static_cast<std::size_t>(kProductRows * kProductColumns));
+    }
+  }
+
+  // y = x W^T + b
+  void forward(const Step&) override {
+    share(out_, 1, [&](int, const Share& share) {
+      own_.vector.row_products({.rows = batch_,
+                                .columns = share.size(),
+                                .depth = in_,
+                                .a = floats(input_.value),
+                                .a_row = in_,
+                                .b = parameters_.factors(layer_.weights) + share.begin * in_,
+                                .b_row = in_,
+                                .biases = parameters_.address(layer_.biases) + share.begin,
+                                .relu = layer_.activation == Activation::kRelu,
+                                .c = floats(output_.value) + share.begin,
+                                .c_row = out_});
+    });
+  }
+
+  void backward(const Step& step) override {
+    if (layer_.activation == Activation::kRelu) stop_at_relu();
+    backward_biases();
+    if (step.resident()) {
+      backward_data();  // Before the weights change.
+      update_weights();
+      step.report(layer_.biases);
+    } else {
+      backward_weights();
+      step.report(layer_.weights);
+      step.report(layer_.biases);
+      backward_data();
+    }
+  }
+
+  void add_choices(std::vector<LayerChoices>& choices) const override {
+    if (layer_.activation != Activation::kRelu) return;
+    LayerChoices& own = choices.emplace_back(LayerChoices{.layer = index_, .bytes = {}});
+    const float* output = floats(output_.value);
+    for (std::int64_t i = 0; i < batch_ * out_; ++i) own.bytes.push_back(output[i] > 0.0f ? 1 : 0);
+  }
+
+ private:
+  // Calls work(part, share) with the threads' shares of 0 .. size - 1.
+  template <typename Work>
+  void share(std::int64_t size, std::int64_t unit, const Work& work) {
+    if (batch_ * in_ * out_ < kSharedProducts) return work(0, Share{0, size});
+    own_.pool.run([&](int part) {
+      const Share share = share_of(size, part, own_.pool.size(), unit);
+      if (share.size() > 0) work(part, share);
+    });
+  }
+
+  void stop_at_relu() {
+    const float* output = floats(output_.value);
+    float* gradient = floats(output_.gradient);
+    for (std::int64_t i = 0; i < batch_ * out_; ++i) gradient[i] = output[i] > 0.0f ? gradient[i] : 0.0f;
+  }
+
+  void backward_biases() {
+    const std::span<float> sums = parameters_.gradients(layer_.biases);
+    const float* row = floats(output_.gradient);
+    std::ranges::fill(sums, 0.0f);
+    for (std::int64_t n = 0; n < batch_; ++n, row += out_) {
+      for (std::int64_t o = 0; o < out_; ++o) sums[static_cast<std::size_t>(o)] += row[o];
+    }
+  }
+
+  // Rows `share` of dW [out, in] = dy^T x.
+  Product weight_product(int part, const Share& share) {
+    return {.rows = share.size(),
+            .columns = in_,
+            .depth = batch_,
+            .a = floats(output_.gradient) + share.begin,
+            .a_row = 1,
+            .a_column = out_,
+            .b = floats(input_.value),
+            .b_row = in_,
+            .scratch = scratch_[static_cast<std::size_t>(part)].data()};
+  }
+
+  void backward_weights() {
+    share(out_, kProductRows, [&](int part, const Share& share) {
+      Product product = weight_product(part, share);
+      product.c = parameters_.gradient_address(layer_.weights) + share.begin * in_;
+      product.c_row = in_;
+      own_.vector.product(product);
+    });
+  }
+
+  void update_weights() {
+    share(out_, kProductRows, [&](int part, const Share& share) {
+      Product product = weight_product(part, share);
+      product.c = blocks_[static_cast<std::size_t>(part)].data();
+      product.c_row = kProductColumns;
+      product.reuse_c = true;
+      const auto update = [&](std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
+        for (std::int64_t r = 0; r < rows; ++r) {
+          const std::int64_t offset = layer_.weights.offset + (share.begin + row + r) * in_ + column;
+          parameters_.update({offset, columns}, product.c + r * kProductColumns);
+        }
+      };
+      product.done = {
+          [](const void* context, std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
+            (*static_cast<decltype(update)*>(context))(row, rows, column, columns);
+          },
+          &update};
+      own_.vector.product(product);
+    });
+  }
+
+  // dx [batch, in] = dy W
+  void backward_data() {
+    if (!input_.needs_gradient()) return;
+    share(in_, 64, [&](int part, const Share& share) {
+      own_.vector.product({.rows = batch_,
+                           .columns = share.size(),
+                           .depth = out_,
+                           .a = floats(output_.gradient),
+                           .a_row = out_,
+                           .a_column = 1,
+                           .b = parameters_.factors(layer_.weights) + share.begin,
+                           .b_row = in_,
+                           .c = floats(input_.gradient) + share.begin,
+                           .c_row = in_,
+                           .scratch = scratch_[static_cast<std::size_t>(part)].data()});
+    });
+  }
+
+  OwnKernels own_;
+  FullyConnected layer_;
+  std::size_t index_;
+  Parameters& parameters_;
+  Tensor input_, output_;
+  std::int64_t batch_, in_, out_;
+  std::vector<FloatBuffer> scratch_, blocks_;  // one for each thread
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> make_dense(const OwnKernels& own, const FullyConnected& layer, std::size_t index,
+                                   Parameters& parameters, const Tensor& input, const Tensor& output) {
+  return std::make_unique<Dense>(own, layer, index, parameters, input, output);
+}
+
+}  // namespace distmnist::cpu

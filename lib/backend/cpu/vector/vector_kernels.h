@@ -1,0 +1,169 @@
+// Our own kernels in vector instructions: the same source for every instruction set, compiled once for each. All work
+// on plain float arrays and on one thread; who shares the work among threads calls them with parts of it.
+//
+// Limits, per core at F multiply-adds a cycle (AVX2: 16, AVX-512: 16 to 32): products at F; the transformations of
+// Winograd's algorithm at about half of it; what is copied or made of bytes at the speed of the second-level cache.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "lib/math/instruction_set.h"
+
+namespace distmnist::cpu {
+
+// ---- Matrix products ----
+
+// What happens to a finished block of a product: rows [row, row + rows), columns [column, column + columns).
+struct BlockDone {
+  void (*call)(const void* context, std::int64_t row, std::int64_t rows, std::int64_t column,
+               std::int64_t columns) = nullptr;
+  const void* context = nullptr;
+};
+
+// c[i, j] = sum over k of a[i, k] b[k, j]; element (i, k) of a is a[i * a_row + k * a_column], rows of b and c are
+// contiguous.
+struct Product {
+  std::int64_t rows = 0, columns = 0, depth = 0;
+  const float* a = nullptr;
+  std::ptrdiff_t a_row = 0, a_column = 0;
+  const float* b = nullptr;
+  std::ptrdiff_t b_row = 0;
+  float* c = nullptr;
+  std::ptrdiff_t c_row = 0;
+  float* scratch = nullptr;  // [kProductScratch]
+  BlockDone done = {};       // Blocks of at most kProductRows rows; with it, c's memory may be used for the next block:
+  bool reuse_c = false;      // then c is one block, [kProductRows, columns of a block], at c_row = kProductColumns.
+};
+inline constexpr std::int64_t kProductRows = 12;
+inline constexpr std::int64_t kProductColumns = 512;      // at most, of a block
+inline constexpr std::int64_t kProductScratch = 1 << 15;  // floats
+
+// c[i, j] = biases[j] + sum over k of a[i, k] b[j, k], and zero in the place of what is below, with relu. All rows are
+// contiguous.
+struct RowProducts {
+  std::int64_t rows = 0, columns = 0, depth = 0;
+  const float* a = nullptr;
+  std::ptrdiff_t a_row = 0;
+  const float* b = nullptr;
+  std::ptrdiff_t b_row = 0;
+  const float* biases = nullptr;
+  bool relu = false;
+  float* c = nullptr;
+  std::ptrdiff_t c_row = 0;
+};
+
+// ---- Convolution, relu and 2x2 max-pool in one ----
+// SAME, stride 1, odd windows; height and width even. Images are [height, width, channels]. For each pooled number a
+// byte says which pixel of its window it is: row * 2 + column, or kNoneChosen where relu let none pass.
+
+struct ConvolutionShape {
+  std::int64_t height = 0, width = 0, in = 0, out = 0;
+  std::int64_t window_height = 5, window_width = 5;
+
+  std::int64_t pooled_size() const { return height / 2 * (width / 2) * out; }  // numbers
+};
+inline constexpr std::uint8_t kNoneChosen = 255;
+
+// What one image's forward pass makes.
+struct Pooled {
+  float* values = nullptr;          // [height / 2, width / 2, out]
+  std::uint8_t* choices = nullptr;  // likewise
+};
+// What its backward pass is given.
+struct PooledGradient {
+  const float* values = nullptr;
+  const std::uint8_t* choices = nullptr;
+};
+
+// Direct, for one input channel: `image` has the borders that the window needs, [height + window_height - 1,
+// width + window_width - 1]; weights are [window_height, window_width, out].
+struct DirectForward {
+  ConvolutionShape shape;
+  const float* image = nullptr;
+  const float* weights = nullptr;
+  const float* biases = nullptr;
+  Pooled pooled;
+};
+// Adds the gradients of weights and biases to the sums.
+struct DirectBackward {
+  ConvolutionShape shape;
+  const float* image = nullptr;
+  PooledGradient gradient;
+  float* weight_sums = nullptr;  // [window_height, window_width, out]
+  float* bias_sums = nullptr;    // [out]
+  float* scratch = nullptr;      // [2, width, out]
+};
+
+// Winograd's F(4x4, 5x5): tiles of 4x4 outputs come from 8x8 inputs by 64 products in the place of 400 (Lavin and Gray,
+// arXiv 1509.09308), at the points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity.
+inline constexpr std::int64_t kWinogradPoints = 64;
+
+struct WinogradShape {
+  ConvolutionShape convolution;  // window 5x5
+  std::int64_t tile_rows() const { return (convolution.height + 3) / 4; }
+  std::int64_t tile_columns() const { return (convolution.width + 3) / 4; }
+  std::int64_t tiles() const { return tile_rows() * tile_columns(); }
+  // An image with its borders: [padded_height(), padded_width(), in].
+  std::int64_t padded_height() const { return 4 * tile_rows() + 4; }
+  std::int64_t padded_width() const { return 4 * tile_columns() + 4; }
+  std::int64_t padded_size() const { return padded_height() * padded_width() * convolution.in; }
+  // From one point's tiles to the next one's, in floats: not a power of two, which would crowd few sets of the cache.
+  std::int64_t in_stride() const { return tiles() * convolution.in + 16; }
+  std::int64_t out_stride() const { return tiles() * convolution.out + 16; }
+  std::int64_t scratch_size() const { return kWinogradPoints * (in_stride() + out_stride()); }
+  std::int64_t weights_size() const { return kWinogradPoints * convolution.in * convolution.out; }
+};
+
+// From weights [5, 5, in, out] to their transforms [64, in, out] and, unless it is null, [64, out, in]; of the input
+// channels from `begin` to `end`, multiples of kChannelUnit.
+struct WinogradWeights {
+  std::int64_t in = 0, out = 0;
+  std::int64_t begin = 0, end = 0;
+  const float* weights = nullptr;
+  float* transformed = nullptr;
+  float* transposed = nullptr;
+};
+struct WinogradForward {
+  WinogradShape shape;
+  const float* image = nullptr;        // with borders
+  const float* transformed = nullptr;  // [64, in, out]
+  const float* biases = nullptr;
+  Pooled pooled;
+  float* scratch = nullptr;  // [scratch_size()]
+};
+struct WinogradBackward {
+  WinogradShape shape;
+  const float* image = nullptr;  // with borders
+  PooledGradient gradient;
+  const float* transposed = nullptr;  // [64, out, in]
+  float* weight_sums = nullptr;       // [64, in, out]: the transform of the weights' gradient is added
+  float* bias_sums = nullptr;         // [out]
+  float* image_gradient = nullptr;    // with borders, overwritten; null: not wanted
+  float* scratch = nullptr;           // [scratch_size()]
+};
+// From the sums [64, in, out] to the gradient [5, 5, in, out].
+struct WinogradWeightGradient {
+  std::int64_t in = 0, out = 0;
+  const float* sums = nullptr;
+  float* gradient = nullptr;
+};
+
+// Channels that the convolutions take are multiples of this, whatever the instruction set.
+inline constexpr std::int64_t kChannelUnit = 32;
+
+struct VectorKernels {
+  void (*product)(const Product&);
+  void (*row_products)(const RowProducts&);
+  void (*direct_forward)(const DirectForward&);
+  void (*direct_backward)(const DirectBackward&);
+  void (*winograd_weights)(const WinogradWeights&);
+  void (*winograd_forward)(const WinogradForward&);
+  void (*winograd_backward)(const WinogradBackward&);
+  void (*winograd_weight_gradient)(const WinogradWeightGradient&);
+};
+
+// The kernels in these instructions, which the processor must have; for AMX those of AVX-512.
+const VectorKernels& vector_kernels(InstructionSet set);
+
+}  // namespace distmnist::cpu
