@@ -10,6 +10,7 @@ namespace {
 
 struct KernelName {
   bool own;
+  bool in_tiles;  // AMX's
   std::string operator()(const Conv2d& layer) const {
     switch (own ? cpu::fused_convolution_of(layer) : cpu::FusedConvolution::kNone) {
       case cpu::FusedConvolution::kNone:
@@ -28,7 +29,10 @@ struct KernelName {
   std::string operator()(const Flatten&) const {
     return own ? "written so by the convolution, else oneDNN" : "oneDNN reorder";
   }
-  std::string operator()(const FullyConnected&) const { return own ? "own matrix products" : "oneDNN inner product"; }
+  std::string operator()(const FullyConnected&) const {
+    if (!own) return "oneDNN inner product";
+    return in_tiles ? "own matrix products in AMX tiles" : "own matrix products";
+  }
   std::string operator()(const Dropout&) const { return "own loop"; }
   std::string operator()(const Relu&) const { return "oneDNN eltwise"; }
 };
@@ -46,15 +50,17 @@ class CpuBackend final : public Backend {
   std::string name() const override { return "cpu"; }
   std::optional<std::string> kernel_of(const Layer& layer, Precision precision) const override {
     if (precision == Precision::kTf32) return std::nullopt;
-    return std::visit(KernelName{options_.own_kernels}, layer);
+    return std::visit(KernelName{options_.own_kernels, has_tiles() && precision == Precision::kBf16}, layer);
   }
   std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const override {
     check_options(graph, options);
     check_layers(*this, graph, options.precision);
-    return std::make_unique<cpu::CpuExecutor>(graph, options, options_);
+    return std::make_unique<cpu::CpuExecutor>(graph, options, options_, has_tiles() ? &cpu::amx_kernels() : nullptr);
   }
 
  private:
+  bool has_tiles() const { return options_.instruction_set == InstructionSet::kAmx; }
+
   CpuOptions options_;
 };
 

@@ -1,0 +1,16 @@
+// All kernels, in the namespace DISTMNIST_AMX_KERNELS, on the Tiles of the file DISTMNIST_TILES. Who includes this has
+// included <cstddef>, <cstdint> and amx_kernels.h before it has told the compiler which instructions there are, as for
+// vector/kernels.inl.
+
+namespace distmnist::cpu::DISTMNIST_AMX_KERNELS {
+namespace {
+
+#include DISTMNIST_TILES
+
+#include "lib/backend/cpu/amx/packing.inl"
+#include "lib/backend/cpu/amx/product.inl"
+
+constexpr AmxKernels kAmxKernels = {pack, repack, tile_product};
+
+}  // namespace
+}  // namespace distmnist::cpu::DISTMNIST_AMX_KERNELS
