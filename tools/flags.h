@@ -69,6 +69,8 @@ struct Flags {
   std::optional<double> per_process_gpu_memory_fraction;  // not given: as needed, without a limit
   bool allow_growth = false;                              // take that share as needed, not at once
   std::string precision = "f32";                          // as of parse_precision()
+  std::string instruction_set = "auto";                   // or as of parse_instruction_set()
+  std::string pin = "auto";                               // or "none"
 
   // wire
   std::string placement = "split";

@@ -67,6 +67,7 @@ class LocalServer {
     seat.task = {"worker", index};
     seat.num_workers = static_cast<std::uint32_t>(num_workers());
     seat.num_sharing_cores = num_workers();
+    seat.place_among_them = index;
     seat.ps = addresses_;
     seat.endpoints = endpoints_;
     seat.context = &context_;

@@ -35,7 +35,10 @@ WorkerSeat seat_of(const std::optional<Place>& place) {
   if (!place) return seat;
   seat.task = place->task;
   seat.num_workers = static_cast<std::uint32_t>(place->cluster.workers.size());
-  seat.num_sharing_cores = tasks_on_same_host(place->cluster.workers, static_cast<std::size_t>(place->task.index));
+  const std::vector<HostPort>& workers = place->cluster.workers;
+  seat.num_sharing_cores = tasks_on_same_host(workers, static_cast<std::size_t>(place->task.index));
+  const std::vector<HostPort> up_to_own(workers.begin(), workers.begin() + place->task.index + 1);
+  seat.place_among_them = tasks_on_same_host(up_to_own, static_cast<std::size_t>(place->task.index)) - 1;
   seat.ps = place->cluster.ps;
   return seat;
 }

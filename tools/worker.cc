@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include <fmt/ranges.h>
+
 #include "lib/backend/backend.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -23,6 +25,7 @@
 #include "tools/data_source.h"
 #include "tools/environment.h"
 #include "tools/optimizer_flags.h"
+#include "tools/pinning.h"
 #include "tools/replication_flags.h"
 #include "tools/tower_flags.h"
 
@@ -113,6 +116,12 @@ int num_threads(const Flags& flags, const WorkerSeat& seat) {
   return std::max(1, num_cores() / seat.num_sharing_cores);
 }
 
+void pin(const WorkerSeat& seat, int threads) {
+  const std::vector<int> cores =
+      cores_of_worker(usable_cores(), seat.num_sharing_cores, seat.place_among_them, threads);
+  if (!cores.empty() && pin_thread(cores)) log_info("on cores {} (--pin=none: on any)", fmt::join(cores, ", "));
+}
+
 // The task's name in device names. Without ps tasks it is no task of a job.
 DeviceSpec own_task(const WorkerSeat& seat) {
   DeviceSpec own = local_task();
@@ -143,6 +152,7 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   options.threads = num_threads(flags, seat);
   options.seed = flags.seed;
   options.stream = static_cast<std::uint64_t>(seat.task.index);
+  if (flags.pin == "auto") pin(seat, options.threads);  // Before any of its threads begins.
   log_info("model {}: {} parameters", flags.model, job.graph.num_parameters);
   // The client goes before the executor: messages under way read its gradients.
   const DeviceExecutor computing = job.devices.make_executor(flags, own_task(seat), job.graph, options);

@@ -1,6 +1,26 @@
 // Direct convolution of one input channel. The pixels of a pool window are computed together, two vectors of output
 // channels at a time: 8 multiply-adds for 2 + 4 operands.
 
+// The sums of one window, of two vectors of channels. kWidth: that of the window; 0: whatever the shape says.
+template <int kWidth>
+inline void window_sums(const ConvolutionShape& s, const float* corner, std::ptrdiff_t image_row, const float* weights,
+                        Vec (&low)[4], Vec (&high)[4]) {
+  const std::int64_t width = kWidth > 0 ? kWidth : s.window_width;
+  for (std::int64_t ky = 0; ky < s.window_height; ++ky) {
+    const float* pixels = corner + ky * image_row;
+#pragma GCC unroll 5
+    for (std::int64_t kx = 0; kx < width; ++kx, ++pixels, weights += s.out) {
+      const Vec w0 = load(weights), w1 = load(weights + kLanes);
+      const float window[4] = {pixels[0], pixels[1], pixels[image_row], pixels[image_row + 1]};
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        low[i] += splat(window[i]) * w0;
+        high[i] += splat(window[i]) * w1;
+      }
+    }
+  }
+}
+
 void direct_forward(const DirectForward& p) {
   const ConvolutionShape& s = p.shape;
   const std::ptrdiff_t image_row = s.width + s.window_width - 1;
@@ -10,18 +30,10 @@ void direct_forward(const DirectForward& p) {
       const std::ptrdiff_t at = (y / 2 * (s.width / 2) + x / 2) * s.out;
       for (std::int64_t c = 0; c < s.out; c += 2 * kLanes) {
         Vec low[4] = {}, high[4] = {};
-        const float* weights = p.weights + c;
-        for (std::int64_t ky = 0; ky < s.window_height; ++ky) {
-          const float* pixels = corner + ky * image_row;
-          for (std::int64_t kx = 0; kx < s.window_width; ++kx, ++pixels, weights += s.out) {
-            const Vec w0 = load(weights), w1 = load(weights + kLanes);
-            const float window[4] = {pixels[0], pixels[1], pixels[image_row], pixels[image_row + 1]};
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) {
-              low[i] += splat(window[i]) * w0;
-              high[i] += splat(window[i]) * w1;
-            }
-          }
+        if (s.window_width == 5) {
+          window_sums<5>(s, corner, image_row, p.weights + c, low, high);
+        } else {
+          window_sums<0>(s, corner, image_row, p.weights + c, low, high);
         }
         pool(low, load(p.biases + c), p.pooled.values + at + c, p.pooled.choices + at + c);
         pool(high, load(p.biases + c + kLanes), p.pooled.values + at + c + kLanes, p.pooled.choices + at + c + kLanes);

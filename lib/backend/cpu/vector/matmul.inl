@@ -18,6 +18,7 @@ inline void block(std::int64_t depth, const float* a, std::ptrdiff_t a_row, std:
     sums[r][0] = kAdd ? load(c + r * c_row) : Vec{};
     sums[r][1] = kAdd ? load(c + r * c_row + kLanes) : Vec{};
   }
+#pragma GCC unroll 4
   for (std::int64_t k = 0; k < depth; ++k) {
     const Vec b0 = load(b), b1 = load(b + kLanes);
 #pragma GCC unroll 16
@@ -173,14 +174,16 @@ inline void dots_of(std::int64_t rows, std::int64_t columns, std::int64_t depth,
   dots<kRows, kColumns, kAdd>(depth, a, a_row, b, b_row, c, c_row);
 }
 
-// Rows are taken in pieces of kDepth floats: kDotRows of a stay in the first-level cache while kColumnsAtOnce of b pass
+// Rows are taken in equal pieces of at most kDepth floats: kDotRows of a stay in the first-level cache while kColumnsAtOnce of b pass
 // by, which stay in the second.
 void row_products(const RowProducts& p) {
-  constexpr std::int64_t kDepth = 1024, kColumnsAtOnce = 8 * kDotColumns;
+  constexpr std::int64_t kDepth = 896, kColumnsAtOnce = 8 * kDotColumns;
+  const std::int64_t pieces = (p.depth + kDepth - 1) / kDepth;
+  const std::int64_t piece = ((p.depth + pieces - 1) / pieces + kLanes - 1) / kLanes * kLanes;
   for (std::int64_t column = 0; column < p.columns; column += kColumnsAtOnce) {
     const std::int64_t columns_end = column + kColumnsAtOnce < p.columns ? column + kColumnsAtOnce : p.columns;
-    for (std::int64_t k = 0; k < p.depth; k += kDepth) {
-      const std::int64_t depth = p.depth - k < kDepth ? p.depth - k : kDepth;
+    for (std::int64_t k = 0; k < p.depth; k += piece) {
+      const std::int64_t depth = p.depth - k < piece ? p.depth - k : piece;
       for (std::int64_t row = 0; row < p.rows; row += kDotRows) {
         for (std::int64_t j = column; j < columns_end; j += kDotColumns) {
           const auto at = [&](auto add) {

@@ -228,19 +228,21 @@ void transform_gradient(const WinogradBackward& p, float* transformed) {
   const WinogradShape& s = p.shape;
   const std::int64_t out = s.convolution.out;
   const std::int64_t pooled_height = s.convolution.height / 2, pooled_width = s.convolution.width / 2;
-  for (std::int64_t c = 0; c < out; c += kLanes) {
-    Vec bias_sum = load(p.bias_sums + c);
-    for (std::int64_t tile = 0; tile < s.tiles(); ++tile) {
-      const std::int64_t top = 2 * (tile / s.tile_columns()), left = 2 * (tile % s.tile_columns());
+  for (std::int64_t tile = 0; tile < s.tiles(); ++tile) {
+    const std::int64_t top = 2 * (tile / s.tile_columns()), left = 2 * (tile % s.tile_columns());
+    const std::int64_t rows = pooled_height - top < 2 ? 1 : 2, columns = pooled_width - left < 2 ? 1 : 2;
+    for (std::int64_t c = 0; c < out; c += kLanes) {
       Vec pixels[kOutputs][kOutputs] = {};
-      for (std::int64_t y = 0; y < 2 && top + y < pooled_height; ++y) {
-        for (std::int64_t x = 0; x < 2 && left + x < pooled_width; ++x) {
+      Vec bias_sum = load(p.bias_sums + c);
+      for (std::int64_t y = 0; y < rows; ++y) {
+        for (std::int64_t x = 0; x < columns; ++x) {
           const std::ptrdiff_t at = ((top + y) * pooled_width + left + x) * out + c;
           Vec window[4];
           bias_sum += unpool(p.gradient.values + at, p.gradient.choices + at, window);
           for (int i = 0; i < 4; ++i) pixels[2 * y + i / 2][2 * x + i % 2] = window[i];
         }
       }
+      store(p.bias_sums + c, bias_sum);
       expand_tile<kA, kOutputs>(
           [&](int y, Vec(&row)[kOutputs]) {
             for (int x = 0; x < kOutputs; ++x) row[x] = pixels[y][x];
@@ -249,7 +251,6 @@ void transform_gradient(const WinogradBackward& p, float* transformed) {
             put_points(transformed + tile * out + c, s.out_stride(), x, column);
           });
     }
-    store(p.bias_sums + c, bias_sum);
   }
 }
 
