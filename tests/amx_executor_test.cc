@@ -20,7 +20,7 @@ CompileOptions in_bf16(std::int64_t batch) {
   return {.max_batch_size = batch, .precision = Precision::kBf16, .threads = 2};
 }
 
-// Fully connected layers, with what may lie between them.
+// Layers that tiles serve, alone and before others.
 std::vector<BackendCase> cases_in_tiles() {
   std::vector<BackendCase> cases;
   const auto flat = [&](std::int64_t in, std::int64_t hidden, std::int64_t batch) {
@@ -31,7 +31,24 @@ std::vector<BackendCase> cases_in_tiles() {
   flat(37, 19, 1);
   flat(784, 500, 50);
   flat(3136, 100, 33);
-  cases.push_back({"mnist_cnn", mnist_cnn(), 3});
+  const auto images = [&](std::int64_t height, std::int64_t width, std::int64_t channels) {
+    auto net = slim::Net(height * width * channels);
+    net.reshape(height, width, channels);
+    return net;
+  };
+  const auto classify = [](slim::Net& net) {
+    return net.flatten("flatten").fully_connected(5, "pred", Activation::kNone).build();
+  };
+  auto three = images(8, 12, 1);
+  three.conv2d(32, {3, 3}, "conv1").max_pool2d({2, 2}, "pool1").conv2d(96, {5, 5}, "conv2").max_pool2d({2, 2}, "pool2");
+  three.conv2d(7, {3, 3}, "conv3");
+  cases.push_back({"convolutions before another one", classify(three), 5});
+  auto first = images(4, 28, 64);
+  first.conv2d(32, {5, 5}, "conv1").max_pool2d({2, 2}, "pool1");
+  cases.push_back({"a first convolution of many channels", classify(first), 2});
+  auto large = images(6, 6, 1);
+  large.conv2d(32, {7, 7}, "conv1").max_pool2d({2, 2}, "pool1");
+  cases.push_back({"a window too large for a tile", classify(large), 2});
   return cases;
 }
 

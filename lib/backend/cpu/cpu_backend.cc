@@ -1,6 +1,7 @@
 #include "lib/backend/cpu/cpu_backend.h"
 
 #include "lib/backend/compile_options.h"
+#include "lib/backend/cpu/amx_convolution.h"
 #include "lib/backend/cpu/cpu_executor.h"
 #include "lib/backend/cpu/fused_convolution.h"
 #include "lib/base/error.h"
@@ -12,6 +13,9 @@ struct KernelName {
   bool own;
   bool in_tiles;  // AMX's
   std::string operator()(const Conv2d& layer) const {
+    if (own && in_tiles && cpu::fits_tiles(layer)) {
+      return "own convolution in AMX tiles before a 2x2 max-pool, else oneDNN";
+    }
     switch (own ? cpu::fused_convolution_of(layer) : cpu::FusedConvolution::kNone) {
       case cpu::FusedConvolution::kNone:
         return "oneDNN convolution";

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/backend/cpu/amx_convolution.h"
 #include "lib/backend/cpu/amx_dense.h"
 #include "lib/backend/cpu/convolution.h"
 #include "lib/backend/cpu/dense.h"
@@ -103,9 +104,12 @@ class PlanBuilder {
     const auto& pool = std::get<MaxPool2d>(graph_.layers[layer_ + 1]);
     const bool plain_output = !can_fuse(layer_ + 2);
     const Tensor output = new_output(image(pool.output, plain_output ? Tag::nchw : Tag::nhwc));
-    append(make_fused_convolution(own_, layer, layer_, parameters_, current_, output, plain_output), output);
+    const bool in_tiles = uses_tiles() && fits_tiles(layer);
+    append(in_tiles ? make_amx_convolution(own_, layer, layer_, parameters_, current_, output, plain_output)
+                    : make_fused_convolution(own_, layer, layer_, parameters_, current_, output, plain_output),
+           output);
     ++layer_;  // The pool is done.
-    round_product();
+    if (!in_tiles) round_product();
   }
 
   // Kernels in tiles round what they take, and what they return for the next product, by themselves.

@@ -61,10 +61,97 @@ struct TileProduct {
 };
 inline constexpr std::int64_t kTileProductColumns = 256;
 
+// ---- Convolution, relu and 2x2 max-pool in one ----
+// As vector_kernels.h says, for one image. Pooled values are returned rounded, as factors of the next product. A
+// scratch is zero when it is made and then left to its kernel, which relies on the zeros of borders that it never
+// writes.
+
+// Of channels in multiples of kBlockSide.
+struct TileConvolution {
+  ConvolutionShape convolution;  // odd windows, an even number of columns
+
+  std::int64_t taps() const { return convolution.window_height * convolution.window_width; }
+  // Images are read where they lie, 16 pixels of a row at a time, with borders: [padded_height(), padded_width(),
+  // channels].
+  std::int64_t padded_height() const { return convolution.height + convolution.window_height - 1; }
+  std::int64_t padded_width() const {
+    return (convolution.width + kTileRows - 1) / kTileRows * kTileRows + convolution.window_width - 1;
+  }
+  std::int64_t padded_size(std::int64_t channels) const { return padded_height() * padded_width() * channels; }
+  // The gradient of the weights adds up over pixels, in one line, row after row with one border between two: a tap is
+  // then one step along the line for all of them.
+  std::int64_t pitch() const { return convolution.width + convolution.window_width - 1; }
+  std::int64_t line_size() const { return in_blocks(convolution.height * pitch()) * kBlockSide; }
+  // Of one input channel, from the first tap's first pixel to the last one's last.
+  std::int64_t plane_size() const {
+    return line_size() + (convolution.window_height - 1) * pitch() + convolution.window_width - 1;
+  }
+  std::int64_t forward_scratch_size() const { return padded_size(convolution.in); }
+  std::int64_t backward_scratch_size() const {
+    return convolution.in * plane_size() + convolution.out * line_size() + padded_size(convolution.out);
+  }
+};
+
+struct TileConvolutionForward {
+  TileConvolution shape;
+  const float* image = nullptr;   // [height, width, in]
+  const Bf16* weights = nullptr;  // a right factor [taps * in, out], from [taps, in, out]
+  const float* biases = nullptr;
+  Pooled pooled;
+  Bf16* scratch = nullptr;  // [forward_scratch_size()]
+};
+struct TileConvolutionBackward {
+  TileConvolution shape;
+  const float* image = nullptr;
+  PooledGradient gradient;
+  const Bf16* weights = nullptr;    // a right factor [taps * out, in], from [taps in reverse order, out, in]
+  float* weight_sums = nullptr;     // [taps, in, out]: the gradient is added
+  float* bias_sums = nullptr;       // [out]
+  float* image_gradient = nullptr;  // [height, width, in]; null: not wanted
+  Bf16* scratch = nullptr;          // [backward_scratch_size()]
+};
+
+// Of one input channel.
+struct TileDirect {
+  ConvolutionShape convolution;  // odd windows
+
+  static constexpr std::int64_t kTapsSize = 2 * kBlockSide * kTileDepth, kGradientSize = 4 * kTileSize;
+
+  // Pixels of a column that are kept together: the windows of two neighbouring rows.
+  std::int64_t stack() const { return convolution.window_height + 1; }
+  // Whether the window fits in the depth of a tile.
+  bool fits() const { return stack() * convolution.window_width <= kTileDepth; }
+  std::int64_t padded_width() const { return in_blocks(convolution.width) * kBlockSide + convolution.window_width - 1; }
+  std::int64_t padded_size() const { return (convolution.height + convolution.window_height - 1) * padded_width(); }
+  std::int64_t stacks_size() const { return padded_width() * stack() + kTileDepth; }
+  std::int64_t scratch_size() const { return padded_size() + stacks_size() + kTapsSize + kGradientSize; }
+};
+
+struct TileDirectForward {
+  TileDirect shape;
+  const float* image = nullptr;   // [height, width]
+  const Bf16* weights = nullptr;  // a right factor [kTileDepth, out], from [window_width, stack, out], zeros in between
+  const float* biases = nullptr;
+  Pooled pooled;
+  Bf16* scratch = nullptr;  // [scratch_size()]
+};
+struct TileDirectBackward {
+  TileDirect shape;
+  const float* image = nullptr;
+  PooledGradient gradient;
+  float* weight_sums = nullptr;  // [kBlockSide, out]: the gradient, [window_height, window_width, out], is added
+  float* bias_sums = nullptr;    // [out]
+  Bf16* scratch = nullptr;       // [scratch_size()]
+};
+
 struct AmxKernels {
   void (*pack)(const Packing&);
   void (*repack)(const Repacking&);
   void (*tile_product)(const TileProduct&);
+  void (*convolution_forward)(const TileConvolutionForward&);
+  void (*convolution_backward)(const TileConvolutionBackward&);
+  void (*direct_forward)(const TileDirectForward&);
+  void (*direct_backward)(const TileDirectBackward&);
 };
 
 // For processors that have AMX.
