@@ -5,7 +5,8 @@
 //
 // Kernels are written against a class Tiles, of which there are two: hardware_tiles.inl has the instructions,
 // emulated_tiles.inl loops that compute the same numbers on every machine, for tests. From its making to its end a
-// Tiles owns the tiles of the thread. Tiles are named by template arguments, 0 .. 7, for the instructions contain them.
+// Tiles owns the tiles of the thread: there is one at a time. Tiles are named by template arguments, 0 .. 7, for the
+// instructions contain them.
 //   zero<kTile>()
 //   load<kTile>(from, row_bytes)   16 rows of 64 bytes, row_bytes apart, at any address
 //   store<kTile>(to, row_bytes)    likewise
