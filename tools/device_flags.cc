@@ -29,7 +29,7 @@ void add_device_flags(CLI::App& app, Flags& flags) {
       ->group("devices")
       ->capture_default_str();
   add_whole_number(app, "--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
-                   "threads of this worker's kernels; 0: all cores divided by the workers on this host")
+                   "threads of this task; 0: all cores divided by the workers on this host, for a ps by all tasks there")
       ->group("devices");
 }
 

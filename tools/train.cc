@@ -6,6 +6,7 @@
 #include "tools/device.h"
 #include "tools/environment.h"
 #include "tools/local_server.h"
+#include "tools/preset.h"
 #include "tools/replication_flags.h"
 #include "tools/signals.h"
 #include "tools/tower_flags.h"
@@ -54,6 +55,7 @@ std::vector<Flags> local_workers(const Flags& flags) {
 }  // namespace
 
 ExitCode train(const Flags& flags, const std::optional<Place>& place, double started_s) {
+  log_info("preset {}: {}", flags.preset, describe_preset_values(flags));
   const Graph graph = make_model(flags.model);
   const LoadedData loaded = load_data(flags);
   require_fitting_data(graph, loaded.data, flags);
