@@ -20,6 +20,7 @@
 #include "tests/bench/arguments.h"
 #include "tests/bench/layer_work.h"
 #include "tests/bench/machine_limits.h"
+#include "tools/environment.h"
 
 namespace distmnist {
 namespace {
@@ -253,5 +254,6 @@ int run(int argc, char** argv) {
 }  // namespace distmnist
 
 int main(int argc, char** argv) {
+  distmnist::limit_spinning(argv);  // as the program does
   return distmnist::run(argc, argv);
 }

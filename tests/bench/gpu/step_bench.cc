@@ -38,6 +38,7 @@
 #include "lib/graph/initializers.h"
 #include "lib/graph/slim.h"
 #include "models/models.h"
+#include "tools/environment.h"
 
 namespace distmnist {
 namespace {
@@ -309,5 +310,6 @@ int answer_requests(int argc, char** argv) {
 }  // namespace distmnist
 
 int main(int argc, char** argv) {
+  distmnist::limit_spinning(argv);  // as the program does
   return distmnist::answer_requests(argc, argv);
 }
