@@ -127,7 +127,7 @@ class Job:
 
 class JobFigures:
     """Of one run of a job: batches per second of all workers, seconds from the start to the last worker's first step,
-    and MB of the chief (or the local process), the largest other worker and the largest ps, None where there is none."""
+    milliseconds of computation in a worker's step, and MB of the chief (or the local process), the largest other worker and the largest ps, None where there is none."""
 
     def __init__(self, job, text):
         steps_per_s = global_steps_per_s(text)
@@ -135,6 +135,8 @@ class JobFigures:
             raise RunFailed(f"{job.name} printed no rate:\n{text[-2000:]}")
         self.rate = steps_per_s * job.batches_per_step
         self.first_step_s = first_step_s(text)
+        compute_ms = numbers(r"time per step [0-9.]+ ms: compute ([0-9.]+)", text)
+        self.compute_ms = statistics.median(compute_ms) if compute_ms else None
         self.chief_mb = peak_memory_mb(text, "worker:0") if job.workers else peak_memory_mb(text)
         self.worker_mb = peak_memory_mb(text, r"worker:[1-9]\d*")
         self.ps_mb = peak_memory_mb(text, r"ps:\d+")
