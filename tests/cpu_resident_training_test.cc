@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "lib/backend/cpu/cpu_backend.h"
 #include "lib/base/random.h"
 #include "lib/graph/slim.h"
@@ -78,15 +80,48 @@ struct Steps {
   std::uint64_t first_sample = 0;
 };
 
+// How an executor is made and trained.
+struct Run {
+  CpuOptions tier;
+  OptimizerKind kind = OptimizerKind::kAdam;
+  Precision precision = Precision::kF32;
+  int threads = 3;
+  std::int64_t largest_batch = kBatch;
+
+  CompileOptions options() const {
+    return {.max_batch_size = largest_batch, .precision = precision, .threads = threads, .seed = 3, .stream = 4};
+  }
+};
+
+std::string name_of(const Run& run) {
+  return fmt::format("{}, {}, threads {}, {}", name_of(run.tier), to_string(run.precision), run.threads,
+                     to_string(run.kind));
+}
+
+// Every optimizer in every precision; every tier on one thread and on several.
+std::vector<Run> runs() {
+  std::vector<Run> runs;
+  for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
+    for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
+                                     OptimizerKind::kAdagrad, OptimizerKind::kRmsprop}) {
+      runs.push_back({cpu_tiers().back(), kind, precision});
+    }
+    for (const CpuOptions& tier : cpu_tiers()) {
+      for (const int threads : {1, 3}) runs.push_back({tier, OptimizerKind::kAdam, precision, threads});
+    }
+  }
+  return runs;
+}
+
 // One executor, trained either way.
 class Trained {
  public:
-  Trained(const CpuOptions& tier, const Graph& graph, const CompileOptions& options, OptimizerKind kind)
+  Trained(const Run& run, const Graph& graph)
       : graph_(graph),
         bytes_(make_bytes(graph)),
-        spec_(spec_of(kind)),
-        state_(start_state(graph, kind)),
-        executor_(make_cpu_backend(tier)->compile(graph, options)) {
+        spec_(spec_of(run.kind)),
+        state_(start_state(graph, run.kind)),
+        executor_(make_cpu_backend(run.tier)->compile(graph, run.options())) {
     REQUIRE(training().keep_samples(bytes_.samples()));
   }
 
@@ -151,9 +186,6 @@ void check_near(const State& actual, const State& expected) {
   }
 }
 
-constexpr OptimizerKind kAllKinds[] = {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
-                                       OptimizerKind::kAdagrad, OptimizerKind::kRmsprop};
-
 // Whole batches and partial ones.
 const Steps kFirst{{kBatch, 3, kBatch, 1}, 1000}, kSecond{{kBatch, kBatch, 5}, 1000 + 2 * kBatch + 4};
 
@@ -161,56 +193,43 @@ const Steps kFirst{{kBatch, 3, kBatch, 1}, 1000}, kSecond{{kBatch, kBatch, 5}, 1
 
 TEST_CASE("resident steps of the cpu backend are its steps and updates by hand, with every optimizer") {
   const Graph graph = mixed_graph();
-  const Precision precision = GENERATE(Precision::kF32, Precision::kBf16);
-  for (const CpuOptions& tier : cpu_tiers()) {
-    for (const int threads : {1, 3}) {
-      const CompileOptions options{
-          .max_batch_size = kBatch, .precision = precision, .threads = threads, .seed = 3, .stream = 4};
-      for (const OptimizerKind kind : kAllKinds) {
-        INFO(name_of(tier) << ", " << to_string(precision) << ", threads " << threads << ", " << to_string(kind));
-        Trained resident(tier, graph, options, kind), by_hand(tier, graph, options, kind);
-        resident.resident(kFirst);
-        by_hand.by_hand(kFirst);
-        CHECK(resident.last().loss == Approx(by_hand.last().loss).epsilon(1e-4));
-        CHECK(resident.last().correct == by_hand.last().correct);
-        check_near(resident.state(), by_hand.state());
-        CHECK(relative_error(resident.state().parameters, start_state(graph, kind).parameters) > 1e-4);
-      }
-    }
+  for (const Run& run : runs()) {
+    INFO(name_of(run));
+    Trained resident(run, graph), by_hand(run, graph);
+    resident.resident(kFirst);
+    by_hand.by_hand(kFirst);
+    CHECK(resident.last().loss == Approx(by_hand.last().loss).epsilon(1e-4));
+    CHECK(resident.last().correct == by_hand.last().correct);
+    check_near(resident.state(), by_hand.state());
+    CHECK(relative_error(resident.state().parameters, start_state(graph, run.kind).parameters) > 1e-4);
   }
 }
 
 TEST_CASE("resident training repeats its bits, and over a stop") {
   const Graph graph = mixed_graph();
-  const Precision precision = GENERATE(Precision::kF32, Precision::kBf16);
   Steps both = kFirst;
   both.sizes.insert(both.sizes.end(), kSecond.sizes.begin(), kSecond.sizes.end());
-  for (const CpuOptions& tier : cpu_tiers()) {
-    for (const int threads : {1, 3}) {
-      const CompileOptions options{.max_batch_size = kBatch, .precision = precision, .threads = threads};
-      for (const OptimizerKind kind : kAllKinds) {
-        INFO(name_of(tier) << ", " << to_string(precision) << ", threads " << threads << ", " << to_string(kind));
-        Trained whole(tier, graph, options, kind), again(tier, graph, options, kind),
-            stopped(tier, graph, options, kind);
-        whole.resident(both);
-        again.resident(both);
-        CHECK((again.state() == whole.state()));
-        stopped.resident(kFirst);
-        stopped.resident(kSecond);
-        CHECK((stopped.state() == whole.state()));
-      }
-    }
+  for (const Run& run : runs()) {
+    INFO(name_of(run));
+    Trained whole(run, graph), again(run, graph), stopped(run, graph);
+    whole.resident(both);
+    again.resident(both);
+    CHECK((again.state() == whole.state()));
+    stopped.resident(kFirst);
+    stopped.resident(kSecond);
+    CHECK((stopped.state() == whole.state()));
   }
 }
 
 TEST_CASE("a batch too large for an update within the product is updated all the same") {
   auto net = slim::Net(70);
   const Graph graph = net.fully_connected(40, "hidden").fully_connected(4, "pred", Activation::kNone).build();
-  const CompileOptions options{.max_batch_size = 300, .threads = GENERATE(1, 3)};
+  const int threads = GENERATE(1, 3);
   for (const CpuOptions& tier : cpu_tiers()) {
     for (const std::int64_t size : {256, 257, 300}) {
-      INFO(name_of(tier) << ", batch of " << size);
-      Trained resident(tier, graph, options, OptimizerKind::kSgd), by_hand(tier, graph, options, OptimizerKind::kSgd);
+      const Run run{tier, OptimizerKind::kSgd, Precision::kF32, threads, 300};
+      INFO(name_of(run) << ", batch of " << size);
+      Trained resident(run, graph), by_hand(run, graph);
       resident.resident({{size}});
       by_hand.by_hand({{size}});
       check_near(resident.state(), by_hand.state());

@@ -1,6 +1,6 @@
 // The cpu backend on every instruction set that this processor has, and on oneDNN alone, in every precision, against
 // the reference backend.
-#include <fmt/format.h>
+#include <algorithm>
 
 #include "lib/backend/cpu/cpu_backend.h"
 #include "lib/backend/reference/reference_backend.h"
