@@ -157,6 +157,29 @@ TEST_CASE("a chief that starts again finds the model and re-uses it") {
   CHECK(job.pull(restarted) == parameters("a'", "-1 -2", "-3", 1));
 }
 
+TEST_CASE("a push is answered in its own type of numbers, also when it is sent again") {
+  Job job;
+  job.worker.wire_dtype = WireDtype::kBf16;
+  const std::string first = "b: parameters (bf16) [0,2) -1 -2 step 1";
+  CHECK(job.push(job.worker, {1, 2, 3}).at(0) == first);
+  CHECK(job.push_again(job.worker, {1, 2, 3}).at(0) == first);
+  CHECK(job.push(job.chief, {1, 1, 1}) == parameters("a", "-2 -3", "-4", 2));
+}
+
+TEST_CASE("values of a creation are float32") {
+  PsScript ps;
+  Peer chief = chief_peer();
+  ps.greet(chief);
+  chief.run = kRun;
+  ++chief.sequence;
+  ps.say(chief, chief.record(MessageType::kCreate, encode(small_model())));
+  ps.say(chief, chief.load(0, {1, 2}));
+  ps.say(chief, chief.values(MessageType::kLoad, 2, {3}, 0, WireDtype::kBf16));
+  CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)).empty());  // A part is missing.
+  ps.say(chief, chief.load(2, {3}));
+  CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)) == Lines{"a: welcome ready, step 0"});
+}
+
 TEST_CASE("a new model replaces the old one, and who trains on the old one is told") {
   Job job;
   job.push(job.worker, {1, 2, 3});

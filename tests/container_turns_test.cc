@@ -36,6 +36,28 @@ TEST_CASE("ps 0 answers a push only when it is committed, and names the update f
         Lines{"a: token step 1, sample 50 update 1{0:10/3}"} + parameters("a", "-1 -2", "-3", 1));
 }
 
+TEST_CASE("a worker gets the type of numbers that it asks for, whatever the gradients were") {
+  Shard ps(0);
+  ps.chief.wire_dtype = WireDtype::kBf16;
+  CHECK(any_holds(ps.join(ps.chief), "parameters (bf16) [0,2) 0 0 step 0"));
+  CHECK(ps.push(ps.chief, {1, 2, 3}).empty());
+  CHECK(ps.commit(ps.chief).at(1) == "a: parameters (bf16) [0,2) -1 -2 step 1");
+  CHECK(ps.last_sent.at(1).message.payload.size() == 4);
+  const std::byte* const memory = ps.last_sent.at(1).message.payload.bytes().data();
+  ps.commit(ps.chief);  // Asked again: the same memory is sent, which was the gradient's.
+  CHECK(ps.last_sent.at(1).message.payload.bytes().data() == memory);
+  ps.chief.wire_dtype = WireDtype::kF32;
+  CHECK(ps.pull(ps.chief) == parameters("a", "-1 -2", "-3", 1));
+
+  Shard other(1);
+  other.chief.wire_dtype = WireDtype::kF16;
+  ++other.chief.sequence;
+  other.say(other.chief, other.chief.push(0, {1, 2}));
+  CHECK(other.say(other.chief, other.chief.push(2, {3})) == Lines{"a: staged"});
+  CHECK(other.advance(other.chief, {{1, {{0, {10, other.chief.sequence}}}, 1}}).at(0) ==
+        "a: parameters (f16) [0,2) -1 -2 step 1");
+}
+
 TEST_CASE("ps 0 names an update until its workers say that the others have made it") {
   Shard ps(0);
   ps.join(ps.chief);

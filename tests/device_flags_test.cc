@@ -59,6 +59,8 @@ TEST_CASE("devices shows kernels of a model") {
 TEST_CASE("values that are none are refused") {
   const std::pair<const char*, const char*> cases[] = {
       {"--precision=f16", "--precision=f16: choose f32, tf32, bf16 or auto"},
+      {"--instruction_set=sse9", "--instruction_set=sse9: choose auto, portable, avx2, avx512 or amx"},
+      {"--pin=some", "--pin"},
       {"--per_process_gpu_memory_fraction=0", "--per_process_gpu_memory_fraction=0: a share"},
       {"--per_process_gpu_memory_fraction=1.5", "above 0 and at most 1"},
       {"--per_process_gpu_memory_fraction=nan", "nan"},

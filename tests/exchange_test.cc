@@ -22,6 +22,26 @@ TEST_CASE("an exchange greets when it is connected, and is open when the ps has 
   CHECK(worker.exchange.ps_epoch() == kEpoch);
 }
 
+TEST_CASE("parameters count in the type that was asked for, and are handed over as float32") {
+  Script worker;
+  worker.start();
+  worker.exchange.begin({MessageType::kParameters, 2, kRun, 0, 50, WireDtype::kBf16}, worker.now);
+  worker.exchange.add({MessageType::kPull, WireDtype::kNone, 0, {}, {}});
+  CHECK(worker.sent.back().wants == WireDtype::kBf16);
+  worker.take();
+  const auto says = [&](std::int64_t offset, const std::vector<float>& values, WireDtype dtype) {
+    Message message = worker.ps.values_of(MessageType::kParameters, 2, offset, values, 0, 1);
+    message.payload = frame_of(values, dtype);
+    message.header.dtype = dtype;
+    return worker.says(std::move(message));
+  };
+  CHECK(says(0, {1, 2}, WireDtype::kF32).empty());
+  CHECK(says(0, {1, 2}, WireDtype::kBf16) == Lines{"values 0 [0,2) 1 2"});
+  CHECK_FALSE(worker.exchange.answered());
+  CHECK(says(2, {3}, WireDtype::kBf16) == Lines{"values 0 [2,3) 3"});
+  CHECK(worker.exchange.answered());
+}
+
 TEST_CASE("a hello carries the container's number and no session yet") {
   Script worker;
   worker.open();
@@ -114,7 +134,7 @@ TEST_CASE("a ps of another protocol version is a failure that names both") {
   other.fault = HeaderFault::kVersion;
   other.message.header.version = 9;
   worker.exchange.on_message(std::move(other), 0);
-  CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, this program 2"));
+  CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, this program 3"));
 }
 
 TEST_CASE("what is broken or meant for another process is not heard") {

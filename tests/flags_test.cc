@@ -6,6 +6,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
 #include "tools/optimizer_flags.h"
+#include "tools/preset.h"
 
 using namespace distmnist;
 
@@ -62,8 +63,17 @@ TEST_CASE("an unknown flag and a value out of range are one sentence that names 
   CHECK(usage_error({"--learning_rate=-1"}).find("--learning_rate=-1") != std::string::npos);
   CHECK(usage_error({"--learning_rate=nan"}).find("--learning_rate=nan") != std::string::npos);
   CHECK(usage_error({"--optimizer=newton"}).find("newton") != std::string::npos);
+  CHECK(usage_error({"--augment=mirror"}).find("--augment=mirror: choose none or affine") != std::string::npos);
+  CHECK(usage_error({"--preset=quick"}).find("--preset=quick: choose seeds, fast or best") != std::string::npos);
   CHECK(usage_error({"--progress=loud"}).find("loud") != std::string::npos);
   CHECK(usage_error({"stray"}).find("stray") != std::string::npos);
+}
+
+TEST_CASE("the wire's type of numbers is one of three, float32 where none is given") {
+  CHECK(parse({}).flags.wire_dtype == "f32");
+  CHECK(parse({"--wire-dtype=bf16"}).flags.wire_dtype == "bf16");
+  CHECK(parse({"--wire_dtype", "f16"}).flags.wire_dtype == "f16");
+  CHECK(usage_error({"--wire_dtype=fp8"}).find("--wire_dtype") != std::string::npos);
 }
 
 TEST_CASE("rules of placement are given with manual placement, and only with it") {
@@ -106,15 +116,55 @@ TEST_CASE("subcommands take their own arguments") {
   CHECK(usage_error({"evaluate"}).find("log_dir") != std::string::npos);
 }
 
+TEST_CASE("a preset gives the defaults, and what is given wins") {
+  const Flags fast = parse({"--preset=fast"}).flags, preset = flags_of_preset("fast");
+  CHECK(fast.batch_size == preset.batch_size);
+  CHECK(fast.train_steps == preset.train_steps);
+  CHECK(fast.learning_rate == preset.learning_rate);
+  CHECK(fast.learning_rate_schedule == preset.learning_rate_schedule);
+  CHECK(fast.train_steps != parse({}).flags.train_steps);
+
+  const Flags own = parse({"--batch_size=50", "--preset=fast", "--optimizer=sgd"}).flags;
+  CHECK(own.batch_size == 50);  // The value of another preset, but given.
+  CHECK(own.optimizer == "sgd");
+  CHECK(own.train_steps == preset.train_steps);
+  CHECK(batch_sizes_of(parse({"--preset=fast", "--batch_size_schedule=0:20,100:40"}).flags).to_string() ==
+        "0:20,100:40");
+  CHECK(parse({"--preset=fast", "--decay_steps=300"}).flags.decay_steps == 300);  // The preset has a schedule for it.
+}
+
+TEST_CASE("a file of flags may name a preset, and wins over its values") {
+  const TempDir temp;
+  const auto file = temp.path() / "flags.toml";
+  std::ofstream(file) << "preset = \"fast\"\nlearning_rate = 0.5\n";
+  const std::string option = "--config=" + file.string();
+  const Flags flags = parse({option.c_str()}).flags;
+  CHECK(flags.learning_rate == 0.5);
+  CHECK(flags.train_steps == flags_of_preset("fast").train_steps);
+  CHECK(parse({option.c_str(), "--preset=best"}).flags.train_steps == flags_of_preset("best").train_steps);
+}
+
+TEST_CASE("a run's config.toml holds what its preset came to") {
+  const TempDir temp;
+  const auto file = temp.path() / "config.toml";
+  for (const char* preset : {"--preset=seeds", "--preset=fast", "--preset=best"}) {
+    const Flags flags = parse({preset, "--seed=3"}).flags;
+    std::ofstream(file) << to_toml(flags);
+    const std::string option = "--config=" + file.string();
+    CHECK(to_toml(parse({option.c_str()}).flags) == to_toml(flags));
+    CHECK(to_toml(parse({option.c_str(), "--preset=fast"}).flags) == to_toml(flags));
+  }
+}
+
 TEST_CASE("config.toml can be given back with --config, and the command line wins") {
   const TempDir temp;
   const auto file = temp.path() / "config.toml";
-  Flags flags =
-      parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05", "--momentum=0.7", "--nesterov",
-             "--learning_rate_schedule=staircase", "--decay_steps=20", "--decay_rate=0.5",
-             "--learning_rate_warmup_steps=3", "--replication=in_graph", "--devices=/cpu:0,/cpu:1", "--batch_per_tower",
-             "--precision=auto", "--placement=manual", "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
-          .flags;
+  Flags flags = parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05", "--momentum=0.7", "--nesterov",
+                       "--learning_rate_schedule=staircase", "--decay_steps=20", "--decay_rate=0.5",
+                       "--learning_rate_warmup_steps=3", "--replication=in_graph", "--devices=/cpu:0,/cpu:1",
+                       "--batch_per_tower", "--precision=auto", "--augment=affine", "--wire_dtype=f16",
+                       "--placement=manual", "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
+                    .flags;
   std::ofstream(file) << to_toml(flags);
   CHECK(parse({("--config=" + file.string()).c_str()}).flags.batch_size_schedule.empty());
   std::ofstream(file) << to_toml(parse({"--batch_size_schedule=0:20,100:40"}).flags);
@@ -129,7 +179,9 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
   CHECK(again.devices == flags.devices);
   CHECK(again.batch_per_tower);
   CHECK(again.precision == "auto");
+  CHECK(again.augment == "affine");
   CHECK(again.placement == "manual");
+  CHECK(again.wire_dtype == "f16");
   CHECK(again.place_variables == flags.place_variables);
   CHECK(again.batch_size == 10);
   std::ofstream(file) << to_toml(parse({}).flags);  // What was not given is not held against other flags.

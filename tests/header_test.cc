@@ -16,6 +16,7 @@ Header full_header() {
   Header header;
   header.type = MessageType::kPush;
   header.dtype = WireDtype::kF32;
+  header.wants = WireDtype::kF16;
   header.slot = 2;
   header.flags = kChecksumData;
   header.worker = 3;
@@ -69,7 +70,7 @@ TEST_CASE("every field lies where docs/protocol.md says, little-endian") {
   CHECK(std::memcmp(bytes.data(), "DIMN", 4) == 0);
   CHECK(field_at<std::uint16_t>(bytes, 4) == kProtocolVersion);
   CHECK(field_at<std::uint8_t>(bytes, 6) == 6);  // push
-  CHECK(field_at<std::uint8_t>(bytes, 7) == 0);  // raw
+  CHECK(field_at<std::uint8_t>(bytes, 7) == 4);  // f16 wanted
   CHECK(field_at<std::uint8_t>(bytes, 8) == 2);  // f32
   CHECK(field_at<std::uint8_t>(bytes, 9) == 2);
   CHECK(field_at<std::uint16_t>(bytes, 10) == kChecksumData);
@@ -133,8 +134,10 @@ TEST_CASE("fields out of range are refused even with a good checksum") {
     CAPTURE(type);
     CHECK(fault_after(set_type(type)) == (known ? HeaderFault::kNone : HeaderFault::kField));
   }
-  CHECK(fault_after([](Header& h) { h.encoding = static_cast<Encoding>(1); }) == HeaderFault::kField);
-  CHECK(fault_after([](Header& h) { h.dtype = static_cast<WireDtype>(3); }) == HeaderFault::kField);
+  CHECK(fault_after([](Header& h) { h.wants = WireDtype::kNone; }) == HeaderFault::kField);
+  CHECK(fault_after([](Header& h) { h.wants = WireDtype::kRecord; }) == HeaderFault::kField);
+  CHECK(fault_after([](Header& h) { h.wants = static_cast<WireDtype>(5); }) == HeaderFault::kField);
+  CHECK(fault_after([](Header& h) { h.dtype = static_cast<WireDtype>(5); }) == HeaderFault::kField);
   CHECK(fault_after([](Header& h) { h.range_offset = -1; }) == HeaderFault::kField);
   CHECK(fault_after([](Header& h) { h.range_offset = (std::int64_t{1} << 48) + 1; }) == HeaderFault::kField);
   CHECK(fault_after([](Header& h) { h.range_size = -3; }) == HeaderFault::kField);
@@ -153,6 +156,17 @@ TEST_CASE("a payload of another size than announced is refused") {
   CHECK(fault_after([](Header& h) { h.range_size = 2; }) == HeaderFault::kPayload);
   // A message without a payload type has no payload.
   CHECK(fault_after([](Header& h) { h.dtype = WireDtype::kNone; }) == HeaderFault::kPayload);
+}
+
+TEST_CASE("numbers of two bytes are half as long") {
+  for (const WireDtype dtype : {WireDtype::kBf16, WireDtype::kF16}) {
+    Header header = full_header();
+    header.dtype = dtype;
+    CHECK(fault_of(header, 12) == HeaderFault::kPayload);
+    header.payload_bytes = 6;
+    CHECK(fault_of(header, 6) == HeaderFault::kNone);
+    CHECK(fault_of(header, 12) == HeaderFault::kPayload);
+  }
 }
 
 TEST_CASE("a payload is at most one mebibyte") {

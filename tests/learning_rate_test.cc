@@ -10,8 +10,13 @@
 namespace distmnist {
 namespace {
 
+// Those of TensorFlow, in the order of the golden numbers; and all of them.
+constexpr LearningRateSchedule kTensorFlowSchedules[] = {
+    LearningRateSchedule::kConstant, LearningRateSchedule::kExponential, LearningRateSchedule::kStaircase,
+    LearningRateSchedule::kCosine};
 constexpr LearningRateSchedule kSchedules[] = {LearningRateSchedule::kConstant, LearningRateSchedule::kExponential,
-                                               LearningRateSchedule::kStaircase, LearningRateSchedule::kCosine};
+                                               LearningRateSchedule::kStaircase, LearningRateSchedule::kCosine,
+                                               LearningRateSchedule::kOneCycle};
 
 LearningRate rate_of(LearningRateSchedule schedule) {
   LearningRate rate = golden::kBase;
@@ -24,7 +29,7 @@ LearningRate rate_of(LearningRateSchedule schedule) {
 }  // namespace
 
 TEST_CASE("schedules follow TensorFlow's numbers") {
-  REQUIRE(golden::kScheduleCases.size() == std::size(kSchedules));
+  REQUIRE(golden::kScheduleCases.size() == std::size(kTensorFlowSchedules));
   for (const golden::ScheduleCase& expected : golden::kScheduleCases) {
     const LearningRate rate = rate_of(parse_learning_rate_schedule(expected.schedule));
     REQUIRE(expected.rates.size() == golden::kSteps.size());
@@ -66,13 +71,41 @@ TEST_CASE("a cosine ends at zero and stays there") {
   CHECK(learning_rate_at(rate, 1'000'000) == learning_rate_at(rate, 100));
 }
 
+// torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=kBase, total_steps=T), PyTorch 2.15, in double precision.
+TEST_CASE("one cycle follows PyTorch's numbers") {
+  struct Case {
+    std::int64_t decay_steps, step;
+    double rate;
+  };
+  const Case cases[] = {
+      {100, 0, 0.002000000029802322}, {100, 1, 0.0021406890601941217},   {100, 28, 0.04985931171466626},
+      {100, 29, 0.05000000074505806}, {100, 30, 0.049974827508909164},   {100, 37, 0.04840587886381016},
+      {100, 50, 0.03969467312028331}, {100, 98, 2.5373236151880073e-05}, {100, 99, 2.0000000298023226e-07},
+      {10, 1, 0.02600000038743019},   {3, 0, 0.04972077251344282},       {3, 1, 0.023131855478040253},
+      {1, 0, 2.0000000298023226e-07}};
+  for (const Case& each : cases) {
+    LearningRate rate = rate_of(LearningRateSchedule::kOneCycle);
+    rate.decay_steps = each.decay_steps;
+    INFO("step " << each.step << " of " << each.decay_steps);
+    CHECK(learning_rate_at(rate, each.step) == Approx(each.rate).epsilon(1e-9));
+  }
+}
+
+TEST_CASE("one cycle stays at its last rate") {
+  const LearningRate rate = rate_of(LearningRateSchedule::kOneCycle);
+  CHECK(learning_rate_at(rate, 98) > learning_rate_at(rate, 99));
+  CHECK(learning_rate_at(rate, 100) == learning_rate_at(rate, 99));
+  CHECK(learning_rate_at(rate, 1'000'000) == learning_rate_at(rate, 99));
+}
+
 TEST_CASE("schedules are known by name") {
   for (const LearningRateSchedule schedule : kSchedules) {
     CHECK(parse_learning_rate_schedule(to_string(schedule)) == schedule);
   }
-  CHECK(fails_with(ExitCode::kUsage,
-                   "unknown learning rate schedule 'linear': choose constant, exponential, staircase or cosine",
-                   [] { parse_learning_rate_schedule("linear"); }));
+  CHECK(fails_with(
+      ExitCode::kUsage,
+      "unknown learning rate schedule 'linear': choose constant, exponential, staircase, cosine or one_cycle",
+      [] { parse_learning_rate_schedule("linear"); }));
 }
 
 TEST_CASE("what cannot be evaluated is said") {
@@ -92,7 +125,7 @@ TEST_CASE("what cannot be evaluated is said") {
   rate.warmup_steps = -1;
   CHECK(fault_of(rate) == "a warm-up of fewer than 0 steps");
   rate = 0.1f;
-  rate.schedule = static_cast<LearningRateSchedule>(4);
+  rate.schedule = static_cast<LearningRateSchedule>(5);
   CHECK(fault_of(rate) == "an unknown learning rate schedule");
 }
 

@@ -66,7 +66,7 @@ TEST_CASE("flags of another optimizer are refused, not ignored") {
 }
 
 TEST_CASE("a schedule takes its steps from the run unless it is given its own") {
-  for (const char* schedule : {"exponential", "staircase", "cosine"}) {
+  for (const char* schedule : {"exponential", "staircase", "cosine", "one_cycle"}) {
     Flags flags = with_schedule(schedule);
     flags.train_steps = 700;
     flags.learning_rate_warmup_steps = 9;
@@ -86,7 +86,7 @@ TEST_CASE("a decay without a schedule that has it is refused") {
   Flags flags;
   flags.decay_steps = 50;
   CHECK(is_refused(flags, "--decay_steps=50 has no effect with a constant learning rate"));
-  for (const char* schedule : {"constant", "cosine"}) {
+  for (const char* schedule : {"constant", "cosine", "one_cycle"}) {
     flags = with_schedule(schedule);
     flags.decay_rate = 0.5;
     CHECK(is_refused(flags, fmt::format("--decay_rate=0.5 has no effect with --learning_rate_schedule={}", schedule)));

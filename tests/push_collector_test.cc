@@ -104,6 +104,20 @@ TEST_CASE("foreign ranges and other payloads than floats are dropped") {
   CHECK(script.add(1, 1, 0, {1, 2}));
 }
 
+TEST_CASE("a push is of numbers of one type, that of its first chunk") {
+  Script script;
+  trace::Peer peer;
+  peer.incarnation = peer.sequence = 1;
+  peer.wire_dtype = WireDtype::kBf16;
+  CHECK_FALSE(script.collector.add(kChunks, "a", peer.push(0, {1, 2})));
+  CHECK_FALSE(script.collector.add(kChunks, "a", peer.push(2, {3})));
+  CHECK_FALSE(script.add(1, 1, 10, {4}));  // float32
+  CHECK(script.collector.add(kChunks, "a", peer.push(10, {4})));
+  const WholePush push = script.collector.take();
+  CHECK(push.header.dtype == WireDtype::kBf16);
+  CHECK(push.gradients[0].size() == 4);
+}
+
 TEST_CASE("a shard without parameters is pushed to with one empty chunk") {
   PushCollector collector;
   trace::Peer peer;

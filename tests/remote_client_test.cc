@@ -147,6 +147,40 @@ TEST_CASE("a job on one and on three ps: create, pull, push, snapshot, done; eve
   }
 }
 
+TEST_CASE("gradients and the parameters of a turn travel in the wire's type; what is evaluated and saved is float32") {
+  for (const WireDtype dtype : {WireDtype::kBf16, WireDtype::kF16}) {
+    for (const auto& [num_ps, sync] : {std::pair{1u, false}, {2u, false}, {2u, true}}) {
+      CAPTURE(to_string(dtype), num_ps, sync);
+      Job job{.num_ps = num_ps};
+      Servers servers(job.pick_ports());
+      RemoteClientConfig config = job.worker(0);
+      config.wire_dtype = dtype;
+      config.strategy.sync = sync;
+      config.strategy.replicas_to_aggregate = 1;
+      config.strategy.train_steps = 100;
+      RemoteClient client(config);
+      client.open();
+      StoredModel model = start_model(job.optimizer);
+      model.strategy = config.strategy;
+      std::ranges::fill(model.parameters, 1 + 1.0f / 65536);  // 1 in either type
+      client.create(model);
+      Floats parameters;
+      client.join(into(parameters));
+      // ps 0's are of the turn, and so are the others' where it decides.
+      CHECK(parameters[0] == 1);
+      client.pull(into(parameters));
+      CHECK(std::ranges::all_of(parameters, [](float each) { return each == 1 + 1.0f / 65536; }));
+
+      const std::int64_t sent_before = client.costs().sent_bytes;
+      CHECK(push_all(client, 1 + 1.0f / 65536, 0, parameters) == 1);
+      CHECK(client.costs().sent_bytes - sent_before < 3 * kNumParameters);
+      CHECK(std::ranges::all_of(parameters, [](float each) { return each == 0.5f; }));
+      CHECK(client.snapshot().parameters == Floats(parameters.size(), 0.5f + 1.0f / 65536));
+      client.leave();
+    }
+  }
+}
+
 TEST_CASE("pushes of several workers at once are all applied, each once") {
   Job job{.num_ps = 2, .num_workers = 3};
   Servers servers(job.pick_ports());
@@ -331,7 +365,7 @@ TEST_CASE("a worker of another protocol version is told so and the ps lives on")
   }
   REQUIRE(answer);
   CHECK(trace::holds(trace::describe(answer->message),
-                     "refuse 5: ps:0 speaks protocol version 2 and was addressed in version 99"));
+                     "refuse 5: ps:0 speaks protocol version 3 and was addressed in version 99"));
 
   RemoteClient client(job.worker(0));
   client.open();

@@ -21,6 +21,7 @@ struct Script {
   PushId stage(std::uint32_t worker, std::uint64_t sequence, std::int64_t step, const Floats& gradient,
                std::uint64_t incarnation = 10) {
     WholePush push;
+    push.header.dtype = WireDtype::kF32;
     push.header.worker = worker;
     push.header.incarnation = incarnation;
     push.header.sequence = sequence;
@@ -63,18 +64,29 @@ TEST_CASE("an update applies the mean of its pushes to every chunk, and uses the
   Script script;
   const Update update{1, {script.stage(0, 1, 0, {2, 4, 6}), script.stage(1, 1, 0, {4, 8, 10})}, 1};
   CHECK(script.staged.has_all(update));
-  script.staged.make(update, script.store);
+  script.staged.make(update, script.store, nullptr);
   CHECK(script.parameters() == Floats{-3, -6, -8});
   CHECK(script.store.commit() == 1);
   for (const PushId& id : update.pushes) CHECK_FALSE(script.staged.has(id));
   CHECK_FALSE(script.staged.has_all(update));
 }
 
+TEST_CASE("what comes back of an update is its first push, with the new parameters in its memory") {
+  Script script;
+  const PushId first = script.stage(1, 1, 0, {4, 8, 10}), second = script.stage(0, 1, 0, {2, 4, 6});
+  const std::byte* const memory = std::as_const(script.staged).at(first).gradients[0].bytes().data();
+  const WholePush made = script.staged.make({1, {first, second}, 1}, script.store, nullptr);
+  CHECK(id_of(made.header) == first);
+  CHECK(made.gradients[0].bytes().data() == memory);
+  CHECK(made.gradients[0].floats()[1] == -6);
+  CHECK(made.gradients[1].floats()[0] == -8);
+}
+
 TEST_CASE("an update's learning rate is scaled by its factor, for this update only") {
   Script script;
-  script.staged.make({1, {script.stage(0, 1, 0, {8, 4, 2})}, 0.25f}, script.store);
+  script.staged.make({1, {script.stage(0, 1, 0, {8, 4, 2})}, 0.25f}, script.store, nullptr);
   CHECK(script.parameters() == Floats{-2, -1, -0.5f});
-  script.staged.make({2, {script.stage(0, 2, 1, {1, 1, 1})}, 1}, script.store);
+  script.staged.make({2, {script.stage(0, 2, 1, {1, 1, 1})}, 1}, script.store, nullptr);
   CHECK(script.parameters() == Floats{-3, -2, -1.5f});
 }
 
@@ -83,11 +95,11 @@ TEST_CASE("the sum is made in the update's order") {
   const PushId first = script.stage(0, 1, 0, {1e8f, 0, 0}), second = script.stage(1, 1, 0, {-1e8f, 0, 0}),
                third = script.stage(2, 1, 0, {3, 0, 0});
   SECTION("first, second, third") {
-    script.staged.make({1, {first, second, third}, 1}, script.store);
+    script.staged.make({1, {first, second, third}, 1}, script.store, nullptr);
     CHECK(script.parameters()[0] == -1);
   }
   SECTION("first, third, second") {
-    script.staged.make({1, {first, third, second}, 1}, script.store);
+    script.staged.make({1, {first, third, second}, 1}, script.store, nullptr);
     CHECK(script.parameters()[0] == 0);
   }
 }
@@ -114,7 +126,7 @@ TEST_CASE("an accepted push stays until its update is made, whatever its worker 
   script.stage(0, 2, 3, {2, 2, 2});
   script.stage(0, 3, 5, {3, 3, 3});
   CHECK(script.staged.has(accepted));
-  script.staged.make({1, {accepted}, 1}, script.store);
+  script.staged.make({1, {accepted}, 1}, script.store, nullptr);
   CHECK(script.parameters() == Floats{-1, -1, -1});
 }
 

@@ -53,6 +53,22 @@ TEST_CASE("a run that is stopped and resumed ends with the bits of one that was 
   CHECK(resumed.parameters() == whole.parameters());
 }
 
+TEST_CASE("augmented training is repeatable, also over a stop and a resume, and differs from plain training") {
+  TempDir temp;
+  {
+    const RunFolder folder(temp.path(), false);
+    Run run(&folder);
+    run.config.augmentation = Augmentation::kAffine;
+    run.train(10);
+  }
+  const RunFolder folder(temp.path(), false);
+  Run resumed(&folder), whole, plain;
+  resumed.config.augmentation = whole.config.augmentation = Augmentation::kAffine;
+  for (Run* run : {&resumed, &whole, &plain}) run->train(45);  // into the third pass
+  CHECK(resumed.parameters() == whole.parameters());
+  CHECK(plain.parameters() != whole.parameters());
+}
+
 TEST_CASE("the batch size follows its schedule, and a resumed run enters it where the old one stopped") {
   TempDir temp;
   const auto schedule = BatchSizeSchedule::parse("0:20,5:40,8:10");

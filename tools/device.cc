@@ -185,7 +185,11 @@ const Backend* Devices::host_backend(const DeviceSpec& device, const Flags& flag
     fail_unavailable(device, fmt::format("this host has one {} device, number 0", lower(*device.type)));
   }
   std::unique_ptr<Backend>& backend = host_backends_[*device.type];
-  if (!backend) backend = make_backend(lower(*device.type));
+  if (!backend) {
+    CpuOptions options;
+    if (flags.instruction_set != "auto") options.instruction_set = parse_instruction_set(flags.instruction_set);
+    backend = make_backend(lower(*device.type), {}, {}, options);
+  }
   return backend.get();
 }
 

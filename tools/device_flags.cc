@@ -24,12 +24,22 @@ void add_device_flags(CLI::App& app, Flags& flags) {
   app.add_flag("--allow_growth,!--noallow_growth", flags.allow_growth,
                "take GPU memory as it is needed, up to the share")
       ->group("devices");
-  add_whole_number(app, "--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
-                   "threads of this worker's kernels; 0: all cores divided by the workers on this host")
+  app.add_option("--instruction_set", flags.instruction_set,
+                 "of the CPU's kernels: portable, avx2, avx512, amx, or auto (the best that the processor has)")
+      ->group("devices")
+      ->capture_default_str();
+  add_whole_number(
+      app, "--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
+      "threads of this task; 0: all cores divided by the workers on this host, for a ps by all tasks there")
       ->group("devices");
 }
 
 void add_training_device_flags(CLI::App& app, Flags& flags) {
+  app.add_option("--pin", flags.pin,
+                 "auto: workers that share a host get cores of their own where there are enough; none: any core")
+      ->group("devices")
+      ->check(CLI::IsMember({"auto", "none"}))
+      ->capture_default_str();
   app.add_flag("--log_device_placement,!--nolog_device_placement", flags.log_device_placement,
                "log the device of every variable, layer and gradient")
       ->group("devices");
@@ -51,6 +61,7 @@ void add_training_device_flags(CLI::App& app, Flags& flags) {
 void check_device_flags(const Flags& flags) {
   if (!flags.device.empty()) parse_device(flags.device);
   parse_precision(flags.precision);
+  if (flags.instruction_set != "auto") parse_instruction_set(flags.instruction_set);
   const std::optional<double>& share = flags.per_process_gpu_memory_fraction;
   if (share && !(*share > 0 && *share <= 1)) {
     fail(ExitCode::kUsage, "--per_process_gpu_memory_fraction={}: a share of the GPU's memory, above 0 and at most 1",

@@ -41,7 +41,8 @@ struct Flags {
   std::string dataset;  // empty: mnist where it is found, else synthetic
   bool download_only = false;
 
-  // training
+  // training; the values of --preset=seeds
+  std::string preset = "seeds";  // which preset has given the defaults
   std::string model = "mnist_cnn";
   std::int64_t batch_size = 50;     // with a schedule: its first
   std::string batch_size_schedule;  // empty: batch_size throughout
@@ -54,6 +55,7 @@ struct Flags {
   std::int64_t decay_steps = 0;      // 0: train_steps
   std::optional<double> decay_rate;  // not given: 0.96
   std::int64_t learning_rate_warmup_steps = 0;
+  std::string augment = "none";  // as of parse_augmentation()
   std::int64_t log_every = 100;
   std::uint64_t seed = 0;
 
@@ -63,14 +65,17 @@ struct Flags {
   std::string devices;                        // of the towers, comma-separated; empty: no towers
   int num_gpus = 0;                           // 0: no towers
   bool batch_per_tower = false;               // each tower has a batch of batch_size
-  int intra_op_parallelism_threads = 0;       // 0: the cores divided by the workers on this host
+  int intra_op_parallelism_threads = 0;       // 0: as of num_threads()
   bool allow_soft_placement = false;          // /cpu:0 where a device or a kernel is not there
   bool log_device_placement = false;
   std::optional<double> per_process_gpu_memory_fraction;  // not given: as needed, without a limit
   bool allow_growth = false;                              // take that share as needed, not at once
   std::string precision = "f32";                          // as of parse_precision()
+  std::string instruction_set = "auto";                   // or as of parse_instruction_set()
+  std::string pin = "auto";                               // or "none"
 
   // wire
+  std::string wire_dtype = "f32";  // or bf16, f16
   std::string placement = "split";
   std::string place_variables;  // the rules of placement "manual"
 

@@ -9,7 +9,7 @@
 
 #include "lib/base/log.h"
 #include "lib/ps/parameter_server.h"
-#include "tools/environment.h"
+#include "tools/num_threads.h"
 #include "tools/signals.h"
 
 namespace distmnist {
@@ -58,6 +58,7 @@ class LocalServer {
     config.identity.num_workers = static_cast<std::uint32_t>(num_workers());
     config.identity.epoch = nanoseconds_since_1970();
     config.limits.recovery_wait_ms = static_cast<TimeMs>(job_.flags.recovery_wait_secs * 1000);
+    config.threads = num_threads(job_.flags, num_ps_ + num_workers());
     config.stop_signal = [this] { return stop_code(); };
     return run_parameter_server(config);
   }
@@ -67,6 +68,7 @@ class LocalServer {
     seat.task = {"worker", index};
     seat.num_workers = static_cast<std::uint32_t>(num_workers());
     seat.num_sharing_cores = num_workers();
+    seat.place_among_them = index;
     seat.ps = addresses_;
     seat.endpoints = endpoints_;
     seat.context = &context_;

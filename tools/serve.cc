@@ -1,10 +1,23 @@
+#include <vector>
+
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/ps/parameter_server.h"
 #include "tools/commands.h"
+#include "tools/num_threads.h"
 #include "tools/signals.h"
 
 namespace distmnist {
+namespace {
+
+// All tasks of the cluster that compute on the host of this one, which is counted.
+int num_tasks_here(const Place& place) {
+  std::vector<HostPort> tasks = place.cluster.ps;
+  tasks.insert(tasks.end(), place.cluster.workers.begin(), place.cluster.workers.end());
+  return tasks_on_same_host(tasks, static_cast<std::size_t>(place.task.index));
+}
+
+}  // namespace
 
 ExitCode serve_parameters(const Flags& flags, const Place& place) {
   ParameterServerConfig config;
@@ -15,6 +28,7 @@ ExitCode serve_parameters(const Flags& flags, const Place& place) {
   config.identity.stay = flags.ps_stay;
   config.identity.epoch = nanoseconds_since_1970();
   config.limits.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
+  config.threads = num_threads(flags, num_tasks_here(place));
   config.stop_signal = signal_received;
   return run_parameter_server(config);
 }

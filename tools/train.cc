@@ -6,6 +6,7 @@
 #include "tools/device.h"
 #include "tools/environment.h"
 #include "tools/local_server.h"
+#include "tools/preset.h"
 #include "tools/replication_flags.h"
 #include "tools/signals.h"
 #include "tools/tower_flags.h"
@@ -35,7 +36,10 @@ WorkerSeat seat_of(const std::optional<Place>& place) {
   if (!place) return seat;
   seat.task = place->task;
   seat.num_workers = static_cast<std::uint32_t>(place->cluster.workers.size());
-  seat.num_sharing_cores = tasks_on_same_host(place->cluster.workers, static_cast<std::size_t>(place->task.index));
+  const std::vector<HostPort>& workers = place->cluster.workers;
+  seat.num_sharing_cores = tasks_on_same_host(workers, static_cast<std::size_t>(place->task.index));
+  const std::vector<HostPort> up_to_own(workers.begin(), workers.begin() + place->task.index + 1);
+  seat.place_among_them = tasks_on_same_host(up_to_own, static_cast<std::size_t>(place->task.index)) - 1;
   seat.ps = place->cluster.ps;
   return seat;
 }
@@ -51,6 +55,7 @@ std::vector<Flags> local_workers(const Flags& flags) {
 }  // namespace
 
 ExitCode train(const Flags& flags, const std::optional<Place>& place, double started_s) {
+  log_info("preset {}: {}", flags.preset, describe_preset_values(flags));
   const Graph graph = make_model(flags.model);
   const LoadedData loaded = load_data(flags);
   require_fitting_data(graph, loaded.data, flags);

@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include <fmt/ranges.h>
+
 #include "lib/backend/backend.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -16,13 +18,16 @@
 #include "lib/supervisor/metrics_writer.h"
 #include "lib/supervisor/run_folder.h"
 #include "lib/supervisor/supervisor.h"
+#include "lib/wire/numbers.h"
 #include "lib/worker/console.h"
 #include "lib/worker/device_placement.h"
 #include "lib/worker/resident_client.h"
 #include "lib/worker/training.h"
 #include "tools/data_source.h"
 #include "tools/environment.h"
+#include "tools/num_threads.h"
 #include "tools/optimizer_flags.h"
+#include "tools/pinning.h"
 #include "tools/replication_flags.h"
 #include "tools/tower_flags.h"
 
@@ -47,7 +52,9 @@ Fingerprint fingerprint_of(const Job& job) {
                      {"--decay_steps", fmt::format("{}", rate.decay_steps)},
                      {"--decay_rate", fmt::format("{}", rate.decay_rate)},
                      {"--learning_rate_warmup_steps", fmt::format("{}", rate.warmup_steps)},
+                     {"--augment", flags.augment},
                      {"--seed", std::to_string(flags.seed)},
+                     {"--wire_dtype", flags.wire_dtype},
                      {"--placement", flags.placement},
                      {"--place_variables", flags.place_variables.empty() ? "not given" : flags.place_variables}};
   for (auto& fact : replication_fingerprint(flags)) out.push_back(std::move(fact));
@@ -86,6 +93,7 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
   config.incarnation = config.new_run = nanoseconds_since_1970();
   config.optimizer = optimizer_of(flags);
   config.strategy = strategy;
+  config.wire_dtype = parse_wire_dtype(flags.wire_dtype);
   config.fingerprint = fingerprint_of(job);
   config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.stop_requested = [&seat] { return seat.stop_signal().has_value(); };
@@ -99,6 +107,11 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
 std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const WorkerSeat& seat, Executor& executor) {
   ResidentTraining* training = executor.resident_training();
   if (!seat.ps.empty() || seat.num_workers != 1 || training == nullptr) return nullptr;
+  if (parse_augmentation(job.flags.augment) != Augmentation::kNone) {
+    log_info("--augment={}: the host makes the images of each step anew, so training does not stay on the device",
+             job.flags.augment);
+    return nullptr;
+  }
   const ImageSet& train = job.data.train;
   if (!training->keep_samples({train.count, train.pixels, train.labels})) {
     log_info("the training images do not fit on the device; each batch is sent there by itself");
@@ -108,9 +121,10 @@ std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const Worke
   return std::make_unique<ResidentClient>(executor, job.graph.num_parameters);
 }
 
-int num_threads(const Flags& flags, const WorkerSeat& seat) {
-  if (flags.intra_op_parallelism_threads > 0) return flags.intra_op_parallelism_threads;
-  return std::max(1, num_cores() / seat.num_sharing_cores);
+void pin(const WorkerSeat& seat, int threads) {
+  const std::vector<int> cores =
+      cores_of_worker(usable_cores(), seat.num_sharing_cores, seat.place_among_them, threads);
+  if (!cores.empty() && pin_thread(cores)) log_info("on cores {} (--pin=none: on any)", fmt::join(cores, ", "));
 }
 
 // The task's name in device names. Without ps tasks it is no task of a job.
@@ -140,9 +154,10 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   const Flags& flags = job.flags;
   CompileOptions options;
   options.max_batch_size = step_batch_sizes(flags).largest();
-  options.threads = num_threads(flags, seat);
+  options.threads = num_threads(flags, seat.num_sharing_cores);
   options.seed = flags.seed;
   options.stream = static_cast<std::uint64_t>(seat.task.index);
+  if (flags.pin == "auto") pin(seat, options.threads);  // Before any of its threads begins.
   log_info("model {}: {} parameters", flags.model, job.graph.num_parameters);
   // The client goes before the executor: messages under way read its gradients.
   const DeviceExecutor computing = job.devices.make_executor(flags, own_task(seat), job.graph, options);
@@ -184,6 +199,7 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   config.train_steps = flags.train_steps;
   config.log_every = flags.log_every;
   config.seed = flags.seed;
+  config.augmentation = parse_augmentation(flags.augment);
   config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.started_s = job.started_s;
   const TrainingParts parts{job.data,   *executor, job.graph.output().size(),     *client,

@@ -21,6 +21,7 @@ struct WorkerSeat {
   TaskId task{"worker", 0};
   std::uint32_t num_workers = 1;
   int num_sharing_cores = 1;  // workers on this host, this one counted
+  int place_among_them = 0;   // this one's, from 0
   // The ps tasks; none: the parameters are in this process.
   std::vector<HostPort> ps;
   // Of ps tasks that are threads of this process, see RemoteClientConfig.

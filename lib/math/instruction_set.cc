@@ -62,7 +62,7 @@ bool has_amx() {
 InstructionSet parse_instruction_set(std::string_view name) {
   const auto found = std::ranges::find(kNames, name);
   if (found == kNames.end())
-    fail(ExitCode::kUsage, "unknown instruction set '{}': choose portable, avx2, avx512 or amx", name);
+    fail(ExitCode::kUsage, "--instruction_set={}: choose auto, portable, avx2, avx512 or amx", name);
   return static_cast<InstructionSet>(found - kNames.begin());
 }
 

@@ -1,13 +1,15 @@
-// The mean of several arrays, in a fixed order of summation.
+// The mean of several arrays: the first one, to which the others are added in a fixed order, divided by their number.
+// Every float is on its own: pieces of arrays, in any sizes and on any processor, get the same bits as the whole.
 #pragma once
 
 #include <span>
-#include <vector>
 
 namespace distmnist {
 
-// first[i] = (first[i] + others[0][i] + others[1][i] + ...) / (1 + others.size()), summed in this order; all arrays are
-// equally long. Every float is on its own: pieces of an array, in any sizes, get the same bits as the whole.
-void mean_into_first(std::span<float> first, const std::vector<std::span<const float>>& others);
+// sum[i] += addend[i]; both are equally long and do not overlap.
+void add_f32(std::span<const float> addend, std::span<float> sum);
+
+// sum[i] /= count
+void divide(std::span<float> sum, float count);
 
 }  // namespace distmnist

@@ -12,12 +12,25 @@ namespace distmnist {
 namespace {
 
 // In the order of the enumeration.
-constexpr std::array<std::string_view, 4> kNames = {"constant", "exponential", "staircase", "cosine"};
+constexpr std::array<std::string_view, 5> kNames = {"constant", "exponential", "staircase", "cosine", "one_cycle"};
+
+// From `from` to `to` while `share` goes from 0 to 1.
+double half_cosine(double from, double to, double share) {
+  return to + (from - to) * 0.5 * (1 + std::cos(std::numbers::pi * share));
+}
+
+double one_cycle_at(double step, double steps) {
+  const double peak = kOneCycleRise * steps - 1;  // below 0 in a run so short that it has no rise
+  const double last = steps - 1;
+  if (step <= peak) return half_cosine(1 / kOneCycleFirstDivisor, 1, step / peak);
+  return half_cosine(1, 1 / kOneCycleLastDivisor, (std::min(step, last) - peak) / (last - peak));
+}
 
 double decay_at(const LearningRate& rate, std::int64_t global_step) {
   if (rate.schedule == LearningRateSchedule::kConstant) return 1;
   assert(rate.decay_steps > 0);
-  const double periods = static_cast<double>(global_step) / static_cast<double>(rate.decay_steps);
+  const auto step = static_cast<double>(global_step), steps = static_cast<double>(rate.decay_steps);
+  const double periods = step / steps;
   switch (rate.schedule) {
     case LearningRateSchedule::kConstant:
       return 1;
@@ -27,6 +40,8 @@ double decay_at(const LearningRate& rate, std::int64_t global_step) {
       return std::pow(static_cast<double>(rate.decay_rate), std::floor(periods));
     case LearningRateSchedule::kCosine:
       return 0.5 * (1 + std::cos(std::numbers::pi * std::min(periods, 1.0)));
+    case LearningRateSchedule::kOneCycle:
+      return one_cycle_at(step, steps);
   }
   fail(ExitCode::kInternal, "no learning rate schedule has number {}", static_cast<int>(rate.schedule));
 }
@@ -36,8 +51,8 @@ double decay_at(const LearningRate& rate, std::int64_t global_step) {
 LearningRateSchedule parse_learning_rate_schedule(std::string_view name) {
   const auto found = std::ranges::find(kNames, name);
   if (found == kNames.end()) {
-    fail(ExitCode::kUsage, "unknown learning rate schedule '{}': choose constant, exponential, staircase or cosine",
-         name);
+    fail(ExitCode::kUsage,
+         "unknown learning rate schedule '{}': choose constant, exponential, staircase, cosine or one_cycle", name);
   }
   return static_cast<LearningRateSchedule>(found - kNames.begin());
 }

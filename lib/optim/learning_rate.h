@@ -1,5 +1,6 @@
 // The learning rate as a function of global_step. Formulas of TensorFlow 1.x: tf.train.exponential_decay and
-// tf.train.cosine_decay with alpha 0.
+// tf.train.cosine_decay with alpha 0; and of PyTorch: OneCycleLR with its defaults (Smith, Topin, "Super-convergence",
+// arXiv 1708.07120), of which only the rate is taken: the momentum is not cycled.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,17 @@
 
 namespace distmnist {
 
-enum class LearningRateSchedule : std::uint8_t { kConstant = 0, kExponential = 1, kStaircase = 2, kCosine = 3 };
+enum class LearningRateSchedule : std::uint8_t {
+  kConstant = 0,
+  kExponential = 1,
+  kStaircase = 2,
+  kCosine = 3,
+  kOneCycle = 4
+};
+
+// Of one_cycle: the share of decay_steps in which the rate rises, and what the peak is divided by at the first step and
+// at the last one. PyTorch's pct_start, div_factor, and div_factor times final_div_factor.
+inline constexpr double kOneCycleRise = 0.3, kOneCycleFirstDivisor = 25, kOneCycleLastDivisor = 25 * 1e4;
 
 struct LearningRate {
   LearningRate() = default;
@@ -24,7 +35,7 @@ struct LearningRate {
   bool operator==(const LearningRate&) const = default;
 };
 
-// "constant", "exponential", "staircase", "cosine"; Error (kUsage) names the known ones.
+// "constant", "exponential", "staircase", "cosine", "one_cycle"; Error (kUsage) names the known ones.
 LearningRateSchedule parse_learning_rate_schedule(std::string_view name);
 std::string_view to_string(LearningRateSchedule schedule);
 
@@ -34,6 +45,8 @@ std::string_view to_string(LearningRateSchedule schedule);
 //   exponential:  base decay_rate^s
 //   staircase:    base decay_rate^floor(s)
 //   cosine:       base (1 + cos(pi min(s, 1))) / 2
+//   one_cycle:    from base / kOneCycleFirstDivisor up to base at step kOneCycleRise decay_steps - 1, then down to
+//                 base / kOneCycleLastDivisor at step decay_steps - 1, where it stays; both ways half a cosine
 // times min(1, (global_step + 1) / warmup_steps) for a linear warm-up, whose steps count for the decay, too.
 double learning_rate_at(const LearningRate& rate, std::int64_t global_step);
 

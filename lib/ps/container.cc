@@ -251,7 +251,7 @@ void Container::on_create_end(const Route&, const Message& message, TimeMs now) 
   staged_ = StagedPushes((strategy_.sync ? strategy_.replicas_to_aggregate : 1) + kMaxAbandonedPushes);
   updates_.clear();
   commits_on_hold_.clear();
-  published_commit_ = -1;
+  published_.forget();
   fingerprint_ = members_.session(message.header.worker)->greeting.hello.fingerprint;
   log(LogLevel::kInfo, fmt::format("model ready: {} parameters in {} chunks, optimizer {}, global_step {}",
                                    store_->chunks().num_floats(), store_->chunks().size(),
@@ -260,7 +260,7 @@ void Container::on_create_end(const Route&, const Message& message, TimeMs now) 
 }
 
 void Container::on_pull(const Route& route, const Header& header) {
-  send_values(route, header, MessageType::kParameters, 0);
+  send_parameters(route, header, header.wants);
 }
 
 void Container::on_push(const Route& route, Message&& message, TimeMs now) {
@@ -281,16 +281,20 @@ void Container::apply(WholePush&& push) {
   History& history = histories_[push.header.worker];
   const PushMark mark = mark_of(push.header);
   if (mark <= history.mark) {  // Applied before; only the answer was lost.
-    return send_values(push.route, push.header, MessageType::kParameters, 0);
+    return send_parameters(push.route, push.header, push.header.dtype);
   }
   history.mark = mark;
   history.consumed_samples += push.header.samples;
+  published_.forget();
   store_->begin_update();
   for (std::size_t chunk = 0; chunk < push.gradients.size(); ++chunk) {
     Frame frame = std::move(push.gradients[chunk]);
-    // The new parameters are written over the gradient, and its memory goes back to the worker.
-    store_->apply(chunk, frame.floats(), frame.floats());
-    actions_.send(push.route, Message{values_header(push.header, MessageType::kParameters, chunk), std::move(frame)});
+    // The new parameters are written over the gradient, and its memory goes back to the worker while the next chunk is
+    // being worked on.
+    const Numbers gradient{push.header.dtype, frame.bytes()};
+    store_->apply(chunk, {&gradient, 1}, frame.bytes(), pool_);
+    actions_.send(push.route, Message{values_header(push.header, MessageType::kParameters, chunk, gradient.dtype),
+                                      std::move(frame)});
   }
 }
 
@@ -328,10 +332,9 @@ Header Container::reply_header(const Header& request, MessageType type) const {
   return header;
 }
 
-Header Container::values_header(const Header& request, MessageType type, std::size_t chunk, std::size_t slot) const {
+Header Container::values_header(const Header& request, MessageType type, std::size_t chunk, WireDtype dtype) const {
   Header header = reply_header(request, type);
-  header.dtype = WireDtype::kF32;
-  header.slot = static_cast<std::uint8_t>(slot);
+  header.dtype = dtype;
   header.range_offset = store_->chunks().range(chunk).offset;
   header.range_size = store_->chunks().range(chunk).size;
   return header;
@@ -343,13 +346,27 @@ void Container::reply(const Route& route, const Header& request, MessageType typ
   actions_.send(route, Message{header, std::move(record)});
 }
 
-void Container::send_values(const Route& route, const Header& request, MessageType type, std::size_t slot) {
+// The parameters as they are now, even if the next push is applied before they are sent.
+void Container::send_parameters(const Route& route, const Header& request, WireDtype dtype) {
   for (std::size_t chunk = 0; chunk < store_->chunks().size(); ++chunk) {
+    actions_.send(route, Message{values_header(request, MessageType::kParameters, chunk, dtype),
+                                 published_.chunk(*store_, dtype, chunk)});
+  }
+}
+
+// The same of a snapshot's slot, always in float32.
+void Container::send_slot(const Route& route, const Header& request, std::size_t slot) {
+  for (std::size_t chunk = 0; chunk < store_->chunks().size(); ++chunk) {
+    Header header = values_header(request, MessageType::kSnapshotData, chunk, WireDtype::kF32);
+    header.slot = static_cast<std::uint8_t>(slot);
+    if (slot == 0) {
+      actions_.send(route, Message{header, published_.chunk(*store_, WireDtype::kF32, chunk)});
+      continue;
+    }
     const std::span<const float> values = std::as_const(*store_).values(slot, chunk);
-    // A copy, made now: the values are those of one commit even if the next push is applied before they are sent.
     Frame frame = Frame::allocate(values.size_bytes());
-    if (!values.empty()) std::memcpy(frame.bytes().data(), values.data(), values.size_bytes());
-    actions_.send(route, Message{values_header(request, type, chunk, slot), std::move(frame)});
+    std::ranges::copy(values, frame.floats().begin());
+    actions_.send(route, Message{header, std::move(frame)});
   }
 }
 

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "lib/base/error.h"
 #include "lib/ps/membership.h"
 #include "lib/ps/ps_actions.h"
+#include "lib/ps/published_parameters.h"
 #include "lib/ps/push_collector.h"
 #include "lib/ps/snapshot_hold.h"
 #include "lib/ps/staged_pushes.h"
@@ -40,8 +40,9 @@ struct PsLimits {
 
 class Container {
  public:
-  Container(const PsIdentity& identity, const PsLimits& limits, PsActions& actions)
-      : ps_(identity), limits_(limits), actions_(actions), members_(identity.num_workers) {}
+  // `pool`: threads that share the work of an update; null: only the caller's. It outlives the container.
+  Container(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, ThreadPool* pool = nullptr)
+      : ps_(identity), limits_(limits), actions_(actions), pool_(pool), members_(identity.num_workers) {}
 
   // A message whose header has been checked and that is meant for this container.
   void on_message(const Route& route, Message&& message, TimeMs now);
@@ -87,6 +88,7 @@ class Container {
   void decide(const Route& route, const Header& commit, TimeMs now);
   void on_advance(const Route& route, const Message& message);
   bool make_updates(const Route& route, const Header& request, const std::vector<Update>& updates);
+  void make(const Update& update);
   void go_on(TimeMs now);
   void tick_turns(TimeMs now);
   void depart(std::uint32_t worker, TimeMs now);
@@ -101,10 +103,10 @@ class Container {
 
   SnapshotRecord progress() const;
   Header reply_header(const Header& request, MessageType type) const;
-  Header values_header(const Header& request, MessageType type, std::size_t chunk, std::size_t slot = 0) const;
+  Header values_header(const Header& request, MessageType type, std::size_t chunk, WireDtype dtype) const;
   void reply(const Route& route, const Header& request, MessageType type, Frame record = {});
-  void send_values(const Route& route, const Header& request, MessageType type, std::size_t slot);
-  void send_parameters(const Route& route, const Header& request);
+  void send_parameters(const Route& route, const Header& request, WireDtype dtype);
+  void send_slot(const Route& route, const Header& request, std::size_t slot);
   void refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason);
   void log(LogLevel level, const std::string& line) { actions_.log(level, line); }
 
@@ -113,6 +115,7 @@ class Container {
   PsIdentity ps_;
   PsLimits limits_;
   PsActions& actions_;
+  ThreadPool* pool_;
   Membership members_;
   std::map<std::uint32_t, History> histories_;
   std::optional<Creation> creation_;
@@ -127,8 +130,7 @@ class Container {
   StagedPushes staged_;
   std::vector<Update> updates_;                            // on ps 0: that another ps may not have made yet
   std::vector<std::pair<Route, Header>> commits_on_hold_;  // on ps 0, during a snapshot
-  std::vector<std::shared_ptr<Frame>> published_;          // the parameters of published_commit_, chunk by chunk
-  std::int64_t published_commit_ = -1;
+  PublishedParameters published_;
   std::optional<std::pair<Route, Header>> awaiting_others_;
 };
 

@@ -37,7 +37,7 @@ void Container::try_take(bool whole_steps_only, TimeMs now) {
 
 void Container::send_snapshot(const Route& route, const Header& request) {
   for (std::size_t slot = 0; slot <= store_->num_slots(); ++slot) {
-    send_values(route, request, MessageType::kSnapshotData, slot);
+    send_slot(route, request, slot);
   }
   Header end = reply_header(request, MessageType::kSnapshotEnd);
   end.dtype = WireDtype::kRecord;

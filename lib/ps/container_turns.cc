@@ -1,6 +1,5 @@
 // The part of Container that is about runs in which ps 0 decides: pushes are staged on every ps, committed at ps 0, and
 // made everywhere in the order of its updates; a worker is answered when its turn comes.
-#include <cstring>
 #include <utility>
 
 #include "lib/ps/container.h"
@@ -23,7 +22,8 @@ void Container::stage(WholePush&& push) {
 void Container::on_advance(const Route& route, const Message& message) {
   const auto record = decode<UpdatesRecord>(message.payload.bytes());
   if (!record) return;
-  if (make_updates(route, message.header, record->updates)) send_parameters(route, message.header);
+  if (make_updates(route, message.header, record->updates))
+    send_parameters(route, message.header, message.header.wants);
 }
 
 // Makes those of ps 0's updates that this ps has not made yet. False, and a refusal, where it cannot.
@@ -37,26 +37,14 @@ bool Container::make_updates(const Route& route, const Header& request, const st
       return false;
     }
     for (const PushId& id : update.pushes) histories_[id.worker].consumed_samples += staged_.at(id).header.samples;
-    staged_.make(update, *store_);
+    make(update);
   }
   return true;
 }
 
-// The parameters as they are. The workers of a step get the same copy.
-void Container::send_parameters(const Route& route, const Header& request) {
-  if (published_commit_ != store_->commit()) {
-    published_commit_ = store_->commit();
-    published_.clear();
-    for (std::size_t chunk = 0; chunk < store_->chunks().size(); ++chunk) {
-      const std::span<const float> values = std::as_const(*store_).values(0, chunk);
-      published_.push_back(std::make_shared<Frame>(Frame::allocate(values.size_bytes())));
-      if (!values.empty()) std::memcpy(published_.back()->bytes().data(), values.data(), values.size_bytes());
-    }
-  }
-  for (std::size_t chunk = 0; chunk < store_->chunks().size(); ++chunk) {
-    actions_.send(route,
-                  Message{values_header(request, MessageType::kParameters, chunk), Frame::share(published_[chunk])});
-  }
+void Container::make(const Update& update) {
+  WholePush first = staged_.make(update, *store_, pool_);
+  published_.adopt(*store_, first.header.dtype, std::move(first.gradients));
 }
 
 // ---- On ps 0 ----
@@ -111,7 +99,7 @@ void Container::go_on(TimeMs now) {
       histories_[id.worker].pending_samples -= samples;
       histories_[id.worker].consumed_samples += samples;
     }
-    staged_.make(*update, *store_);
+    make(*update);
     if (ps_.num_ps > 1) updates_.push_back(std::move(*update));
   }
   while (auto turn = turns_->next_grant(store_->global_step(), now)) {
@@ -119,7 +107,7 @@ void Container::go_on(TimeMs now) {
     turn->token.consumed_samples = history.consumed_samples + history.pending_samples;
     turn->token.updates = updates_;
     reply(turn->route, turn->request, MessageType::kToken, encode(turn->token));
-    send_parameters(turn->route, turn->request);
+    send_parameters(turn->route, turn->request, turn->request.wants);
   }
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/wire/numbers.h"
+
 namespace distmnist {
 namespace {
 
@@ -125,6 +127,7 @@ Header Exchange::header_for(MessageType type) const {
   header.sequence = request_ ? request_->info.sequence : 0;
   header.step = request_ ? request_->info.step : step_;
   header.samples = request_ ? request_->info.samples : 0;
+  header.wants = request_ ? request_->info.wants : WireDtype::kF32;
   return header;
 }
 
@@ -196,10 +199,18 @@ void Exchange::on_values(const Message& message) {
                                  : answer == MessageType::kSnapshotEnd;
   if (!wanted) return;
   const auto chunk = chunks_.find(header.range());
-  if (!chunk || header.dtype != WireDtype::kF32 || (parameters && header.slot != 0)) return;
+  const WireDtype dtype = parameters ? request_->info.wants : WireDtype::kF32;
+  if (!chunk || header.dtype != dtype || (parameters && header.slot != 0)) return;
   if (!counts(header, *chunk)) return;
-  if (header.range_size > 0) actions_.values(header.slot, header.range(), message.payload.floats());
+  if (header.range_size > 0) actions_.values(header.slot, header.range(), floats_of(message));
   if (parameters) finish_if_whole(header);
+}
+
+std::span<const float> Exchange::floats_of(const Message& message) {
+  if (message.header.dtype == WireDtype::kF32) return message.payload.floats();
+  floats_.resize(static_cast<std::size_t>(message.header.range_size));
+  read_numbers({message.header.dtype, message.payload.bytes()}, floats_);
+  return floats_;
 }
 
 void Exchange::on_token(const Message& message) {

@@ -51,9 +51,10 @@ struct RequestInfo {
   // are there; kToken ends it together with its parameters.
   MessageType answer = MessageType::kParameters;
   std::uint64_t sequence = 0;
-  std::uint64_t run = 0;      // of the model meant
-  std::int64_t step = 0;      // of the parameters a gradient is computed from
-  std::uint32_t samples = 0;  // of its batch
+  std::uint64_t run = 0;              // of the model meant
+  std::int64_t step = 0;              // of the parameters a gradient is computed from
+  std::uint32_t samples = 0;          // of its batch
+  WireDtype wants = WireDtype::kF32;  // the numbers that parameters come in
 };
 
 struct ExchangeConfig {
@@ -126,6 +127,8 @@ class Exchange {
   void greet(TimeMs now);
   void on_welcome(const Message& message, TimeMs now);
   void on_values(const Message& message);
+  // A chunk's numbers, good until the next one comes.
+  std::span<const float> floats_of(const Message& message);
   void on_token(const Message& message);
   void on_notice(const Message& message, TimeMs now);
   bool is_newest(const Header& header);
@@ -156,6 +159,7 @@ class Exchange {
   SnapshotRecord snapshot_;
   TokenRecord token_;
   std::optional<Request> request_;
+  std::vector<float> floats_;  // of the last chunk that came in as other numbers
   std::optional<Failure> failure_;
   bool stale_ = false;
 

@@ -4,6 +4,7 @@
 
 #include "lib/base/join.h"
 #include "lib/base/log.h"
+#include "lib/base/thread_pool.h"
 #include "lib/cluster/address.h"
 
 namespace distmnist {
@@ -40,7 +41,8 @@ std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
 ExitCode run_parameter_server(const ParameterServerConfig& config) {
   std::optional<WireContext> own_context;
   Shell shell(config.context != nullptr ? *config.context : own_context.emplace(), endpoints_of(config));
-  PsCore core(config.identity, config.limits, shell, monotonic_ms());
+  ThreadPool pool(config.threads);
+  PsCore core(config.identity, config.limits, shell, monotonic_ms(), &pool);
   log_info("listening on {}", join(shell.socket.bound(), " and "));
 
   TimeMs last_tick_ms = monotonic_ms();

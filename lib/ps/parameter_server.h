@@ -16,6 +16,7 @@ struct ParameterServerConfig {
   HostPort address;
   PsIdentity identity;
   PsLimits limits;
+  int threads = 1;                                       // that share the work of an update
   std::function<std::optional<ExitCode>()> stop_signal;  // the code to end with, once a signal has come
   // Where workers are threads of this process: what to listen on instead ("inproc://..."), in the context they share.
   std::string endpoint;

@@ -11,8 +11,13 @@ namespace distmnist {
 PsCore::TitledActions::TitledActions(const std::string& container, PsActions& to)
     : title(container.empty() ? "" : container_title(container) + ": "), actions(to) {}
 
-PsCore::PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, TimeMs now)
-    : identity_(identity), limits_(limits), actions_(actions), vacant_since_ms_(now), last_report_ms_(now) {}
+PsCore::PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, TimeMs now, ThreadPool* pool)
+    : identity_(identity),
+      limits_(limits),
+      actions_(actions),
+      pool_(pool),
+      vacant_since_ms_(now),
+      last_report_ms_(now) {}
 
 void PsCore::on_message(const Route& route, Received&& received, TimeMs now) {
   Header& header = received.message.header;
@@ -72,7 +77,7 @@ PsCore::Entry* PsCore::entry_for(const Route& route, const Message& message) {
     identity.num_workers = hello->num_workers;
   }
   Entry* entry = claim(route, header, hello->container);
-  if (entry != nullptr) entry->run = std::make_unique<Container>(identity, limits_, entry->actions);
+  if (entry != nullptr) entry->run = std::make_unique<Container>(identity, limits_, entry->actions, pool_);
   return entry;
 }
 

@@ -33,7 +33,9 @@ inline constexpr std::size_t kMaxRememberedAnswers = 1024;  // to questions that
 
 class PsCore {
  public:
-  PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, TimeMs now);
+  // `pool`: as of Container.
+  PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, TimeMs now,
+         ThreadPool* pool = nullptr);
 
   void on_message(const Route& route, Received&& received, TimeMs now);
   void on_tick(TimeMs now);
@@ -97,6 +99,7 @@ class PsCore {
   PsIdentity identity_;
   PsLimits limits_;
   PsActions& actions_;
+  ThreadPool* pool_;
   Entries containers_;      // without --ps_stay at most the one that was asked for first
   TimeMs vacant_since_ms_;  // since when no container is there, or was not before the present one
   TimeMs last_report_ms_;

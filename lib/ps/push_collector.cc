@@ -2,11 +2,13 @@
 
 #include <utility>
 
+#include "lib/wire/numbers.h"
+
 namespace distmnist {
 
 bool PushCollector::add(const ChunkTable& chunks, const Route& route, Message&& message) {
   const auto chunk = chunks.find(message.header.range());
-  if (!chunk || message.header.dtype != WireDtype::kF32) return false;
+  if (!chunk || !is_number(message.header.dtype)) return false;
   const PushMark mark{message.header.incarnation, message.header.sequence};
   const PushMark collecting{push_.header.incarnation, push_.header.sequence};
   if (mark > collecting) {
@@ -14,7 +16,7 @@ bool PushCollector::add(const ChunkTable& chunks, const Route& route, Message&& 
     present_.assign(chunks.size(), false);
     missing_ = chunks.size();
   }
-  if (mark < collecting || missing_ == 0) return false;
+  if (mark < collecting || missing_ == 0 || message.header.dtype != push_.header.dtype) return false;
   push_.header = message.header;
   push_.route = route;
   push_.gradients[*chunk] = std::move(message.payload);

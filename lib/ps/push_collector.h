@@ -12,7 +12,7 @@ namespace distmnist {
 
 // A push with all its chunks: gradients[i] belongs to chunk i of the shard's table.
 struct WholePush {
-  Header header;  // of its last chunk
+  Header header;  // of its last chunk; all chunks are of its dtype
   Route route;
   std::vector<Frame> gradients;
 };
@@ -21,7 +21,7 @@ class PushCollector {
  public:
   // Takes a chunk; a chunk of a later push than the one being collected starts that one afresh, a chunk of an earlier
   // one is dropped. True when the push of this chunk is now whole. False also for a range that is no chunk of the
-  // table.
+  // table, and for numbers of another type than the chunks before.
   bool add(const ChunkTable& chunks, const Route& route, Message&& message);
 
   // The whole push; the collector is empty afterwards.

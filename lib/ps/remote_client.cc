@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "lib/base/log.h"
+#include "lib/wire/numbers.h"
 
 namespace distmnist {
 namespace {
@@ -119,7 +120,7 @@ std::int64_t RemoteClient::pull(const ParameterSink& sink) {
 Turn RemoteClient::join(const ParameterSink& sink) {
   ++sequence_;
   Exchange& lead = links_.front()->exchange;
-  lead.begin({MessageType::kToken, sequence_, run_, step()}, monotonic_ms());
+  lead.begin({MessageType::kToken, sequence_, run_, step(), 0, config_.wire_dtype}, monotonic_ms());
   lead.add({MessageType::kJoin, WireDtype::kNone, 0, {}, {}});
   return take_turn(sink);
 }
@@ -136,9 +137,9 @@ void RemoteClient::begin_push(std::span<const float> gradients, std::int64_t ste
     const MessageType answer = !ordered ? MessageType::kParameters
                                : k == 0 ? MessageType::kToken
                                         : MessageType::kStaged;
-    exchange.begin({answer, sequence_, run_, step, static_cast<std::uint32_t>(samples)}, now);
+    exchange.begin({answer, sequence_, run_, step, static_cast<std::uint32_t>(samples), config_.wire_dtype}, now);
     // A ps that holds nothing still counts the push.
-    if (exchange.chunks().num_floats() == 0) exchange.add({MessageType::kPush, WireDtype::kF32, 0, {}, {}});
+    if (exchange.chunks().num_floats() == 0) exchange.add({MessageType::kPush, config_.wire_dtype, 0, {}, {}});
   }
   costs_.push_s += monotonic_s() - began_s;
 }
@@ -149,11 +150,22 @@ void RemoteClient::push(Range range) {
     const ChunkTable& chunks = link->exchange.chunks();
     const auto [first, last] = chunks.within(range);
     for (std::size_t chunk = first; chunk < last; ++chunk) {
-      link->exchange.add({MessageType::kPush, WireDtype::kF32, 0, chunks.range(chunk),
-                          bytes_of(slice(gradients_, chunks.range(chunk)))});
+      const Range chunk_range = chunks.range(chunk);
+      link->exchange.add({MessageType::kPush, config_.wire_dtype, 0, chunk_range, on_the_wire(chunk_range)});
     }
   }
   costs_.push_s += monotonic_s() - began_s;
+}
+
+std::span<const std::byte> RemoteClient::on_the_wire(Range range) {
+  const std::span<const float> floats = slice(gradients_, range);
+  if (config_.wire_dtype == WireDtype::kF32) return bytes_of(floats);
+  const std::size_t width = bytes_per_number(config_.wire_dtype);
+  wire_gradients_.resize(gradients_.size() * width);  // Once: a block keeps its size.
+  const std::span<std::byte> numbers =
+      std::span(wire_gradients_).subspan(static_cast<std::size_t>(range.offset) * width, floats.size() * width);
+  write_numbers(floats, config_.wire_dtype, numbers);
+  return numbers;
 }
 
 Turn RemoteClient::finish_push(const ParameterSink& sink) {
@@ -204,9 +216,10 @@ Turn RemoteClient::take_turn(const ParameterSink& sink) {
 void RemoteClient::pull_from_others(const ParameterSink& sink) {
   const Frame updates = encode(UpdatesRecord{links_.front()->exchange.token().updates});
   if (config_.strategy.ordered()) {
-    ask(MessageType::kParameters, {MessageType::kAdvance, WireDtype::kRecord, 0, {}, updates.bytes()}, 1);
+    ask(MessageType::kParameters, {MessageType::kAdvance, WireDtype::kRecord, 0, {}, updates.bytes()}, 1,
+        config_.wire_dtype);
   } else {
-    ask(MessageType::kParameters, {MessageType::kPull, WireDtype::kNone, 0, {}, {}}, 1);
+    ask(MessageType::kParameters, {MessageType::kPull, WireDtype::kNone, 0, {}, {}}, 1, config_.wire_dtype);
   }
   drive([&] { return answered(1); },
         [&](std::size_t, Range range, std::span<const float> values) { sink(range, values); });
@@ -310,11 +323,11 @@ void RemoteClient::leave() {
 
 // ---- The loop ----
 
-void RemoteClient::ask(MessageType answer, const RequestPart& part, std::size_t first) {
+void RemoteClient::ask(MessageType answer, const RequestPart& part, std::size_t first, WireDtype wants) {
   ++sequence_;
   const TimeMs now = monotonic_ms();
   for (std::size_t k = first; k < links_.size(); ++k) {
-    links_[k]->exchange.begin({answer, sequence_, run_, step()}, now);
+    links_[k]->exchange.begin({answer, sequence_, run_, step(), 0, wants}, now);
     links_[k]->exchange.add(part);
   }
 }

@@ -38,8 +38,9 @@ struct RemoteClientConfig {
   std::uint64_t incarnation = 0;  // larger than that of any earlier process of this task
   std::uint64_t new_run = 0;      // what to call a model that this process creates; not 0
   std::string container;
-  OptimizerSpec optimizer;  // of the job
-  Strategy strategy;        // of the job
+  OptimizerSpec optimizer;                 // of the job
+  Strategy strategy;                       // of the job
+  WireDtype wire_dtype = WireDtype::kF32;  // of gradients and of the parameters of a turn
   Fingerprint fingerprint;
   TimeMs recovery_wait_ms = 120'000;
   std::function<bool()>
@@ -66,7 +67,7 @@ class RemoteClient : public ParameterClient {
 
  private:
   // Begins a request at the ps tasks from `first` on and sends `part` there.
-  void ask(MessageType answer, const RequestPart& part, std::size_t first = 0);
+  void ask(MessageType answer, const RequestPart& part, std::size_t first = 0, WireDtype wants = WireDtype::kF32);
   // Runs sockets and clocks until `finished` holds.
   enum class Wait { kAnswer, kTurn, kWish };
   // kAnswer: something the ps tasks give at once. kTurn: throws StopRequested soon after a stop is asked for. kWish:
@@ -82,6 +83,8 @@ class RemoteClient : public ParameterClient {
   bool try_snapshot(StoredModel& model);
   bool try_ordered_snapshot(StoredModel& model);
   StoredModel take_snapshot(const SnapshotRecord& target);
+  // The gradients of a range as the wire has them; good until the push is answered.
+  std::span<const std::byte> on_the_wire(Range range);
   void check_outcomes();
   void start_heartbeat();
   std::int64_t step() const;
@@ -95,6 +98,7 @@ class RemoteClient : public ParameterClient {
   std::uint64_t sequence_ = 0;
   std::uint64_t run_ = 0;
   std::span<const float> gradients_;
+  std::vector<std::byte> wire_gradients_;  // the same as numbers of wire_dtype, where they are not float32
   std::int64_t pushed_step_ = 0;
   double first_values_s_ = 0;  // when the first parameters of the turn came
   ExchangeCosts costs_;        // without the bytes, which the links count

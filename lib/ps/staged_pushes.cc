@@ -4,8 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "lib/math/mean.h"
-
 namespace distmnist {
 
 void StagedPushes::stage(WholePush&& push) {
@@ -28,20 +26,20 @@ bool StagedPushes::has_all(const Update& update) const {
   return std::ranges::all_of(update.pushes, [this](const PushId& id) { return has(id); });
 }
 
-void StagedPushes::make(const Update& update, VariableStore& store) {
+WholePush StagedPushes::make(const Update& update, VariableStore& store, ThreadPool* pool) {
   store.begin_update(update.rate_factor);
-  WholePush& first = pushes_.at(update.pushes.front()).push;
-  std::vector<std::span<const float>> others;
+  std::vector<WholePush*> pushes;
+  for (const PushId& id : update.pushes) pushes.push_back(&pushes_.at(id).push);
+  std::vector<Numbers> gradients(pushes.size());
   for (std::size_t chunk = 0; chunk < store.chunks().size(); ++chunk) {
-    others.clear();
-    for (std::size_t i = 1; i < update.pushes.size(); ++i) {
-      others.push_back(std::as_const(pushes_.at(update.pushes[i]).push.gradients[chunk]).floats());
+    for (std::size_t i = 0; i < pushes.size(); ++i) {
+      gradients[i] = {pushes[i]->header.dtype, std::as_const(pushes[i]->gradients[chunk]).bytes()};
     }
-    const std::span<float> mean = first.gradients[chunk].floats();
-    mean_into_first(mean, others);
-    store.apply(chunk, mean, mean);
+    store.apply(chunk, gradients, pushes.front()->gradients[chunk].bytes(), pool);
   }
+  WholePush first = std::move(*pushes.front());
   for (const PushId& id : update.pushes) pushes_.erase(id);
+  return first;
 }
 
 }  // namespace distmnist

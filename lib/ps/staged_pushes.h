@@ -31,8 +31,9 @@ class StagedPushes {
   void accept(const PushId& id) { pushes_.at(id).accepted = true; }
   void discard(const PushId& id) { pushes_.erase(id); }
 
-  // Makes an update whose pushes are all here; they are used up.
-  void make(const Update& update, VariableStore& store);
+  // Makes an update whose pushes are all here; they are used up. Returns the first of them with the new parameters, in
+  // its type, in the place of its gradient. `pool`: as of VariableStore::apply().
+  WholePush make(const Update& update, VariableStore& store, ThreadPool* pool);
 
  private:
   struct Staged {

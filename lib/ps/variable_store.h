@@ -7,8 +7,11 @@
 #include <span>
 #include <vector>
 
+#include "lib/base/thread_pool.h"
 #include "lib/optim/optimizer.h"
+#include "lib/optim/update_rules.h"
 #include "lib/ps/chunk_table.h"
+#include "lib/wire/numbers.h"
 
 namespace distmnist {
 
@@ -36,15 +39,25 @@ class VariableStore {
   void begin_update(float rate_factor = 1.0f);
   // Applies a gradient to a chunk, and writes the new parameters to `updated`, which may be the gradient's own memory.
   void apply(std::size_t chunk, std::span<const float> gradient, std::span<float> updated);
+  // Applies the mean of `gradients` (at least one; as lib/math/mean.h has it, in this order), in one pass over memory.
+  // The new parameters go to `updated` in the type of the first gradient, whose own memory it may be. The threads of
+  // `pool` (null: only this one) share the chunk; the bits do not depend on their number.
+  void apply(std::size_t chunk, std::span<const Numbers> gradients, std::span<std::byte> updated, ThreadPool* pool);
 
  private:
+  // What apply() does with `size` floats of the chunk, from `begin` on.
+  void apply_part(std::size_t chunk, std::size_t begin, std::size_t size, std::span<const Numbers> gradients,
+                  std::span<std::byte> updated);
+  // Its arrays, but for gradient and updated.
+  UpdateArrays arrays_of(std::size_t chunk, std::size_t begin, std::size_t size);
+
   ChunkTable chunks_;
   OptimizerSpec optimizer_;
   std::vector<float> parameters_;
   std::vector<std::vector<float>> slots_;
   std::int64_t global_step_ = 0;
   std::int64_t commit_ = 0;
-  float rate_factor_ = 1.0f;  // of the update that is being applied
+  float rate_ = 0;  // of the update that is being applied, as of update_rate()
 };
 
 }  // namespace distmnist

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "lib/math/crc32c.h"
+#include "lib/wire/numbers.h"
 
 namespace distmnist {
 namespace {
@@ -21,9 +22,9 @@ bool known(MessageType type) {
 }
 
 bool fields_fit(const Header& header) {
-  return known(header.type) && header.encoding == Encoding::kRaw && header.dtype <= WireDtype::kF32 &&
-         header.range_offset >= 0 && header.range_offset <= kMaxOffset && header.range_size >= 0 &&
-         header.range_size <= kMaxPayloadFloats && header.step >= 0 && header.commit >= 0;
+  return known(header.type) && header.dtype <= WireDtype::kF16 && is_number(header.wants) && header.range_offset >= 0 &&
+         header.range_offset <= kMaxOffset && header.range_size >= 0 && header.range_size <= kMaxPayloadFloats &&
+         header.step >= 0 && header.commit >= 0;
 }
 
 bool payload_fits(const Header& header, std::size_t payload_bytes) {
@@ -34,7 +35,9 @@ bool payload_fits(const Header& header, std::size_t payload_bytes) {
     case WireDtype::kRecord:
       return true;
     case WireDtype::kF32:
-      return payload_bytes == static_cast<std::size_t>(header.range_size) * sizeof(float);
+    case WireDtype::kBf16:
+    case WireDtype::kF16:
+      return payload_bytes == static_cast<std::size_t>(header.range_size) * bytes_per_number(header.dtype);
   }
   return false;
 }

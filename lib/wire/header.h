@@ -13,10 +13,10 @@
 namespace distmnist {
 
 inline constexpr std::uint32_t kMagic = 0x4E4D4944;  // "DIMN"
-inline constexpr std::uint16_t kProtocolVersion = 2;
+inline constexpr std::uint16_t kProtocolVersion = 3;
 inline constexpr std::size_t kHeaderBytes = 112;
 inline constexpr std::size_t kMaxPayloadBytes = 1u << 20;
-inline constexpr std::int64_t kMaxPayloadFloats = kMaxPayloadBytes / sizeof(float);
+inline constexpr std::int64_t kMaxPayloadFloats = kMaxPayloadBytes / sizeof(float);  // numbers of any type
 
 enum class MessageType : std::uint8_t {
   // worker -> ps
@@ -58,8 +58,8 @@ enum class MessageType : std::uint8_t {
   kVariableAnswer = 47,  // VariableAnswerRecord
 };
 
-enum class Encoding : std::uint8_t { kRaw = 0 };
-enum class WireDtype : std::uint8_t { kNone = 0, kRecord = 1, kF32 = 2 };
+// What a payload is: nothing, a record, or numbers (lib/wire/numbers.h).
+enum class WireDtype : std::uint8_t { kNone = 0, kRecord = 1, kF32 = 2, kBf16 = 3, kF16 = 4 };
 
 // Flags of the header.
 inline constexpr std::uint16_t kPayloadChecksum = 1;  // payload_crc is set
@@ -70,7 +70,7 @@ struct Header {
   std::uint32_t magic = kMagic;
   std::uint16_t version = kProtocolVersion;
   MessageType type = MessageType::kPing;
-  Encoding encoding = Encoding::kRaw;
+  WireDtype wants = WireDtype::kF32;  // of a request: the numbers that its answer's parameters shall come in
   WireDtype dtype = WireDtype::kNone;
   std::uint8_t slot = 0;  // 0 parameters or gradient, 1.. optimizer slots
   std::uint16_t flags = 0;
@@ -83,8 +83,8 @@ struct Header {
   std::uint64_t container = 0;    // container_id(name)
   std::int64_t commit = 0;        // updates this shard has applied
   std::int64_t step = 0;          // global_step: of the parameters used (push) or sent (parameters)
-  std::int64_t range_offset = 0;  // floats from the start of the whole parameter block
-  std::int64_t range_size = 0;    // floats
+  std::int64_t range_offset = 0;  // numbers from the start of the whole parameter block
+  std::int64_t range_size = 0;    // numbers
   std::uint32_t payload_bytes = 0;
   std::uint32_t payload_crc = 0;  // CRC-32C, where kPayloadChecksum is set
   std::uint32_t samples = 0;      // push, commit: samples of the batch whose gradient it is

@@ -1,5 +1,8 @@
 #include "lib/worker/exchange_loop.h"
 
+#include <utility>
+
+#include "data/augment.h"
 #include "data/dataset.h"
 #include "lib/base/clock.h"
 
@@ -34,7 +37,9 @@ class ExchangeLoop final : public StepLoop {
  private:
   BatchSourcePtr make_batches() const {
     const auto worker = static_cast<std::uint64_t>(config_.task_index);
-    return prefetch(batch(repeat(shuffle(slices(parts_.data.train), config_.seed, worker)), batch_size_, position_),
+    const ImageSet& train = parts_.data.train;
+    auto batches = batch(repeat(shuffle(slices(train), config_.seed, worker)), batch_size_, position_);
+    return prefetch(augment(std::move(batches), config_.augmentation, train.height, train.width, config_.seed, worker),
                     kPrefetchedBatches);
   }
 

@@ -1,6 +1,7 @@
 #include "lib/worker/resident_loop.h"
 
 #include <algorithm>
+#include <cassert>
 #include <vector>
 
 #include "data/dataset.h"
@@ -19,7 +20,9 @@ class ResidentLoop final : public StepLoop {
       : config_(config),
         parts_(parts),
         progress_(progress),
-        order_(repeat(shuffle(slices(parts.data.train), config.seed, static_cast<std::uint64_t>(config.task_index)))) {}
+        order_(repeat(shuffle(slices(parts.data.train), config.seed, static_cast<std::uint64_t>(config.task_index)))) {
+    assert(config.augmentation == Augmentation::kNone);
+  }
 
   void begin(std::int64_t first_sample) override { position_ = first_sample; }
 

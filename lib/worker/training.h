@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 
+#include "data/augment.h"
 #include "data/image_set.h"
 #include "lib/backend/backend.h"
 #include "lib/base/error.h"
@@ -26,6 +27,7 @@ struct TrainingConfig {
   std::int64_t batches_per_step = 1;  // of all workers together: gradients to aggregate in a synchronous run, else 1
   std::int64_t log_every = 100;
   std::uint64_t seed = 0;
+  Augmentation augmentation = Augmentation::kNone;  // of training images; only where each batch is made on the host
   TimeMs recovery_wait_ms = 120'000;
   double started_s = 0;  // monotonic_s() when the process started, for the log
 };

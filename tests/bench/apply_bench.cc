@@ -1,68 +1,119 @@
-// How long the ps takes to apply one update to the MNIST CNN's block, beside a plain copy of as many bytes: the limit
-// of memory. A ratio of 1 is the best there is.
+// How long the ps takes to apply one update, as a share of what memory allows: for each optimizer, type of numbers on
+// the wire and number of threads, beside a loop that does nothing but go through the same memory.
+//   apply_bench [floats] [repeats]
+// Counted as moved: parameters and slots, read and written, 4 bytes each; the gradient, read, and the reply over it,
+// written, 4 or 2 bytes each. The streaming loop has as many arrays of the same sizes and multiplies every float of
+// theirs (every 4 bytes of the gradient) by a constant, one array after the other, with as many threads. It is no
+// upper limit: several streams at once may be faster. What fits into the last cache is measured there; a second, larger
+// size is not in it.
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "lib/base/clock.h"
-#include "lib/optim/optimizer.h"
+#include "lib/base/thread_pool.h"
+#include "lib/ps/variable_store.h"
+#include "lib/wire/frame.h"
 
 namespace distmnist {
 namespace {
 
-constexpr std::size_t kFloats = 1'625'606;
-constexpr int kRepeats = 200;
+constexpr std::int64_t kModelFloats = 1'625'606;  // of the MNIST CNN
+constexpr std::int64_t kLargeFloats = 8 * kModelFloats;
 
-// The median time of one call, after a warm-up.
-double median_ms(const std::function<void()>& call) {
-  for (int i = 0; i < 10; ++i) call();
-  std::vector<double> times(kRepeats);
-  for (double& time : times) {
-    const double start = monotonic_s();
-    call();
-    time = 1e3 * (monotonic_s() - start);
+// The best times of calls that take turns, in ms, after a warm-up: those that other work on the machine disturbs least.
+std::vector<double> best_ms(int repeats, const std::vector<std::function<void()>>& calls) {
+  std::vector<double> best(calls.size(), std::numeric_limits<double>::infinity());
+  for (int i = 0; i < repeats + 3; ++i) {
+    for (std::size_t k = 0; k < calls.size(); ++k) {
+      const double start = monotonic_s();
+      calls[k]();
+      if (i >= 3) best[k] = std::min(best[k], 1e3 * (monotonic_s() - start));
+    }
   }
-  std::nth_element(times.begin(), times.begin() + kRepeats / 2, times.end());
-  return times[kRepeats / 2];
+  return best;
 }
 
-// Parameters, gradient and slots are read; parameters, slots and the reply (over the gradient) are written.
-double bytes_moved(OptimizerKind kind) {
-  return static_cast<double>(kFloats * sizeof(float) * (4 + 2 * slot_names(kind).size()));
+// The memory of an update without its rule.
+class Stream {
+ public:
+  Stream(std::size_t floats, std::size_t arrays, WireDtype dtype)
+      : arrays_(arrays, std::vector<float>(floats, 1.0f)),
+        gradient_(floats * bytes_per_number(dtype) / sizeof(float), 1.0f) {}
+
+  void run(ThreadPool& pool) {
+    pool.run([&](int part) {
+      for (auto& array : arrays_) scale(array, part, pool.size());
+      scale(gradient_, part, pool.size());
+    });
+  }
+
+ private:
+  static void scale(std::vector<float>& values, int part, int parts) {
+    const Share share = share_of(static_cast<std::int64_t>(values.size()), part, parts, 16);
+    float* const at = values.data();
+    for (std::int64_t i = share.begin; i < share.end; ++i) at[i] *= 0.999f;
+  }
+
+  std::vector<std::vector<float>> arrays_;
+  std::vector<float> gradient_;
+};
+
+void measure(std::int64_t floats, int repeats, OptimizerKind kind, WireDtype dtype) {
+  VariableStore store({{0, floats}}, default_optimizer(kind), 0);
+  const std::size_t arrays = 1 + store.num_slots();
+  std::vector<Frame> gradients;
+  for (std::size_t slot = 0; slot < arrays; ++slot) {
+    for (std::size_t chunk = 0; chunk < store.chunks().size(); ++chunk) {
+      std::ranges::fill(store.values(slot, chunk), 0.5f);
+      if (slot > 0) continue;
+      const std::vector<float> gradient(store.values(0, chunk).size(), 1e-3f);
+      gradients.push_back(Frame::allocate(gradient.size() * bytes_per_number(dtype)));
+      write_numbers(gradient, dtype, gradients.back().bytes());
+    }
+  }
+  Stream stream(static_cast<std::size_t>(floats), arrays, dtype);
+  const double moved = static_cast<double>(floats) * static_cast<double>(8 * arrays + 2 * bytes_per_number(dtype));
+  std::printf("%-9s %-5s %7.1f MB", std::string(to_string(kind)).c_str(), std::string(to_string(dtype)).c_str(),
+              moved / 1e6);
+  for (const int threads : {1, 2}) {
+    ThreadPool pool(threads);
+    const auto apply = [&] {
+      store.begin_update();
+      for (std::size_t chunk = 0; chunk < gradients.size(); ++chunk) {
+        const Numbers gradient{dtype, gradients[chunk].bytes()};
+        store.apply(chunk, {&gradient, 1}, gradients[chunk].bytes(), &pool);
+      }
+    };
+    const auto times = best_ms(repeats, {apply, [&] { stream.run(pool); }});
+    std::printf("  | %8.3f ms %6.1f GB/s %6.1f GB/s %5.0f %%", times[0], moved / times[0] / 1e6, moved / times[1] / 1e6,
+                100 * times[1] / times[0]);
+  }
+  std::printf("\n");
 }
 
-void measure(OptimizerKind kind) {
-  const OptimizerSpec spec = default_optimizer(kind);
-  std::vector<float> parameters(kFloats, 0.5f);
-  std::vector<float> gradient(kFloats, 1e-3f);
-  std::vector<std::vector<float>> slot_blocks(slot_names(kind).size(), std::vector<float>(kFloats, 1e-6f));
-  const std::vector<std::span<float>> slots(slot_blocks.begin(), slot_blocks.end());
-  std::int64_t t = 0;
-  const auto apply_ms = [&](auto apply) {
-    return median_ms([&] { apply(spec, ++t, parameters, slots, gradient, gradient, 1.0f); });
-  };
-  const double fast_ms = apply_ms(apply_update);
-  const double portable_ms = apply_ms(apply_update_portable);
-
-  // A copy reads and writes each byte once.
-  std::vector<char> from(static_cast<std::size_t>(bytes_moved(kind)) / 2, 1), to(from.size());
-  const double copy_ms = median_ms([&] { std::memcpy(to.data(), from.data(), from.size()); });
-  const std::string name(to_string(kind));
-  std::printf("%-9s %7.3f ms %7.1f GB/s   memcpy %7.3f ms   ratio %.2f   portable %7.3f ms\n", name.c_str(), fast_ms,
-              bytes_moved(kind) / fast_ms / 1e6, copy_ms, fast_ms / copy_ms, portable_ms);
+void measure_all(std::int64_t floats, int repeats) {
+  std::printf("one update of %lld floats, best of %d        | 1 thread     moved    stream  share  | 2 threads\n",
+              static_cast<long long>(floats), repeats);
+  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
+                                   OptimizerKind::kAdagrad, OptimizerKind::kRmsprop}) {
+    for (const WireDtype dtype : {WireDtype::kF32, WireDtype::kBf16, WireDtype::kF16}) {
+      measure(floats, repeats, kind, dtype);
+    }
+  }
 }
 
 }  // namespace
 }  // namespace distmnist
 
-int main() {
+int main(int argc, char** argv) {
   using namespace distmnist;
-  std::printf("apply of one update to %zu floats, median of %d\n", kFloats, kRepeats);
-  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
-                                   OptimizerKind::kAdagrad, OptimizerKind::kRmsprop}) {
-    measure(kind);
-  }
+  const int repeats = argc > 2 ? std::max(1, std::atoi(argv[2])) : 50;
+  if (argc > 1) return measure_all(std::max(1, std::atoi(argv[1])), repeats), 0;
+  measure_all(kModelFloats, repeats);
+  measure_all(kLargeFloats, std::max(1, repeats / 4));
 }

@@ -1,6 +1,7 @@
-// How long the gradients and parameters of the MNIST CNN (6.5 MB each way, in frames of 1 MiB) take there and back:
-// over a plain socket, which is the limit, over our transport, and through a whole ps that applies Adam in between.
-// Everything is there before anything goes back, as in a step.
+// How long the gradients and parameters of the MNIST CNN (6.5 MB each way as float32, in frames of 1 MiB at most) take
+// there and back, for each type of numbers: over a plain socket with the same bytes, which is the limit, over our
+// transport, and through a whole ps that applies Adam in between. Everything is there before anything goes back, as in
+// a step. Ratios are to the plain socket: of as many bytes.
 //   transport_bench [repeats]
 #include <sys/un.h>
 
@@ -21,7 +22,10 @@ namespace distmnist {
 namespace {
 
 constexpr std::int64_t kFloats = 1'625'606;
-constexpr std::size_t kBytes = static_cast<std::size_t>(kFloats) * sizeof(float);
+
+std::size_t bytes_of(WireDtype dtype) {
+  return static_cast<std::size_t>(kFloats) * bytes_per_number(dtype);
+}
 
 struct Times {
   double median_ms = 0, best_ms = 0;
@@ -39,9 +43,11 @@ Times measure(int repeats, const std::function<void()>& round_trip) {
   return {times[times.size() / 2], times.front()};
 }
 
-void print_row(const char* name, const Times& times, const Times& limit) {
-  std::printf("%-34s %8.2f ms %8.2f ms %7.2f GB/s %8.2f\n", name, times.median_ms, times.best_ms,
-              2.0 * static_cast<double>(kBytes) / times.best_ms / 1e6, times.best_ms / limit.best_ms);
+void print_row(const std::string& name, WireDtype dtype, const Times& times, const Times& limit) {
+  std::printf("%-30s %-5s %5.1f MB %8.2f ms %8.2f ms %7.2f GB/s %8.2f\n", name.c_str(),
+              std::string(to_string(dtype)).c_str(), static_cast<double>(bytes_of(dtype)) / 1e6, times.median_ms,
+              times.best_ms, 2.0 * static_cast<double>(bytes_of(dtype)) / times.best_ms / 1e6,
+              times.best_ms / limit.best_ms);
 }
 
 // ---- Plain sockets ----
@@ -79,16 +85,17 @@ std::pair<int, int> connected_pair(bool tcp) {
   return {server, client};
 }
 
-Times plain_socket(bool tcp, int repeats) {
+Times plain_socket(bool tcp, WireDtype dtype, int repeats) {
+  const std::size_t size = bytes_of(dtype);
   const auto [server, client] = connected_pair(tcp);
-  std::thread echo([server = server] {
-    std::vector<char> bytes(kBytes);
-    while (read_all(server, bytes.data(), kBytes) && write_all(server, bytes.data(), kBytes)) {
+  std::thread echo([server = server, size] {
+    std::vector<char> bytes(size);
+    while (read_all(server, bytes.data(), size) && write_all(server, bytes.data(), size)) {
     }
   });
-  std::vector<char> bytes(kBytes, 1);
+  std::vector<char> bytes(size, 1);
   const Times times = measure(repeats, [&, client = client] {
-    if (!write_all(client, bytes.data(), kBytes) || !read_all(client, bytes.data(), kBytes)) std::abort();
+    if (!write_all(client, bytes.data(), size) || !read_all(client, bytes.data(), size)) std::abort();
   });
   shutdown(client, SHUT_RDWR);
   echo.join();
@@ -99,7 +106,7 @@ Times plain_socket(bool tcp, int repeats) {
 
 // ---- Our transport ----
 
-Times transport(bool tcp, int repeats) {
+Times transport(bool tcp, WireDtype dtype, int repeats) {
   WireContext context;
   const std::uint16_t port = free_port();
   const std::string endpoint = tcp ? tcp_endpoint("127.0.0.1", port) : same_host_endpoint("127.0.0.1", port);
@@ -117,23 +124,28 @@ Times transport(bool tcp, int repeats) {
       messages.clear();
     }
   });
-  std::vector<float> gradients(static_cast<std::size_t>(kFloats), 1), parameters(gradients.size());
+  std::vector<std::byte> gradients(bytes_of(dtype)), parameters(gradients.size());
+  const std::size_t width = bytes_per_number(dtype);
+  const auto part_of = [&](std::vector<std::byte>& block, Range range) {
+    return std::span(block).subspan(static_cast<std::size_t>(range.offset) * width,
+                                    static_cast<std::size_t>(range.size) * width);
+  };
   ClientSocket client(context, endpoint);
   const Times times = measure(repeats, [&] {
     for (std::size_t chunk = 0; chunk < chunks.size(); ++chunk) {
       Header header;
       header.type = MessageType::kPush;
-      header.dtype = WireDtype::kF32;
+      header.dtype = dtype;
       header.range_offset = chunks.range(chunk).offset;
       header.range_size = chunks.range(chunk).size;
-      client.send({header, Frame::borrow(std::as_bytes(slice(std::span(gradients), chunks.range(chunk))))});
+      client.send({header, Frame::borrow(part_of(gradients, chunks.range(chunk)))});
     }
     for (std::size_t arrived = 0; arrived < chunks.size();) {
       ClientSocket::poll({&client}, 1000);
       while (auto received = client.receive()) {
         if (received->fault != HeaderFault::kNone) std::abort();
-        std::ranges::copy(received->message.payload.floats(),
-                          slice(std::span(parameters), received->message.header.range()).begin());
+        std::ranges::copy(received->message.payload.bytes(),
+                          part_of(parameters, received->message.header.range()).begin());
         ++arrived;
       }
     }
@@ -145,7 +157,7 @@ Times transport(bool tcp, int repeats) {
 
 // ---- A whole ps ----
 
-Times push_and_pull(bool tcp, int repeats) {
+Times push_and_pull(bool tcp, WireDtype dtype, int repeats) {
   const std::uint16_t port = free_port();
   MortalPs ps(port, {0, 1, 1, 1}, !tcp);
   RemoteClientConfig config;
@@ -153,6 +165,7 @@ Times push_and_pull(bool tcp, int repeats) {
   config.plan = {{{"all", {0, kFloats}}}};
   config.num_parameters = kFloats;
   config.chief = true;
+  config.wire_dtype = dtype;
   config.incarnation = config.new_run = 1;
   config.recovery_wait_ms = 10'000;
   RemoteClient client(config);
@@ -179,13 +192,15 @@ Times push_and_pull(bool tcp, int repeats) {
 
 void run(int repeats) {
   // Rates and ratios are of the best time, which other work on the machine disturbs least.
-  std::printf("%.1f MB each way, %d round trips %9s %11s %12s %8s\n", static_cast<double>(kBytes) / 1e6, repeats,
-              "median", "best", "rate", "ratio");
+  std::printf("%d round trips%24s each way %10s %11s %12s %8s\n", repeats, "", "median", "best", "rate", "ratio");
   for (const bool tcp : {true, false}) {
-    const Times limit = plain_socket(tcp, repeats);
-    print_row(tcp ? "plain socket, tcp" : "plain socket, same host", limit, limit);
-    print_row(tcp ? "transport, tcp" : "transport, same host (ipc)", transport(tcp, repeats), limit);
-    print_row(tcp ? "push + Adam + pull, tcp" : "push + Adam + pull, same host", push_and_pull(tcp, repeats), limit);
+    const std::string where = tcp ? "tcp" : "same host";
+    for (const WireDtype dtype : {WireDtype::kF32, WireDtype::kBf16, WireDtype::kF16}) {
+      const Times limit = plain_socket(tcp, dtype, repeats);
+      print_row("plain socket, " + where, dtype, limit, limit);
+      print_row("transport, " + where, dtype, transport(tcp, dtype, repeats), limit);
+      print_row("push + Adam + pull, " + where, dtype, push_and_pull(tcp, dtype, repeats), limit);
+    }
   }
 }
 

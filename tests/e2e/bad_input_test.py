@@ -60,6 +60,7 @@ class CommandLineTest(small_runs.SmallRunTest):
                            ("--task_index=one", "'one'"), ("--optimizer=adamw", "adamw.*momentum"),
                            ("--nesterov", "--nesterov"), ("--momentum=0.5", "--momentum=0.5.*adam"),
                            ("--learning_rate_schedule=linear", "linear.*cosine"), ("--decay_rate=0.5", "=0.5.*constant"),
+                           ("--augment=mirror", "mirror.*affine"), ("--preset=quick", "quick.*best"),
                            ("--decay_steps=5", "=5"), ("--learning_rate_warmup_steps=-1", "-1"),
                            ("--placement=anywhere", "anywhere.*round_robin"), ("--dataset=cifar", "cifar"),
                            ("--placement=manual", "--place_variables"),

@@ -72,7 +72,12 @@ class DeterminismTest(strategy_runs.StrategyTest):
                 self.assert_same(self.checkpoint(steps), self.undisturbed(num_workers, steps))
 
     def test_local_training_gives_the_same_bits_over_a_stop_and_a_resume(self):
-        flags = ["--model=mlp", "--seed=5", "--log_every=10"]
+        self.assert_same_over_a_stop("--model=mlp", "--seed=5", "--log_every=10")
+
+    def test_augmented_training_does_too(self):
+        self.assert_same_over_a_stop("--model=mlp", "--seed=5", "--log_every=10", "--augment=affine")
+
+    def assert_same_over_a_stop(self, *flags):
         process = self.start([self.program(), *self.flags(*flags, steps=small_runs.ENDLESS)])
         self.wait_for_progress(process)
         process.send(signal.SIGTERM)
@@ -99,6 +104,17 @@ class DeterminismTest(strategy_runs.StrategyTest):
         self.assert_same(self.checkpoint(STEPS, device_dir), self.checkpoint(STEPS))
         self.assertEqual(support.progress_lines(resident.stdout) + support.progress_lines(resumed.stdout),
                          support.progress_lines(cluster.stdouts[0]))
+
+    def test_images_that_are_augmented_come_from_the_host_in_local_training_and_in_a_cluster_of_one(self):
+        flags = ["--model=mlp", "--seed=5", "--augment=affine", "--device=/device:REFERENCE:0"]
+        local = self.train(*flags, steps=STEPS)
+        self.assertIn("--augment=affine: the host makes the images of each step", local.stderr)
+        self.assertNotIn("training stays on the device", local.stderr)
+        cluster_dir, plain_dir = self.fresh_folder(), self.fresh_folder()
+        self.run_cluster("processes", 1, 1, *flags, f"--log_dir={cluster_dir}", steps=STEPS)
+        self.assert_same(self.checkpoint(STEPS), self.checkpoint(STEPS, cluster_dir))
+        self.train(*flags, "--augment=none", f"--log_dir={plain_dir}", steps=STEPS)
+        self.assertNotEqual(self.checkpoint(STEPS).tensors, self.checkpoint(STEPS, plain_dir).tensors)
 
     def test_tasks_that_are_killed_and_started_again_change_no_bit(self):
         for num_ps, victim in ((1, 1), (2, 2), (2, 0)):

@@ -64,6 +64,7 @@ class PeerTest(small_runs.SmallRunTest):
                            ("--optimizer=sgd", "--optimizer is sgd here and adam at the chief"),
                            ("--learning_rate=0.5", "--learning_rate is 0.5 here and 0.01 at the chief"),
                            ("--train_steps=77", "--train_steps is 77 here and 1000000000 at the chief"),
+                           ("--wire_dtype=bf16", "--wire_dtype is bf16 here and f32 at the chief"),
                            ("--placement=round_robin", "--placement is round_robin here and split at the chief"),
                            (f"--data_dir={other_data}", r"the data is 400 \+ 100 .* here and 400 .* at the chief")):
             with self.subTest(flag):

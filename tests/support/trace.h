@@ -15,6 +15,7 @@
 #include "lib/ps/control.h"
 #include "lib/ps/exchange.h"
 #include "lib/ps/ps_actions.h"
+#include "lib/wire/numbers.h"
 #include "lib/wire/transport.h"
 
 namespace distmnist::trace {
@@ -143,6 +144,17 @@ inline std::string text_of(const std::vector<Update>& updates) {
   return out;
 }
 
+// The numbers of a payload, whatever their type on the wire.
+inline std::vector<float> floats_of(WireDtype dtype, std::span<const std::byte> bytes) {
+  const Numbers numbers{dtype, bytes};
+  std::vector<float> out(numbers.size());
+  read_numbers(numbers, out);
+  return out;
+}
+inline std::string note_of(WireDtype dtype) {
+  return dtype == WireDtype::kF32 ? "" : fmt::format("({}) ", to_string(dtype));
+}
+
 // What a ps says, in one line; routing, lease and sequence are left to the tests that are about them.
 inline std::string describe(const Message& message) {
   const Header& header = message.header;
@@ -176,9 +188,11 @@ inline std::string describe(const Message& message) {
       return record ? fmt::format("{} {}: {}", name, record->exit_code, record->reason) : name + " (broken)";
     }
     case MessageType::kParameters:
-      return fmt::format("{} {} step {}", name, text_of(header.range(), message.payload.floats()), header.step);
+      return fmt::format("{} {}{} step {}", name, note_of(header.dtype),
+                         text_of(header.range(), floats_of(header.dtype, message.payload.bytes())), header.step);
     case MessageType::kSnapshotData:
-      return fmt::format("{} slot {} {}", name, header.slot, text_of(header.range(), message.payload.floats()));
+      return fmt::format("{} slot {} {}{}", name, header.slot, note_of(header.dtype),
+                         text_of(header.range(), floats_of(header.dtype, message.payload.bytes())));
     case MessageType::kSnapshotVector:
     case MessageType::kSnapshotEnd: {
       const auto record = decode<SnapshotRecord>(message.payload.bytes());
@@ -219,8 +233,10 @@ inline Frame frame_of(std::span<const std::byte> bytes) {
   if (!bytes.empty()) std::memcpy(frame.bytes().data(), bytes.data(), bytes.size());
   return frame;
 }
-inline Frame frame_of(const std::vector<float>& values) {
-  return frame_of(std::as_bytes(std::span(values)));
+inline Frame frame_of(const std::vector<float>& values, WireDtype dtype = WireDtype::kF32) {
+  Frame frame = Frame::allocate(values.size() * bytes_per_number(dtype));
+  write_numbers(values, dtype, frame.bytes());
+  return frame;
 }
 
 inline Message copy_of(const Message& message) {
@@ -260,6 +276,7 @@ struct Peer {
   std::int64_t step = 0;      // of the parameters it has
   std::uint32_t samples = 0;  // of each of its batches
   std::string container = {};
+  WireDtype wire_dtype = WireDtype::kF32;  // of its pushes, and of the parameters that it wants
 
   Header header(MessageType type) const {
     Header header;
@@ -273,6 +290,7 @@ struct Peer {
     header.sequence = sequence;
     header.step = step;
     header.samples = samples;
+    header.wants = wire_dtype;
     return header;
   }
   Message plain(MessageType type) const { return {header(type), {}}; }
@@ -281,9 +299,10 @@ struct Peer {
     out.header.dtype = WireDtype::kRecord;
     return out;
   }
-  Message values(MessageType type, std::int64_t offset, const std::vector<float>& values, std::uint8_t slot = 0) const {
-    Message out{header(type), frame_of(values)};
-    out.header.dtype = WireDtype::kF32;
+  Message values(MessageType type, std::int64_t offset, const std::vector<float>& values, std::uint8_t slot = 0,
+                 WireDtype dtype = WireDtype::kF32) const {
+    Message out{header(type), frame_of(values, dtype)};
+    out.header.dtype = dtype;
     out.header.slot = slot;
     out.header.range_offset = offset;
     out.header.range_size = static_cast<std::int64_t>(values.size());
@@ -298,7 +317,7 @@ struct Peer {
     return values(MessageType::kLoad, offset, floats, slot);
   }
   Message push(std::int64_t offset, const std::vector<float>& gradient) const {
-    return values(MessageType::kPush, offset, gradient);
+    return values(MessageType::kPush, offset, gradient, 0, wire_dtype);
   }
   Message take(const PushMarks& marks) const {
     return record(MessageType::kSnapshotTake, encode(SnapshotRecord{marks, {}, {}}));
@@ -376,10 +395,8 @@ class ExchangeRecorder : public ExchangeActions {
   void send(const Header& header, std::span<const std::byte> payload) override {
     sent.push_back(header);
     std::string line = fmt::format("send {} seq {}", name_of(header.type), header.sequence);
-    if (header.dtype == WireDtype::kF32) {
-      std::vector<float> values(payload.size() / sizeof(float));
-      if (!values.empty()) std::memcpy(values.data(), payload.data(), payload.size());
-      line += fmt::format(" {}", text_of(header.range(), values));
+    if (is_number(header.dtype)) {
+      line += fmt::format(" {}{}", note_of(header.dtype), text_of(header.range(), floats_of(header.dtype, payload)));
     }
     lines.push_back(line);
   }

@@ -42,11 +42,13 @@ void timed(double (*clock_s)(), double* total, Work work) {
 
 }  // namespace
 
-CpuExecutor::CpuExecutor(const Graph& graph, const CompileOptions& options, const CpuOptions& cpu)
+CpuExecutor::CpuExecutor(const Graph& graph, const CompileOptions& options, const CpuOptions& cpu,
+                         const AmxKernels* amx)
     : graph_(graph),
       options_(options),
       pool_(options.threads),
-      own_{pool_, vector_kernels(cpu.instruction_set.value_or(best_instruction_set()))},
+      own_{pool_, vector_kernels(cpu.instruction_set.value_or(best_instruction_set())),
+           options.precision == Precision::kBf16 ? amx : nullptr},
       own_kernels_(cpu.own_kernels),
       parameters_(std::make_unique<Parameters>(graph, options.precision == Precision::kBf16)),
       resident_training_(*this, graph) {

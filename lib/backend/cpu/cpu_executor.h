@@ -26,7 +26,9 @@ struct LayerTime {
 // seen and kept while no other size comes.
 class CpuExecutor final : public Executor {
  public:
-  CpuExecutor(const Graph& graph, const CompileOptions& options, const CpuOptions& cpu = {});
+  // `amx`: the kernels in tiles, for bfloat16; null: none.
+  CpuExecutor(const Graph& graph, const CompileOptions& options, const CpuOptions& cpu = {},
+              const AmxKernels* amx = nullptr);
   ~CpuExecutor() override;
 
   void load(Range range, std::span<const float> values) override;

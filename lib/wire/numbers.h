@@ -1,0 +1,43 @@
+// Numbers as payloads have them: float32, bfloat16 or IEEE float16. Memory and arithmetic know float32 only; what is
+// converted, and how it is rounded, is in lib/math/half.h.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+#include "lib/wire/header.h"
+
+namespace distmnist {
+
+constexpr bool is_number(WireDtype dtype) {
+  return dtype == WireDtype::kF32 || dtype == WireDtype::kBf16 || dtype == WireDtype::kF16;
+}
+// Of a type of numbers.
+constexpr std::size_t bytes_per_number(WireDtype dtype) {
+  return dtype == WireDtype::kF32 ? 4 : 2;
+}
+
+// "f32", "bf16", "f16"; Error (kUsage) names the known ones.
+WireDtype parse_wire_dtype(std::string_view name);
+std::string_view to_string(WireDtype dtype);
+
+// Numbers where they lie; aligned for their type.
+struct Numbers {
+  WireDtype dtype = WireDtype::kF32;
+  std::span<const std::byte> bytes;
+
+  std::size_t size() const { return bytes.size() / bytes_per_number(dtype); }
+  Numbers slice(std::size_t offset, std::size_t count) const {
+    return {dtype, bytes.subspan(offset * bytes_per_number(dtype), count * bytes_per_number(dtype))};
+  }
+};
+
+// `floats` is as long as the numbers.
+void read_numbers(const Numbers& from, std::span<float> floats);
+// sum[i] += from[i], in float32.
+void add_numbers(const Numbers& from, std::span<float> sum);
+// Writes `floats` as numbers of `dtype`; `to` is as long, and aligned for them.
+void write_numbers(std::span<const float> floats, WireDtype dtype, std::span<std::byte> to);
+
+}  // namespace distmnist

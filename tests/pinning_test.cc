@@ -1,0 +1,46 @@
+#include "tools/pinning.h"
+
+#include <set>
+#include <thread>
+
+#include "tests/support/catch.h"
+
+namespace distmnist {
+namespace {
+
+TEST_CASE("workers of one host get cores of their own, among those that may be used") {
+  const std::vector<int> usable = {1, 2, 5, 6, 7};
+  std::set<int> taken;
+  for (int place = 0; place < 2; ++place) {
+    const std::vector<int> cores = cores_of_worker(usable, 2, place, 2);
+    REQUIRE(cores.size() == 2);
+    for (const int core : cores) {
+      CHECK(std::set<int>(usable.begin(), usable.end()).contains(core));
+      CHECK(taken.insert(core).second);
+    }
+  }
+}
+
+TEST_CASE("a worker alone, or one of too many, may run anywhere") {
+  CHECK(cores_of_worker({0, 1, 2, 3}, 1, 0, 2).empty());
+  CHECK(cores_of_worker({0, 1}, 3, 2, 1).empty());
+  CHECK(cores_of_worker({0, 1, 2}, 2, 1, 2).empty());
+  CHECK(cores_of_worker({}, 2, 1, 1).empty());
+}
+
+TEST_CASE("a pinned thread and those it starts run on its cores only; others are left alone") {
+  const std::vector<int> before = usable_cores();
+  REQUIRE_FALSE(before.empty());
+  std::vector<int> own, of_child;
+  std::thread([&] {
+    REQUIRE(pin_thread({before.back()}));
+    own = usable_cores();
+    std::thread([&] { of_child = usable_cores(); }).join();
+  }).join();
+  CHECK(own == std::vector<int>{before.back()});
+  CHECK(of_child == own);
+  CHECK(usable_cores() == before);
+}
+
+}  // namespace
+}  // namespace distmnist
