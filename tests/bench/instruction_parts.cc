@@ -2,7 +2,8 @@
 //   instruction_parts             the names of the parts, one a line
 //   instruction_parts NAME        runs one part; valgrind counts what lies within distmnist_counted()
 //   instruction_parts --settings  what counts depend on, as lines "name=value"
-// oneDNN and ZeroMQ are left out: the first picks its kernels by processor, the second has a thread of its own.
+// ZeroMQ is left out, for it has a thread of its own; so is oneDNN, which picks its kernels by processor, but for the
+// few reorders around our own kernels.
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -15,10 +16,12 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "lib/backend/backend.h"
 #include "lib/backend/dropout_mask.h"
 #include "lib/backend/softmax_loss.h"
 #include "lib/graph/initializers.h"
 #include "lib/math/crc32c.h"
+#include "lib/math/instruction_set.h"
 #include "lib/math/mean.h"
 #include "lib/optim/optimizer.h"
 #include "lib/ps/control.h"
@@ -114,6 +117,61 @@ Work start_values() {
   const auto graph = shared(mlp());
   const auto block = shared(ramp(graph->num_parameters, 0));
   return [=] { initialize(*graph, 1, *block); };
+}
+
+// ---- Training steps of mnist_cnn by our own kernels ----
+
+constexpr std::int64_t kStepSamples = 4;  // Valgrind takes many times as long for fused multiply-adds.
+
+// An executor of one thread and what it trains on.
+struct Training {
+  explicit Training(InstructionSet set)
+      : backend(make_backend("cpu", {}, {}, {.instruction_set = set})),
+        graph(mnist_cnn()),
+        executor(backend->compile(graph, {.max_batch_size = kStepSamples})),
+        pixels(static_cast<std::size_t>(kStepSamples * graph.input.size())),
+        images(pixels.size()),
+        labels(kStepSamples, 3) {
+    std::vector<float> parameters(static_cast<std::size_t>(graph.num_parameters));
+    initialize(graph, 1, parameters);
+    executor->load({0, graph.num_parameters}, parameters);
+    for (std::size_t i = 0; i < pixels.size(); ++i) {
+      pixels[i] = static_cast<std::uint8_t>(i * 7);
+      images[i] = static_cast<float>(pixels[i]) / 255;
+    }
+  }
+  std::unique_ptr<Backend> backend;
+  Graph graph;
+  std::unique_ptr<Executor> executor;
+  std::vector<std::uint8_t> pixels;
+  std::vector<float> images;
+  std::vector<std::uint8_t> labels;
+};
+
+Work train_step(InstructionSet set) {
+  const auto training = std::make_shared<Training>(set);
+  return [=] {
+    training->executor->train_step({.size = kStepSamples, .images = training->images, .labels = training->labels}, {});
+  };
+}
+
+// With the update by adam.
+Work resident_step(InstructionSet set) {
+  const auto training = std::make_shared<Training>(set);
+  ResidentTraining& resident = *training->executor->resident_training();
+  const std::vector<float> zeros(static_cast<std::size_t>(training->graph.num_parameters));
+  const std::vector<std::span<const float>> slots = {zeros, zeros};
+  if (!resident.keep_samples({kStepSamples, training->pixels, training->labels})) std::abort();
+  resident.start(default_optimizer(OptimizerKind::kAdam), 0, slots);
+  return [training] {
+    constexpr std::int32_t kSamples[kStepSamples] = {3, 2, 1, 0};
+    training->executor->resident_training()->run({.batch_size = kStepSamples, .samples = kSamples});
+  };
+}
+
+// Where the processor lacks it the part is of what there is; "vectors" in the settings then says so.
+InstructionSet avx2_or_less() {
+  return is_supported(InstructionSet::kAvx2) ? InstructionSet::kAvx2 : InstructionSet::kPortable;
 }
 
 // ---- The wire ----
@@ -260,6 +318,9 @@ const Part kParts[] = {
     {"dropout_mask", dropout},
     {"start_values", start_values},
     {"batches", batches},
+    {"step_portable", [] { return train_step(InstructionSet::kPortable); }},
+    {"step_avx2", [] { return train_step(avx2_or_less()); }},
+    {"step_adam_avx2", [] { return resident_step(avx2_or_less()); }},
     {"headers", headers},
     {"records", records},
     {"ps_async", [] { return exchange(false); }},
