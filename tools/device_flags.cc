@@ -28,8 +28,9 @@ void add_device_flags(CLI::App& app, Flags& flags) {
                  "of the CPU's kernels: portable, avx2, avx512, amx, or auto (the best that the processor has)")
       ->group("devices")
       ->capture_default_str();
-  add_whole_number(app, "--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
-                   "threads of this task; 0: all cores divided by the workers on this host, for a ps by all tasks there")
+  add_whole_number(
+      app, "--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
+      "threads of this task; 0: all cores divided by the workers on this host, for a ps by all tasks there")
       ->group("devices");
 }
 

@@ -7,8 +7,8 @@
 
 namespace distmnist {
 
-// Rounds to nearest, ties to even. What is too large becomes infinity, NaN stays NaN, zeros keep
-// their sign. Spans are equally long and do not overlap. The same bits on every processor.
+// Rounds to nearest, ties to even. What is too large becomes infinity, NaN stays NaN, zeros keep their sign. Spans are
+// equally long and do not overlap. The same bits on every processor.
 void bf16_from_f32(std::span<const float> from, std::span<std::uint16_t> to);
 void f16_from_f32(std::span<const float> from, std::span<std::uint16_t> to);
 

@@ -3,8 +3,9 @@
 //   apply_bench [floats] [repeats]
 // Counted as moved: parameters and slots, read and written, 4 bytes each; the gradient, read, and the reply over it,
 // written, 4 or 2 bytes each. The streaming loop has as many arrays of the same sizes and multiplies every float of
-// theirs (every 4 bytes of the gradient) by a constant, one array after the other, with as many threads.
-// What fits into the last cache is measured there; a second, larger size is not in it.
+// theirs (every 4 bytes of the gradient) by a constant, one array after the other, with as many threads. It is no
+// upper limit: several streams at once may be faster. What fits into the last cache is measured there; a second, larger
+// size is not in it.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
