@@ -91,6 +91,56 @@ void add_pools(std::vector<BackendCase>& cases) {
   }
 }
 
+// Convolutions with a relu and a 2x2 max-pool that a backend may compute as one, and their neighbours that it may not.
+void add_pooled_convolutions(std::vector<BackendCase>& cases) {
+  const auto add = [&](const std::string& name, slim::Net& net, std::int64_t batch = 2) {
+    cases.push_back({name, classify(net), batch});
+  };
+  auto from_one = image_net(8, 6, 1);
+  add("3x3 convolution of one channel and its pool", from_one.conv2d(32, {3, 3}, "conv").max_pool2d({2, 2}, "pool"));
+  auto oblong = image_net(6, 4, 1);
+  add("3x5 convolution of one channel and its pool, one sample",
+      oblong.conv2d(64, {3, 5}, "conv").max_pool2d({2, 2}, "pool"), 1);
+
+  const auto two = [&](std::int64_t height, std::int64_t width, std::int64_t out) {
+    auto net = image_net(height, width, 1);
+    net.conv2d(32, {5, 5}, "conv1").max_pool2d({2, 2}, "pool1").conv2d(out, {5, 5}, "conv2");
+    return net.max_pool2d({2, 2}, "pool2");
+  };
+  auto even = two(12, 8, 32), odd = two(6, 10, 32), wider = two(8, 4, 64), many = two(4, 4, 32), single = two(8, 8, 32);
+  add("two 5x5 convolutions and their pools", even);
+  add("two 5x5 convolutions, the second pool of an odd image", odd);
+  add("32 to 64 channels and their pools, seven samples", wider, 7);
+  add("two 5x5 convolutions and their pools, fifty samples", many, 50);
+  add("two 5x5 convolutions and their pools, one sample", single, 1);
+
+  auto of_input = image_net(6, 4, 32);
+  add("5x5 convolution of an input of 32 channels and its pool",
+      of_input.conv2d(32, {5, 5}, "conv").max_pool2d({2, 2}, "pool"));
+  auto linear = image_net(6, 4, 1);
+  linear.conv2d(32, {5, 5}, "conv1", {.activation_fn = kNone}).max_pool2d({2, 2}, "pool1");
+  add("convolution without activation and its pool", linear);
+  auto averaged = image_net(6, 4, 1);
+  add("5x5 convolution and an average pool", averaged.conv2d(32, {5, 5}, "conv").avg_pool2d({2, 2}, "pool"));
+  auto overlapping = image_net(4, 4, 32);
+  add("5x5 convolution of 32 channels and an overlapping pool",
+      overlapping.conv2d(32, {5, 5}, "conv").max_pool2d({2, 2}, "pool", 1));
+  auto strided = image_net(8, 8, 1);
+  add("5x5 convolution of stride 2 and its pool",
+      strided.conv2d(32, {5, 5}, "conv", {.stride = 2}).max_pool2d({2, 2}, "pool"));
+  auto dropped = image_net(8, 4, 1);
+  dropped.conv2d(32, {5, 5}, "conv1").max_pool2d({2, 2}, "pool1").dropout(0.5f, "dropout");
+  add("pooled convolution, dropout, pooled convolution",
+      dropped.conv2d(32, {5, 5}, "conv2").max_pool2d({2, 2}, "pool2"));
+  auto behind = image_net(4, 4, 1);
+  behind.conv2d(3, {3, 3}, "conv1").conv2d(1, {1, 1}, "conv2").conv2d(32, {3, 3}, "conv3");
+  add("pooled convolution of one channel that is not the first", behind.max_pool2d({2, 2}, "pool"));
+
+  auto last = image_net(2, 2, 32);
+  last.conv2d(32, {5, 5}, "pred").max_pool2d({2, 2}, "pool");
+  cases.push_back({"logits from a pooled convolution", last.build()});
+}
+
 void add_flat_layers(std::vector<BackendCase>& cases) {
   for (const std::int64_t batch : {1, 3, 50}) {
     auto net = slim::Net(37);
@@ -127,6 +177,7 @@ std::vector<BackendCase> backend_cases() {
   std::vector<BackendCase> cases;
   add_convolutions(cases);
   add_pools(cases);
+  add_pooled_convolutions(cases);
   add_flat_layers(cases);
   add_dropouts(cases);
   cases.push_back({"softmax", softmax(), 50});

@@ -16,7 +16,7 @@ struct BackendCase {
   std::int64_t batch = 3;
 };
 
-// Every layer alone and in company, odd sizes, strides and paddings; batches of 1, 3 and 50.
+// Every layer alone and in company, odd sizes, strides and paddings; batches of 1 to 50.
 std::vector<BackendCase> backend_cases();
 
 // The backends under test, as make_backend() names them; the first is the oracle.

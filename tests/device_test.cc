@@ -148,10 +148,11 @@ TEST_CASE("a precision without kernels is an error, and soft placement does not 
   CHECK(chosen(devices, {"--device=/gpu:0", "--precision=bf16"}) == Names{"/device:GPU:0"});
   CHECK(refuses(devices, {"--device=/gpu:0", "--precision=tf32", "--allow_soft_placement"},
                 "--precision=tf32: /gpu:0 has no kernels for it; choose one of f32, bf16, auto, or another --device"));
-  if (make_backend("cpu")->name() != "cpu") return;  // Only oneDNN's is known to have none for bf16.
-  CHECK(refuses(devices, {"--device=/gpu:7", "--precision=bf16", "--allow_soft_placement"},
-                "--precision=bf16: /cpu:0 has no kernels for it"));
-  CHECK(refuses(devices, {"--devices=/gpu:0,/cpu:0", "--precision=bf16"}, "--precision=bf16: /cpu:0"));
+  if (make_backend("cpu")->name() != "cpu") return;  // Only of this one is it known that it has bf16 and no tf32.
+  CHECK(refuses(devices, {"--device=/gpu:7", "--precision=tf32", "--allow_soft_placement"},
+                "--precision=tf32: /cpu:0 has no kernels for it"));
+  CHECK(refuses(devices, {"--devices=/cpu:0,/cpu:1", "--precision=tf32"}, "--precision=tf32: /cpu:0"));
+  CHECK(chosen(devices, {"--device=/cpu:0", "--precision=bf16"}) == Names{"/device:CPU:0"});
 }
 
 TEST_CASE("a share of memory that is not free is no question of placement") {

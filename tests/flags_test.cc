@@ -162,8 +162,8 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
   Flags flags = parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05", "--momentum=0.7", "--nesterov",
                        "--learning_rate_schedule=staircase", "--decay_steps=20", "--decay_rate=0.5",
                        "--learning_rate_warmup_steps=3", "--replication=in_graph", "--devices=/cpu:0,/cpu:1",
-                       "--batch_per_tower", "--precision=auto", "--augment=affine", "--wire_dtype=f16", "--placement=manual",
-                       "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
+                       "--batch_per_tower", "--precision=auto", "--augment=affine", "--wire_dtype=f16",
+                       "--placement=manual", "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
                     .flags;
   std::ofstream(file) << to_toml(flags);
   CHECK(parse({("--config=" + file.string()).c_str()}).flags.batch_size_schedule.empty());

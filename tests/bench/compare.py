@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Measures distmnist beside other programs that do the same work (TensorFlow, MXNet, PyTorch): one process, 1 ps + 3
-workers asynchronous, and synchronous. Programs of a comparison take turns (A B C, A B C, ...), so that what else the
-machine does falls on all of them; the table has medians, and the median of the rounds' ratios.
+"""Measures distmnist beside other programs that do the same work (TensorFlow, MXNet, PyTorch): one process with 1 and
+2 threads, 1 ps + 3 workers asynchronous, and synchronous; distmnist in float32 and in bfloat16. Programs of a
+comparison take turns (A B C, A B C, ...), so that what else the machine does falls on all of them; the table has
+medians, and the medians of the rounds' ratios.
 
-    tests/bench/compare.sh PEERS_FOLDER [--rounds 5] [--steps 3000] [--only async] [--write]
+    tests/bench/compare.sh PEERS_FOLDER [--rounds 5] [--only async] [--without TensorFlow,MXNet] [--write]
 
-PEERS_FOLDER has run.sh (PEER workers steps), mxnet_kvstore.py and pytorch_single.py; $PEERS (default: ~/.cache/peers)
-has the Pythons tf/bin/python, mx/bin/python and pt/bin/python. A peer without its Python is left out, with a line that
+PEERS_FOLDER has run.sh (PEER workers steps), tensorflow_ps.py, mxnet_kvstore.py and pytorch_single.py; $PEERS (default:
+~/.cache/peers) has the Pythons tf/bin/python, mx/bin/python and pt/bin/python. A peer without its Python is left out, with a line that
 says so. --write puts the table into docs/benchmarks.md.
 """
 
@@ -14,27 +15,20 @@ import argparse
 import datetime
 import os
 import pathlib
-import re
 import signal
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
 
-from replication import free_ports
+from processes import Job, RunFailed, first_step_s, global_steps_per_s, numbers, run_all
+from report import ROOT, commit, machine, markdown, median_and_all, median_of, median_ratio
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-OURS = "distmnist"
+# Ours, by name: flags, and those that a cluster has besides.
+OURS = {"distmnist": [], "distmnist, bf16": ["--precision=bf16"]}
+OURS_ON_THE_WIRE = {"distmnist": [], "distmnist, bf16": ["--wire_dtype=bf16"]}
 WORKERS = 3
-RUN_LIMIT_S = 1800.0
 TIME_PROGRAM = pathlib.Path("/usr/bin/time")  # run.sh has it measure memory
 BEGIN, END = "<!-- compare.sh: begin -->", "<!-- compare.sh: end -->"
 HEADING = "## Beside other programs"
-
-
-class RunFailed(Exception):
-    """A run without figures; the message says which and why."""
 
 
 class Figures:
@@ -45,16 +39,11 @@ class Figures:
         self.rate, self.memory_mb, self.first_step_s = rate, memory_mb, first_step_s
 
 
-def numbers(pattern, text):
-    return [float(number) for number in re.findall(pattern, text, re.MULTILINE)]
-
-
 # ---- What the programs print ----
 
 def distmnist_rate(text, batches_per_step):
-    """Every worker sees the global steps of all."""
-    rates = numbers(r"trained until global_step \d+ at ([0-9.]+) global steps/s", text)
-    return statistics.median(rates) * batches_per_step if rates else None
+    steps_per_s = global_steps_per_s(text)
+    return None if steps_per_s is None else steps_per_s * batches_per_step
 
 
 def tensorflow_rate(text, batches_per_step):
@@ -81,18 +70,18 @@ def memory_mb(text):
     return max(megabytes, default=None)
 
 
-def first_step_s(text):
-    return max(numbers(r"first step ([0-9.]+) s after the start", text), default=None)
-
-
 # ---- The programs ----
 
 class Program:
-    """What takes part. `commands(options)` are the processes of a run, each with what is set in its environment;
-    `fault(options)` says why it cannot take part, or is None."""
+    """What takes part. `batches` is what a run is of, all workers together, where --steps does not say; `commands(
+    options)` are the processes of a run, each with what is set in its environment; `fault(options)` says why it cannot
+    take part, or is None."""
 
-    def __init__(self, name, read_rate, batches_per_step=1):
-        self.name, self.read_rate, self.batches_per_step = name, read_rate, batches_per_step
+    def __init__(self, name, read_rate, batches, batches_per_step=1):
+        self.name, self.read_rate, self.batches, self.batches_per_step = name, read_rate, batches, batches_per_step
+
+    def batches_of(self, options):
+        return options.steps or self.batches
 
     def figures(self, text, largest_mb):
         """Of what all processes of a run printed; largest_mb where that does not speak of memory."""
@@ -103,32 +92,29 @@ class Program:
 
 
 class Distmnist(Program):
-    def __init__(self, name, flags=(), workers=0, batches_per_step=1):
-        super().__init__(name, distmnist_rate, batches_per_step)
-        self.flags, self.workers = list(flags), workers
+    """Named by its flags, which are in OURS."""
+
+    def __init__(self, name, batches, flags=(), workers=0, threads=1, batches_per_step=1):
+        super().__init__(name, distmnist_rate, batches, batches_per_step)
+        self.job = Job(name, [*OURS[name], *flags], workers, threads=threads, batches_per_step=batches_per_step)
+        if workers:
+            self.job.flags += OURS_ON_THE_WIRE[name]
 
     def fault(self, _):
         return None
 
     def commands(self, options):
-        common = [options.binary, f"--data_dir={options.data_dir}", "--progress=none",
-                  "--intra_op_parallelism_threads=1",
-                  f"--train_steps={max(1, options.steps // self.batches_per_step)}", *self.flags]
-        if self.workers == 0:
-            return [(common, {})]
-        ports = free_ports(1 + self.workers)
-        common += [f"--ps_hosts=127.0.0.1:{ports[0]}",
-                   "--worker_hosts=" + ",".join(f"127.0.0.1:{port}" for port in ports[1:])]
-        tasks = [("ps", 0)] + [("worker", index) for index in range(self.workers)]
-        return [([*common, f"--job_name={job}", f"--task_index={index}"], {}) for job, index in tasks]
+        return [(command, {})
+                for command in self.job.commands(options.binary, options.data_dir, self.batches_of(options))]
 
 
 class Peer(Program):
     """`environment` is the folder of its Python; `arguments(steps)` what is run in PEERS_FOLDER, "PYTHON" standing for
     that Python, and `variables(steps)` what is set for it."""
 
-    def __init__(self, name, environment, read_rate, arguments, variables=lambda steps: {}, batches_per_step=1):
-        super().__init__(name, read_rate, batches_per_step)
+    def __init__(self, name, environment, read_rate, batches, arguments, variables=lambda steps: {},
+                 batches_per_step=1):
+        super().__init__(name, read_rate, batches, batches_per_step)
         self.environment, self.arguments, self.variables = environment, arguments, variables
 
     def fault(self, options):
@@ -141,9 +127,10 @@ class Peer(Program):
 
     def commands(self, options):
         python = str(options.environments / self.environment / "bin" / "python")
-        command = [python if argument == "PYTHON" else argument for argument in self.arguments(options.steps)]
+        steps = self.batches_of(options)
+        command = [python if argument == "PYTHON" else argument for argument in self.arguments(steps)]
         return [(command, {"PEERS": str(options.environments), "MNIST_DIR": str(options.data_dir),
-                           **self.variables(options.steps)})]
+                           **self.variables(steps)})]
 
 
 def run_sh(peer, batches_per_step_and_worker):
@@ -151,81 +138,59 @@ def run_sh(peer, batches_per_step_and_worker):
     return lambda steps: ["./run.sh", peer, str(WORKERS), str(max(1, steps // batches_per_step_and_worker))]
 
 
-def one_thread(steps):
-    return {"STEPS": str(steps), "OMP_NUM_THREADS": "1"}
+def pytorch(name, batches, threads, *words):
+    return Peer(name, "pt", pytorch_rate, batches, lambda steps: ["PYTHON", "pytorch_single.py", str(threads), *words],
+                lambda steps: {"STEPS": str(steps), "OMP_NUM_THREADS": str(threads)})
 
 
-# Each is led by distmnist, which the others are compared with. Every run is of the same number of batches in all.
+def mxnet(threads):
+    return Peer("MXNet", "mx", mxnet_rate, 300, lambda steps: ["PYTHON", "mxnet_kvstore.py"],
+                lambda steps: {"STEPS": str(steps), "OMP_NUM_THREADS": str(threads), "KV": "none"})
+
+
+def ours(batches, **arguments):
+    return [Distmnist(name, batches, **arguments) for name in OURS]
+
+
+# Batches: enough for a steady rate, and no more, so that all of it takes about 40 minutes on two cores. TensorFlow's
+# clusters take the most of that: a worker that finds the model not ready sleeps for 30 s before it joins. PyTorch's
+# rate is of what follows its first 50 steps.
 COMPARISONS = {
     "one process, 1 thread": [
-        Distmnist(OURS),
-        Peer("TensorFlow", "tf", tensorflow_rate, run_sh("tf-local", 1)),
-        Peer("PyTorch", "pt", pytorch_rate, lambda steps: ["PYTHON", "pytorch_single.py", "1"], one_thread),
-        Peer("MXNet", "mx", mxnet_rate, lambda steps: ["PYTHON", "mxnet_kvstore.py"],
-             lambda steps: {**one_thread(steps), "KV": "none"}),
+        *ours(600),
+        Peer("TensorFlow", "tf", tensorflow_rate, 300, run_sh("tf-local", 1)),
+        pytorch("PyTorch", 250, 1),
+        pytorch("PyTorch, bf16", 120, 1, "bf16"),
+        mxnet(1),
+    ],
+    "one process, 2 threads": [
+        *ours(600, threads=2),
+        Peer("TensorFlow", "tf", tensorflow_rate, 300,
+             lambda steps: ["PYTHON", "tensorflow_ps.py", "--job_name=local", f"--steps={steps}", "--intra=2"]),
+        pytorch("PyTorch", 250, 2),
+        pytorch("PyTorch, bf16", 120, 2, "bf16"),
+        mxnet(2),
     ],
     "1 ps + 3 workers, async": [
-        Distmnist(OURS, workers=WORKERS),
-        Peer("TensorFlow", "tf", tensorflow_rate, run_sh("tf-async", 1)),
-        Peer("MXNet, dist_async", "mx", mxnet_rate, run_sh("mxnet-async", WORKERS)),  # its steps are a worker's own
+        *ours(1200, workers=WORKERS),
+        Peer("TensorFlow", "tf", tensorflow_rate, 3000, run_sh("tf-async", 1)),
+        Peer("MXNet, dist_async", "mx", mxnet_rate, 600, run_sh("mxnet-async", WORKERS)),  # its steps are a worker's
     ],
     "1 ps + 3 workers, sync": [
-        Distmnist(OURS, ["--sync_replicas"], workers=WORKERS, batches_per_step=WORKERS),
-        Peer("TensorFlow, SyncReplicas", "tf", tensorflow_rate, run_sh("tf-sync", WORKERS), batches_per_step=WORKERS),
-        Peer("MXNet, dist_sync", "mx", mxnet_rate, run_sh("mxnet-sync", WORKERS)),
+        *ours(1200, workers=WORKERS, flags=["--sync_replicas"], batches_per_step=WORKERS),
+        Peer("TensorFlow, SyncReplicas", "tf", tensorflow_rate, 3000, run_sh("tf-sync", WORKERS),
+             batches_per_step=WORKERS),
+        Peer("MXNet, dist_sync", "mx", mxnet_rate, 600, run_sh("mxnet-sync", WORKERS)),
     ],
 }
 
 
 # ---- Running ----
 
-def kill_group(process):
-    """With what it started, that outlived it too."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
-def wait_for_all(name, processes):
-    """MB of the largest process, of those that the processes waited for too. RunFailed with the first one that fails,
-    for the others may wait for it."""
-    end, running, largest_mb = time.monotonic() + RUN_LIMIT_S, list(processes), 0.0
-    while running:
-        for process in list(running):
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid == 0:
-                continue
-            running.remove(process)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            largest_mb = max(largest_mb, usage.ru_maxrss / 1024)
-            if process.returncode != 0:
-                raise RunFailed(f"{name}: exit code {process.returncode}")
-        if time.monotonic() > end:
-            raise RunFailed(f"{name}: not done within {RUN_LIMIT_S:g} s")
-        time.sleep(0.05)
-    return largest_mb
-
-
 def run(program, options):
     """The figures of one run; RunFailed."""
-    processes = []
     folder = options.peers if isinstance(program, Peer) else None
-    with tempfile.TemporaryFile("w+", errors="replace") as output:
-        try:
-            for command, variables in program.commands(options):
-                processes.append(subprocess.Popen(command, cwd=folder, env={**os.environ, **variables}, stdout=output,
-                                                  stderr=output, stdin=subprocess.DEVNULL, start_new_session=True))
-            largest_mb = wait_for_all(program.name, processes)
-        except (OSError, RunFailed) as error:
-            output.seek(0)
-            raise RunFailed(f"{error}\n{output.read()[-2000:]}") from error
-        finally:
-            for process in processes:
-                kill_group(process)
-                process.wait()
-        output.seek(0)
-        return program.figures(output.read(), largest_mb)
+    return program.figures(*run_all(program.name, program.commands(options), folder))
 
 
 def able_to_take_part(title, programs, options, say):
@@ -240,8 +205,8 @@ def able_to_take_part(title, programs, options, say):
 
 
 def measure(title, programs, options, say):
-    """{program's name: [Figures of each round]}. A program with a run that fails is left out of all rounds; without
-    distmnist, or without a peer, there is nothing."""
+    """{program's name: [Figures of each round]}. A program with a run that fails is left out of all rounds; without one
+    of ours, or without a peer, there is nothing."""
     programs = able_to_take_part(title, programs, options, say)
     results = {program.name: [] for program in programs}
     for number in range(1, options.rounds + 1):
@@ -263,62 +228,35 @@ def measure(title, programs, options, say):
 
 
 def is_comparison(results):
-    return OURS in results and len(results) > 1
+    """Whether one of ours is there, and a peer."""
+    return 0 < sum(name in OURS for name in results) < len(results)
 
 
 # ---- The table ----
 
-HEADINGS = ["program", "batches/s, median (all)", "distmnist to it, median of rounds",
+HEADINGS = ["program", "batches a run", "batches/s, median (all)", *(f"{name} to it" for name in OURS),
             "peak memory, largest process, MB", "first step after, s"]
 
 
-def median_of(values, form):
-    known = [value for value in values if value is not None]
-    return format(statistics.median(known), form) if known else "-"
+def rates_of(results, name):
+    return [each.rate for each in results.get(name, [])]
 
 
-def rows(title, results):
-    """The rows of one comparison."""
-    ours = results.get(OURS)
+def rows(title, results, batches):
+    """The rows of one comparison; {program's name: batches of a run}."""
     cells = []
     for name, figures in results.items():
-        rates = [each.rate for each in figures]
-        # Each round by itself: its runs followed each other.
-        ratios = [mine.rate / each.rate for mine, each in zip(ours, figures)]
-        all_rates = ", ".join(f"{rate:.1f}" for rate in rates)
-        cells.append([f"{title}: {name}", f"{statistics.median(rates):.1f} ({all_rates})",
-                      "-" if figures is ours else f"{statistics.median(ratios):.2f}",
+        rates = rates_of(results, name)
+        ratios = ["-" if name == mine else median_ratio(rates_of(results, mine), rates) for mine in OURS]
+        cells.append([f"{title}: {name}", str(batches[name]), median_and_all(rates, ".1f"), *ratios,
                       median_of([each.memory_mb for each in figures], ".0f"),
                       median_of([each.first_step_s for each in figures], ".2f")])
     return cells
 
 
-def markdown(headings, cells):
-    return ["| " + " | ".join(row) + " |" for row in [headings, ["---"] * len(headings), *cells]]
-
-
-def machine():
-    cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
-    model = re.search(r"^model name\s*: (.*)$", cpuinfo, re.MULTILINE)
-    name = model.group(1) if model else os.uname().machine
-    vectors = [word for word in ("avx2", "avx512f", "avx512_bf16", "amx_tile") if re.search(rf"\b{word}\b", cpuinfo)]
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {name} ({', '.join(vectors) or 'no AVX2'}), {memory_gib:.0f} GiB"
-
-
-def commit():
-    """Of the program; "an unknown commit" outside of a checkout."""
-    def git(*arguments):
-        done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    head = git("rev-parse", "--short", "HEAD")
-    return (head or "an unknown commit") + (" with changes" if git("status", "--porcelain", "-uno") else "")
-
-
 def section(cells, options, today):
-    return [f"`tests/bench/compare.sh`: {options.rounds} rounds in turns, {options.steps} batches in all a run, "
-            f"batch 50. {machine()}; {today}; commit {commit()}.", "", *markdown(HEADINGS, cells)]
+    return [f"`tests/bench/compare.sh`: {options.rounds} rounds in turns, ratios are medians of the rounds' own. "
+            f"Batch 50. {machine()}; {today}; commit {commit()}.", "", *markdown(HEADINGS, cells)]
 
 
 def with_section(page, lines):
@@ -336,9 +274,11 @@ def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("peers", type=pathlib.Path, metavar="PEERS_FOLDER")
     parser.add_argument("--rounds", type=int, default=5, help="at least 5 where the table is written (default: 5)")
-    parser.add_argument("--steps", type=int, default=3000,
-                        help="batches in all of a run (default: 3000; TensorFlow's clusters need that many)")
-    parser.add_argument("--only", default="", help="comparisons with this in their name")
+    parser.add_argument("--steps", type=int,
+                        help="batches of every run (default: what each program needs; TensorFlow's clusters 3000)")
+    parser.add_argument("--only", default="", help="comparisons with this in their name: " + "; ".join(COMPARISONS))
+    parser.add_argument("--without", default=[], type=lambda text: text.split(","), metavar="NAME,...",
+                        help="programs with one of these in their name are left out")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     parser.add_argument("--binary", default=str(ROOT / "build" / "tools" / "distmnist"))
     parser.add_argument("--data_dir", type=pathlib.Path,
@@ -357,7 +297,7 @@ def parse_arguments(arguments=None):
         parser.error(f"{options.binary} is not there: build it, or name it with --binary")
     if not options.data_dir.is_dir():
         parser.error(f"{options.data_dir} is not there: name the folder of MNIST with --data_dir")
-    if options.rounds < 1 or options.steps < 1:
+    if options.rounds < 1 or (options.steps is not None and options.steps < 1):
         parser.error("--rounds and --steps are at least 1")
     if options.write and options.rounds < 5:
         parser.error(f"--write takes at least 5 rounds, for medians that mean something; --rounds is {options.rounds}")
@@ -376,7 +316,9 @@ def main(arguments=None):
     cells = []
     for title, programs in COMPARISONS.items():
         if options.only in title:
-            cells += rows(title, measure(title, programs, options, say))
+            taking_part = [each for each in programs if not any(part in each.name for part in options.without)]
+            results = measure(title, taking_part, options, say)
+            cells += rows(title, results, {each.name: each.batches_of(options) for each in taking_part})
     if not cells:
         print("Nothing could be compared; the lines above say why.")
         return 1

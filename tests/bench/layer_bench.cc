@@ -1,19 +1,31 @@
-// Time of one training step of mnist_cnn, in all and per layer, on the cpu backend.
-//   layer_bench [batch_size [steps [threads]]]: without a number of threads, 1 and then 2
+// Time of one training step, in all and by layer, on the cpu backend: our own kernels in each instruction set, and
+// oneDNN alone, held against what the processor can do at most. Prints tables in Markdown; --help says what can be set.
 #include <algorithm>
 #include <cstdlib>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "lib/backend/cpu/cpu_executor.h"
 #include "lib/base/clock.h"
+#include "lib/base/error.h"
 #include "lib/base/random.h"
 #include "lib/graph/initializers.h"
 #include "models/models.h"
+#include "tests/bench/arguments.h"
+#include "tests/bench/layer_work.h"
+#include "tests/bench/machine_limits.h"
+#include "tools/environment.h"
 
 namespace distmnist {
 namespace {
+
+constexpr int kStepsPerTurn = 10;  // of one kind of kernels before the next one's turn comes
 
 struct Input {
   std::vector<float> images;
@@ -40,47 +52,208 @@ void worker_step(cpu::CpuExecutor& executor, const std::vector<float>& parameter
   executor.train_step(batch, {});
 }
 
-void print_times(const Graph& graph, const cpu::CpuExecutor& executor, int steps) {
-  const auto per_step_ms = [&](double total_s) { return total_s * 1e3 / steps; };
-  fmt::print("{:<18} {:>10} {:>10} {:>10}\n", "layer (mean ms)", "forward", "backward", "both");
-  for (std::size_t i = 0; i < graph.layers.size(); ++i) {
-    const cpu::LayerTime& time = executor.layer_times()[i];
-    fmt::print("{:<18} {:>10.3f} {:>10.3f} {:>10.3f}\n", scope_of(graph.layers[i]), per_step_ms(time.forward_s),
-               per_step_ms(time.backward_s), per_step_ms(time.forward_s + time.backward_s));
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::ranges::nth_element(values, middle);
+  return *middle;
+}
+
+// "onednn", or the name of an instruction set.
+CpuOptions cpu_options(const std::string& kernels) {
+  if (kernels == "onednn") return {.instruction_set = {}, .own_kernels = false};
+  const InstructionSet set = parse_instruction_set(kernels);
+  if (!is_supported(set)) fail(ExitCode::kUsage, "this processor has no {}", kernels);
+  return {.instruction_set = set};
+}
+
+std::string all_kernels() {
+  std::vector<std::string_view> names;
+  for (const InstructionSet set : kInstructionSets) {
+    if (is_supported(set)) names.push_back(to_string(set));
+  }
+  names.push_back("onednn");
+  return fmt::format("{}", fmt::join(names, ","));
+}
+
+// One kind of kernels, with the seconds of each step that it has made.
+class Subject {
+ public:
+  Subject(const Graph& graph, const std::string& kernels, const CompileOptions& options)
+      : kernels_(kernels),
+        groups_(layer_groups(graph, kernels != "onednn")),
+        batch_size_(options.max_batch_size),
+        executor_(graph, options, cpu_options(kernels)),
+        // Other processes do not count in CPU time; with several threads only the time on the wall says what it costs.
+        clock_s_(options.threads == 1 ? thread_cpu_s : monotonic_s),
+        forward_s_(groups_.size()),
+        backward_s_(groups_.size()) {}
+
+  const std::string& kernels() const { return kernels_; }
+  const std::vector<LayerGroup>& groups() const { return groups_; }
+  std::int64_t batch_size() const { return batch_size_; }
+  InstructionSet instruction_set() const {
+    return cpu_options(kernels_).instruction_set.value_or(best_instruction_set());
+  }
+
+  void warm_up(const std::vector<float>& parameters, const Batch& batch) {
+    for (int i = 0; i < 3; ++i) worker_step(executor_, parameters, batch);
+  }
+  void make_steps(const std::vector<float>& parameters, const Batch& batch) {
+    for (int i = 0; i < kStepsPerTurn; ++i) {
+      executor_.start_layer_times(clock_s_);
+      const double before_s = clock_s_();
+      worker_step(executor_, parameters, batch);
+      step_s_.push_back(clock_s_() - before_s);
+      for (std::size_t group = 0; group < groups_.size(); ++group) add_times(group);
+    }
+  }
+
+  double step_s() const { return median(step_s_); }
+  double forward_s(std::size_t group) const { return median(forward_s_[group]); }
+  double backward_s(std::size_t group) const { return median(backward_s_[group]); }
+  double layer_s(std::size_t group) const { return forward_s(group) + backward_s(group); }
+
+ private:
+  void add_times(std::size_t group) {
+    double forward_s = 0, backward_s = 0;
+    for (std::size_t layer = groups_[group].begin; layer < groups_[group].end; ++layer) {
+      forward_s += executor_.layer_times()[layer].forward_s;
+      backward_s += executor_.layer_times()[layer].backward_s;
+    }
+    forward_s_[group].push_back(forward_s);
+    backward_s_[group].push_back(backward_s);
+  }
+
+  std::string kernels_;
+  std::vector<LayerGroup> groups_;
+  std::int64_t batch_size_;
+  cpu::CpuExecutor executor_;
+  double (*clock_s_)();
+  std::vector<double> step_s_;
+  std::vector<std::vector<double>> forward_s_, backward_s_;  // per group
+};
+
+using Subjects = std::vector<std::unique_ptr<Subject>>;
+
+// What the rows of a table are held against.
+struct Limits {
+  std::map<InstructionSet, double> flops_per_s;
+  double memory_bytes_per_s = 0;
+};
+
+void print_row(const std::string& layer, const Subject& subject, const Work& work, double step_bytes,
+               const std::string& times, double both_s, double onednn_s, const Limits& limits) {
+  const auto samples = static_cast<double>(subject.batch_size());
+  const double peak = limits.flops_per_s.at(subject.instruction_set());
+  const double bytes_per_s = (samples * work.sample_bytes + step_bytes) / both_s;
+  fmt::print("| {} | {} | {} | {:.3f} | {} | {:.1f} | {:.0f} % | {:.1f} | {:.0f} % |\n", layer, subject.kernels(),
+             times, both_s * 1e3, onednn_s > 0 ? fmt::format("{:.2f}", onednn_s / both_s) : "-",
+             samples * work.direct_flops / both_s * 1e-9, 100 * samples * work.executed_flops / both_s / peak,
+             bytes_per_s * 1e-9, 100 * bytes_per_s / limits.memory_bytes_per_s);
+}
+
+void print_table(const Subjects& subjects, const Limits& limits) {
+  const auto onednn = std::ranges::find(subjects, "onednn", [](const auto& each) { return each->kernels(); });
+  fmt::print(
+      "| layer | kernels | forward, ms | backward, ms | both, ms | oneDNN / it | GFLOP/s, direct | "
+      "executed, of the peak | least traffic, GB/s | of memory |\n|{}\n",
+      std::string("---|---|---|---|---|---|---|---|---|---|"));
+  for (std::size_t group = 0; group < subjects[0]->groups().size(); ++group) {
+    for (const auto& subject : subjects) {
+      const LayerGroup& layer = subject->groups()[group];
+      const std::string times =
+          fmt::format("{:.3f} | {:.3f}", subject->forward_s(group) * 1e3, subject->backward_s(group) * 1e3);
+      print_row(layer.name, *subject, layer.work, layer.step_bytes, times, subject->layer_s(group),
+                onednn == subjects.end() ? 0 : (*onednn)->layer_s(group), limits);
+    }
+  }
+  for (const auto& subject : subjects) {
+    Work work;
+    double step_bytes = 0;
+    for (const LayerGroup& group : subject->groups()) {
+      work.direct_flops += group.work.direct_flops;
+      work.executed_flops += group.work.executed_flops;
+      work.sample_bytes += group.work.sample_bytes;
+      step_bytes += group.step_bytes;
+    }
+    print_row("step with load", *subject, work, step_bytes, "- | -", subject->step_s(),
+              onednn == subjects.end() ? 0 : (*onednn)->step_s(), limits);
   }
 }
 
-void measure(const Graph& graph, std::int64_t batch_size, int threads, int steps) {
+// Of so many threads; prints them.
+Limits measure_limits(int threads) {
+  Limits limits;
+  std::vector<std::string> peaks;
+  for (const InstructionSet set : kInstructionSets) {
+    if (!is_supported(set)) continue;
+    limits.flops_per_s[set] = peak_flops_per_s(set, threads);
+    peaks.push_back(fmt::format("{} {:.1f}", to_string(set), limits.flops_per_s[set] * 1e-9));
+  }
+  limits.memory_bytes_per_s = read_bytes_per_s(256 << 20, threads);
+  fmt::print(
+      "Threads: {}. Peak of multiply-adds, GFLOP/s: {}. Reads, GB/s: {:.1f} from memory (256 MiB), {:.1f} of 6 "
+      "MiB again and again.\n\n",
+      threads, fmt::join(peaks, ", "), limits.memory_bytes_per_s * 1e-9, read_bytes_per_s(6 << 20, threads) * 1e-9);
+  return limits;
+}
+
+void measure(const Arguments& arguments, const std::string& precision, int threads, const Limits& limits) {
+  const Graph graph = make_model(arguments.text("model"));
+  const std::int64_t batch_size = arguments.number("batch_size");
   const Input input = make_input(graph, batch_size);
+  const Batch batch{.size = batch_size, .images = input.images, .labels = input.labels};
   std::vector<float> parameters(static_cast<std::size_t>(graph.num_parameters));
   initialize(graph, 0, parameters);
-  const double start_s = monotonic_s();
-  cpu::CpuExecutor executor(graph, {.max_batch_size = batch_size, .threads = threads});
-  const double compile_ms = (monotonic_s() - start_s) * 1e3;
-  const Batch batch{.size = batch_size, .images = input.images, .labels = input.labels};
-  for (int i = 0; i < 5; ++i) worker_step(executor, parameters, batch);
-
-  executor.start_layer_times();
-  std::vector<double> times_ms(static_cast<std::size_t>(steps));
-  for (double& time_ms : times_ms) {
-    const double before_s = monotonic_s();
-    worker_step(executor, parameters, batch);
-    time_ms = (monotonic_s() - before_s) * 1e3;
+  Subjects subjects;
+  for (const std::string& kernels : arguments.list("kernels")) {
+    const CompileOptions options{
+        .max_batch_size = batch_size, .precision = parse_precision(precision), .threads = threads};
+    subjects.push_back(std::make_unique<Subject>(graph, kernels, options));
+    subjects.back()->warm_up(parameters, batch);
   }
-  std::ranges::sort(times_ms);
-  fmt::print("mnist_cnn, batch {}, threads {}: step {:.2f} ms (median; {:.2f} at best), compiled in {:.0f} ms\n",
-             batch_size, threads, times_ms[times_ms.size() / 2], times_ms.front(), compile_ms);
-  print_times(graph, executor, steps);
+  const int turns = std::max(1, arguments.number("steps") / kStepsPerTurn);
+  for (int turn = 0; turn < turns; ++turn) {
+    for (const auto& subject : subjects) subject->make_steps(parameters, batch);
+  }
+  fmt::print("{}, batch {}, {}, threads {}: medians of {} steps, in {}.\n\n", arguments.text("model"), batch_size,
+             precision, threads, turns * kStepsPerTurn, threads == 1 ? "CPU time" : "wall time");
+  print_table(subjects, limits);
+  fmt::print("\n");
+}
+
+const char* const kAbout =
+    "layer_bench [--NAME=VALUE]...  Time of a training step by layer. GFLOP/s are those of the direct algorithm; of "
+    "the "
+    "peak\ncount the products that are executed, without the transformations of Winograd's algorithm. The least "
+    "traffic "
+    "is each\nactivation, parameter and gradient once; what stays in a cache may be faster than memory.";
+
+int run(int argc, char** argv) {
+  const Arguments arguments(argc, argv, kAbout,
+                            {{"model", "mnist_cnn", "its name"},
+                             {"batch_size", "50", "samples"},
+                             {"steps", "100", "of each kind of kernels"},
+                             {"threads", "1,2", "numbers of them"},
+                             {"kernels", all_kernels(), "instruction sets of our own kernels, and onednn alone"},
+                             {"precisions", "f32", "f32, bf16"}});
+  try {
+    for (const std::string& threads : arguments.list("threads")) {
+      const int number = std::max(1, std::atoi(threads.c_str()));
+      const Limits limits = measure_limits(number);
+      for (const std::string& precision : arguments.list("precisions")) measure(arguments, precision, number, limits);
+    }
+    return 0;
+  } catch (const Error& error) {
+    fmt::print(stderr, "layer_bench: {}\n", error.what());
+    return static_cast<int>(error.code());
+  }
 }
 
 }  // namespace
 }  // namespace distmnist
 
 int main(int argc, char** argv) {
-  const std::int64_t batch_size = argc > 1 ? std::atoll(argv[1]) : 50;
-  const int steps = argc > 2 ? std::atoi(argv[2]) : 100;
-  const std::vector<int> thread_counts = argc > 3 ? std::vector<int>{std::atoi(argv[3])} : std::vector<int>{1, 2};
-  for (const int threads : thread_counts) {
-    distmnist::measure(distmnist::make_model("mnist_cnn"), batch_size, threads, steps);
-  }
+  distmnist::limit_spinning(argv);  // as the program does
+  return distmnist::run(argc, argv);
 }

@@ -9,28 +9,28 @@ A slowed worker is stopped (SIGSTOP) for four fifths of the time, or runs with n
 """
 
 import argparse
-import os
 import pathlib
 import re
 import signal
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
+from processes import Job, global_steps_per_s
+from report import machine, markdown, median_and_all
+
 SLICE_S = 0.01  # a slowed worker runs for one slice of five
 RUN_LIMIT_S = 600.0
 
 
-class Strategy:
-    """What to run: flags, workers, batches to a global step, and how worker 2 is slowed ("", "stop" or "nice")."""
+class Strategy(Job):
+    """What to run, and how worker 2 is slowed ("", "stop" or "nice")."""
 
     def __init__(self, name, flags, workers=3, batches_per_step=1, slowed=""):
-        self.name, self.flags, self.workers = name, flags, workers
-        self.batches_per_step, self.slowed = batches_per_step, slowed
+        super().__init__(name, flags, workers, batches_per_step=batches_per_step)
+        self.slowed = slowed
 
 
 STRATEGIES = [
@@ -48,16 +48,6 @@ STRATEGIES = [
 ]
 
 
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for probe in sockets:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in sockets]
-    for probe in sockets:
-        probe.close()
-    return ports
-
-
 def slow_down(process):
     """Lets the process run for a fifth of the time, until it has ended."""
     while process.poll() is None:
@@ -69,18 +59,12 @@ def slow_down(process):
 
 def run(strategy, options, folder):
     """(test accuracy, batches per second) of one run, by worker 0."""
-    ports = free_ports(1 + strategy.workers)
-    steps = max(1, round(options.batches / strategy.batches_per_step))
-    command = [options.binary, f"--ps_hosts=127.0.0.1:{ports[0]}",
-               "--worker_hosts=" + ",".join(f"127.0.0.1:{port}" for port in ports[1:]), f"--data_dir={options.data_dir}",
-               f"--train_steps={steps}", "--progress=none", "--intra_op_parallelism_threads=1", *strategy.flags]
     processes = []
-    for job, index in [("ps", 0)] + [("worker", index) for index in range(strategy.workers)]:
-        slowed = job == "worker" and index == 2
+    for index, command in enumerate(strategy.commands(options.binary, options.data_dir, options.batches)):
+        slowed = index == 3  # worker 2, for the ps comes first
         nice = ["nice", "-n", "19"] if slowed and strategy.slowed == "nice" else []
-        with open(folder / f"{job}{index}.out", "wb") as out, open(folder / f"{job}{index}.err", "wb") as err:
-            process = subprocess.Popen([*nice, *command, f"--job_name={job}", f"--task_index={index}"], stdout=out,
-                                       stderr=err, stdin=subprocess.DEVNULL)
+        with open(folder / f"{index}.out", "wb") as out, open(folder / f"{index}.err", "wb") as err:
+            process = subprocess.Popen([*nice, *command], stdout=out, stderr=err, stdin=subprocess.DEVNULL)
         processes.append(process)
         if slowed and strategy.slowed == "stop":
             threading.Thread(target=slow_down, args=(process,), daemon=True).start()
@@ -89,12 +73,11 @@ def run(strategy, options, folder):
     finally:
         for process in processes:
             process.kill()
-    out, err = (folder / "worker0.out").read_text(), (folder / "worker0.err").read_text()
+    out, err = (folder / "1.out").read_text(), (folder / "1.err").read_text()  # worker 0
     if any(codes):
         sys.exit(f"{strategy.name}: exit codes {codes}\n{err[-3000:]}")
     accuracy = float(re.search(r"^test_accuracy=([0-9.]+)", out, re.MULTILINE).group(1))
-    rate = float(re.search(r"trained until global_step \d+ at ([0-9.]+) global steps/s", err).group(1))
-    return accuracy, rate * strategy.batches_per_step
+    return accuracy, global_steps_per_s(err) * strategy.batches_per_step
 
 
 def main():
@@ -113,12 +96,10 @@ def main():
                 results[strategy.name].append(run(strategy, options, pathlib.Path(folder)))
             accuracy, rate = results[strategy.name][-1]
             print(f"round {number + 1}: {strategy.name}: {rate:.1f} batches/s, {accuracy:.4f}", file=sys.stderr)
-    print(f"{options.batches} batches, {os.cpu_count()} cores, {options.rounds} rounds\n")
-    print("| strategy | batches/s, median (all) | test accuracy, median (all) |\n|---|---|---|")
-    for name, values in results.items():
-        accuracies, rates = zip(*values)
-        print(f"| {name} | {statistics.median(rates):.1f} ({', '.join(f'{rate:.1f}' for rate in rates)}) "
-              f"| {statistics.median(accuracies):.4f} ({', '.join(f'{value:.4f}' for value in accuracies)}) |")
+    print(f"{options.batches} batches, {options.rounds} rounds in turns. {machine()}.\n")
+    cells = [[name, median_and_all([rate for _, rate in values], ".1f"),
+              median_and_all([accuracy for accuracy, _ in values], ".4f")] for name, values in results.items()]
+    print("\n".join(markdown(["strategy", "batches/s, median (all)", "test accuracy, median (all)"], cells)))
 
 
 if __name__ == "__main__":

@@ -95,15 +95,21 @@ class ParsingTest(support.EndToEndTest):
 class TableTest(support.EndToEndTest):
     def test_a_row_has_the_median_and_the_median_of_the_rounds_ratios(self):
         # The machine was busy in the second round, and in the third for the peer only.
-        cells = compare.rows("sync", {"distmnist": figures(40, 20, 44), "peer": figures(20, 10, 11)})
-        self.assertEqual(cells, [["sync: distmnist", "40.0 (40.0, 20.0, 44.0)", "-", "100", "-"],
-                                 ["sync: peer", "11.0 (20.0, 10.0, 11.0)", "2.00", "100", "-"]])
+        results = {"distmnist": figures(40, 20, 44), "distmnist, bf16": figures(60, 10, 55), "peer": figures(20, 10, 11)}
+        cells = compare.rows("sync", results, {"distmnist": 90, "distmnist, bf16": 90, "peer": 30})
+        self.assertEqual(cells, [["sync: distmnist", "90", "40.0 (40.0, 20.0, 44.0)", "-", "1.25", "100", "-"],
+                                 ["sync: distmnist, bf16", "90", "55.0 (60.0, 10.0, 55.0)", "0.80", "-", "100", "-"],
+                                 ["sync: peer", "30", "11.0 (20.0, 10.0, 11.0)", "2.00", "3.00", "100", "-"]])
         table = compare.markdown(compare.HEADINGS, cells)
-        self.assertEqual({line.count("|") for line in table}, {6})
+        self.assertEqual({line.count("|") for line in table}, {8})
+
+    def test_without_one_of_ours_its_ratios_are_left_open(self):
+        cells = compare.rows("sync", {"distmnist": figures(40), "peer": figures(20)}, {"distmnist": 90, "peer": 30})
+        self.assertEqual(cells[1][3:5], ["2.00", "-"])
 
     def test_the_first_step_is_of_the_rounds_that_have_one(self):
         ours = [compare.Figures(1, 100, 0.2), compare.Figures(1, 300, None), compare.Figures(1, 200, 0.4)]
-        self.assertEqual(compare.rows("x", {"distmnist": ours})[0][3:], ["200", "0.30"])
+        self.assertEqual(compare.rows("x", {"distmnist": ours}, {"distmnist": 90})[0][5:], ["200", "0.30"])
 
 
 class PageTest(support.EndToEndTest):
@@ -146,21 +152,23 @@ class WholeRunTest(support.EndToEndTest):
         return done, runs.read_text().splitlines() if runs.exists() else []
 
     def test_programs_take_turns_and_the_table_is_written(self):
-        done, runs = self.compare("--only", "one process", "--rounds", "5", "--steps", "90", "--write",
+        done, runs = self.compare("--only", "1 thread", "--rounds", "5", "--steps", "90", "--write",
                                   "--data_dir", self.base / "mnist")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual([run.split()[0] for run in runs], ["distmnist", "tf-local"] * 5)
+        self.assertEqual([run.split()[0] for run in runs], ["distmnist", "distmnist", "tf-local"] * 5)
         self.assertIn("--train_steps=90", runs[0])
-        self.assertEqual(runs[1], "tf-local 90")
+        self.assertEqual([re.findall(r"--(?:precision|wire_dtype)=\w+", run) for run in runs[:2]],
+                         [[], ["--precision=bf16"]])
+        self.assertEqual(runs[2], "tf-local 90")
         rates = ", ".join(["20.0"] * 5)
-        row = f"| one process, 1 thread: TensorFlow | 20.0 ({rates}) | 1.50 | 900 | - |"
+        row = f"| one process, 1 thread: TensorFlow | 90 | 20.0 ({rates}) | 1.50 | 1.50 | 900 | - |"
         self.assertIn(row, done.stdout)
         page = self.page.read_text()
         self.assertIn(row, page)
-        self.assertRegex(page, r"5 rounds in turns, 90 batches .*; \d{4}-\d\d-\d\d; commit ")
+        self.assertRegex(page, r"5 rounds in turns, .*; \d{4}-\d\d-\d\d; commit ")
 
     def test_peers_that_are_not_set_up_are_left_out_with_a_line_each(self):
-        done, _ = self.compare("--only", "one process", "--rounds", "1", "--data_dir", self.base / "mnist")
+        done, _ = self.compare("--only", "1 thread", "--rounds", "1", "--data_dir", self.base / "mnist")
         self.assertEqual(done.returncode, 0, done.stderr)
         for name, folder in (("PyTorch", "pt"), ("MXNet", "mx")):
             python = self.environments / folder / "bin" / "python"
@@ -169,7 +177,7 @@ class WholeRunTest(support.EndToEndTest):
         self.assertEqual(self.page.read_text(), "# Measurements\n")
 
     def test_without_time_peers_that_need_it_are_left_out(self):
-        done, runs = self.compare("--only", "one process", "--data_dir", self.base / "mnist", "--time_program",
+        done, runs = self.compare("--only", "1 thread", "--data_dir", self.base / "mnist", "--time_program",
                                   self.base / "time")
         self.assertEqual((done.returncode, runs), (1, []))
         self.assertRegex(done.stderr, r"TensorFlow is left out: .*/time, which measures its memory, is not there")
@@ -179,23 +187,44 @@ class WholeRunTest(support.EndToEndTest):
         done, runs = self.compare("--only", "workers, sync", "--rounds", "1", "--steps", "90",
                                   "--data_dir", self.base / "mnist")
         self.assertEqual(done.returncode, 0, done.stderr)
-        tasks = sorted(re.findall(r"--job_name=(\w+) --task_index=(\d)", "\n".join(runs)))
-        self.assertEqual(tasks, [("ps", "0"), ("worker", "0"), ("worker", "1"), ("worker", "2")])
+        both = [[run for run in runs[:-1] if ("bf16" in run) == bf16] for bf16 in (False, True)]
+        for ours in both:
+            tasks = sorted(re.findall(r"--job_name=(\w+) --task_index=(\d)", "\n".join(ours)))
+            self.assertEqual(tasks, [("ps", "0"), ("worker", "0"), ("worker", "1"), ("worker", "2")])
+        for run in both[1]:
+            self.assertIn("--precision=bf16 --sync_replicas --wire_dtype=bf16", run)
         self.assertEqual({re.search(r"--train_steps=(\d+)", run).group(1) for run in runs[:-1]}, {"30"})
         self.assertEqual(runs[-1], "tf-sync 30")
-        self.assertIn("1 ps + 3 workers, sync: distmnist | 90.0 (90.0) | - |", done.stdout)
+        self.assertIn("1 ps + 3 workers, sync: distmnist | 90 | 90.0 (90.0) | - | 1.00 |", done.stdout)
+
+    def test_each_program_has_batches_of_its_own_and_some_can_be_left_out(self):
+        done, runs = self.compare("--only", "async", "--rounds", "1", "--without", "bf16,MXNet",
+                                  "--data_dir", self.base / "mnist")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotRegex("".join(runs), "bf16|mxnet")
+        self.assertEqual({re.search(r"--train_steps=(\d+)", run).group(1) for run in runs[:-1]}, {"1200"})
+        self.assertEqual(runs[-1], "tf-async 3000")
+        self.assertIn("TensorFlow | 3000 | 20.0", done.stdout)
 
     def test_a_peer_whose_run_fails_is_left_out_and_why_is_said(self):
         (self.peers / "fail_tf-local").touch()
-        done, runs = self.compare("--only", "one process", "--rounds", "3", "--data_dir", self.base / "mnist")
+        done, runs = self.compare("--only", "1 thread", "--rounds", "3", "--data_dir", self.base / "mnist")
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"TensorFlow is left out, .*: exit code 3\nno such port")
-        self.assertEqual(len(runs), 2)
+        self.assertEqual(len(runs), 3)
+
+    def test_when_one_of_ours_fails_the_other_is_compared(self):
+        self.script(self.base / "program", PROGRAM + '    case "$*" in *bf16*) exit 2 ;; esac\n')
+        done, _ = self.compare("--only", "1 thread", "--rounds", "2", "--steps", "90", "--data_dir",
+                               self.base / "mnist")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("distmnist, bf16 is left out, for a run failed", done.stderr)
+        self.assertRegex(done.stdout, r"TensorFlow \| 90 \| .* \| 1\.50 \| - \|")
 
     def test_a_signal_ends_what_was_started_too(self):
         self.script(self.peers / "run.sh", f"#!/bin/sh\nsleep 600 &\necho $! >{self.base}/child\nwait\n")
         command = [BENCH / "compare.sh", self.peers, "--binary", self.base / "program", "--time_program",
-                   sys.executable, "--data_dir", self.base / "mnist", "--only", "one process"]
+                   sys.executable, "--data_dir", self.base / "mnist", "--only", "1 thread"]
         started = support.Process("compare", command, self.folder, env={"PEERS": str(self.environments)})
         child = self.base / "child"
         pid = int(support.wait_until(lambda: child.exists() and child.read_text().strip(), "the peer's process"))

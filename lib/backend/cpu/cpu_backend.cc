@@ -1,6 +1,7 @@
 #include "lib/backend/cpu/cpu_backend.h"
 
 #include "lib/backend/compile_options.h"
+#include "lib/backend/cpu/amx_convolution.h"
 #include "lib/backend/cpu/cpu_executor.h"
 #include "lib/backend/cpu/fused_convolution.h"
 #include "lib/base/error.h"
@@ -10,7 +11,11 @@ namespace {
 
 struct KernelName {
   bool own;
+  bool in_tiles;  // AMX's
   std::string operator()(const Conv2d& layer) const {
+    if (own && in_tiles && cpu::fits_tiles(layer)) {
+      return "own convolution in AMX tiles before a 2x2 max-pool, else oneDNN";
+    }
     switch (own ? cpu::fused_convolution_of(layer) : cpu::FusedConvolution::kNone) {
       case cpu::FusedConvolution::kNone:
         return "oneDNN convolution";
@@ -28,7 +33,10 @@ struct KernelName {
   std::string operator()(const Flatten&) const {
     return own ? "written so by the convolution, else oneDNN" : "oneDNN reorder";
   }
-  std::string operator()(const FullyConnected&) const { return own ? "own matrix products" : "oneDNN inner product"; }
+  std::string operator()(const FullyConnected&) const {
+    if (!own) return "oneDNN inner product";
+    return in_tiles ? "own matrix products in AMX tiles" : "own matrix products";
+  }
   std::string operator()(const Dropout&) const { return "own loop"; }
   std::string operator()(const Relu&) const { return "oneDNN eltwise"; }
 };
@@ -46,15 +54,17 @@ class CpuBackend final : public Backend {
   std::string name() const override { return "cpu"; }
   std::optional<std::string> kernel_of(const Layer& layer, Precision precision) const override {
     if (precision == Precision::kTf32) return std::nullopt;
-    return std::visit(KernelName{options_.own_kernels}, layer);
+    return std::visit(KernelName{options_.own_kernels, has_tiles() && precision == Precision::kBf16}, layer);
   }
   std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const override {
     check_options(graph, options);
     check_layers(*this, graph, options.precision);
-    return std::make_unique<cpu::CpuExecutor>(graph, options, options_);
+    return std::make_unique<cpu::CpuExecutor>(graph, options, options_, has_tiles() ? &cpu::amx_kernels() : nullptr);
   }
 
  private:
+  bool has_tiles() const { return options_.instruction_set == InstructionSet::kAmx; }
+
   CpuOptions options_;
 };
 

@@ -9,7 +9,6 @@
 #include "lib/backend/cpu/plan.h"
 #include "lib/backend/cpu/threads.h"
 #include "lib/backend/softmax_loss.h"
-#include "lib/base/clock.h"
 #include "lib/base/error.h"
 
 namespace distmnist::cpu {
@@ -32,22 +31,24 @@ std::unique_ptr<Plan> compile(const PlanParts& parts, std::int64_t batch) {
   }
 }
 
-// Runs `work`, adding its time to `total` if there is one.
+// Runs `work`, adding its time by that clock to `total` if there is one.
 template <typename Work>
-void timed(double* total, Work work) {
+void timed(double (*clock_s)(), double* total, Work work) {
   if (total == nullptr) return work();
-  const double start_s = monotonic_s();
+  const double start_s = clock_s();
   work();
-  *total += monotonic_s() - start_s;
+  *total += clock_s() - start_s;
 }
 
 }  // namespace
 
-CpuExecutor::CpuExecutor(const Graph& graph, const CompileOptions& options, const CpuOptions& cpu)
+CpuExecutor::CpuExecutor(const Graph& graph, const CompileOptions& options, const CpuOptions& cpu,
+                         const AmxKernels* amx)
     : graph_(graph),
       options_(options),
       pool_(options.threads),
-      own_{pool_, vector_kernels(cpu.instruction_set.value_or(best_instruction_set()))},
+      own_{pool_, vector_kernels(cpu.instruction_set.value_or(best_instruction_set())),
+           options.precision == Precision::kBf16 ? amx : nullptr},
       own_kernels_(cpu.own_kernels),
       parameters_(std::make_unique<Parameters>(graph, options.precision == Precision::kBf16)),
       resident_training_(*this, graph) {
@@ -125,7 +126,7 @@ void CpuExecutor::forward(Plan& plan, const Step& step, std::span<const float> i
   assert(static_cast<std::int64_t>(images.size()) == plan.batch * graph_.input.size());
   plan.input.set_data_handle(const_cast<float*>(images.data()));  // oneDNN only reads it
   for (Plan::PlacedKernel& placed : plan.kernels) {
-    timed(layer_times_.empty() ? nullptr : &layer_times_[placed.layer].forward_s,
+    timed(layer_clock_s_, layer_times_.empty() ? nullptr : &layer_times_[placed.layer].forward_s,
           [&] { placed.kernel->forward(step); });
   }
 }
@@ -133,7 +134,7 @@ void CpuExecutor::forward(Plan& plan, const Step& step, std::span<const float> i
 void CpuExecutor::backward(Plan& plan, const Step& step) {
   for (Plan::PlacedKernel& placed : std::views::reverse(plan.kernels)) {
     if (placed.layer < plan.first_trained_layer) break;
-    timed(layer_times_.empty() ? nullptr : &layer_times_[placed.layer].backward_s, [&] {
+    timed(layer_clock_s_, layer_times_.empty() ? nullptr : &layer_times_[placed.layer].backward_s, [&] {
       placed.kernel->backward(step);
       if (step.resident()) update();
     });

@@ -8,6 +8,7 @@
 #include "lib/backend/backend.h"
 #include "lib/backend/cpu/cpu_resident_training.h"
 #include "lib/backend/cpu/kernel.h"
+#include "lib/base/clock.h"
 #include "lib/base/thread_pool.h"
 
 namespace distmnist::cpu {
@@ -25,7 +26,9 @@ struct LayerTime {
 // seen and kept while no other size comes.
 class CpuExecutor final : public Executor {
  public:
-  CpuExecutor(const Graph& graph, const CompileOptions& options, const CpuOptions& cpu = {});
+  // `amx`: the kernels in tiles, for bfloat16; null: none.
+  CpuExecutor(const Graph& graph, const CompileOptions& options, const CpuOptions& cpu = {},
+              const AmxKernels* amx = nullptr);
   ~CpuExecutor() override;
 
   void load(Range range, std::span<const float> values) override;
@@ -40,8 +43,11 @@ class CpuExecutor final : public Executor {
   StepResult resident_step(const Batch& batch, std::int64_t t);
   Parameters& parameters() { return *parameters_; }
 
-  // From now on adds up times per layer; for benchmarks.
-  void start_layer_times() { layer_times_.assign(graph_.layers.size(), {}); }
+  // From now on adds up times per layer, by a clock in seconds; for benchmarks.
+  void start_layer_times(double (*clock_s)() = monotonic_s) {
+    layer_times_.assign(graph_.layers.size(), {});
+    layer_clock_s_ = clock_s;
+  }
   std::span<const LayerTime> layer_times() const { return layer_times_; }
 
  private:
@@ -65,6 +71,7 @@ class CpuExecutor final : public Executor {
   std::vector<Range> updates_;          // see Step
   CpuResidentTraining resident_training_;
   std::vector<LayerTime> layer_times_;  // per layer; empty while nobody asks
+  double (*layer_clock_s_)() = nullptr;
 };
 
 }  // namespace distmnist::cpu

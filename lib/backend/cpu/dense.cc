@@ -48,7 +48,7 @@ class Dense final : public Kernel {
   void backward(const Step& step) override {
     if (layer_.activation == Activation::kRelu) stop_at_relu();
     backward_biases();
-    if (step.resident()) {
+    if (step.resident() && batch_ <= kProductDepth) {
       backward_data();  // Before the weights change.
       update_weights();
       step.report(layer_.biases);

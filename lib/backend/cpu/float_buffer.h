@@ -1,4 +1,4 @@
-// A fixed-size buffer of floats on a cache line boundary, zero at the start.
+// A fixed-size buffer of numbers on a cache line boundary, zero at the start.
 #pragma once
 
 #include <algorithm>
@@ -10,29 +10,31 @@
 
 namespace distmnist::cpu {
 
-class FloatBuffer {
+template <typename Number>
+class NumberBuffer {
  public:
-  FloatBuffer() = default;
-  explicit FloatBuffer(std::size_t size) : size_(size) {
+  NumberBuffer() = default;
+  explicit NumberBuffer(std::size_t size) : size_(size) {
     constexpr std::size_t kAlignment = 64;  // bytes; also the unit of aligned_alloc's size
-    const std::size_t bytes = (size * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment;
-    data_.reset(static_cast<float*>(std::aligned_alloc(kAlignment, std::max(bytes, kAlignment))));
+    const std::size_t bytes = (size * sizeof(Number) + kAlignment - 1) / kAlignment * kAlignment;
+    data_.reset(static_cast<Number*>(std::aligned_alloc(kAlignment, std::max(bytes, kAlignment))));
     if (!data_) throw std::bad_alloc();
-    std::fill_n(data_.get(), size, 0.0f);
+    std::fill_n(data_.get(), size, Number{});
   }
 
-  float* data() { return data_.get(); }
-  const float* data() const { return data_.get(); }
+  Number* data() { return data_.get(); }
+  const Number* data() const { return data_.get(); }
   std::size_t size() const { return size_; }
-  std::span<float> span() { return {data(), size_}; }
-  std::span<const float> span() const { return {data(), size_}; }
+  std::span<Number> span() { return {data(), size_}; }
+  std::span<const Number> span() const { return {data(), size_}; }
 
  private:
   struct Free {
-    void operator()(float* data) const { std::free(data); }
+    void operator()(Number* data) const { std::free(data); }
   };
-  std::unique_ptr<float[], Free> data_;
+  std::unique_ptr<Number[], Free> data_;
   std::size_t size_ = 0;
 };
+using FloatBuffer = NumberBuffer<float>;
 
 }  // namespace distmnist::cpu

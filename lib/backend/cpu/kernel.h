@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lib/backend/backend.h"
+#include "lib/backend/cpu/amx/amx_kernels.h"
 #include "lib/backend/cpu/dnnl_compat.h"
 #include "lib/backend/cpu/float_buffer.h"
 #include "lib/backend/cpu/vector/vector_kernels.h"
@@ -85,6 +86,7 @@ struct Device {
 struct OwnKernels {
   ThreadPool& pool;
   const VectorKernels& vector;
+  const AmxKernels* amx = nullptr;  // null where tiles are not to be used; they serve bfloat16 alone
 };
 
 // Plain or channels-last numbers of a tensor.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/backend/cpu/amx_convolution.h"
+#include "lib/backend/cpu/amx_dense.h"
 #include "lib/backend/cpu/convolution.h"
 #include "lib/backend/cpu/dense.h"
 #include "lib/backend/cpu/elementwise.h"
@@ -65,6 +67,9 @@ class PlanBuilder {
   void operator()(const FullyConnected& layer) {
     flatten(layer.input);
     const Tensor output = new_output(plain(layer.output));
+    if (uses_tiles()) {
+      return append(make_amx_dense(own_, layer, layer_, parameters_, current_, output, is_last()), output);
+    }
     append(own_kernels_ ? make_dense(own_, layer, layer_, parameters_, current_, output)
                         : make_fully_connected(device_, layer, layer_, parameters_, current_, output),
            output);
@@ -99,16 +104,22 @@ class PlanBuilder {
     const auto& pool = std::get<MaxPool2d>(graph_.layers[layer_ + 1]);
     const bool plain_output = !can_fuse(layer_ + 2);
     const Tensor output = new_output(image(pool.output, plain_output ? Tag::nchw : Tag::nhwc));
-    append(make_fused_convolution(own_, layer, layer_, parameters_, current_, output, plain_output), output);
+    const bool in_tiles = uses_tiles() && fits_tiles(layer);
+    append(in_tiles ? make_amx_convolution(own_, layer, layer_, parameters_, current_, output, plain_output)
+                    : make_fused_convolution(own_, layer, layer_, parameters_, current_, output, plain_output),
+           output);
     ++layer_;  // The pool is done.
-    round_product();
+    if (!in_tiles) round_product();
   }
 
+  // Kernels in tiles round what they take, and what they return for the next product, by themselves.
+  bool uses_tiles() const { return own_kernels_ && own_.amx != nullptr; }
+  bool is_last() const { return layer_ + 1 == graph_.layers.size(); }
   bool rounds() const { return options_.precision == Precision::kBf16; }
   // In bfloat16: the current tensor is a factor of the next product, its gradient of this one's gradients. Logits stay.
   void round_product() {
     if (!rounds()) return;
-    append(make_rounding(own_, current_, layer_ + 1 == graph_.layers.size()), current_);
+    append(make_rounding(own_, current_, is_last()), current_);
   }
 
   static bool is_flat(const dnnl::memory::desc& layout) { return dims_of(layout).size() == 2; }

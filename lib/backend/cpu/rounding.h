@@ -11,14 +11,17 @@
 
 namespace distmnist::cpu {
 
-// `to` has from.size() floats and may be `from` itself: each rounded to 8 bits of mantissa, to nearest, ties to even.
+// Rounded to 8 bits of mantissa, to nearest, ties to even.
+inline float rounded_to_bf16(float number) {
+  const auto bits = std::bit_cast<std::uint32_t>(number);
+  const std::uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000;
+  // NaN stays what it is: rounding up could make it an infinity, or zero.
+  return number == number ? std::bit_cast<float>(rounded) : number;
+}
+
+// `to` has from.size() floats and may be `from` itself.
 inline void round_to_bf16(std::span<const float> from, float* to) {
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    const auto bits = std::bit_cast<std::uint32_t>(from[i]);
-    const std::uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000;
-    // NaN stays what it is: rounding up could make it an infinity, or zero.
-    to[i] = from[i] == from[i] ? std::bit_cast<float>(rounded) : from[i];
-  }
+  for (std::size_t i = 0; i < from.size(); ++i) to[i] = rounded_to_bf16(from[i]);
 }
 
 // Rounds what lies in a tensor, where it lies: the value unless `gradient_only`, and its gradient on the way back.

@@ -6,9 +6,16 @@
 //   resident BATCH PRECISION    microseconds per step that stays on the device
 //   train_step BATCH PRECISION  microseconds of Executor::train_step, gradients on the host: a worker's computation
 //   load BATCH PRECISION        microseconds of Executor::load, all parameters at once
+// Settings may follow, as NAME=VALUE:
+//   threads=N                   of the executor's kernels; 1 without it
+//   kernels=SET                 of the cpu: our own in these instructions (portable, avx2, ...), or onednn alone;
+//   without
+//                               it our own in the best instructions that the processor has
+//   hidden=N                    in the place of MODEL one hidden layer of so many units: 795 N + 10 parameters
 // A number is the mean of one repetition, of 0.2 s at least: whoever wants a median asks in rounds. What was compiled
 // for one request serves the next one of the same batch and precision.
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <functional>
@@ -18,6 +25,7 @@
 #include <span>
 #include <sstream>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -28,7 +36,9 @@
 #include "lib/base/error.h"
 #include "lib/base/random.h"
 #include "lib/graph/initializers.h"
+#include "lib/graph/slim.h"
 #include "models/models.h"
+#include "tools/environment.h"
 
 namespace distmnist {
 namespace {
@@ -41,6 +51,12 @@ struct Request {
   std::string mode;
   std::int64_t batch_size = 0;
   std::string precision;
+  int threads = 1;
+  std::string kernels;      // "": those of the best instructions
+  std::int64_t hidden = 0;  // 0: the model that the program was started with
+
+  // What an executor is compiled for.
+  auto key() const { return std::tuple(batch_size, precision, threads, kernels, hidden); }
 };
 
 // Numbers of no meaning in MNIST's shape; their values do not matter to any kernel.
@@ -89,8 +105,9 @@ class Subject {
   Subject(const Backend& backend, const Graph& graph, const Samples& samples, const Request& request)
       : samples_(samples),
         batch_size_(request.batch_size),
-        executor_(backend.compile(
-            graph, {.max_batch_size = request.batch_size, .precision = parse_precision(request.precision)})),
+        executor_(backend.compile(graph, {.max_batch_size = request.batch_size,
+                                          .precision = parse_precision(request.precision),
+                                          .threads = request.threads})),
         parameters_(static_cast<std::size_t>(graph.num_parameters)),
         input_size_(graph.input.size()) {
     initialize(graph, 0, parameters_);
@@ -175,6 +192,30 @@ class Subject {
   std::map<std::string, Measurement> measurements_;
 };
 
+// Error (kUsage) unless it is a whole number from 1 to `most`.
+std::int64_t parse_number(const std::string& text, std::int64_t most) {
+  std::int64_t number = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (fault != std::errc() || end != text.data() + text.size() || number < 1 || number > most) {
+    fail(ExitCode::kUsage, "'{}' is not a number from 1 to {}", text, most);
+  }
+  return number;
+}
+
+void parse_setting(const std::string& setting, Request& request) {
+  const std::size_t equals = std::min(setting.find('='), setting.size());
+  const std::string name = setting.substr(0, equals), value = setting.substr(std::min(equals + 1, setting.size()));
+  if (name == "threads") {
+    request.threads = static_cast<int>(parse_number(value, 1024));
+  } else if (name == "kernels") {
+    request.kernels = value;
+  } else if (name == "hidden") {
+    request.hidden = parse_number(value, 1 << 20);
+  } else {
+    fail(ExitCode::kUsage, "'{}' is not a setting: threads, kernels or hidden", setting);
+  }
+}
+
 Request parse(const std::string& line) {
   std::istringstream words(line);
   Request request;
@@ -182,6 +223,7 @@ Request parse(const std::string& line) {
   if (!words || request.batch_size < 1 || request.batch_size > kSamples) {
     fail(ExitCode::kUsage, "'{}' is not 'MODE BATCH PRECISION' with a batch of 1 to {}", line, kSamples);
   }
+  for (std::string setting; words >> setting;) parse_setting(setting, request);
   return request;
 }
 
@@ -194,10 +236,25 @@ std::string json_text(const std::string& text) {
   return quoted + '"';
 }
 
+CpuOptions cpu_options(const std::string& kernels) {
+  if (kernels.empty()) return {};
+  if (kernels == "onednn") return {.instruction_set = {}, .own_kernels = false};
+  return {.instruction_set = parse_instruction_set(kernels)};
+}
+
+Graph one_hidden_layer(std::int64_t units) {
+  auto net = slim::Net(784);
+  net.fully_connected(units, "hidden");
+  net.fully_connected(10, "pred", Activation::kNone);
+  return net.build();
+}
+
 class Bench {
  public:
   Bench(const std::string& device, const std::string& module_folder, const std::string& model)
-      : backend_(make_backend(device, module_folder)), graph_(make_model(model)), samples_(graph_) {}
+      : device_(device), module_folder_(module_folder), graph_(make_model(model)), samples_(graph_) {
+    backend("");  // A device that is not there is said at once.
+  }
 
   // A line of JSON, in every case.
   std::string answer(const std::string& line) {
@@ -205,7 +262,7 @@ class Bench {
       const Request request = parse(line);
       const double us = subject(request).measure_us(request.mode);
       return fmt::format(R"({{"backend": {}, "mode": {}, "batch": {}, "precision": {}, "us": {:.3f}, "launches": {}}})",
-                         json_text(backend_->name()), json_text(request.mode), request.batch_size,
+                         json_text(backend(request.kernels).name()), json_text(request.mode), request.batch_size,
                          json_text(request.precision), us, subject(request).launches());
     } catch (const Error& error) {
       return fmt::format(R"({{"error": {}}})", json_text(error.what()));
@@ -214,15 +271,24 @@ class Bench {
 
  private:
   Subject& subject(const Request& request) {
-    auto& kept = subjects_[{request.batch_size, request.precision}];
-    if (!kept) kept = std::make_unique<Subject>(*backend_, graph_, samples_, request);
+    auto& kept = subjects_[request.key()];
+    if (!kept) {
+      const Graph& graph = request.hidden == 0 ? graph_ : one_hidden_layer(request.hidden);
+      kept = std::make_unique<Subject>(backend(request.kernels), graph, samples_, request);
+    }
+    return *kept;
+  }
+  const Backend& backend(const std::string& kernels) {
+    auto& kept = backends_[kernels];
+    if (!kept) kept = make_backend(device_, module_folder_, {}, cpu_options(kernels));
     return *kept;
   }
 
-  std::unique_ptr<Backend> backend_;
+  std::string device_, module_folder_;
+  std::map<std::string, std::unique_ptr<Backend>> backends_;  // by the kernels that were asked for
   Graph graph_;
   Samples samples_;
-  std::map<std::pair<std::int64_t, std::string>, std::unique_ptr<Subject>> subjects_;
+  std::map<decltype(Request().key()), std::unique_ptr<Subject>> subjects_;
 };
 
 int answer_requests(int argc, char** argv) {
@@ -244,5 +310,6 @@ int answer_requests(int argc, char** argv) {
 }  // namespace distmnist
 
 int main(int argc, char** argv) {
+  distmnist::limit_spinning(argv);  // as the program does
   return distmnist::answer_requests(argc, argv);
 }

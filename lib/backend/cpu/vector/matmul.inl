@@ -101,14 +101,13 @@ void product_block(std::int64_t rows, std::int64_t columns, std::int64_t depth, 
 
 // Blocks of b of at most half the scratch lie packed in the second-level cache while all rows of a pass by.
 void product(const Product& p) {
-  constexpr std::int64_t kDepth = 256;
-  const std::int64_t most = p.depth < kDepth ? p.depth : kDepth;
+  const std::int64_t most = p.depth < kProductDepth ? p.depth : kProductDepth;
   std::int64_t width = kProductScratch / 2 / most / kPanel * kPanel;
   width = width < kPanel ? kPanel : width > kProductColumns ? kProductColumns : width;
   for (std::int64_t column = 0; column < p.columns; column += width) {
     const std::int64_t columns = p.columns - column < width ? p.columns - column : width;
-    for (std::int64_t k = 0; k < p.depth; k += kDepth) {
-      const std::int64_t depth = p.depth - k < kDepth ? p.depth - k : kDepth;
+    for (std::int64_t k = 0; k < p.depth; k += kProductDepth) {
+      const std::int64_t depth = p.depth - k < kProductDepth ? p.depth - k : kProductDepth;
       pack_panels(p.b + k * p.b_row + column, p.b_row, depth, columns, p.scratch);
       for (std::int64_t row = 0; row < p.rows; row += kProductRows) {
         const std::int64_t rows = p.rows - row < kProductRows ? p.rows - row : kProductRows;

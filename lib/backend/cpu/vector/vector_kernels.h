@@ -33,11 +33,14 @@ struct Product {
   std::ptrdiff_t c_row = 0;
   float* scratch = nullptr;  // [kProductScratch]
   BlockDone done = {};       // Blocks of at most kProductRows rows; with it, c's memory may be used for the next block:
-  bool reuse_c = false;      // then c is one block, [kProductRows, columns of a block], at c_row = kProductColumns.
+  // Then c is one block, [kProductRows, columns of a block], at c_row = kProductColumns; only for a depth of at most
+  // kProductDepth.
+  bool reuse_c = false;
 };
 inline constexpr std::int64_t kProductRows = 12;
 inline constexpr std::int64_t kProductColumns = 512;      // at most, of a block
 inline constexpr std::int64_t kProductScratch = 1 << 15;  // floats
+inline constexpr std::int64_t kProductDepth = 256;        // that is added up at once
 
 // c[i, j] = biases[j] + sum over k of a[i, k] b[j, k], and zero in the place of what is below, with relu. All rows are
 // contiguous.

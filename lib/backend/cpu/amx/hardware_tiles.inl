@@ -1,0 +1,38 @@
+// The instructions. Not gcc's functions for them: before gcc 13 those do not say that memory is read, so that what has
+// just been written may come too late.
+
+class Tiles {
+ public:
+  // All eight tiles are whole: edges are filled with zeros. The permission to use tiles is is_supported()'s.
+  Tiles() {
+    struct alignas(64) {
+      std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
+      std::uint16_t row_bytes[16] = {kTileBytes, kTileBytes, kTileBytes, kTileBytes,
+                                     kTileBytes, kTileBytes, kTileBytes, kTileBytes};
+      std::uint8_t rows[16] = {kTileRows, kTileRows, kTileRows, kTileRows, kTileRows, kTileRows, kTileRows, kTileRows};
+    } configuration;
+    static_assert(sizeof configuration == 64);
+    asm volatile("ldtilecfg %0" ::"m"(configuration));
+  }
+  // Without it the kernel would save and restore eight kilobytes at each switch of threads.
+  ~Tiles() { asm volatile("tilerelease"); }
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
+
+  template <int kTile>
+  void zero() {
+    asm volatile("tilezero %%tmm%c0" ::"i"(kTile));
+  }
+  template <int kTile>
+  void load(const void* from, std::ptrdiff_t row_bytes) {
+    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(row_bytes), "i"(kTile) : "memory");
+  }
+  template <int kTile>
+  void store(void* to, std::ptrdiff_t row_bytes) {
+    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(row_bytes), "i"(kTile) : "memory");
+  }
+  template <int kTo, int kLeft, int kRight>
+  void multiply() {
+    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kTo), "i"(kLeft), "i"(kRight));
+  }
+};

@@ -1,0 +1,78 @@
+// From floats to packed factors, block by block of 32 x 32.
+
+inline Bf16 rounded(float x) {
+  const auto bits = __builtin_bit_cast(std::uint32_t, x);
+  const std::uint32_t nearest = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+  // NaN stays one: rounding up could make it an infinity, or zero.
+  return static_cast<Bf16>(x == x ? nearest : (bits >> 16) | 0x40);
+}
+
+using Block = Bf16[kBlockSide][kBlockSide];
+
+inline void round_block(const float* from, std::ptrdiff_t from_row, std::int64_t rows, std::int64_t columns,
+                        Block& block) {
+  if (rows >= kBlockSide && columns >= kBlockSide) {
+    for (std::int64_t r = 0; r < kBlockSide; ++r) {
+      for (std::int64_t c = 0; c < kBlockSide; ++c) block[r][c] = rounded(from[r * from_row + c]);
+    }
+    return;
+  }
+  __builtin_memset(block, 0, sizeof block);
+  for (std::int64_t r = 0; r < rows && r < kBlockSide; ++r) {
+    for (std::int64_t c = 0; c < columns && c < kBlockSide; ++c) block[r][c] = rounded(from[r * from_row + c]);
+  }
+}
+
+inline void transpose_block(const Block& from, Block& to) {
+  for (std::int64_t r = 0; r < kBlockSide; ++r) {
+    for (std::int64_t c = 0; c < kBlockSide; ++c) to[c][r] = from[r][c];
+  }
+}
+
+// Rows `even` and `odd`, 32 numbers each, interleaved: the first 16 pairs to one strip's tile, the others to the
+// next's.
+inline void interleave(const Bf16* even, const Bf16* odd, Bf16* first, Bf16* second) {
+  for (std::int64_t c = 0; c < kTileRows; ++c) {
+    first[2 * c] = even[c];
+    first[2 * c + 1] = odd[c];
+    second[2 * c] = even[kTileRows + c];
+    second[2 * c + 1] = odd[kTileRows + c];
+  }
+}
+
+// `block` as it lies in the factor, [m, k] or [k, n]. The block is two tiles, of neighbouring strips.
+inline void put_block(Factor factor, const Block& block, Bf16* first, Bf16* second) {
+  if (factor == Factor::kLeft) {
+    __builtin_memcpy(first, block[0], kTileSize * sizeof(Bf16));
+    __builtin_memcpy(second, block[kTileRows], kTileSize * sizeof(Bf16));
+    return;
+  }
+  for (std::int64_t pair = 0; pair < kTileRows; ++pair) {
+    interleave(block[2 * pair], block[2 * pair + 1], first + pair * kTileDepth, second + pair * kTileDepth);
+  }
+}
+
+void pack(const Packing& p) {
+  Block block, transposed;
+  // Whether the matrix's rows are what strips divide; else they are the depth.
+  const bool strips_of_rows = (p.factor == Factor::kLeft) != p.transposed;
+  for (std::int64_t row = 0; row < p.rows; row += kBlockSide) {
+    for (std::int64_t column = 0; column < p.columns; column += kBlockSide) {
+      round_block(p.from + row * p.from_row + column, p.from_row, p.rows - row, p.columns - column, block);
+      if (p.transposed) transpose_block(block, transposed);
+      const std::int64_t strip = (strips_of_rows ? row : column) / kTileRows;
+      const std::int64_t depth = (strips_of_rows ? column : row) / kTileDepth;
+      Bf16* const first = p.to + (strip * p.strip_size + depth) * kTileSize;
+      put_block(p.factor, p.transposed ? transposed : block, first, first + p.strip_size * kTileSize);
+    }
+  }
+}
+
+void repack(const Repacking& p) {
+  const std::int64_t right_strip = p.rows / kTileDepth * kTileSize;
+  for (std::int64_t row = 0; row < p.rows; row += 2) {
+    const Bf16* const even = p.left + row / kTileRows * p.strip_size * kTileSize + row % kTileRows * kTileDepth;
+    Bf16* const first = p.right + row / 2 * kTileDepth;
+    interleave(even, even + kTileDepth, first, first + right_strip);
+  }
+}

@@ -1,0 +1,283 @@
+#include "lib/backend/cpu/amx_dense.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "lib/backend/cpu/rounding.h"
+
+namespace distmnist::cpu {
+namespace {
+
+using Bf16Buffer = NumberBuffer<Bf16>;
+
+// Below this a product is done before another thread has woken up.
+constexpr std::int64_t kSharedProducts = 8'000'000;  // multiply-adds
+
+std::size_t tiles_for(std::int64_t a, std::int64_t b) {
+  return static_cast<std::size_t>(packed_size(a, b));
+}
+
+// What is done with a block of a product, as the kernel takes it; refers to `function`.
+template <typename Function>
+BlockDone block_done(const Function& function) {
+  return {[](const void* context, std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
+            (*static_cast<const Function*>(context))(row, rows, column, columns);
+          },
+          &function};
+}
+
+class AmxDense final : public Kernel {
+ public:
+  AmxDense(const OwnKernels& own, const FullyConnected& layer, std::size_t index, Parameters& parameters,
+           const Tensor& input, const Tensor& output, bool logits)
+      : own_(own),
+        layer_(layer),
+        index_(index),
+        parameters_(parameters),
+        input_(input),
+        output_(output),
+        logits_(logits),
+        batch_(dims_of(output.layout())[0]),
+        in_(layer.input.size()),
+        out_(layer.output.size()),
+        weights_(tiles_for(out_, in_)),
+        input_depth_(tiles_for(in_, batch_)),
+        input_batch_(tiles_for(batch_, in_)),
+        gradient_(tiles_for(batch_, out_)),
+        transposed_gradient_(tiles_for(out_, batch_)) {
+    for (int part = 0; part < own.pool.size(); ++part) {
+      threads_.push_back({FloatBuffer(static_cast<std::size_t>(kBlockSide * kTileProductColumns)),
+                          Bf16Buffer(input.needs_gradient() ? tiles_for(out_, kBlockSide) : 0)});
+    }
+  }
+
+  // y^T = W x^T + b: W's rows are a left factor as they are.
+  void forward(const Step& step) override {
+    refresh_weights();
+    share(in_, [&](Thread&, const Share& share) {
+      const Packing input{
+          .rows = batch_, .columns = share.size(), .from = floats(input_.value) + share.begin, .from_row = in_};
+      Packing packing = input;
+      packing.factor = Factor::kRight;
+      packing.transposed = true;
+      packing.strip_size = in_blocks(in_);
+      packing.to = tile_at(input_depth_, packing.strip_size, 0, share.begin);
+      own_.amx->pack(packing);
+      if (!step.training) return;
+      packing.transposed = false;
+      packing.strip_size = in_blocks(batch_);
+      packing.to = tile_at(input_batch_, packing.strip_size, share.begin, 0);
+      own_.amx->pack(packing);
+    });
+    share(out_, [&](Thread& thread, const Share& share) {
+      const auto finish = [&](std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
+        finish_outputs({share.begin + row, std::min(share.begin + row + rows, out_)},
+                       {column, std::min(column + columns, batch_)}, thread.block.data());
+      };
+      own_.amx->tile_product({.rows = padded(share.size()),
+                              .columns = padded(batch_),
+                              .depth = padded(in_),
+                              .left = tile_at(weights_, in_blocks(in_), share.begin, 0),
+                              .right = input_depth_.data(),
+                              .block = thread.block.data(),
+                              .done = block_done(finish)});
+    });
+  }
+
+  void backward(const Step& step) override {
+    round_gradient();
+    backward_biases();
+    pack_gradient();
+    if (step.resident()) {
+      backward_data();  // Before the weights change.
+      update_weights();
+      step.report(layer_.biases);
+    } else {
+      backward_weights();
+      step.report(layer_.weights);
+      step.report(layer_.biases);
+      backward_data();
+    }
+  }
+
+  void add_choices(std::vector<LayerChoices>& choices) const override {
+    if (layer_.activation != Activation::kRelu) return;
+    LayerChoices& own = choices.emplace_back(LayerChoices{.layer = index_, .bytes = {}});
+    const float* output = floats(output_.value);
+    for (std::int64_t i = 0; i < batch_ * out_; ++i) own.bytes.push_back(output[i] > 0.0f ? 1 : 0);
+  }
+
+ private:
+  struct Thread {
+    FloatBuffer block;  // of a product
+    Bf16Buffer column;  // a column of blocks of the weights as a right factor [out, 32]
+  };
+
+  static std::int64_t padded(std::int64_t size) { return in_blocks(size) * kBlockSide; }
+  // The tile in a factor with strips of `strip_size` tiles; `across` the strips and along the `depth`, in numbers.
+  static Bf16* tile_at(Bf16Buffer& factor, std::int64_t strip_size, std::int64_t across, std::int64_t depth) {
+    return factor.data() + (across / kTileRows * strip_size + depth / kTileDepth) * kTileSize;
+  }
+
+  // Calls work(thread, share) with the threads' shares of 0 .. size - 1, in whole blocks.
+  template <typename Work>
+  void share(std::int64_t size, const Work& work) {
+    if (batch_ * in_ * out_ < kSharedProducts) return work(threads_[0], Share{0, size});
+    own_.pool.run([&](int part) {
+      const Share share = share_of(size, part, own_.pool.size(), kBlockSide);
+      if (share.size() > 0) work(threads_[static_cast<std::size_t>(part)], share);
+    });
+  }
+
+  void refresh_weights() {
+    if (version_ == parameters_.version(layer_.weights)) return;
+    version_ = parameters_.version(layer_.weights);
+    share(out_, [&](Thread&, const Share& share) { pack_weights(share, {0, in_}); });
+  }
+
+  void pack_weights(const Share& rows, const Share& columns) {
+    const std::int64_t first = layer_.weights.offset + rows.begin * in_ + columns.begin;
+    own_.amx->pack({.rows = rows.size(),
+                    .columns = columns.size(),
+                    .from = parameters_.address({first, 1}),
+                    .from_row = in_,
+                    .to = tile_at(weights_, in_blocks(in_), rows.begin, columns.begin),
+                    .strip_size = in_blocks(in_)});
+  }
+
+  // From a block of y^T - b to y.
+  void finish_outputs(const Share& outs, const Share& samples, const float* block) {
+    const float* const biases = parameters_.address(layer_.biases);
+    for (std::int64_t n = samples.begin; n < samples.end; ++n) {
+      float* const output = floats(output_.value) + n * out_;
+      const float* from = block + n - samples.begin;
+      for (std::int64_t o = outs.begin; o < outs.end; ++o, from += kTileProductColumns) {
+        float y = *from + biases[o];
+        if (layer_.activation == Activation::kRelu && y <= 0.0f) y = 0.0f;  // NaN passes.
+        output[o] = logits_ ? y : rounded_to_bf16(y);
+      }
+    }
+  }
+
+  void round_gradient() {
+    const float* output = floats(output_.value);
+    float* gradient = floats(output_.gradient);
+    if (layer_.activation == Activation::kRelu) {
+      for (std::int64_t i = 0; i < batch_ * out_; ++i) gradient[i] = output[i] > 0.0f ? gradient[i] : 0.0f;
+    }
+    round_to_bf16({gradient, static_cast<std::size_t>(batch_ * out_)}, gradient);
+  }
+
+  void backward_biases() {
+    const std::span<float> sums = parameters_.gradients(layer_.biases);
+    const float* row = floats(output_.gradient);
+    std::ranges::fill(sums, 0.0f);
+    for (std::int64_t n = 0; n < batch_; ++n, row += out_) {
+      for (std::int64_t o = 0; o < out_; ++o) sums[static_cast<std::size_t>(o)] += row[o];
+    }
+  }
+
+  void pack_gradient() {
+    Packing packing{.rows = batch_,
+                    .columns = out_,
+                    .from = floats(output_.gradient),
+                    .from_row = out_,
+                    .to = gradient_.data(),
+                    .strip_size = in_blocks(out_)};
+    if (input_.needs_gradient()) own_.amx->pack(packing);
+    packing.transposed = true;
+    packing.to = transposed_gradient_.data();
+    packing.strip_size = in_blocks(batch_);
+    own_.amx->pack(packing);
+  }
+
+  // dW [out, in] = dy^T x; calls `done` with the part's blocks: (thread, rows, columns), in dW's numbers.
+  template <typename Done>
+  void weight_products(const Done& done) {
+    share(out_, [&](Thread& thread, const Share& share) {
+      const auto finish = [&](std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
+        done(thread, Share{share.begin + row, std::min(share.begin + row + rows, out_)},
+             Share{column, std::min(column + columns, in_)});
+      };
+      own_.amx->tile_product({.rows = padded(share.size()),
+                              .columns = padded(in_),
+                              .depth = padded(batch_),
+                              .left = tile_at(transposed_gradient_, in_blocks(batch_), share.begin, 0),
+                              .right = input_batch_.data(),
+                              .block = thread.block.data(),
+                              .done = block_done(finish)});
+    });
+  }
+
+  void backward_weights() {
+    float* const gradient = parameters_.gradient_address(layer_.weights);
+    weight_products([&](Thread& thread, const Share& rows, const Share& columns) {
+      for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+        const float* from = thread.block.data() + (row - rows.begin) * kTileProductColumns;
+        std::copy_n(from, columns.size(), gradient + row * in_ + columns.begin);
+      }
+    });
+  }
+
+  void update_weights() {
+    weight_products([&](Thread& thread, const Share& rows, const Share& columns) {
+      for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+        const std::int64_t offset = layer_.weights.offset + row * in_ + columns.begin;
+        parameters_.update({offset, columns.size()}, thread.block.data() + (row - rows.begin) * kTileProductColumns);
+      }
+      pack_weights(rows, columns);
+    });
+    version_ = parameters_.version(layer_.weights) + 1;  // end_update() is going to count this update.
+  }
+
+  // dx [batch, in] = dy W
+  void backward_data() {
+    if (!input_.needs_gradient()) return;
+    share(in_, [&](Thread& thread, const Share& share) {
+      for (std::int64_t column = share.begin; column < share.end; column += kBlockSide) {
+        const auto finish = [&](std::int64_t row, std::int64_t rows, std::int64_t, std::int64_t) {
+          const std::int64_t columns = std::min(kBlockSide, in_ - column);
+          for (std::int64_t n = row; n < std::min(row + rows, batch_); ++n) {
+            const float* from = thread.block.data() + (n - row) * kTileProductColumns;
+            std::copy_n(from, columns, floats(input_.gradient) + n * in_ + column);
+          }
+        };
+        own_.amx->repack({.rows = padded(out_),
+                          .left = tile_at(weights_, in_blocks(in_), 0, column),
+                          .strip_size = in_blocks(in_),
+                          .right = thread.column.data()});
+        own_.amx->tile_product({.rows = padded(batch_),
+                                .columns = kBlockSide,
+                                .depth = padded(out_),
+                                .left = gradient_.data(),
+                                .right = thread.column.data(),
+                                .block = thread.block.data(),
+                                .done = block_done(finish)});
+      }
+    });
+  }
+
+  OwnKernels own_;
+  FullyConnected layer_;
+  std::size_t index_;
+  Parameters& parameters_;
+  Tensor input_, output_;
+  bool logits_;
+  std::int64_t batch_, in_, out_;
+  Bf16Buffer weights_;                         // left, [out, in]
+  std::uint64_t version_ = ~std::uint64_t{0};  // of the weights that it has; at first none
+  Bf16Buffer input_depth_;                     // right, x^T: [in, batch]
+  Bf16Buffer input_batch_;                     // right, x: [batch, in]
+  Bf16Buffer gradient_;                        // left, dy: [batch, out]
+  Bf16Buffer transposed_gradient_;             // left, dy^T: [out, batch]
+  std::vector<Thread> threads_;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> make_amx_dense(const OwnKernels& own, const FullyConnected& layer, std::size_t index,
+                                       Parameters& parameters, const Tensor& input, const Tensor& output, bool logits) {
+  return std::make_unique<AmxDense>(own, layer, index, parameters, input, output, logits);
+}
+
+}  // namespace distmnist::cpu

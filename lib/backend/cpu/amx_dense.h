@@ -1,0 +1,20 @@
+// Fully connected layers by products of bfloat16 in AMX's tiles.
+#pragma once
+
+#include <memory>
+
+#include "lib/backend/cpu/kernel.h"
+#include "lib/backend/cpu/parameters.h"
+
+namespace distmnist::cpu {
+
+// As make_dense(), of factors rounded to bfloat16. What it takes need not be rounded; its output is, for the next
+// product, unless it is `logits`. own.amx is not null.
+//
+// The weights lie in tiles as a left factor [out, in] beside the float32 ones: the one copy serves both products, for a
+// column of its blocks is repacked in the first-level cache when the gradient of the input needs it. In resident
+// training each block of the weights' gradient updates its parameters, and they are packed anew, in that cache, too.
+std::unique_ptr<Kernel> make_amx_dense(const OwnKernels& own, const FullyConnected& layer, std::size_t index,
+                                       Parameters& parameters, const Tensor& input, const Tensor& output, bool logits);
+
+}  // namespace distmnist::cpu

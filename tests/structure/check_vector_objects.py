@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Checks that the objects of the vector kernels hold nothing but kernels.
+
+A function that is compiled into several objects, like an inline function of a header, is kept once by the linker, from
+whichever object comes first. If that is one with instructions that the processor has not, the whole program breaks on
+it, far from the kernels. So these objects must hold no such symbol.
+
+  check_vector_objects.py LIBRARY       (of the objects; uses nm)
+  check_vector_objects.py --self_test [COMPILER...]"""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+SHARED = "VWu"  # as nm calls weak objects, other weak symbols, and those that are unique in a process; all defined here
+
+
+def shared_symbols(path):
+    """(object, symbol) of what the linker keeps once of several."""
+    lines = subprocess.run(["nm", "-AC", path], capture_output=True, text=True, check=True).stdout.splitlines()
+    found = []
+    for line in lines:
+        place, _, rest = line.rpartition(".o:")
+        kind, _, symbol = rest[17:].partition(" ")  # 16 digits or blanks of an address and a blank before it
+        if kind in tuple(SHARED):
+            found.append((place, symbol))
+    return len(lines), found
+
+
+def check(path):
+    symbols, found = shared_symbols(path)
+    for place, symbol in found:
+        print(f"{place}: {symbol} may come from here for the whole program; keep it out of the vector kernels")
+    print(f"{symbols} symbols, {len(found)} that objects share")
+    return 0 if symbols and not found else 1
+
+
+def self_test(compiler):
+    with tempfile.TemporaryDirectory() as folder:
+        def symbols_of(name, text):
+            source, target = pathlib.Path(folder) / f"{name}.cc", pathlib.Path(folder) / f"{name}.o"
+            source.write_text(text)
+            subprocess.run([*compiler, "-c", source, "-o", target], check=True)
+            return [symbol for _, symbol in shared_symbols(target)[1]]
+
+        own = symbols_of("own", "namespace { __attribute__((noinline)) int f(int x) { return x + 1; } }\n"
+                                "extern int external; int g(int x) { return f(x) + external; }\n")
+        shared = symbols_of("shared", "__attribute__((noinline)) inline int f(int x) { return x + 1; }\n"
+                                      "template <typename T> inline T v = 1;\n"
+                                      "int g(int x) { return f(x) + v<int>++; }\n")
+    print("found:", ", ".join(own + shared))
+    return 0 if not own and shared == ["f(int)", "v<int>"] else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--self_test":
+        sys.exit(self_test(sys.argv[2:] or ["g++"]))
+    sys.exit(check(sys.argv[1]))

@@ -1,0 +1,28 @@
+// The vector kernels under test: those of every instruction set that this processor has, and wide_kernels.cc.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lib/backend/cpu/vector/vector_kernels.h"
+
+namespace distmnist::cpu {
+
+namespace wide {
+extern const VectorKernels kVectorKernels;
+}
+
+struct KernelSet {
+  std::string name;
+  const VectorKernels& kernels;
+};
+
+inline std::vector<KernelSet> kernel_sets() {
+  std::vector<KernelSet> sets = {{"the shape of AVX-512, portable", wide::kVectorKernels}};
+  for (const InstructionSet set : kInstructionSets) {
+    if (is_supported(set)) sets.push_back({std::string(to_string(set)), vector_kernels(set)});
+  }
+  return sets;
+}
+
+}  // namespace distmnist::cpu
