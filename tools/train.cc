@@ -55,10 +55,10 @@ std::vector<Flags> local_workers(const Flags& flags) {
 }  // namespace
 
 ExitCode train(const Flags& flags, const std::optional<Place>& place, double started_s) {
-  log_info("preset {}: {}", flags.preset, describe_preset_values(flags));
   const Graph graph = make_model(flags.model);
   const LoadedData loaded = load_data(flags);
   require_fitting_data(graph, loaded.data, flags);
+  log_info("preset {}: {}", flags.preset, describe_preset_values(flags));
   Devices devices(find_gpu_search());
   const Job job{flags, graph, loaded.data, devices, to_toml(flags), started_s};
   if (place) return run_worker(job, seat_of(place));
