@@ -89,39 +89,6 @@ struct Factors {
   Guarded a, b, a_transposed;
 };
 
-// Counts how often each number was announced, and copies blocks to where they belong.
-struct Blocks {
-  explicit Blocks(const Size& size)
-      : product{},
-        size(size),
-        counts(static_cast<std::size_t>(size.rows * size.columns)),
-        c(size.rows, size.columns, size.columns) {}
-
-  static void done(const void* context, std::int64_t row, std::int64_t rows, std::int64_t column,
-                   std::int64_t columns) {
-    (*static_cast<Blocks* const*>(context))->add(row, rows, column, columns);
-  }
-  void add(std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
-    small = small && rows >= 1 && rows <= kProductRows && columns >= 1 && columns <= kProductColumns;
-    for (std::int64_t i = 0; i < rows; ++i) {
-      for (std::int64_t j = 0; j < columns; ++j) {
-        ++counts.at(static_cast<std::size_t>((row + i) * size.columns + column + j));
-        c.at(row + i, column + j) =
-            product.reuse_c ? product.c[i * product.c_row + j] : product.c[(row + i) * product.c_row + column + j];
-      }
-    }
-  }
-  bool each_once() const {
-    return std::ranges::all_of(counts, [](int count) { return count == 1; });
-  }
-
-  Product product;
-  Size size;
-  bool small = true;
-  std::vector<int> counts;
-  Guarded c;
-};
-
 Expected plain_row_products(const Size& size, const Guarded& a, const Guarded& b, const Guarded& biases) {
   Guarded b_transposed(size.depth, size.columns, size.columns);
   for (std::int64_t j = 0; j < size.columns; ++j) {
@@ -169,32 +136,32 @@ TEST_CASE("products of all sizes are those of plain loops, with the first factor
   }
 }
 
-TEST_CASE("every block of a product is announced once, when its numbers are final") {
+TEST_CASE("a factor that was packed before, in pieces, gives the same bits") {
   for (const std::int64_t rows : {1, 12, 29}) {
-    for (const std::int64_t columns : {1, 33, 600}) {
-      for (const std::int64_t depth : {1, 7, 50, 256, 600}) {
+    for (const std::int64_t columns : {1, 33, 64, 600}) {
+      for (const std::int64_t depth : {1, 7, 50, 256}) {
         const Size size{rows, columns, depth};
         const Factors factors(size);
-        const Expected expected = plain_product(size, factors.a, factors.b);
         for (const KernelSet& set : kernel_sets()) {
-          for (const bool reuse : {false, true}) {
-            if (reuse && depth > kProductDepth) continue;
-            INFO(set.name << ", " << rows << " x " << columns << ", depth " << depth << ", c is reused " << reuse);
-            Guarded c = reuse ? Guarded(kProductRows, kProductColumns, kProductColumns)
-                              : Guarded(rows, columns, columns + kPad);
-            Guarded scratch(kProductScratch);
-            Blocks blocks(size);
-            blocks.product = factors.product(size, true, scratch);
-            blocks.product.c = c.data();
-            blocks.product.c_row = c.stride();
-            blocks.product.reuse_c = reuse;
-            Blocks* context = &blocks;
-            blocks.product.done = {Blocks::done, &context};
-            set.kernels.product(blocks.product);
-            CHECK(blocks.small);
-            CHECK(blocks.each_once());
-            CHECK(count_wrong(size, blocks.c, expected) == 0);
-            CHECK(c.is_whole());
+          INFO(set.name << ", " << rows << " x " << columns << ", depth " << depth);
+          Guarded c(rows, columns, columns + kPad), again(rows, columns, columns + kPad), scratch(kProductScratch);
+          Guarded packed(panels_size(columns, depth));
+          for (std::int64_t column = 0; column < columns; column += kPackedColumns) {
+            set.kernels.pack({std::min(kPackedColumns, columns - column), depth, factors.b.data() + column,
+                              factors.b.stride(), packed.data() + column * depth});
+          }
+          CHECK(packed.is_whole());
+          Product product = factors.product(size, true, scratch);
+          product.c = c.data();
+          product.c_row = c.stride();
+          set.kernels.product(product);
+          product.b = nullptr;
+          product.packed = packed.data();
+          product.c = again.data();
+          set.kernels.product(product);
+          CHECK(again.is_whole());
+          for (std::int64_t i = 0; i < rows; ++i) {
+            for (std::int64_t j = 0; j < columns; ++j) REQUIRE(again.at(i, j) == c.at(i, j));
           }
         }
       }

@@ -21,10 +21,11 @@ class Dense final : public Kernel {
         output_(output),
         batch_(dims_of(output.layout())[0]),
         in_(layer.input.size()),
-        out_(layer.output.size()) {
+        out_(layer.output.size()),
+        packed_(static_cast<std::size_t>(batch_ <= kProductDepth ? panels_size(in_, batch_) : 0)) {
     for (int part = 0; part < own.pool.size(); ++part) {
       scratch_.emplace_back(static_cast<std::size_t>(kProductScratch));
-      blocks_.emplace_back(static_cast<std::size_t>(kProductRows * kProductColumns));
+      rows_.emplace_back(static_cast<std::size_t>(batch_ <= kProductDepth ? kProductRows * in_ : 0));
     }
   }
 
@@ -115,24 +116,24 @@ class Dense final : public Kernel {
     });
   }
 
+  // A few rows of dW at a time, whose parameters and slots lie one behind the other: memory is fastest in order.
   void update_weights() {
+    share(in_, kPackedColumns, [&](int, const Share& share) {
+      own_.vector.pack({.columns = share.size(),
+                        .depth = batch_,
+                        .b = floats(input_.value) + share.begin,
+                        .b_row = in_,
+                        .packed = packed_.data() + share.begin * batch_});
+    });
     share(out_, kProductRows, [&](int part, const Share& share) {
-      Product product = weight_product(part, share);
-      product.c = blocks_[static_cast<std::size_t>(part)].data();
-      product.c_row = kProductColumns;
-      product.reuse_c = true;
-      const auto update = [&](std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
-        for (std::int64_t r = 0; r < rows; ++r) {
-          const std::int64_t offset = layer_.weights.offset + (share.begin + row + r) * in_ + column;
-          parameters_.update({offset, columns}, product.c + r * kProductColumns);
-        }
-      };
-      product.done = {
-          [](const void* context, std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
-            (*static_cast<decltype(update)*>(context))(row, rows, column, columns);
-          },
-          &update};
-      own_.vector.product(product);
+      for (std::int64_t row = share.begin; row < share.end; row += kProductRows) {
+        Product product = weight_product(part, {row, std::min(row + kProductRows, share.end)});
+        product.packed = packed_.data();
+        product.c = rows_[static_cast<std::size_t>(part)].data();
+        product.c_row = in_;
+        own_.vector.product(product);
+        parameters_.update({layer_.weights.offset + row * in_, product.rows * in_}, product.c);
+      }
     });
   }
 
@@ -160,7 +161,8 @@ class Dense final : public Kernel {
   Parameters& parameters_;
   Tensor input_, output_;
   std::int64_t batch_, in_, out_;
-  std::vector<FloatBuffer> scratch_, blocks_;  // one for each thread
+  std::vector<FloatBuffer> scratch_, rows_;  // one for each thread
+  FloatBuffer packed_;                       // the input, while weights are updated
 };
 
 }  // namespace

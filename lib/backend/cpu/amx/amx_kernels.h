@@ -50,6 +50,13 @@ struct Repacking {
   Bf16* right = nullptr;
 };
 
+// What happens to a finished block of a product: rows [row, row + rows), columns [column, column + columns).
+struct BlockDone {
+  void (*call)(const void* context, std::int64_t row, std::int64_t rows, std::int64_t column,
+               std::int64_t columns) = nullptr;
+  const void* context = nullptr;
+};
+
 // left [rows, depth] times right [depth, columns], all multiples of kBlockSide. `block` is [kBlockSide,
 // kTileProductColumns] floats, used again and again: done() is told of each piece of up to so many rows and columns.
 struct TileProduct {

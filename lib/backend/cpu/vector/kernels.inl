@@ -20,7 +20,7 @@ constexpr int kRegisters = DISTMNIST_REGISTERS;
 }  // namespace
 
 extern const VectorKernels kVectorKernels;
-const VectorKernels kVectorKernels = {product,          row_products,     direct_forward,    direct_backward,
+const VectorKernels kVectorKernels = {product, pack, row_products,     direct_forward,    direct_backward,
                                       winograd_weights, winograd_forward, winograd_backward, winograd_weight_gradient};
 
 }  // namespace distmnist::cpu::DISTMNIST_KERNELS

@@ -99,26 +99,35 @@ void product_block(std::int64_t rows, std::int64_t columns, std::int64_t depth, 
   }
 }
 
-// Blocks of b of at most half the scratch lie packed in the second-level cache while all rows of a pass by.
+static_assert(kPackedColumns % kPanel == 0);
+
+void pack(const PanelPacking& p) { pack_panels(p.b, p.b_row, p.depth, p.columns, p.packed); }
+
+// Blocks of b that fill the scratch lie packed in the second-level cache while all rows of a pass by.
 void product(const Product& p) {
+  constexpr std::int64_t kMostColumns = 512;
   const std::int64_t most = p.depth < kProductDepth ? p.depth : kProductDepth;
-  std::int64_t width = kProductScratch / 2 / most / kPanel * kPanel;
-  width = width < kPanel ? kPanel : width > kProductColumns ? kProductColumns : width;
+  std::int64_t width = kProductScratch / most / kPanel * kPanel;
+  width = width < kPanel ? kPanel : width > kMostColumns ? kMostColumns : width;
   for (std::int64_t column = 0; column < p.columns; column += width) {
     const std::int64_t columns = p.columns - column < width ? p.columns - column : width;
     for (std::int64_t k = 0; k < p.depth; k += kProductDepth) {
       const std::int64_t depth = p.depth - k < kProductDepth ? p.depth - k : kProductDepth;
-      pack_panels(p.b + k * p.b_row + column, p.b_row, depth, columns, p.scratch);
+      const float* panels = p.scratch;
+      if (p.packed != nullptr) {
+        panels = p.packed + column * p.depth;
+      } else {
+        pack_panels(p.b + k * p.b_row + column, p.b_row, depth, columns, p.scratch);
+      }
       for (std::int64_t row = 0; row < p.rows; row += kProductRows) {
         const std::int64_t rows = p.rows - row < kProductRows ? p.rows - row : kProductRows;
         const float* a = p.a + row * p.a_row + k * p.a_column;
-        float* c = p.reuse_c ? p.c : p.c + row * p.c_row + column;
+        float* c = p.c + row * p.c_row + column;
         if (k == 0) {
-          product_block<false>(rows, columns, depth, a, p.a_row, p.a_column, p.scratch, c, p.c_row);
+          product_block<false>(rows, columns, depth, a, p.a_row, p.a_column, panels, c, p.c_row);
         } else {
-          product_block<true>(rows, columns, depth, a, p.a_row, p.a_column, p.scratch, c, p.c_row);
+          product_block<true>(rows, columns, depth, a, p.a_row, p.a_column, panels, c, p.c_row);
         }
-        if (p.done.call != nullptr && k + depth == p.depth) p.done.call(p.done.context, row, rows, column, columns);
       }
     }
   }

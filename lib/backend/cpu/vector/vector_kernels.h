@@ -14,13 +14,6 @@ namespace distmnist::cpu {
 
 // ---- Matrix products ----
 
-// What happens to a finished block of a product: rows [row, row + rows), columns [column, column + columns).
-struct BlockDone {
-  void (*call)(const void* context, std::int64_t row, std::int64_t rows, std::int64_t column,
-               std::int64_t columns) = nullptr;
-  const void* context = nullptr;
-};
-
 // c[i, j] = sum over k of a[i, k] b[k, j]; element (i, k) of a is a[i * a_row + k * a_column], rows of b and c are
 // contiguous.
 struct Product {
@@ -31,16 +24,25 @@ struct Product {
   std::ptrdiff_t b_row = 0;
   float* c = nullptr;
   std::ptrdiff_t c_row = 0;
-  float* scratch = nullptr;  // [kProductScratch]
-  BlockDone done = {};       // Blocks of at most kProductRows rows; with it, c's memory may be used for the next block:
-  // Then c is one block, [kProductRows, columns of a block], at c_row = kProductColumns; only for a depth of at most
-  // kProductDepth.
-  bool reuse_c = false;
+  float* scratch = nullptr;       // [kProductScratch]
+  const float* packed = nullptr;  // b as pack() has it, for a depth of at most kProductDepth; then b need not be given
 };
-inline constexpr std::int64_t kProductRows = 12;
-inline constexpr std::int64_t kProductColumns = 512;      // at most, of a block
-inline constexpr std::int64_t kProductScratch = 1 << 15;  // floats
+inline constexpr std::int64_t kProductRows = 12;          // Other numbers of rows leave registers idle.
+inline constexpr std::int64_t kProductScratch = 1 << 14;  // floats
 inline constexpr std::int64_t kProductDepth = 256;        // that is added up at once
+
+// b, [depth, columns], in the order that products read it in. Columns may be packed piece by piece, in pieces of
+// kPackedColumns: those from `column` on go to packed + column * depth.
+struct PanelPacking {
+  std::int64_t columns = 0, depth = 0;
+  const float* b = nullptr;
+  std::ptrdiff_t b_row = 0;
+  float* packed = nullptr;  // [panels_size(columns, depth)]
+};
+inline constexpr std::int64_t kPackedColumns = 32;
+inline constexpr std::int64_t panels_size(std::int64_t columns, std::int64_t depth) {
+  return (columns + kPackedColumns - 1) / kPackedColumns * kPackedColumns * depth;
+}
 
 // c[i, j] = biases[j] + sum over k of a[i, k] b[j, k], and zero in the place of what is below, with relu. All rows are
 // contiguous.
@@ -157,6 +159,7 @@ inline constexpr std::int64_t kChannelUnit = 32;
 
 struct VectorKernels {
   void (*product)(const Product&);
+  void (*pack)(const PanelPacking&);
   void (*row_products)(const RowProducts&);
   void (*direct_forward)(const DirectForward&);
   void (*direct_backward)(const DirectBackward&);
