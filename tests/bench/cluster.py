@@ -22,7 +22,8 @@ JOBS = [
     *(processes.Job(f"sync, {workers} worker{'s' if workers > 1 else ''}", ["--sync_replicas"], workers,
                     batches_per_step=workers) for workers in (1, 2, 3)),
 ]
-HEADINGS = ["run", "batches/s, median (all)", "first step after, s", "peak memory, MB: chief", "largest other worker", "ps"]
+HEADINGS = ["run", "batches/s, median (all)", "first step after, s", "peak memory, MB: chief", "largest other worker",
+            "ps"]
 
 
 def row(name, figures):
@@ -54,7 +55,8 @@ def main(arguments=None):
     add_common_arguments(parser)
     parser.add_argument("--batches", type=int, default=1500, help="of a run, all workers together (default: 1500)")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="runs with this in their name: " + "; ".join(job.name for job in JOBS))
+    parser.add_argument("--only", default="", help="runs with this in their name: " +
+                        "; ".join(job.name for job in JOBS))
     options = parser.parse_args(own)
     jobs = [job for job in JOBS if options.only in job.name]
     for job in jobs:

@@ -7,8 +7,8 @@ medians, and the medians of the rounds' ratios.
     tests/bench/compare.sh PEERS_FOLDER [--rounds 5] [--only async] [--without TensorFlow,MXNet] [--write]
 
 PEERS_FOLDER has run.sh (PEER workers steps), tensorflow_ps.py, mxnet_kvstore.py and pytorch_single.py; $PEERS (default:
-~/.cache/peers) has the Pythons tf/bin/python, mx/bin/python and pt/bin/python. A peer without its Python is left out, with a line that
-says so. --write puts the table into docs/benchmarks.md.
+~/.cache/peers) has the Pythons tf/bin/python, mx/bin/python and pt/bin/python. A peer without its Python is left out,
+with a line that says so. --write puts the table into docs/benchmarks.md.
 """
 
 import argparse

@@ -80,9 +80,11 @@ class Subject {
  public:
   Subject(const Graph& graph, const std::string& kernels, const CompileOptions& options)
       : kernels_(kernels),
-        groups_(layer_groups(graph, kernels != "onednn")),
+        // AMX's tiles serve bfloat16, and compute directly.
+        groups_(
+            layer_groups(graph, kernels != "onednn" && !(kernels == "amx" && options.precision == Precision::kBf16))),
         batch_size_(options.max_batch_size),
-        executor_(graph, options, cpu_options(kernels)),
+        executor_(graph, options, cpu_options(kernels), kernels == "amx" ? &cpu::amx_kernels() : nullptr),
         // Other processes do not count in CPU time; with several threads only the time on the wall says what it costs.
         clock_s_(options.threads == 1 ? thread_cpu_s : monotonic_s),
         forward_s_(groups_.size()),
@@ -222,12 +224,12 @@ void measure(const Arguments& arguments, const std::string& precision, int threa
   fmt::print("\n");
 }
 
-const char* const kAbout =
-    "layer_bench [--NAME=VALUE]...  Time of a training step by layer. GFLOP/s are those of the direct algorithm; of "
-    "the "
-    "peak\ncount the products that are executed, without the transformations of Winograd's algorithm. The least "
-    "traffic "
-    "is each\nactivation, parameter and gradient once; what stays in a cache may be faster than memory.";
+const char* const kAbout = R"(layer_bench [--NAME=VALUE]...  Time of a training step by layer.
+
+GFLOP/s are of the direct algorithm. Of the peak count the products that are executed, without the transformations of
+Winograd's algorithm; AMX's tiles may be above 100 %, for their peak is taken to be that of float32 in AVX-512. The
+least traffic is each activation, parameter and gradient once; what stays in a cache may be faster than memory.
+)";
 
 int run(int argc, char** argv) {
   const Arguments arguments(argc, argv, kAbout,

@@ -18,7 +18,7 @@ double winograd_products(const Conv2d& layer) {
   return static_cast<double>(cpu::kWinogradPoints * shape.tiles() * layer.input.channels * layer.output.channels);
 }
 
-Products products_of(const Graph& graph, std::size_t index, bool own_kernels) {
+Products products_of(const Graph& graph, std::size_t index, bool winograd) {
   const Layer& layer = graph.layers[index];
   if (const auto* dense = std::get_if<FullyConnected>(&layer)) {
     const auto products = static_cast<double>(dense->input.size() * dense->output.size());
@@ -30,7 +30,7 @@ Products products_of(const Graph& graph, std::size_t index, bool own_kernels) {
   const auto direct =
       static_cast<double>(convolution->output.size() * convolution->input.channels * window.height * window.width);
   const auto* pool = index + 1 < graph.layers.size() ? std::get_if<MaxPool2d>(&graph.layers[index + 1]) : nullptr;
-  const bool by_winograd = own_kernels && pool != nullptr && cpu::is_fusible(*pool) &&
+  const bool by_winograd = winograd && pool != nullptr && cpu::is_fusible(*pool) &&
                            cpu::fused_convolution_of(*convolution) == cpu::FusedConvolution::kWinograd;
   return {direct, by_winograd ? winograd_products(*convolution) : direct};
 }
@@ -56,7 +56,7 @@ Shape input_of(const Layer& layer) {
 
 }  // namespace
 
-std::vector<LayerGroup> layer_groups(const Graph& graph, bool own_kernels) {
+std::vector<LayerGroup> layer_groups(const Graph& graph, bool winograd) {
   std::vector<LayerGroup> groups;
   for (std::size_t i = 0; i < graph.layers.size(); ++i) {
     if (has_variables(graph.layers[i]) || groups.empty()) {
@@ -68,7 +68,7 @@ std::vector<LayerGroup> layer_groups(const Graph& graph, bool own_kernels) {
   }
   bool first_trained = true;  // nobody wants the gradient of its input
   for (LayerGroup& group : groups) {
-    const Products products = products_of(graph, group.begin, own_kernels);
+    const Products products = products_of(graph, group.begin, winograd);
     const double passes = first_trained ? 2 : 3;
     const double input = bytes_of(input_of(graph.layers[group.begin]).size());
     const double output = bytes_of(output_of(graph.layers[group.end - 1]).size());

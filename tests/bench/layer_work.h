@@ -25,8 +25,8 @@ struct LayerGroup {
   double step_bytes = 0;  // whatever the batch: parameters read in both passes, their gradients written
 };
 
-// With `own_kernels` as the cpu backend computes with its own kernels, else as by oneDNN, whose algorithm is taken for
-// the direct one.
-std::vector<LayerGroup> layer_groups(const Graph& graph, bool own_kernels);
+// With `winograd` convolutions are computed by Winograd's algorithm where the cpu backend has it, else directly:
+// oneDNN's algorithm, which it does not tell, is taken for that.
+std::vector<LayerGroup> layer_groups(const Graph& graph, bool winograd);
 
 }  // namespace distmnist

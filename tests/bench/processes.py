@@ -127,7 +127,8 @@ class Job:
 
 class JobFigures:
     """Of one run of a job: batches per second of all workers, seconds from the start to the last worker's first step,
-    milliseconds of computation in a worker's step, and MB of the chief (or the local process), the largest other worker and the largest ps, None where there is none."""
+    milliseconds of computation in a worker's step, and MB of the chief (or the local process), the largest other worker
+    and the largest ps, None where there is none."""
 
     def __init__(self, job, text):
         steps_per_s = global_steps_per_s(text)

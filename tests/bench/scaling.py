@@ -89,7 +89,8 @@ def parameters_part(options, flags):
               median_of([1e6 * ms / (795 * units + 10) for ms in times["resident", factor]], ".2f")]
              for factor, units in hidden.items()]
     return ["## Parameters: one hidden layer, batch 50, 1 thread, f32", "",
-            *markdown(["of mnist_cnn's", "parameters", "forward + backward, ms", "with Adam, ms", "with Adam, ns a parameter"],
+            *markdown(["of mnist_cnn's", "parameters", "forward + backward, ms", "with Adam, ms",
+                        "with Adam, ns a parameter"],
                       cells),
             "", *models_lines(options, flags)]
 
@@ -102,7 +103,8 @@ def models_lines(options, flags):
               median_of([each.compute_ms for each in figures], ".3f"),
               median_of([each.ps_mb for each in figures], ".0f")] for name, figures in results.items()]
     return ["1 ps + 1 worker:", "",
-            *markdown(["model", "parameters", "ms a step", "of it the worker's computation", "peak memory of the ps, MB"],
+            *markdown(["model", "parameters", "ms a step", "of it the worker's computation",
+                        "peak memory of the ps, MB"],
                       cells)]
 
 

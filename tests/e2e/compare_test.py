@@ -95,7 +95,8 @@ class ParsingTest(support.EndToEndTest):
 class TableTest(support.EndToEndTest):
     def test_a_row_has_the_median_and_the_median_of_the_rounds_ratios(self):
         # The machine was busy in the second round, and in the third for the peer only.
-        results = {"distmnist": figures(40, 20, 44), "distmnist, bf16": figures(60, 10, 55), "peer": figures(20, 10, 11)}
+        results = {"distmnist": figures(40, 20, 44), "distmnist, bf16": figures(60, 10, 55),
+                   "peer": figures(20, 10, 11)}
         cells = compare.rows("sync", results, {"distmnist": 90, "distmnist, bf16": 90, "peer": 30})
         self.assertEqual(cells, [["sync: distmnist", "90", "40.0 (40.0, 20.0, 44.0)", "-", "1.25", "100", "-"],
                                  ["sync: distmnist, bf16", "90", "55.0 (60.0, 10.0, 55.0)", "0.80", "-", "100", "-"],

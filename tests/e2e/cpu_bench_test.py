@@ -114,7 +114,8 @@ class ScriptsTest(support.EndToEndTest):
         return self.bench("cluster.py", "--binary", self.program_file, "--data_dir", self.folder, *arguments)
 
     def test_runs_take_turns_and_flags_after_the_dashes_reach_every_process(self):
-        done, rows, runs = self.cluster("--only", "2 worker", "--rounds", "2", "--batches", "90", "--", "--precision=bf16")
+        done, rows, runs = self.cluster("--only", "2 worker", "--rounds", "2", "--batches", "90", "--",
+                                        "--precision=bf16")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(rows[2:], [["async, 2 workers", "20.0 (20.0, 20.0)", "0.25", "60", "60", "60"],
                                     ["sync, 2 workers", "40.0 (40.0, 40.0)", "0.25", "60", "60", "60"]])
