@@ -10,7 +10,7 @@ namespace distmnist::cpu {
 
 // input [batch, in], output [batch, out], both plain; layer number `index` of the graph. The weights, [out, in], are
 // used where they lie: each of the three products reads their rows as they are. In resident training the gradient of
-// the weights never gets to memory: each block of it updates its parameters while it is in the first-level cache.
+// the weights never gets to memory: a few rows of it at a time update their parameters while they are in the cache.
 std::unique_ptr<Kernel> make_dense(const OwnKernels& own, const FullyConnected& layer, std::size_t index,
                                    Parameters& parameters, const Tensor& input, const Tensor& output);
 
