@@ -63,9 +63,7 @@ class Dense final : public Kernel {
 
   void add_choices(std::vector<LayerChoices>& choices) const override {
     if (layer_.activation != Activation::kRelu) return;
-    LayerChoices& own = choices.emplace_back(LayerChoices{.layer = index_, .bytes = {}});
-    const float* output = floats(output_.value);
-    for (std::int64_t i = 0; i < batch_ * out_; ++i) own.bytes.push_back(output[i] > 0.0f ? 1 : 0);
+    choices.push_back(relu_choices(index_, {floats(output_.value), static_cast<std::size_t>(batch_ * out_)}));
   }
 
  private:

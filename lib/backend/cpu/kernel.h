@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -146,11 +147,14 @@ inline std::vector<float> canonical_copy(const Device& device, const dnnl::memor
   return copy;
 }
 
-// The choices of a relu whose output this is.
-inline LayerChoices relu_choices(const Device& device, std::size_t layer, const dnnl::memory& output) {
+// The choices of a relu whose output this is, in canonical order or in whatever layout.
+inline LayerChoices relu_choices(std::size_t layer, std::span<const float> output) {
   LayerChoices choices{.layer = layer, .bytes = {}};
-  for (const float value : canonical_copy(device, output)) choices.bytes.push_back(value > 0.0f ? 1 : 0);
+  for (const float value : output) choices.bytes.push_back(value > 0.0f ? 1 : 0);
   return choices;
+}
+inline LayerChoices relu_choices(const Device& device, std::size_t layer, const dnnl::memory& output) {
+  return relu_choices(layer, canonical_copy(device, output));
 }
 
 }  // namespace distmnist::cpu
