@@ -1,6 +1,8 @@
 #include "lib/base/thread_pool.h"
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <numeric>
 #include <set>
@@ -32,6 +34,32 @@ TEST_CASE("a part stays in its thread, the first one in the caller's") {
   for (const auto& of_part : threads) CHECK(of_part.size() == 1);
   CHECK(threads[0].contains(std::this_thread::get_id()));
   CHECK(*threads[1].begin() != *threads[2].begin());
+}
+
+TEST_CASE("pieces cover everything once, and none waits for a thread that is busy with another") {
+  for (const int size : {1, 2, 3}) {
+    ThreadPool pool(size);
+    for (const std::int64_t unit : {1, 7, 1000}) {
+      std::vector<std::atomic<int>> worked_on(101);
+      pool.run_pieces(101, unit, [&](int part, const Share& piece) {
+        if (part < 0 || part >= size || piece.begin % unit != 0 || piece.size() > unit || piece.size() < 1) return;
+        for (std::int64_t i = piece.begin; i < piece.end; ++i) ++worked_on[static_cast<std::size_t>(i)];
+      });
+      CHECK(std::ranges::all_of(worked_on, [](const std::atomic<int>& times) { return times == 1; }));
+    }
+    pool.run_pieces(0, 4, [](int, const Share&) { FAIL("a piece of nothing"); });
+  }
+  ThreadPool pool(2);
+  std::array<int, 2> pieces{};
+  pool.run_pieces(100, 1, [&](int part, const Share& piece) {
+    // Whoever has the first piece is busy until the other one has had all that follow.
+    ++pieces[static_cast<std::size_t>(part)];
+    if (piece.begin > 0) return;
+    const int other = 1 - part;
+    while (std::atomic_ref(pieces[static_cast<std::size_t>(other)]).load() < 99) std::this_thread::yield();
+  });
+  CHECK(pieces[0] + pieces[1] == 100);
+  CHECK(std::min(pieces[0], pieces[1]) == 1);
 }
 
 TEST_CASE("threads that have fallen asleep are woken, and wake who waits for them") {

@@ -57,9 +57,9 @@ Transforms transforms_of(const VectorKernels& kernels, const PlainConvolution& p
 GuardedPooled forward(const VectorKernels& kernels, const PlainConvolution& plain) {
   const WinogradShape shape{plain.shape};
   GuardedPooled out(plain.shape);
-  Guarded scratch(shape.scratch_size());
+  Guarded scratch(shape.scratch_size(1));
   const Guarded image = framed(plain);
-  kernels.winograd_forward({shape, image.data(), transforms_of(kernels, plain).in_out.data(), plain.biases.data(),
+  kernels.winograd_forward({shape, 1, image.data(), transforms_of(kernels, plain).in_out.data(), plain.biases.data(),
                             out.pooled(), scratch.data()});
   CHECK(scratch.is_whole());
   return out;
@@ -78,10 +78,10 @@ struct Sums {
 void backward(const VectorKernels& kernels, const PlainConvolution& plain, const GuardedPooled& given,
               bool wants_image_gradient, Sums& sums) {
   const WinogradShape shape{plain.shape};
-  Guarded scratch(shape.scratch_size());
+  Guarded scratch(shape.scratch_size(0));
   const Guarded image = framed(plain);
   const Transforms transforms = transforms_of(kernels, plain);
-  kernels.winograd_backward({shape, image.data(), given.gradient(),
+  kernels.winograd_backward({shape, 1, image.data(), given.gradient(),
                              wants_image_gradient ? transforms.out_in.data() : nullptr, sums.weights.data(),
                              sums.biases.data(), wants_image_gradient ? sums.image.data() : nullptr, scratch.data()});
   CHECK(scratch.is_whole());
@@ -89,7 +89,8 @@ void backward(const VectorKernels& kernels, const PlainConvolution& plain, const
 
 Guarded weight_gradient(const VectorKernels& kernels, const PlainConvolution& plain, const Sums& sums) {
   Guarded gradient(std::ssize(plain.weights));
-  kernels.winograd_weight_gradient({plain.shape.in, plain.shape.out, sums.weights.data(), gradient.data()});
+  kernels.winograd_weight_gradient(
+      {plain.shape.in, plain.shape.out, 0, plain.shape.in, sums.weights.data(), gradient.data()});
   return gradient;
 }
 
@@ -150,6 +151,65 @@ TEST_CASE("the gradients of a Winograd convolution are those of plain loops, add
       CHECK(relative_l2_error(gradient.span(), both.weights) < kTolerance);
       CHECK(relative_l2_error(sums.biases.span(), both.biases) < 1e-6);
       CHECK((sums.weights.is_whole() && sums.biases.is_whole() && sums.image.is_whole() && gradient.is_whole()));
+    }
+  }
+}
+
+// As many as make whole groups and as do not.
+TEST_CASE("several images at once give what each gives alone, bit by bit") {
+  const WinogradShape shape{{14, 10, 32, 64}};
+  const std::int64_t pooled_size = shape.convolution.pooled_size();
+  for (const std::int64_t images : {2, 3, 5}) {
+    std::vector<PlainConvolution> plain;
+    Guarded together(images * shape.padded_size()), gradients(images * pooled_size);
+    std::vector<GuardedPooled> given;
+    std::vector<std::uint8_t> choices;
+    Random random(5, 1);
+    for (std::int64_t n = 0; n < images; ++n) {
+      plain.push_back(n == 0 ? any_convolution(shape) : plain[0]);
+      if (n > 0) std::ranges::generate(plain.back().image, [&] { return random.uniform(); });
+      std::ranges::copy(framed(plain.back()).span(), together.data() + n * shape.padded_size());
+      given.emplace_back(shape.convolution).fill(random);
+      std::ranges::copy(given.back().values.span(), gradients.data() + n * pooled_size);
+      choices.insert(choices.end(), given.back().choices().begin(), given.back().choices().end());
+    }
+    for (const KernelSet& set : kernel_sets()) {
+      INFO(set.name << ", " << images << " images");
+      const Transforms transforms = transforms_of(set.kernels, plain[0]);
+      Guarded scratch(shape.scratch_size(images)), values(images * pooled_size);
+      std::vector<std::uint8_t> chosen(choices.size());
+      set.kernels.winograd_forward({shape,
+                                    images,
+                                    together.data(),
+                                    transforms.in_out.data(),
+                                    plain[0].biases.data(),
+                                    {values.data(), chosen.data()},
+                                    scratch.data()});
+      Sums sums(shape), alone(shape);
+      Guarded image_gradients(images * shape.padded_size());
+      set.kernels.winograd_backward({shape,
+                                     images,
+                                     together.data(),
+                                     {gradients.data(), choices.data()},
+                                     transforms.out_in.data(),
+                                     sums.weights.data(),
+                                     sums.biases.data(),
+                                     image_gradients.data(),
+                                     scratch.data()});
+      for (std::int64_t n = 0; n < images; ++n) {
+        GuardedPooled pooled = forward(set.kernels, plain[static_cast<std::size_t>(n)]);
+        CHECK(std::ranges::equal(pooled.values.span(), values.span().subspan(static_cast<std::size_t>(n * pooled_size),
+                                                                             static_cast<std::size_t>(pooled_size))));
+        CHECK(std::ranges::equal(pooled.choices(), std::span(chosen).subspan(static_cast<std::size_t>(n * pooled_size),
+                                                                             static_cast<std::size_t>(pooled_size))));
+        backward(set.kernels, plain[static_cast<std::size_t>(n)], given[static_cast<std::size_t>(n)], true, alone);
+        CHECK(std::ranges::equal(alone.image.span(),
+                                 image_gradients.span().subspan(static_cast<std::size_t>(n * shape.padded_size()),
+                                                                static_cast<std::size_t>(shape.padded_size()))));
+      }
+      CHECK(std::ranges::equal(alone.weights.span(), sums.weights.span()));
+      CHECK(std::ranges::equal(alone.biases.span(), sums.biases.span()));
+      CHECK((scratch.is_whole() && values.is_whole() && image_gradients.is_whole() && sums.weights.is_whole()));
     }
   }
 }

@@ -11,7 +11,9 @@
 namespace distmnist {
 namespace {
 
-constexpr double kSpinSeconds = 50e-6;  // About what it takes to wake a thread on a virtual machine.
+// A few times what it takes to wake a thread on a virtual machine: as long as what a step does on one thread between
+// two pieces of work for all.
+constexpr double kSpinSeconds = 200e-6;
 
 void pause() {
 #if defined(__x86_64__)

@@ -10,8 +10,8 @@
 
 namespace distmnist {
 
-// Whoever waits, spins for a few tens of microseconds at most and then sleeps: what follows soon is caught without the
-// kernel's help, and whoever else wants the core gets it. One thread at a time may call run().
+// Whoever waits, spins for a moment (kSpinSeconds) and then sleeps: what follows soon is caught without the kernel's
+// help, and whoever else wants the core gets it. One thread at a time may call run() or run_pieces().
 class ThreadPool {
  public:
   // `size` threads with the caller's, at least 1; none is started for 1.
@@ -29,6 +29,11 @@ class ThreadPool {
     if (size_ == 1) return work(0);
     run_all([](const void* context, int part) { (*static_cast<const Work*>(context))(part); }, &work);
   }
+
+  // Calls work(part, piece) with pieces of 0 .. size - 1, each of `unit` but the last; whoever is free takes the next,
+  // so that one thread's bad luck is not waited for. For work whose result does not depend on who does it.
+  template <typename Work>
+  void run_pieces(std::int64_t size, std::int64_t unit, const Work& work);
 
  private:
   using Call = void (*)(const void* context, int part);
@@ -56,6 +61,18 @@ inline Share share_of(std::int64_t size, int part, int parts, std::int64_t unit 
     return at < size ? at : size;
   };
   return {bound(part), bound(part + 1)};
+}
+
+template <typename Work>
+void ThreadPool::run_pieces(std::int64_t size, std::int64_t unit, const Work& work) {
+  std::atomic<std::int64_t> next{0};
+  run([&](int part) {
+    for (;;) {
+      const std::int64_t begin = next.fetch_add(unit, std::memory_order_relaxed);
+      if (begin >= size) return;
+      work(part, Share{begin, begin + unit < size ? begin + unit : size});
+    }
+  });
 }
 
 }  // namespace distmnist

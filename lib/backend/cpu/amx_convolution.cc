@@ -46,14 +46,14 @@ class AmxDirectConvolution final : public PooledConvolution {
                     .to = packed_.data(),
                     .strip_size = 1});
   }
-  void forward_image(int part, const float* image, const Pooled& pooled) override {
+  void forward_images(int part, std::int64_t, const float* image, const Pooled& pooled) override {
     own_.amx->direct_forward(
         {tiles_, image, packed_.data(), parameters_.address(layer_.biases), pooled, scratch(part)});
   }
-  void backward_image(int part, const float* image, const PooledGradient& gradient, float*) override {
+  void backward_images(int part, std::int64_t, const float* image, const PooledGradient& gradient, float*) override {
     own_.amx->direct_backward({tiles_, image, gradient, weight_sums(part), bias_sums(part), scratch(part)});
   }
-  void finish_weight_gradient(const float* sums) override { put_weight_gradient(sums); }
+  void finish_weight_gradient(const float* sums, const Share& in) override { put_weight_gradient(sums, in); }
 
   Bf16* scratch(int part) { return scratch_[static_cast<std::size_t>(part)].data(); }
 
@@ -96,15 +96,16 @@ class AmxConvolution final : public PooledConvolution {
                       .strip_size = taps * out / kTileDepth});
     }
   }
-  void forward_image(int part, const float* image, const Pooled& pooled) override {
+  void forward_images(int part, std::int64_t, const float* image, const Pooled& pooled) override {
     own_.amx->convolution_forward({tiles_, image, packed_.data(), parameters_.address(layer_.biases), pooled,
                                    forward_scratch_[static_cast<std::size_t>(part)].data()});
   }
-  void backward_image(int part, const float* image, const PooledGradient& gradient, float* image_gradient) override {
+  void backward_images(int part, std::int64_t, const float* image, const PooledGradient& gradient,
+                       float* image_gradient) override {
     own_.amx->convolution_backward({tiles_, image, gradient, reversed_.data(), weight_sums(part), bias_sums(part),
                                     image_gradient, backward_scratch_[static_cast<std::size_t>(part)].data()});
   }
-  void finish_weight_gradient(const float* sums) override { put_weight_gradient(sums); }
+  void finish_weight_gradient(const float* sums, const Share& in) override { put_weight_gradient(sums, in); }
 
   TileConvolution tiles_;
   Bf16Buffer packed_;    // a right factor [taps * in, out]

@@ -9,6 +9,10 @@ namespace {
 // Below this a product is done before another thread has woken up.
 constexpr std::int64_t kSharedProducts = 500'000;  // multiply-adds
 
+// Columns of the input that a thread takes at once: a block of the kernels, so nothing is read more often than by one
+// thread.
+constexpr std::int64_t kDataColumns = 64;
+
 class Dense final : public Kernel {
  public:
   Dense(const OwnKernels& own, const FullyConnected& layer, std::size_t index, Parameters& parameters,
@@ -22,16 +26,16 @@ class Dense final : public Kernel {
         batch_(dims_of(output.layout())[0]),
         in_(layer.input.size()),
         out_(layer.output.size()),
-        packed_(static_cast<std::size_t>(batch_ <= kProductDepth ? panels_size(in_, batch_) : 0)) {
+        packed_(static_cast<std::size_t>(packs_input() ? panels_size(in_, batch_) : 0)) {
     for (int part = 0; part < own.pool.size(); ++part) {
       scratch_.emplace_back(static_cast<std::size_t>(kProductScratch));
-      rows_.emplace_back(static_cast<std::size_t>(batch_ <= kProductDepth ? kProductRows * in_ : 0));
+      rows_.emplace_back(static_cast<std::size_t>(packs_input() ? kProductRows * in_ : 0));
     }
   }
 
   // y = x W^T + b
   void forward(const Step&) override {
-    share(out_, 1, [&](int, const Share& share) {
+    share(out_, kRowProductColumns, [&](int, const Share& share) {
       own_.vector.row_products({.rows = batch_,
                                 .columns = share.size(),
                                 .depth = in_,
@@ -49,7 +53,7 @@ class Dense final : public Kernel {
   void backward(const Step& step) override {
     if (layer_.activation == Activation::kRelu) stop_at_relu();
     backward_biases();
-    if (step.resident() && batch_ <= kProductDepth) {
+    if (step.resident() && packs_input()) {
       backward_data();  // Before the weights change.
       update_weights();
       step.report(layer_.biases);
@@ -67,14 +71,11 @@ class Dense final : public Kernel {
   }
 
  private:
-  // Calls work(part, share) with the threads' shares of 0 .. size - 1.
+  // Shares 0 .. size - 1 among the threads in pieces of `unit`.
   template <typename Work>
   void share(std::int64_t size, std::int64_t unit, const Work& work) {
     if (batch_ * in_ * out_ < kSharedProducts) return work(0, Share{0, size});
-    own_.pool.run([&](int part) {
-      const Share share = share_of(size, part, own_.pool.size(), unit);
-      if (share.size() > 0) work(part, share);
-    });
+    own_.pool.run_pieces(size, unit, work);
   }
 
   void stop_at_relu() {
@@ -92,45 +93,52 @@ class Dense final : public Kernel {
     }
   }
 
-  // Rows `share` of dW [out, in] = dy^T x.
-  Product weight_product(int part, const Share& share) {
-    return {.rows = share.size(),
-            .columns = in_,
-            .depth = batch_,
-            .a = floats(output_.gradient) + share.begin,
-            .a_row = 1,
-            .a_column = out_,
-            .b = floats(input_.value),
-            .b_row = in_,
-            .scratch = scratch_[static_cast<std::size_t>(part)].data()};
+  bool packs_input() const { return batch_ <= kProductDepth; }
+
+  void pack_input() {
+    share(in_, kDataColumns, [&](int, const Share& columns) {
+      own_.vector.pack({.columns = columns.size(),
+                        .depth = batch_,
+                        .b = floats(input_.value) + columns.begin,
+                        .b_row = in_,
+                        .packed = packed_.data() + columns.begin * batch_});
+    });
+  }
+
+  // `rows` of dW [out, in] = dy^T x, to `to`.
+  void weight_rows(int part, const Share& rows, float* to) {
+    own_.vector.product({.rows = rows.size(),
+                         .columns = in_,
+                         .depth = batch_,
+                         .a = floats(output_.gradient) + rows.begin,
+                         .a_row = 1,
+                         .a_column = out_,
+                         .b = floats(input_.value),
+                         .b_row = in_,
+                         .c = to,
+                         .c_row = in_,
+                         .scratch = scratch_[static_cast<std::size_t>(part)].data(),
+                         .packed = packs_input() ? packed_.data() : nullptr});
   }
 
   void backward_weights() {
-    share(out_, kProductRows, [&](int part, const Share& share) {
-      Product product = weight_product(part, share);
-      product.c = parameters_.gradient_address(layer_.weights) + share.begin * in_;
-      product.c_row = in_;
-      own_.vector.product(product);
+    if (packs_input()) pack_input();
+    // A piece of a larger batch packs the input anew.
+    const std::int64_t unit = packs_input() ? kProductRows : (out_ + own_.pool.size() - 1) / own_.pool.size();
+    share(out_, unit, [&](int part, const Share& rows) {
+      weight_rows(part, rows, parameters_.gradient_address(layer_.weights) + rows.begin * in_);
     });
   }
 
   // A few rows of dW at a time, whose parameters and slots lie one behind the other: memory is fastest in order.
   void update_weights() {
-    share(in_, kPackedColumns, [&](int, const Share& share) {
-      own_.vector.pack({.columns = share.size(),
-                        .depth = batch_,
-                        .b = floats(input_.value) + share.begin,
-                        .b_row = in_,
-                        .packed = packed_.data() + share.begin * batch_});
-    });
-    share(out_, kProductRows, [&](int part, const Share& share) {
-      for (std::int64_t row = share.begin; row < share.end; row += kProductRows) {
-        Product product = weight_product(part, {row, std::min(row + kProductRows, share.end)});
-        product.packed = packed_.data();
-        product.c = rows_[static_cast<std::size_t>(part)].data();
-        product.c_row = in_;
-        own_.vector.product(product);
-        parameters_.update({layer_.weights.offset + row * in_, product.rows * in_}, product.c);
+    pack_input();
+    share(out_, kProductRows, [&](int part, const Share& rows) {
+      for (std::int64_t row = rows.begin; row < rows.end; row += kProductRows) {
+        const Share some{row, std::min(row + kProductRows, rows.end)};
+        float* const gradient = rows_[static_cast<std::size_t>(part)].data();
+        weight_rows(part, some, gradient);
+        parameters_.update({layer_.weights.offset + row * in_, some.size() * in_}, gradient);
       }
     });
   }
@@ -138,7 +146,7 @@ class Dense final : public Kernel {
   // dx [batch, in] = dy W
   void backward_data() {
     if (!input_.needs_gradient()) return;
-    share(in_, 64, [&](int part, const Share& share) {
+    share(in_, kDataColumns, [&](int part, const Share& share) {
       own_.vector.product({.rows = batch_,
                            .columns = share.size(),
                            .depth = out_,
@@ -160,7 +168,7 @@ class Dense final : public Kernel {
   Tensor input_, output_;
   std::int64_t batch_, in_, out_;
   std::vector<FloatBuffer> scratch_, rows_;  // one for each thread
-  FloatBuffer packed_;                       // the input, while weights are updated
+  FloatBuffer packed_;                       // the input, for the gradient of the weights
 };
 
 }  // namespace

@@ -15,6 +15,7 @@ struct Borders {
   std::int64_t top = 0, left = 0;                  // where the image lies in it, left in floats
 
   std::int64_t framed_size() const { return framed_height * framed_row; }
+  std::int64_t image_size() const { return height * row; }
   void put(const float* image, float* framed) const {
     for (std::int64_t y = 0; y < height; ++y) {
       std::memcpy(framed + (top + y) * framed_row + left, image + y * row,
@@ -29,40 +30,56 @@ struct Borders {
   }
 };
 
+// Images that the kernels get at once, if they gain by more than one: then what they need of all weights has passed by
+// before the images have left the cache.
+constexpr std::int64_t kImagesAtOnce = 4;
+
 // Kernels on images with borders.
 class FramedConvolution : public PooledConvolution {
  public:
   FramedConvolution(const OwnKernels& own, const Conv2d& layer, std::size_t index, Parameters& parameters,
                     const Tensor& input, const Tensor& output, bool plain_output, const Borders& borders,
-                    std::int64_t sums_size, std::int64_t scratch_size)
-      : PooledConvolution(own, layer, index, parameters, input, output, plain_output, sums_size), borders_(borders) {
+                    std::int64_t sums_size, std::int64_t scratch_size, std::int64_t at_once = 1)
+      : PooledConvolution(own, layer, index, parameters, input, output, plain_output, sums_size, at_once),
+        borders_(borders) {
+    const auto framed_size = static_cast<std::size_t>(at_once * borders.framed_size());
     for (int part = 0; part < own.pool.size(); ++part) {
-      threads_.push_back({FloatBuffer(static_cast<std::size_t>(borders.framed_size())),
-                          FloatBuffer(static_cast<std::size_t>(borders.framed_size())),
+      threads_.push_back({FloatBuffer(framed_size), FloatBuffer(input.needs_gradient() ? framed_size : 0),
                           FloatBuffer(static_cast<std::size_t>(scratch_size))});
     }
   }
 
  protected:
   struct Thread {
-    FloatBuffer framed, framed_gradient;  // an image and its gradient, with borders
+    FloatBuffer framed, framed_gradient;  // images and their gradients, with borders
     FloatBuffer scratch;
   };
   Thread& thread(int part) { return threads_[static_cast<std::size_t>(part)]; }
 
-  void forward_image(int part, const float* image, const Pooled& pooled) final {
-    borders_.put(image, thread(part).framed.data());
-    forward_framed(part, pooled);
+  void forward_images(int part, std::int64_t count, const float* images, const Pooled& pooled) final {
+    put(part, count, images);
+    forward_framed(part, count, pooled);
   }
-  void backward_image(int part, const float* image, const PooledGradient& gradient, float* image_gradient) final {
-    borders_.put(image, thread(part).framed.data());
-    backward_framed(part, gradient);
-    if (image_gradient != nullptr) borders_.take(thread(part).framed_gradient.data(), image_gradient);
+  void backward_images(int part, std::int64_t count, const float* images, const PooledGradient& gradient,
+                       float* image_gradients) final {
+    put(part, count, images);
+    backward_framed(part, count, gradient);
+    if (image_gradients == nullptr) return;
+    for (std::int64_t n = 0; n < count; ++n) {
+      borders_.take(thread(part).framed_gradient.data() + n * borders_.framed_size(),
+                    image_gradients + n * borders_.image_size());
+    }
   }
-  virtual void forward_framed(int part, const Pooled& pooled) = 0;
-  virtual void backward_framed(int part, const PooledGradient& gradient) = 0;
+  virtual void forward_framed(int part, std::int64_t count, const Pooled& pooled) = 0;
+  virtual void backward_framed(int part, std::int64_t count, const PooledGradient& gradient) = 0;
 
  private:
+  void put(int part, std::int64_t count, const float* images) {
+    for (std::int64_t n = 0; n < count; ++n) {
+      borders_.put(images + n * borders_.image_size(), thread(part).framed.data() + n * borders_.framed_size());
+    }
+  }
+
   Borders borders_;
   std::vector<Thread> threads_;
 };
@@ -81,15 +98,15 @@ class DirectConvolution final : public FramedConvolution {
                           layer.weights.size, 2 * layer.input.width * layer.output.channels) {}
 
  private:
-  void forward_framed(int part, const Pooled& pooled) override {
+  void forward_framed(int part, std::int64_t, const Pooled& pooled) override {
     own_.vector.direct_forward(
         {shape_, thread(part).framed.data(), weights(), parameters_.address(layer_.biases), pooled});
   }
-  void backward_framed(int part, const PooledGradient& gradient) override {
+  void backward_framed(int part, std::int64_t, const PooledGradient& gradient) override {
     own_.vector.direct_backward({shape_, thread(part).framed.data(), gradient, weight_sums(part), bias_sums(part),
                                  thread(part).scratch.data()});
   }
-  void finish_weight_gradient(const float* sums) override { put_weight_gradient(sums); }
+  void finish_weight_gradient(const float* sums, const Share& in) override { put_weight_gradient(sums, in); }
 };
 
 class WinogradConvolution final : public FramedConvolution {
@@ -97,7 +114,8 @@ class WinogradConvolution final : public FramedConvolution {
   WinogradConvolution(const OwnKernels& own, const Conv2d& layer, std::size_t index, Parameters& parameters,
                       const Tensor& input, const Tensor& output, bool plain_output)
       : FramedConvolution(own, layer, index, parameters, input, output, plain_output, borders_of(layer),
-                          winograd_of(layer).weights_size(), winograd_of(layer).scratch_size()),
+                          winograd_of(layer).weights_size(), winograd_of(layer).scratch_size(kImagesAtOnce),
+                          kImagesAtOnce),
         winograd_(winograd_of(layer)),
         transformed_(static_cast<std::size_t>(winograd_.weights_size())),
         transposed_(static_cast<std::size_t>(input.needs_gradient() ? winograd_.weights_size() : 0)),
@@ -117,23 +135,23 @@ class WinogradConvolution final : public FramedConvolution {
 
   void prepare_weights() override {
     own_.pool.run([&](int part) {
-      const Share share = share_of(shape_.in, part, own_.pool.size(), kChannelUnit);
+      const Share share = share_of(shape_.in, part, own_.pool.size(), kChannelShare);
       own_.vector.winograd_weights({shape_.in, shape_.out, share.begin, share.end, weights(), transformed_.data(),
                                     input_.needs_gradient() ? transposed_.data() : nullptr});
     });
   }
-  void forward_framed(int part, const Pooled& pooled) override {
-    own_.vector.winograd_forward({winograd_, thread(part).framed.data(), transformed_.data(),
+  void forward_framed(int part, std::int64_t count, const Pooled& pooled) override {
+    own_.vector.winograd_forward({winograd_, count, thread(part).framed.data(), transformed_.data(),
                                   parameters_.address(layer_.biases), pooled, thread(part).scratch.data()});
   }
-  void backward_framed(int part, const PooledGradient& gradient) override {
+  void backward_framed(int part, std::int64_t count, const PooledGradient& gradient) override {
     own_.vector.winograd_backward(
-        {winograd_, thread(part).framed.data(), gradient, transposed_.data(), weight_sums(part), bias_sums(part),
+        {winograd_, count, thread(part).framed.data(), gradient, transposed_.data(), weight_sums(part), bias_sums(part),
          input_.needs_gradient() ? thread(part).framed_gradient.data() : nullptr, thread(part).scratch.data()});
   }
-  void finish_weight_gradient(const float* sums) override {
-    own_.vector.winograd_weight_gradient({shape_.in, shape_.out, sums, weight_gradient_.data()});
-    put_weight_gradient(weight_gradient_.data());
+  void finish_weight_gradient(const float* sums, const Share& in) override {
+    own_.vector.winograd_weight_gradient({shape_.in, shape_.out, in.begin, in.end, sums, weight_gradient_.data()});
+    put_weight_gradient(weight_gradient_.data(), in);
   }
 
   WinogradShape winograd_;

@@ -26,7 +26,7 @@ ConvolutionShape shape_of(const Conv2d& layer) {
 
 PooledConvolution::PooledConvolution(const OwnKernels& own, const Conv2d& layer, std::size_t index,
                                      Parameters& parameters, const Tensor& input, const Tensor& output,
-                                     bool plain_output, std::int64_t sums_size)
+                                     bool plain_output, std::int64_t sums_size, std::int64_t at_once)
     : own_(own),
       layer_(layer),
       parameters_(parameters),
@@ -37,11 +37,12 @@ PooledConvolution::PooledConvolution(const OwnKernels& own, const Conv2d& layer,
       plain_output_(plain_output),
       batch_(dims_of(output.layout())[0]),
       sums_size_(sums_size),
+      at_once_(at_once),
       taps_(shape_.window_height * shape_.window_width),
       weights_(static_cast<std::size_t>(taps_ * shape_.in * shape_.out)),
       choices_(static_cast<std::size_t>(batch_ * shape_.pooled_size())) {
   for (int part = 0; part < own.pool.size(); ++part) {
-    threads_.push_back({FloatBuffer(static_cast<std::size_t>(shape_.pooled_size())),
+    threads_.push_back({FloatBuffer(static_cast<std::size_t>(plain_output ? at_once * shape_.pooled_size() : 0)),
                         FloatBuffer(static_cast<std::size_t>(sums_size)),
                         FloatBuffer(static_cast<std::size_t>(shape_.out))});
   }
@@ -49,14 +50,14 @@ PooledConvolution::PooledConvolution(const OwnKernels& own, const Conv2d& layer,
 
 void PooledConvolution::forward(const Step&) {
   refresh_weights();
-  own_.pool.run([&](int part) {
-    Thread& thread = threads_[static_cast<std::size_t>(part)];
-    const Share images = share_of(batch_, part, own_.pool.size());
-    for (std::int64_t n = images.begin; n < images.end; ++n) {
-      float* const values = floats(output_.value) + n * shape_.pooled_size();
-      forward_image(part, floats(input_.value) + n * image_size(),
-                    {plain_output_ ? thread.pooled.data() : values, choices_of(n)});
-      if (plain_output_) transpose(thread.pooled.data(), pixels(), shape_.out, values);
+  own_.pool.run_pieces(batch_, at_once_, [&](int part, const Share& images) {
+    float* const values = floats(output_.value) + images.begin * shape_.pooled_size();
+    float* const pooled = plain_output_ ? threads_[static_cast<std::size_t>(part)].pooled.data() : values;
+    forward_images(part, images.size(), floats(input_.value) + images.begin * image_size(),
+                   {pooled, choices_of(images.begin)});
+    if (!plain_output_) return;
+    for (std::int64_t at = 0; at < images.size() * shape_.pooled_size(); at += shape_.pooled_size()) {
+      transpose(pooled + at, pixels(), shape_.out, values + at);
     }
   });
 }
@@ -67,22 +68,43 @@ void PooledConvolution::backward(const Step& step) {
     std::ranges::fill(thread.weight_sums.span(), 0.0f);
     std::ranges::fill(thread.bias_sums.span(), 0.0f);
     const Share images = share_of(batch_, part, own_.pool.size());
-    for (std::int64_t n = images.begin; n < images.end; ++n) {
-      const float* values = floats(output_.gradient) + n * shape_.pooled_size();
+    for (std::int64_t first = images.begin; first < images.end; first += at_once_) {
+      const std::int64_t count = std::min(at_once_, images.end - first);
+      const float* values = floats(output_.gradient) + first * shape_.pooled_size();
       if (plain_output_) {
-        transpose(values, shape_.out, pixels(), thread.pooled.data());
+        for (std::int64_t at = 0; at < count * shape_.pooled_size(); at += shape_.pooled_size()) {
+          transpose(values + at, shape_.out, pixels(), thread.pooled.data() + at);
+        }
         values = thread.pooled.data();
       }
-      backward_image(part, floats(input_.value) + n * image_size(), {values, choices_of(n)},
-                     input_.needs_gradient() ? floats(input_.gradient) + n * image_size() : nullptr);
+      backward_images(part, count, floats(input_.value) + first * image_size(), {values, choices_of(first)},
+                      input_.needs_gradient() ? floats(input_.gradient) + first * image_size() : nullptr);
     }
   });
-  add_up(sums_size_, [](Thread& thread) { return thread.weight_sums.data(); });
-  add_up(shape_.out, [](Thread& thread) { return thread.bias_sums.data(); });
-  finish_weight_gradient(threads_[0].weight_sums.data());
-  std::ranges::copy(threads_[0].bias_sums.span(), parameters_.gradients(layer_.biases).begin());
+  finish_gradients();
   step.report(layer_.weights);
   step.report(layer_.biases);
+}
+
+// The threads' sums are added in their order, whoever does it.
+void PooledConvolution::finish_gradients() {
+  const auto add_up = [&](FloatBuffer Thread::*sums, const Share& share) {
+    float* const total = (threads_[0].*sums).data();
+    for (std::size_t thread = 1; thread < threads_.size(); ++thread) {
+      const float* const others = (threads_[thread].*sums).data();
+      for (std::int64_t i = share.begin; i < share.end; ++i) total[i] += others[i];
+    }
+  };
+  constexpr std::int64_t kUnit = 64;
+  if (own_.pool.size() > 1) {
+    own_.pool.run([&](int part) { add_up(&Thread::weight_sums, share_of(sums_size_, part, own_.pool.size(), kUnit)); });
+    add_up(&Thread::bias_sums, {0, shape_.out});
+  }
+  std::ranges::copy(threads_[0].bias_sums.span(), parameters_.gradients(layer_.biases).begin());
+  own_.pool.run([&](int part) {
+    const Share in = share_of(shape_.in, part, own_.pool.size(), kChannelShare);
+    if (in.size() > 0) finish_weight_gradient(threads_[0].weight_sums.data(), in);
+  });
 }
 
 // Pixels that lost in their window let no gradient pass, whatever relu makes of them.
@@ -108,11 +130,12 @@ void PooledConvolution::add_choices(std::vector<LayerChoices>& choices) const {
   choices.push_back(std::move(pool));
 }
 
-void PooledConvolution::put_weight_gradient(const float* gradient) {
+void PooledConvolution::put_weight_gradient(const float* gradient, const Share& in) {
   float* const to = parameters_.gradient_address(layer_.weights);
-  for (std::int64_t tap = 0; tap < taps_; ++tap) {
-    for (std::int64_t ci = 0; ci < shape_.in; ++ci) {
-      for (std::int64_t co = 0; co < shape_.out; ++co) to[(co * shape_.in + ci) * taps_ + tap] = *gradient++;
+  for (std::int64_t ci = in.begin; ci < in.end; ++ci) {
+    for (std::int64_t tap = 0; tap < taps_; ++tap) {
+      const float* from = gradient + (tap * shape_.in + ci) * shape_.out;
+      for (std::int64_t co = 0; co < shape_.out; ++co) to[(co * shape_.in + ci) * taps_ + tap] = from[co];
     }
   }
 }
@@ -121,23 +144,16 @@ void PooledConvolution::refresh_weights() {
   if (version_ == parameters_.version(layer_.weights)) return;
   version_ = parameters_.version(layer_.weights);
   const float* const from = parameters_.factors(layer_.weights);
-  float* to = weights_.data();
-  for (std::int64_t tap = 0; tap < taps_; ++tap) {
-    for (std::int64_t ci = 0; ci < shape_.in; ++ci) {
-      for (std::int64_t co = 0; co < shape_.out; ++co) *to++ = from[(co * shape_.in + ci) * taps_ + tap];
+  own_.pool.run([&](int part) {
+    const Share in = share_of(shape_.in, part, own_.pool.size(), kChannelShare);
+    for (std::int64_t ci = in.begin; ci < in.end; ++ci) {
+      for (std::int64_t tap = 0; tap < taps_; ++tap) {
+        float* const to = weights_.data() + (tap * shape_.in + ci) * shape_.out;
+        for (std::int64_t co = 0; co < shape_.out; ++co) to[co] = from[(co * shape_.in + ci) * taps_ + tap];
+      }
     }
-  }
+  });
   prepare_weights();
-}
-
-// Adds the other threads' floats to those of the first.
-template <typename Floats>
-void PooledConvolution::add_up(std::int64_t size, const Floats& floats_of) {
-  for (std::size_t thread = 1; thread < threads_.size(); ++thread) {
-    float* const sums = floats_of(threads_[0]);
-    const float* const others = floats_of(threads_[thread]);
-    for (std::int64_t i = 0; i < size; ++i) sums[i] += others[i];
-  }
 }
 
 }  // namespace distmnist::cpu

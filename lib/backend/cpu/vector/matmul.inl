@@ -99,9 +99,11 @@ void product_block(std::int64_t rows, std::int64_t columns, std::int64_t depth, 
   }
 }
 
-static_assert(kPackedColumns % kPanel == 0);
+static_assert(kPackedColumns % kPanel == 0 && kRowProductColumns % kDotColumns == 0);
 
-void pack(const PanelPacking& p) { pack_panels(p.b, p.b_row, p.depth, p.columns, p.packed); }
+void pack(const PanelPacking& p) {
+  pack_panels(p.b, p.b_row, p.depth, p.columns, p.packed);
+}
 
 // Blocks of b that fill the scratch lie packed in the second-level cache while all rows of a pass by.
 void product(const Product& p) {
@@ -172,8 +174,7 @@ template <bool kAdd, int kRows = kDotRows, int kColumns = kDotColumns>
 inline void dots_of(std::int64_t rows, std::int64_t columns, std::int64_t depth, const float* a, std::ptrdiff_t a_row,
                     const float* b, std::ptrdiff_t b_row, float* c, std::ptrdiff_t c_row) {
   if constexpr (kRows > 1) {
-    if (rows < kRows)
-      return dots_of<kAdd, kRows - 1, kColumns>(rows, columns, depth, a, a_row, b, b_row, c, c_row);
+    if (rows < kRows) return dots_of<kAdd, kRows - 1, kColumns>(rows, columns, depth, a, a_row, b, b_row, c, c_row);
   }
   if constexpr (kColumns > 1) {
     if (columns < kColumns)
@@ -182,14 +183,14 @@ inline void dots_of(std::int64_t rows, std::int64_t columns, std::int64_t depth,
   dots<kRows, kColumns, kAdd>(depth, a, a_row, b, b_row, c, c_row);
 }
 
-// Rows are taken in equal pieces of at most kDepth floats: kDotRows of a stay in the first-level cache while kColumnsAtOnce of b pass
-// by, which stay in the second.
+// Rows are taken in equal pieces of at most kDepth floats: kDotRows of a stay in the first-level cache while
+// kRowProductColumns of b pass by, which stay in the second.
 void row_products(const RowProducts& p) {
-  constexpr std::int64_t kDepth = 896, kColumnsAtOnce = 8 * kDotColumns;
+  constexpr std::int64_t kDepth = 896;
   const std::int64_t pieces = (p.depth + kDepth - 1) / kDepth;
   const std::int64_t piece = ((p.depth + pieces - 1) / pieces + kLanes - 1) / kLanes * kLanes;
-  for (std::int64_t column = 0; column < p.columns; column += kColumnsAtOnce) {
-    const std::int64_t columns_end = column + kColumnsAtOnce < p.columns ? column + kColumnsAtOnce : p.columns;
+  for (std::int64_t column = 0; column < p.columns; column += kRowProductColumns) {
+    const std::int64_t columns_end = column + kRowProductColumns < p.columns ? column + kRowProductColumns : p.columns;
     for (std::int64_t k = 0; k < p.depth; k += piece) {
       const std::int64_t depth = p.depth - k < piece ? p.depth - k : piece;
       for (std::int64_t row = 0; row < p.rows; row += kDotRows) {

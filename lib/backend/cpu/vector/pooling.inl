@@ -4,6 +4,7 @@
 inline void pool(const Vec (&window)[4], Vec bias, float* values, std::uint8_t* choices) {
   Vec best = window[0];
   Ints chosen = {};
+#pragma GCC unroll 4
   for (int i = 1; i < 4; ++i) {
     const Ints larger = window[i] > best;
     best = larger ? window[i] : best;
@@ -19,6 +20,7 @@ inline void pool(const Vec (&window)[4], Vec bias, float* values, std::uint8_t* 
 inline Vec unpool(const float* values, const std::uint8_t* choices, Vec (&window)[4]) {
   const Vec gradient = load(values);
   const Ints chosen = load_bytes(choices);
+#pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) window[i] = where(chosen == i, gradient);
   return where(chosen != kNoneChosen, gradient);
 }

@@ -46,6 +46,7 @@ inline constexpr std::int64_t panels_size(std::int64_t columns, std::int64_t dep
 
 // c[i, j] = biases[j] + sum over k of a[i, k] b[j, k], and zero in the place of what is below, with relu. All rows are
 // contiguous.
+inline constexpr std::int64_t kRowProductColumns = 24;  // that are worked on at once
 struct RowProducts {
   std::int64_t rows = 0, columns = 0, depth = 0;
   const float* a = nullptr;
@@ -103,6 +104,7 @@ struct DirectBackward {
 // Winograd's F(4x4, 5x5): tiles of 4x4 outputs come from 8x8 inputs by 64 products in the place of 400 (Lavin and Gray,
 // arXiv 1509.09308), at the points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity.
 inline constexpr std::int64_t kWinogradPoints = 64;
+inline constexpr std::int64_t kWinogradImages = 2;  // whose tiles share the products: more would not fit the cache
 
 struct WinogradShape {
   ConvolutionShape convolution;  // window 5x5
@@ -114,14 +116,18 @@ struct WinogradShape {
   std::int64_t padded_width() const { return 4 * tile_columns() + 4; }
   std::int64_t padded_size() const { return padded_height() * padded_width() * convolution.in; }
   // From one point's tiles to the next one's, in floats: not a power of two, which would crowd few sets of the cache.
-  std::int64_t in_stride() const { return tiles() * convolution.in + 16; }
-  std::int64_t out_stride() const { return tiles() * convolution.out + 16; }
-  std::int64_t scratch_size() const { return kWinogradPoints * (in_stride() + out_stride()); }
+  std::int64_t in_stride() const { return kWinogradImages * tiles() * convolution.in + 16; }
+  std::int64_t out_stride() const { return kWinogradImages * tiles() * convolution.out + 16; }
+  std::int64_t outputs_size() const { return 16 * tiles() * convolution.out; }  // of an image
+  // What `images` at once take: two rows of points, and the outputs.
+  std::int64_t scratch_size(std::int64_t images) const {
+    return kWinogradPoints / 4 * (in_stride() + out_stride()) + images * outputs_size();
+  }
   std::int64_t weights_size() const { return kWinogradPoints * convolution.in * convolution.out; }
 };
 
 // From weights [5, 5, in, out] to their transforms [64, in, out] and, unless it is null, [64, out, in]; of the input
-// channels from `begin` to `end`, multiples of kChannelUnit.
+// channels from `begin` to `end`, multiples of kChannelShare.
 struct WinogradWeights {
   std::int64_t in = 0, out = 0;
   std::int64_t begin = 0, end = 0;
@@ -129,33 +135,38 @@ struct WinogradWeights {
   float* transformed = nullptr;
   float* transposed = nullptr;
 };
+// Several images, one behind the other: the weights pass by them once.
 struct WinogradForward {
   WinogradShape shape;
+  std::int64_t images = 0;
   const float* image = nullptr;        // with borders
   const float* transformed = nullptr;  // [64, in, out]
   const float* biases = nullptr;
   Pooled pooled;
-  float* scratch = nullptr;  // [scratch_size()]
+  float* scratch = nullptr;  // [scratch_size(images)]
 };
 struct WinogradBackward {
   WinogradShape shape;
+  std::int64_t images = 0;
   const float* image = nullptr;  // with borders
   PooledGradient gradient;
   const float* transposed = nullptr;  // [64, out, in]
   float* weight_sums = nullptr;       // [64, in, out]: the transform of the weights' gradient is added
   float* bias_sums = nullptr;         // [out]
   float* image_gradient = nullptr;    // with borders, overwritten; null: not wanted
-  float* scratch = nullptr;           // [scratch_size()]
+  float* scratch = nullptr;           // [scratch_size(0)]
 };
-// From the sums [64, in, out] to the gradient [5, 5, in, out].
+// From the sums [64, in, out] to the gradient [5, 5, in, out]; of the input channels from `begin` to `end`.
 struct WinogradWeightGradient {
   std::int64_t in = 0, out = 0;
+  std::int64_t begin = 0, end = 0;
   const float* sums = nullptr;
   float* gradient = nullptr;
 };
 
 // Channels that the convolutions take are multiples of this, whatever the instruction set.
 inline constexpr std::int64_t kChannelUnit = 32;
+inline constexpr std::int64_t kChannelShare = 8;  // and threads share them in multiples of this
 
 struct VectorKernels {
   void (*product)(const Product&);

@@ -1,6 +1,6 @@
-// Winograd's F(4x4, 5x5). With d an 8x8 tile of the input and g the 5x5 weights, y = A^T [(G g G^T) * (B^T d B)] A is the
-// 4x4 tile of the output (Lavin and Gray, arXiv 1509.09308), summed over input channels between the two brackets. The
-// gradients are the transposed of this: with Z = A dy A^T, that of the input is B (G g G^T * Z) B^T and that of the
+// Winograd's F(4x4, 5x5). With d an 8x8 tile of the input and g the 5x5 weights, y = A^T [(G g G^T) * (B^T d B)] A is
+// the 4x4 tile of the output (Lavin and Gray, arXiv 1509.09308), summed over input channels between the two brackets.
+// The gradients are the transposed of this: with Z = A dy A^T, that of the input is B (G g G^T * Z) B^T and that of the
 // weights G^T (B^T d B * Z) G. So one transform of dy serves both.
 
 constexpr int kTile = 8, kOutputs = 4, kTaps = 5;
@@ -60,46 +60,115 @@ struct Sum {
   }
 };
 
-// to = matrix from: rows 1 and 2, 3 and 4, 5 and 6 belong to opposite points, which differ in the sign of odd columns.
+// The points are taken in pairs that differ in the sign of odd columns only: 1 and 2, 3 and 4, 5 and 6, which are
+// opposite numbers; and the two that are left, 0 and infinity.
+template <int kPair>
+constexpr int kFirst = kPair == 0 ? 0 : 2 * kPair - 1;
+template <int kPair>
+constexpr int kSecond = kPair == 0 ? kTile - 1 : 2 * kPair;
+
+// Calls work with each pair, as a constant.
+template <typename Work>
+inline __attribute__((always_inline)) void for_each_pair(const Work& work) {
+  work(std::integral_constant<int, 0>{});
+  work(std::integral_constant<int, 1>{});
+  work(std::integral_constant<int, 2>{});
+  work(std::integral_constant<int, 3>{});
+}
+
+// The two rows of a pair of matrix, times from.
+template <const auto& kMatrix, int kPair, int kColumns>
+inline __attribute__((always_inline)) void expand_pair(const Vec (&from)[kColumns], Vec& first, Vec& second) {
+  Sum even, odd;
+  if constexpr (kPair == 0) {
+#pragma GCC unroll 8
+    for (int c = 0; c < kColumns; ++c) {
+      even.add(kMatrix[kFirst<kPair>][c], from[c]);
+      odd.add(kMatrix[kSecond<kPair>][c], from[c]);
+    }
+    first = even.total;
+    second = odd.total;
+  } else {
+#pragma GCC unroll 8
+    for (int c = 0; c < kColumns; ++c) (c % 2 == 0 ? even : odd).add(kMatrix[kFirst<kPair>][c], from[c]);
+    first = even.total + odd.total;
+    second = even.total - odd.total;
+  }
+}
+
+// to += the pair's part of matrix^T from.
+template <const auto& kMatrix, int kPair, int kColumns>
+inline __attribute__((always_inline)) void contract_pair(Vec first, Vec second, Sum (&to)[kColumns]) {
+  if constexpr (kPair == 0) {
+#pragma GCC unroll 8
+    for (int c = 0; c < kColumns; ++c) {
+      to[c].add(kMatrix[kFirst<kPair>][c], first);
+      to[c].add(kMatrix[kSecond<kPair>][c], second);
+    }
+  } else {
+    const Vec sum = first + second, difference = first - second;
+#pragma GCC unroll 8
+    for (int c = 0; c < kColumns; ++c) to[c].add(kMatrix[kFirst<kPair>][c], c % 2 == 0 ? sum : difference);
+  }
+}
+
+// to = matrix from
 template <const auto& kMatrix, int kColumns>
 inline __attribute__((always_inline)) void expand(const Vec (&from)[kColumns], Vec (&to)[kTile]) {
-  Sum zero, infinity;
-#pragma GCC unroll 8
-  for (int c = 0; c < kColumns; ++c) {
-    zero.add(kMatrix[0][c], from[c]);
-    infinity.add(kMatrix[kTile - 1][c], from[c]);
-  }
-  to[0] = zero.total;
-  to[kTile - 1] = infinity.total;
-#pragma GCC unroll 3
-  for (int j = 1; j < kTile - 1; j += 2) {
-    Sum even, odd;
-#pragma GCC unroll 8
-    for (int c = 0; c < kColumns; ++c) (c % 2 == 0 ? even : odd).add(kMatrix[j][c], from[c]);
-    to[j] = even.total + odd.total;
-    to[j + 1] = even.total - odd.total;
-  }
+  for_each_pair([&](auto pair) __attribute__((always_inline)) {
+    expand_pair<kMatrix, pair()>(from, to[kFirst<pair()>], to[kSecond<pair()>]);
+  });
 }
 
-// to = matrix^T from.
+// to = matrix^T from
 template <const auto& kMatrix, int kColumns>
 inline __attribute__((always_inline)) void contract(const Vec (&from)[kTile], Vec (&to)[kColumns]) {
-  const Vec sums[3] = {from[1] + from[2], from[3] + from[4], from[5] + from[6]};
-  const Vec differences[3] = {from[1] - from[2], from[3] - from[4], from[5] - from[6]};
+  Sum sums[kColumns];
+  for_each_pair([&](auto pair) __attribute__((always_inline)) {
+    contract_pair<kMatrix, pair()>(from[kFirst<pair()>], from[kSecond<pair()>], sums);
+  });
 #pragma GCC unroll 8
-  for (int c = 0; c < kColumns; ++c) {
-    Sum total;
-    total.add(kMatrix[0][c], from[0]);
-#pragma GCC unroll 3
-    for (int pair = 0; pair < 3; ++pair) {
-      total.add(kMatrix[1 + 2 * pair][c], c % 2 == 0 ? sums[pair] : differences[pair]);
-    }
-    total.add(kMatrix[kTile - 1][c], from[kTile - 1]);
-    to[c] = total.total;
+  for (int c = 0; c < kColumns; ++c) to[c] = sums[c].total;
+}
+
+// A band of a transform is the 16 points of two rows, a pair; point x of row r is number 8 r + x of the band. All
+// images pass by one band after the other, so that the band's weights and sums stay in the second-level cache, where
+// those of all points would not.
+constexpr int kBand = 2 * kTile;  // points
+
+// A band of matrix from matrix^T; `from` gives column x of the tile, `put` takes row r of the band.
+template <const auto& kMatrix, int kPair, int kColumns, typename From, typename Put>
+inline __attribute__((always_inline)) void expand_band(const From& from, const Put& put) {
+  Vec half[2][kColumns];
+#pragma GCC unroll 8
+  for (int x = 0; x < kColumns; ++x) {
+    Vec column[kColumns];
+    from(x, column);
+    expand_pair<kMatrix, kPair>(column, half[0][x], half[1][x]);
+  }
+#pragma GCC unroll 2
+  for (int r = 0; r < 2; ++r) {
+    Vec row[kTile];
+    expand<kMatrix>(half[r], row);
+    put(r, row);
   }
 }
 
-// to[8 rows * 8 columns] = matrix from matrix^T; `from` gives row y of the tile, `put` takes row y of the transform.
+// The other way: `from` gives row r of the band; `add` adds the sums to column x of matrix^T band matrix.
+template <const auto& kMatrix, int kPair, int kColumns, typename From, typename Add>
+inline __attribute__((always_inline)) void contract_band(const From& from, const Add& add) {
+  Vec half[2][kColumns];
+#pragma GCC unroll 2
+  for (int r = 0; r < 2; ++r) {
+    Vec row[kTile];
+    from(r, row);
+    contract<kMatrix>(row, half[r]);
+  }
+#pragma GCC unroll 8
+  for (int x = 0; x < kColumns; ++x) add(x, half[0][x], half[1][x]);
+}
+
+// A whole transform, of weights: to[8, 8] = matrix from matrix^T; `from` gives row y, `put` takes column x.
 template <const auto& kMatrix, int kColumns, typename From, typename Put>
 inline __attribute__((always_inline)) void expand_tile(const From& from, const Put& put) {
   Vec half[kColumns][kTile];
@@ -151,7 +220,7 @@ void winograd_weights(const WinogradWeights& p) {
         [&](int x, const Vec(&column)[kTile]) { put_points(p.transformed + i, matrix, x, column); });
   }
   if (p.transposed == nullptr) return;
-  constexpr std::int64_t kBlock = kChannelUnit;
+  constexpr std::int64_t kBlock = kChannelShare;
   for (std::int64_t point = 0; point < kWinogradPoints; ++point) {
     const float* from = p.transformed + point * matrix;
     float* to = p.transposed + point * matrix;
@@ -163,21 +232,12 @@ void winograd_weights(const WinogradWeights& p) {
   }
 }
 
-// The transforms of all tiles of an image, [64][tiles, in].
-void transform_image(const WinogradShape& s, const float* image, float* transformed) {
-  const std::int64_t in = s.convolution.in;
-  const std::ptrdiff_t image_row = s.padded_width() * in;
-  for (std::int64_t tile = 0; tile < s.tiles(); ++tile) {
-    const float* corner = image + 4 * (tile / s.tile_columns()) * image_row + 4 * (tile % s.tile_columns()) * in;
-    for (std::int64_t c = 0; c < in; c += kLanes) {
-      expand_tile<kBt, kTile>(
-          [&](int y, Vec(&row)[kTile]) {
-            for (int x = 0; x < kTile; ++x) row[x] = load(corner + y * image_row + x * in + c);
-          },
-          [&](int x, const Vec(&column)[kTile]) {
-            put_points(transformed + tile * in + c, s.in_stride(), x, column);
-          });
-    }
+// Calls work(tile, its top, its left), both in tiles.
+template <typename Work>
+inline __attribute__((always_inline)) void for_each_tile(const WinogradShape& s, const Work& work) {
+  const std::int64_t rows = s.tile_rows(), columns = s.tile_columns();
+  for (std::int64_t y = 0, tile = 0; y < rows; ++y) {
+    for (std::int64_t x = 0; x < columns; ++x, ++tile) work(tile, y, x);
   }
 }
 
@@ -190,115 +250,218 @@ void small_product(std::int64_t rows, std::int64_t columns, std::int64_t depth, 
   }
 }
 
+// Calls work(number in the band, number of all) for the points of a band.
+template <int kPair, typename Work>
+inline __attribute__((always_inline)) void for_each_point(const Work& work) {
+  for (int x = 0; x < kTile; ++x) work(x, kTile * kFirst<kPair> + x);
+  for (int x = 0; x < kTile; ++x) work(kTile + x, kTile * kSecond<kPair> + x);
+}
+
+// Calls work(first, number) with the images that share products.
+template <typename Work>
+inline __attribute__((always_inline)) void for_some_images(std::int64_t images, const Work& work) {
+  for (std::int64_t n = 0; n < images; n += kWinogradImages) {
+    work(n, images - n < kWinogradImages ? images - n : kWinogradImages);
+  }
+}
+
+// A band of all tiles of an image, [16][tiles, in].
+template <int kPair>
+void transform_image(const WinogradShape& s, const float* image, float* transformed) {
+  const std::int64_t in = s.convolution.in;
+  const std::ptrdiff_t image_row = s.padded_width() * in, stride = s.in_stride();
+  for_each_tile(s, [&](std::int64_t tile, std::int64_t top, std::int64_t left) {
+    const float* corner = image + 4 * top * image_row + 4 * left * in;
+    float* to = transformed + tile * in;
+    for (std::int64_t c = 0; c < in; c += kLanes) {
+      expand_band<kBt, kPair, kTile>(
+          [&](int x, Vec(&column)[kTile]) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+            for (int y = 0; y < kTile; ++y) column[y] = load(corner + y * image_row + x * in + c);
+          },
+          [&](int r, const Vec(&row)[kTile]) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+            for (int x = 0; x < kTile; ++x) store(to + (kTile * r + x) * stride + c, row[x]);
+          });
+    }
+  });
+}
+
+// Adds what a band gives to the outputs, [tiles, out / kLanes][4, 4] vectors; the first pair overwrites them.
+template <int kPair>
+void add_outputs(const WinogradShape& s, const float* transformed, float* outputs) {
+  const std::int64_t out = s.convolution.out;
+  const std::ptrdiff_t stride = s.out_stride();
+  for (std::int64_t at = 0; at < s.tiles() * out; at += kLanes, outputs += kOutputs * kOutputs * kLanes) {
+    contract_band<kA, kPair, kOutputs>(
+        [&](int r, Vec(&row)[kTile]) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+          for (int x = 0; x < kTile; ++x) row[x] = load(transformed + (kTile * r + x) * stride + at);
+        },
+        [&](int x, Vec first, Vec second) __attribute__((always_inline)) {
+          float* const to = outputs + x * kLanes;
+          Sum sums[kOutputs];
+#pragma GCC unroll 4
+          for (int y = 0; y < kOutputs; ++y) {
+            sums[y] = kPair == 0 ? Sum{} : Sum{load(to + y * kOutputs * kLanes), true};
+          }
+          contract_pair<kA, kPair>(first, second, sums);
+#pragma GCC unroll 4
+          for (int y = 0; y < kOutputs; ++y) store(to + y * kOutputs * kLanes, sums[y].total);
+        });
+  }
+}
+
+void pool_outputs(const WinogradShape& s, const float* outputs, const float* biases, const Pooled& pooled) {
+  const std::int64_t out = s.convolution.out, height = s.convolution.height / 2, width = s.convolution.width / 2;
+  for_each_tile(s, [&](std::int64_t, std::int64_t tile_top, std::int64_t tile_left) {
+    const std::int64_t top = 2 * tile_top, left = 2 * tile_left;
+    for (std::int64_t c = 0; c < out; c += kLanes, outputs += kOutputs * kOutputs * kLanes) {
+      const Vec bias = load(biases + c);
+      for (std::int64_t y = 0; y < 2 && top + y < height; ++y) {
+        for (std::int64_t x = 0; x < 2 && left + x < width; ++x) {
+          const float* corner = outputs + (2 * y * kOutputs + 2 * x) * kLanes;
+          const Vec window[4] = {load(corner), load(corner + kLanes), load(corner + kOutputs * kLanes),
+                                 load(corner + (kOutputs + 1) * kLanes)};
+          const std::ptrdiff_t at = ((top + y) * width + left + x) * out + c;
+          pool(window, bias, pooled.values + at, pooled.choices + at);
+        }
+      }
+    }
+  });
+}
+
 void winograd_forward(const WinogradForward& p) {
   const WinogradShape& s = p.shape;
   const std::int64_t in = s.convolution.in, out = s.convolution.out;
   float* const inputs = p.scratch;
-  float* const outputs = p.scratch + kWinogradPoints * s.in_stride();
-  transform_image(s, p.image, inputs);
-  for (std::int64_t point = 0; point < kWinogradPoints; ++point) {
-    small_product<false>(s.tiles(), out, in, inputs + point * s.in_stride(), in, 1, p.transformed + point * in * out,
-                         outputs + point * s.out_stride());
-  }
-  const std::int64_t pooled_height = s.convolution.height / 2, pooled_width = s.convolution.width / 2;
-  for (std::int64_t tile = 0; tile < s.tiles(); ++tile) {
-    const std::int64_t top = 2 * (tile / s.tile_columns()), left = 2 * (tile % s.tile_columns());
-    for (std::int64_t c = 0; c < out; c += kLanes) {
-      Vec pixels[kOutputs][kOutputs];
-      contract_tile<kA, kOutputs>(
-          [&](int x, Vec(&column)[kTile]) { get_points(outputs + tile * out + c, s.out_stride(), x, column); },
-          [&](int y, const Vec(&row)[kOutputs]) {
-            for (int x = 0; x < kOutputs; ++x) pixels[y][x] = row[x];
-          });
-      const Vec bias = load(p.biases + c);
-      for (std::int64_t y = 0; y < 2 && top + y < pooled_height; ++y) {
-        for (std::int64_t x = 0; x < 2 && left + x < pooled_width; ++x) {
-          const Vec window[4] = {pixels[2 * y][2 * x], pixels[2 * y][2 * x + 1], pixels[2 * y + 1][2 * x],
-                                 pixels[2 * y + 1][2 * x + 1]};
-          const std::ptrdiff_t at = ((top + y) * pooled_width + left + x) * out + c;
-          pool(window, bias, p.pooled.values + at, p.pooled.choices + at);
-        }
+  float* const products = inputs + kBand * s.in_stride();
+  float* const outputs = products + kBand * s.out_stride();
+  for_each_pair([&](auto pair) {
+    for_some_images(p.images, [&](std::int64_t first, std::int64_t images) {
+      for (std::int64_t i = 0; i < images; ++i) {
+        transform_image<pair()>(s, p.image + (first + i) * s.padded_size(), inputs + i * s.tiles() * in);
       }
-    }
+      for_each_point<pair()>([&](int point, int of_all) {
+        small_product<false>(images * s.tiles(), out, in, inputs + point * s.in_stride(), in, 1,
+                             p.transformed + of_all * in * out, products + point * s.out_stride());
+      });
+      for (std::int64_t i = 0; i < images; ++i) {
+        add_outputs<pair()>(s, products + i * s.tiles() * out, outputs + (first + i) * s.outputs_size());
+      }
+    });
+  });
+  for (std::int64_t n = 0; n < p.images; ++n) {
+    const std::ptrdiff_t at = n * s.convolution.pooled_size();
+    pool_outputs(s, outputs + n * s.outputs_size(), p.biases, {p.pooled.values + at, p.pooled.choices + at});
   }
 }
 
-// Z, [64][tiles, out], of an image's gradient; adds the gradient of the biases.
-void transform_gradient(const WinogradBackward& p, float* transformed) {
-  const WinogradShape& s = p.shape;
-  const std::int64_t out = s.convolution.out;
-  const std::int64_t pooled_height = s.convolution.height / 2, pooled_width = s.convolution.width / 2;
-  for (std::int64_t tile = 0; tile < s.tiles(); ++tile) {
-    const std::int64_t top = 2 * (tile / s.tile_columns()), left = 2 * (tile % s.tile_columns());
-    const std::int64_t rows = pooled_height - top < 2 ? 1 : 2, columns = pooled_width - left < 2 ? 1 : 2;
+// A band of Z, [16][tiles, out], of an image's gradient; the first pair adds the gradient of the biases, too.
+template <int kPair>
+void transform_gradient(const WinogradShape& s, const PooledGradient& gradient, float* transformed, float* bias_sums) {
+  const std::int64_t out = s.convolution.out, height = s.convolution.height / 2, width = s.convolution.width / 2;
+  const std::ptrdiff_t stride = s.out_stride();
+  for_each_tile(s, [&](std::int64_t tile, std::int64_t tile_top, std::int64_t tile_left) {
+    const std::int64_t top = 2 * tile_top, left = 2 * tile_left;
+    const std::int64_t rows = height - top < 2 ? 1 : 2, columns = width - left < 2 ? 1 : 2;
+    float* to = transformed + tile * out;
     for (std::int64_t c = 0; c < out; c += kLanes) {
-      Vec pixels[kOutputs][kOutputs] = {};
-      Vec bias_sum = load(p.bias_sums + c);
-      for (std::int64_t y = 0; y < rows; ++y) {
-        for (std::int64_t x = 0; x < columns; ++x) {
-          const std::ptrdiff_t at = ((top + y) * pooled_width + left + x) * out + c;
-          Vec window[4];
-          bias_sum += unpool(p.gradient.values + at, p.gradient.choices + at, window);
+      Vec pixels[kOutputs][kOutputs];
+      Vec bias_sum = {};
+#pragma GCC unroll 2
+      for (int y = 0; y < 2; ++y) {
+#pragma GCC unroll 2
+        for (int x = 0; x < 2; ++x) {
+          Vec window[4] = {};
+          if (y < rows && x < columns) {
+            const std::ptrdiff_t at = ((top + y) * width + left + x) * out + c;
+            bias_sum += unpool(gradient.values + at, gradient.choices + at, window);
+          }
+#pragma GCC unroll 4
           for (int i = 0; i < 4; ++i) pixels[2 * y + i / 2][2 * x + i % 2] = window[i];
         }
       }
-      store(p.bias_sums + c, bias_sum);
-      expand_tile<kA, kOutputs>(
-          [&](int y, Vec(&row)[kOutputs]) {
-            for (int x = 0; x < kOutputs; ++x) row[x] = pixels[y][x];
+      if (kPair == 0) store(bias_sums + c, load(bias_sums + c) + bias_sum);
+      expand_band<kA, kPair, kOutputs>(
+          [&](int x, Vec(&column)[kOutputs]) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+            for (int y = 0; y < kOutputs; ++y) column[y] = pixels[y][x];
           },
-          [&](int x, const Vec(&column)[kTile]) {
-            put_points(transformed + tile * out + c, s.out_stride(), x, column);
+          [&](int r, const Vec(&row)[kTile]) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+            for (int x = 0; x < kTile; ++x) store(to + (kTile * r + x) * stride + c, row[x]);
           });
     }
-  }
+  });
 }
 
-// Tiles overlap in the input, so what they give is added up.
+// Adds what a band gives to the gradient of an image. Tiles overlap in it.
+template <int kPair>
 void add_image_gradient(const WinogradShape& s, const float* transformed, float* gradient) {
   const std::int64_t in = s.convolution.in;
-  const std::ptrdiff_t image_row = s.padded_width() * in;
-  __builtin_memset(gradient, 0, static_cast<std::size_t>(s.padded_size()) * sizeof(float));
-  for (std::int64_t tile = 0; tile < s.tiles(); ++tile) {
-    float* corner = gradient + 4 * (tile / s.tile_columns()) * image_row + 4 * (tile % s.tile_columns()) * in;
+  const std::ptrdiff_t image_row = s.padded_width() * in, stride = s.in_stride();
+  for_each_tile(s, [&](std::int64_t tile, std::int64_t top, std::int64_t left) {
+    float* corner = gradient + 4 * top * image_row + 4 * left * in;
+    const float* from = transformed + tile * in;
     for (std::int64_t c = 0; c < in; c += kLanes) {
-      contract_tile<kBt, kTile>(
-          [&](int x, Vec(&column)[kTile]) { get_points(transformed + tile * in + c, s.in_stride(), x, column); },
-          [&](int y, const Vec(&row)[kTile]) {
-            for (int x = 0; x < kTile; ++x) {
-              float* to = corner + y * image_row + x * in + c;
-              store(to, load(to) + row[x]);
-            }
+      contract_band<kBt, kPair, kTile>(
+          [&](int r, Vec(&row)[kTile]) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+            for (int x = 0; x < kTile; ++x) row[x] = load(from + (kTile * r + x) * stride + c);
+          },
+          [&](int x, Vec first, Vec second) __attribute__((always_inline)) {
+            float* const to = corner + x * in + c;
+            Sum sums[kTile];
+#pragma GCC unroll 8
+            for (int y = 0; y < kTile; ++y) sums[y] = {load(to + y * image_row), true};
+            contract_pair<kBt, kPair>(first, second, sums);
+#pragma GCC unroll 8
+            for (int y = 0; y < kTile; ++y) store(to + y * image_row, sums[y].total);
           });
     }
-  }
+  });
 }
 
 void winograd_backward(const WinogradBackward& p) {
   const WinogradShape& s = p.shape;
   const std::int64_t in = s.convolution.in, out = s.convolution.out;
   float* const inputs = p.scratch;
-  float* const gradients = p.scratch + kWinogradPoints * s.in_stride();
-  transform_image(s, p.image, inputs);
-  transform_gradient(p, gradients);
-  for (std::int64_t point = 0; point < kWinogradPoints; ++point) {
-    float* const input = inputs + point * s.in_stride();  // [tiles, in]
-    const float* const gradient = gradients + point * s.out_stride();
-    small_product<true>(in, out, s.tiles(), input, 1, in, gradient, p.weight_sums + point * in * out);
-    if (p.image_gradient == nullptr) continue;
-    // In the place of the input, which has served.
-    small_product<false>(s.tiles(), in, out, gradient, out, 1, p.transposed + point * in * out, input);
+  float* const gradients = inputs + kBand * s.in_stride();
+  if (p.image_gradient != nullptr) {
+    __builtin_memset(p.image_gradient, 0, static_cast<std::size_t>(p.images * s.padded_size()) * sizeof(float));
   }
-  if (p.image_gradient != nullptr) add_image_gradient(s, inputs, p.image_gradient);
+  for_each_pair([&](auto pair) {
+    for_some_images(p.images, [&](std::int64_t first, std::int64_t images) {
+      for (std::int64_t i = 0; i < images; ++i) {
+        const std::ptrdiff_t at = (first + i) * s.convolution.pooled_size();
+        transform_image<pair()>(s, p.image + (first + i) * s.padded_size(), inputs + i * s.tiles() * in);
+        transform_gradient<pair()>(s, {p.gradient.values + at, p.gradient.choices + at},
+                                   gradients + i * s.tiles() * out, p.bias_sums);
+      }
+      for_each_point<pair()>([&](int point, int of_all) {
+        float* const input = inputs + point * s.in_stride();
+        const float* const gradient = gradients + point * s.out_stride();
+        const std::int64_t tiles = images * s.tiles();
+        small_product<true>(in, out, tiles, input, 1, in, gradient, p.weight_sums + of_all * in * out);
+        if (p.image_gradient == nullptr) return;
+        // In the place of the input, which has served.
+        small_product<false>(tiles, in, out, gradient, out, 1, p.transposed + of_all * in * out, input);
+      });
+      if (p.image_gradient == nullptr) return;
+      for (std::int64_t i = 0; i < images; ++i) {
+        add_image_gradient<pair()>(s, inputs + i * s.tiles() * in, p.image_gradient + (first + i) * s.padded_size());
+      }
+    });
+  });
 }
 
 void winograd_weight_gradient(const WinogradWeightGradient& p) {
   const std::ptrdiff_t matrix = p.in * p.out;
-  for (std::int64_t i = 0; i < matrix; i += kLanes) {
-    contract_tile<kG, kTaps>(
-        [&](int x, Vec(&column)[kTile]) { get_points(p.sums + i, matrix, x, column); },
-        [&](int y, const Vec(&row)[kTaps]) {
-          for (int x = 0; x < kTaps; ++x) store(p.gradient + (kTaps * y + x) * matrix + i, row[x]);
-        });
+  for (std::int64_t i = p.begin * p.out; i < p.end * p.out; i += kLanes) {
+    contract_tile<kG, kTaps>([&](int x, Vec(&column)[kTile]) { get_points(p.sums + i, matrix, x, column); },
+                             [&](int y, const Vec(&row)[kTaps]) {
+                               for (int x = 0; x < kTaps; ++x) store(p.gradient + (kTaps * y + x) * matrix + i, row[x]);
+                             });
   }
 }
