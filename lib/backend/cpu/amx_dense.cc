@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "lib/backend/cpu/dense_kernel.h"
 #include "lib/backend/cpu/rounding.h"
 
 namespace distmnist::cpu {
@@ -26,20 +27,12 @@ BlockDone block_done(const Function& function) {
           &function};
 }
 
-class AmxDense final : public Kernel {
+class AmxDense final : public DenseKernel {
  public:
   AmxDense(const OwnKernels& own, const FullyConnected& layer, std::size_t index, Parameters& parameters,
            const Tensor& input, const Tensor& output, bool logits)
-      : own_(own),
-        layer_(layer),
-        index_(index),
-        parameters_(parameters),
-        input_(input),
-        output_(output),
+      : DenseKernel(own, layer, index, parameters, input, output),
         logits_(logits),
-        batch_(dims_of(output.layout())[0]),
-        in_(layer.input.size()),
-        out_(layer.output.size()),
         weights_(tiles_for(out_, in_)),
         input_depth_(tiles_for(in_, batch_)),
         input_batch_(tiles_for(batch_, in_)),
@@ -82,27 +75,6 @@ class AmxDense final : public Kernel {
                               .block = thread.block.data(),
                               .done = block_done(finish)});
     });
-  }
-
-  void backward(const Step& step) override {
-    round_gradient();
-    backward_biases();
-    pack_gradient();
-    if (step.resident()) {
-      backward_data();  // Before the weights change.
-      update_weights();
-      step.report(layer_.biases);
-    } else {
-      backward_weights();
-      step.report(layer_.weights);
-      step.report(layer_.biases);
-      backward_data();
-    }
-  }
-
-  void add_choices(std::vector<LayerChoices>& choices) const override {
-    if (layer_.activation != Activation::kRelu) return;
-    choices.push_back(relu_choices(index_, {floats(output_.value), static_cast<std::size_t>(batch_ * out_)}));
   }
 
  private:
@@ -151,34 +123,18 @@ class AmxDense final : public Kernel {
       const float* from = block + n - samples.begin;
       for (std::int64_t o = outs.begin; o < outs.end; ++o, from += kTileProductColumns) {
         float y = *from + biases[o];
-        if (layer_.activation == Activation::kRelu && y <= 0.0f) y = 0.0f;  // NaN passes.
+        if (has_relu() && y <= 0.0f) y = 0.0f;  // NaN passes.
         output[o] = logits_ ? y : rounded_to_bf16(y);
       }
     }
   }
 
-  void round_gradient() {
-    const float* output = floats(output_.value);
-    float* gradient = floats(output_.gradient);
-    if (layer_.activation == Activation::kRelu) {
-      for (std::int64_t i = 0; i < batch_ * out_; ++i) gradient[i] = output[i] > 0.0f ? gradient[i] : 0.0f;
-    }
+  void prepare_gradient() override {
+    float* const gradient = floats(output_.gradient);
     round_to_bf16({gradient, static_cast<std::size_t>(batch_ * out_)}, gradient);
-  }
-
-  void backward_biases() {
-    const std::span<float> sums = parameters_.gradients(layer_.biases);
-    const float* row = floats(output_.gradient);
-    std::ranges::fill(sums, 0.0f);
-    for (std::int64_t n = 0; n < batch_; ++n, row += out_) {
-      for (std::int64_t o = 0; o < out_; ++o) sums[static_cast<std::size_t>(o)] += row[o];
-    }
-  }
-
-  void pack_gradient() {
     Packing packing{.rows = batch_,
                     .columns = out_,
-                    .from = floats(output_.gradient),
+                    .from = gradient,
                     .from_row = out_,
                     .to = gradient_.data(),
                     .strip_size = in_blocks(out_)};
@@ -189,7 +145,7 @@ class AmxDense final : public Kernel {
     own_.amx->pack(packing);
   }
 
-  // dW [out, in] = dy^T x; calls `done` with the part's blocks: (thread, rows, columns), in dW's numbers.
+  // dW; calls `done` with the part's blocks: (thread, rows, columns), in dW's numbers.
   template <typename Done>
   void weight_products(const Done& done) {
     share(out_, [&](Thread& thread, const Share& share) {
@@ -207,7 +163,7 @@ class AmxDense final : public Kernel {
     });
   }
 
-  void backward_weights() {
+  void backward_weights() override {
     float* const gradient = parameters_.gradient_address(layer_.weights);
     weight_products([&](Thread& thread, const Share& rows, const Share& columns) {
       for (std::int64_t row = rows.begin; row < rows.end; ++row) {
@@ -217,7 +173,7 @@ class AmxDense final : public Kernel {
     });
   }
 
-  void update_weights() {
+  void update_weights() override {
     weight_products([&](Thread& thread, const Share& rows, const Share& columns) {
       for (std::int64_t row = rows.begin; row < rows.end; ++row) {
         const std::int64_t offset = layer_.weights.offset + row * in_ + columns.begin;
@@ -228,9 +184,7 @@ class AmxDense final : public Kernel {
     version_ = parameters_.version(layer_.weights) + 1;  // end_update() is going to count this update.
   }
 
-  // dx [batch, in] = dy W
-  void backward_data() {
-    if (!input_.needs_gradient()) return;
+  void backward_data() override {
     share(in_, [&](Thread& thread, const Share& share) {
       for (std::int64_t column = share.begin; column < share.end; column += kBlockSide) {
         const auto finish = [&](std::int64_t row, std::int64_t rows, std::int64_t, std::int64_t) {
@@ -255,13 +209,7 @@ class AmxDense final : public Kernel {
     });
   }
 
-  OwnKernels own_;
-  FullyConnected layer_;
-  std::size_t index_;
-  Parameters& parameters_;
-  Tensor input_, output_;
   bool logits_;
-  std::int64_t batch_, in_, out_;
   Bf16Buffer weights_;                         // left, [out, in]
   std::uint64_t version_ = ~std::uint64_t{0};  // of the weights that it has; at first none
   Bf16Buffer input_depth_;                     // right, x^T: [in, batch]

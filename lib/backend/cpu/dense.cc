@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "lib/backend/cpu/dense_kernel.h"
+
 namespace distmnist::cpu {
 namespace {
 
@@ -13,19 +15,11 @@ constexpr std::int64_t kSharedProducts = 500'000;  // multiply-adds
 // thread.
 constexpr std::int64_t kDataColumns = 64;
 
-class Dense final : public Kernel {
+class Dense final : public DenseKernel {
  public:
   Dense(const OwnKernels& own, const FullyConnected& layer, std::size_t index, Parameters& parameters,
         const Tensor& input, const Tensor& output)
-      : own_(own),
-        layer_(layer),
-        index_(index),
-        parameters_(parameters),
-        input_(input),
-        output_(output),
-        batch_(dims_of(output.layout())[0]),
-        in_(layer.input.size()),
-        out_(layer.output.size()),
+      : DenseKernel(own, layer, index, parameters, input, output),
         packed_(static_cast<std::size_t>(packs_input() ? panels_size(in_, batch_) : 0)) {
     for (int part = 0; part < own.pool.size(); ++part) {
       scratch_.emplace_back(static_cast<std::size_t>(kProductScratch));
@@ -44,30 +38,10 @@ class Dense final : public Kernel {
                                 .b = parameters_.factors(layer_.weights) + share.begin * in_,
                                 .b_row = in_,
                                 .biases = parameters_.address(layer_.biases) + share.begin,
-                                .relu = layer_.activation == Activation::kRelu,
+                                .relu = has_relu(),
                                 .c = floats(output_.value) + share.begin,
                                 .c_row = out_});
     });
-  }
-
-  void backward(const Step& step) override {
-    if (layer_.activation == Activation::kRelu) stop_at_relu();
-    backward_biases();
-    if (step.resident() && packs_input()) {
-      backward_data();  // Before the weights change.
-      update_weights();
-      step.report(layer_.biases);
-    } else {
-      backward_weights();
-      step.report(layer_.weights);
-      step.report(layer_.biases);
-      backward_data();
-    }
-  }
-
-  void add_choices(std::vector<LayerChoices>& choices) const override {
-    if (layer_.activation != Activation::kRelu) return;
-    choices.push_back(relu_choices(index_, {floats(output_.value), static_cast<std::size_t>(batch_ * out_)}));
   }
 
  private:
@@ -76,21 +50,6 @@ class Dense final : public Kernel {
   void share(std::int64_t size, std::int64_t unit, const Work& work) {
     if (batch_ * in_ * out_ < kSharedProducts) return work(0, Share{0, size});
     own_.pool.run_pieces(size, unit, work);
-  }
-
-  void stop_at_relu() {
-    const float* output = floats(output_.value);
-    float* gradient = floats(output_.gradient);
-    for (std::int64_t i = 0; i < batch_ * out_; ++i) gradient[i] = output[i] > 0.0f ? gradient[i] : 0.0f;
-  }
-
-  void backward_biases() {
-    const std::span<float> sums = parameters_.gradients(layer_.biases);
-    const float* row = floats(output_.gradient);
-    std::ranges::fill(sums, 0.0f);
-    for (std::int64_t n = 0; n < batch_; ++n, row += out_) {
-      for (std::int64_t o = 0; o < out_; ++o) sums[static_cast<std::size_t>(o)] += row[o];
-    }
   }
 
   bool packs_input() const { return batch_ <= kProductDepth; }
@@ -121,7 +80,7 @@ class Dense final : public Kernel {
                          .packed = packs_input() ? packed_.data() : nullptr});
   }
 
-  void backward_weights() {
+  void backward_weights() override {
     if (packs_input()) pack_input();
     // A piece of a larger batch packs the input anew.
     const std::int64_t unit = packs_input() ? kProductRows : (out_ + own_.pool.size() - 1) / own_.pool.size();
@@ -131,7 +90,8 @@ class Dense final : public Kernel {
   }
 
   // A few rows of dW at a time, whose parameters and slots lie one behind the other: memory is fastest in order.
-  void update_weights() {
+  bool can_update() const override { return packs_input(); }
+  void update_weights() override {
     pack_input();
     share(out_, kProductRows, [&](int part, const Share& rows) {
       for (std::int64_t row = rows.begin; row < rows.end; row += kProductRows) {
@@ -143,9 +103,7 @@ class Dense final : public Kernel {
     });
   }
 
-  // dx [batch, in] = dy W
-  void backward_data() {
-    if (!input_.needs_gradient()) return;
+  void backward_data() override {
     share(in_, kDataColumns, [&](int part, const Share& share) {
       own_.vector.product({.rows = batch_,
                            .columns = share.size(),
@@ -161,12 +119,6 @@ class Dense final : public Kernel {
     });
   }
 
-  OwnKernels own_;
-  FullyConnected layer_;
-  std::size_t index_;
-  Parameters& parameters_;
-  Tensor input_, output_;
-  std::int64_t batch_, in_, out_;
   std::vector<FloatBuffer> scratch_, rows_;  // one for each thread
   FloatBuffer packed_;                       // the input, for the gradient of the weights
 };

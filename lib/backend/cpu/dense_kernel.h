@@ -1,0 +1,47 @@
+// A fully connected layer: what all algorithms for it have in common.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "lib/backend/cpu/kernel.h"
+#include "lib/backend/cpu/parameters.h"
+
+namespace distmnist::cpu {
+
+// Tensors as for make_dense(). In resident training the weights are updated where their gradient is computed.
+class DenseKernel : public Kernel {
+ public:
+  DenseKernel(const OwnKernels& own, const FullyConnected& layer, std::size_t index, Parameters& parameters,
+              const Tensor& input, const Tensor& output);
+
+  void backward(const Step& step) final;
+  void add_choices(std::vector<LayerChoices>& choices) const final;
+
+ protected:
+  // Of the output's gradient, once it is what relu has let pass.
+  virtual void prepare_gradient() {}
+  // dx [batch, in] = dy W, where the input needs it
+  virtual void backward_data() = 0;
+  // dW [out, in] = dy^T x, to the parameters' gradients
+  virtual void backward_weights() = 0;
+  // The same to Parameters::update().
+  virtual bool can_update() const { return true; }
+  virtual void update_weights() = 0;
+
+  bool has_relu() const { return layer_.activation == Activation::kRelu; }
+
+  OwnKernels own_;
+  FullyConnected layer_;
+  Parameters& parameters_;
+  Tensor input_, output_;
+  std::int64_t batch_, in_, out_;
+
+ private:
+  void stop_at_relu();
+  void backward_biases();
+
+  std::size_t index_;
+};
+
+}  // namespace distmnist::cpu
