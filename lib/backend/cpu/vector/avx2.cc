@@ -5,6 +5,8 @@
 #include "lib/backend/cpu/vector/vector_kernels.h"
 
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #pragma GCC target("avx2,fma,bmi,bmi2")
 #define DISTMNIST_KERNELS avx2
 #define DISTMNIST_LANES 8

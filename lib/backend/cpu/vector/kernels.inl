@@ -1,6 +1,7 @@
 // All kernels for one instruction set, in a namespace of their own. Who includes this has included <cstdint>,
-// <cstddef>, <type_traits> and vector_kernels.h before it has told the compiler which instructions there are: inline
-// functions of those headers must stay what every processor can run. It defines
+// <cstddef>, <type_traits>, vector_kernels.h and, for more than the portable instructions, <immintrin.h> before it has
+// told the compiler which instructions there are: inline functions of those headers must stay what every processor can
+// run. It defines
 //   DISTMNIST_KERNELS    the namespace
 //   DISTMNIST_LANES      floats of a vector
 //   DISTMNIST_REGISTERS  vector registers
