@@ -43,7 +43,9 @@ Guarded framed(const PlainConvolution& plain) {
 }
 
 struct Transforms {
-  explicit Transforms(const WinogradShape& shape) : in_out(shape.weights_size()), out_in(shape.weights_size()) {}
+  explicit Transforms(const WinogradShape& shape) : in_out(shape.weights_size()), out_in(shape.weights_size()) {
+    for (Guarded* each : {&in_out, &out_in}) each->fill([] { return 0.0f; });  // between the points nobody writes
+  }
   Guarded in_out, out_in;
 };
 
@@ -239,11 +241,11 @@ TEST_CASE("weights are transformed the same in pieces, and to the same numbers i
       const PlainConvolution plain = any_convolution(shape);
       const Transforms whole = transforms_of(set.kernels, plain);
       Transforms pieces(shape), one_order(shape);
-      for (std::int64_t begin = 0; begin < in; begin += kChannelUnit) {
+      for (std::int64_t begin = 0; begin < in; begin += kChannelShare) {
         set.kernels.winograd_weights(
-            {in, out, begin, begin + kChannelUnit, plain.weights.data(), pieces.in_out.data(), pieces.out_in.data()});
+            {in, out, begin, begin + kChannelShare, plain.weights.data(), pieces.in_out.data(), pieces.out_in.data()});
         set.kernels.winograd_weights(
-            {in, out, begin, begin + kChannelUnit, plain.weights.data(), one_order.in_out.data(), nullptr});
+            {in, out, begin, begin + kChannelShare, plain.weights.data(), one_order.in_out.data(), nullptr});
       }
       CHECK(std::ranges::equal(pieces.in_out.span(), whole.in_out.span()));
       CHECK(std::ranges::equal(pieces.out_in.span(), whole.out_in.span()));
@@ -252,7 +254,7 @@ TEST_CASE("weights are transformed the same in pieces, and to the same numbers i
       std::int64_t differ = 0;
       for (std::int64_t point = 0; point < kWinogradPoints; ++point) {
         for (std::int64_t i = 0; i < in * out; ++i) {
-          const std::int64_t at = point * in * out;
+          const std::int64_t at = point * winograd_weight_stride(in, out);
           differ += whole.in_out.data()[at + i] == whole.out_in.data()[at + i % out * in + i / out] ? 0 : 1;
         }
       }

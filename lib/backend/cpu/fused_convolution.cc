@@ -155,8 +155,8 @@ class WinogradConvolution final : public FramedConvolution {
   }
 
   WinogradShape winograd_;
-  FloatBuffer transformed_;      // [64, in, out]
-  FloatBuffer transposed_;       // [64, out, in]
+  FloatBuffer transformed_;      // 64 [in, out]
+  FloatBuffer transposed_;       // 64 [out, in]
   FloatBuffer weight_gradient_;  // [5, 5, in, out]
 };
 

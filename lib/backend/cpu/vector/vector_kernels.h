@@ -106,6 +106,10 @@ struct DirectBackward {
 inline constexpr std::int64_t kWinogradPoints = 64;
 inline constexpr std::int64_t kWinogradImages = 2;  // whose tiles share the products: more would not fit the cache
 
+// From one point's numbers to the next one's, in floats: not a power of two, which would crowd few sets of the cache.
+inline std::int64_t winograd_stride(std::int64_t numbers) { return numbers + 16; }
+inline std::int64_t winograd_weight_stride(std::int64_t in, std::int64_t out) { return winograd_stride(in * out); }
+
 struct WinogradShape {
   ConvolutionShape convolution;  // window 5x5
   std::int64_t tile_rows() const { return (convolution.height + 3) / 4; }
@@ -115,19 +119,19 @@ struct WinogradShape {
   std::int64_t padded_height() const { return 4 * tile_rows() + 4; }
   std::int64_t padded_width() const { return 4 * tile_columns() + 4; }
   std::int64_t padded_size() const { return padded_height() * padded_width() * convolution.in; }
-  // From one point's tiles to the next one's, in floats: not a power of two, which would crowd few sets of the cache.
-  std::int64_t in_stride() const { return kWinogradImages * tiles() * convolution.in + 16; }
-  std::int64_t out_stride() const { return kWinogradImages * tiles() * convolution.out + 16; }
+  std::int64_t in_stride() const { return winograd_stride(kWinogradImages * tiles() * convolution.in); }
+  std::int64_t out_stride() const { return winograd_stride(kWinogradImages * tiles() * convolution.out); }
   std::int64_t outputs_size() const { return 16 * tiles() * convolution.out; }  // of an image
   // What `images` at once take: two rows of points, and the outputs.
   std::int64_t scratch_size(std::int64_t images) const {
     return kWinogradPoints / 4 * (in_stride() + out_stride()) + images * outputs_size();
   }
-  std::int64_t weights_size() const { return kWinogradPoints * convolution.in * convolution.out; }
+  std::int64_t weights_size() const { return kWinogradPoints * winograd_weight_stride(convolution.in, convolution.out); }
 };
 
-// From weights [5, 5, in, out] to their transforms [64, in, out] and, unless it is null, [64, out, in]; of the input
-// channels from `begin` to `end`, multiples of kChannelShare.
+// From weights [5, 5, in, out] to their transforms, 64 times [in, out] and, unless it is null, [out, in], each
+// winograd_weight_stride(in, out) behind the one before; of the input channels from `begin` to `end`, multiples of
+// kChannelShare.
 struct WinogradWeights {
   std::int64_t in = 0, out = 0;
   std::int64_t begin = 0, end = 0;
@@ -140,7 +144,7 @@ struct WinogradForward {
   WinogradShape shape;
   std::int64_t images = 0;
   const float* image = nullptr;        // with borders
-  const float* transformed = nullptr;  // [64, in, out]
+  const float* transformed = nullptr;  // 64 [in, out]
   const float* biases = nullptr;
   Pooled pooled;
   float* scratch = nullptr;  // [scratch_size(images)]
@@ -150,13 +154,13 @@ struct WinogradBackward {
   std::int64_t images = 0;
   const float* image = nullptr;  // with borders
   PooledGradient gradient;
-  const float* transposed = nullptr;  // [64, out, in]
-  float* weight_sums = nullptr;       // [64, in, out]: the transform of the weights' gradient is added
+  const float* transposed = nullptr;  // 64 [out, in]
+  float* weight_sums = nullptr;       // 64 [in, out]: the transform of the weights' gradient is added
   float* bias_sums = nullptr;         // [out]
   float* image_gradient = nullptr;    // with borders, overwritten; null: not wanted
   float* scratch = nullptr;           // [scratch_size(0)]
 };
-// From the sums [64, in, out] to the gradient [5, 5, in, out]; of the input channels from `begin` to `end`.
+// From the sums, 64 [in, out], to the gradient [5, 5, in, out]; of the input channels from `begin` to `end`.
 struct WinogradWeightGradient {
   std::int64_t in = 0, out = 0;
   std::int64_t begin = 0, end = 0;

@@ -211,19 +211,19 @@ inline void get_points(const float* from, std::ptrdiff_t stride, int x, Vec (&co
 }
 
 void winograd_weights(const WinogradWeights& p) {
-  const std::ptrdiff_t matrix = p.in * p.out;
+  const std::ptrdiff_t matrix = p.in * p.out, stride = winograd_weight_stride(p.in, p.out);
   for (std::int64_t i = p.begin * p.out; i < p.end * p.out; i += kLanes) {
     expand_tile<kG, kTaps>(
         [&](int y, Vec(&row)[kTaps]) {
           for (int x = 0; x < kTaps; ++x) row[x] = load(p.weights + (kTaps * y + x) * matrix + i);
         },
-        [&](int x, const Vec(&column)[kTile]) { put_points(p.transformed + i, matrix, x, column); });
+        [&](int x, const Vec(&column)[kTile]) { put_points(p.transformed + i, stride, x, column); });
   }
   if (p.transposed == nullptr) return;
   constexpr std::int64_t kBlock = kChannelShare;
   for (std::int64_t point = 0; point < kWinogradPoints; ++point) {
-    const float* from = p.transformed + point * matrix;
-    float* to = p.transposed + point * matrix;
+    const float* from = p.transformed + point * stride;
+    float* to = p.transposed + point * stride;
     for (std::int64_t ci = p.begin; ci < p.end; ci += kBlock) {
       for (std::int64_t co = 0; co < p.out; ++co) {
         for (std::int64_t i = 0; i < kBlock; ++i) to[co * p.in + ci + i] = from[(ci + i) * p.out + co];
@@ -334,6 +334,7 @@ void pool_outputs(const WinogradShape& s, const float* outputs, const float* bia
 void winograd_forward(const WinogradForward& p) {
   const WinogradShape& s = p.shape;
   const std::int64_t in = s.convolution.in, out = s.convolution.out;
+  const std::ptrdiff_t weight_stride = winograd_weight_stride(in, out);
   float* const inputs = p.scratch;
   float* const products = inputs + kBand * s.in_stride();
   float* const outputs = products + kBand * s.out_stride();
@@ -344,7 +345,7 @@ void winograd_forward(const WinogradForward& p) {
       }
       for_each_point<pair()>([&](int point, int of_all) {
         small_product<false>(images * s.tiles(), out, in, inputs + point * s.in_stride(), in, 1,
-                             p.transformed + of_all * in * out, products + point * s.out_stride());
+                             p.transformed + of_all * weight_stride, products + point * s.out_stride());
       });
       for (std::int64_t i = 0; i < images; ++i) {
         add_outputs<pair()>(s, products + i * s.tiles() * out, outputs + (first + i) * s.outputs_size());
@@ -426,6 +427,7 @@ void add_image_gradient(const WinogradShape& s, const float* transformed, float*
 void winograd_backward(const WinogradBackward& p) {
   const WinogradShape& s = p.shape;
   const std::int64_t in = s.convolution.in, out = s.convolution.out;
+  const std::ptrdiff_t weight_stride = winograd_weight_stride(in, out);
   float* const inputs = p.scratch;
   float* const gradients = inputs + kBand * s.in_stride();
   if (p.image_gradient != nullptr) {
@@ -443,10 +445,10 @@ void winograd_backward(const WinogradBackward& p) {
         float* const input = inputs + point * s.in_stride();
         const float* const gradient = gradients + point * s.out_stride();
         const std::int64_t tiles = images * s.tiles();
-        small_product<true>(in, out, tiles, input, 1, in, gradient, p.weight_sums + of_all * in * out);
+        small_product<true>(in, out, tiles, input, 1, in, gradient, p.weight_sums + of_all * weight_stride);
         if (p.image_gradient == nullptr) return;
         // In the place of the input, which has served.
-        small_product<false>(tiles, in, out, gradient, out, 1, p.transposed + of_all * in * out, input);
+        small_product<false>(tiles, in, out, gradient, out, 1, p.transposed + of_all * weight_stride, input);
       });
       if (p.image_gradient == nullptr) return;
       for (std::int64_t i = 0; i < images; ++i) {
@@ -457,9 +459,9 @@ void winograd_backward(const WinogradBackward& p) {
 }
 
 void winograd_weight_gradient(const WinogradWeightGradient& p) {
-  const std::ptrdiff_t matrix = p.in * p.out;
+  const std::ptrdiff_t matrix = p.in * p.out, stride = winograd_weight_stride(p.in, p.out);
   for (std::int64_t i = p.begin * p.out; i < p.end * p.out; i += kLanes) {
-    contract_tile<kG, kTaps>([&](int x, Vec(&column)[kTile]) { get_points(p.sums + i, matrix, x, column); },
+    contract_tile<kG, kTaps>([&](int x, Vec(&column)[kTile]) { get_points(p.sums + i, stride, x, column); },
                              [&](int y, const Vec(&row)[kTaps]) {
                                for (int x = 0; x < kTaps; ++x) store(p.gradient + (kTaps * y + x) * matrix + i, row[x]);
                              });
