@@ -4,7 +4,7 @@
 comparison take turns (A B C, A B C, ...), so that what else the machine does falls on all of them; the table has
 medians, and the medians of the rounds' ratios.
 
-    tests/bench/compare.sh PEERS_FOLDER [--rounds 5] [--only async] [--without TensorFlow,MXNet] [--write]
+    tests/bench/compare.sh PEERS_FOLDER [--rounds 5] [--only async] [--without TensorFlow] [--write]
 
 PEERS_FOLDER has run.sh (PEER workers steps), tensorflow_ps.py, mxnet_kvstore.py and pytorch_single.py; $PEERS (default:
 ~/.cache/peers) has the Pythons tf/bin/python, mx/bin/python and pt/bin/python. A peer without its Python is left out,
@@ -173,12 +173,12 @@ COMPARISONS = {
     ],
     "1 ps + 3 workers, async": [
         *ours(1200, workers=WORKERS),
-        Peer("TensorFlow", "tf", tensorflow_rate, 3000, run_sh("tf-async", 1)),
+        Peer("TensorFlow", "tf", tensorflow_rate, 1800, run_sh("tf-async", 1)),
         Peer("MXNet, dist_async", "mx", mxnet_rate, 600, run_sh("mxnet-async", WORKERS)),  # its steps are a worker's
     ],
     "1 ps + 3 workers, sync": [
         *ours(1200, workers=WORKERS, flags=["--sync_replicas"], batches_per_step=WORKERS),
-        Peer("TensorFlow, SyncReplicas", "tf", tensorflow_rate, 3000, run_sh("tf-sync", WORKERS),
+        Peer("TensorFlow, SyncReplicas", "tf", tensorflow_rate, 1800, run_sh("tf-sync", WORKERS),
              batches_per_step=WORKERS),
         Peer("MXNet, dist_sync", "mx", mxnet_rate, 600, run_sh("mxnet-sync", WORKERS)),
     ],
@@ -275,10 +275,10 @@ def parse_arguments(arguments=None):
     parser.add_argument("peers", type=pathlib.Path, metavar="PEERS_FOLDER")
     parser.add_argument("--rounds", type=int, default=5, help="at least 5 where the table is written (default: 5)")
     parser.add_argument("--steps", type=int,
-                        help="batches of every run (default: what each program needs; TensorFlow's clusters 3000)")
+                        help="batches of every run (default: what each program needs; TensorFlow's clusters 1800)")
     parser.add_argument("--only", default="", help="comparisons with this in their name: " + "; ".join(COMPARISONS))
-    parser.add_argument("--without", default=[], type=lambda text: text.split(","), metavar="NAME,...",
-                        help="programs with one of these in their name are left out")
+    parser.add_argument("--without", default=[], action="append", metavar="NAME",
+                        help="programs with this in their name are left out; may be given again")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     parser.add_argument("--binary", default=str(ROOT / "build" / "tools" / "distmnist"))
     parser.add_argument("--data_dir", type=pathlib.Path,
