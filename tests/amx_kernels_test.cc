@@ -69,14 +69,15 @@ Halves packed(const AmxKernels& kernels, Factor factor, bool transposed, std::in
 }
 
 // The product without the padding, which has to be zero.
-Floats product(const AmxKernels& kernels, const Sizes& sizes, const Halves& left, const Halves& right) {
-  Floats block(static_cast<std::size_t>(kBlockSide * kTileProductColumns));
+Floats product(const AmxKernels& kernels, const Sizes& sizes, const Halves& left, const Halves& right,
+               std::int64_t block_columns = kTileProductColumns) {
+  Floats block(static_cast<std::size_t>(kBlockSide * block_columns));
   Floats result(static_cast<std::size_t>(sizes.rows * sizes.columns), -1.0f);
   float largest_of_padding = 0;
   const auto done = [&](std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
     for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t c = 0; c < columns; ++c) {
-        const float number = block[static_cast<std::size_t>(r * kTileProductColumns + c)];
+        const float number = block[static_cast<std::size_t>(r * block_columns + c)];
         if (row + r < sizes.rows && column + c < sizes.columns) {
           result[static_cast<std::size_t>((row + r) * sizes.columns + column + c)] = number;
         } else {
@@ -92,6 +93,7 @@ Floats product(const AmxKernels& kernels, const Sizes& sizes, const Halves& left
        .left = left.data(),
        .right = right.data(),
        .block = block.data(),
+       .block_columns = block_columns,
        .done = {[](const void* context, std::int64_t row, std::int64_t rows, std::int64_t column,
                    std::int64_t columns) { (*static_cast<decltype(done)*>(context))(row, rows, column, columns); },
                 &done}});
@@ -133,9 +135,13 @@ TEST_CASE("a product of tiles is that of the rounded matrices, whichever way the
   const Floats left = random_floats(sizes.rows * sizes.depth, 1);
   const Floats right = random_floats(sizes.depth * sizes.columns, 2);
   const std::vector<double> expected = product_of_rounded(sizes, left, right);
-  const Floats plain = product(kernels, sizes, packed(kernels, Factor::kLeft, false, sizes.rows, sizes.depth, left),
-                               packed(kernels, Factor::kRight, false, sizes.depth, sizes.columns, right));
+  const Halves packed_left = packed(kernels, Factor::kLeft, false, sizes.rows, sizes.depth, left);
+  const Halves packed_right = packed(kernels, Factor::kRight, false, sizes.depth, sizes.columns, right);
+  const Floats plain = product(kernels, sizes, packed_left, packed_right);
   CHECK(error_of(plain, expected) < kLargestError);
+  for (const std::int64_t block_columns : {kBlockSide, 3 * kBlockSide, padded(sizes.columns)}) {
+    CHECK(product(kernels, sizes, packed_left, packed_right, block_columns) == plain);
+  }
   const Floats from_transposed = product(
       kernels, sizes,
       packed(kernels, Factor::kLeft, true, sizes.rows, sizes.depth, transposed(left, sizes.rows, sizes.depth)),

@@ -204,8 +204,8 @@ class WholeRunTest(support.EndToEndTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertNotRegex("".join(runs), "bf16|mxnet")
         self.assertEqual({re.search(r"--train_steps=(\d+)", run).group(1) for run in runs[:-1]}, {"1200"})
-        self.assertEqual(runs[-1], "tf-async 3000")
-        self.assertIn("TensorFlow | 3000 | 20.0", done.stdout)
+        self.assertEqual(runs[-1], "tf-async 1800")
+        self.assertIn("TensorFlow | 1800 | 20.0", done.stdout)
 
     def test_a_peer_whose_run_fails_is_left_out_and_why_is_said(self):
         (self.peers / "fail_tf-local").touch()

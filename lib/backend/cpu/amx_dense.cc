@@ -39,8 +39,9 @@ class AmxDense final : public DenseKernel {
         gradient_(tiles_for(batch_, out_)),
         transposed_gradient_(tiles_for(out_, batch_)) {
     for (int part = 0; part < own.pool.size(); ++part) {
-      threads_.push_back({FloatBuffer(static_cast<std::size_t>(kBlockSide * kTileProductColumns)),
-                          Bf16Buffer(input.needs_gradient() ? tiles_for(out_, kBlockSide) : 0)});
+      threads_.push_back(
+          {FloatBuffer(static_cast<std::size_t>(kBlockSide * std::max(kTileProductColumns, padded(in_)))),
+           Bf16Buffer(input.needs_gradient() ? tiles_for(out_, kBlockSide) : 0)});
     }
   }
 
@@ -102,16 +103,15 @@ class AmxDense final : public DenseKernel {
   void refresh_weights() {
     if (version_ == parameters_.version(layer_.weights)) return;
     version_ = parameters_.version(layer_.weights);
-    share(out_, [&](Thread&, const Share& share) { pack_weights(share, {0, in_}); });
+    share(out_, [&](Thread&, const Share& share) { pack_weights(share); });
   }
 
-  void pack_weights(const Share& rows, const Share& columns) {
-    const std::int64_t first = layer_.weights.offset + rows.begin * in_ + columns.begin;
+  void pack_weights(const Share& rows) {
     own_.amx->pack({.rows = rows.size(),
-                    .columns = columns.size(),
-                    .from = parameters_.address({first, 1}),
+                    .columns = in_,
+                    .from = parameters_.address({layer_.weights.offset + rows.begin * in_, 1}),
                     .from_row = in_,
-                    .to = tile_at(weights_, in_blocks(in_), rows.begin, columns.begin),
+                    .to = tile_at(weights_, in_blocks(in_), rows.begin, 0),
                     .strip_size = in_blocks(in_)});
   }
 
@@ -145,13 +145,13 @@ class AmxDense final : public DenseKernel {
     own_.amx->pack(packing);
   }
 
-  // dW; calls `done` with the part's blocks: (thread, rows, columns), in dW's numbers.
+  // dW; calls done(thread, rows) when these rows of it lie in the thread's block padded(in_) apart. Whole rows,
+  // for what is done with them reads and writes memory, which is fastest in order.
   template <typename Done>
   void weight_products(const Done& done) {
     share(out_, [&](Thread& thread, const Share& share) {
-      const auto finish = [&](std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
-        done(thread, Share{share.begin + row, std::min(share.begin + row + rows, out_)},
-             Share{column, std::min(column + columns, in_)});
+      const auto finish = [&](std::int64_t row, std::int64_t rows, std::int64_t, std::int64_t) {
+        done(thread, Share{share.begin + row, std::min(share.begin + row + rows, out_)});
       };
       own_.amx->tile_product({.rows = padded(share.size()),
                               .columns = padded(in_),
@@ -159,27 +159,27 @@ class AmxDense final : public DenseKernel {
                               .left = tile_at(transposed_gradient_, in_blocks(batch_), share.begin, 0),
                               .right = input_batch_.data(),
                               .block = thread.block.data(),
+                              .block_columns = padded(in_),
                               .done = block_done(finish)});
     });
   }
 
   void backward_weights() override {
     float* const gradient = parameters_.gradient_address(layer_.weights);
-    weight_products([&](Thread& thread, const Share& rows, const Share& columns) {
+    weight_products([&](Thread& thread, const Share& rows) {
       for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-        const float* from = thread.block.data() + (row - rows.begin) * kTileProductColumns;
-        std::copy_n(from, columns.size(), gradient + row * in_ + columns.begin);
+        std::copy_n(thread.block.data() + (row - rows.begin) * padded(in_), in_, gradient + row * in_);
       }
     });
   }
 
   void update_weights() override {
-    weight_products([&](Thread& thread, const Share& rows, const Share& columns) {
+    weight_products([&](Thread& thread, const Share& rows) {
       for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-        const std::int64_t offset = layer_.weights.offset + row * in_ + columns.begin;
-        parameters_.update({offset, columns.size()}, thread.block.data() + (row - rows.begin) * kTileProductColumns);
+        parameters_.update({layer_.weights.offset + row * in_, in_},
+                           thread.block.data() + (row - rows.begin) * padded(in_));
       }
-      pack_weights(rows, columns);
+      pack_weights(rows);
     });
     version_ = parameters_.version(layer_.weights) + 1;  // end_update() is going to count this update.
   }

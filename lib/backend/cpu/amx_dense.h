@@ -13,7 +13,7 @@ namespace distmnist::cpu {
 //
 // The weights lie in tiles as a left factor [out, in] beside the float32 ones: the one copy serves both products, for a
 // column of its blocks is repacked in the first-level cache when the gradient of the input needs it. In resident
-// training each block of the weights' gradient updates its parameters, and they are packed anew, in that cache, too.
+// training a few rows of the weights' gradient at a time update their parameters, which are packed anew, in the second.
 std::unique_ptr<Kernel> make_amx_dense(const OwnKernels& own, const FullyConnected& layer, std::size_t index,
                                        Parameters& parameters, const Tensor& input, const Tensor& output, bool logits);
 

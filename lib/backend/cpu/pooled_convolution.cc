@@ -37,12 +37,12 @@ PooledConvolution::PooledConvolution(const OwnKernels& own, const Conv2d& layer,
       plain_output_(plain_output),
       batch_(dims_of(output.layout())[0]),
       sums_size_(sums_size),
-      at_once_(at_once),
+      at_once_(std::min(at_once, (batch_ + own.pool.size() - 1) / own.pool.size())),  // something for each thread
       taps_(shape_.window_height * shape_.window_width),
       weights_(static_cast<std::size_t>(taps_ * shape_.in * shape_.out)),
       choices_(static_cast<std::size_t>(batch_ * shape_.pooled_size())) {
   for (int part = 0; part < own.pool.size(); ++part) {
-    threads_.push_back({FloatBuffer(static_cast<std::size_t>(plain_output ? at_once * shape_.pooled_size() : 0)),
+    threads_.push_back({FloatBuffer(static_cast<std::size_t>(plain_output ? at_once_ * shape_.pooled_size() : 0)),
                         FloatBuffer(static_cast<std::size_t>(sums_size)),
                         FloatBuffer(static_cast<std::size_t>(shape_.out))});
   }

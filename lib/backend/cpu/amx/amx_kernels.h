@@ -57,16 +57,17 @@ struct BlockDone {
   const void* context = nullptr;
 };
 
-// left [rows, depth] times right [depth, columns], all multiples of kBlockSide. `block` is [kBlockSide,
-// kTileProductColumns] floats, used again and again: done() is told of each piece of up to so many rows and columns.
+// left [rows, depth] times right [depth, columns], all multiples of kBlockSide. `block` is [kBlockSide, block_columns]
+// floats, used again and again: done() is told of each piece of up to so many rows and columns.
+inline constexpr std::int64_t kTileProductColumns = 256;  // whose sums stay in the first-level cache
 struct TileProduct {
   std::int64_t rows = 0, columns = 0, depth = 0;
   const Bf16* left = nullptr;
   const Bf16* right = nullptr;
   float* block = nullptr;
+  std::int64_t block_columns = kTileProductColumns;  // a multiple of kBlockSide
   BlockDone done = {};
 };
-inline constexpr std::int64_t kTileProductColumns = 256;
 
 // ---- Convolution, relu and 2x2 max-pool in one ----
 // As vector_kernels.h says, for one image. Pooled values are returned rounded, as factors of the next product. A

@@ -44,8 +44,8 @@ void tile_product(const TileProduct& p) {
   const std::int64_t strip_size = p.depth / kTileDepth;  // tiles
   for (std::int64_t row = 0; row < p.rows; row += kBlockSide) {
     const Bf16* const left = p.left + row / kTileRows * strip_size * kTileSize;
-    for (std::int64_t column = 0; column < p.columns; column += kTileProductColumns) {
-      const std::int64_t columns = p.columns - column < kTileProductColumns ? p.columns - column : kTileProductColumns;
+    for (std::int64_t column = 0; column < p.columns; column += p.block_columns) {
+      const std::int64_t columns = p.columns - column < p.block_columns ? p.columns - column : p.block_columns;
       for (std::int64_t j = 0; j < columns; j += kBlockSide) {
         const Bf16* const right = p.right + (column + j) / kTileRows * strip_size * kTileSize;
         zero_block(tiles);
@@ -55,7 +55,7 @@ void tile_product(const TileProduct& p) {
           multiply_block(tiles, left_tile, left_tile + strip_size * kTileSize, kTileBytes, right_tile,
                          right_tile + strip_size * kTileSize);
         }
-        store_block(tiles, p.block + j, kTileProductColumns);
+        store_block(tiles, p.block + j, p.block_columns);
       }
       p.done.call(p.done.context, row, kBlockSide, column, columns);
     }
