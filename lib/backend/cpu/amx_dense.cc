@@ -145,8 +145,8 @@ class AmxDense final : public DenseKernel {
     own_.amx->pack(packing);
   }
 
-  // dW; calls done(thread, rows) when these rows of it lie in the thread's block padded(in_) apart. Whole rows,
-  // for what is done with them reads and writes memory, which is fastest in order.
+  // dW; calls done(thread, rows) when these rows of it lie in the thread's block, padded(in_) apart. Whole rows, for
+  // what is done with them reads and writes memory, which is fastest in order.
   template <typename Done>
   void weight_products(const Done& done) {
     share(out_, [&](Thread& thread, const Share& share) {

@@ -358,7 +358,8 @@ void winograd_forward(const WinogradForward& p) {
   }
 }
 
-// A band of Z, [16][tiles, out], of an image's gradient; the first pair adds the gradient of the biases, too.
+// A band of Z, [16][tiles, out], of an image's gradient; the first pair adds the gradient of the biases, too. Each band
+// spreads out the pooled gradient anew: the pixels of all images would be four times as much to read.
 template <int kPair>
 void transform_gradient(const WinogradShape& s, const PooledGradient& gradient, float* transformed, float* bias_sums) {
   const std::int64_t out = s.convolution.out, height = s.convolution.height / 2, width = s.convolution.width / 2;
