@@ -3,13 +3,14 @@
 #
 #   tests/run.sh [--build_dir DIR] [--clean] [--werror] [--no_install] [--instructions] [arguments of meson test]
 #
-#   tests/run.sh --suite e2e        one suite: unit, structure or e2e
+#   tests/run.sh --suite e2e        one suite: unit, structure, e2e or emulated
 #   tests/run.sh -k idx             the tests whose name contains "idx"
 #   tests/run.sh --instructions     also counts instructions (tests/bench/instructions.py); a report, nothing fails by it
 #
 # DISTMNIST_TEST_DATA names the folder with the four files of MNIST; without it ../shared/mnist beside the checkout and
 # the program's cache are looked at. Tests that need the files are skipped where there are none. DISTMNIST_TEST_PYTHON
-# names a Python with safetensors and numpy; without it they are fetched from PyPI, or their test is skipped.
+# names a Python with safetensors, numpy and bochscpu-python; without it they are fetched from PyPI, or their tests are
+# skipped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -48,14 +49,17 @@ find_test_data() {
   echo "No MNIST was found (DISTMNIST_TEST_DATA): the tests that need it are skipped."
 }
 
-# Readers of other makers, which tests compare with, go into a virtual environment of the build folder.
+# What others made and tests use goes into a virtual environment of the build folder: readers to compare with, and an
+# emulator of processors (of the newest version that loads on Debian 12), which there is for x86-64.
 find_test_python() {
   [ -z "${DISTMNIST_TEST_PYTHON:-}" ] || return 0
-  local folder=$build/test-python
-  if $install && [ ! -f "$folder/complete" ]; then
+  local folder=$build/test-python packages="safetensors numpy"
+  if [ "$(uname -m)" = x86_64 ]; then packages+=" bochscpu-python==0.3.1"; fi
+  if $install && [ "$(cat "$folder/complete" 2>/dev/null)" != "$packages" ]; then
+    # shellcheck disable=SC2086 # several words
     python3 -m venv "$folder" &&
-      timeout "$PIP_TIMEOUT_S" "$folder/bin/python" -m pip install -q --disable-pip-version-check safetensors numpy &&
-      touch "$folder/complete" || echo "Without safetensors from PyPI the tests that read with it are skipped."
+      timeout "$PIP_TIMEOUT_S" "$folder/bin/python" -m pip install -q --disable-pip-version-check $packages &&
+      echo "$packages" >"$folder/complete" || echo "Without $packages from PyPI the tests that use them are skipped."
   fi
   if [ -f "$folder/complete" ]; then
     DISTMNIST_TEST_PYTHON=$(cd "$folder" && pwd)/bin/python

@@ -131,7 +131,7 @@ class Executor {
 class Backend {
  public:
   virtual ~Backend() = default;
-  virtual std::string name() const = 0;  // "reference", "cpu", "cuda"
+  virtual std::string name() const = 0;  // "reference", "cpu (avx2)", "cuda"
   // What computes a layer, in a few words ("cuDNN convolution, fused bias and relu"); nothing where it cannot be
   // computed here, for its sizes or in this precision. compile() refuses such a layer with Error (kUsage).
   virtual std::optional<std::string> kernel_of(const Layer& layer, Precision precision) const = 0;

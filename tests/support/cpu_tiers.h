@@ -5,15 +5,16 @@
 #include <vector>
 
 #include "lib/backend/backend.h"
-#include "lib/math/instruction_set.h"
+#include "tests/support/instruction_sets.h"
 
 namespace distmnist {
 
-// Our own kernels in every instruction set that the processor has, and oneDNN alone.
+// Our own kernels in every instruction set under test, and oneDNN alone.
 inline std::vector<CpuOptions> cpu_tiers() {
-  std::vector<CpuOptions> tiers = {{.instruction_set = {}, .own_kernels = false}};
-  for (const InstructionSet set : kInstructionSets) {
-    if (is_supported(set)) tiers.push_back({.instruction_set = set, .own_kernels = true});
+  std::vector<CpuOptions> tiers;
+  if (!only_instruction_set()) tiers.push_back({.instruction_set = {}, .own_kernels = false});
+  for (const InstructionSet set : instruction_sets_under_test()) {
+    tiers.push_back({.instruction_set = set, .own_kernels = true});
   }
   return tiers;
 }

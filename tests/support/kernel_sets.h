@@ -1,10 +1,11 @@
-// The vector kernels under test: those of every instruction set that this processor has, and wide_kernels.cc.
+// The vector kernels under test: those of every instruction set that is, and wide_kernels.cc.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "lib/backend/cpu/vector/vector_kernels.h"
+#include "tests/support/instruction_sets.h"
 
 namespace distmnist::cpu {
 
@@ -18,9 +19,10 @@ struct KernelSet {
 };
 
 inline std::vector<KernelSet> kernel_sets() {
-  std::vector<KernelSet> sets = {{"the shape of AVX-512, portable", wide::kVectorKernels}};
-  for (const InstructionSet set : kInstructionSets) {
-    if (is_supported(set)) sets.push_back({std::string(to_string(set)), vector_kernels(set)});
+  std::vector<KernelSet> sets;
+  if (!only_instruction_set()) sets.push_back({"the shape of AVX-512, portable", wide::kVectorKernels});
+  for (const InstructionSet set : instruction_sets_under_test()) {
+    sets.push_back({std::string(to_string(set)), vector_kernels(set)});
   }
   return sets;
 }

@@ -51,7 +51,7 @@ class CpuBackend final : public Backend {
            to_string(*options.instruction_set), to_string(best_instruction_set()));
     }
   }
-  std::string name() const override { return "cpu"; }
+  std::string name() const override { return fmt::format("cpu ({})", to_string(*options_.instruction_set)); }
   std::optional<std::string> kernel_of(const Layer& layer, Precision precision) const override {
     if (precision == Precision::kTf32) return std::nullopt;
     return std::visit(KernelName{options_.own_kernels, has_tiles() && precision == Precision::kBf16}, layer);

@@ -1,0 +1,69 @@
+"""Processors with AVX-512 and with AMX, emulated (tests/emulator): the program must find out what there is, compute
+with it, and get the gradients that it gets without."""
+
+import array
+import math
+import sys
+
+import digits
+import small_runs
+import support
+
+EMULATOR = support.ROOT / "tests" / "emulator" / "emulator.py"
+STEPS = 1
+DEADLINE_S = 280.0
+
+
+def relative_error(one, other):
+    """|one - other| / |other| in the L2 norm, of raw float32 numbers."""
+    one, other = array.array("f", one), array.array("f", other)
+    difference = math.fsum((a - b) ** 2 for a, b in zip(one, other, strict=True))
+    return math.sqrt(difference / math.fsum(b * b for b in other))
+
+
+class NewerProcessorTest(support.EndToEndTest):
+    def start_training(self, name, *arguments, emulator=()):
+        data = digits.write_data_set(self.folder / f"data of {name}", 8, 2)
+        return self.start([*emulator, self.program(), f"--data_dir={data}", f"--log_dir={self.folder / name}",
+                           "--model=mnist_cnn", "--batch_size=4", f"--train_steps={STEPS}", "--progress=none",
+                           "--intra_op_parallelism_threads=2", *arguments], name=name)
+
+    def emulated(self, name, *arguments, amx=False):
+        process = self.start_training(name, *arguments,
+                                      emulator=[sys.executable, EMULATOR, *(["--amx"] if amx else [])])
+        if process.wait(DEADLINE_S) == support.SKIPPED:
+            self.skipTest(process.stdout.strip())
+        return process
+
+    def gradients(self, name):
+        """Adam's first moments, {name: numbers}: of one step they are its gradients, times a tenth."""
+        tensors = small_runs.read_checkpoint(small_runs.checkpoint_path(self.folder / name, STEPS)).tensors
+        return {key: value for key, value in tensors.items() if key.startswith("optimizer/m/")}
+
+    def assert_trains(self, name, instruction_set, largest_error, *arguments, amx=False):
+        process = self.emulated(name, *arguments, amx=amx)
+        self.assert_exit(process, 0)
+        self.assertRegex(process.stderr, rf"backend cpu \({instruction_set}\)")
+        plain = self.start_training("portable", "--instruction_set=portable", *arguments)
+        self.assert_exit(plain, 0)
+        expected = self.gradients("portable")
+        gradients = self.gradients(name)
+        self.assertEqual(sorted(gradients), sorted(expected))
+        self.assertEqual(len(expected), 8)
+        for key, numbers in gradients.items():
+            self.assertLess(relative_error(numbers, expected[key]), largest_error, key)
+
+    def test_the_network_trains_in_avx512(self):
+        self.assert_trains("avx512", "avx512", 1e-5)
+
+    def test_the_network_trains_in_tiles(self):
+        # But for the order of sums, and what that lets be rounded another way.
+        self.assert_trains("amx", "amx", 1e-3, "--precision=bf16", amx=True)
+
+    def test_tiles_that_are_not_there_are_refused(self):
+        process = self.emulated("refused", "--instruction_set=amx")
+        self.assert_fails(process, 2, "--instruction_set=amx.*avx512")
+
+
+if __name__ == "__main__":
+    support.main()

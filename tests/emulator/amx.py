@@ -1,0 +1,157 @@
+"""AMX's tiles for emulator.py, whose processor has none: what CPUID says of them, and their instructions, as Intel's
+Software Developer's Manual defines them. Both come here as instructions that the processor does not know."""
+
+import ctypes
+import struct
+
+import numpy
+
+from memory import PAGE, map_memory, write_words
+from system_calls import REGISTERS
+
+UNDEFINED = b"\x0f\x0b"  # ud2, as long as cpuid
+FEATURES_LEAF = 7
+TILE_FEATURES = 1 << 22 | 1 << 24  # EDX of leaf 7: AMX-BF16, AMX-TILE
+MAX_ROWS, MAX_ROW_BYTES = 16, 64
+
+
+class Tiles:
+    """The eight tile registers. Errors that a processor would answer with an exception are exceptions of Python's."""
+
+    def __init__(self):
+        self.configured = False
+        self.rows, self.row_bytes = [0] * 8, [0] * 8
+        self.data = numpy.zeros((8, MAX_ROWS, MAX_ROW_BYTES), numpy.uint8)
+        # cpuid; or edx, [features]; jmp [back]
+        self.cpuid_code = map_memory(PAGE)
+        self.features, self.back = self.cpuid_code + 64, self.cpuid_code + 72
+        code = b"\x0f\xa2" + b"\x0b\x15" + struct.pack("<i", 64 - 8) + b"\xff\x25" + struct.pack("<i", 72 - 14)
+        ctypes.memmove(self.cpuid_code, code, len(code))
+
+    def answer_cpuid_in(self, base, addresses):
+        for address in addresses:
+            ctypes.memmove(base + address, UNDEFINED, 2)
+
+    def execute(self, cpu):
+        """Executes the instruction at cpu.rip, or says that it is none of ours."""
+        code = ctypes.string_at(cpu.rip, 16)
+        if code[:2] == UNDEFINED:
+            asks_features = cpu.rax & 0xFFFFFFFF == FEATURES_LEAF and cpu.rcx & 0xFFFFFFFF == 0
+            write_words(self.features, TILE_FEATURES if asks_features else 0, cpu.rip + 2)
+            cpu.rip = self.cpuid_code
+            return True
+        instruction = Instruction(code, cpu)
+        if not instruction.is_vex:
+            return False
+        action = {
+            (0x49, 0, True): self._load_configuration,
+            (0x49, 0, False): self._release,
+            (0x49, 3, False): self._zero,
+            (0x4B, 3, True): self._load,
+            (0x4B, 2, True): self._store,
+            (0x5C, 2, False): self._multiply,
+        }.get((instruction.opcode, instruction.prefix, instruction.in_memory))
+        if not action:
+            return False
+        action(instruction)
+        cpu.rip += instruction.size
+        return True
+
+    def _load_configuration(self, instruction):
+        configuration = ctypes.string_at(instruction.address, 64)
+        palette, start_row = configuration[:2]
+        assert (palette, start_row) == (1, 0) and not any(configuration[2:16]), "LDTILECFG: palette 1, from row 0"
+        assert not any(configuration[32:48]) and not any(configuration[56:]), "LDTILECFG: there are eight tiles"
+        self.row_bytes = list(struct.unpack_from("<8H", configuration, 16))
+        self.rows = list(configuration[48:56])
+        assert max(self.rows) <= MAX_ROWS and max(self.row_bytes) <= MAX_ROW_BYTES, "LDTILECFG: larger than a tile"
+        self.data[:] = 0
+        self.configured = True
+
+    def _release(self, _):
+        self.configured = False
+        self.data[:] = 0
+
+    def _used(self, tile):
+        assert self.configured and self.rows[tile] and self.row_bytes[tile], f"tile {tile} is not configured"
+        return self.rows[tile], self.row_bytes[tile]
+
+    def _zero(self, instruction):
+        self._used(instruction.register)
+        self.data[instruction.register] = 0
+
+    def _load(self, instruction):
+        rows, row_bytes = self._used(instruction.register)
+        self.data[instruction.register] = 0
+        for row in range(rows):
+            line = ctypes.string_at(instruction.address + row * instruction.stride, row_bytes)
+            self.data[instruction.register, row, :row_bytes] = numpy.frombuffer(line, numpy.uint8)
+
+    def _store(self, instruction):
+        rows, row_bytes = self._used(instruction.register)
+        for row in range(rows):
+            line = self.data[instruction.register, row, :row_bytes].tobytes()
+            ctypes.memmove(instruction.address + row * instruction.stride, line, row_bytes)
+
+    def _multiply(self, instruction):
+        """TDPBF16PS: sums even and odd depths apart, in order, rounding once for each; adds both; adds the tile."""
+        to, left, right = instruction.register, instruction.register_or_memory, instruction.third
+        assert len({to, left, right}) == 3, "TDPBF16PS: three different tiles"
+        (rows, to_bytes), (left_rows, left_bytes), (right_rows, right_bytes) = map(self._used, (to, left, right))
+        assert rows == left_rows and to_bytes == right_bytes and left_bytes == 4 * right_rows, "TDPBF16PS: sizes"
+        factors = [flushed((self.data[tile].view(numpy.uint16).astype(numpy.uint32) << 16).view(numpy.float32))
+                   for tile in (left, right)]
+        pairs = [factor.astype(numpy.float64).reshape(MAX_ROWS, 16, 2) for factor in factors]
+        sums = numpy.zeros((2, MAX_ROWS, 16), numpy.float32)
+        for pair in range(right_rows):
+            for half in range(2):
+                # Exact in double, so that it is rounded once.
+                product = numpy.outer(pairs[0][:, pair, half], pairs[1][pair, :, half])
+                sums[half] = flushed((product + sums[half]).astype(numpy.float32))
+        total = self.data[to].view(numpy.float32)
+        total[:] = flushed(flushed(total) + flushed(sums[0] + sums[1]))
+
+
+def flushed(numbers):
+    """Denormals are zero, of the same sign."""
+    tiny = numpy.abs(numbers) < numpy.finfo(numpy.float32).tiny
+    return numpy.where(tiny, numpy.copysign(numpy.float32(0), numbers), numbers)
+
+
+class Instruction:
+    """One with a VEX prefix of three bytes, 128 bits, of the map 0F38: its fields, and the memory that it means."""
+
+    def __init__(self, code, cpu):
+        self.is_vex = code[0] == 0xC4 and code[1] & 0x1F == 2 and code[2] & 0x84 == 0
+        if not self.is_vex:
+            return
+        extend_register, extend_index, extend_base = (code[1] >> bit & 1 ^ 1 for bit in (7, 6, 5))
+        self.prefix = code[2] & 3  # none, 66, F3, F2
+        self.third = code[2] >> 3 & 0xF ^ 0xF
+        self.opcode = code[3]
+        mode, self.register_or_memory = code[4] >> 6, code[4] & 7
+        self.register = code[4] >> 3 & 7 | extend_register << 3
+        self.in_memory = mode != 3
+        self.size = 5
+        if not self.in_memory:
+            self.register_or_memory |= extend_base << 3
+            return
+
+        def value(number):
+            return getattr(cpu, REGISTERS[number])
+
+        self.address = self.stride = 0
+        if self.register_or_memory == 4:
+            scale, index, base = code[5] >> 6, code[5] >> 3 & 7 | extend_index << 3, code[5] & 7
+            self.size = 6
+            if index != 4:
+                self.stride = value(index) << scale
+            assert not (base == 5 and mode == 0), "an address without a base"
+            self.address = value(base | extend_base << 3)
+        else:
+            assert not (self.register_or_memory == 5 and mode == 0), "an address relative to this instruction's"
+            self.address = value(self.register_or_memory | extend_base << 3)
+        if mode:
+            form = "<b" if mode == 1 else "<i"
+            self.address += struct.unpack_from(form, code, self.size)[0]
+            self.size += struct.calcsize(form)

@@ -1,0 +1,34 @@
+// The instruction sets that tests compute with.
+#pragma once
+
+#include <cstdlib>
+#include <optional>
+#include <vector>
+
+#include "lib/base/error.h"
+#include "lib/math/instruction_set.h"
+
+namespace distmnist {
+
+// The one that $DISTMNIST_TEST_INSTRUCTION_SET names, and nothing else: where a processor is emulated, the rest would
+// take minutes and tell nothing new. Throws Error where the processor has it not.
+inline std::optional<InstructionSet> only_instruction_set() {
+  const char* name = std::getenv("DISTMNIST_TEST_INSTRUCTION_SET");
+  if (name == nullptr) return std::nullopt;
+  const InstructionSet set = parse_instruction_set(name);
+  if (!is_supported(set))
+    fail(ExitCode::kUsage, "DISTMNIST_TEST_INSTRUCTION_SET={}: this processor has no {}", name, name);
+  return set;
+}
+
+// That one, or all that this processor has.
+inline std::vector<InstructionSet> instruction_sets_under_test() {
+  if (const auto only = only_instruction_set()) return {*only};
+  std::vector<InstructionSet> sets;
+  for (const InstructionSet set : kInstructionSets) {
+    if (is_supported(set)) sets.push_back(set);
+  }
+  return sets;
+}
+
+}  // namespace distmnist
