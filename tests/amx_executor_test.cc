@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lib/backend/cpu/cpu_executor.h"
+#include "lib/backend/reference/reference_backend.h"
 #include "lib/graph/slim.h"
 #include "models/models.h"
 #include "tests/backend_cases.h"
@@ -16,8 +17,8 @@ namespace {
 constexpr double kLargestError = 3e-3;
 constexpr CpuOptions kPortable{.instruction_set = InstructionSet::kPortable};
 
-CompileOptions in_bf16(std::int64_t batch) {
-  return {.max_batch_size = batch, .precision = Precision::kBf16, .threads = 2};
+CompileOptions options_of(std::int64_t batch, Precision precision = Precision::kBf16) {
+  return {.max_batch_size = batch, .precision = precision, .threads = 2};
 }
 
 // Layers that tiles serve, alone and before others.
@@ -62,8 +63,8 @@ TEST_CASE("a training step in tiles is that of rounded factors") {
     INFO(c.name);
     const std::vector<float> block = make_parameters(c.graph, 1);
     const Samples samples = make_samples(c.graph, c.batch, 1);
-    cpu::CpuExecutor tiles(c.graph, in_bf16(c.batch), kPortable, kernels);
-    cpu::CpuExecutor rounded(c.graph, in_bf16(c.batch), kPortable);
+    cpu::CpuExecutor tiles(c.graph, options_of(c.batch), kPortable, kernels);
+    cpu::CpuExecutor rounded(c.graph, options_of(c.batch), kPortable);
     for (cpu::CpuExecutor* executor : {&tiles, &rounded}) executor->load({0, c.graph.num_parameters}, block);
     CHECK(relative_error(predict(tiles, c.graph, samples), predict(rounded, c.graph, samples)) < kLargestError);
     const TrainOutcome outcome = train(tiles, samples.batch()), expected = train(rounded, samples.batch());
@@ -76,14 +77,42 @@ TEST_CASE("a training step in tiles is that of rounded factors") {
   }
 }
 
+// Convolutions are those of other instruction sets.
+TEST_CASE("a training step of float32 in tiles is nearly that of doubles") {
+  constexpr double kLargestErrorOfFloats = 1e-5;
+  const cpu::AmxKernels* kernels = GENERATE(from_range(amx_kernels_under_test()));
+  std::vector<BackendCase> cases = cases_in_tiles();
+  cases.push_back({"mnist_cnn", mnist_cnn(), 6});
+  for (const BackendCase& c : cases) {
+    INFO(c.name);
+    const std::vector<float> block = make_parameters(c.graph, 1);
+    const Samples samples = make_samples(c.graph, c.batch, 1);
+    cpu::CpuExecutor tiles(c.graph, options_of(c.batch, Precision::kF32), kPortable, kernels);
+    tiles.load({0, c.graph.num_parameters}, block);
+    const std::vector<float> logits = predict(tiles, c.graph, samples);
+    const TrainOutcome outcome = train(tiles, samples.batch());
+
+    const auto doubles = make_executor("reference", c.graph, {.max_batch_size = c.batch}, block);
+    CHECK(relative_error(logits, predict(*doubles, c.graph, samples)) < kLargestErrorOfFloats);
+    force_choices(*doubles, tiles.choices());
+    const TrainOutcome expected = train(*doubles, samples.batch());
+    for (const Variable& variable : c.graph.variables) {
+      INFO(variable.name);
+      CHECK(relative_error(slice(std::span<const float>(outcome.gradients), variable.range),
+                           slice(std::span<const float>(expected.gradients), variable.range)) < kLargestErrorOfFloats);
+    }
+  }
+}
+
 TEST_CASE("new parameters and smaller batches reach the tiles") {
   const cpu::AmxKernels* kernels = GENERATE(from_range(amx_kernels_under_test()));
+  const Precision precision = GENERATE(Precision::kF32, Precision::kBf16);
   const Graph graph = mlp();
-  cpu::CpuExecutor executor(graph, in_bf16(40), kPortable, kernels);
+  cpu::CpuExecutor executor(graph, options_of(40, precision), kPortable, kernels);
   for (const std::int64_t batch : {40, 7, 40}) {
     const std::vector<float> block = make_parameters(graph, static_cast<std::uint64_t>(batch));
     executor.load({0, graph.num_parameters}, block);
-    cpu::CpuExecutor fresh(graph, in_bf16(batch), kPortable, kernels);
+    cpu::CpuExecutor fresh(graph, options_of(batch, precision), kPortable, kernels);
     fresh.load({0, graph.num_parameters}, block);
     const Samples samples = make_samples(graph, batch, 1);
     CHECK(predict(executor, graph, samples) == predict(fresh, graph, samples));
@@ -93,6 +122,7 @@ TEST_CASE("new parameters and smaller batches reach the tiles") {
 
 TEST_CASE("resident training in tiles is the steps with the updates by hand, to the bit") {
   const cpu::AmxKernels* kernels = GENERATE(from_range(amx_kernels_under_test()));
+  const Precision precision = GENERATE(Precision::kF32, Precision::kBf16);
   const Graph graph = mlp();
   const std::int64_t batch = 5;
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(20 * graph.input.size())), labels(20);
@@ -103,7 +133,7 @@ TEST_CASE("resident training in tiles is the steps with the updates by hand, to 
   std::vector<std::vector<float>> slots(2, std::vector<float>(block.size()));
   const std::vector<std::span<float>> slot_spans(slots.begin(), slots.end());
 
-  cpu::CpuExecutor resident(graph, in_bf16(batch), kPortable, kernels);
+  cpu::CpuExecutor resident(graph, options_of(batch, precision), kPortable, kernels);
   resident.load({0, graph.num_parameters}, block);
   ResidentTraining& training = *resident.resident_training();
   training.keep_samples({20, pixels, labels});
@@ -112,7 +142,7 @@ TEST_CASE("resident training in tiles is the steps with the updates by hand, to 
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<std::int32_t>(i * 7 % 20);
   training.run({.batch_size = batch, .samples = numbers});
 
-  cpu::CpuExecutor by_hand(graph, in_bf16(batch), kPortable, kernels);
+  cpu::CpuExecutor by_hand(graph, options_of(batch, precision), kPortable, kernels);
   by_hand.load({0, graph.num_parameters}, block);
   for (std::int64_t step = 0; step < 3; ++step) {
     Samples samples;

@@ -54,8 +54,8 @@ struct Sizes {
 
 // [rows, depth] as a left factor or [depth, columns] as a right one, from a matrix that lies as it is or transposed.
 Halves packed(const AmxKernels& kernels, Factor factor, bool transposed, std::int64_t rows, std::int64_t columns,
-              const Floats& matrix) {
-  Halves to(static_cast<std::size_t>(packed_size(rows, columns)));
+              const Floats& matrix, int planes = kRounded) {
+  Halves to(static_cast<std::size_t>(packed_size(rows, columns, planes)));
   std::ranges::fill(to.span(), Bf16{0x7FC0});  // NaN: padding has to be written.
   kernels.pack({.factor = factor,
                 .transposed = transposed,
@@ -64,13 +64,14 @@ Halves packed(const AmxKernels& kernels, Factor factor, bool transposed, std::in
                 .from = matrix.data(),
                 .from_row = transposed ? rows : columns,
                 .to = to.data(),
-                .strip_size = in_blocks(factor == Factor::kLeft ? columns : rows)});
+                .strip_size = in_blocks(factor == Factor::kLeft ? columns : rows) * planes,
+                .planes = planes});
   return to;
 }
 
 // The product without the padding, which has to be zero.
 Floats product(const AmxKernels& kernels, const Sizes& sizes, const Halves& left, const Halves& right,
-               std::int64_t block_columns = kTileProductColumns) {
+               std::int64_t block_columns = kTileProductColumns, int planes = kRounded) {
   Floats block(static_cast<std::size_t>(kBlockSide * block_columns));
   Floats result(static_cast<std::size_t>(sizes.rows * sizes.columns), -1.0f);
   float largest_of_padding = 0;
@@ -94,6 +95,7 @@ Floats product(const AmxKernels& kernels, const Sizes& sizes, const Halves& left
        .right = right.data(),
        .block = block.data(),
        .block_columns = block_columns,
+       .planes = planes,
        .done = {[](const void* context, std::int64_t row, std::int64_t rows, std::int64_t column,
                    std::int64_t columns) { (*static_cast<decltype(done)*>(context))(row, rows, column, columns); },
                 &done}});
@@ -111,14 +113,15 @@ Floats transposed(const Floats& matrix, std::int64_t rows, std::int64_t columns)
   return result;
 }
 
-std::vector<double> product_of_rounded(const Sizes& sizes, const Floats& left, const Floats& right) {
+// Of the numbers as `number` makes them.
+std::vector<double> product_of(const Sizes& sizes, const Floats& left, const Floats& right, double (*number)(float)) {
   std::vector<double> result;
   for (std::int64_t r = 0; r < sizes.rows; ++r) {
     for (std::int64_t c = 0; c < sizes.columns; ++c) {
       double sum = 0;
       for (std::int64_t k = 0; k < sizes.depth; ++k) {
-        sum += rounded(left[static_cast<std::size_t>(r * sizes.depth + k)]) *
-               rounded(right[static_cast<std::size_t>(k * sizes.columns + c)]);
+        sum += number(left[static_cast<std::size_t>(r * sizes.depth + k)]) *
+               number(right[static_cast<std::size_t>(k * sizes.columns + c)]);
       }
       result.push_back(sum);
     }
@@ -134,7 +137,7 @@ TEST_CASE("a product of tiles is that of the rounded matrices, whichever way the
                                Sizes{10, 257, 500}, Sizes{33, 64, 3136});
   const Floats left = random_floats(sizes.rows * sizes.depth, 1);
   const Floats right = random_floats(sizes.depth * sizes.columns, 2);
-  const std::vector<double> expected = product_of_rounded(sizes, left, right);
+  const std::vector<double> expected = product_of(sizes, left, right, rounded);
   const Halves packed_left = packed(kernels, Factor::kLeft, false, sizes.rows, sizes.depth, left);
   const Halves packed_right = packed(kernels, Factor::kRight, false, sizes.depth, sizes.columns, right);
   const Floats plain = product(kernels, sizes, packed_left, packed_right);
@@ -149,8 +152,29 @@ TEST_CASE("a product of tiles is that of the rounded matrices, whichever way the
   CHECK(from_transposed == plain);
 }
 
+TEST_CASE("a product of two planes is that of the matrices themselves, nearly as in float32") {
+  const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  const Sizes sizes = GENERATE(Sizes{1, 1, 1}, Sizes{50, 300, 70}, Sizes{10, 57, 500}, Sizes{33, 64, 3136});
+  const Floats left = random_floats(sizes.rows * sizes.depth, 1);
+  const Floats right = random_floats(sizes.depth * sizes.columns, 2);
+  const std::vector<double> expected =
+      product_of(sizes, left, right, [](float number) { return static_cast<double>(number); });
+  const auto pack = [&](Factor factor, bool is_transposed, const Floats& matrix) {
+    return factor == Factor::kLeft
+               ? packed(kernels, factor, is_transposed, sizes.rows, sizes.depth, matrix, kNearlyFloat)
+               : packed(kernels, factor, is_transposed, sizes.depth, sizes.columns, matrix, kNearlyFloat);
+  };
+  const Floats plain = product(kernels, sizes, pack(Factor::kLeft, false, left), pack(Factor::kRight, false, right),
+                               kTileProductColumns, kNearlyFloat);
+  CHECK(error_of(plain, expected) < kLargestError);
+  CHECK(product(kernels, sizes, pack(Factor::kLeft, true, transposed(left, sizes.rows, sizes.depth)),
+                pack(Factor::kRight, true, transposed(right, sizes.depth, sizes.columns)), padded(sizes.columns),
+                kNearlyFloat) == plain);
+}
+
 TEST_CASE("a column of blocks of a left factor, packed anew, is a right factor") {
   const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  const int planes = GENERATE(kRounded, kNearlyFloat);
   const std::int64_t rows = 500, columns = 100, column = 64;
   const Floats matrix = random_floats(rows * columns, 1);
   Floats part;
@@ -159,13 +183,14 @@ TEST_CASE("a column of blocks of a left factor, packed anew, is a right factor")
       part.push_back(matrix[static_cast<std::size_t>(r * columns + c)]);
     }
   }
-  const Halves left = packed(kernels, Factor::kLeft, false, rows, columns, matrix);
-  const Halves expected = packed(kernels, Factor::kRight, false, rows, kBlockSide, part);
+  const Halves left = packed(kernels, Factor::kLeft, false, rows, columns, matrix, planes);
+  const Halves expected = packed(kernels, Factor::kRight, false, rows, kBlockSide, part, planes);
   Halves right(expected.size());
   kernels.repack({.rows = padded(rows),
-                  .left = left.data() + column / kTileDepth * kTileSize,
-                  .strip_size = in_blocks(columns),
-                  .right = right.data()});
+                  .left = left.data() + column / kTileDepth * planes * kTileSize,
+                  .strip_size = in_blocks(columns) * planes,
+                  .right = right.data(),
+                  .planes = planes});
   CHECK(std::ranges::equal(right.span(), expected.span()));
 }
 

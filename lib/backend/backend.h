@@ -20,7 +20,7 @@ namespace distmnist {
 // What products are computed in. Sums, parameters, gradients of variables and optimizer slots are float32 in all of
 // them.
 enum class Precision {
-  kF32,   // float32 throughout
+  kF32,   // float32, or what is off by less than 1e-5 of it
   kTf32,  // factors rounded to 10 bits of mantissa, where the device has such products (GPUs)
   kBf16,  // factors and activations in bfloat16
   kAuto,  // the fastest that the device has: bf16 on GPUs that can, else f32

@@ -25,7 +25,7 @@ class NewerProcessorTest(support.EndToEndTest):
     def start_training(self, name, *arguments, emulator=()):
         data = digits.write_data_set(self.folder / f"data of {name}", 8, 2)
         return self.start([*emulator, self.program(), f"--data_dir={data}", f"--log_dir={self.folder / name}",
-                           "--model=mnist_cnn", "--batch_size=4", f"--train_steps={STEPS}", "--progress=none",
+                           "--model=mnist_cnn", "--batch_size=2", f"--train_steps={STEPS}", "--progress=none",
                            "--intra_op_parallelism_threads=2", *arguments], name=name)
 
     def emulated(self, name, *arguments, amx=False):
@@ -55,6 +55,9 @@ class NewerProcessorTest(support.EndToEndTest):
 
     def test_the_network_trains_in_avx512(self):
         self.assert_trains("avx512", "avx512", 1e-5)
+
+    def test_the_network_trains_in_tiles_with_two_numbers_for_one(self):
+        self.assert_trains("amx", "amx", 1e-5, "--precision=f32", amx=True)
 
     def test_the_network_trains_in_tiles(self):
         # But for the order of sums, and what that lets be rounded another way.

@@ -13,6 +13,7 @@ UNDEFINED = b"\x0f\x0b"  # ud2, as long as cpuid
 FEATURES_LEAF = 7
 TILE_FEATURES = 1 << 22 | 1 << 24  # EDX of leaf 7: AMX-BF16, AMX-TILE
 MAX_ROWS, MAX_ROW_BYTES = 16, 64
+TINY = numpy.finfo(numpy.float32).tiny  # the smallest number that is not denormal
 
 
 class Tiles:
@@ -101,21 +102,19 @@ class Tiles:
         assert rows == left_rows and to_bytes == right_bytes and left_bytes == 4 * right_rows, "TDPBF16PS: sizes"
         factors = [flushed((self.data[tile].view(numpy.uint16).astype(numpy.uint32) << 16).view(numpy.float32))
                    for tile in (left, right)]
-        pairs = [factor.astype(numpy.float64).reshape(MAX_ROWS, 16, 2) for factor in factors]
+        left_pairs, right_pairs = (factor.astype(numpy.float64).reshape(MAX_ROWS, 16, 2) for factor in factors)
+        # [pair, half, row, column]; exact in double, so that the sums are rounded once.
+        products = numpy.einsum("rph,pch->phrc", left_pairs, right_pairs)
         sums = numpy.zeros((2, MAX_ROWS, 16), numpy.float32)
         for pair in range(right_rows):
-            for half in range(2):
-                # Exact in double, so that it is rounded once.
-                product = numpy.outer(pairs[0][:, pair, half], pairs[1][pair, :, half])
-                sums[half] = flushed((product + sums[half]).astype(numpy.float32))
+            sums = flushed((products[pair] + sums).astype(numpy.float32))
         total = self.data[to].view(numpy.float32)
         total[:] = flushed(flushed(total) + flushed(sums[0] + sums[1]))
 
 
 def flushed(numbers):
     """Denormals are zero, of the same sign."""
-    tiny = numpy.abs(numbers) < numpy.finfo(numpy.float32).tiny
-    return numpy.where(tiny, numpy.copysign(numpy.float32(0), numbers), numbers)
+    return numpy.where(numpy.abs(numbers) < TINY, numbers * numpy.float32(0), numbers)
 
 
 class Instruction:

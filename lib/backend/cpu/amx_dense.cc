@@ -14,10 +14,6 @@ using Bf16Buffer = NumberBuffer<Bf16>;
 // Below this a product is done before another thread has woken up.
 constexpr std::int64_t kSharedProducts = 8'000'000;  // multiply-adds
 
-std::size_t tiles_for(std::int64_t a, std::int64_t b) {
-  return static_cast<std::size_t>(packed_size(a, b));
-}
-
 // What is done with a block of a product, as the kernel takes it; refers to `function`.
 template <typename Function>
 BlockDone block_done(const Function& function) {
@@ -30,18 +26,19 @@ BlockDone block_done(const Function& function) {
 class AmxDense final : public DenseKernel {
  public:
   AmxDense(const OwnKernels& own, const FullyConnected& layer, std::size_t index, Parameters& parameters,
-           const Tensor& input, const Tensor& output, bool logits)
+           const Tensor& input, const Tensor& output, int planes, bool logits)
       : DenseKernel(own, layer, index, parameters, input, output),
-        logits_(logits),
-        weights_(tiles_for(out_, in_)),
-        input_depth_(tiles_for(in_, batch_)),
-        input_batch_(tiles_for(batch_, in_)),
-        gradient_(tiles_for(batch_, out_)),
-        transposed_gradient_(tiles_for(out_, batch_)) {
+        planes_(planes),
+        rounds_outputs_(planes == kRounded && !logits),
+        weights_(factor(out_, in_)),
+        input_depth_(factor(in_, batch_)),
+        input_batch_(factor(batch_, in_)),
+        gradient_(factor(batch_, out_)),
+        transposed_gradient_(factor(out_, batch_)) {
     for (int part = 0; part < own.pool.size(); ++part) {
       threads_.push_back(
           {FloatBuffer(static_cast<std::size_t>(kBlockSide * std::max(kTileProductColumns, padded(in_)))),
-           Bf16Buffer(input.needs_gradient() ? tiles_for(out_, kBlockSide) : 0)});
+           input.needs_gradient() ? factor(out_, kBlockSide) : Bf16Buffer()});
     }
   }
 
@@ -49,17 +46,20 @@ class AmxDense final : public DenseKernel {
   void forward(const Step& step) override {
     refresh_weights();
     share(in_, [&](Thread&, const Share& share) {
-      const Packing input{
-          .rows = batch_, .columns = share.size(), .from = floats(input_.value) + share.begin, .from_row = in_};
+      const Packing input{.rows = batch_,
+                          .columns = share.size(),
+                          .from = floats(input_.value) + share.begin,
+                          .from_row = in_,
+                          .planes = planes_};
       Packing packing = input;
       packing.factor = Factor::kRight;
       packing.transposed = true;
-      packing.strip_size = in_blocks(in_);
+      packing.strip_size = strip_of(in_);
       packing.to = tile_at(input_depth_, packing.strip_size, 0, share.begin);
       own_.amx->pack(packing);
       if (!step.training) return;
       packing.transposed = false;
-      packing.strip_size = in_blocks(batch_);
+      packing.strip_size = strip_of(batch_);
       packing.to = tile_at(input_batch_, packing.strip_size, share.begin, 0);
       own_.amx->pack(packing);
     });
@@ -71,9 +71,10 @@ class AmxDense final : public DenseKernel {
       own_.amx->tile_product({.rows = padded(share.size()),
                               .columns = padded(batch_),
                               .depth = padded(in_),
-                              .left = tile_at(weights_, in_blocks(in_), share.begin, 0),
+                              .left = tile_at(weights_, strip_of(in_), share.begin, 0),
                               .right = input_depth_.data(),
                               .block = thread.block.data(),
+                              .planes = planes_,
                               .done = block_done(finish)});
     });
   }
@@ -85,9 +86,14 @@ class AmxDense final : public DenseKernel {
   };
 
   static std::int64_t padded(std::int64_t size) { return in_blocks(size) * kBlockSide; }
+  Bf16Buffer factor(std::int64_t a, std::int64_t b) const {
+    return Bf16Buffer(static_cast<std::size_t>(packed_size(a, b, planes_)));
+  }
+  // Tiles of a strip.
+  std::int64_t strip_of(std::int64_t depth) const { return in_blocks(depth) * planes_; }
   // The tile in a factor with strips of `strip_size` tiles; `across` the strips and along the `depth`, in numbers.
-  static Bf16* tile_at(Bf16Buffer& factor, std::int64_t strip_size, std::int64_t across, std::int64_t depth) {
-    return factor.data() + (across / kTileRows * strip_size + depth / kTileDepth) * kTileSize;
+  Bf16* tile_at(Bf16Buffer& factor, std::int64_t strip_size, std::int64_t across, std::int64_t depth) const {
+    return factor.data() + (across / kTileRows * strip_size + depth / kTileDepth * planes_) * kTileSize;
   }
 
   // Calls work(thread, share) with the threads' shares of 0 .. size - 1, in whole blocks.
@@ -111,8 +117,9 @@ class AmxDense final : public DenseKernel {
                     .columns = in_,
                     .from = parameters_.address({layer_.weights.offset + rows.begin * in_, 1}),
                     .from_row = in_,
-                    .to = tile_at(weights_, in_blocks(in_), rows.begin, 0),
-                    .strip_size = in_blocks(in_)});
+                    .to = tile_at(weights_, strip_of(in_), rows.begin, 0),
+                    .strip_size = strip_of(in_),
+                    .planes = planes_});
   }
 
   // From a block of y^T - b to y.
@@ -124,24 +131,25 @@ class AmxDense final : public DenseKernel {
       for (std::int64_t o = outs.begin; o < outs.end; ++o, from += kTileProductColumns) {
         float y = *from + biases[o];
         if (has_relu() && y <= 0.0f) y = 0.0f;  // NaN passes.
-        output[o] = logits_ ? y : rounded_to_bf16(y);
+        output[o] = rounds_outputs_ ? rounded_to_bf16(y) : y;
       }
     }
   }
 
   void prepare_gradient() override {
     float* const gradient = floats(output_.gradient);
-    round_to_bf16({gradient, static_cast<std::size_t>(batch_ * out_)}, gradient);
+    if (planes_ == kRounded) round_to_bf16({gradient, static_cast<std::size_t>(batch_ * out_)}, gradient);
     Packing packing{.rows = batch_,
                     .columns = out_,
                     .from = gradient,
                     .from_row = out_,
                     .to = gradient_.data(),
-                    .strip_size = in_blocks(out_)};
+                    .strip_size = strip_of(out_),
+                    .planes = planes_};
     if (input_.needs_gradient()) own_.amx->pack(packing);
     packing.transposed = true;
     packing.to = transposed_gradient_.data();
-    packing.strip_size = in_blocks(batch_);
+    packing.strip_size = strip_of(batch_);
     own_.amx->pack(packing);
   }
 
@@ -156,10 +164,11 @@ class AmxDense final : public DenseKernel {
       own_.amx->tile_product({.rows = padded(share.size()),
                               .columns = padded(in_),
                               .depth = padded(batch_),
-                              .left = tile_at(transposed_gradient_, in_blocks(batch_), share.begin, 0),
+                              .left = tile_at(transposed_gradient_, strip_of(batch_), share.begin, 0),
                               .right = input_batch_.data(),
                               .block = thread.block.data(),
                               .block_columns = padded(in_),
+                              .planes = planes_,
                               .done = block_done(finish)});
     });
   }
@@ -195,21 +204,24 @@ class AmxDense final : public DenseKernel {
           }
         };
         own_.amx->repack({.rows = padded(out_),
-                          .left = tile_at(weights_, in_blocks(in_), 0, column),
-                          .strip_size = in_blocks(in_),
-                          .right = thread.column.data()});
+                          .left = tile_at(weights_, strip_of(in_), 0, column),
+                          .strip_size = strip_of(in_),
+                          .right = thread.column.data(),
+                          .planes = planes_});
         own_.amx->tile_product({.rows = padded(batch_),
                                 .columns = kBlockSide,
                                 .depth = padded(out_),
                                 .left = gradient_.data(),
                                 .right = thread.column.data(),
                                 .block = thread.block.data(),
+                                .planes = planes_,
                                 .done = block_done(finish)});
       }
     });
   }
 
-  bool logits_;
+  int planes_;
+  bool rounds_outputs_;
   Bf16Buffer weights_;                         // left, [out, in]
   std::uint64_t version_ = ~std::uint64_t{0};  // of the weights that it has; at first none
   Bf16Buffer input_depth_;                     // right, x^T: [in, batch]
@@ -222,8 +234,9 @@ class AmxDense final : public DenseKernel {
 }  // namespace
 
 std::unique_ptr<Kernel> make_amx_dense(const OwnKernels& own, const FullyConnected& layer, std::size_t index,
-                                       Parameters& parameters, const Tensor& input, const Tensor& output, bool logits) {
-  return std::make_unique<AmxDense>(own, layer, index, parameters, input, output, logits);
+                                       Parameters& parameters, const Tensor& input, const Tensor& output, int planes,
+                                       bool logits) {
+  return std::make_unique<AmxDense>(own, layer, index, parameters, input, output, planes, logits);
 }
 
 }  // namespace distmnist::cpu

@@ -11,9 +11,10 @@ namespace {
 
 struct KernelName {
   bool own;
-  bool in_tiles;  // AMX's
+  bool has_tiles;  // AMX's
+  bool rounds;     // to bfloat16
   std::string operator()(const Conv2d& layer) const {
-    if (own && in_tiles && cpu::fits_tiles(layer)) {
+    if (own && has_tiles && rounds && cpu::fits_tiles(layer)) {
       return "own convolution in AMX tiles before a 2x2 max-pool, else oneDNN";
     }
     switch (own ? cpu::fused_convolution_of(layer) : cpu::FusedConvolution::kNone) {
@@ -35,7 +36,8 @@ struct KernelName {
   }
   std::string operator()(const FullyConnected&) const {
     if (!own) return "oneDNN inner product";
-    return in_tiles ? "own matrix products in AMX tiles" : "own matrix products";
+    if (!has_tiles) return "own matrix products";
+    return rounds ? "own matrix products in AMX tiles" : "own matrix products in AMX tiles, two bfloat16 for a float32";
   }
   std::string operator()(const Dropout&) const { return "own loop"; }
   std::string operator()(const Relu&) const { return "oneDNN eltwise"; }
@@ -54,7 +56,7 @@ class CpuBackend final : public Backend {
   std::string name() const override { return fmt::format("cpu ({})", to_string(*options_.instruction_set)); }
   std::optional<std::string> kernel_of(const Layer& layer, Precision precision) const override {
     if (precision == Precision::kTf32) return std::nullopt;
-    return std::visit(KernelName{options_.own_kernels, has_tiles() && precision == Precision::kBf16}, layer);
+    return std::visit(KernelName{options_.own_kernels, has_tiles(), precision == Precision::kBf16}, layer);
   }
   std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const override {
     check_options(graph, options);

@@ -47,8 +47,7 @@ CpuExecutor::CpuExecutor(const Graph& graph, const CompileOptions& options, cons
     : graph_(graph),
       options_(options),
       pool_(options.threads),
-      own_{pool_, vector_kernels(cpu.instruction_set.value_or(best_instruction_set())),
-           options.precision == Precision::kBf16 ? amx : nullptr},
+      own_{pool_, vector_kernels(cpu.instruction_set.value_or(best_instruction_set())), amx},
       own_kernels_(cpu.own_kernels),
       parameters_(std::make_unique<Parameters>(graph, options.precision == Precision::kBf16)),
       resident_training_(*this, graph) {

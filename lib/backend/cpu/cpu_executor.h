@@ -26,7 +26,7 @@ struct LayerTime {
 // seen and kept while no other size comes.
 class CpuExecutor final : public Executor {
  public:
-  // `amx`: the kernels in tiles, for bfloat16; null: none.
+  // `amx`: the kernels in tiles; null: none.
   CpuExecutor(const Graph& graph, const CompileOptions& options, const CpuOptions& cpu = {},
               const AmxKernels* amx = nullptr);
   ~CpuExecutor() override;

@@ -87,7 +87,7 @@ struct Device {
 struct OwnKernels {
   ThreadPool& pool;
   const VectorKernels& vector;
-  const AmxKernels* amx = nullptr;  // null where tiles are not to be used; they serve bfloat16 alone
+  const AmxKernels* amx = nullptr;  // null where tiles are not to be used
 };
 
 // Plain or channels-last numbers of a tensor.

@@ -68,7 +68,8 @@ class PlanBuilder {
     flatten(layer.input);
     const Tensor output = new_output(plain(layer.output));
     if (uses_tiles()) {
-      return append(make_amx_dense(own_, layer, layer_, parameters_, current_, output, is_last()), output);
+      const int planes = rounds() ? kRounded : kNearlyFloat;
+      return append(make_amx_dense(own_, layer, layer_, parameters_, current_, output, planes, is_last()), output);
     }
     append(own_kernels_ ? make_dense(own_, layer, layer_, parameters_, current_, output)
                         : make_fully_connected(device_, layer, layer_, parameters_, current_, output),
@@ -104,7 +105,8 @@ class PlanBuilder {
     const auto& pool = std::get<MaxPool2d>(graph_.layers[layer_ + 1]);
     const bool plain_output = !can_fuse(layer_ + 2);
     const Tensor output = new_output(image(pool.output, plain_output ? Tag::nchw : Tag::nhwc));
-    const bool in_tiles = uses_tiles() && fits_tiles(layer);
+    // Nearly float32 would be three products there, no less work than Winograd's few in vectors.
+    const bool in_tiles = uses_tiles() && rounds() && fits_tiles(layer);
     append(in_tiles ? make_amx_convolution(own_, layer, layer_, parameters_, current_, output, plain_output)
                     : make_fused_convolution(own_, layer, layer_, parameters_, current_, output, plain_output),
            output);
@@ -112,7 +114,7 @@ class PlanBuilder {
     if (!in_tiles) round_product();
   }
 
-  // Kernels in tiles round what they take, and what they return for the next product, by themselves.
+  // Kernels in tiles round what they take and, in bfloat16, what they return for the next product, by themselves.
   bool uses_tiles() const { return own_kernels_ && own_.amx != nullptr; }
   bool is_last() const { return layer_ + 1 == graph_.layers.size(); }
   bool rounds() const { return options_.precision == Precision::kBf16; }

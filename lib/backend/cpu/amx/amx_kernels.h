@@ -20,15 +20,20 @@ inline constexpr std::int64_t kBlockSide = 32;
 inline constexpr std::int64_t in_blocks(std::int64_t size) {
   return (size + kBlockSide - 1) / kBlockSide;
 }
+// How a factor holds a number: rounded to bfloat16 (one plane), or as the sum of two bfloat16 (two planes), of which
+// the second is what rounding has taken from the first. That sum is off by 2^-16 of the number at most. A product of
+// two such sums is three products, for the one of the second planes is no larger than what the sums lack. In the
+// quadratic mean it is off by 4e-6. With two planes infinities give NaN.
+inline constexpr int kRounded = 1, kNearlyFloat = 2;
 // Numbers of a packed factor, whose two sides are `a` and `b` without the padding.
-inline constexpr std::int64_t packed_size(std::int64_t a, std::int64_t b) {
-  return in_blocks(a) * in_blocks(b) * kBlockSide * kBlockSide;
+inline constexpr std::int64_t packed_size(std::int64_t a, std::int64_t b, int planes = kRounded) {
+  return in_blocks(a) * in_blocks(b) * kBlockSide * kBlockSide * planes;
 }
 
 // ---- Matrix products ----
 
 // The factors of a product lie packed in tiles: the left one [m, k] in strips of 16 rows, the right one [k, n] in
-// strips of 16 columns. A strip is the tiles of all its depth, one after another.
+// strips of 16 columns. A strip is the tiles of all its depth, one after another; of two planes, in turns.
 enum class Factor { kLeft, kRight };
 
 // Packs a matrix of floats, or blocks of a larger one's, as a factor.
@@ -40,6 +45,7 @@ struct Packing {
   std::ptrdiff_t from_row = 0;
   Bf16* to = nullptr;           // the tile of its corner
   std::int64_t strip_size = 0;  // tiles of a strip of the factor
+  int planes = kRounded;
 };
 
 // Packs a column of blocks of a left factor [rows, ...] anew: as the right factor [rows, 32].
@@ -48,6 +54,7 @@ struct Repacking {
   const Bf16* left = nullptr;   // the tile of its corner
   std::int64_t strip_size = 0;  // tiles of a strip of the left factor
   Bf16* right = nullptr;
+  int planes = kRounded;
 };
 
 // What happens to a finished block of a product: rows [row, row + rows), columns [column, column + columns).
@@ -66,6 +73,7 @@ struct TileProduct {
   const Bf16* right = nullptr;
   float* block = nullptr;
   std::int64_t block_columns = kTileProductColumns;  // a multiple of kBlockSide
+  int planes = kRounded;
   BlockDone done = {};
 };
 

@@ -69,7 +69,7 @@ inline void put_planes(const TileConvolution& s, const float* image, Bf16* plane
     for (std::int64_t x = 0; x < c.width; x += kBlockSide) {
       const std::int64_t columns = c.width - x < kBlockSide ? c.width - x : kBlockSide;
       for (std::int64_t channel = 0; channel < c.in; channel += kBlockSide) {
-        round_block(image + (y * c.width + x) * c.in + channel, c.in, columns, kBlockSide, block);
+        take_block<rounded>(image + (y * c.width + x) * c.in + channel, c.in, columns, kBlockSide, block);
         transpose_block(block, transposed);
         for (std::int64_t i = 0; i < kBlockSide; ++i) {
           __builtin_memcpy(row + (channel + i) * s.plane_size() + x, transposed[i],

@@ -7,19 +7,29 @@ inline Bf16 rounded(float x) {
   return static_cast<Bf16>(x == x ? nearest : (bits >> 16) | 0x40);
 }
 
+inline float as_float(Bf16 number) {
+  return __builtin_bit_cast(float, static_cast<std::uint32_t>(number) << 16);
+}
+
+// What rounding has taken away, rounded.
+inline Bf16 remainder(float x) {
+  return rounded(x - as_float(rounded(x)));
+}
+
 using Block = Bf16[kBlockSide][kBlockSide];
 
-inline void round_block(const float* from, std::ptrdiff_t from_row, std::int64_t rows, std::int64_t columns,
-                        Block& block) {
+template <Bf16 (*kHalf)(float)>
+inline void take_block(const float* from, std::ptrdiff_t from_row, std::int64_t rows, std::int64_t columns,
+                       Block& block) {
   if (rows >= kBlockSide && columns >= kBlockSide) {
     for (std::int64_t r = 0; r < kBlockSide; ++r) {
-      for (std::int64_t c = 0; c < kBlockSide; ++c) block[r][c] = rounded(from[r * from_row + c]);
+      for (std::int64_t c = 0; c < kBlockSide; ++c) block[r][c] = kHalf(from[r * from_row + c]);
     }
     return;
   }
   __builtin_memset(block, 0, sizeof block);
   for (std::int64_t r = 0; r < rows && r < kBlockSide; ++r) {
-    for (std::int64_t c = 0; c < columns && c < kBlockSide; ++c) block[r][c] = rounded(from[r * from_row + c]);
+    for (std::int64_t c = 0; c < columns && c < kBlockSide; ++c) block[r][c] = kHalf(from[r * from_row + c]);
   }
 }
 
@@ -58,21 +68,26 @@ void pack(const Packing& p) {
   const bool strips_of_rows = (p.factor == Factor::kLeft) != p.transposed;
   for (std::int64_t row = 0; row < p.rows; row += kBlockSide) {
     for (std::int64_t column = 0; column < p.columns; column += kBlockSide) {
-      round_block(p.from + row * p.from_row + column, p.from_row, p.rows - row, p.columns - column, block);
-      if (p.transposed) transpose_block(block, transposed);
       const std::int64_t strip = (strips_of_rows ? row : column) / kTileRows;
       const std::int64_t depth = (strips_of_rows ? column : row) / kTileDepth;
-      Bf16* const first = p.to + (strip * p.strip_size + depth) * kTileSize;
-      put_block(p.factor, p.transposed ? transposed : block, first, first + p.strip_size * kTileSize);
+      for (int plane = 0; plane < p.planes; ++plane) {
+        const auto take = plane == 0 ? take_block<rounded> : take_block<remainder>;
+        take(p.from + row * p.from_row + column, p.from_row, p.rows - row, p.columns - column, block);
+        if (p.transposed) transpose_block(block, transposed);
+        Bf16* const first = p.to + (strip * p.strip_size + depth * p.planes + plane) * kTileSize;
+        put_block(p.factor, p.transposed ? transposed : block, first, first + p.strip_size * kTileSize);
+      }
     }
   }
 }
 
 void repack(const Repacking& p) {
-  const std::int64_t right_strip = p.rows / kTileDepth * kTileSize;
+  const std::int64_t right_strip = p.rows / kTileDepth * p.planes * kTileSize;
   for (std::int64_t row = 0; row < p.rows; row += 2) {
-    const Bf16* const even = p.left + row / kTileRows * p.strip_size * kTileSize + row % kTileRows * kTileDepth;
-    Bf16* const first = p.right + row / 2 * kTileDepth;
-    interleave(even, even + kTileDepth, first, first + right_strip);
+    const Bf16* even = p.left + row / kTileRows * p.strip_size * kTileSize + row % kTileRows * kTileDepth;
+    Bf16* first = p.right + row / kTileDepth * p.planes * kTileSize + row % kTileDepth / 2 * kTileDepth;
+    for (int plane = 0; plane < p.planes; ++plane, even += kTileSize, first += kTileSize) {
+      interleave(even, even + kTileDepth, first, first + right_strip);
+    }
   }
 }

@@ -1,9 +1,5 @@
 // What the convolutions share: bias, relu and max-pool of a finished block, and the way back.
 
-inline float as_float(Bf16 number) {
-  return __builtin_bit_cast(float, static_cast<std::uint32_t>(number) << 16);
-}
-
 // Sums of two rows of 16 pixels, [2, 16, kBlockSide] channels, to `count` pooled pixels, `to_pixel` numbers apart: the
 // largest of a window, the first one on a tie. Limit: 4 KiB read in the first-level cache, a comparison a number.
 inline void pool_block(const float* sums, std::int64_t count, const float* biases, float* values, std::uint8_t* choices,
