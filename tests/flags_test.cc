@@ -169,6 +169,9 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
   CHECK(parse({("--config=" + file.string()).c_str()}).flags.batch_size_schedule.empty());
   std::ofstream(file) << to_toml(parse({"--batch_size_schedule=0:20,100:40"}).flags);
   CHECK(parse({("--config=" + file.string()).c_str()}).flags.batch_size_schedule == "0:20,100:40");
+  std::ofstream(file) << to_toml(parse({"--adam_beta1=0.8", "--adam_beta2=0.95"}).flags);
+  CHECK(optimizer_of(parse({("--config=" + file.string()).c_str()}).flags).beta1 == 0.8f);
+  CHECK(optimizer_of(parse({("--config=" + file.string()).c_str()}).flags).beta2 == 0.95f);
   std::ofstream(file) << to_toml(flags);
   const std::string option = "--config=" + file.string();
   const Flags again = parse({option.c_str(), "--batch_size=10"}).flags;

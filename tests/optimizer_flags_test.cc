@@ -4,6 +4,7 @@
 
 #include "tests/support/catch.h"
 #include "tests/support/expect_error.h"
+#include "tools/preset.h"
 
 using namespace distmnist;
 
@@ -65,6 +66,36 @@ TEST_CASE("flags of another optimizer are refused, not ignored") {
   CHECK(is_refused(flags, "--nesterov has no effect with --optimizer=rmsprop"));
 }
 
+TEST_CASE("the means of adam have a memory of their own") {
+  Flags flags;
+  check_optimizer_flags(flags);
+  CHECK(optimizer_of(flags) == [] {
+    OptimizerSpec spec;
+    spec.learning_rate = 1e-4f;
+    return spec;
+  }());
+  flags.adam_beta1 = 0.8;
+  flags.adam_beta2 = 0.95;
+  check_optimizer_flags(flags);
+  CHECK(optimizer_of(flags).beta1 == 0.8f);
+  CHECK(optimizer_of(flags).beta2 == 0.95f);
+  flags.optimizer = "sgd";
+  CHECK(is_refused(flags, "--adam_beta1=0.8 has no effect with --optimizer=sgd"));
+  flags.adam_beta1 = Flags{}.adam_beta1;
+  CHECK(is_refused(flags, "--adam_beta2=0.95 has no effect with --optimizer=sgd"));
+}
+
+TEST_CASE("a preset's constants of adam are let be with another optimizer") {
+  Flags flags = flags_of_preset("fast");
+  REQUIRE(flags.adam_beta2 != Flags{}.adam_beta2);
+  CHECK(optimizer_of(flags).beta2 == static_cast<float>(flags.adam_beta2));
+  flags.optimizer = "momentum";
+  check_optimizer_flags(flags);
+  CHECK(optimizer_of(flags).beta2 == OptimizerSpec{}.beta2);
+  flags.adam_beta2 = 0.5;
+  CHECK(is_refused(flags, "--adam_beta2=0.5 has no effect"));
+}
+
 TEST_CASE("a schedule takes its steps from the run unless it is given its own") {
   for (const char* schedule : {"exponential", "staircase", "cosine", "one_cycle"}) {
     Flags flags = with_schedule(schedule);
@@ -110,6 +141,11 @@ TEST_CASE("values out of range are one sentence that names them") {
   for (const double momentum : {-0.1, 1.5, nan}) {
     flags.momentum = momentum;
     CHECK(is_refused(flags, fmt::format("--momentum={}: ", momentum)));
+  }
+  flags = Flags{};
+  for (const double beta : {-0.1, 1.0, nan}) {
+    flags.adam_beta2 = beta;
+    CHECK(is_refused(flags, fmt::format("--adam_beta2={}: ", beta)));
   }
   flags = with_schedule("exponential");
   for (const double rate : {0.0, -0.5, 1.5, nan}) {

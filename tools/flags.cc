@@ -129,6 +129,12 @@ void add_optimizer_flags(CLI::App& app, Flags& flags) {
       ->group("training");
   app.add_flag("--nesterov,!--nonesterov", flags.nesterov, "with --optimizer=momentum: Nesterov's form of it")
       ->group("training");
+  app.add_option("--adam_beta1", flags.adam_beta1, "how much of the mean of the gradients a step keeps")
+      ->group("training")
+      ->capture_default_str();
+  app.add_option("--adam_beta2", flags.adam_beta2, "the same, of the mean of their squares")
+      ->group("training")
+      ->capture_default_str();
   app.add_option("--learning_rate", flags.learning_rate)->group("training")->capture_default_str();
   app.add_option("--learning_rate_schedule", flags.learning_rate_schedule,
                  "constant, exponential, staircase, cosine or one_cycle, over global_step")
@@ -344,6 +350,8 @@ std::string to_toml(const Flags& flags) {
   add("optimizer", quoted(flags.optimizer));
   if (flags.momentum) add("momentum", *flags.momentum);
   add("nesterov", flags.nesterov);
+  add("adam_beta1", flags.adam_beta1);
+  add("adam_beta2", flags.adam_beta2);
   add("learning_rate", flags.learning_rate);
   add("learning_rate_schedule", quoted(flags.learning_rate_schedule));
   add("decay_steps", flags.decay_steps);

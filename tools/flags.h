@@ -50,6 +50,8 @@ struct Flags {
   std::string optimizer = "adam";
   std::optional<double> momentum;  // not given: the optimizer's default
   bool nesterov = false;
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
   double learning_rate = 1e-4;
   std::string learning_rate_schedule = "constant";
   std::int64_t decay_steps = 0;      // 0: train_steps

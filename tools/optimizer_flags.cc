@@ -1,6 +1,7 @@
 #include "tools/optimizer_flags.h"
 
 #include "lib/base/error.h"
+#include "tools/preset.h"
 
 namespace distmnist {
 namespace {
@@ -27,6 +28,20 @@ void check_momentum(const Flags& flags, OptimizerKind optimizer) {
          "--momentum={} has no effect with --optimizer={}; leave it out or pass --optimizer=momentum or rmsprop",
          *flags.momentum, flags.optimizer);
   }
+}
+
+// A preset's own are let be with other optimizers.
+void check_adam(const Flags& flags, OptimizerKind optimizer) {
+  const Flags preset = flags_of_preset(flags.preset);
+  const auto check = [&](const char* flag, double value, double of_preset) {
+    if (!(value >= 0 && value < 1)) fail(ExitCode::kUsage, "--{}={}: a number from 0 to below 1", flag, value);
+    if (value != of_preset && optimizer != OptimizerKind::kAdam) {
+      fail(ExitCode::kUsage, "--{}={} has no effect with --optimizer={}; leave it out or pass --optimizer=adam", flag,
+           value, flags.optimizer);
+    }
+  };
+  check("adam_beta1", flags.adam_beta1, preset.adam_beta1);
+  check("adam_beta2", flags.adam_beta2, preset.adam_beta2);
 }
 
 void check_schedule(const Flags& flags, LearningRateSchedule schedule) {
@@ -56,6 +71,7 @@ void check_optimizer_flags(const Flags& flags) {
     fail(ExitCode::kUsage, "--learning_rate={}: a number above 0, at most 1e6", flags.learning_rate);
   }
   check_momentum(flags, parse_optimizer(flags.optimizer));
+  check_adam(flags, parse_optimizer(flags.optimizer));
   check_schedule(flags, parse_learning_rate_schedule(flags.learning_rate_schedule));
 }
 
@@ -63,6 +79,10 @@ OptimizerSpec optimizer_of(const Flags& flags) {
   OptimizerSpec spec = default_optimizer(parse_optimizer(flags.optimizer));
   if (flags.momentum) spec.momentum = static_cast<float>(*flags.momentum);
   spec.nesterov = flags.nesterov;
+  if (spec.kind == OptimizerKind::kAdam) {
+    spec.beta1 = static_cast<float>(flags.adam_beta1);
+    spec.beta2 = static_cast<float>(flags.adam_beta2);
+  }
   LearningRate& rate = spec.learning_rate;
   rate = static_cast<float>(flags.learning_rate);
   rate.schedule = parse_learning_rate_schedule(flags.learning_rate_schedule);

@@ -48,6 +48,8 @@ Fingerprint fingerprint_of(const Job& job) {
                      {"--learning_rate", fmt::format("{}", flags.learning_rate)},
                      {"--momentum", fmt::format("{}", optimizer.momentum)},
                      {"--nesterov", fmt::format("{}", optimizer.nesterov)},
+                     {"--adam_beta1", fmt::format("{}", optimizer.beta1)},
+                     {"--adam_beta2", fmt::format("{}", optimizer.beta2)},
                      {"--learning_rate_schedule", flags.learning_rate_schedule},
                      {"--decay_steps", fmt::format("{}", rate.decay_steps)},
                      {"--decay_rate", fmt::format("{}", rate.decay_rate)},

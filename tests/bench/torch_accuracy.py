@@ -24,6 +24,8 @@ def parse():
     parser.add_argument("--batch_size", type=int, default=50)
     parser.add_argument("--train_steps", type=int, default=5000)
     parser.add_argument("--optimizer", choices=["adam"], default="adam")
+    parser.add_argument("--adam_beta1", type=float, default=0.9)
+    parser.add_argument("--adam_beta2", type=float, default=0.999)
     parser.add_argument("--learning_rate", type=float, default=1e-4)
     parser.add_argument("--learning_rate_schedule", choices=["constant", "cosine", "one_cycle"], default="constant")
     parser.add_argument("--learning_rate_warmup_steps", type=int, default=0, help="not with one_cycle")
@@ -101,7 +103,8 @@ def main():
     precision = (lambda: torch.autocast("cpu", dtype=torch.bfloat16)) if bf16 else contextlib.nullcontext
     images, labels = load(options.data_dir, "train")
     network = make_network()
-    optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate, fused=True)
+    optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate,
+                                 betas=(options.adam_beta1, options.adam_beta2), fused=True)
     schedule = make_schedule(optimizer, options)
     for batch in positions(len(images), options.batch_size, options.train_steps):
         inputs = augmented(images[batch]) if options.augment == "affine" else images[batch]
