@@ -68,8 +68,7 @@ TEST_CASE("the model starts with the chief's values, slots, step and history") {
   record.optimizer = OptimizerSpec{};  // Adam: two slots
   record.global_step = 40;
   record.consumed_samples = {{0, 750}, {1, 1250}};
-  chief.run = kRun;
-  ps.say(chief, chief.record(MessageType::kCreate, encode(record)));
+  ps.begin_create(chief, record);
   for (std::uint8_t slot = 0; slot <= 2; ++slot) {
     const float first = 10.0f * slot;
     ps.say(chief, chief.load(0, {first, first + 1}, slot));
@@ -89,8 +88,7 @@ TEST_CASE("a creation with a part missing is not answered, and is good once it c
   PsScript ps;
   Peer chief = chief_peer();
   ps.greet(chief);
-  chief.run = kRun;
-  ps.say(chief, chief.record(MessageType::kCreate, encode(small_model())));
+  ps.begin_create(chief);
   ps.say(chief, chief.load(0, {1, 2}));
   CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)).empty());
   CHECK(ps.pull(chief) == Lines{"a: stale"});
@@ -101,8 +99,7 @@ TEST_CASE("parts that are not of the model do not complete a creation") {
   PsScript ps;
   Peer chief = chief_peer();
   ps.greet(chief);
-  chief.run = kRun;
-  ps.say(chief, chief.record(MessageType::kCreate, encode(small_model())));
+  ps.begin_create(chief);
   ps.say(chief, chief.load(0, {1, 2}));
   ps.say(chief, chief.load(2, {3, 4}));  // longer than the piece
   ps.say(chief, chief.load(1, {3}));     // within another
@@ -147,9 +144,7 @@ TEST_CASE("values of a creation are float32") {
   PsScript ps;
   Peer chief = chief_peer();
   ps.greet(chief);
-  chief.run = kRun;
-  ++chief.sequence;
-  ps.say(chief, chief.record(MessageType::kCreate, encode(small_model())));
+  ps.begin_create(chief);
   ps.say(chief, chief.load(0, {1, 2}));
   ps.say(chief, chief.values(MessageType::kLoad, 2, {3}, 0, WireDtype::kBf16));
   CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)).empty());  // A part is missing.

@@ -32,7 +32,8 @@ TEST_CASE("what is said of a preset is what the run has") {
   flags.batch_size = 17;
   flags.train_steps = 23;
   flags.learning_rate = 0.5;
+  flags.adam_beta1 = 0.75;
   flags.adam_beta2 = 0.25;
   CHECK(describe_preset_values(flags).starts_with(
-      "batch_size 17, train_steps 23, optimizer adam, adam_beta2 0.25, learning_rate 0.5, "));
+      "batch_size 17, train_steps 23, optimizer adam, adam_beta1 0.75, adam_beta2 0.25, learning_rate 0.5, "));
 }

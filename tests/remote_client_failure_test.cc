@@ -12,8 +12,7 @@ TEST_CASE("a worker that does not fit the job is refused with the ps's reason") 
   Job job{.num_workers = 2};
   Servers servers(job.pick_ports());
   RemoteClient chief(job.worker(0));
-  chief.open();
-  chief.create(start_model(job.optimizer));
+  start(chief, job);
 
   RemoteClientConfig other_flags = job.worker(1);
   other_flags.fingerprint[1].second = "100";
@@ -79,8 +78,7 @@ TEST_CASE("a ps that dies in the middle of a run is noticed, and given up after 
   job.pick_ports();
   MortalPs survivor(job.ports[0], job.identity(0)), victim(job.ports[1], job.identity(1));
   RemoteClient client(job.worker(0));
-  client.open();
-  client.create(start_model(job.optimizer));
+  start(client, job);
   victim.kill();
   Floats parameters;
   CHECK(fails_with(ExitCode::kLostPeer, fmt::format("ps:1 127.0.0.1:{}", job.ports[1]),
@@ -92,8 +90,7 @@ TEST_CASE("a ps that was started again has lost the model: the session is lost, 
   job.pick_ports();
   MortalPs survivor(job.ports[0], job.identity(0)), victim(job.ports[1], job.identity(1));
   RemoteClient client(job.worker(0));
-  client.open();
-  client.create(start_model(job.optimizer));
+  start(client, job);
   Floats parameters;
   push_all(client, 2, 0, parameters);
 
@@ -111,8 +108,7 @@ TEST_CASE("a worker without a model of its own learns of a lost ps as well, and 
   job.pick_ports();
   MortalPs ps(job.ports[0], job.identity(0));
   RemoteClient chief(job.worker(0)), worker(job.worker(1));
-  chief.open();
-  chief.create(start_model(job.optimizer));
+  start(chief, job);
   worker.open();
   ps.kill();
   ps.start();
@@ -141,8 +137,7 @@ TEST_CASE("waiting for the others ends at its limit") {
   Job job{.num_workers = 2};
   Servers servers(job.pick_ports());
   RemoteClient chief(job.worker(0));
-  chief.open();
-  chief.create(start_model(job.optimizer));
+  start(chief, job);
   CHECK_FALSE(chief.await_others(100));
   // The question that was given up does not disturb what follows.
   Floats parameters;
@@ -157,8 +152,7 @@ TEST_CASE("a stop ends the wait for the others, and the chief can still take its
   bool stop = false;
   config.stop_requested = [&stop] { return stop; };
   RemoteClient chief(config);
-  chief.open();
-  chief.create(start_model(job.optimizer));
+  start(chief, job);
   stop = true;
   const TimeMs began = monotonic_ms();
   CHECK_FALSE(chief.await_others(60'000));

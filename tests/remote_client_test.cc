@@ -108,8 +108,7 @@ TEST_CASE("snapshots during training are of whole pushes: every parameter has se
   Job job{.num_ps = 2, .num_workers = 2};
   Servers servers(job.pick_ports());
   RemoteClient chief(job.worker(0));
-  chief.open();
-  chief.create(start_model(job.optimizer));
+  start(chief, job);
   std::atomic<bool> enough = false;
   auto other = std::async(std::launch::async, [&] {
     RemoteClient client(job.worker(1));
@@ -133,8 +132,7 @@ TEST_CASE("a snapshot during which a ps stalls for longer than pushes are held i
   job.pick_ports();
   MortalPs quick(job.ports[0], job.identity(0)), stalled(job.ports[1], job.identity(1));
   RemoteClient chief(job.worker(0)), worker(job.worker(1));
-  chief.open();
-  chief.create(start_model(job.optimizer));
+  start(chief, job);
   worker.open();
   stalled.pause();
   auto snapshot = std::async(std::launch::async, [&] { return chief.snapshot(); });
@@ -181,8 +179,7 @@ TEST_CASE("workers may start before the ps tasks and before the chief") {
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   Servers servers(job);
   RemoteClient chief(job.worker(0));
-  chief.open();
-  chief.create(start_model(job.optimizer));
+  start(chief, job);
   CHECK(second.get());
   chief.done();
   for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
@@ -192,8 +189,7 @@ TEST_CASE("a second process for a task is turned away while the first one lives,
   Job job{.num_workers = 2};
   Servers servers(job.pick_ports());
   RemoteClient first(job.worker(0));
-  first.open();
-  first.create(start_model(job.optimizer));
+  start(first, job);
   // Nobody drives the first client now: its heartbeat answers for it.
   RemoteClientConfig config = job.worker(0);
   config.incarnation = 11;
@@ -209,8 +205,7 @@ TEST_CASE("a process that takes a dead one's task over goes on with its model an
   Floats parameters;
   {
     RemoteClient first(job.worker(0));
-    first.open();
-    first.create(start_model(job.optimizer));
+    start(first, job);
     push_all(first, 2, 0, parameters);
   }  // gone without a word
   RemoteClientConfig config = job.worker(0);

@@ -14,6 +14,11 @@ void require_steps(const char* flag, std::int64_t value, const char* meaning_of_
   }
 }
 
+[[noreturn]] void fail_without_effect(const char* flag, double value, const Flags& flags, const char* optimizers) {
+  fail(ExitCode::kUsage, "--{}={} has no effect with --optimizer={}; leave it out or pass --optimizer={}", flag, value,
+       flags.optimizer, optimizers);
+}
+
 void check_momentum(const Flags& flags, OptimizerKind optimizer) {
   if (flags.nesterov && optimizer != OptimizerKind::kMomentum) {
     fail(ExitCode::kUsage, "--nesterov has no effect with --optimizer={}; leave it out or pass --optimizer=momentum",
@@ -24,9 +29,7 @@ void check_momentum(const Flags& flags, OptimizerKind optimizer) {
     fail(ExitCode::kUsage, "--momentum={}: a number from 0 to 1", *flags.momentum);
   }
   if (optimizer != OptimizerKind::kMomentum && optimizer != OptimizerKind::kRmsprop) {
-    fail(ExitCode::kUsage,
-         "--momentum={} has no effect with --optimizer={}; leave it out or pass --optimizer=momentum or rmsprop",
-         *flags.momentum, flags.optimizer);
+    fail_without_effect("momentum", *flags.momentum, flags, "momentum or rmsprop");
   }
 }
 
@@ -35,10 +38,7 @@ void check_adam(const Flags& flags, OptimizerKind optimizer) {
   const Flags preset = flags_of_preset(flags.preset);
   const auto check = [&](const char* flag, double value, double of_preset) {
     if (!(value >= 0 && value < 1)) fail(ExitCode::kUsage, "--{}={}: a number from 0 to below 1", flag, value);
-    if (value != of_preset && optimizer != OptimizerKind::kAdam) {
-      fail(ExitCode::kUsage, "--{}={} has no effect with --optimizer={}; leave it out or pass --optimizer=adam", flag,
-           value, flags.optimizer);
-    }
+    if (value != of_preset && optimizer != OptimizerKind::kAdam) fail_without_effect(flag, value, flags, "adam");
   };
   check("adam_beta1", flags.adam_beta1, preset.adam_beta1);
   check("adam_beta2", flags.adam_beta2, preset.adam_beta2);
@@ -70,8 +70,9 @@ void check_optimizer_flags(const Flags& flags) {
   if (!(flags.learning_rate > 0) || flags.learning_rate > 1e6) {
     fail(ExitCode::kUsage, "--learning_rate={}: a number above 0, at most 1e6", flags.learning_rate);
   }
-  check_momentum(flags, parse_optimizer(flags.optimizer));
-  check_adam(flags, parse_optimizer(flags.optimizer));
+  const OptimizerKind optimizer = parse_optimizer(flags.optimizer);
+  check_momentum(flags, optimizer);
+  check_adam(flags, optimizer);
   check_schedule(flags, parse_learning_rate_schedule(flags.learning_rate_schedule));
 }
 

@@ -48,10 +48,12 @@ Flags flags_of_preset(std::string_view name) {
 
 std::string describe_preset_values(const Flags& flags) {
   return fmt::format(
-      "batch_size {}, train_steps {}, optimizer {}, adam_beta2 {}, learning_rate {}, learning_rate_schedule {}, "
+      "batch_size {}, train_steps {}, optimizer {}, adam_beta1 {}, adam_beta2 {}, learning_rate {}, "
+      "learning_rate_schedule {}, "
       "learning_rate_warmup_steps {}, augment {}, precision {}",
-      batch_sizes_of(flags).to_string(), flags.train_steps, flags.optimizer, flags.adam_beta2, flags.learning_rate,
-      flags.learning_rate_schedule, flags.learning_rate_warmup_steps, flags.augment, flags.precision);
+      batch_sizes_of(flags).to_string(), flags.train_steps, flags.optimizer, flags.adam_beta1, flags.adam_beta2,
+      flags.learning_rate, flags.learning_rate_schedule, flags.learning_rate_warmup_steps, flags.augment,
+      flags.precision);
 }
 
 }  // namespace distmnist

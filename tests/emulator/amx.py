@@ -25,7 +25,7 @@ class Tiles:
         self.data = numpy.zeros((8, MAX_ROWS, MAX_ROW_BYTES), numpy.uint8)
         # cpuid; or edx, [features]; jmp [back]
         self.cpuid_code = map_memory(PAGE)
-        self.features, self.back = self.cpuid_code + 64, self.cpuid_code + 72
+        self.features = self.cpuid_code + 64  # and behind them, where to go on
         code = b"\x0f\xa2" + b"\x0b\x15" + struct.pack("<i", 64 - 8) + b"\xff\x25" + struct.pack("<i", 72 - 14)
         ctypes.memmove(self.cpuid_code, code, len(code))
 

@@ -71,10 +71,9 @@ class Kernel:
         ctypes.memmove(self.code, start, len(start))
         self.system_call_entry = self.code + 256
         ctypes.memmove(self.system_call_entry, b"\x48\x0f\x07", 3)  # sysretq
-        self.interrupt_entry = self.code + 320
-        ctypes.memmove(self.interrupt_entry, b"\x48\xcf", 2)  # iretq
+        handler = self.code + 320
+        ctypes.memmove(handler, b"\x48\xcf", 2)  # iretq
         PRESENT_INTERRUPT_GATE = 0x8E00
-        handler = self.interrupt_entry
         low, middle, high = handler & 0xFFFF, handler >> 16 & 0xFFFF, handler >> 32
         write_words(self.interrupts + 16 * INVALID_OPCODE,
                     low | KERNEL_CODE << 16 | PRESENT_INTERRUPT_GATE << 32 | middle << 48, high)

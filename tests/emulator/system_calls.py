@@ -2,6 +2,7 @@
 
 import collections
 import ctypes
+import errno
 import os
 import struct
 import time
@@ -26,8 +27,6 @@ class Thread:
 class Threads:
     """The threads of the program, one of which has the processor."""
 
-    ETIMEDOUT = 110
-
     def __init__(self, cpu):
         self.cpu = cpu
         self.running = Thread(os.getpid(), None, None)
@@ -39,7 +38,7 @@ class Threads:
         """clone(2) of a thread."""
         CLONE_VM, PARENT_SETTID, CHILD_CLEARTID = 0x100, 0x100000, 0x200000
         if not flags & CLONE_VM:
-            return -38  # ENOSYS
+            return -errno.ENOSYS
         self.last_number += 1
         registers = self._registers()
         registers["rax"], registers["rsp"] = 0, stack
@@ -90,7 +89,7 @@ class Threads:
         now_s = time.monotonic()
         for thread in [each for each in self.waiting if each.deadline_s is not None and each.deadline_s <= now_s]:
             self._make_ready(thread)
-            thread.registers["rax"] = (1 << 64) - self.ETIMEDOUT
+            thread.registers["rax"] = (1 << 64) - errno.ETIMEDOUT
 
     def _run_next(self):
         self._end_waits()
@@ -120,8 +119,6 @@ class Threads:
 
 class SystemCalls:
     """Passes the program's system calls on, and answers those that are about its process."""
-
-    ENOSYS, EAGAIN = 38, 11
 
     def __init__(self, cpu, end):
         self.cpu, self.end = cpu, end  # end(status)
@@ -155,7 +152,7 @@ class SystemCalls:
             cpu.rax = result & (1 << 64) - 1
 
     def _absent(self, *_):
-        return -self.ENOSYS
+        return -errno.ENOSYS
 
     def _sched_yield(self, *_):
         self.cpu.rax = 0
@@ -174,7 +171,7 @@ class SystemCalls:
         if code == SET_FS:
             self.threads.set_thread_pointer(address)
             return 0
-        return 0 if code == REQUEST_PERMISSION else -22  # EINVAL
+        return 0 if code == REQUEST_PERMISSION else -errno.EINVAL
 
     def _set_tid_address(self, address, *_):
         self.threads.running.clear_at_exit = address
@@ -186,9 +183,9 @@ class SystemCalls:
         if kind in (WAKE, WAKE_BITSET):
             return self.threads.wake(address, value & 0x7FFFFFFF)
         if kind not in (WAIT, WAIT_BITSET):
-            return -self.ENOSYS
+            return -errno.ENOSYS
         if read_word32(address) != value & 0xFFFFFFFF:
-            return -self.EAGAIN
+            return -errno.EAGAIN
         deadline_s = None
         if timeout:
             seconds, nanoseconds = struct.unpack("<qq", ctypes.string_at(timeout, 16))

@@ -33,12 +33,17 @@ class PsScript : public PsTrace<Container> {
   // The chief's creation of a model that starts with `values`; what goes out at its end.
   Lines create(Peer& chief, const std::vector<float>& values = {0, 0, 0}, const CreateRecord& record = small_model(),
                std::uint64_t run = kRun) {
-    chief.run = run;
-    ++chief.sequence;
-    say(chief, chief.record(MessageType::kCreate, encode(record)));
+    begin_create(chief, record, run);
     say(chief, chief.load(0, {values[0], values[1]}));
     say(chief, chief.load(2, {values[2]}));
     return say(chief, chief.plain(MessageType::kCreateEnd));
+  }
+
+  // Its first message alone: the values are to follow.
+  void begin_create(Peer& chief, const CreateRecord& record = small_model(), std::uint64_t run = kRun) {
+    chief.run = run;
+    ++chief.sequence;
+    say(chief, chief.record(MessageType::kCreate, encode(record)));
   }
 
   // A whole push with the peer's next sequence.

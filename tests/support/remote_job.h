@@ -89,6 +89,12 @@ inline StoredModel start_model(const OptimizerSpec& optimizer, std::int64_t glob
   return model;
 }
 
+// The chief's session: opened, with a new model.
+inline void start(RemoteClient& chief, const Job& job) {
+  chief.open();
+  chief.create(start_model(job.optimizer));
+}
+
 // A sink that puts parameters into `block`.
 inline ParameterSink into(Floats& block) {
   block.assign(static_cast<std::size_t>(kNumParameters), NAN);

@@ -114,7 +114,7 @@ class PlanBuilder {
     if (!in_tiles) round_product();
   }
 
-  // Kernels in tiles round what they take and, in bfloat16, what they return for the next product, by themselves.
+  // Kernels in tiles make their factors of what they take and, in bfloat16, round what they return, by themselves.
   bool uses_tiles() const { return own_kernels_ && own_.amx != nullptr; }
   bool is_last() const { return layer_ + 1 == graph_.layers.size(); }
   bool rounds() const { return options_.precision == Precision::kBf16; }
