@@ -1,5 +1,6 @@
 #include "tools/environment.h"
 
+#include <pwd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -20,6 +21,12 @@ namespace {
 constexpr const char* kSpinCount = "1000";
 
 }  // namespace
+
+fs::path home_folder() {
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/') return home;
+  const passwd* const user = getpwuid(getuid());
+  return user != nullptr && user->pw_dir != nullptr && *user->pw_dir == '/' ? user->pw_dir : "";
+}
 
 fs::path cache_folder() {
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/')
@@ -50,6 +57,11 @@ bool hides_all_gpus(const char* visible_devices) {
   if (visible_devices == nullptr) return false;
   const std::string_view first = visible_devices;
   return first.empty() || first.substr(0, first.find(',')) == "-1";
+}
+
+bool has_tf_config() {
+  const char* const text = std::getenv("TF_CONFIG");
+  return text != nullptr && *text != '\0';
 }
 
 fs::path find_script(const std::string& name) {

@@ -7,6 +7,9 @@
 
 namespace distmnist {
 
+// $HOME, else the home of the password file; empty where there is neither.
+std::filesystem::path home_folder();
+
 // $XDG_CACHE_HOME/distmnist, ~/.cache/distmnist, or a folder below /tmp where there is no home.
 std::filesystem::path cache_folder();
 
@@ -22,6 +25,9 @@ bool may_have_gpu();
 
 // Whether this value of CUDA_VISIBLE_DEVICES leaves no GPU: it is empty, or starts with -1. Null: it is not set.
 bool hides_all_gpus(const char* visible_devices);
+
+// Whether TF_CONFIG, by which TensorFlow's jobs are told their cluster, is set.
+bool has_tf_config();
 
 // A script that is installed with the program or lies in its source tree. Error (kUsage) where it is not found.
 std::filesystem::path find_script(const std::string& name);
