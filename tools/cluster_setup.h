@@ -11,7 +11,7 @@ namespace distmnist {
 
 struct Place {
   ClusterSpec cluster;
-  TaskId task;                   // job "ps" or "worker", whatever the description calls it
+  TaskId task;                     // job "ps" or "worker", whatever the description calls it
   std::optional<HostPort> bind{};  // where a ps listens, if not at its address
 };
 

@@ -2,12 +2,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <exception>
 #include <new>
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/base/output.h"
 #include "tools/commands.h"
 #include "tools/data_source.h"
 #include "tools/environment.h"
@@ -67,6 +67,11 @@ bool computes_on_threads(const Flags& flags) {
   return computes && flags.intra_op_parallelism_threads != 1;
 }
 
+// Commands that have something to finish when they are asked to stop; others end at once.
+bool heeds_signals(Command command) {
+  return command == Command::kTrain || command == Command::kReset || command == Command::kVariable;
+}
+
 // The task in the lines of the log.
 std::string name_of(const Flags& flags) {
   return flags.job_name.empty() ? "local" : fmt::format("{}:{}", flags.job_name, flags.task_index);
@@ -76,7 +81,8 @@ std::string name_of(const Flags& flags) {
 // written into that.
 void occupy_standard_streams() {
   int descriptor = 0;
-  while (descriptor >= 0 && descriptor <= STDERR_FILENO) descriptor = open("/dev/null", O_RDWR);
+  // For reading only, so that results do not vanish: to write them is an error.
+  while (descriptor >= 0 && descriptor <= STDERR_FILENO) descriptor = open("/dev/null", O_RDONLY);
   if (descriptor > STDERR_FILENO) close(descriptor);
 }
 
@@ -89,17 +95,22 @@ int report(ExitCode code, const char* what) {
 int main_with_errors(int argc, char** argv) {
   const double started_s = monotonic_s();
   occupy_standard_streams();
+  ignore_signals_of_writes();
   try {
     const ParsedFlags parsed = parse_flags(argc, argv);
     if (parsed.only_print) {
-      fmt::print("{}", parsed.text);
+      print("{}", parsed.text);
       return 0;
     }
     const Flags& flags = parsed.flags;
     if (computes_on_threads(flags)) limit_spinning(argv);
     set_up_log(name_of(flags), flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
-    install_signal_handlers();
-    return static_cast<int>(run_command(flags, started_s));
+    if (heeds_signals(flags.command)) note_signals();
+    const ExitCode code = run_command(flags, started_s);
+    if (code == ExitCode::kOk) check_output();
+    return static_cast<int>(code);
+  } catch (const ReaderGone&) {
+    return static_cast<int>(ExitCode::kOk);  // It was answered as far as somebody wanted to know.
   } catch (const Error& error) {
     // A wait that a signal cut short ends with the signal's code.
     const bool by_signal = error.code() == ExitCode::kInterrupted && signal_received();

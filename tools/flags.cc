@@ -390,9 +390,9 @@ ReadFlags read_flags(const Flags& defaults, int argc, const char* const* argv) {
          suggestion(key, flags_of(app)));
   } catch (const CLI::FileError& error) {
     fail(ExitCode::kUsage, "--config: {}; name an existing file", error.what());
-  } catch (const CLI::ExtrasError&) {
-    fail(ExitCode::kUsage, "{}; see distmnist --help", describe_extra(app));
   } catch (const CLI::ParseError& error) {
+    // A flag that is unknown is the likelier slip than one that is missing.
+    if (!app.remaining(true).empty()) fail(ExitCode::kUsage, "{}; see distmnist --help", describe_extra(app));
     fail(ExitCode::kUsage, "{}; see distmnist --help", error.what());
   }
   expand_paths(flags);

@@ -1,7 +1,6 @@
 // distmnist inspect: what a checkpoint file holds.
 #include "lib/supervisor/inspect.h"
-
-#include <cstdio>
+#include "lib/base/output.h"
 
 #include "tools/commands.h"
 
@@ -9,8 +8,7 @@ namespace distmnist {
 
 ExitCode inspect_command(const Flags& flags) {
   const Inspection inspection = inspect_checkpoint(flags.checkpoint);
-  for (const std::string& line : inspection.lines) fmt::print("{}\n", line);
-  std::fflush(stdout);
+  for (const std::string& line : inspection.lines) print("{}\n", line);
   if (inspection.damage) throw Error(ExitCode::kData, *inspection.damage);
   return ExitCode::kOk;
 }
