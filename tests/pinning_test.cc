@@ -21,6 +21,14 @@ TEST_CASE("workers of one host get cores of their own, among those that may be u
   }
 }
 
+TEST_CASE("workers that leave cores idle may run anywhere") {
+  const std::vector<int> usable = {0, 1, 2, 3, 4, 5, 6, 7};
+  CHECK(cores_of_worker(usable, 2, 0, 3).empty());  // Another job on this host would be pinned to the same six.
+  CHECK(cores_of_worker(usable, 2, 0, 4) == std::vector<int>{0, 1, 2, 3});
+  CHECK(cores_of_worker(usable, 3, 1, 2) == std::vector<int>{2, 3});  // 8 / 3, as by default
+  CHECK(cores_of_worker(usable, 3, 1, 1).empty());
+}
+
 TEST_CASE("a worker alone, or one of too many, may run anywhere") {
   CHECK(cores_of_worker({0, 1, 2, 3}, 1, 0, 2).empty());
   CHECK(cores_of_worker({0, 1}, 3, 2, 1).empty());

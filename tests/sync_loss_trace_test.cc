@@ -112,7 +112,7 @@ TEST_CASE("fail: after a while the run ends with 138 for all that wait, then or 
   CHECK(job.lose(2).empty());
   CHECK(job.pass(kLostWorkerGraceMs - 500).empty());
   const std::string words =
-      "refuse 138: worker:2 lost: 2 workers are left and a step takes 3 gradients (--on_lost_worker=fail)";
+      "refuse 138: worker:2 lost: 2 workers left, and a step takes 3 gradients (--on_lost_worker=fail)";
   CHECK(job.pass(500) == Lines{"0: " + words});
   CHECK(job.push(1, 4).empty());
   CHECK(job.pass(500) == Lines{"1: " + words});

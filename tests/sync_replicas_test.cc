@@ -159,7 +159,7 @@ TEST_CASE("fail: the run ends, and says who is missed") {
   CoordinatorScript script = run(3, 3, OnLostWorker::kFail);
   for (const std::uint32_t worker : {0, 2}) script.coordinator->depart(worker, 0);
   CHECK(script.tick(kLostWorkerGraceMs) ==
-        Lines{"failure: worker:0, worker:2 lost: 1 workers are left and a step takes 3 gradients "
+        Lines{"failure: worker:0, worker:2 lost: 1 worker left, and a step takes 3 gradients "
               "(--on_lost_worker=fail)"});
 }
 

@@ -8,6 +8,7 @@
 
 #include "lib/backend/cuda/loader.h"
 #include "lib/backend/gpu_log.h"
+#include "lib/base/counted.h"
 #include "lib/base/error.h"
 #include "lib/base/join.h"
 #include "lib/base/log.h"
@@ -114,8 +115,8 @@ void require_precision(const DeviceBackend& on, const Graph& graph, Precision pr
 std::unique_ptr<Executor> compile(const DeviceBackend& on, const Graph& graph, const CompileOptions& options) {
   std::vector<std::string> names;
   for (const DeviceSpec& device : on.devices) names.push_back(device_of({}, *device.type, *device.index).to_string());
-  log_info("device {}: backend {}, precision {}, {} threads, {} samples per step", join(names, ", "),
-           on.backend->name(), to_string(options.precision), options.threads, options.max_batch_size);
+  log_info("device {}: backend {}, precision {}, {}, {} per step", join(names, ", "), on.backend->name(),
+           to_string(options.precision), counted(options.threads, "thread"), counted(options.max_batch_size, "sample"));
   return on.backend->compile(graph, options);
 }
 

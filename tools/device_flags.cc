@@ -30,13 +30,14 @@ void add_device_flags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   add_whole_number(
       app, "--intra_op_parallelism_threads", flags.intra_op_parallelism_threads,
-      "threads of this task; 0: all cores divided by the workers on this host, for a ps by all tasks there")
+      "threads of this task; 0: OMP_NUM_THREADS where it is set, else the cores that the process may use (affinity, "
+      "cgroup) divided by the workers on this host, for a ps by all tasks there")
       ->group("devices");
 }
 
 void add_training_device_flags(CLI::App& app, Flags& flags) {
   app.add_option("--pin", flags.pin,
-                 "auto: workers that share a host get cores of their own where there are enough; none: any core")
+                 "auto: workers that share a host get cores of their own where their threads fill it; none: any core")
       ->group("devices")
       ->check(CLI::IsMember({"auto", "none"}))
       ->capture_default_str();

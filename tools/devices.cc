@@ -1,5 +1,6 @@
 // distmnist devices: what this host can compute on, and with --kernels what computes each layer of a model.
 #include "lib/backend/gpu_log.h"
+#include "lib/base/counted.h"
 #include "lib/base/join.h"
 #include "lib/base/output.h"
 #include "lib/base/text_table.h"
@@ -18,7 +19,7 @@ void print_lines(const std::vector<std::string>& lines) {
 
 void print_devices(Devices& devices) {
   const CpuInfo cpu = read_cpu_info();
-  print("/cpu:0  {}, {} cores, {}\n", cpu.name, num_cores(), join(cpu.instruction_sets, " "));
+  print("/cpu:0  {}, {}, {}\n", cpu.name, counted(num_cores(), "core"), join(cpu.instruction_sets, " "));
   const GpuSystem system = devices.gpu_system();
   if (system.runtime_version.empty()) {  // No module: nothing is known but why.
     print("no GPU: {}\n", system.fault);

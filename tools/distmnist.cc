@@ -2,15 +2,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <exception>
-#include <new>
-
 #include "lib/base/clock.h"
+#include "lib/base/counted.h"
 #include "lib/base/log.h"
 #include "lib/base/output.h"
 #include "tools/commands.h"
 #include "tools/data_source.h"
 #include "tools/environment.h"
+#include "tools/failure.h"
 #include "tools/signals.h"
 
 namespace distmnist {
@@ -29,8 +28,8 @@ ExitCode run_task(const Flags& flags, const std::optional<Place>& place, double 
   }
   if (!place) return train(flags, place, started_s);
   set_up_log(place->task.to_string(), flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
-  log_info("cluster from {}: {} ps, {} workers; this is {}", place->cluster.source, place->cluster.ps.size(),
-           place->cluster.workers.size(), place->task.to_string());
+  log_info("cluster from {}: {} ps, {}; this is {}", place->cluster.source, place->cluster.ps.size(),
+           counted(static_cast<std::int64_t>(place->cluster.workers.size()), "worker"), place->task.to_string());
   for (const std::string& remark : place->cluster.remarks) log_warning("{}", remark);
   return place->task.job == "ps" ? serve_parameters(flags, *place) : train(flags, place, started_s);
 }
@@ -87,7 +86,7 @@ void occupy_standard_streams() {
 }
 
 // "error: ...; exit 138", after the name of the task
-int report(ExitCode code, const char* what) {
+int report(ExitCode code, const std::string& what) {
   log_error("error: {}; exit {}", what, static_cast<int>(code));
   return static_cast<int>(code);
 }
@@ -111,14 +110,11 @@ int main_with_errors(int argc, char** argv) {
     return static_cast<int>(code);
   } catch (const ReaderGone&) {
     return static_cast<int>(ExitCode::kOk);  // It was answered as far as somebody wanted to know.
-  } catch (const Error& error) {
+  } catch (...) {
+    const Failure failure = failure_being_handled();
     // A wait that a signal cut short ends with the signal's code.
-    const bool by_signal = error.code() == ExitCode::kInterrupted && signal_received();
-    return report(by_signal ? *signal_received() : error.code(), error.what());
-  } catch (const std::bad_alloc&) {
-    return report(ExitCode::kResources, "out of memory");
-  } catch (const std::exception& error) {
-    return report(ExitCode::kInternal, error.what());
+    const bool by_signal = failure.code == ExitCode::kInterrupted && signal_received();
+    return report(by_signal ? *signal_received() : failure.code, failure.what);
   }
 }
 

@@ -5,11 +5,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <string_view>
 #include <thread>
 
+#include "lib/backend/compile_options.h"
 #include "lib/base/error.h"
+#include "tools/cgroup.h"
+#include "tools/pinning.h"
 
 namespace distmnist {
 
@@ -77,7 +81,19 @@ fs::path find_script(const std::string& name) {
 }
 
 int num_cores() {
-  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  static const int cores = [] {
+    int found = static_cast<int>(usable_cores().size());
+    if (found == 0) found = static_cast<int>(std::thread::hardware_concurrency());
+    if (const auto quota = read_cgroup_limits().cpus) found = std::min(found, static_cast<int>(std::ceil(*quota)));
+    return std::max(1, found);
+  }();
+  return cores;
+}
+
+int omp_num_threads() {
+  const char* const text = std::getenv("OMP_NUM_THREADS");
+  const long value = text == nullptr ? 0 : std::strtol(text, nullptr, 10);
+  return value >= 1 && value <= kMaxThreads ? static_cast<int>(value) : 0;
 }
 
 void limit_spinning(char** argv) {

@@ -32,8 +32,12 @@ bool has_tf_config();
 // A script that is installed with the program or lies in its source tree. Error (kUsage) where it is not found.
 std::filesystem::path find_script(const std::string& name);
 
-// Cores this process may use, at least 1.
+// Cores that this process may use, at least 1: those of its affinity mask (taskset, cpusets, Slurm), and no more than
+// the quota of its cgroup, rounded up (containers, Kubernetes).
 int num_cores();
+
+// The number in OMP_NUM_THREADS, of a list the first; 0 where there is none.
+int omp_num_threads();
 
 // Has oneDNN's threads sleep soon when they wait for one another. They are OpenMP's, and gcc's OpenMP has them spin for
 // milliseconds: where other processes want the same cores, steps take many times as long. It reads how long from the

@@ -1,14 +1,14 @@
 #include "tools/local_server.h"
 
 #include <atomic>
-#include <exception>
 #include <functional>
-#include <new>
 #include <thread>
 #include <vector>
 
+#include "lib/base/counted.h"
 #include "lib/base/log.h"
 #include "lib/ps/parameter_server.h"
+#include "tools/failure.h"
 #include "tools/num_threads.h"
 #include "tools/signals.h"
 
@@ -21,13 +21,17 @@ class LocalServer {
       : job_(job), num_ps_(num_ps), workers_(workers) {}
 
   ExitCode run() {
-    log_info("local server: {} ps and {} workers, threads of this process", num_ps_, workers_.size());
+    log_info("local server: {} ps and {}, threads of this process", num_ps_, counted(num_workers(), "worker"));
     for (int k = 0; k < num_ps_; ++k) {
       endpoints_.push_back(fmt::format("inproc://ps{}", k));
       addresses_.push_back({"inproc", static_cast<std::uint16_t>(k + 1)});
     }
-    for (int k = 0; k < num_ps_; ++k) start({"ps", k}, [this, k] { return serve(k); });
-    for (int w = 0; w < num_workers(); ++w) start({"worker", w}, [this, w] { return work(w); });
+    try {
+      for (int k = 0; k < num_ps_; ++k) start({"ps", k}, [this, k] { return serve(k); });
+      for (int w = 0; w < num_workers(); ++w) start({"worker", w}, [this, w] { return work(w); });
+    } catch (...) {
+      stop(failure_being_handled());  // Those that have started end by themselves then.
+    }
     for (std::thread& thread : threads_) thread.join();
     return stop_code().value_or(ExitCode::kOk);
   }
@@ -39,12 +43,8 @@ class LocalServer {
       const LogTask log_task(name);
       try {
         run_task();
-      } catch (const Error& error) {
-        stop(error.code(), error.what());
-      } catch (const std::bad_alloc&) {
-        stop(ExitCode::kResources, "out of memory");
-      } catch (const std::exception& error) {
-        stop(ExitCode::kInternal, error.what());
+      } catch (...) {
+        stop(failure_being_handled());
       }
     });
   }
@@ -84,11 +84,12 @@ class LocalServer {
     return failed != 0 ? static_cast<ExitCode>(failed) : signal_received();
   }
 
-  void stop(ExitCode code, const char* what) {
+  void stop(const Failure& failure) {
     int none = 0;
+    const int code = static_cast<int>(failure.code);
     // What fails because the others stop is not news.
-    const bool first = !signal_received() && failed_.compare_exchange_strong(none, static_cast<int>(code));
-    if (first) log_error("error: {}; exit {}", what, static_cast<int>(code));
+    const bool first = !signal_received() && failed_.compare_exchange_strong(none, code);
+    if (first) log_error("error: {}; exit {}", failure.what, code);
   }
 
   int num_workers() const { return static_cast<int>(workers_.size()); }

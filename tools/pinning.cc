@@ -18,7 +18,10 @@ std::vector<int> usable_cores() {
 
 std::vector<int> cores_of_worker(const std::vector<int>& usable, int workers, int place, int threads) {
   assert(workers >= 1 && place >= 0 && place < workers && threads >= 1);
-  if (workers == 1 || static_cast<long long>(workers) * threads > static_cast<long long>(usable.size())) return {};
+  const auto cores = static_cast<long long>(usable.size());
+  const bool fit = static_cast<long long>(workers) * threads <= cores;
+  const bool fill = static_cast<long long>(workers) * (threads + 1) > cores;
+  if (workers == 1 || !fit || !fill) return {};
   const auto first = usable.begin() + static_cast<std::ptrdiff_t>(place) * threads;
   return {first, first + threads};
 }

@@ -5,11 +5,13 @@
 #include "lib/base/error.h"
 #include "lib/supervisor/saver.h"
 #include "models/models.h"
-#include "tools/environment.h"
+#include "tools/num_threads.h"
+#include "tools/process_limits.h"
 
 namespace distmnist {
 
 RestoredModel restore_model(const Flags& flags, Devices& devices, std::int64_t max_batch_size) {
+  require_threads(num_threads(flags, 1) + 1);
   auto restored = read_newest_checkpoint(flags.log_dir);
   if (!restored) fail(ExitCode::kData, "--log_dir={}: no checkpoint (model.ckpt-*.safetensors) in it", flags.log_dir);
   const ModelSnapshot& snapshot = restored->snapshot;
@@ -25,7 +27,7 @@ RestoredModel restore_model(const Flags& flags, Devices& devices, std::int64_t m
   }
   CompileOptions options;
   options.max_batch_size = max_batch_size;
-  options.threads = flags.intra_op_parallelism_threads > 0 ? flags.intra_op_parallelism_threads : num_cores();
+  options.threads = num_threads(flags, 1);
   model.executor = devices.make_executor(flags, local_task(), model.graph, options).executor;
   model.executor->load({0, model.graph.num_parameters}, snapshot.parameters);
   return model;

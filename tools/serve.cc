@@ -5,6 +5,7 @@
 #include "lib/ps/parameter_server.h"
 #include "tools/commands.h"
 #include "tools/num_threads.h"
+#include "tools/process_limits.h"
 #include "tools/signals.h"
 
 namespace distmnist {
@@ -31,6 +32,9 @@ ExitCode serve_parameters(const Flags& flags, const Place& place) {
   config.limits.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.threads = num_threads(flags, num_tasks_here(place));
   config.stop_signal = signal_received;
+  // Before ZeroMQ begins, which ends the process where it gets no thread or descriptor.
+  require_threads(config.threads + 2);
+  require_descriptors(16 + 2 * static_cast<int>(config.identity.num_workers));
   return run_parameter_server(config);
 }
 

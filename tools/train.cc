@@ -6,7 +6,9 @@
 #include "tools/device.h"
 #include "tools/environment.h"
 #include "tools/local_server.h"
+#include "tools/num_threads.h"
 #include "tools/preset.h"
+#include "tools/process_limits.h"
 #include "tools/replication_flags.h"
 #include "tools/signals.h"
 #include "tools/tower_flags.h"
@@ -44,6 +46,29 @@ WorkerSeat seat_of(const std::optional<Place>& place) {
   return seat;
 }
 
+// Whether a run without a cluster is one all the same, of threads.
+bool needs_ps(const Flags& flags, int num_workers) {
+  return num_workers > 1 || flags.num_ps > 1 || flags.replicas_to_aggregate > 1;
+}
+
+// Before anything is begun: who cannot start a thread or open a file later may not be able to say so.
+void require_room(const Flags& flags, const std::optional<Place>& place, int num_workers) {
+  constexpr int kBesides = 4;     // threads that load data, save, and look for damage
+  constexpr int kOfZeroMq = 3;    // threads
+  constexpr int kOpenFiles = 16;  // of a process with sockets: ZeroMQ's own, logs, data
+  if (place) {
+    require_threads(num_threads(flags, seat_of(place).num_sharing_cores) + kBesides + kOfZeroMq);
+    require_descriptors(kOpenFiles + 4 * static_cast<int>(place->cluster.ps.size()));
+  } else if (needs_ps(flags, num_workers)) {
+    const int tasks = num_workers + flags.num_ps;
+    const int threads = num_workers * num_threads(flags, num_workers) + flags.num_ps * num_threads(flags, tasks);
+    require_threads(threads + 2 * num_workers + kBesides + kOfZeroMq);
+    require_descriptors(kOpenFiles + (num_workers + 1) * flags.num_ps);
+  } else {
+    require_threads(num_threads(flags, 1) + kBesides);
+  }
+}
+
 // The workers of a run without a cluster.
 std::vector<Flags> local_workers(const Flags& flags) {
   if (!has_independent_towers(flags)) return std::vector<Flags>(static_cast<std::size_t>(flags.num_workers), flags);
@@ -56,15 +81,16 @@ std::vector<Flags> local_workers(const Flags& flags) {
 
 ExitCode train(const Flags& flags, const std::optional<Place>& place, double started_s) {
   const Graph graph = make_model(flags.model);
+  const std::vector<Flags> workers = local_workers(flags);
+  require_room(flags, place, static_cast<int>(workers.size()));
   const LoadedData loaded = load_data(flags);
   require_fitting_data(graph, loaded.data, flags);
   log_info("preset {}: {}", flags.preset, describe_preset_values(flags));
   Devices devices(find_gpu_search());
   const Job job{flags, graph, loaded.data, devices, to_toml(flags), started_s};
   if (place) return run_worker(job, seat_of(place));
-  const std::vector<Flags> workers = local_workers(flags);
-  const bool needs_ps = workers.size() > 1 || flags.num_ps > 1 || flags.replicas_to_aggregate > 1;
-  return needs_ps ? run_local_server(job, flags.num_ps, workers) : run_worker(job, seat_of(place));
+  return needs_ps(flags, static_cast<int>(workers.size())) ? run_local_server(job, flags.num_ps, workers)
+                                                           : run_worker(job, seat_of(place));
 }
 
 }  // namespace distmnist

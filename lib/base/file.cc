@@ -60,7 +60,17 @@ FileDescriptor::~FileDescriptor() {
 }
 
 std::string errno_text(int error) {
-  return std::generic_category().message(error);
+  const std::string text = std::generic_category().message(error);
+  switch (error) {
+    case EFBIG:
+      return text + " (see ulimit -f)";
+    case EMFILE:
+      return text + " (see ulimit -n)";
+    case ENOMEM:
+      return text + " (see ulimit -v, or the memory limit of the container)";
+    default:
+      return text;
+  }
 }
 
 ExitCode exit_code_of(int error, ExitCode otherwise) {

@@ -39,10 +39,19 @@ std::uint32_t await_change(const std::atomic<std::uint32_t>& value, std::uint32_
 
 ThreadPool::ThreadPool(int size) : size_(size) {
   assert(size >= 1);
-  for (int part = 1; part < size; ++part) threads_.emplace_back([this, part] { serve(part); });
+  try {
+    for (int part = 1; part < size; ++part) threads_.emplace_back([this, part] { serve(part); });
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
 ThreadPool::~ThreadPool() {
+  stop();
+}
+
+void ThreadPool::stop() {
   call_ = nullptr;
   turn_.fetch_add(1, std::memory_order_release);
   turn_.notify_all();

@@ -14,7 +14,7 @@ namespace distmnist {
 // help, and whoever else wants the core gets it. One thread at a time may call run() or run_pieces().
 class ThreadPool {
  public:
-  // `size` threads with the caller's, at least 1; none is started for 1.
+  // `size` threads with the caller's, at least 1; none is started for 1. std::system_error where one cannot be started.
   explicit ThreadPool(int size);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -38,6 +38,7 @@ class ThreadPool {
  private:
   using Call = void (*)(const void* context, int part);
   void run_all(Call call, const void* context);
+  void stop();
   void serve(int part);
 
   const int size_;

@@ -5,6 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "lib/base/counted.h"
+
 namespace distmnist {
 namespace {
 
@@ -44,8 +46,8 @@ void Container::on_message(const Route& route, Message&& message, TimeMs now) {
   const Header header = message.header;
   if (header.worker >= ps_.num_workers) {
     return refuse(route, header, ExitCode::kUsage,
-                  fmt::format("{} is not in the cluster of ps:{}, which has {} workers", task_name(header.worker),
-                              ps_.index, ps_.num_workers));
+                  fmt::format("{} is not in the cluster of ps:{}, which has {}", task_name(header.worker), ps_.index,
+                              counted(ps_.num_workers, "worker")));
   }
   Membership::Heard heard = members_.hear(header, route, now);
   if (heard.standing == Standing::kRetired) {
@@ -141,10 +143,11 @@ void Container::on_hello(const Route& route, const Message& message, TimeMs now)
   if (hello->num_ps != ps_.num_ps || hello->ps_index != ps_.index || hello->num_workers != ps_.num_workers) {
     return refuse(
         route, header, ExitCode::kUsage,
-        fmt::format("the cluster descriptions differ: this is ps:{} of {} with {} workers, {} expects ps:{} of {} with "
-                    "{} workers; give every task the same hosts{}",
-                    ps_.index, ps_.num_ps, ps_.num_workers, task_name(header.worker), hello->ps_index, hello->num_ps,
-                    hello->num_workers, ps_.stay ? ", or a run of another size another --container" : ""));
+        fmt::format("the cluster descriptions differ: this is ps:{} of {} with {}, {} expects ps:{} of {} with "
+                    "{}; give every task the same hosts{}",
+                    ps_.index, ps_.num_ps, counted(ps_.num_workers, "worker"), task_name(header.worker),
+                    hello->ps_index, hello->num_ps, counted(hello->num_workers, "worker"),
+                    ps_.stay ? ", or a run of another size another --container" : ""));
   }
   Greeting greeting{header, route, *hello};
   greeting.header.flags = header.flags & kChecksumData;

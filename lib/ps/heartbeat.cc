@@ -1,6 +1,9 @@
 #include "lib/ps/heartbeat.h"
 
+#include <exception>
 #include <utility>
+
+#include "lib/base/log.h"
 
 namespace distmnist {
 namespace {
@@ -26,7 +29,14 @@ void Heartbeat::set_targets(std::vector<Target> targets) {
     targets_ = std::move(targets);
     changed_ = true;
   }
-  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+  if (!thread_.joinable())
+    thread_ = std::thread([this] {
+      try {
+        run();
+      } catch (const std::exception& error) {
+        log_warning("the heartbeat has ended: {}; a long step may be taken for silence", error.what());
+      }
+    });
 }
 
 void Heartbeat::stop() {

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "lib/base/counted.h"
+
 namespace distmnist {
 
 SyncReplicas::SyncReplicas(const Strategy& strategy, std::uint32_t num_workers, TimeMs now, TimeMs first_worker_ms)
@@ -99,8 +101,8 @@ CoordinatorTick SyncReplicas::tick(TimeMs now) {
 
   const std::uint32_t wanted = std::min(replicas_to_aggregate_, left);
   if (on_lost_worker_ == OnLostWorker::kFail && wanted < replicas_to_aggregate_) {
-    out.failure = fmt::format("{} lost: {} workers are left and a step takes {} gradients (--on_lost_worker=fail)",
-                              missed, left, replicas_to_aggregate_);
+    out.failure = fmt::format("{} lost: {} left, and a step takes {} gradients (--on_lost_worker=fail)", missed,
+                              counted(left, "worker"), replicas_to_aggregate_);
   } else if (on_lost_worker_ == OnLostWorker::kShrink) {
     set_needed(std::max(wanted, 1u), out);
   }

@@ -8,6 +8,7 @@
 #include <zmq.hpp>
 
 #include "lib/base/error.h"
+#include "lib/base/thread_trial.h"
 #include "lib/math/crc32c.h"
 
 namespace distmnist {
@@ -16,6 +17,8 @@ namespace {
 // Messages a peer may have queued. A whole push or reply is a few dozen at most models; a peer that reads nothing costs
 // no more than this many frames.
 constexpr int kHighWaterMark = 4096;
+
+constexpr int kThreadsOfContext = 3;  // the reaper, one for I/O, and one to spare
 
 bool over_tcp(const std::string& endpoint) {
   return endpoint.starts_with("tcp://");
@@ -137,7 +140,10 @@ struct WireContext::Impl {
   zmq::context_t context{1};
 };
 
-WireContext::WireContext() : impl_(std::make_unique<Impl>()) {}
+WireContext::WireContext() : impl_(std::make_unique<Impl>()) {
+  try_threads(kThreadsOfContext);  // ZeroMQ ends the process where it cannot start its own.
+  const zmq::socket_t first(impl_->context, zmq::socket_type::dealer);  // With it they start.
+}
 WireContext::~WireContext() = default;
 
 struct ServerSocket::Impl {

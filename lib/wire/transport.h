@@ -13,8 +13,8 @@
 
 namespace distmnist {
 
-// ZeroMQ's context: its I/O thread and sockets. One a process; outlives its sockets. Closing waits up to kLingerMs for
-// messages under way.
+// ZeroMQ's context: its threads and sockets. One a process; outlives its sockets. Closing waits up to kLingerMs for
+// messages under way. std::system_error where its threads cannot be started.
 class WireContext {
  public:
   WireContext();

@@ -89,6 +89,12 @@ def _die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def _set_up(also):
+    if also:
+        also()
+    _die_with_parent()  # After a change of user, which would take it back.
+
+
 def heed_signals():
     """nohup(1) and the background jobs of a shell hand ignored signals down, and the programs under test heed that."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -99,14 +105,15 @@ def heed_signals():
 class Process:
     """A started process with its output in files, so that no pipe can fill up and block it."""
 
-    def __init__(self, name, command, folder, env=None, stdin=subprocess.DEVNULL, cwd=None):
+    def __init__(self, name, command, folder, env=None, stdin=subprocess.DEVNULL, cwd=None, preexec_fn=None):
+        """`preexec_fn` is called in the new process before the command begins."""
         self.name = name
         self.out_path = pathlib.Path(folder) / f"{name}.out"
         self.err_path = pathlib.Path(folder) / f"{name}.err"
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.popen = subprocess.Popen([str(part) for part in command], stdin=stdin, stdout=out, stderr=err, cwd=cwd,
                                           env={**os.environ, **(env or {})}, start_new_session=True,
-                                          preexec_fn=_die_with_parent)
+                                          preexec_fn=lambda: _set_up(preexec_fn))
         self.pid = self.popen.pid
 
     @property

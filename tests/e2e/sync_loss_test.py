@@ -28,7 +28,7 @@ class SyncLossTest(strategy_runs.StrategyTest):
             waiting = shrinking.worker(worker)
             waiting.wait_for(r"waiting for worker:1 \(2 of 3 gradients for step \d+ are there\)$")
             self.assert_fails(failing.worker(worker), 138,
-                              r"worker:1 lost: 2 workers are left and a step takes 3 gradients "
+                              r"worker:1 lost: 2 workers left, and a step takes 3 gradients "
                               r"\(--on_lost_worker=fail\); exit 138\n$")
 
         shrinking.ps().wait_for(r"W ps:0\] .*workers are lost: a step now takes 2 gradients instead of 3 "

@@ -1,0 +1,17 @@
+// counted: a number with its noun, for messages.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+namespace distmnist {
+
+// "1 thread", "2 threads", "0 threads". For nouns that take an s.
+inline std::string counted(std::int64_t number, std::string_view noun) {
+  return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
+}
+
+}  // namespace distmnist

@@ -1,0 +1,19 @@
+// What the system limits a process to, looked at before it is needed: libraries below us end the process when they
+// cannot start a thread or open a file.
+#pragma once
+
+#include <string>
+
+namespace distmnist {
+
+// Error (kResources) where not so many more files can be opened.
+void require_descriptors(int count);
+
+// Error (kResources) where not so many more threads can be started.
+void require_threads(int count);
+
+// Sentences that name the limits which a thread, or memory, that was not to be had may have met.
+std::string no_more_threads();
+std::string out_of_memory();
+
+}  // namespace distmnist
