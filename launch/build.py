@@ -37,7 +37,7 @@ FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 OUT_OF_MEMORY = re.compile(r"Killed signal terminated program|fatal error: Killed|virtual memory exhausted"
                            r"|Cannot allocate memory|out of memory allocating")
 # The folder is at fault, not what is built in it.
-DAMAGED = re.compile(r"^Traceback|is corrupted|is incompatible|missing and no known rule"
+DAMAGED = re.compile(r"^Traceback|Unhandled python exception|is corrupted|is incompatible|missing and no known rule"
                      r"|^ninja: error: (loading )?'?build\.ninja|manifest 'build.ninja' still dirty", re.MULTILINE)
 
 
@@ -137,7 +137,8 @@ def why_not_configured(output, folder):
         return DamagedFolder(last_line(output))
     message = errors[0].rstrip(".") if errors else last_line(output)
     if DAMAGED.search(message):
-        return DamagedFolder(message)
+        crash = re.findall(r"^\w+(?:Error|Exception): .*", output, re.MULTILINE)
+        return DamagedFolder(crash[-1] if crash else message)
     if message.startswith("Unknown compiler"):
         return BuildError(f"there is no C++ compiler that works: {INSTALL} (meson's log: {log})")
     if "too old" in message:
@@ -209,6 +210,14 @@ def out_of_disk_or_memory(output, folder):
     return None
 
 
+def is_utf8(path):
+    try:
+        os.fspath(path).encode()
+        return True
+    except UnicodeEncodeError:
+        return False
+
+
 # The whole ------------------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +225,10 @@ def build(options):
     folder = BuildFolder(options.build_dir)
     if folder.path == ROOT:
         raise BuildError(f"--build_dir {folder.path} is the checkout itself: name a folder of its own", EXIT_USAGE)
+    for path in (ROOT, folder.path):
+        if not is_utf8(path):
+            raise BuildError(f"the path {ascii(os.fspath(path))} is not UTF-8, which meson cannot build in: rename the folder",
+                             EXIT_USAGE)
     meson, version = find_meson()
     ninja = find_ninja()
     folder.make()

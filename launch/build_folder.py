@@ -38,8 +38,8 @@ def is_full(error):
 
 
 def full_disk(place):
-    return BuildError(f"the disk of {place} is full: make room (a build takes about 20 MB, with the tests 300 MB), then the same "
-                      "command goes on where it stopped", EXIT_FULL)
+    return BuildError(f"the disk of {place} is full: make room (a build takes about 20 MB, with the tests 300 MB), then the "
+                      "same command goes on where it stopped", EXIT_FULL)
 
 
 def is_nearly_full(place):

@@ -13,15 +13,22 @@ KEPT_LINES = 2000  # for what is looked for after a failure
 
 
 def say(message):
+    show(f"build: {message}\n")
+
+
+def show(text):
+    if sys.stderr is None:  # closed
+        return
     try:
-        print(f"build: {message}", file=sys.stderr, flush=True)
+        sys.stderr.write(text)
+        sys.stderr.flush()
     except OSError:
         pass  # A closed terminal must not keep us from ending in order.
 
 
 class BuildOutput:
     def __init__(self):
-        self.terminal = sys.stderr.isatty()
+        self.terminal = sys.stderr is not None and sys.stderr.isatty()
         self.begun_s = time.monotonic()
         self.said = self.shown = False
         self.part = 0
@@ -40,17 +47,17 @@ class BuildOutput:
             self._progress(int(step.group(1)), int(step.group(2)), step.group(3))
         elif line and not line.startswith("ninja: Entering directory"):
             self.end()
-            print(line, file=sys.stderr, flush=True)
+            show(line + "\n")
 
     def _progress(self, done, total, what):
         text = f"[{done}/{total}] {self._time_left(done, total)}"
         if self.terminal:
             columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-            print("\r\033[K" + (text + what)[:columns - 1], end="", file=sys.stderr, flush=True)
+            show("\r\033[K" + (text + what)[:columns - 1])
             self.shown = True
         elif done * LOG_PARTS // total > self.part:
             self.part = done * LOG_PARTS // total
-            print(text.rstrip(" ,"), file=sys.stderr, flush=True)
+            show(text.rstrip(" ,") + "\n")
 
     def _time_left(self, done, total):
         elapsed_s = time.monotonic() - self.begun_s
@@ -62,5 +69,5 @@ class BuildOutput:
     def end(self):
         """Takes the rewritten line away."""
         if self.shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            show("\r\033[K")
             self.shown = False

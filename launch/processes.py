@@ -27,6 +27,8 @@ class UsageError(Exception):
 
 
 def say(message):
+    if sys.stderr is None:  # closed
+        return
     try:
         # On a terminal worker 0 may have left its progress line, which ends without a line break: it is wiped.
         start = "\r\033[K" if sys.stderr.isatty() else ""

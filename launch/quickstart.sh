@@ -9,6 +9,7 @@
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 
+[ -e /dev/fd/0 ] || exec </dev/null
 script=$(readlink -f "${BASH_SOURCE[0]}")
 checkout=$(cd "$(dirname "$script")/.." && pwd)
 home=~  # also where HOME is not set

@@ -49,7 +49,8 @@ class BuildTest(support.EndToEndTest):
     def fake_compiler(self, text):
         """CXX for a compiler that is the real one, except that it does `text` when it compiles the program."""
         real = shutil.which("c++")
-        return {"CXX": str(self.fake("tiny-c++", f'if [[ "$*" == *" -c "*distmnist.cc* ]]; then {text}; fi\nexec {real} "$@"\n'))}
+        compiler = self.fake("tiny-c++", f'if [[ "$*" == *" -c "*distmnist.cc* ]]; then {text}; fi\nexec {real} "$@"\n')
+        return {"CXX": str(compiler)}
 
     def program_runs(self, build_dir=None):
         process = self.start([(build_dir or self.build_dir) / "tools" / "distmnist"])
@@ -191,6 +192,13 @@ class FailureTest(BuildTest):
         self.assert_refused(self.build(env={"CXX": str(self.fake("broken", "exit 1\n"))}), 1,
                             "there is no C.. compiler that works: launch/install_packages.sh")
 
+    def test_an_old_compiler(self):
+        real = shutil.which("g++")
+        old = self.fake("old", f'if [[ "$*" == *-dM* ]]; then {real} "$@" | sed "s/^#define __GNUC__ .*/#define __GNUC__ 7/"\n'
+                               f'else exec {real} "$@"; fi\n')
+        build = self.build("--build_dir", self.build_dir, checkout=support.ROOT, env={"CXX": str(old)})
+        self.assert_refused(build, 5, r"compiler \(gcc 7\.[\d.]+\) is too old: gcc 12 or newer is needed; CXX names another")
+
     def test_a_missing_library(self):
         with open(self.checkout / "meson.build", "a") as file:
             file.write("dependency('no_such_library_here')\n")
@@ -207,10 +215,20 @@ class FailureTest(BuildTest):
         self.assertTrue((self.build_dir / "tools" / "distmnist").exists())
 
     def test_wrong_words_on_the_command_line(self):
-        for arguments, says in ((["no_such_target"], "unknown target 'no_such_target'"), (["-Dno_such_option=1"], "no_such_option"),
-                                (["-Dbuildtype=fastest"], "fastest"), (["--build_dir", self.checkout], "is the checkout itself")):
+        for arguments, says in ((["no_such_target"], "unknown target 'no_such_target'"),
+                                (["-Dno_such_option=1"], "no_such_option"), (["-Dbuildtype=fastest"], "fastest"),
+                                (["--build_dir", self.checkout], "is the checkout itself")):
             with self.subTest(arguments=arguments):
                 self.assert_refused(self.build(*arguments), 2, says)
+
+    def test_odd_paths(self):
+        for name in ("a'b $c", 'a:"d"#e', "-x;&\\%"):
+            with self.subTest(name=name):
+                checkout = tiny_checkout.make(self.folder / name)
+                self.assert_builds(checkout=checkout)
+                self.program_runs(checkout / "build")
+        latin = self.folder / os.fsdecode(b"gr\xf6\xdfer")
+        self.assert_refused(self.build("--build_dir", latin), 2, "is not UTF-8, which meson cannot build in: rename")
 
     def test_a_file_in_the_place_of_the_folder(self):
         self.build_dir.write_text("")
