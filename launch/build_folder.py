@@ -19,9 +19,10 @@ EXIT_USAGE = 2
 EXIT_CONFLICT = 6
 EXIT_FULL = 7
 
-# At the top of the folder: meson's and ninja's own files, the folders of the sources, the Python of tests/run.sh.
-MADE_BY_A_BUILD = ("meson-*", "build.ninja", ".ninja_*", "compile_commands.json", ".gitignore", ".hgignore", "lib", "data",
-                   "models", "tools", "launch", "tests", "test-python", "distmnist")
+# At the top of the folder: meson's and ninja's own files and the Python of tests/run.sh, and the folders of the sources.
+OWN_FILES = ("build.ninja", ".ninja_*", "compile_commands.json", ".gitignore", ".hgignore", "test-python", "meson-*")
+# In the order in which they are removed: meson's own, by which the folder is known, go last.
+MADE_BY_A_BUILD = ("lib", "data", "models", "tools", "launch", "tests", *OWN_FILES)
 NEARLY_FULL_BYTES = 1 << 20  # not every tool says it where a write has failed
 
 
@@ -65,13 +66,19 @@ class BuildFolder:
         self.path = pathlib.Path(os.path.realpath(path))
 
     def make(self):
-        """Makes the folder where it is missing; raises BuildError where one cannot write to it."""
+        """Makes the folder where it is missing; raises BuildError where one cannot write to it, or where it is a folder of
+        other things, whose lib/ or data/ would be taken for ours."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path) as probe:
                 probe.write(bytes(4096))
         except OSError as error:
             raise self._cannot_write(error, self.path) from error
+        strangers = [path.name for path in self.path.iterdir()
+                     if not any(path.match(pattern) for pattern in (*OWN_FILES, "logs"))]
+        if strangers and not self.is_mesons():
+            raise BuildError(f"{self.path} is no build folder, and not empty ({sorted(strangers)[0]}): name a folder of its own "
+                             "with --build_dir DIR", EXIT_USAGE)
         for path in (*self.path.glob("*"), *self.path.glob(".ninja_*"), *self.path.glob("meson-*/*")):
             if not path.is_symlink() and not os.access(path, os.W_OK):
                 raise self._cannot_write(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), path)
@@ -115,13 +122,16 @@ class BuildFolder:
                 say(f"another build is at work in {self.path}: waiting until it is done, {wait_s:g} s at most")
             time.sleep(0.2)
 
+    def is_mesons(self):
+        return (self.path / "meson-private").is_dir()
+
     def configured(self):
         return (self.path / "build.ninja").exists() and (self.path / "meson-private" / "coredata.dat").exists()
 
     def why_anew(self, source, meson_version):
         """Why this folder is of no use for `source` with this meson ("was made for ..."), or None."""
-        if not (self.path / "meson-private").exists() and not (self.path / "build.ninja").exists():
-            return None  # nothing of meson's is there yet
+        if not self.is_mesons():
+            return None
         if not self.configured():
             return "was left half configured"
         try:

@@ -221,6 +221,14 @@ class FailureTest(BuildTest):
             with self.subTest(arguments=arguments):
                 self.assert_refused(self.build(*arguments), 2, says)
 
+    def test_a_folder_of_other_things_is_left_alone(self):
+        mine = self.folder / "mine"
+        (mine / "data").mkdir(parents=True)
+        for flags in ([], ["--clean"]):
+            build = self.build("--build_dir", mine, *flags)
+            self.assert_refused(build, 2, "mine is no build folder, and not empty .data.*--build_dir")
+        self.assertEqual([path.name for path in mine.iterdir()], ["data"])
+
     def test_odd_paths(self):
         for name in ("a'b $c", 'a:"d"#e', "-x;&\\%"):
             with self.subTest(name=name):

@@ -9,6 +9,7 @@ import time
 import unittest
 
 import support
+import terminal
 import tiny_checkout
 
 AS_ROOT = os.geteuid() == 0 and shutil.which("setpriv")
@@ -30,11 +31,13 @@ class QuickstartTest(support.EndToEndTest):
     def fake(self, name, text):
         return tiny_checkout.write_script(self.bin / name, text)
 
-    def quickstart(self, *arguments, command=None, env=None, **options):
-        environment = {"PATH": tiny_checkout.path_with(self.bin), "TINY_NOTES": str(self.notes), "PYTHONDONTWRITEBYTECODE": "1",
+    def environment(self, env=None):
+        return {"PATH": tiny_checkout.path_with(self.bin), "TINY_NOTES": str(self.notes), "PYTHONDONTWRITEBYTECODE": "1",
                        "CCACHE_DISABLE": "1", "XDG_CACHE_HOME": str(self.folder / "cache"), "https_proxy": NO_NETWORK,
                        "http_proxy": NO_NETWORK, "no_proxy": "", **(env or {})}
-        return self.start([*(command or [self.script]), *arguments], env=environment, **options)
+
+    def quickstart(self, *arguments, command=None, env=None, **options):
+        return self.start([*(command or [self.script]), *arguments], env=self.environment(env), **options)
 
     def log_dir(self, quickstart):
         return re.search(r"^Logs and checkpoints go to (.*); afterwards: (.*) evaluate --log_dir (.*)$", quickstart.stderr,
@@ -135,6 +138,17 @@ class StopTest(QuickstartTest):
         started = self.start_slow("slow-c++")
         os.killpg(started.pid, signal.SIGINT)
         self.assert_stopped(started)
+
+    def test_ctrl_c_typed_on_a_terminal(self):
+        at_work = self.folder / "at_work"
+        compiler = self.fake("slow-c++", f'touch "{at_work}"; exec sleep 600\n')
+        shown = terminal.Terminal([self.script], env={**os.environ, **self.environment({"CXX": str(compiler)})})
+        self.addCleanup(shown.close)
+        support.wait_until(at_work.exists, "the compiler to be at work")
+        shown.type(b"\x03")
+        self.assertEqual(shown.finish(), 130, shown.written)
+        self.assertRegex(shown.lines()[-1], "interrupt: the same command goes on where it stopped")
+        support.wait_until(lambda: not tiny_checkout.processes_of(self.folder), "all processes to be gone", 15)
 
     def test_a_signal_to_the_script_alone_ends_what_it_runs(self):
         for number in (signal.SIGINT, signal.SIGTERM):
