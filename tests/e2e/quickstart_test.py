@@ -34,7 +34,7 @@ class QuickstartTest(support.EndToEndTest):
     def environment(self, env=None):
         return {"PATH": tiny_checkout.path_with(self.bin), "TINY_NOTES": str(self.notes), "PYTHONDONTWRITEBYTECODE": "1",
                        "CCACHE_DISABLE": "1", "XDG_CACHE_HOME": str(self.folder / "cache"), "https_proxy": NO_NETWORK,
-                       "http_proxy": NO_NETWORK, "no_proxy": "", **(env or {})}
+                       "http_proxy": NO_NETWORK, "no_proxy": "", "TMPDIR": str(self.folder), **(env or {})}
 
     def quickstart(self, *arguments, command=None, env=None, **options):
         return self.start([*(command or [self.script]), *arguments], env=self.environment(env), **options)
