@@ -1,36 +1,136 @@
 #!/usr/bin/env bash
 # Installs those packages of apt-packages.txt that are missing; calls apt only when one is. Works on Debian 12 and
 # Ubuntu 24.04 or newer, as root or with sudo, and never waits for ever for the network or for a lock.
+#
+#   launch/install_packages.sh [build] [run] [test]     these sets of packages; without a name all of them
+#
+# Where everything is there already, as a package or otherwise, nobody needs to be root. Ends with 0 when all is there
+# that the sets cannot do without, and says what the rest would have been good for.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
 readonly NETWORK_TIMEOUT_S=30     # one connection
 readonly LOCK_TIMEOUT_S=120       # another apt at work
 readonly UPDATE_TIMEOUT_S=300     # fetching the package lists
 readonly INSTALL_TIMEOUT_S=1200   # fetching and installing packages
+readonly REPORT_EVERY_S=30
+NO_NETWORK='Temporary failure resolving|Could not resolve|Could not connect|Unable to connect'
+NO_NETWORK+='|[Cc]onnection (failed|timed out|refused)|Network is unreachable|No route to host'
+readonly NO_NETWORK
+readonly EXIT_FULL=7
 
-wanted_packages() {
-  sed -e 's/#.*//' -e '/^[[:space:]]*$/d' apt-packages.txt
-}
+log=
 
-missing_packages() {
-  local package
-  for package in $(wanted_packages); do
-    dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || echo "$package"
+say() { printf '%s\n' "$*" >&2; }
+stop() { say "install_packages: $1"; exit "$2"; }
+
+parse_arguments() {
+  local set
+  for set in "$@"; do
+    case $set in
+      -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+      build | run | test) ;;
+      *) stop "'$set' is no set of packages: there are build, run and test" 2 ;;
+    esac
   done
 }
 
-# apt_get TIMEOUT_S ARGUMENTS...: runs apt-get as root. sudo asks for a password only where somebody can give it.
+# wanted_packages SET...
+wanted_packages() {
+  awk -v sets=" $* " '/^# [a-z]+:/ { set = $2; sub(":", "", set); next }
+    { sub("#.*", "") } NF && index(sets, " " set " ") { print $1 }' apt-packages.txt
+}
+
+is_there() { is_installed "$1" || is_provided "$1"; }
+
+is_installed() {
+  command -v dpkg-query >/dev/null && dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'
+}
+
+# What a package would bring, brought by something else: a compiler of one's own, meson from PyPI, libraries in /usr/local.
+is_provided() {
+  case $1 in
+    g++) has_command g++ || has_command c++ || has_command "${CXX:-}" ;;
+    ninja-build) has_command ninja ;;
+    qemu-user) has_command qemu-x86_64 ;;
+    meson | pkg-config | python3 | valgrind) has_command "$1" ;;
+    python3-venv) python3 -c 'import ensurepip, venv' ;;
+    ca-certificates) [ -e "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ] ;;
+    libcli11-dev) pkg-config --exists CLI11 ;;
+    libzmq3-dev) pkg-config --exists libzmq ;;
+    cppzmq-dev) pkg-config --exists cppzmq ;;
+    libcereal-dev) has_header cereal/cereal.hpp ;;
+    libdnnl-dev) has_header oneapi/dnnl/dnnl.hpp ;;
+    libspdlog-dev) pkg-config --exists spdlog ;;
+    libfmt-dev) pkg-config --exists fmt ;;
+    nlohmann-json3-dev) pkg-config --exists nlohmann_json ;;
+    zlib1g-dev) pkg-config --exists zlib ;;
+    libpng-dev) pkg-config --exists libpng ;;
+    libmd-dev) pkg-config --exists libmd ;;
+    catch2) pkg-config --exists catch2 || pkg-config --exists catch2-with-main ;;
+    *) false ;;
+  esac >/dev/null 2>&1
+}
+
+has_command() { [ -n "$1" ] && command -v "$1"; }
+has_header() { echo "#include <$1>" | ${CXX:-c++} -std=c++20 -E -x c++ -; }
+
+# What is lost without a package that is only of use, not needed. Fails for the others.
+lost_without() {
+  case $1 in
+    libdnnl-dev) echo "the program computes without oneDNN, many times slower" ;;
+    ca-certificates) echo "MNIST cannot be downloaded" ;;
+    python3-venv) echo "tests that read our files with other programs, or emulate a processor, are skipped" ;;
+    valgrind) echo "instructions are not counted" ;;
+    qemu-user) echo "tests on an older processor are skipped" ;;
+    *) return 1 ;;
+  esac
+}
+
+# missing_packages SET...
+missing_packages() {
+  local package
+  for package in $(wanted_packages "$@"); do
+    is_there "$package" || echo "$package"
+  done
+}
+
+# Whether the missing packages are needed at all; says what is lost without them.
+go_without() {
+  local package lost needed=()
+  for package in "$@"; do
+    if lost=$(lost_without "$package"); then say "Without $package $lost."; else needed+=("$package"); fi
+  done
+  [ ${#needed[@]} -eq 0 ]
+}
+
+# Nobody is asked for a password where nobody can give it.
+find_root() {
+  as_root=()
+  [ "$(id -u)" -ne 0 ] || return 0
+  has_command sudo >/dev/null || return 1
+  if [ -t 0 ]; then sudo -v || return 1; else sudo -n true 2>/dev/null || return 1; fi
+  as_root=(sudo)
+}
+
+# In a folder that can be written to, whoever one is.
+make_log() {
+  local folder
+  for folder in "${TMPDIR:-/tmp}" "${XDG_CACHE_HOME:-${HOME:-}/.cache}" /var/tmp; do
+    if log=$(mktemp "$folder/distmnist-apt-XXXXXX.log" 2>/dev/null); then return; fi
+  done
+  stop "there is no room for apt's log, neither in ${TMPDIR:-/tmp} nor in /var/tmp: make some, or set TMPDIR" "$EXIT_FULL"
+}
+
+# apt_get TIMEOUT_S ARGUMENTS...: runs apt-get as root, with its output in the log.
 apt_get() {
-  local timeout_s=$1 as_root=()
+  local timeout_s=$1
   shift
-  if [ "$(id -u)" -ne 0 ]; then
-    as_root=(sudo)
-    [ -t 0 ] || as_root+=(-n)
-  fi
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive timeout "$timeout_s" apt-get -q -y \
+  # In the foreground, so that Ctrl-C reaches it.
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 timeout --foreground "$timeout_s" apt-get -q -y \
     -o "Acquire::http::Timeout=$NETWORK_TIMEOUT_S" -o "Acquire::https::Timeout=$NETWORK_TIMEOUT_S" \
-    -o Acquire::Retries=1 -o "DPkg::Lock::Timeout=$LOCK_TIMEOUT_S" "$@"
+    -o Acquire::Retries=1 -o "DPkg::Lock::Timeout=$LOCK_TIMEOUT_S" "$@" >>"$log" 2>&1 </dev/null
 }
 
 # Fresh images come without package lists, and old lists name files that are gone: fetch them, then try (again).
@@ -42,29 +142,88 @@ install() {
   apt_get "$UPDATE_TIMEOUT_S" update && apt_get "$INSTALL_TIMEOUT_S" install --no-install-recommends "$@"
 }
 
-main() {
-  if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-    echo "Not Debian or Ubuntu: nothing is installed. What the build misses has names like these here:" \
-      "$(wanted_packages | tr '\n' ' ')" >&2
-    return 0
-  fi
-  local missing
-  mapfile -t missing < <(missing_packages)
-  if [ ${#missing[@]} -eq 0 ]; then
-    echo "All packages of apt-packages.txt are installed."
-    return 0
-  fi
-  if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
-    echo "These packages are missing, and installing them takes root or sudo: ${missing[*]}" >&2
-    echo "Ask an administrator for: apt-get install --no-install-recommends ${missing[*]}" >&2
-    return 1
-  fi
-  echo "Installing ${#missing[@]} missing packages: ${missing[*]}"
-  if ! install "${missing[@]}"; then
-    echo "Could not install: ${missing[*]}" >&2
-    echo "apt says why above. By hand it is: apt-get install --no-install-recommends ${missing[*]}" >&2
-    return 1
-  fi
+# A line now and then while apt is at work, with what it said last.
+report() {
+  local second=0
+  while sleep 1 >/dev/null 2>&1; do  # short, and without our output, for it may be left behind
+    second=$((second + 1))
+    [ $((second % REPORT_EVERY_S)) -eq 0 ] || continue
+    say "  apt is at work for $second s: $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-80)"
+  done
 }
 
+install_reporting() {
+  local code=0
+  report &
+  reporter=$!
+  trap 'kill "$reporter" 2>/dev/null || true' EXIT
+  trap 'interrupted 130' INT
+  trap 'interrupted 143' TERM
+  install "$@" || code=$?
+  kill "$reporter" 2>/dev/null || true
+  return "$code"
+}
+
+interrupted() { say ""; stop "interrupted; the same command goes on where it stopped (what apt said: $log)" "$1"; }
+
+# One sentence on why apt failed.
+explain_failure() {
+  if grep -qE 'No space left on device|enough free space' "$log"; then
+    stop "the disk is full, so the packages could not be installed: make room, and run the same command again ($log)" "$EXIT_FULL"
+  fi
+  if grep -qE "$NO_NETWORK" "$log"; then
+    say "install_packages: no network: apt reached no package server. With one (or with http_proxy set) run the same command again."
+  elif grep -qE 'Could not get lock|Unable to acquire the dpkg' "$log"; then
+    say "install_packages: another apt has been at work for $LOCK_TIMEOUT_S s: let it end, and run the same command again."
+  else
+    say "install_packages: apt could not install the packages:"
+  fi
+  grep -E '^E: ' "$log" | tail -n 3 | sed 's/^/  /' >&2 || tail -n 3 "$log" >&2
+  say "Could not install: $*"
+  say "All that apt said is in $log. By hand it is: apt-get install --no-install-recommends $*"
+}
+
+# A package that is only of use, and that this system does not have, shall not keep the others away.
+install_needed() {
+  local package needed=()
+  ! grep -qE "$NO_NETWORK" "$log" || return 1
+  for package in "$@"; do
+    lost_without "$package" >/dev/null || needed+=("$package")
+  done
+  [ ${#needed[@]} -gt 0 ] && [ ${#needed[@]} -lt $# ] && install_reporting "${needed[@]}"
+}
+
+# The end where packages could not be installed.
+end_without() { if go_without "$@"; then exit 0; else exit 1; fi; }
+
+main() {
+  local sets=("$@") missing left
+  [ $# -gt 0 ] || sets=(build run test)
+  mapfile -t missing < <(missing_packages "${sets[@]}")
+  if [ ${#missing[@]} -eq 0 ]; then
+    echo "All packages of apt-packages.txt (${sets[*]}) are there."
+    return 0
+  fi
+  if ! has_command dpkg-query >/dev/null || ! has_command apt-get >/dev/null; then
+    say "Not Debian or Ubuntu: nothing is installed. What the build misses has names like these here: ${missing[*]}"
+    return 0
+  fi
+  if ! find_root; then
+    say "These packages are missing, and installing them takes root or sudo: ${missing[*]}"
+    say "Ask an administrator for: apt-get install --no-install-recommends ${missing[*]}"
+    end_without "${missing[@]}"
+  fi
+  make_log
+  say "Installing ${#missing[@]} missing packages and what they need (about 100 on a fresh system; 1 to 5 minutes): ${missing[*]}"
+  say "What apt says goes to $log"
+  if install_reporting "${missing[@]}"; then
+    say "Installed."
+    return 0
+  fi
+  install_needed "${missing[@]}" || explain_failure "${missing[@]}"
+  mapfile -t left < <(missing_packages "${sets[@]}")
+  end_without "${left[@]}"
+}
+
+parse_arguments "$@"
 main "$@"

@@ -202,20 +202,22 @@ def print_commands(tasks, binary, program_arguments):
 
 
 def find_program(named):
-    """--binary, $DISTMNIST, PATH, then the build folder of this checkout."""
+    """--binary, $DISTMNIST, PATH, then what was installed together with this file, or the build folder of this checkout."""
     for source, path in (("--binary", named), ("$DISTMNIST", os.environ.get("DISTMNIST"))):
         if path:
             found = shutil.which(path)
             if not found:
-                raise UsageError(f"{source} {path} is not an executable file: build it with 'meson compile -C build'")
+                raise UsageError(f"{source} {path} is not an executable file: build it with launch/build.py")
             return found
     root = pathlib.Path(__file__).resolve().parent.parent
-    places = (shutil.which("distmnist"), root / "build" / "distmnist", root / "build" / "tools" / "distmnist")
+    # Installed, this file is PREFIX/share/distmnist/launch.py.
+    places = (shutil.which("distmnist"), root.parent / "bin" / "distmnist" if root.name == "share" else None,
+              root / "build" / "distmnist", root / "build" / "tools" / "distmnist")
     for place in places:
         if place and os.access(place, os.X_OK) and os.path.isfile(place):
             return str(place)
     raise UsageError(f"found no distmnist on PATH nor in {root / 'build'}: build it with "
-                     "'meson setup build && meson compile -C build', or name it with --binary")
+                     "launch/build.py, or name it with --binary")
 
 
 def main(arguments):

@@ -27,8 +27,12 @@ class UsageError(Exception):
 
 
 def say(message):
+    if sys.stderr is None:  # closed
+        return
     try:
-        print(f"launch: {message}", file=sys.stderr, flush=True)
+        # On a terminal worker 0 may have left its progress line, which ends without a line break: it is wiped.
+        start = "\r\033[K" if sys.stderr.isatty() else ""
+        print(f"{start}launch: {message}", file=sys.stderr, flush=True)
     except OSError:
         pass  # A closed terminal must not keep us from stopping the tasks.
 

@@ -11,8 +11,10 @@
 # the program's cache are looked at. Tests that need the files are skipped where there are none. DISTMNIST_TEST_PYTHON
 # names a Python with safetensors, numpy and bochscpu-python; without it they are fetched from PyPI, or their tests are
 # skipped.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+script=$(readlink -f "${BASH_SOURCE[0]}")
+cd "$(dirname "$script")/.."
 
 readonly PIP_TIMEOUT_S=300
 build=build clean=false werror=false install=true instructions=false
@@ -23,7 +25,8 @@ usage_error() { echo "tests/run.sh: $1" >&2; exit 2; }
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case $1 in
-      -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+      -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$script"; exit 0 ;;
+      --build_dir=* | --build-dir=*) build=${1#*=} ;;
       --build_dir | --build-dir) [ $# -ge 2 ] || usage_error "$1 needs a folder"; build=$2; shift ;;
       --clean) clean=true ;;
       --werror) werror=true ;;
@@ -67,12 +70,15 @@ find_test_python() {
   fi
 }
 
-configure() {
-  if [ -f "$build/build.ninja" ]; then
-    meson configure "$build" -Dwerror=$werror
-  else
-    meson setup "$build" --buildtype=release -Dwerror=$werror
-  fi
+# What kept the tests from running counts as the failure.
+stop_untested() { printf '%s\n0 passed, 1 failed\n' "$1"; exit "${2:-1}"; }
+
+build_all() {
+  local flags=("-Dwerror=$werror" -Dtests=true) code=0
+  if $clean; then flags+=(--clean); fi
+  python3 launch/build.py --build_dir "$build" "${flags[@]}" all || code=$?
+  [ "$code" -lt 128 ] || exit "$code"
+  [ "$code" -eq 0 ] || stop_untested "The build failed, so no test ran; it counts as the failure." "$code"
 }
 
 # The names that contain $name_part, one a line.
@@ -102,13 +108,12 @@ PYTHON
 }
 
 parse_arguments "$@"
-if $install; then launch/install_packages.sh; fi
-find_test_data
-if $clean; then rm -rf "$build"; fi
-if ! { configure && find_test_python && meson compile -C "$build"; }; then
-  printf 'The build failed, so no test ran; it counts as the failure.\n0 passed, 1 failed\n'
-  exit 1
+if $install && ! launch/install_packages.sh build run test; then
+  stop_untested "Packages that the tests need are missing, so no test ran; it counts as the failure."
 fi
+find_test_data
+build_all
+find_test_python
 if [ -n "$name_part" ]; then
   mapfile -t names < <(matching_tests)
   [ ${#names[@]} -gt 0 ] || usage_error "no test has '$name_part' in its name"

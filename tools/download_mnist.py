@@ -18,6 +18,7 @@ import hashlib
 import http.client
 import os
 import pathlib
+import signal
 import sys
 import time
 import urllib.error
@@ -301,5 +302,13 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
+def interrupt_once(number, frame):
+    """Ctrl-C may come twice, from the terminal and from whoever waits for us: the second one is not to spoil the end."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt_once)
     sys.exit(main())

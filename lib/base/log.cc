@@ -1,5 +1,7 @@
 #include "lib/base/log.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -7,6 +9,8 @@
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+
+#include "lib/base/terminal.h"
 
 namespace distmnist {
 namespace {
@@ -94,7 +98,7 @@ std::unique_ptr<spdlog::pattern_formatter> make_formatter(std::string_view task,
   formatter->add_flag<JsonMessage>('*').add_flag<LevelLetter>('&').add_flag<TaskName>('~', std::string(task), format);
   const std::string text = "%Y-%m-%d %H:%M:%S.%f: %& %~] %v";
   const std::string json = R"({"time":"%Y-%m-%dT%H:%M:%S.%f","level":"%&","task":"%~","message":"%*"})";
-  formatter->set_pattern(format == LogFormat::kText ? text : json);
+  formatter->set_pattern(std::string(line_start(STDERR_FILENO)) + (format == LogFormat::kText ? text : json));
   return formatter;
 }
 

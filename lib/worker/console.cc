@@ -1,5 +1,8 @@
 #include "lib/worker/console.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdio>
 
 #include <fmt/format.h>
@@ -7,6 +10,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/output.h"
+#include "lib/base/terminal.h"
 
 namespace distmnist {
 namespace {
@@ -49,9 +53,12 @@ void Console::progress(std::int64_t step, double loss) {
   if (style_ == ProgressStyle::kNone || now - last_shown_s_ < every) return;
   last_shown_s_ = now;
   const double left_s = static_cast<double>(train_steps_ - step) / std::max(rate_, 1e-9);
-  const std::string text = fmt::format("step {}/{}, {:.1f} steps/s, loss {:.4f}, {} left", step, train_steps_, rate_,
-                                       loss, time_left(std::max(left_s, 0.0)));
+  std::string text = fmt::format("step {}/{}, {:.1f} steps/s, loss {:.4f}, {} left", step, train_steps_, rate_, loss,
+                                 time_left(std::max(left_s, 0.0)));
   if (style_ == ProgressStyle::kPlain) return log_info("{}", text);
+  // A line as wide as the terminal would wrap.
+  if (const std::size_t columns = terminal_columns(STDERR_FILENO); columns > 0)
+    text.resize(std::min(text.size(), columns - 1));
   // "\033[K" clears what a longer line left behind.
   fmt::print(stderr, "\r{}\033[K", text);
   std::fflush(stderr);
@@ -67,7 +74,7 @@ void Console::clear() {
 
 void Console::print(const std::string& line) {
   clear();
-  write_output(line);
+  write_output(std::string(line_start(STDOUT_FILENO)) + line);
 }
 
 }  // namespace distmnist

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -300,6 +301,31 @@ class ProgramTest(support.EndToEndTest):
         self.assertTrue(list((self.folder / "run").glob("model.ckpt-*.safetensors")), launch.tail())
         self.assertNotIn("killing", launch.stderr)
         self.assertEqual(tasks_of(self.folder), [])
+
+
+class InstalledTest(support.EndToEndTest):
+    """What `meson install` brings, in a folder of this test's."""
+
+    def test_an_installed_launcher_starts_the_program_installed_with_it(self):
+        build = pathlib.Path(self.program()).resolve().parent.parent
+        if not (build / "build.ninja").exists() or not shutil.which("meson"):
+            self.skipTest("the program is in no build folder of meson's")
+        install = self.start(["meson", "install", "-C", build, "--no-rebuild", "--destdir", self.folder / "root"])
+        self.assert_exit(install, 0)
+        prefix = next((self.folder / "root").glob("**/bin")).parent
+        program = prefix / "bin" / "distmnist"
+        self.assertIn("Apache License", (prefix / "share" / "doc" / "distmnist" / "LICENSE").read_text())
+        for launcher in ("bin/distmnist-launch", "share/distmnist/launch.py"):
+            with self.subTest(launcher=launcher):
+                launch = self.start([prefix / launcher, "--num_workers", "1", "--", "--dataset", "synthetic", "--model", "softmax",
+                                     "--train_steps", "10"], env={"PATH": path_without_the_program(), "DISTMNIST": ""},
+                                    cwd="/")
+                self.assert_exit(launch, 0)
+                self.assertIn(f"launch: starting {program}: ps:0", launch.stderr)
+
+
+def path_without_the_program():
+    return ":".join(folder for folder in os.environ["PATH"].split(":") if not os.path.exists(os.path.join(folder, "distmnist")))
 
 
 def port_in_use(port):

@@ -142,7 +142,7 @@ print_machine() {
 }
 
 configure() {
-  local arch options=(--buildtype=release -Dcuda=enabled -Dcudnn="$CUDNN_FOLDER")
+  local arch options=(--buildtype=release -Dtests=true -Dcuda=enabled -Dcudnn="$CUDNN_FOLDER")
   arch=$(gpu_arch)
   [ -z "$arch" ] || options+=("-Dgpu_arch=$arch")
   # The folder of dependencies has no oneDNN, and another one's headers may lie about.
