@@ -1,5 +1,6 @@
 #include "tools/environment.h"
 
+#include <pwd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -21,12 +22,16 @@ constexpr const char* kSpinCount = "1000";
 
 }  // namespace
 
-fs::path cache_folder() {
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/')
-    return fs::path(cache) / "distmnist";
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
-    return fs::path(home) / ".cache" / "distmnist";
-  return fs::temp_directory_path() / "distmnist";
+std::optional<fs::path> cache_folder() {
+  const auto absolute = [](const char* path) { return path != nullptr && *path == '/'; };
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); absolute(cache)) return fs::path(cache) / "distmnist";
+  const char* home = std::getenv("HOME");
+  if (!absolute(home)) {
+    const passwd* const user = getpwuid(geteuid());
+    home = user == nullptr ? nullptr : user->pw_dir;
+  }
+  if (!absolute(home)) return std::nullopt;
+  return fs::path(home) / ".cache" / "distmnist";
 }
 
 fs::path program_folder() {

@@ -186,17 +186,22 @@ void add_console_flags(CLI::App& app, Flags& flags) {
 
 void add_subcommands(CLI::App& app, Flags& flags) {
   auto* evaluate = app.add_subcommand("evaluate", "accuracy, loss and confusion matrix of the newest checkpoint");
-  evaluate->add_option("--log_dir", flags.log_dir, "run folder")->required();
+  evaluate->add_option("--log_dir", flags.log_dir, "run folder, or a checkpoint file")->required();
   add_data_flags(*evaluate, flags);
+  evaluate
+      ->add_flag("--other_data,!--noother_data", flags.other_data,
+                 "measure also on data that the run was not trained on")
+      ->group("data");
   evaluate->callback([&flags] { flags.command = Command::kEvaluate; });
 
   auto* predict = app.add_subcommand("predict", "class and probabilities of images, by the newest checkpoint");
-  predict->add_option("--log_dir", flags.log_dir, "run folder")->required();
+  predict->add_option("--log_dir", flags.log_dir, "run folder, or a checkpoint file")->required();
   predict->add_option("files", flags.files, "PNG images or IDX image files")->required();
   predict->callback([&flags] { flags.command = Command::kPredict; });
 
   auto* inspect = app.add_subcommand("inspect", "what a checkpoint file holds");
-  inspect->add_option("checkpoint", flags.checkpoint, "a .safetensors file")->required();
+  inspect->add_option("checkpoint", flags.checkpoint, "a .safetensors file, or a run folder: its newest one")
+      ->required();
   inspect->callback([&flags] { flags.command = Command::kInspect; });
 
   auto* devices = app.add_subcommand("devices", "the devices of this host, and what runs on which of them");
@@ -264,6 +269,17 @@ std::string quoted(const std::string& text) {
   return out + "\"";
 }
 
+// A file of --config names its data by one flag, and the command line may name other data by the other one.
+void prefer_given_data(const std::vector<std::string>& arguments, Flags& flags) {
+  const auto is_given = [&](const std::string& flag) {
+    return std::ranges::any_of(
+        arguments, [&](const std::string& argument) { return argument == flag || argument.starts_with(flag + "="); });
+  };
+  const bool data_dir = is_given("--data_dir"), dataset = is_given("--dataset");
+  if (data_dir && !dataset) flags.dataset.clear();
+  if (dataset && !data_dir) flags.data_dir.clear();
+}
+
 struct ReadFlags {
   ParsedFlags parsed;
   bool batch_size_given = false;
@@ -296,6 +312,7 @@ ReadFlags read_flags(const Flags& defaults, int argc, const char* const* argv) {
 
   std::vector<std::string> arguments;
   for (int i = argc - 1; i > 0; --i) arguments.push_back(with_underscores(argv[i]));  // CLI11 takes them from the back.
+  const std::vector<std::string> given = arguments;                                   // CLI11 takes them away.
   try {
     app.parse(arguments);
   } catch (const CLI::CallForVersion&) {
@@ -318,6 +335,7 @@ ReadFlags read_flags(const Flags& defaults, int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     fail(ExitCode::kUsage, "{}; see distmnist --help", error.what());
   }
+  prefer_given_data(given, flags);
   flags.sync_replicas_given = sync_replicas->count() > 0;
   read.batch_size_given = app.count("--batch_size") > 0;
   return read;
@@ -340,6 +358,8 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
 std::string to_toml(const Flags& flags) {
   std::string text = "# The flags of this run; distmnist --config takes this file.\n";
   const auto add = [&](const char* flag, const auto& value) { text += fmt::format("{} = {}\n", flag, value); };
+  if (!flags.data_dir.empty()) add("data_dir", quoted(flags.data_dir));
+  if (!flags.dataset.empty()) add("dataset", quoted(flags.dataset));
   add("model", quoted(flags.model));
   if (flags.batch_size_schedule.empty()) {
     add("batch_size", flags.batch_size);

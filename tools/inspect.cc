@@ -2,13 +2,19 @@
 #include "lib/supervisor/inspect.h"
 
 #include <cstdio>
+#include <filesystem>
 
+#include "lib/base/folder.h"
+#include "lib/supervisor/saver.h"
 #include "tools/commands.h"
 
 namespace distmnist {
 
 ExitCode inspect_command(const Flags& flags) {
-  const Inspection inspection = inspect_checkpoint(flags.checkpoint);
+  std::filesystem::path file = flags.checkpoint;
+  require_open(file);
+  if (std::filesystem::is_directory(file)) file = read_named_run(file).path;
+  const Inspection inspection = inspect_checkpoint(file);
   for (const std::string& line : inspection.lines) fmt::print("{}\n", line);
   std::fflush(stdout);
   if (inspection.damage) throw Error(ExitCode::kData, *inspection.damage);

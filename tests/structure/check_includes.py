@@ -52,8 +52,8 @@ THIRD_PARTY = {
 STANDARD_HEADER = re.compile(r"^[a-z][a-z0-9_]*$")  # <vector>, <cstdint>
 SYSTEM_HEADERS = {  # POSIX, Linux, the compiler's own
     "sys/*", "netinet/*", "arpa/*", "net/*", "linux/*", "cpuid.h", "*intrin.h", "arm_neon.h", "dirent.h", "dlfcn.h",
-    "errno.h", "fcntl.h", "fnmatch.h", "ifaddrs.h", "netdb.h", "omp.h", "poll.h", "pthread.h", "sched.h", "setjmp.h", "signal.h",
-    "spawn.h", "stdio.h", "stdlib.h", "termios.h", "ucontext.h", "unistd.h",
+    "errno.h", "fcntl.h", "fnmatch.h", "ifaddrs.h", "netdb.h", "omp.h", "poll.h", "pthread.h", "pwd.h", "sched.h", "setjmp.h",
+    "signal.h", "spawn.h", "stdio.h", "stdlib.h", "termios.h", "ucontext.h", "unistd.h",
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 SOURCES = ("*.h", "*.cc", "*.cu", "*.cuh")
