@@ -11,7 +11,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly BUILD=build
 readonly DOWNLOAD_TIMEOUT_S=300
-readonly CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/distmnist/mnist
 
 step() { printf '\n== %s\n' "$*" >&2; }
 stop() { printf 'quickstart: %s\n' "$1" >&2; exit "$2"; }
@@ -63,6 +62,7 @@ has_mnist() {
 # Leaves the choice in data_flags.
 choose_data() {
   data_flags=()
+  CACHE=$(python3 tools/download_mnist.py --print_dir 2>/dev/null) || CACHE=/nonexistent
   if [ -n "$data_dir" ]; then
     echo "Training on the data in $data_dir." >&2
     data_flags=(--data_dir "$data_dir")

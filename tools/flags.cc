@@ -9,6 +9,7 @@
 
 #include "data/augment.h"
 #include "lib/base/error.h"
+#include "lib/base/folder.h"
 #include "lib/cluster/placement.h"
 #include "lib/ps/names.h"
 #include "tools/admin_flags.h"
@@ -331,6 +332,8 @@ ReadFlags read_flags(const Flags& defaults, int argc, const char* const* argv) {
     fail(ExitCode::kUsage, "--config: '{}' is not a flag of this program; see distmnist --help",
          what.substr(what.rfind(' ') + 1));
   } catch (const CLI::FileError& error) {
+    if (const auto closed = closed_folder(app["--config"]->as<std::string>()))
+      fail(ExitCode::kUsage, "--config: cannot look into {}: Permission denied", closed->string());
     fail(ExitCode::kUsage, "--config: {}; name an existing file", error.what());
   } catch (const CLI::ParseError& error) {
     fail(ExitCode::kUsage, "{}; see distmnist --help", error.what());
