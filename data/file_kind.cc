@@ -70,7 +70,7 @@ std::optional<FileKind> other_idx(std::span<const std::uint8_t> head) {
   if (head.size() < 4 || head[0] != 0 || head[1] != 0 || head[3] == 0 || number_type(head[2]) == nullptr) {
     return std::nullopt;
   }
-  const char* mixed_up = "the files seem to be mixed up; fetch them again";
+  const char* mixed_up = "the files seem to be mixed up";
   if (head[2] == 0x08 && head[3] == 1) return FileKind{"IDX data of labels", mixed_up};
   if (head[2] == 0x08 && head[3] == 3) return FileKind{"IDX data of images", mixed_up};
   return FileKind{fmt::format("IDX data of {} with {} dimensions", number_type(head[2]), head[3]),
@@ -81,11 +81,13 @@ bool is_tar(std::string_view text) {
   return text.size() >= 262 && text.substr(257, 5) == "ustar";
 }
 
+// No control characters, and for the most part ASCII.
 bool is_text(std::string_view text) {
-  return std::ranges::none_of(text, [](char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return (byte < ' ' && c != '\n' && c != '\r' && c != '\t' && c != '\f') || byte == 0x7f;
-  });
+  const auto is_control = [](unsigned char c) {
+    return (c < ' ' && c != '\n' && c != '\r' && c != '\t' && c != '\f') || c == 0x7f;
+  };
+  const auto others = std::ranges::count_if(text, [](unsigned char c) { return c >= 0x80; });
+  return std::ranges::none_of(text, is_control) && static_cast<std::size_t>(others) <= text.size() / 2;
 }
 
 // The first line of a text, as far as it can be shown.

@@ -61,8 +61,9 @@ void gather(const fs::path& dir, const std::string& place, bool go_down, std::ve
   std::error_code error;
   const fs::file_status status = fs::status(dir / place, error);
   if (status.type() != fs::file_type::directory && status.type() != fs::file_type::none) return;
+  const fs::path folder = place.empty() ? dir : dir / place;
   try {
-    for (const FolderEntry& entry : list_folder(dir / place)) {
+    for (const FolderEntry& entry : list_folder(folder)) {
       const std::string path = join_path(place, entry.name);
       if (entry.kind != EntryKind::kFolder) {
         files.push_back(path);
@@ -72,10 +73,17 @@ void gather(const fs::path& dir, const std::string& place, bool go_down, std::ve
     }
   } catch (const Error& problem) {
     obstacles.emplace_back(problem.what());
+    // A folder that may be entered and not be listed gives files whose names one knows.
+    for (const char* name : kMnistNames) {
+      for (const std::string& file : {std::string(name), name + std::string(kPacked)}) {
+        if (fs::exists(folder / file, error)) files.push_back(join_path(place, file));
+      }
+    }
   }
 }
 
-void require_folder(const fs::path& dir) {
+void require_folder(fs::path dir) {
+  if (!dir.has_filename() && dir.has_relative_path()) dir = dir.parent_path();  // A slash at the end would hide a file.
   require_open(dir);
   std::error_code error;
   const fs::file_status status = fs::status(dir, error);

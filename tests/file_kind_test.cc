@@ -63,6 +63,7 @@ TEST_CASE("IDX data of another kind is told, and what is none of all is not gues
   CHECK(kind("\0\0\x0d\3"sv) == "IDX data of floats with 3 dimensions");
   CHECK(kind("\3\x08\0\0"sv) == "IDX data with its bytes in reverse order");
   CHECK(kind("\1\2\3\4") == "unknown");
+  CHECK(kind("\xff\xff\xff\xff\xff") == "unknown");
   CHECK(kind("\x80\x81\x82 nothing") == "text (\"??? nothing\")");  // Latin-1 or UTF-8
 }
 

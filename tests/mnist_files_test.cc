@@ -122,3 +122,19 @@ TEST_CASE("a folder that may not be entered is named, be it the one asked for, o
   CHECK(look_for_mnist(dir.path()).obstacles ==
         Paths{"cannot look into " + (dir / "MNIST").string() + ": Permission denied"});
 }
+
+TEST_CASE("in a folder that may be entered and not be listed, files with the usual names are found") {
+  const TempDir dir;
+  fs::create_directories(dir / "entered");
+  fs::create_directory(dir / "shut");
+  for (const char* name : kMnistNames) write_bytes(dir / "entered" / (std::string(name) + ".gz"), {1});
+  fs::permissions(dir / "entered", fs::perms::owner_exec | fs::perms::group_exec | fs::perms::others_exec);
+  {
+    const ClosedFolder closed(dir / "shut", dir.path());  // Root becomes somebody else.
+    REQUIRE(closed.works());
+    const MnistFolder found = look_for_mnist(dir / "entered");
+    CHECK(found.files[kTestLabels] == Paths{(dir / "entered" / "t10k-labels-idx1-ubyte.gz").string()});
+    CHECK(found.obstacles == Paths{"cannot look into " + (dir / "entered").string() + ": Permission denied"});
+  }
+  fs::permissions(dir / "entered", fs::perms::owner_all);
+}

@@ -13,7 +13,8 @@ namespace distmnist {
 ExitCode inspect_command(const Flags& flags) {
   std::filesystem::path file = flags.checkpoint;
   require_open(file);
-  if (std::filesystem::is_directory(file)) file = read_named_run(file).path;
+  std::error_code ignored;  // opening the file says it better
+  if (std::filesystem::is_directory(file, ignored)) file = read_named_run(file).path;
   const Inspection inspection = inspect_checkpoint(file);
   for (const std::string& line : inspection.lines) fmt::print("{}\n", line);
   std::fflush(stdout);

@@ -51,7 +51,10 @@ ModelSnapshot read_named_checkpoint(const CheckpointFile& file) {
 // Why there is no checkpoint in `log_dir`, and where one is.
 std::string why_no_checkpoint(const std::filesystem::path& log_dir) {
   std::error_code ignored;
-  if (!std::filesystem::exists(log_dir, ignored)) return "there is no such folder";
+  if (!std::filesystem::exists(log_dir, ignored)) {
+    const std::filesystem::path target = std::filesystem::read_symlink(log_dir, ignored);
+    return target.empty() ? "there is no such folder" : "it is a link to " + target.string() + ", which is not there";
+  }
   std::string runs;
   for (const FolderEntry& entry : list_folder(log_dir)) {
     const std::filesystem::path path = log_dir / entry.name;
@@ -100,7 +103,9 @@ std::optional<RestoredCheckpoint> read_newest_checkpoint(const std::filesystem::
        broken.size(), folder.string());
 }
 
-RestoredCheckpoint read_named_run(const std::filesystem::path& log_dir) {
+RestoredCheckpoint read_named_run(const std::filesystem::path& name) {
+  // A slash at the end would hide a file.
+  const std::filesystem::path log_dir = name.has_filename() ? name : name.parent_path();
   require_open(log_dir);
   std::error_code ignored;
   if (std::filesystem::is_regular_file(log_dir, ignored)) return {read_checkpoint(log_dir), log_dir, {}};

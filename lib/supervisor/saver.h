@@ -39,7 +39,7 @@ std::optional<RestoredCheckpoint> read_newest_checkpoint(const std::filesystem::
 // What the user names as --log_dir of a command that only reads: a run folder, whose newest valid checkpoint it is, or
 // one checkpoint file, which may have any name. Error: kData where there is none, with what lies there instead; else as
 // read_newest_checkpoint and read_checkpoint.
-RestoredCheckpoint read_named_run(const std::filesystem::path& log_dir);
+RestoredCheckpoint read_named_run(const std::filesystem::path& name);
 
 // One per run folder, whose lock the caller holds (RunFolder). One thread at a time.
 class Saver {

@@ -79,8 +79,9 @@ class LayoutTest(small_runs.SmallRunTest):
 
     def test_a_file_where_a_folder_is_expected(self):
         file = self.data / NAMES[0]
-        self.assert_refused(self.run_program(*self.flags(f"--data_dir={file}")), 3,
-                            rf"{file}: .*it is a file; name the folder that it lies in: --data_dir {self.data}")
+        for slash in ("", "/"):
+            self.assert_refused(self.run_program(*self.flags(f"--data_dir={file}{slash}")), 3,
+                                rf"{file}: .*it is a file; name the folder that it lies in: --data_dir {self.data}")
         self.assert_refused(self.run_program(*self.flags(f"--log_dir={file}")), 2, rf"run folder {file}: .*a file")
 
 
@@ -107,13 +108,17 @@ class RunPlaceTest(small_runs.SmallRunTest):
                 process = self.run_program("inspect", path)
                 self.assert_exit(process, 0)
                 self.assertIn(f"global_step: {step}\n", process.stdout)
+        self.assert_exit(self.run_program("evaluate", f"--log_dir={older}/"), 0)
 
     def test_a_folder_of_runs_names_one(self):
         for command in (["evaluate", f"--log_dir={self.folder}"], ["inspect", self.folder]):
             self.assert_refused(self.run_program(*command), 3, rf"--log_dir={self.folder}: no checkpoint.*in {self.log_dir}")
 
     def test_other_files_are_no_runs_and_folders_no_pictures(self):
-        self.assert_refused(self.run_program("evaluate", f"--log_dir={self.picture}"), 3, rf"{self.picture}: ")
+        config = self.log_dir / "config.toml"
+        for file, says in ((self.picture, "a PNG picture"), (config, "text"), (self.data / NAMES[1], "IDX data of labels")):
+            self.assert_refused(self.run_program("evaluate", f"--log_dir={file}"), 3,
+                                rf"{file}: {says}.*not a safetensors file")
         self.assert_refused(self.run_program("predict", f"--log_dir={self.log_dir}", self.data), 3,
                             rf"cannot read {self.data}: it is a folder")
 
