@@ -24,7 +24,6 @@ struct GzipReader::State {
   std::uint64_t bytes_loaded = 0;  // of the compressed file, into `input`
   z_stream stream{};
   bool in_member = true;
-  bool at_end = false;  // nothing but zeros is left
 
   // Makes at least one compressed byte available; false at the end of the file.
   bool load_input() {
@@ -56,7 +55,6 @@ struct GzipReader::State {
       }
       stream.avail_in = 0;
     }
-    at_end = true;
     return false;
   }
 };
@@ -80,7 +78,7 @@ std::uint64_t GzipReader::compressed_offset() const {
 std::size_t GzipReader::read(std::span<std::uint8_t> bytes) {
   z_stream& stream = state_->stream;
   std::size_t done = 0;
-  while (done < bytes.size() && !state_->at_end) {
+  while (done < bytes.size()) {
     if (!state_->load_input()) {
       if (!state_->in_member) break;
       fail(ExitCode::kData, "{}: the gzip data is truncated: it ends at offset {}; download the file again",

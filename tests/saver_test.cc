@@ -152,6 +152,21 @@ TEST_CASE("a folder that cannot be looked into is not taken for one without chec
   }
 }
 
+TEST_CASE("a folder that may be entered and not be listed is not taken for one without checkpoints either") {
+  const TempDir dir;
+  std::filesystem::create_directory(dir / "shut");
+  std::filesystem::create_directory(dir / "run");
+  using std::filesystem::perms;
+  std::filesystem::permissions(dir / "run", perms::owner_exec | perms::group_exec | perms::others_exec);
+  {
+    const ClosedFolder closed(dir / "shut", dir.path());  // Root becomes somebody else.
+    REQUIRE(closed.works());
+    CHECK(fails_with(ExitCode::kData, "cannot look into " + (dir / "run").string() + ": Permission denied",
+                     [&] { read_newest_checkpoint(dir / "run"); }));
+  }
+  std::filesystem::permissions(dir / "run", perms::owner_all);
+}
+
 TEST_CASE("where every checkpoint is broken nothing is made up") {
   const TempDir dir;
   Saver saver(dir.path(), 5);

@@ -120,7 +120,7 @@ def download_all(folder, files, mirrors, timeout_s):
 def already_there(folder, file):
     """True for a valid file, plain or .gz. One that is whole but not ours is another data set: never overwritten."""
     for path in (folder / file.name, folder / (file.name + ".gz")):
-        if not path.exists():
+        if not path.is_file():  # Some archives unpack into a folder of the file's name.
             continue
         with local_errors(path):
             state = check(path, file)

@@ -163,6 +163,12 @@ class DownloadTest(MirrorTest):
         self.download(mirror)
         self.assertEqual(mirror.requests, [])
 
+    def test_a_folder_of_a_files_name_is_no_file(self):
+        (self.folder / "labels").mkdir(parents=True)
+        self.download(self.mirror())
+        self.assertEqual(gzip.decompress((self.folder / "labels.gz").read_bytes()), CONTENTS["labels"])
+        self.assertTrue((self.folder / "labels").is_dir())
+
     def test_a_cut_transfer_goes_on_where_it_broke(self):
         mirror = self.mirror(cuts=2)
         said = self.download(mirror)
