@@ -62,17 +62,18 @@ has_mnist() {
 # Leaves the choice in data_flags.
 choose_data() {
   data_flags=()
-  CACHE=$(python3 tools/download_mnist.py --print_dir 2>/dev/null) || CACHE=/nonexistent
+  local cache
+  cache=$(python3 tools/download_mnist.py --print_dir 2>/dev/null) || cache=  # no home
   if [ -n "$data_dir" ]; then
     echo "Training on the data in $data_dir." >&2
     data_flags=(--data_dir "$data_dir")
   elif has_flag data_dir || has_flag dataset; then
     echo "The flags after -- name the data." >&2
-  elif has_mnist "$CACHE"; then
-    echo "MNIST is in $CACHE already." >&2
-    data_flags=(--data_dir "$CACHE")
-  elif timeout "$DOWNLOAD_TIMEOUT_S" python3 tools/download_mnist.py --dir "$CACHE" && has_mnist "$CACHE"; then
-    data_flags=(--data_dir "$CACHE")
+  elif [ -n "$cache" ] && has_mnist "$cache"; then
+    echo "MNIST is in $cache already." >&2
+    data_flags=(--data_dir "$cache")
+  elif [ -n "$cache" ] && timeout "$DOWNLOAD_TIMEOUT_S" python3 tools/download_mnist.py --dir "$cache"; then
+    data_flags=(--data_dir "$cache")
   else
     say_synthetic
     data_flags=(--dataset synthetic)

@@ -56,11 +56,11 @@ LoadedData load_default(const Cache& cache, bool only_mnist) {
     loaded.source = kCached;
     return loaded;
   }
-  const std::string where = cached ? cached->string() : "a cache";
+  const std::string none = cached ? "no MNIST in " + cached->string() : "no cache that could hold MNIST";
   if (only_mnist) {
-    fail(ExitCode::kData, "no MNIST in {}; name its folder with --data_dir or fetch it with --download_only", where);
+    fail(ExitCode::kData, "{}; name its folder with --data_dir or fetch it with --download_only", none);
   }
-  log_warning("no MNIST in {} and no --data_dir: training on drawn digits instead", where);
+  log_warning("{} and no --data_dir: training on drawn digits instead", none);
   return load_synthetic(cache);
 }
 
