@@ -361,7 +361,8 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
 std::string to_toml(const Flags& flags) {
   std::string text = "# The flags of this run; distmnist --config takes this file.\n";
   const auto add = [&](const char* flag, const auto& value) { text += fmt::format("{} = {}\n", flag, value); };
-  if (!flags.data_dir.empty()) add("data_dir", quoted(flags.data_dir));
+  const bool is_line = flags.data_dir.find('\n') == std::string::npos;  // A path may be anything.
+  if (!flags.data_dir.empty() && is_line) add("data_dir", quoted(flags.data_dir));
   if (!flags.dataset.empty()) add("dataset", quoted(flags.dataset));
   add("model", quoted(flags.model));
   if (flags.batch_size_schedule.empty()) {

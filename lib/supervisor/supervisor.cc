@@ -6,6 +6,7 @@
 
 #include "lib/base/log.h"
 #include "lib/graph/initializers.h"
+#include "lib/supervisor/safetensors_header.h"
 
 namespace distmnist {
 
@@ -61,7 +62,7 @@ StoredModel Supervisor::initial_model() {
 
 void Supervisor::compare_data(const ModelSnapshot& restored) {
   if (!restored.data || *restored.data == config_.data) return;
-  const std::string saved = fmt::format("{} ({})", restored.data_source, describe(*restored.data));
+  const std::string saved = fmt::format("{} ({})", printable(restored.data_source, 500), describe(*restored.data));
   const std::string here = fmt::format("{} ({})", config_.data_source, describe(config_.data));
   if (!same_shape(*restored.data, config_.data)) {
     fail(ExitCode::kData,
