@@ -160,8 +160,9 @@ def port_is_free(port):
 
 
 def check_ports(tasks):
+    """Of the tasks that listen: a worker does not, its port is only a part of its name."""
     for task in tasks:
-        if not port_is_free(task.port):
+        if task.job == "ps" and not port_is_free(task.port):
             raise UsageError(f"port {task.port} for {task.name} is in use (or not allowed) on this host: "
                              "stop what listens there, or choose another --base_port", EXIT_CONFLICT)
 

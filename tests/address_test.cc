@@ -92,6 +92,8 @@ TEST_CASE("foreign addresses and other texts are not local") {
 
 TEST_CASE("a task whose address is of another host is refused with this host's addresses") {
   CHECK_NOTHROW(require_local_address({"ps", 0}, {"localhost", 2222}, "127.0.0.1"));
+  CHECK_NOTHROW(require_local_address({"ps", 0}, {"0.0.0.0", 2222}, "0.0.0.0"));
+  CHECK_NOTHROW(require_local_address({"ps", 0}, {"::", 2222}, "::"));
   const auto message = [](const HostPort& address) -> std::string {
     try {
       require_local_address({"worker", 1}, address, "192.0.2.9");
@@ -104,7 +106,8 @@ TEST_CASE("a task whose address is of another host is refused with this host's a
   const std::string named = message({"gpu-box", 2223});
   CHECK(named.starts_with("worker:1 cannot listen on gpu-box:2223 (192.0.2.9): this host has only the addresses "));
   for (const std::string& ip : local_addresses()) CHECK(named.find(ip) != std::string::npos);
-  CHECK(named.ends_with("; start worker:1 on its own host or correct its address"));
+  CHECK(named.find("; start worker:1 on its own host") != std::string::npos);
+  CHECK(named.ends_with("say with --bind where to listen, like --bind=0.0.0.0"));
   CHECK(message({"192.0.2.9", 2223}).starts_with("worker:1 cannot listen on 192.0.2.9:2223: this host"));
 }
 
@@ -138,6 +141,24 @@ TEST_CASE("a listener that accepts nobody is given up at the deadline") {
   }
   for (const int descriptor : waiting) close(descriptor);
   CHECK(probe == Probe::kTimeout);
+}
+
+TEST_CASE("who answers at a port is told from a ps") {
+  {
+    WireContext context;
+    const LoopbackPort owned(false);
+    const ServerSocket listener(context, {tcp_endpoint("127.0.0.2", owned.port())});
+    CHECK(foreign_greeting("127.0.0.2", owned.port(), 5000).empty());
+    CHECK(find_ps({"127.0.0.2", owned.port()}).endpoint == tcp_endpoint("127.0.0.2", owned.port()));
+  }
+  const LoopbackPort silent(true);
+  CHECK(foreign_greeting("127.0.0.1", silent.port(), 50) == "it says nothing");
+  CHECK(find_listener({"127.0.0.1", silent.port()}).endpoint == tcp_endpoint("127.0.0.1", silent.port()));
+  const Listener none = find_ps({"127.0.0.1", silent.port()});
+  CHECK(none.endpoint.empty());
+  CHECK(none.why_not == std::string(kNotLikeAPs) + " (it says nothing)");
+  const LoopbackPort closed(false);
+  CHECK(find_ps({"127.0.0.1", closed.port()}).why_not == "cannot be reached (connection refused)");
 }
 
 TEST_CASE("what is not an address is unreachable") {

@@ -50,6 +50,62 @@ TEST_CASE("a file without workers describes ps tasks that stay") {
   CHECK(find_place(flags));
 }
 
+TEST_CASE("a task of a cluster file with gaps needs what it connects to") {
+  const TempDir temp;
+  const auto file = temp.path() / "c.json";
+  std::ofstream(file) << R"({"ps": {"0": "127.0.0.1:2222", "2": "127.0.0.1:2223"}, "worker": {"1": "127.0.0.1:2224"}})";
+  Flags flags;
+  flags.cluster = file.string();
+  flags.job_name = "ps";
+  const auto place = find_place(flags);
+  REQUIRE(place);
+  CHECK(place->cluster.ps.size() == 3);
+  CHECK(place->cluster.workers.size() == 2);
+  flags.task_index = 1;
+  CHECK_THROWS_AS(find_place(flags), Error);
+  flags.job_name = "worker";
+  CHECK_THROWS_AS(find_place(flags), Error);  // It has to reach ps:1.
+  CHECK_THROWS_AS(find_ps_tasks(flags), Error);
+  std::ofstream(file) << R"({"ps": ["127.0.0.1:2222"], "worker": {"1": "127.0.0.1:2224"}})";
+  CHECK(find_place(flags));
+  flags.task_index = 0;
+  CHECK_THROWS_AS(find_place(flags), Error);
+}
+
+TEST_CASE("neither a worker's address nor a ps's is looked up while the command line is read") {
+  Flags flags;
+  flags.ps_hosts = "ps-0.invalid:2222";
+  flags.worker_hosts = "203.0.113.7:2223,w-1.invalid:2223";
+  for (const char* job : {"ps", "worker"}) {
+    flags.job_name = job;
+    CHECK(find_place(flags));
+  }
+}
+
+TEST_CASE("a ps listens where it is told to, at its own port unless it is told another") {
+  Flags flags = ps_flags();
+  flags.worker_hosts = "127.0.0.1:2224";
+  CHECK(!find_place(flags)->bind);
+  flags.bind = "0.0.0.0";
+  CHECK(find_place(flags)->bind == HostPort{"0.0.0.0", 2222});
+  flags.bind = "[::]:99";
+  CHECK(find_place(flags)->bind == HostPort{"::", 99});
+  flags.bind = "every";
+  CHECK(find_place(flags)->bind == HostPort{"every", 2222});
+  flags.bind = "*";
+  CHECK_THROWS_AS(find_place(flags), Error);
+}
+
+TEST_CASE("flags of a task without a job are refused") {
+  Flags flags;
+  CHECK(!find_place(flags));
+  flags.task_index_given = true;
+  CHECK_THROWS_AS(find_place(flags), Error);
+  flags = {};
+  flags.bind = "0.0.0.0";
+  CHECK_THROWS_AS(find_place(flags), Error);
+}
+
 TEST_CASE("the ps tasks of a question come from the same flags as a task's") {
   Flags flags;
   CHECK(find_ps_tasks(flags) == std::vector<HostPort>{{"localhost", 2222}});

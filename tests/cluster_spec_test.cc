@@ -63,13 +63,51 @@ TEST_CASE("a port is a number from 1 to 65535") {
   }
 }
 
-TEST_CASE("a host list is split at commas") {
+TEST_CASE("a host list is split at commas and white space") {
   CHECK(parse_host_list("a:1") == std::vector<HostPort>{{"a", 1}});
-  CHECK(parse_host_list("a:1,b:2, [::1]:3") == std::vector<HostPort>{{"a", 1}, {"b", 2}, {"::1", 3}});
+  const std::vector<HostPort> three = {{"a", 1}, {"b", 2}, {"::1", 3}};
+  for (const char* text : {"a:1,b:2, [::1]:3", "a:1 b:2 [::1]:3", "a:1\nb:2\n[::1]:3\n", " a:1,\nb:2\r\n\t[::1]:3"}) {
+    INFO(text);
+    CHECK(parse_host_list(text) == three);
+  }
+}
+
+TEST_CASE("another separator of a host list is named") {
+  const auto error = [](std::string_view list) { return usage_error([&] { parse_host_list(list); }); };
+  CHECK(error("a:1;b:2") == "'a:1;b:2': the addresses of a host list are separated by commas or spaces, not by ';'");
+  CHECK(error("a:1|b:2").ends_with("not by '|'"));
+  CHECK(error("[::1]:1;[::1]:2").ends_with("not by ';'"));
+  CHECK(error("a:1\xef\xbc\x8c"
+              "b:2")
+            .ends_with("not by '\xef\xbc\x8c'"));
+  CHECK(error("c:3,a:1&b:2") ==
+        "'a:1&b:2': the addresses of a host list are separated by commas or spaces, not by '&'");
+  CHECK(error("tcp://a:1").find("begins with a scheme") != std::string::npos);
+  CHECK(error("a;b:2") == "'a;b:2' is not host:port: no host name contains ';'");
+}
+
+TEST_CASE("where to listen is an address, with a port or without") {
+  CHECK(parse_bind_address("0.0.0.0", 7) == HostPort{"0.0.0.0", 7});
+  CHECK(parse_bind_address("[::]", 7) == HostPort{"::", 7});
+  CHECK(parse_bind_address("::", 7) == HostPort{"::", 7});
+  CHECK(parse_bind_address("fe80::1%eth0", 7) == HostPort{"fe80::1%eth0", 7});
+  CHECK(parse_bind_address("[::]:9", 7) == HostPort{"::", 9});
+  CHECK(parse_bind_address("10.0.0.1:9", 7) == HostPort{"10.0.0.1", 9});
+  CHECK(parse_bind_address("ps-0.local", 7) == HostPort{"ps-0.local", 7});
+  for (const char* text : {"", "*", "[]", "a b", "tcp://0.0.0.0"}) {
+    INFO(text);
+    CHECK(usage_error([&] { parse_bind_address(text, 7); }) != "no error");
+  }
+  CHECK(usage_error([] { parse_bind_address("h:0", 7); }) == "the port '0' of 'h:0' is not a number from 1 to 65535");
+}
+
+TEST_CASE("every address of a host is told in each spelling") {
+  for (const char* host : {"0.0.0.0", "::", "0::0", "0:0:0:0:0:0:0:0"}) CHECK(is_any_address(host));
+  for (const char* host : {"127.0.0.1", "::1", "0", "", "localhost", "0.0.0.1"}) CHECK(!is_any_address(host));
 }
 
 TEST_CASE("an empty entry of a host list is refused") {
-  for (const std::string list : {"", "a:1,", ",a:1", "a:1,,b:2", " "}) {
+  for (const std::string list : {"", "a:1,", ",a:1", "a:1,,b:2", " ", "a:1\n,,b:2"}) {
     const std::string message = usage_error([&] { parse_host_list(list); });
     CHECK(message.find("of the host list '" + list + "' is empty: write host:port,host:port") != std::string::npos);
   }
@@ -92,11 +130,66 @@ TEST_CASE("a cluster is read from JSON") {
   CHECK(cluster.source == "c.json");
 }
 
-TEST_CASE("any two jobs of a JSON cluster can play the roles, the others are ignored") {
+TEST_CASE("any two jobs of a JSON cluster can play the roles, the others are named") {
   const std::string json = R"({"parameter_server": ["a:1"], "local": ["b:2"], "evaluator": [3], "worker": {}})";
   const ClusterSpec cluster = cluster_from_json(json, "c.json", "parameter_server", "local");
   CHECK(cluster.ps == parse_host_list("a:1"));
   CHECK(cluster.workers == parse_host_list("b:2"));
+  REQUIRE(cluster.remarks.size() == 2);
+  CHECK(cluster.remarks[0] ==
+        "c.json: job 'evaluator' plays no role here: 'parameter_server' is the ps, 'local' are the workers (--ps_job, "
+        "--worker_job)");
+  CHECK(cluster.remarks[1].starts_with("c.json: job 'worker' plays no role"));
+  CHECK(cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2"]})", "c.json", "ps", "worker").remarks.empty());
+}
+
+TEST_CASE("the tasks of a job can be numbered, and some left out") {
+  const ClusterSpec cluster = cluster_from_json(R"({"ps": ["a:1"], "worker": {"2": "d:4", "0": "b:2", "10": "e:5"}})",
+                                                "c.json", "ps", "worker");
+  REQUIRE(cluster.workers.size() == 11);
+  CHECK(cluster.workers[0] == HostPort{"b", 2});
+  CHECK(cluster.workers[2] == HostPort{"d", 4});
+  CHECK(cluster.workers[10] == HostPort{"e", 5});
+  CHECK(!is_known(cluster.workers[1]));
+  CHECK_NOTHROW(validate(cluster));
+  CHECK(address_of(cluster, {"worker", 2}) == HostPort{"d", 4});
+  CHECK(usage_error([&] { address_of(cluster, {"worker", 1}); }) == "the cluster of c.json does not name worker:1");
+  CHECK(tasks_on_same_host(cluster.workers, 0) == 1);
+  CHECK_NOTHROW(require_all_known(cluster.ps, "ps", "c.json"));
+  CHECK(usage_error([&] { require_all_known(cluster.workers, "worker", "c.json"); }) ==
+        "the cluster of c.json does not name worker:1, which every worker has to reach");
+}
+
+TEST_CASE("wrong numbers of tasks are named") {
+  const auto error = [](std::string_view tasks) {
+    return json_error(fmt::format(R"({{"ps": ["a:1"], "worker": {}}})", tasks));
+  };
+  CHECK(error(R"({"one": "b:2"})") ==
+        R"(c.json: 'one' of job 'worker' is no task's number: write {"0": "host:port", "1": "host:port"})");
+  for (const char* key : {"-1", "1.5", "", " 1", "99999999999999999999", "1000001"}) {
+    CHECK(error(fmt::format(R"({{"{}": "b:2"}})", key)).find("is no task's number") != std::string::npos);
+  }
+  CHECK(error(R"({"0": 7})") == R"(c.json: task 0 of job 'worker' is number and not a text: write "host:port")");
+  CHECK(error(R"({"0": "b:2", "0": "c:3"})") == "c.json describes task 0 of job 'worker' twice: keep one of them");
+  CHECK(error(R"({"0": "b:2", "00": "c:3"})") == "c.json describes task 0 of job 'worker' twice: keep one of them");
+}
+
+TEST_CASE("the text of a TF_CONFIG is told from the description of a cluster") {
+  const std::string message =
+      json_error(R"({"cluster": {"ps": ["a:1"], "worker": ["b:2"]}, "task": {"type": "ps", "index": 0}})");
+  CHECK(message.starts_with(R"(c.json is the text of a TF_CONFIG: write to the file what stands under its "cluster")"));
+}
+
+TEST_CASE("a ps at every address is refused, for no worker can connect to it") {
+  for (const char* host : {"0.0.0.0:1", "[::]:1"}) {
+    const std::string message = usage_error([&] {
+      validate({parse_host_list(host), parse_host_list("b:1"), "the flags"});
+    });
+    CHECK(message.find("means every interface") != std::string::npos);
+    CHECK(message.find("--bind=") != std::string::npos);
+  }
+  // It names a worker's task as well as any other text.
+  CHECK_NOTHROW(validate({parse_host_list("a:1"), parse_host_list("0.0.0.0:1"), "the flags"}));
 }
 
 TEST_CASE("a bad JSON cluster is named with what is wrong") {
@@ -110,7 +203,7 @@ TEST_CASE("a bad JSON cluster is named with what is wrong") {
         "c.json has no job 'worker' but 'ps': say with --worker_job which one plays this role");
   CHECK(json_error("{}") == "c.json has no job 'ps' but no jobs: say with --ps_job which one plays this role");
   CHECK(json_error(R"({"ps": "a:1", "worker": ["b:2"]})") ==
-        R"(c.json: job 'ps' is not a list: write ["host:port", ...])");
+        R"(c.json: job 'ps' is not a list: write ["host:port", ...], or {"0": "host:port", ...})");
   CHECK(json_error(R"({"ps": ["a:1"], "worker": ["b:2", 7]})") ==
         R"(c.json: task 1 of job 'worker' is number and not a text: write "host:port")");
   CHECK(json_error(R"({"ps": ["a:1"], "worker": ["b"]})") ==

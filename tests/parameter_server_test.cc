@@ -22,10 +22,19 @@ TEST_CASE("a port in use is a conflict that names the address") {
                    [&] { run_parameter_server(config_at("127.0.0.1", taken.port())); }));
 }
 
-TEST_CASE("an address that is not of this host, or no name at all, is a usage error that names the task") {
+TEST_CASE("an address that is not of this host is a usage error that names the task and the flag") {
   CHECK(fails_with(ExitCode::kUsage, "ps:1", [] { run_parameter_server(config_at("192.0.2.1", 2222)); }));
-  CHECK(fails_with(ExitCode::kUsage, "no-such-host.invalid",
-                   [] { run_parameter_server(config_at("no-such-host.invalid", 2222)); }));
+  CHECK(fails_with(ExitCode::kUsage, "--bind", [] { run_parameter_server(config_at("192.0.2.1", 2222)); }));
+}
+
+TEST_CASE("a name that stays unknown is waited for, and a peer lost in the end") {
+  ParameterServerConfig config = config_at("no-such-host.invalid", 2222);
+  config.limits.recovery_wait_ms = 300;
+  CHECK(fails_with(ExitCode::kLostPeer, "cannot resolve host 'no-such-host.invalid'",
+                   [&] { run_parameter_server(config); }));
+  config.limits.recovery_wait_ms = 600'000;
+  config.stop_signal = [] { return std::optional(ExitCode::kTerminated); };
+  CHECK(fails_with(ExitCode::kInterrupted, "no-such-host.invalid", [&] { run_parameter_server(config); }));
 }
 
 TEST_CASE("a signal ends a ps without workers with the signal's code") {

@@ -5,7 +5,6 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/cluster/address.h"
 
 namespace distmnist {
 namespace {
@@ -54,6 +53,12 @@ std::optional<Place> find_place(const Flags& flags) {
     if (described)
       fail(ExitCode::kUsage,
            "a cluster is described but --job_name is missing; say --job_name=ps or --job_name=worker");
+    if (flags.task_index_given) {
+      fail(ExitCode::kUsage, "--task_index={} without --job_name: say --job_name=ps or --job_name=worker",
+           flags.task_index);
+    }
+    if (!flags.bind.empty())
+      fail(ExitCode::kUsage, "--bind={} without --job_name: a local run listens nowhere", flags.bind);
     return std::nullopt;
   }
   const std::string role = role_of(flags);
@@ -62,18 +67,15 @@ std::optional<Place> find_place(const Flags& flags) {
   Place place{cluster_of(flags, workers), {role, flags.task_index}};
   validate(place.cluster, workers);
   const HostPort& address = address_of(place.cluster, place.task);
-  // A name that cannot be looked up yet is the ps's error to make when it binds; a wrong host is found here.
-  if (const Resolution resolved = resolve_ip(address)) {
-    require_local_address(place.task, address, resolved.ip);
-  } else {
-    throw Error(ExitCode::kUsage, place.task.to_string() + ": " + resolved.error);
-  }
+  if (role == "worker") require_all_known(place.cluster.ps, "ps", place.cluster.source);
+  if (!flags.bind.empty()) place.bind = parse_bind_address(flags.bind, address.port);
   return place;
 }
 
 std::vector<HostPort> find_ps_tasks(const Flags& flags) {
   ClusterSpec cluster = cluster_of(flags, Workers::kOptional);
   validate(cluster, Workers::kOptional);
+  require_all_known(cluster.ps, "ps", cluster.source);
   return std::move(cluster.ps);
 }
 

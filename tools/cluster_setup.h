@@ -11,11 +11,12 @@ namespace distmnist {
 
 struct Place {
   ClusterSpec cluster;
-  TaskId task;  // job "ps" or "worker", whatever the description calls it
+  TaskId task;                     // job "ps" or "worker", whatever the description calls it
+  std::optional<HostPort> bind{};  // where a ps listens, if not at its address
 };
 
 // Nothing for a local run: no --job_name and no cluster. Error (kUsage): a job that plays no role, a task out of range,
-// a broken or contradictory description, an own address that is not of this host.
+// a broken or contradictory description. No name is looked up.
 std::optional<Place> find_place(const Flags& flags);
 
 // The ps tasks that --ps_hosts or --cluster name, or the built-in cluster's. Error (kUsage) as above.

@@ -1,8 +1,7 @@
 // distmnist devices: what this host can compute on, and with --kernels what computes each layer of a model.
-#include <cstdio>
-
 #include "lib/backend/gpu_log.h"
 #include "lib/base/join.h"
+#include "lib/base/output.h"
 #include "lib/base/text_table.h"
 #include "models/models.h"
 #include "tools/commands.h"
@@ -13,18 +12,18 @@
 namespace distmnist {
 namespace {
 
-void print(const std::vector<std::string>& lines) {
-  for (const std::string& line : lines) fmt::print("{}\n", line);
+void print_lines(const std::vector<std::string>& lines) {
+  for (const std::string& line : lines) print("{}\n", line);
 }
 
 void print_devices(Devices& devices) {
   const CpuInfo cpu = read_cpu_info();
-  fmt::print("/cpu:0  {}, {} cores, {}\n", cpu.name, num_cores(), join(cpu.instruction_sets, " "));
+  print("/cpu:0  {}, {} cores, {}\n", cpu.name, num_cores(), join(cpu.instruction_sets, " "));
   const GpuSystem system = devices.gpu_system();
   if (system.runtime_version.empty()) {  // No module: nothing is known but why.
-    fmt::print("no GPU: {}\n", system.fault);
+    print("no GPU: {}\n", system.fault);
   } else {
-    print(gpu_table(system));
+    print_lines(gpu_table(system));
   }
 }
 
@@ -37,7 +36,7 @@ void print_kernels(const Flags& flags, Devices& devices) {
       rows.push_back({scope_of(layer), each.devices[0].to_string(), *each.backend->kernel_of(layer, precision)});
     }
   }
-  print(aligned(rows));
+  print_lines(aligned(rows));
 }
 
 }  // namespace

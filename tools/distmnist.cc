@@ -2,12 +2,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <exception>
 #include <new>
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/base/output.h"
 #include "tools/commands.h"
 #include "tools/data_source.h"
 #include "tools/environment.h"
@@ -16,11 +16,22 @@
 namespace distmnist {
 namespace {
 
+bool describes_cluster(const Flags& flags) {
+  return !flags.ps_hosts.empty() || !flags.worker_hosts.empty() || !flags.cluster.empty();
+}
+
 ExitCode run_task(const Flags& flags, const std::optional<Place>& place, double started_s) {
+  if (has_tf_config() && !describes_cluster(flags)) {
+    log_warning(
+        "TF_CONFIG is set, but this program does not read it: write its \"cluster\" to a file and name that with "
+        "--cluster, and say its \"task\" with --job_name and --task_index; without them this process {}",
+        place ? "takes the built-in cluster" : "trains alone");
+  }
   if (!place) return train(flags, place, started_s);
   set_up_log(place->task.to_string(), flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
   log_info("cluster from {}: {} ps, {} workers; this is {}", place->cluster.source, place->cluster.ps.size(),
            place->cluster.workers.size(), place->task.to_string());
+  for (const std::string& remark : place->cluster.remarks) log_warning("{}", remark);
   return place->task.job == "ps" ? serve_parameters(flags, *place) : train(flags, place, started_s);
 }
 
@@ -56,44 +67,58 @@ bool computes_on_threads(const Flags& flags) {
   return computes && flags.intra_op_parallelism_threads != 1;
 }
 
+// Commands that have something to finish when they are asked to stop; others end at once.
+bool heeds_signals(Command command) {
+  return command == Command::kTrain || command == Command::kReset || command == Command::kVariable;
+}
+
+// The task in the lines of the log.
+std::string name_of(const Flags& flags) {
+  return flags.job_name.empty() ? "local" : fmt::format("{}:{}", flags.job_name, flags.task_index);
+}
+
 // A standard stream that the caller has closed would give its number to the next file or socket, and our lines would be
 // written into that.
 void occupy_standard_streams() {
   int descriptor = 0;
-  while (descriptor >= 0 && descriptor <= STDERR_FILENO) descriptor = open("/dev/null", O_RDWR);
+  // For reading only, so that results do not vanish: to write them is an error.
+  while (descriptor >= 0 && descriptor <= STDERR_FILENO) descriptor = open("/dev/null", O_RDONLY);
   if (descriptor > STDERR_FILENO) close(descriptor);
 }
 
-// "worker:2 error: ...; exit 138"
-int report(const std::string& task, ExitCode code, const char* what) {
-  log_error("{} error: {}; exit {}", task, what, static_cast<int>(code));
+// "error: ...; exit 138", after the name of the task
+int report(ExitCode code, const char* what) {
+  log_error("error: {}; exit {}", what, static_cast<int>(code));
   return static_cast<int>(code);
 }
 
 int main_with_errors(int argc, char** argv) {
   const double started_s = monotonic_s();
-  std::string task = "local";
   occupy_standard_streams();
+  ignore_signals_of_writes();
   try {
     const ParsedFlags parsed = parse_flags(argc, argv);
     if (parsed.only_print) {
-      fmt::print("{}", parsed.text);
+      print("{}", parsed.text);
       return 0;
     }
     const Flags& flags = parsed.flags;
     if (computes_on_threads(flags)) limit_spinning(argv);
-    set_up_log(task, flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
-    if (!flags.job_name.empty()) task = flags.job_name + ":" + std::to_string(flags.task_index);
-    install_signal_handlers();
-    return static_cast<int>(run_command(flags, started_s));
+    set_up_log(name_of(flags), flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+    if (heeds_signals(flags.command)) note_signals();
+    const ExitCode code = run_command(flags, started_s);
+    if (code == ExitCode::kOk) check_output();
+    return static_cast<int>(code);
+  } catch (const ReaderGone&) {
+    return static_cast<int>(ExitCode::kOk);  // It was answered as far as somebody wanted to know.
   } catch (const Error& error) {
     // A wait that a signal cut short ends with the signal's code.
     const bool by_signal = error.code() == ExitCode::kInterrupted && signal_received();
-    return report(task, by_signal ? *signal_received() : error.code(), error.what());
+    return report(by_signal ? *signal_received() : error.code(), error.what());
   } catch (const std::bad_alloc&) {
-    return report(task, ExitCode::kResources, "out of memory");
+    return report(ExitCode::kResources, "out of memory");
   } catch (const std::exception& error) {
-    return report(task, ExitCode::kInternal, error.what());
+    return report(ExitCode::kInternal, error.what());
   }
 }
 

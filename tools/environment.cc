@@ -22,16 +22,18 @@ constexpr const char* kSpinCount = "1000";
 
 }  // namespace
 
+fs::path home_folder() {
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/') return home;
+  const passwd* const user = getpwuid(getuid());
+  return user != nullptr && user->pw_dir != nullptr && *user->pw_dir == '/' ? user->pw_dir : "";
+}
+
 std::optional<fs::path> cache_folder() {
-  const auto absolute = [](const char* path) { return path != nullptr && *path == '/'; };
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); absolute(cache)) return fs::path(cache) / "distmnist";
-  const char* home = std::getenv("HOME");
-  if (!absolute(home)) {
-    const passwd* const user = getpwuid(geteuid());
-    home = user == nullptr ? nullptr : user->pw_dir;
-  }
-  if (!absolute(home)) return std::nullopt;
-  return fs::path(home) / ".cache" / "distmnist";
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/')
+    return fs::path(cache) / "distmnist";
+  const fs::path home = home_folder();
+  if (home.empty()) return std::nullopt;
+  return home / ".cache" / "distmnist";
 }
 
 fs::path program_folder() {
@@ -55,6 +57,11 @@ bool hides_all_gpus(const char* visible_devices) {
   if (visible_devices == nullptr) return false;
   const std::string_view first = visible_devices;
   return first.empty() || first.substr(0, first.find(',')) == "-1";
+}
+
+bool has_tf_config() {
+  const char* const text = std::getenv("TF_CONFIG");
+  return text != nullptr && *text != '\0';
 }
 
 fs::path find_script(const std::string& name) {

@@ -8,9 +8,12 @@
 
 namespace distmnist {
 
-// $XDG_CACHE_HOME/distmnist, else ~/.cache/distmnist, where ~ is $HOME, else the home in the password file; nothing
-// where there is none. A path that is not absolute counts as none. tools/download_mnist.py has the same rule. Whether
-// the folder may be used: tools/cache.h.
+// $HOME, else the home of the password file; empty where there is neither.
+std::filesystem::path home_folder();
+
+// $XDG_CACHE_HOME/distmnist, else ~/.cache/distmnist, where ~ is home_folder(); nothing where there is none. A path
+// that is not absolute counts as none. tools/download_mnist.py has the same rule. Whether the folder may be used:
+// tools/cache.h.
 std::optional<std::filesystem::path> cache_folder();
 
 // The folder of the running executable.
@@ -25,6 +28,9 @@ bool may_have_gpu();
 
 // Whether this value of CUDA_VISIBLE_DEVICES leaves no GPU: it is empty, or starts with -1. Null: it is not set.
 bool hides_all_gpus(const char* visible_devices);
+
+// Whether TF_CONFIG, by which TensorFlow's jobs are told their cluster, is set.
+bool has_tf_config();
 
 // A script that is installed with the program or lies in its source tree. Error (kUsage) where it is not found.
 std::filesystem::path find_script(const std::string& name);

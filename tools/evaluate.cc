@@ -1,7 +1,6 @@
 // distmnist evaluate: how good the newest checkpoint of a run is on the test images.
+#include "lib/base/output.h"
 #include "lib/worker/evaluation.h"
-
-#include <cstdio>
 
 #include "lib/base/log.h"
 #include "lib/supervisor/safetensors_header.h"
@@ -57,10 +56,10 @@ ExitCode evaluate_command(const Flags& flags) {
          loaded.data.description, loaded.data.test.image_size());
   }
   const Evaluation evaluation = evaluate(*model.executor, loaded.data.test, kBatch, model.graph.output().size());
-  fmt::print("{}: global_step {}, {} test images\n", model.path.string(), model.global_step, evaluation.count);
-  for (const std::string& line : confusion_table(evaluation)) fmt::print("{}\n", line);
-  fmt::print("Test-Loss: {:.4f}\nTest-Accuracy: {:.4f}\n", evaluation.loss, evaluation.accuracy);
-  fmt::print("test_accuracy={:.4f} global_step={}\n", evaluation.accuracy, model.global_step);
+  print("{}: global_step {}, {} test images\n", model.path.string(), model.global_step, evaluation.count);
+  for (const std::string& line : confusion_table(evaluation)) print("{}\n", line);
+  print("Test-Loss: {:.4f}\nTest-Accuracy: {:.4f}\n", evaluation.loss, evaluation.accuracy);
+  print("test_accuracy={:.4f} global_step={}\n", evaluation.accuracy, model.global_step);
   return ExitCode::kOk;
 }
 

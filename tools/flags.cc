@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <sstream>
 #include <string_view>
 #include <utility>
 
@@ -13,7 +14,9 @@
 #include "lib/cluster/placement.h"
 #include "lib/ps/names.h"
 #include "tools/admin_flags.h"
+#include "tools/arguments.h"
 #include "tools/device_flags.h"
+#include "tools/environment.h"
 #include "tools/number_option.h"
 #include "tools/optimizer_flags.h"
 #include "tools/preset.h"
@@ -23,19 +26,18 @@
 namespace distmnist {
 namespace {
 
-// "--task-index=1" -> "--task_index=1": one spelling for CLI11. Values and file names stay as they are.
-std::string with_underscores(std::string argument) {
-  if (!argument.starts_with("--")) return argument;
-  const std::size_t end = std::min(argument.find('='), argument.size());
-  std::replace(argument.begin() + 2, argument.begin() + static_cast<std::ptrdiff_t>(end), '-', '_');
-  return argument;
+std::string at_home(const std::string& path) {
+  return path.starts_with('~') ? expand_home(path, home_folder().string()) : path;
 }
 
 // A file of flags has no sections: CLI11 would take one for a subcommand, and its keys for that subcommand's flags.
 class FlatConfig : public CLI::ConfigBase {
  public:
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
-    std::vector<CLI::ConfigItem> items = CLI::ConfigBase::from_config(input);
+    std::ostringstream text;
+    text << input.rdbuf();
+    std::istringstream plain(plain_config_text(text.str()));
+    std::vector<CLI::ConfigItem> items = CLI::ConfigBase::from_config(plain);
     for (const CLI::ConfigItem& item : items) {
       if (!item.parents.empty()) throw CLI::ConfigError("section [" + item.parents.front() + "]");
     }
@@ -50,6 +52,10 @@ void add_cluster_flags(CLI::App& app, Flags& flags) {
   app.add_option("--ps_hosts", flags.ps_hosts, "host:port of every ps, comma-separated")->group("cluster");
   app.add_option("--worker_hosts", flags.worker_hosts, "host:port of every worker, comma-separated")->group("cluster");
   app.add_option("--cluster", flags.cluster, "JSON file: job -> list of host:port")->group("cluster");
+  app.add_option("--bind", flags.bind,
+                 "where a ps listens: 0.0.0.0, [::], an IP address or a name, with or without :port (default: at its "
+                 "address in the cluster)")
+      ->group("cluster");
   app.add_option("--ps_job", flags.ps_job, "the job of --cluster that plays the ps")
       ->group("cluster")
       ->capture_default_str();
@@ -281,6 +287,74 @@ void prefer_given_data(const std::vector<std::string>& arguments, Flags& flags) 
   if (dataset && !data_dir) flags.data_dir.clear();
 }
 
+// The options of the program, and of the subcommands that have been asked for.
+std::vector<const CLI::Option*> options_of(const CLI::App& app) {
+  std::vector<const CLI::Option*> options = app.get_options();
+  for (const CLI::App* subcommand : app.get_subcommands()) {
+    for (const CLI::Option* option : std::as_const(*subcommand).get_options()) options.push_back(option);
+  }
+  return options;
+}
+
+std::vector<std::string> flags_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : options_of(app)) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+std::string suggestion(std::string_view text, const std::vector<std::string>& names) {
+  const std::optional<std::string> nearest = nearest_name(text, names);
+  return nearest ? fmt::format("; did you mean {}?", *nearest) : "";
+}
+
+// Whether a flag takes a value; the subcommands agree with the program where they have the same flag.
+FlagKind kind_of_flag(const CLI::App& app, const std::string& name) {
+  std::vector<const CLI::App*> apps = {&app};
+  for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; }))
+    apps.push_back(subcommand);
+  for (const CLI::App* each : apps) {
+    if (const CLI::Option* option = each->get_option_no_throw(name))
+      return option->get_items_expected_min() > 0 ? FlagKind::kValue : FlagKind::kSwitch;
+  }
+  return FlagKind::kUnknown;
+}
+
+std::vector<std::string> words_of(const CLI::App& app, int argc, const char* const* argv) {
+  constexpr std::string_view kConfig = "--config=";
+  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  words = normalised(words, [&](const std::string& name) { return kind_of_flag(app, name); });
+  for (std::string& word : words) {
+    if (word.starts_with(kConfig)) word = fmt::format("{}{}", kConfig, at_home(word.substr(kConfig.size())));
+  }
+  return words;
+}
+
+// A word that CLI11 could make nothing of.
+std::string describe_extra(const CLI::App& app) {
+  const std::string word = app.remaining(true).front();
+  const std::string name = word.substr(0, word.find('='));
+  const std::vector<CLI::App*> asked = std::as_const(app).get_subcommands();
+  const std::string program = asked.empty() ? "distmnist" : "distmnist " + asked.front()->get_name();
+  if (word.starts_with('-')) {
+    return fmt::format("'{}' is not a flag of {}{}", name, program, suggestion(name, flags_of(app)));
+  }
+  std::vector<std::string> commands;
+  for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; }))
+    commands.push_back(subcommand->get_name());
+  const bool address = word.find(':') != std::string::npos;
+  return fmt::format("'{}' is not an argument of {}{}", word, program,
+                     address         ? "; quote a host list with spaces in it"
+                     : asked.empty() ? suggestion(word, commands)
+                                     : "");
+}
+
+void expand_paths(Flags& flags) {
+  for (std::string* path : {&flags.log_dir, &flags.data_dir, &flags.cluster, &flags.checkpoint}) *path = at_home(*path);
+  for (std::string& file : flags.files) file = at_home(file);
+}
+
 struct ReadFlags {
   ParsedFlags parsed;
   bool batch_size_given = false;
@@ -311,9 +385,9 @@ ReadFlags read_flags(const Flags& defaults, int argc, const char* const* argv) {
   add_subcommands(app, flags);
   add_admin_subcommands(app, flags);
 
-  std::vector<std::string> arguments;
-  for (int i = argc - 1; i > 0; --i) arguments.push_back(with_underscores(argv[i]));  // CLI11 takes them from the back.
-  const std::vector<std::string> given = arguments;                                   // CLI11 takes them away.
+  std::vector<std::string> arguments = words_of(app, argc, argv);
+  const std::vector<std::string> given = arguments;  // CLI11 takes them away.
+  std::ranges::reverse(arguments);                   // CLI11 takes them from the back.
   try {
     app.parse(arguments);
   } catch (const CLI::CallForVersion&) {
@@ -329,17 +403,22 @@ ReadFlags read_flags(const Flags& defaults, int argc, const char* const* argv) {
   } catch (const CLI::ConfigError& error) {
     // CLI11 says "INI was not able to parse KEY" of a key that is no flag.
     const std::string_view what = error.what();
-    fail(ExitCode::kUsage, "--config: '{}' is not a flag of this program; see distmnist --help",
-         what.substr(what.rfind(' ') + 1));
+    const std::string key(what.substr(what.rfind(' ') + 1));
+    fail(ExitCode::kUsage, "--config: '{}' is not a flag of this program{}; see distmnist --help", key,
+         suggestion(key, flags_of(app)));
   } catch (const CLI::FileError& error) {
     if (const auto closed = closed_folder(app["--config"]->as<std::string>()))
       fail(ExitCode::kUsage, "--config: cannot look into {}: Permission denied", closed->string());
     fail(ExitCode::kUsage, "--config: {}; name an existing file", error.what());
   } catch (const CLI::ParseError& error) {
+    // A flag that is unknown is the likelier slip than one that is missing.
+    if (!app.remaining(true).empty()) fail(ExitCode::kUsage, "{}; see distmnist --help", describe_extra(app));
     fail(ExitCode::kUsage, "{}; see distmnist --help", error.what());
   }
   prefer_given_data(given, flags);
+  expand_paths(flags);
   flags.sync_replicas_given = sync_replicas->count() > 0;
+  flags.task_index_given = app.count("--task_index") > 0;
   read.batch_size_given = app.count("--batch_size") > 0;
   return read;
 }

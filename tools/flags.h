@@ -19,8 +19,10 @@ struct Flags {
   // cluster
   std::string job_name;
   int task_index = 0;
+  bool task_index_given = false;
   std::string ps_hosts, worker_hosts;
   std::string cluster;  // a file
+  std::string bind;     // where a ps listens; empty: at its address
   std::string ps_job = "ps", worker_job = "worker";
   std::string container;  // of a worker's run; of variable
   bool ps_stay = false;

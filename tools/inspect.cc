@@ -1,7 +1,7 @@
 // distmnist inspect: what a checkpoint file holds.
 #include "lib/supervisor/inspect.h"
+#include "lib/base/output.h"
 
-#include <cstdio>
 #include <filesystem>
 
 #include "lib/base/folder.h"
@@ -16,8 +16,7 @@ ExitCode inspect_command(const Flags& flags) {
   std::error_code ignored;  // opening the file says it better
   if (std::filesystem::is_directory(file, ignored)) file = read_named_run(file).path;
   const Inspection inspection = inspect_checkpoint(file);
-  for (const std::string& line : inspection.lines) fmt::print("{}\n", line);
-  std::fflush(stdout);
+  for (const std::string& line : inspection.lines) print("{}\n", line);
   if (inspection.damage) throw Error(ExitCode::kData, *inspection.damage);
   return ExitCode::kOk;
 }

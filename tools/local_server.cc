@@ -40,11 +40,11 @@ class LocalServer {
       try {
         run_task();
       } catch (const Error& error) {
-        stop(name, error.code(), error.what());
+        stop(error.code(), error.what());
       } catch (const std::bad_alloc&) {
-        stop(name, ExitCode::kResources, "out of memory");
+        stop(ExitCode::kResources, "out of memory");
       } catch (const std::exception& error) {
-        stop(name, ExitCode::kInternal, error.what());
+        stop(ExitCode::kInternal, error.what());
       }
     });
   }
@@ -90,11 +90,11 @@ class LocalServer {
     return failed != 0 ? static_cast<ExitCode>(failed) : signal_received();
   }
 
-  void stop(const std::string& task, ExitCode code, const char* what) {
+  void stop(ExitCode code, const char* what) {
     int none = 0;
     // What fails because the others stop is not news.
     const bool first = !signal_received() && failed_.compare_exchange_strong(none, static_cast<int>(code));
-    if (first) log_error("{} error: {}; exit {}", task, what, static_cast<int>(code));
+    if (first) log_error("error: {}; exit {}", what, static_cast<int>(code));
   }
 
   int num_workers() const { return static_cast<int>(workers_.size()); }

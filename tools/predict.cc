@@ -1,10 +1,10 @@
 // distmnist predict: the class and the probabilities of images, PNG or IDX.
-#include <cstdio>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "data/idx.h"
+#include "lib/base/output.h"
 #include "lib/worker/evaluation.h"
 #include "tools/commands.h"
 #include "tools/png_image.h"
@@ -24,7 +24,7 @@ void predict_one(const RestoredModel& model, const std::string& name, std::span<
   std::string line = fmt::format("{}: {} ({:.4f})  [", name, best, probabilities[best]);
   for (std::size_t c = 0; c < probabilities.size(); ++c)
     line += fmt::format("{}{}: {:.4f}", c == 0 ? "" : ", ", c, probabilities[c]);
-  fmt::print("{}]\n", line);
+  print("{}]\n", line);
 }
 
 bool is_png(const std::string& file) {

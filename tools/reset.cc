@@ -1,8 +1,7 @@
 // distmnist reset: drops containers on every ps, and says what became of them on each.
 #include <algorithm>
-#include <cstdio>
-
 #include "lib/base/join.h"
+#include "lib/base/output.h"
 #include "lib/ps/control.h"
 #include "lib/ps/names.h"
 #include "tools/admin.h"
@@ -56,14 +55,13 @@ ExitCode reset_command(const Flags& flags) {
     if (outcome.code == ExitCode::kOk) {
       const auto done = decode<ResetDoneRecord>(outcome.answer.bytes());
       if (!done) fail(ExitCode::kVersion, "{} answers what this program does not understand", ps_name(config, k));
-      fmt::print("{}: {}\n", ps_name(config, k), describe(*done));
+      print("{}: {}\n", ps_name(config, k), describe(*done));
       continue;
     }
-    fmt::print("{}: not reset: {}\n", ps_name(config, k), outcome.error);
+    print("{}: not reset: {}\n", ps_name(config, k), outcome.error);
     failed.push_back(ps_name(config, k));
     if (code == ExitCode::kOk) code = outcome.code;
   }
-  std::fflush(stdout);
   if (code != ExitCode::kOk) fail(code, "{} was not reset; ask again when it is there", join(failed, ", "));
   return ExitCode::kOk;
 }

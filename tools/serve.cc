@@ -22,6 +22,7 @@ int num_tasks_here(const Place& place) {
 ExitCode serve_parameters(const Flags& flags, const Place& place) {
   ParameterServerConfig config;
   config.address = address_of(place.cluster, place.task);
+  config.bind = place.bind;
   config.identity.index = static_cast<std::uint32_t>(place.task.index);
   config.identity.num_ps = static_cast<std::uint32_t>(place.cluster.ps.size());
   config.identity.num_workers = static_cast<std::uint32_t>(place.cluster.workers.size());

@@ -13,19 +13,25 @@ extern "C" void note_signal(int number) {
 
 }  // namespace
 
-void install_signal_handlers() {
+void note_signals() {
   struct sigaction action {};
   action.sa_handler = note_signal;
   // The second signal finds the default action. Waits are interrupted, not restarted, so that loops look at once.
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
+  struct sigaction before {};
+  if (sigaction(SIGHUP, nullptr, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
+}
+
+void ignore_signals_of_writes() {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 std::optional<ExitCode> signal_received() {
   if (received == 0) return std::nullopt;
-  return received == SIGTERM ? ExitCode::kTerminated : ExitCode::kInterrupted;
+  return received == SIGINT ? ExitCode::kInterrupted : ExitCode::kTerminated;
 }
 
 }  // namespace distmnist

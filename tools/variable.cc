@@ -2,10 +2,10 @@
 // --ps_hosts, so that every client finds the same one without knowing the others.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <map>
 
 #include "lib/base/join.h"
+#include "lib/base/output.h"
 #include "lib/ps/control.h"
 #include "lib/ps/names.h"
 #include "tools/admin.h"
@@ -54,7 +54,7 @@ void print_list(const Flags& flags, const std::vector<VariableAnswerRecord>& ans
     fail(ExitCode::kUsage, "{} is not there; a run with this --container or distmnist variable init makes it",
          container_title(flags.container));
   }
-  for (const auto& [name, value] : answers.front().shared) fmt::print("{} = {}\n", name, text_of(value));
+  for (const auto& [name, value] : answers.front().shared) print("{} = {}\n", name, text_of(value));
   std::vector<std::string> names;
   std::map<std::string, std::string> lines;
   for (std::size_t k = 0; k < answers.size(); ++k) {
@@ -64,7 +64,7 @@ void print_list(const Flags& flags, const std::vector<VariableAnswerRecord>& ans
       lines[name] += fmt::format("{} {}{} on ps:{}", first ? ":" : ",", floats, first ? " floats" : "", k);
     }
   }
-  for (const std::string& name : names) fmt::print("{}{}\n", name, lines[name]);
+  for (const std::string& name : names) print("{}{}\n", name, lines[name]);
 }
 
 }  // namespace
@@ -91,9 +91,8 @@ ExitCode variable_command(const Flags& flags) {
   if (list) {
     print_list(flags, answers);
   } else {
-    fmt::print("{}\n", text_of(answers.front().value));
+    print("{}\n", text_of(answers.front().value));
   }
-  std::fflush(stdout);
   return ExitCode::kOk;
 }
 

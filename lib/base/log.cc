@@ -1,5 +1,6 @@
 #include "lib/base/log.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -10,11 +11,36 @@
 namespace distmnist {
 namespace {
 
-// The text between the quotes of a JSON string.
+// How many bytes of `text`, which is not empty, are one character of UTF-8 (RFC 3629); 0: they are none.
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  const std::size_t size = lead >= 0xc2 && lead <= 0xdf   ? 2
+                           : (lead & 0xf0) == 0xe0        ? 3
+                           : lead >= 0xf0 && lead <= 0xf4 ? 4
+                                                          : 0;
+  for (std::size_t i = 1; i < size; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  // Overlong forms, halves of surrogate pairs, and what is above U+10FFFF.
+  const bool wrong = (lead == 0xe0 && byte(1) < 0xa0) || (lead == 0xed && byte(1) > 0x9f) ||
+                     (lead == 0xf0 && byte(1) < 0x90) || (lead == 0xf4 && byte(1) > 0x8f);
+  return wrong ? 0 : size;
+}
+
+// The text between the quotes of a JSON string, valid UTF-8 whatever bytes come in: paths and host names may be any.
 std::string json_escaped(std::string_view text) {
+  constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
   std::string out;
-  for (unsigned char c : text) {
-    if (c == '"' || c == '\\') {
+  while (!text.empty()) {
+    const std::size_t length = utf8_length(text);
+    const auto c = static_cast<unsigned char>(text.front());
+    if (length == 0) {
+      out += kReplacement;
+    } else if (length > 1) {
+      out += text.substr(0, length);
+    } else if (c == '"' || c == '\\') {
       out += '\\';
       out += static_cast<char>(c);
     } else if (c < 0x20) {
@@ -22,6 +48,7 @@ std::string json_escaped(std::string_view text) {
     } else {
       out += static_cast<char>(c);
     }
+    text.remove_prefix(std::max<std::size_t>(length, 1));
   }
   return out;
 }
@@ -47,20 +74,24 @@ thread_local std::string thread_task;  // empty: the process's
 
 class TaskName : public spdlog::custom_flag_formatter {
  public:
-  explicit TaskName(std::string process_task) : process_task_(std::move(process_task)) {}
+  TaskName(std::string process_task, LogFormat format) : process_task_(std::move(process_task)), format_(format) {}
   void format(const spdlog::details::log_msg&, const std::tm&, spdlog::memory_buf_t& out) override {
-    const std::string& task = thread_task.empty() ? process_task_ : thread_task;
+    std::string task = thread_task.empty() ? process_task_ : thread_task;
+    if (format_ == LogFormat::kJson) task = json_escaped(task);
     out.append(task.data(), task.data() + task.size());
   }
-  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<TaskName>(process_task_); }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<TaskName>(process_task_, format_);
+  }
 
  private:
   std::string process_task_;
+  LogFormat format_;
 };
 
 std::unique_ptr<spdlog::pattern_formatter> make_formatter(std::string_view task, LogFormat format) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
-  formatter->add_flag<JsonMessage>('*').add_flag<LevelLetter>('&').add_flag<TaskName>('~', std::string(task));
+  formatter->add_flag<JsonMessage>('*').add_flag<LevelLetter>('&').add_flag<TaskName>('~', std::string(task), format);
   const std::string text = "%Y-%m-%d %H:%M:%S.%f: %& %~] %v";
   const std::string json = R"({"time":"%Y-%m-%dT%H:%M:%S.%f","level":"%&","task":"%~","message":"%*"})";
   formatter->set_pattern(format == LogFormat::kText ? text : json);

@@ -11,15 +11,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/base/join.h"
 
 namespace distmnist {
@@ -27,25 +30,13 @@ namespace {
 
 constexpr std::string_view kIpcScheme = "ipc://";
 constexpr int kProbeMs = 500;
+constexpr int kGreetingMs = 1000;
+// The first ten bytes of a ZMTP 3 greeting, which a ZeroMQ peer sends as soon as it is connected
+// (rfc.zeromq.org/spec/23).
+constexpr std::string_view kZmtpSignature("\xff\0\0\0\0\0\0\0\1\x7f", 10);
 constexpr std::chrono::milliseconds kSameHostPause{20};
 
 using AddressList = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
-
-// A socket descriptor that closes itself.
-class Socket {
- public:
-  explicit Socket(int descriptor) : descriptor_(descriptor) {}
-  ~Socket() {
-    if (descriptor_ >= 0) close(descriptor_);
-  }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  int get() const { return descriptor_; }
-  bool is_open() const { return descriptor_ >= 0; }
-
- private:
-  int descriptor_;
-};
 
 // The numeric text of an IPv4 or IPv6 address, with the scope of a link-local one; empty for another family.
 std::string numeric_text(const sockaddr* address) {
@@ -96,16 +87,65 @@ Probe outcome_of(int descriptor, int error) {
   }
 }
 
-// Waits until a connection that was begun is made or has failed; false at the deadline.
-bool wait_writable(int descriptor, int timeout_ms) {
+// Waits until the descriptor is ready for one of `events`; false at the deadline.
+bool wait_for(int descriptor, short events, int timeout_ms) {
   const TimeMs deadline = monotonic_ms() + timeout_ms;
   while (true) {
-    pollfd entry{descriptor, POLLOUT, 0};
+    pollfd entry{descriptor, events, 0};
     const TimeMs left_ms = std::max<TimeMs>(0, deadline - monotonic_ms());
     const int ready = poll(&entry, 1, static_cast<int>(left_ms));
     if (ready > 0) return true;
     if (ready == 0 || errno != EINTR) return false;
   }
+}
+
+// A connection, or why there is none.
+struct Connection {
+  FileDescriptor socket;
+  int error = 0;  // of errno; ETIMEDOUT at the deadline
+};
+
+Connection connect_tcp(std::string_view ip, std::uint16_t port, int timeout_ms) {
+  const AddressList address = parse_numeric(ip, port);
+  if (!address) return {{}, EADDRNOTAVAIL};
+  Connection made{FileDescriptor(::socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))};
+  const int descriptor = made.socket.get();
+  if (!made.socket) {
+    made.error = errno;
+  } else if (connect(descriptor, address->ai_addr, address->ai_addrlen) != 0) {
+    made.error = errno;
+    if (made.error != EINPROGRESS) return made;
+    if (!wait_for(descriptor, POLLOUT, timeout_ms)) {
+      made.error = ETIMEDOUT;
+      return made;
+    }
+    socklen_t size = sizeof(made.error);
+    getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &made.error, &size);
+  }
+  return made;
+}
+
+// What comes in first, a few dozen bytes of it. Nothing: silent until the deadline; empty: the connection was closed.
+std::optional<std::string> first_words(int descriptor, int timeout_ms) {
+  if (!wait_for(descriptor, POLLIN, timeout_ms)) return std::nullopt;
+  std::array<char, 40> bytes;
+  const ssize_t size = recv(descriptor, bytes.data(), bytes.size(), 0);
+  return std::string(bytes.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+}
+
+void say(int descriptor, std::string_view words) {
+  // Whether the other side took it shows in what it answers.
+  [[maybe_unused]] const ssize_t sent = ::send(descriptor, words.data(), words.size(), MSG_NOSIGNAL);
+}
+
+// Of what somebody who is no ZeroMQ peer says first.
+std::string describe_greeting(std::string_view words) {
+  if (words.empty()) return "it closes the connection";
+  if (words.starts_with("HTTP/") || words.starts_with('<')) return "a web server";
+  if (words.size() >= 2 && (words[0] == 0x15 || words[0] == 0x16) && words[1] == 0x03) return "it speaks TLS";
+  const auto end = std::ranges::find_if(words, [](char c) { return c < 0x20 || c > 0x7e; });
+  if (end != words.begin()) return fmt::format("it says '{}'", std::string_view(words.begin(), end));
+  return "it speaks another protocol";
 }
 
 }  // namespace
@@ -159,10 +199,13 @@ bool is_local_address(std::string_view ip) {
 }
 
 void require_local_address(const TaskId& task, const HostPort& address, std::string_view ip) {
-  if (is_local_address(ip)) return;
+  if (is_any_address(ip) || is_local_address(ip)) return;
   const std::string resolved = address.host == ip ? "" : fmt::format(" ({})", ip);
   fail(ExitCode::kUsage,
-       "{} cannot listen on {}{}: this host has only the addresses {}; start {} on its own host or correct its address",
+       "{} cannot listen on {}{}: this host has only the addresses {}; start {} on its own host, correct its address, "
+       "or, "
+       "where others reach this host by an address that it does not have itself (NAT, a container's published port, a "
+       "Kubernetes service), say with --bind where to listen, like --bind=0.0.0.0",
        task.to_string(), address.to_string(), resolved, join(local_addresses(), ", "), task.to_string());
 }
 
@@ -189,17 +232,25 @@ std::string_view to_string(Probe probe) {
 }
 
 Probe probe_tcp(std::string_view ip, std::uint16_t port, int timeout_ms) {
-  const AddressList address = parse_numeric(ip, port);
-  if (!address) return Probe::kUnreachable;
-  const Socket socket(::socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket.is_open()) return Probe::kUnreachable;
-  int error = connect(socket.get(), address->ai_addr, address->ai_addrlen) == 0 ? 0 : errno;
-  if (error == EINPROGRESS) {
-    if (!wait_writable(socket.get(), timeout_ms)) return Probe::kTimeout;
-    socklen_t size = sizeof(error);
-    getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  const Connection made = connect_tcp(ip, port, timeout_ms);
+  return outcome_of(made.socket.get(), made.error);
+}
+
+std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeout_ms) {
+  const Connection made = connect_tcp(ip, port, timeout_ms);
+  if (made.error != 0) return "it closes the connection";
+  say(made.socket.get(), kZmtpSignature);
+  auto words = first_words(made.socket.get(), timeout_ms / 2);
+  if (!words) {
+    // Who waits for whole lines answers to an empty one.
+    say(made.socket.get(), "\r\n\r\n");
+    words = first_words(made.socket.get(), timeout_ms / 2);
   }
-  return outcome_of(socket.get(), error);
+  if (!words) return "it says nothing";
+  // Between them stands a length, in eight bytes, which older versions use.
+  const bool zeromq = words->size() >= kZmtpSignature.size() && words->front() == kZmtpSignature.front() &&
+                      (*words)[9] == kZmtpSignature.back();
+  return zeromq ? "" : describe_greeting(*words);
 }
 
 bool probe_same_host(std::string_view ip, std::uint16_t port) {
@@ -211,13 +262,16 @@ bool probe_same_host(std::string_view ip, std::uint16_t port) {
   if (name.size() > sizeof(address.sun_path)) return false;
   std::memcpy(address.sun_path, name.data(), name.size());
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
-  const Socket socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket.is_open()) return false;
+  const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket) return false;
   // EAGAIN: there is a listener and its queue of new connections is full.
   return connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0 || errno == EAGAIN;
 }
 
-Listener find_listener(const HostPort& address) {
+namespace {
+
+// `greeted`: whether a TCP listener has to begin like a ps.
+Listener look_for(const HostPort& address, bool greeted) {
   const Resolution resolved = resolve_ip(address);
   if (!resolved) return {{}, resolved.error};
   const std::string same_host = same_host_endpoint(resolved.ip, address.port);
@@ -227,7 +281,22 @@ Listener find_listener(const HostPort& address) {
   // A ps that is just starting binds TCP first and the same-host endpoint a moment later.
   if (is_local_address(resolved.ip)) std::this_thread::sleep_for(kSameHostPause);
   if (probe_same_host(resolved.ip, address.port)) return {same_host, {}};
+  if (greeted) {
+    if (const std::string greeting = foreign_greeting(resolved.ip, address.port, kGreetingMs); !greeting.empty()) {
+      return {{}, fmt::format("{} ({})", kNotLikeAPs, greeting)};
+    }
+  }
   return {tcp_endpoint(resolved.ip, address.port), {}};
+}
+
+}  // namespace
+
+Listener find_listener(const HostPort& address) {
+  return look_for(address, false);
+}
+
+Listener find_ps(const HostPort& address) {
+  return look_for(address, true);
 }
 
 }  // namespace distmnist

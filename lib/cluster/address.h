@@ -31,8 +31,8 @@ bool is_local_address(std::string_view ip);
 // 127.0.0.0/8 or ::1: reached from this host only.
 bool is_loopback_address(std::string_view ip);
 
-// Error (kUsage) when `task`, described at `address`, which resolved to `ip`, cannot listen there because this host has
-// no such address. The message lists the addresses that it has.
+// Error (kUsage) when `task` is to listen at `address`, which resolved to `ip`, and this host has no such address. The
+// message lists the addresses that it has. 0.0.0.0 and :: are every host's.
 void require_local_address(const TaskId& task, const HostPort& address, std::string_view ip);
 
 // "tcp://10.0.0.1:2222", "tcp://[::1]:2222".
@@ -58,6 +58,15 @@ Probe probe_tcp(std::string_view ip, std::uint16_t port, int timeout_ms);
 // Whether somebody listens at same_host_endpoint(ip, port) in this network namespace. Never waits.
 bool probe_same_host(std::string_view ip, std::uint16_t port);
 
+// Who accepts connections at a TCP port may be anybody. Empty where it begins as ZeroMQ's peers do, at once; else what
+// it does instead: "a web server", "it speaks TLS", "it says nothing". Waits at most timeout_ms.
+std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeout_ms);
+
+// Of somebody who accepts connections and does not answer as a ps does.
+inline constexpr std::string_view kNotLikeAPs =
+    "is not a ps: something listens there, but it does not answer like one; another program, the port of another task, "
+    "or a ps that is stopped";
+
 // Where to connect to reach the task at an address.
 struct Listener {
   std::string endpoint;  // empty where nobody listens
@@ -67,5 +76,9 @@ struct Listener {
 // The same-host endpoint where somebody listens there, else the TCP one. Waits half a second at most, beside what the
 // look-up of the name takes.
 Listener find_listener(const HostPort& address);
+
+// The same, for a first connection: over TCP, whoever listens has to begin like a ps. Waits two seconds at most. A ps
+// that is stopped does not, so somebody who knows that it is one asks find_listener.
+Listener find_ps(const HostPort& address);
 
 }  // namespace distmnist

@@ -16,6 +16,9 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Far above any cluster; a number that a slip of the pen makes costs no memory.
+constexpr std::size_t kMaxTaskIndex = 1'000'000;
+
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
@@ -54,10 +57,25 @@ bool is_host_character(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_' || c == ':' || c == '%';
 }
 
+bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 std::string_view trim(std::string_view text) {
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
   return text;
+}
+
+// What stands between two addresses of one piece of a list, "a:1;b:2", where it is no separator; empty where there is
+// nothing like that.
+std::string_view foreign_separator(std::string_view piece) {
+  const auto belongs = [](char c) { return is_host_character(c) || c == '[' || c == ']' || c == '/'; };
+  const auto begin = std::find_if_not(piece.begin(), piece.end(), belongs);
+  const auto end = std::find_if(begin, piece.end(), belongs);
+  const bool between_addresses =
+      std::find(piece.begin(), begin, ':') != begin && std::find(end, piece.end(), ':') != piece.end();
+  return between_addresses ? std::string_view(begin, end) : std::string_view();
 }
 
 std::string lower_case(std::string text) {
@@ -72,32 +90,93 @@ std::string_view reason_of(const Json::exception& error) {
   return label_end == std::string_view::npos ? text : text.substr(label_end + 2);
 }
 
-// Parses a JSON object; the library would let the last of two equal job names win in silence.
-Json parse_object(std::string_view text, std::string_view file_name) {
-  std::set<std::string> jobs;
-  const auto refuse_duplicates = [&](int depth, Json::parse_event_t event, Json& key) {
-    if (event == Json::parse_event_t::key && depth == 1 && !jobs.insert(key.get<std::string>()).second) {
-      fail(ExitCode::kUsage, "{} describes job '{}' twice: keep one of them", file_name, key.get<std::string>());
-    }
+// Keys from the outermost object down to one of an inner one.
+using KeyPath = std::vector<std::string>;
+
+struct Description {
+  Json json;                // an object
+  std::set<KeyPath> twice;  // keys that it has twice: the library lets the last one win in silence
+};
+
+Description parse_description(std::string_view text, std::string_view file_name) {
+  Description out;
+  std::set<KeyPath> seen;
+  KeyPath path;
+  const auto note_key = [&](int depth, Json::parse_event_t event, Json& key) {
+    if (event != Json::parse_event_t::key) return true;
+    path.resize(static_cast<std::size_t>(depth) - 1);
+    path.push_back(key.get<std::string>());
+    if (!seen.insert(path).second) out.twice.insert(path);
     return true;
   };
-  Json parsed;
   try {
-    parsed = Json::parse(text, refuse_duplicates);
+    out.json = Json::parse(text, note_key);
   } catch (const Json::exception& error) {
     fail(ExitCode::kUsage, "{} is not JSON: {}", file_name, reason_of(error));
   }
-  if (!parsed.is_object()) {
+  if (!out.json.is_object()) {
     fail(ExitCode::kUsage, R"({} is not a JSON object: write {{"ps": ["host:port"], "worker": ["host:port"]}})",
          file_name);
   }
-  return parsed;
+  return out;
+}
+
+// TensorFlow's TF_CONFIG describes the cluster under "cluster", beside the "task" that the process is.
+void refuse_tf_config(const Json& json, std::string_view file_name) {
+  const auto cluster = json.find("cluster");
+  if (cluster == json.end() || !cluster->is_object()) return;
+  fail(ExitCode::kUsage,
+       R"({} is the text of a TF_CONFIG: write to the file what stands under its "cluster", and say with --job_name and )"
+       R"(--task_index what stands under its "task")",
+       file_name);
+}
+
+void refuse_duplicates(const Description& description, std::string_view file_name, std::string_view ps_job,
+                       std::string_view worker_job) {
+  for (const KeyPath& path : description.twice) {
+    if (path.size() == 1) fail(ExitCode::kUsage, "{} describes job '{}' twice: keep one of them", file_name, path[0]);
+    if (path.size() == 2 && (path[0] == ps_job || path[0] == worker_job)) {
+      fail(ExitCode::kUsage, "{} describes task {} of job '{}' twice: keep one of them", file_name, path[1], path[0]);
+    }
+  }
 }
 
 std::string quoted_jobs(const Json& cluster) {
   std::vector<std::string> names;
   for (const auto& [name, hosts] : cluster.items()) names.push_back("'" + name + "'");
   return names.empty() ? "no jobs" : join(names, ", ");
+}
+
+HostPort host_of_task(const Json& entry, std::string_view file_name, std::string_view job, std::size_t index) {
+  if (!entry.is_string()) {
+    fail(ExitCode::kUsage, R"({}: task {} of job '{}' is {} and not a text: write "host:port")", file_name, index, job,
+         entry.type_name());
+  }
+  try {
+    return parse_host_port(entry.get<std::string>());
+  } catch (const Error& error) {
+    fail(error.code(), "{}: task {} of job '{}': {}", file_name, index, job, error.what());
+  }
+}
+
+// {"0": "host:port", "2": "host:port"}: the tasks that are not named stay empty.
+std::vector<HostPort> numbered_hosts(const Json& tasks, std::string_view file_name, std::string_view job) {
+  std::vector<HostPort> hosts;
+  for (const auto& [key, entry] : tasks.items()) {
+    std::size_t index = 0;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
+    if (error != std::errc() || end != key.data() + key.size() || index > kMaxTaskIndex) {
+      fail(ExitCode::kUsage,
+           R"({}: '{}' of job '{}' is no task's number: write {{"0": "host:port", "1": "host:port"}})", file_name, key,
+           job);
+    }
+    if (hosts.size() <= index) hosts.resize(index + 1);
+    if (is_known(hosts[index])) {
+      fail(ExitCode::kUsage, "{} describes task {} of job '{}' twice: keep one of them", file_name, index, job);
+    }
+    hosts[index] = host_of_task(entry, file_name, job, index);
+  }
+  return hosts;
 }
 
 std::vector<HostPort> hosts_of_job(const Json& cluster, std::string_view file_name, std::string_view job,
@@ -107,21 +186,13 @@ std::vector<HostPort> hosts_of_job(const Json& cluster, std::string_view file_na
     fail(ExitCode::kUsage, "{} has no job '{}' but {}: say with {} which one plays this role", file_name, job,
          quoted_jobs(cluster), flag);
   }
+  if (found->is_object()) return numbered_hosts(*found, file_name, job);
   if (!found->is_array()) {
-    fail(ExitCode::kUsage, R"({}: job '{}' is not a list: write ["host:port", ...])", file_name, job);
+    fail(ExitCode::kUsage, R"({}: job '{}' is not a list: write ["host:port", ...], or {{"0": "host:port", ...}})",
+         file_name, job);
   }
   std::vector<HostPort> hosts;
-  for (const Json& entry : *found) {
-    if (!entry.is_string()) {
-      fail(ExitCode::kUsage, R"({}: task {} of job '{}' is {} and not a text: write "host:port")", file_name,
-           hosts.size(), job, entry.type_name());
-    }
-    try {
-      hosts.push_back(parse_host_port(entry.get<std::string>()));
-    } catch (const Error& error) {
-      fail(error.code(), "{}: task {} of job '{}': {}", file_name, hosts.size(), job, error.what());
-    }
-  }
+  for (const Json& entry : *found) hosts.push_back(host_of_task(entry, file_name, job, hosts.size()));
   return hosts;
 }
 
@@ -136,6 +207,10 @@ const std::vector<HostPort>& tasks_of(const ClusterSpec& cluster, const std::str
 std::string HostPort::to_string() const {
   const bool ipv6 = host.find(':') != std::string::npos;
   return ipv6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
+}
+
+bool is_any_address(std::string_view host) {
+  return host == "0.0.0.0" || (host.find(':') != std::string_view::npos && host.find_first_not_of("0:") == host.npos);
 }
 
 HostPort parse_host_port(std::string_view text) {
@@ -155,14 +230,35 @@ std::vector<HostPort> parse_host_list(std::string_view text) {
   std::size_t begin = 0;
   while (true) {
     const std::size_t comma = std::min(text.find(',', begin), text.size());
-    const std::string_view piece = trim(text.substr(begin, comma - begin));
+    std::string_view piece = trim(text.substr(begin, comma - begin));
     if (piece.empty()) {
       fail(ExitCode::kUsage, "entry {} of the host list '{}' is empty: write host:port,host:port", hosts.size(), text);
     }
-    hosts.push_back(parse_host_port(piece));
+    while (!piece.empty()) {  // Between commas, addresses may stand in a row: the lines of a file, say.
+      const auto word_end = std::find_if(piece.begin(), piece.end(), is_space);
+      const std::string_view word(piece.begin(), word_end);
+      if (const std::string_view separator = foreign_separator(word); !separator.empty()) {
+        fail(ExitCode::kUsage, "'{}': the addresses of a host list are separated by commas or spaces, not by '{}'",
+             word, separator);
+      }
+      hosts.push_back(parse_host_port(word));
+      piece = trim(piece.substr(word.size()));
+    }
     if (comma == text.size()) return hosts;
     begin = comma + 1;
   }
+}
+
+HostPort parse_bind_address(std::string_view text, std::uint16_t default_port) {
+  const bool bare_ipv6 = !text.starts_with('[') && std::ranges::count(text, ':') > 1;
+  const bool has_port = !bare_ipv6 && !text.ends_with(']') && text.find(':') != std::string_view::npos;
+  if (has_port) return parse_host_port(text);
+  const bool brackets = text.starts_with('[') && text.ends_with(']');
+  const std::string_view host = brackets ? text.substr(1, text.size() - 2) : text;
+  const bool good = !host.empty() && std::ranges::all_of(host, is_host_character);
+  if (!good)
+    fail(ExitCode::kUsage, "--bind={}: no address to listen at; write 0.0.0.0, [::], an IP address or a name", text);
+  return {std::string(host), default_port};
 }
 
 ClusterSpec built_in_cluster() {
@@ -174,15 +270,33 @@ ClusterSpec cluster_from_json(std::string_view json, std::string_view file_name,
   if (ps_job == worker_job) {
     fail(ExitCode::kUsage, "--ps_job and --worker_job are both '{}': they must name two jobs of {}", ps_job, file_name);
   }
-  const Json parsed = parse_object(json, file_name);
-  ClusterSpec cluster{hosts_of_job(parsed, file_name, ps_job, "--ps_job"), {}, std::string(file_name)};
+  const Description description = parse_description(json, file_name);
+  const Json& parsed = description.json;
+  refuse_tf_config(parsed, file_name);
+  refuse_duplicates(description, file_name, ps_job, worker_job);
+  ClusterSpec cluster;
+  cluster.source = file_name;
+  cluster.ps = hosts_of_job(parsed, file_name, ps_job, "--ps_job");
   if (workers == Workers::kNeeded || parsed.contains(worker_job)) {
     cluster.workers = hosts_of_job(parsed, file_name, worker_job, "--worker_job");
+  }
+  for (const auto& [job, hosts] : parsed.items()) {
+    if (job == ps_job || job == worker_job) continue;
+    cluster.remarks.push_back(
+        fmt::format("{}: job '{}' plays no role here: '{}' is the ps, '{}' are the workers (--ps_job, --worker_job)",
+                    file_name, job, ps_job, worker_job));
   }
   return cluster;
 }
 
 void validate(const ClusterSpec& cluster, Workers workers) {
+  for (std::size_t i = 0; i < cluster.ps.size(); ++i) {
+    if (!is_any_address(cluster.ps[i].host)) continue;
+    fail(ExitCode::kUsage,
+         "{} of ps:{} in {} means every interface, and is no address that a worker can connect to: list the address of "
+         "its host, and start the ps with --bind={}",
+         cluster.ps[i].host, i, cluster.source, cluster.ps[i].host == "0.0.0.0" ? "0.0.0.0" : "[::]");
+  }
   if (cluster.ps.empty()) {
     fail(ExitCode::kUsage, "the cluster of {} has no ps: name at least one, like --ps_hosts localhost:2222",
          cluster.source);
@@ -194,6 +308,7 @@ void validate(const ClusterSpec& cluster, Workers workers) {
   std::map<HostPort, TaskId> taken;
   const auto claim = [&](const std::string& job, const std::vector<HostPort>& hosts) {
     for (std::size_t i = 0; i < hosts.size(); ++i) {
+      if (!is_known(hosts[i])) continue;
       const TaskId task{job, static_cast<int>(i)};
       const auto [first, is_new] = taken.try_emplace({lower_case(hosts[i].host), hosts[i].port}, task);
       if (!is_new) {
@@ -213,7 +328,17 @@ const HostPort& address_of(const ClusterSpec& cluster, const TaskId& task) {
     fail(ExitCode::kUsage, "task_index {} is out of range: the cluster of {} has {}:0 to {}:{}", task.index,
          cluster.source, task.job, task.job, tasks.size() - 1);
   }
-  return tasks[static_cast<std::size_t>(task.index)];
+  const HostPort& address = tasks[static_cast<std::size_t>(task.index)];
+  if (!is_known(address))
+    fail(ExitCode::kUsage, "the cluster of {} does not name {}", cluster.source, task.to_string());
+  return address;
+}
+
+void require_all_known(const std::vector<HostPort>& tasks, const std::string& job, const std::string& source) {
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    if (is_known(tasks[i])) continue;
+    fail(ExitCode::kUsage, "the cluster of {} does not name {}:{}, which every worker has to reach", source, job, i);
+  }
 }
 
 int tasks_on_same_host(const std::vector<HostPort>& tasks, std::size_t index) {

@@ -21,7 +21,14 @@ struct HostPort {
 // what is missing.
 HostPort parse_host_port(std::string_view text);
 
-// "a:1,b:2" -> two; spaces around a piece do not count. Empty pieces are an error.
+// Whether the host is 0.0.0.0 or ::, which stand for every address of the host that listens.
+bool is_any_address(std::string_view host);
+
+// What a ps is told to listen at: "0.0.0.0", "[::]", an IP address or a name, with a port or with this one. Error
+// (kUsage).
+HostPort parse_bind_address(std::string_view text, std::uint16_t default_port);
+
+// "a:1,b:2", "a:1 b:2" or a line each -> two. Empty pieces and other separators are an error.
 std::vector<HostPort> parse_host_list(std::string_view text);
 
 struct TaskId {
@@ -33,12 +40,18 @@ struct TaskId {
 };
 
 struct ClusterSpec {
+  // In order of the tasks. A description with numbered tasks may leave some out: is_known() tells.
   std::vector<HostPort> ps;
   std::vector<HostPort> workers;
-  std::string source;  // for the log: "--ps_hosts and --worker_hosts", "cluster.json", "built-in"
+  std::string source;                  // for the log: "--ps_hosts and --worker_hosts", "cluster.json", "built-in"
+  std::vector<std::string> remarks{};  // what the user should know of how the description was read
 
   bool empty() const { return ps.empty() && workers.empty(); }
 };
+
+inline bool is_known(const HostPort& task) {
+  return task.port != 0;
+}
 
 // ps localhost:2222, workers localhost:2223..2225.
 ClusterSpec built_in_cluster();
@@ -46,18 +59,22 @@ ClusterSpec built_in_cluster();
 // Whether a description must name workers; a ps that serves any number of runs does without.
 enum class Workers { kNeeded, kOptional };
 
-// {"ps": ["h:p", ...], "worker": ["h:p", ...]}; any other job name where ps_job / worker_job ask for it. Jobs that play
-// no role are ignored. Error (kUsage) names the file and what is wrong with it: not JSON, no such job, a job twice, not
-// host:port. `file_name` becomes the cluster's source.
+// {"ps": ["h:p", ...], "worker": ["h:p", ...]}; any other job name where ps_job / worker_job ask for it. The tasks of a
+// job may be numbered, {"0": "h:p", "2": "h:p"}, the highest one being the last. The text of a TF_CONFIG is taken, too.
+// Jobs that play no role are left out, with a remark. Error (kUsage) names the file and what is wrong with it: not
+// JSON, no such job, a job or a task twice, not host:port. `file_name` becomes the cluster's source.
 ClusterSpec cluster_from_json(std::string_view json, std::string_view file_name, std::string_view ps_job,
                               std::string_view worker_job, Workers workers = Workers::kNeeded);
 
-// Two tasks on one host:port (capitals do not count), or no ps, or no worker where one is needed: Error (kUsage) that
-// names both tasks.
+// Error (kUsage): two tasks on one host:port (capitals do not count), both named; a ps at 0.0.0.0 or [::]; no ps, or no
+// worker where one is needed.
 void validate(const ClusterSpec& cluster, Workers workers = Workers::kNeeded);
 
-// Where `task` listens. Error (kUsage): task_index out of range, naming the range.
+// The address of `task`. Error (kUsage): task_index out of range, naming the range, or a task that is not named.
 const HostPort& address_of(const ClusterSpec& cluster, const TaskId& task);
+
+// Error (kUsage) where one of the tasks of `job` is not named.
+void require_all_known(const std::vector<HostPort>& tasks, const std::string& job, const std::string& source);
 
 // How many of `tasks` are on the same host as tasks[index] (the text of the host is compared), at least 1.
 int tasks_on_same_host(const std::vector<HostPort>& tasks, std::size_t index);

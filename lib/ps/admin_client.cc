@@ -63,7 +63,7 @@ class Call {
   static double seconds(TimeMs ms) { return static_cast<double>(ms) / 1000; }
 
   void ask(TimeMs now) {
-    const Listener listener = find_listener(address_);
+    const Listener listener = find_ps(address_);
     if (listener.endpoint.empty()) {
       why_not_ = listener.why_not;
       return;

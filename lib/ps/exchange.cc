@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/cluster/address.h"
 #include "lib/wire/numbers.h"
 
 namespace distmnist {
@@ -55,6 +56,7 @@ void Exchange::leave() {
 // ---- Connecting and greeting ----
 
 void Exchange::on_connected(TimeMs now) {
+  trouble_ = "has not answered yet";
   greet(now);
 }
 
@@ -293,6 +295,11 @@ void Exchange::watch_silence(TimeMs now) {
   const TimeMs silent_ms = now - last_heard_ms_;
   if (silent_ms >= kSilenceMs) {
     return give_up_connection(fmt::format("silent for {:.1f} s, last step {}", seconds(silent_ms), step_), now);
+  }
+  if (state_ == State::kGreeting && silent_ms >= kNoWelcomeMs && trouble_ != kNotLikeAPs) {
+    trouble_since_ms_ = trouble_since_ms_.value_or(now);
+    trouble_ = kNotLikeAPs;
+    last_report_ms_ = now - kWaitReportMs;  // Said at once.
   }
   // Before the welcome there is no session that a ping could ask for: a ps that does not answer a hello is greeted
   // anew.

@@ -1,16 +1,20 @@
 #include "lib/ps/parameter_server.h"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "lib/base/join.h"
 #include "lib/base/log.h"
 #include "lib/base/thread_pool.h"
 #include "lib/cluster/address.h"
+#include "lib/ps/exchange.h"
 
 namespace distmnist {
 namespace {
 
 constexpr int kTickMs = 100;
+constexpr int kNameMs = 200;  // between two look-ups of a name
 
 class Shell : public PsActions {
  public:
@@ -21,19 +25,50 @@ class Shell : public PsActions {
   ServerSocket socket;
 };
 
-// The endpoints of a ps: TCP first and always, the same-host one beside it.
+// The numeric address of a name, which may be known a while after the host has started.
+std::string wait_for_name(const TaskId& task, const HostPort& address, const ParameterServerConfig& config) {
+  const TimeMs began = monotonic_ms();
+  TimeMs report = began + kFirstReportMs;
+  while (true) {
+    const Resolution resolved = resolve_ip(address);
+    if (resolved) return resolved.ip;
+    const TimeMs now = monotonic_ms(), waited = now - began;
+    if (waited >= config.limits.recovery_wait_ms) {
+      fail(ExitCode::kLostPeer, "{}: {}; gave up after {} s", task.to_string(), resolved.error, waited / 1000);
+    }
+    if (now >= report) {
+      report = now + kWaitReportMs;
+      log_warning("{}; trying for another {} s", resolved.error, (config.limits.recovery_wait_ms - waited) / 1000);
+    }
+    if (config.stop_signal && config.stop_signal()) {
+      fail(ExitCode::kInterrupted, "stopped by a signal while waiting for the name {}", address.host);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(kNameMs));
+  }
+}
+
+void warn_of_loopback(const HostPort& address, const std::string& ip) {
+  const bool says_loopback = address.host == "localhost" || address.host == ip;
+  if (!is_loopback_address(ip) || says_loopback) return;
+  log_warning("{} means {} on this host: tasks on other hosts cannot reach it; give the address of an interface ({})",
+              address.host, ip, join(local_addresses(), ", "));
+}
+
+// The endpoints of a ps: TCP first and always, beside it the same-host one, named after where workers look for the ps.
 std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
   if (!config.endpoint.empty()) return {config.endpoint};
   const TaskId task{"ps", static_cast<int>(config.identity.index)};
-  const Resolution resolved = resolve_ip(config.address);
-  if (!resolved) throw Error(ExitCode::kUsage, fmt::format("{}: {}", task.to_string(), resolved.error));
-  require_local_address(task, config.address, resolved.ip);
-  const bool says_loopback = config.address.host == "localhost" || config.address.host == resolved.ip;
-  if (is_loopback_address(resolved.ip) && !says_loopback) {
-    log_warning("{} means {} on this host: tasks on other hosts cannot reach it; give the address of an interface ({})",
-                config.address.host, resolved.ip, join(local_addresses(), ", "));
+  const HostPort& own = config.bind ? *config.bind : config.address;
+  const std::string ip = wait_for_name(task, own, config);
+  require_local_address(task, own, ip);
+  if (!config.bind) {
+    warn_of_loopback(own, ip);
+    return {tcp_endpoint(ip, own.port), same_host_endpoint(ip, own.port)};
   }
-  return {tcp_endpoint(resolved.ip, config.address.port), same_host_endpoint(resolved.ip, config.address.port)};
+  std::vector<std::string> endpoints = {tcp_endpoint(ip, own.port)};
+  const Resolution listed = resolve_ip(config.address);  // A name for others need not be known here.
+  if (listed) endpoints.push_back(same_host_endpoint(listed.ip, config.address.port));
+  return endpoints;
 }
 
 }  // namespace

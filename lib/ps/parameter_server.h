@@ -13,7 +13,8 @@
 namespace distmnist {
 
 struct ParameterServerConfig {
-  HostPort address;
+  HostPort address;              // where workers look for this ps
+  std::optional<HostPort> bind;  // where it listens instead
   PsIdentity identity;
   PsLimits limits;
   int threads = 1;                                       // that share the work of an update
@@ -24,7 +25,8 @@ struct ParameterServerConfig {
 };
 
 // Serves until the run is over (kOk), a signal ends it, or nobody comes (kLostPeer). Errors: kConflict where the port
-// is in use, kUsage where the address is not of this host or its name is unknown.
+// is in use, kUsage where the address is not of this host, kLostPeer where its name stays unknown for
+// limits.recovery_wait_ms, kInterrupted where a signal ends the wait for it.
 ExitCode run_parameter_server(const ParameterServerConfig& config);
 
 }  // namespace distmnist

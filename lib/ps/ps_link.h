@@ -43,7 +43,6 @@ class PsLink : public ExchangeActions {
   void values(std::size_t slot, Range range, std::span<const float> values) override { sink_(slot, range, values); }
 
  private:
-  Listener find() const;
   void connect(TimeMs now);
 
   WireContext& context_;

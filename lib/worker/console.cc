@@ -6,6 +6,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/base/output.h"
 
 namespace distmnist {
 namespace {
@@ -66,9 +67,7 @@ void Console::clear() {
 
 void Console::print(const std::string& line) {
   clear();
-  // One write for each line: several workers may share the terminal or a pipe.
-  std::fwrite(line.data(), 1, line.size(), stdout);
-  std::fflush(stdout);
+  write_output(line);
 }
 
 }  // namespace distmnist

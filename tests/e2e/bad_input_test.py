@@ -73,6 +73,44 @@ class CommandLineTest(small_runs.SmallRunTest):
             with self.subTest(flag):
                 self.assert_usage_error(flag, says=says)
 
+    def test_a_slip_is_answered_with_the_flag_that_is_meant(self):
+        for arguments, says in ((["--trian_steps=5"], "'--trian_steps' is not a flag of distmnist; did you mean --train_steps"),
+                                (["-log_dir", "x"], "did you mean --log_dir"),
+                                (["evalute", "--log_dir=x"], "'evalute' is not an argument.*; did you mean evaluate"),
+                                (["evaluate", "--log_dirs=x"], "not a flag of distmnist evaluate; did you mean --log_dir")):
+            with self.subTest(arguments):
+                self.assert_usage_error(*arguments, says=says)
+
+    def test_a_flag_does_not_take_the_next_one_for_its_value(self):
+        self.assert_usage_error("--log_dir", "--fresh", says="--log_dir takes a value, and --fresh follows")
+        self.assert_usage_error("--fresh=", "--progress=none", says="--fresh=: an empty value")
+        process = self.run_program("--log_dir=", *self.flags(steps=3, log_dir=False), cwd=self.folder)
+        self.assert_exit(process, 0)
+        self.assertFalse((self.folder / f"--data_dir={self.data}").exists())
+
+    def test_a_leading_tilde_is_the_home_folder(self):
+        home = self.folder / "home"
+        home.mkdir()
+        config = home / "c.toml"
+        config.write_text('log_dir = "~/configured"\n')
+        flags = self.flags(steps=3, log_dir=False)
+        for extra, run in (["--log_dir=~/given"], "given"), (["--config=~/c.toml"], "configured"):
+            with self.subTest(run):
+                self.assert_exit(self.run_program(*flags, *extra, cwd=self.folder, env={"HOME": str(home)}), 0)
+                self.assertTrue((home / run / "model.ckpt-3.safetensors").exists())
+                self.assertFalse((self.folder / "~").exists())
+
+    def test_configuration_files_of_other_systems(self):
+        config = self.folder / "c.toml"
+        config.write_bytes(b"\xef\xbb\xbfbatch_size = 10\r\nseed = 4\r\n")
+        flags = [flag for flag in self.flags(steps=3) if not flag.startswith(("--batch_size", "--seed"))]
+        self.assert_exit(self.run_program(f"--config={config}", *flags), 0)
+        self.assertEqual(self.checkpoint(3).metadata["seed"], "4")
+        config.write_text("seed = 4\n", encoding="utf-16")
+        self.assert_usage_error(f"--config={config}", says="UTF-16")
+        config.write_text("trian_steps = 4\n")
+        self.assert_usage_error(f"--config={config}", says="'trian_steps' is not a flag.*; did you mean --train_steps")
+
     def test_a_flag_given_twice(self):
         self.assert_usage_error("--model=mlp", "--model=softmax", says="--model")
 
@@ -123,18 +161,18 @@ class CommandLineTest(small_runs.SmallRunTest):
                 ([*worker, PS_AND_WORKER[1]], "no ps"),
                 ([*worker, "--ps_hosts=localhost:2222", "--worker_hosts=localhost:2223,LocalHost:2222"],
                  "ps:0 and worker:1 are both at LocalHost:2222"),
-                ([*worker, "--ps_hosts=localhost:2222", "--worker_hosts=no-such-host.invalid:2223"],
-                 "worker:0: cannot resolve host 'no-such-host.invalid'"),
-                (["--job_name=ps", "--ps_hosts=no-such-host.invalid:2222", PS_AND_WORKER[1]],
-                 "ps:0: cannot resolve host 'no-such-host.invalid'")):
+                ([*worker, "--ps_hosts=a:1;b:2", PS_AND_WORKER[1]], "separated by commas or spaces, not by ';'"),
+                ([*worker, "--ps_hosts=a:1", "b:2", PS_AND_WORKER[1]], "'b:2'.*quote"),
+                ([*worker, "--ps_hosts=0.0.0.0:2222", PS_AND_WORKER[1]], "every interface.*--bind=0.0.0.0"),
+                (["--job_name=ps", "--bind=*", *PS_AND_WORKER], "--bind=.*no address to listen at"),
+                (["--bind=0.0.0.0"], "--bind=0.0.0.0 without --job_name"),
+                (["--task_index=1"], "--task_index=1 without --job_name")):
             with self.subTest(arguments):
                 self.assert_usage_error(*arguments, says=says)
 
     def test_an_address_of_another_host_is_refused_with_the_local_ones(self):
-        for job in ("ps", "worker"):
-            self.assert_usage_error(f"--job_name={job}", "--ps_hosts=198.51.100.7:2222",
-                                    "--worker_hosts=198.51.100.7:2223",
-                                    says=rf"{job}:0 cannot listen on 198\.51\.100\.7:222\d: .*127\.0\.0\.1")
+        process = self.run_program("--job_name=ps", "--ps_hosts=198.51.100.7:2222", PS_AND_WORKER[1])
+        self.assert_refused(process, 2, r"ps:0 cannot listen on 198\.51\.100\.7:2222: .*127\.0\.0\.1.*--bind=0\.0\.0\.0")
 
     def test_cluster_files(self):
         file = self.folder / "cluster.json"
@@ -144,6 +182,9 @@ class CommandLineTest(small_runs.SmallRunTest):
                               ('{"worker": ["localhost:1"]}', r"no job 'ps' but 'worker'.*--ps_job"),
                               ('{"ps": ["localhost:1"], "ps": ["localhost:2"], "worker": ["localhost:3"]}', "twice"),
                               ('{"ps": ["localhost"], "worker": ["localhost:3"]}', "no port"),
+                              ('{"ps": ["localhost:1"], "worker": {"one": "localhost:3"}}', "'one' .* no task's number"),
+                              ('{"cluster": {"ps": ["h:1"], "worker": ["h:2"]}, "task": {"type": "ps", "index": 0}}',
+                               'TF_CONFIG.*"cluster".*"task"'),
                               ('{"ps": "localhost:1", "worker": ["localhost:3"]}', r"cluster\.json")):
             with self.subTest(content):
                 file.write_text(content)

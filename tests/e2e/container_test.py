@@ -99,7 +99,7 @@ class ContainerTest(small_runs.SmallRunTest):
         for index, line in enumerate(lines):
             # The worker may have left a ps before that one was asked.
             self.assertRegex(line, rf"^ps:{index} localhost:\d+: dropped a \([01] sessions? ended\), c is not there$")
-        self.assert_fails(a, 5, r"worker:0 error: refused by ps:\d localhost:\d+: container 'a' was reset; start this "
+        self.assert_fails(a, 5, r"error: refused by ps:\d localhost:\d+: container 'a' was reset; start this "
                                 r"task again to begin anew; exit 5\n$")
         self.wait_for_progress(b)
 

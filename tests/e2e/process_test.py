@@ -129,7 +129,7 @@ class StreamTest(small_runs.SmallRunTest):
 
     def test_closed_streams_do_not_end_up_in_files(self):
         process = self.start(["sh", "-c", 'exec "$0" "$@" >&- 2>&-', self.program(), *self.flags(steps=20)])
-        self.assert_exit(process, 0)
+        self.assert_exit(process, 7)
         self.assertEqual(self.checkpoint(20).global_step, 20)
         small_runs.read_checkpoint(small_runs.checkpoint_path(self.log_dir, 20))
         for name, content in small_runs.contents(self.log_dir).items():

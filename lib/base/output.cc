@@ -1,0 +1,41 @@
+#include "lib/base/output.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <mutex>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+
+namespace distmnist {
+namespace {
+
+std::atomic<int> first_error = 0;  // of errno
+
+}  // namespace
+
+void write_output(std::string_view text) {
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  while (!text.empty() && first_error == 0) {
+    const ssize_t done = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) {
+      first_error = errno;
+    } else {
+      text.remove_prefix(static_cast<std::size_t>(done));
+    }
+  }
+}
+
+void check_output() {
+  const int error = first_error;
+  if (error == 0) return;
+  if (error == EPIPE) throw ReaderGone();
+  fail(ExitCode::kResources, "standard output: {}; not all results are written",
+       error == EBADF ? "it is closed" : errno_text(error));
+}
+
+}  // namespace distmnist

@@ -1,0 +1,32 @@
+// Standard output: the results of the program. A result that cannot be written is noted, and is an error in the end.
+#pragma once
+
+#include <exception>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace distmnist {
+
+// Whoever reads our standard output has gone, as head(1) does: nobody wants the rest.
+struct ReaderGone : std::exception {
+  const char* what() const noexcept override { return "standard output: the reader has gone"; }
+};
+
+// Writes a text in one piece and at once: others may write to the same terminal or pipe. A failure is noted for
+// check_output(). Thread-safe.
+void write_output(std::string_view text);
+
+// Error (kResources) where something could not be written, with the system's reason; ReaderGone where it is a pipe that
+// nobody reads.
+void check_output();
+
+// A piece of the answer of a command that only answers: what cannot be written ends it, as check_output() does.
+template <typename... Args>
+void print(fmt::format_string<Args...> format, Args&&... args) {
+  write_output(fmt::format(format, std::forward<Args>(args)...));
+  check_output();
+}
+
+}  // namespace distmnist
