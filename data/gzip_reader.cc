@@ -12,6 +12,7 @@ namespace distmnist {
 namespace {
 
 constexpr int kGzipWindowBits = 15 + 16;  // the largest window, and a gzip wrapper around the deflate stream
+constexpr Bytef kMagic = 0x1f;            // the first byte of a member
 constexpr std::size_t kMaxStep = std::size_t{1} << 30;  // zlib counts in 32 bits
 
 }  // namespace
@@ -33,6 +34,28 @@ struct GzipReader::State {
     stream.next_in = reinterpret_cast<Bytef*>(input.data());
     stream.avail_in = static_cast<uInt>(size);
     return size > 0;
+  }
+
+  std::span<const Bytef> loaded() const { return {stream.next_in, stream.avail_in}; }
+
+  // After a member's end, with input at hand: whether another member begins here. What follows else may only be zeros.
+  bool next_member() {
+    if (loaded()[0] == kMagic) {
+      inflateReset(&stream);
+      in_member = true;
+      return true;
+    }
+    while (load_input()) {
+      const auto other = std::ranges::find_if(loaded(), [](Bytef byte) { return byte != 0; });
+      const auto zeros = static_cast<std::size_t>(other - loaded().begin());
+      if (other != loaded().end()) {
+        fail(ExitCode::kData,
+             "{}: the gzip data has ended, and from offset {} on there is something else; download the file again",
+             path.string(), bytes_loaded - stream.avail_in + zeros);
+      }
+      stream.avail_in = 0;
+    }
+    return false;
   }
 };
 
@@ -61,10 +84,7 @@ std::size_t GzipReader::read(std::span<std::uint8_t> bytes) {
       fail(ExitCode::kData, "{}: the gzip data is truncated: it ends at offset {}; download the file again",
            state_->path.string(), compressed_offset());
     }
-    if (!state_->in_member) {  // bytes after a member's end are another member
-      inflateReset(&stream);
-      state_->in_member = true;
-    }
+    if (!state_->in_member && !state_->next_member()) break;
     const std::size_t step = std::min(bytes.size() - done, kMaxStep);
     stream.next_out = bytes.data() + done;
     stream.avail_out = static_cast<uInt>(step);

@@ -8,7 +8,8 @@
 
 namespace distmnist {
 
-// A gzip file (RFC 1952), of one or several members. The checksum and the length at a member's end are verified.
+// A gzip file (RFC 1952), of one or several members. The checksum and the length at a member's end are verified. Zeros
+// after the last member, with which tapes and block devices fill up, are no data; other bytes there are an error.
 // Every Error is of kData and names the file and the offset in the compressed file. One thread at a time may call it.
 class GzipReader {
  public:

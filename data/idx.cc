@@ -4,6 +4,7 @@
 #include <array>
 #include <optional>
 
+#include "data/file_kind.h"
 #include "data/gzip_reader.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -32,21 +33,39 @@ bool is_gzip(std::span<const std::uint8_t> bytes) {
   return bytes.size() >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b;
 }
 
+std::uint32_t magic_of(IdxKind kind) {
+  return static_cast<std::uint32_t>(kUnsignedByte << 8 | num_dimensions(kind));
+}
+
+// Whether a file that begins with `head` can be one of this kind. Of a file cut within the magic number it can.
+bool begins_like(std::span<const std::uint8_t> head, IdxKind kind) {
+  const std::array<std::uint8_t, 4> magic = {0, 0, kUnsignedByte, static_cast<std::uint8_t>(num_dimensions(kind))};
+  return std::ranges::equal(head.first(std::min(head.size(), magic.size())),
+                            std::span(magic).first(std::min(head.size(), magic.size())));
+}
+
+// Says what a file, or with `packed` its decompressed data, is instead. `head` is what it begins with, kTellingBytes or
+// all.
+[[noreturn]] void fail_as_foreign(const std::string& file, std::span<const std::uint8_t> head, IdxKind kind,
+                                  bool packed) {
+  const auto found = kind_of_file(head);
+  const std::string what = found ? found->what : "unknown data";
+  const std::string magic =
+      head.size() < 4 ? "" : fmt::format("magic number {:#010x} at offset 0, ", big_endian_u32(head));
+  const std::string is = packed ? "its gzip data is " + what : what + ", neither gzip nor the IDX data expected here";
+  fail(ExitCode::kData, "{}: {} ({}an IDX file of {} has {:#010x}){}", file, is, magic, plural(kind), magic_of(kind),
+       found ? ": " + found->advice : "");
+}
+
 // `bytes` is as much of the header as the file has.
-void check_magic(const std::string& file, std::span<const std::uint8_t> bytes, IdxKind kind) {
-  const auto expected = static_cast<std::uint32_t>(kUnsignedByte << 8 | num_dimensions(kind));
-  if (bytes.size() >= 4 && big_endian_u32(bytes) != expected) {
-    fail(ExitCode::kData, "{}: magic number {:#010x} at offset 0; an IDX file of {} has {:#010x}", file,
-         big_endian_u32(bytes), plural(kind), expected);
-  }
-  if (bytes.size() < header_bytes(kind)) {
-    fail(ExitCode::kData, "{}: truncated at offset {}, inside the {}-byte header", file, bytes.size(),
-         header_bytes(kind));
-  }
+void check_header_size(const std::string& file, std::span<const std::uint8_t> bytes, IdxKind kind) {
+  if (bytes.size() >= header_bytes(kind)) return;
+  fail(ExitCode::kData, "{}: {}truncated at offset {}, inside the {}-byte header; fetch the file again", file,
+       bytes.empty() ? "the file is empty, " : "", bytes.size(), header_bytes(kind));
 }
 
 std::vector<std::int64_t> parse_header(const std::string& file, std::span<const std::uint8_t> bytes, IdxKind kind) {
-  check_magic(file, bytes, kind);
+  check_header_size(file, bytes, kind);
   std::vector<std::int64_t> dimensions;
   std::int64_t total = 1;
   for (std::size_t offset = 4; offset < header_bytes(kind); offset += 4) {
@@ -71,6 +90,8 @@ std::int64_t product(std::span<const std::int64_t> dimensions) {
 
 IdxArray read_plain(const std::string& file, std::shared_ptr<const MappedFile> mapped, IdxKind kind) {
   const auto bytes = mapped->bytes();
+  const auto head = bytes.first(std::min(bytes.size(), kTellingBytes));
+  if (!begins_like(head, kind)) fail_as_foreign(file, head, kind, false);
   IdxArray array;
   array.dimensions = parse_header(file, bytes.first(std::min(bytes.size(), header_bytes(kind))), kind);
   const auto expected = static_cast<std::size_t>(product(array.dimensions)) + header_bytes(kind);
@@ -87,14 +108,27 @@ IdxArray read_plain(const std::string& file, std::shared_ptr<const MappedFile> m
   return array;
 }
 
+// What the data begins with, of which `have` has been read already.
+std::vector<std::uint8_t> read_head(GzipReader& reader, std::span<const std::uint8_t> have) {
+  std::vector<std::uint8_t> head(have.begin(), have.end());
+  head.resize(kTellingBytes);
+  try {
+    head.resize(have.size() + reader.read(std::span(head).subspan(have.size())));
+  } catch (const Error&) {
+    head.resize(have.size());  // Another kind of file, and damaged: the kind says more.
+  }
+  return head;
+}
+
 // Decompresses straight into the final buffer. A header cannot ask for more than the compressed bytes could make, and
 // the system gives memory to the buffer's pages only as they are filled.
 IdxArray read_gzip(const std::filesystem::path& path, std::int64_t compressed_bytes, IdxKind kind) {
   GzipReader reader(path);
   std::array<std::uint8_t, 16> header;
-  const std::size_t have = reader.read(std::span(header).first(header_bytes(kind)));
+  const auto have = std::span(header).first(reader.read(std::span(header).first(header_bytes(kind))));
+  if (!begins_like(have, kind)) fail_as_foreign(path.string(), read_head(reader, have), kind, true);
   IdxArray array;
-  array.dimensions = parse_header(path.string(), std::span(header).first(have), kind);
+  array.dimensions = parse_header(path.string(), have, kind);
   const std::int64_t expected = product(array.dimensions);
   if (expected / GzipReader::kMaxExpansion > compressed_bytes) {
     fail(ExitCode::kData,
@@ -128,8 +162,8 @@ void check_labels(const std::string& file, std::span<const std::uint8_t> labels)
 
 }  // namespace
 
-IdxArray read_idx(const std::filesystem::path& path, IdxKind kind) {
-  auto mapped = std::make_shared<const MappedFile>(path);
+IdxArray read_idx(const std::filesystem::path& path, IdxKind kind, Trust trust) {
+  auto mapped = std::make_shared<const MappedFile>(path, trust);
   const auto size_bytes = static_cast<std::int64_t>(mapped->bytes().size());
   IdxArray array =
       is_gzip(mapped->bytes()) ? read_gzip(path, size_bytes, kind) : read_plain(path.string(), std::move(mapped), kind);
@@ -148,7 +182,7 @@ std::vector<std::uint8_t> idx_header(std::span<const std::int64_t> dimensions) {
 void write_idx(const std::filesystem::path& path, std::span<const std::int64_t> dimensions,
                std::span<const std::uint8_t> data) {
   const std::vector<std::uint8_t> header = idx_header(dimensions);
-  AtomicFile file(path);
+  AtomicFile file(path, 0644);
   file.write(std::as_bytes(std::span(header)));
   file.write(std::as_bytes(data));
   file.commit();

@@ -29,15 +29,15 @@ struct IdxArray {
 
 // Reads one file, plain (mapped, not copied) or gzip (decompressed into memory); its first bytes tell which, not its
 // name. Error (kData) names the file and the offset of what is wrong: another kind of file, a header that does not fit
-// the file's size, missing or extra bytes, corrupted gzip data, a label above 9. Nothing is allocated on a header's
-// word alone.
-IdxArray read_idx(const std::filesystem::path& path, IdxKind kind);
+// the file's size, missing or extra bytes, corrupted gzip data, a label above 9, a file that `trust` does not take.
+// What is no IDX file at all is named (data/file_kind.h). Nothing is allocated on a header's word alone.
+IdxArray read_idx(const std::filesystem::path& path, IdxKind kind, Trust trust = Trust::kAnyone);
 
 // The header that precedes data of these dimensions.
 std::vector<std::uint8_t> idx_header(std::span<const std::int64_t> dimensions);
 
-// Writes a plain IDX file; `path` is always absent or whole, also when several processes write it at once. Errors are
-// those of AtomicFile (lib/base/file.h).
+// Writes a plain IDX file that only this user may write; `path` is always absent or whole, also when several processes
+// write it at once. Errors are those of AtomicFile (lib/base/file.h).
 void write_idx(const std::filesystem::path& path, std::span<const std::int64_t> dimensions,
                std::span<const std::uint8_t> data);
 

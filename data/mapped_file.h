@@ -7,12 +7,18 @@
 
 namespace distmnist {
 
+// Whose files are read. What the program keeps for itself is taken from this user only: others could have prepared it.
+enum class Trust {
+  kAnyone,
+  kThisUser,  // the file is this user's, and no other may write it
+};
+
 // A whole file mapped for reading. Its pages are shared by all processes that read it, and loaded when touched.
 // The file must not be shortened while it is mapped: write a new one and rename it, as write_idx does.
 class MappedFile {
  public:
-  // Error (kData) names the file: missing, not a plain file, not readable.
-  explicit MappedFile(const std::filesystem::path& path);
+  // Error (kData) names the file: missing, not a plain file, not readable, or not one that `trust` takes.
+  explicit MappedFile(const std::filesystem::path& path, Trust trust = Trust::kAnyone);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;

@@ -1,15 +1,18 @@
 #include "data/mnist.h"
 
+#include <algorithm>
 #include <array>
 #include <future>
-#include <string_view>
 #include <utility>
 #include <vector>
 
+#include <fmt/ranges.h>
 #include <md5.h>
 
 #include "data/idx.h"
+#include "data/mnist_files.h"
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 #include "lib/base/low_priority.h"
 
 namespace distmnist {
@@ -20,61 +23,66 @@ namespace fs = std::filesystem;
 constexpr std::int64_t kSide = 28;  // pixels
 
 struct MnistFile {
-  const char* name;
   IdxKind kind;
   const char* md5;  // of the decompressed bytes, header included
 };
-constexpr std::array<MnistFile, 4> kFiles = {{
-    {"train-images-idx3-ubyte", IdxKind::kImages, "6bbc9ace898e44ae57da46a324031adb"},
-    {"train-labels-idx1-ubyte", IdxKind::kLabels, "a25bea736e30d166cdddb491f175f624"},
-    {"t10k-images-idx3-ubyte", IdxKind::kImages, "2646ac647ad5339dbf082846283269ea"},
-    {"t10k-labels-idx1-ubyte", IdxKind::kLabels, "27ae3e4e09519cfbb04c329615203637"},
+constexpr std::array<MnistFile, kMnistRoles> kFiles = {{
+    {IdxKind::kImages, "6bbc9ace898e44ae57da46a324031adb"},
+    {IdxKind::kLabels, "a25bea736e30d166cdddb491f175f624"},
+    {IdxKind::kImages, "2646ac647ad5339dbf082846283269ea"},
+    {IdxKind::kLabels, "27ae3e4e09519cfbb04c329615203637"},
 }};
-enum { kTrainImages, kTrainLabels, kTestImages, kTestLabels };  // positions in kFiles
 
-// Where `name` is, plain before .gz; empty when it is nowhere.
-fs::path find_file(const fs::path& dir, const char* name) {
-  for (const fs::path& folder : {dir, dir / "MNIST" / "raw"}) {
-    for (const char* suffix : {"", ".gz"}) {
-      const fs::path path = folder / (std::string(name) + suffix);
-      std::error_code ignored;  // what cannot be looked at is not there
-      if (fs::exists(path, ignored)) return path;
-    }
-  }
-  return {};
-}
-
-std::array<fs::path, 4> find_files(const fs::path& dir) {
-  std::array<fs::path, 4> paths;
-  for (std::size_t i = 0; i < kFiles.size(); ++i) paths[i] = find_file(dir, kFiles[i].name);
-  return paths;
-}
-
-void check_all_found(const fs::path& dir, const std::array<fs::path, 4>& paths) {
-  std::error_code ignored;
-  if (!fs::is_directory(dir, ignored)) {
-    fail(ExitCode::kData,
-         "{}: there is no such folder; to download MNIST to it: distmnist --download_only --data_dir {}", dir.string(),
-         dir.string());
-  }
+void require_all_found(const fs::path& dir, const MnistFolder& folder) {
   std::string missing;
-  for (std::size_t i = 0; i < kFiles.size(); ++i) {
-    if (paths[i].empty()) missing += (missing.empty() ? "" : ", ") + std::string(kFiles[i].name);
+  for (std::size_t i = 0; i < kMnistRoles; ++i) {
+    if (folder.files[i].empty()) missing += (missing.empty() ? "" : ", ") + std::string(kMnistNames[i]);
   }
   if (missing.empty()) return;
+  if (!folder.obstacles.empty()) throw Error(ExitCode::kData, folder.obstacles.front());
   fail(ExitCode::kData,
-       "{}: missing {} (looked for each, plain or .gz, there and in {}); to download MNIST to it: distmnist "
-       "--download_only --data_dir {}",
-       dir.string(), missing, (dir / "MNIST" / "raw").string(), dir.string());
+       "{}: missing {} (looked for each, plain or .gz, there, in a folder of its name, in {} and in {}); {}; to "
+       "download "
+       "MNIST to it: distmnist --download_only --data_dir {}",
+       dir.string(), missing, (dir / "MNIST" / "raw").string(), (dir / "raw").string(), what_lies_in(dir),
+       dir.string());
 }
 
-ImageSet join(IdxArray images, IdxArray labels, const fs::path& images_path, const fs::path& labels_path) {
+struct ReadFile {
+  IdxArray array;
+  fs::path path;
+  std::vector<std::string> broken;  // why each file before it was not taken
+};
+
+// The first of `paths`, of which there is one at least, that is whole. The Error says what is wrong with each.
+ReadFile read_first_whole(const std::vector<std::string>& paths, IdxKind kind, const MnistOptions& options) {
+  ReadFile file;
+  for (const std::string& path : paths) {
+    try {
+      file.array = options.cache == nullptr ? read_idx(path, kind, options.trust) : options.cache->read(path, kind);
+      file.path = path;
+      return file;
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::kData) throw;
+      file.broken.emplace_back(error.what());
+    }
+  }
+  fail(ExitCode::kData, "{}", fmt::join(file.broken, "; and "));
+}
+
+void warn_of_broken(const ReadFile& file) {
+  for (const std::string& what : file.broken) log_warning("data: took {} instead of {}", file.path.string(), what);
+}
+
+ImageSet join(ReadFile images_file, ReadFile labels_file) {
+  IdxArray& images = images_file.array;
+  IdxArray& labels = labels_file.array;
   if (images.dimensions[0] != labels.dimensions[0]) {
-    fail(ExitCode::kData, "{} has {} images, but {} has {} labels: they do not belong together", images_path.string(),
-         images.dimensions[0], labels_path.string(), labels.dimensions[0]);
+    fail(ExitCode::kData, "{} has {} images, but {} has {} labels: they do not belong together",
+         images_file.path.string(), images.dimensions[0], labels_file.path.string(), labels.dimensions[0]);
   }
   if (images.dimensions[1] != kSide || images.dimensions[2] != kSide) {
-    fail(ExitCode::kData, "{}: its images are {}x{} (offset 8), those of MNIST are {}x{}", images_path.string(),
+    fail(ExitCode::kData, "{}: its images are {}x{} (offset 8), those of MNIST are {}x{}", images_file.path.string(),
          images.dimensions[1], images.dimensions[2], kSide, kSide);
   }
   std::vector<std::shared_ptr<const MappedFile>> mapped;
@@ -104,25 +112,29 @@ std::string md5_of_file(std::span<const std::int64_t> dimensions, std::span<cons
 }  // namespace
 
 bool has_mnist(const fs::path& dir) {
-  for (const fs::path& path : find_files(dir)) {
-    if (path.empty()) return false;
+  try {
+    return std::ranges::none_of(look_for_mnist(dir).files, [](const auto& paths) { return paths.empty(); });
+  } catch (const Error&) {
+    return false;
   }
-  return true;
 }
 
-TrainAndTest load_mnist(const fs::path& dir, UnpackedCache* cache) {
-  const std::array<fs::path, 4> paths = find_files(dir);
-  check_all_found(dir, paths);
+TrainAndTest load_mnist(const fs::path& dir, const MnistOptions& options) {
+  const MnistFolder folder = look_for_mnist(dir);
+  require_all_found(dir, folder);
   // Decompressing takes most of the time, so the three small files are read beside the large one.
-  std::array<std::future<IdxArray>, 4> arrays;
-  for (std::size_t i = 0; i < kFiles.size(); ++i) {
-    arrays[i] = std::async(std::launch::async, [path = paths[i], kind = kFiles[i].kind, cache] {
-      return cache == nullptr ? read_idx(path, kind) : cache->read(path, kind);
+  std::array<std::future<ReadFile>, kMnistRoles> readers;
+  for (std::size_t i = 0; i < kMnistRoles; ++i) {
+    readers[i] = std::async(std::launch::async, [&paths = folder.files[i], kind = kFiles[i].kind, &options] {
+      return read_first_whole(paths, kind, options);
     });
   }
+  std::array<ReadFile, kMnistRoles> files;
+  for (std::size_t i = 0; i < kMnistRoles; ++i) files[i] = readers[i].get();
+  for (const ReadFile& file : files) warn_of_broken(file);
   TrainAndTest data;
-  data.train = join(arrays[kTrainImages].get(), arrays[kTrainLabels].get(), paths[kTrainImages], paths[kTrainLabels]);
-  data.test = join(arrays[kTestImages].get(), arrays[kTestLabels].get(), paths[kTestImages], paths[kTestLabels]);
+  data.train = join(std::move(files[kTrainImages]), std::move(files[kTrainLabels]));
+  data.test = join(std::move(files[kTestImages]), std::move(files[kTestLabels]));
   data.description = fmt::format("MNIST from {} ({} + {})", dir.string(), data.train.count, data.test.count);
   return data;
 }
@@ -135,7 +147,7 @@ std::optional<std::string> checksum_warning(const TrainAndTest& data) {
     const bool images = kFiles[i].kind == IdxKind::kImages;
     const std::string md5 = images ? md5_of_file(std::array{set.count, set.height, set.width}, set.pixels)
                                    : md5_of_file(std::array{set.count}, set.labels);
-    if (md5 != kFiles[i].md5) different += (different.empty() ? "" : ", ") + std::string(kFiles[i].name);
+    if (md5 != kFiles[i].md5) different += (different.empty() ? "" : ", ") + std::string(kMnistNames[i]);
   }
   if (different.empty()) return std::nullopt;
   return fmt::format("{}: the published MD5 sums of MNIST do not fit {}; another data set, or damaged files",

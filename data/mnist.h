@@ -12,14 +12,19 @@
 
 namespace distmnist {
 
-// True when `dir` has the four files of MNIST, plain or .gz, themselves or in MNIST/raw (where torchvision puts them).
+// True when `dir` has the four files of MNIST, in one of the ways of data/mnist_files.h.
 bool has_mnist(const std::filesystem::path& dir);
 
-// Loads train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte from where
-// has_mnist looks; a plain file goes before its .gz. Any number of 28x28 images is taken. Error (kData): names every
-// missing file and where it was sought, a broken file and the offset (see read_idx), or counts and sizes that disagree.
-// Compressed files come from `cache` where they are in it.
-TrainAndTest load_mnist(const std::filesystem::path& dir, UnpackedCache* cache = nullptr);
+struct MnistOptions {
+  UnpackedCache* cache = nullptr;  // compressed files come from here where they are in it
+  Trust trust = Trust::kAnyone;
+};
+
+// Loads the four files from where has_mnist looks. Of several files of one role the first whole one is taken, with a
+// warning about those before it. Any number of 28x28 images is taken. Error (kData): names every missing file, where it
+// was sought and what lies there instead, a broken file and the offset (see read_idx), counts and sizes that disagree,
+// or a folder that cannot be looked into.
+TrainAndTest load_mnist(const std::filesystem::path& dir, const MnistOptions& options = {});
 
 // Compares the MD5 of the four decompressed files with the published sums. A sentence that names those that differ, or
 // nullopt. Other data sets (Fashion-MNIST, KMNIST) use the same names, so this is a warning. Takes about 0.1 s.

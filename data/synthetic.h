@@ -19,8 +19,8 @@ inline constexpr std::int64_t kSyntheticTrainCount = 60000, kSyntheticTestCount 
 
 // Training and test digits, the same ones always, as plain IDX files below `cache_dir`: mapped when they are there,
 // else made (a few seconds on two cores) and written. Of several processes one makes them and the others wait. A cache
-// that cannot be used is made again; where it cannot be written, a warning is logged and the digits are used all the
-// same.
+// that cannot be used is made again; where it cannot be written, or is not this user's alone, a warning is logged and
+// the digits are used all the same. With an empty `cache_dir` nothing is kept.
 TrainAndTest synthetic_digits(const std::filesystem::path& cache_dir, std::int64_t train_count = kSyntheticTrainCount,
                               std::int64_t test_count = kSyntheticTestCount);
 

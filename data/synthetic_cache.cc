@@ -16,6 +16,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/folder.h"
 #include "lib/base/log.h"
 
 namespace distmnist {
@@ -48,7 +49,7 @@ void name_as_synthetic(TrainAndTest& data) {
 std::optional<TrainAndTest> load_cached(const fs::path& folder, std::int64_t train_count, std::int64_t test_count) {
   if (!has_mnist(folder)) return std::nullopt;
   try {
-    TrainAndTest data = load_mnist(folder);
+    TrainAndTest data = load_mnist(folder, {.trust = Trust::kThisUser});
     if (data.train.count != train_count || data.test.count != test_count) return std::nullopt;
     name_as_synthetic(data);
     return data;
@@ -86,10 +87,14 @@ bool write_cache(const fs::path& folder, const TrainAndTest& data) {
 }  // namespace
 
 TrainAndTest synthetic_digits(const fs::path& cache_dir, std::int64_t train_count, std::int64_t test_count) {
+  if (cache_dir.empty()) return make_all(train_count, test_count);
   const fs::path folder = cache_dir / kVersion;
+  if (const auto why_not = why_not_private(folder)) {
+    log_warning("the synthetic digits in {} are not used: the folder {}", folder.string(), *why_not);
+    return make_all(train_count, test_count);
+  }
   if (auto cached = load_cached(folder, train_count, test_count)) return *std::move(cached);
-  std::error_code ignored;  // writing the files says it better
-  fs::create_directories(folder, ignored);
+  create_private_folders(folder);
   const FileDescriptor lock = lock_folder(folder);
   if (auto cached = load_cached(folder, train_count, test_count)) return *std::move(cached);
   if (has_mnist(folder)) log_warning("the synthetic digits in {} cannot be used and are drawn again", folder.string());

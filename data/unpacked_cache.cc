@@ -12,6 +12,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/folder.h"
 #include "lib/base/log.h"
 #include "lib/base/low_priority.h"
 #include "lib/base/random.h"
@@ -54,7 +55,7 @@ std::optional<IdxArray> read_copy(const fs::path& copy, IdxKind kind) {
   std::error_code ignored;
   if (!fs::exists(copy, ignored)) return std::nullopt;
   try {
-    return read_idx(copy, kind);
+    return read_idx(copy, kind, Trust::kThisUser);
   } catch (const Error&) {
     return std::nullopt;  // It is written anew.
   }
@@ -95,8 +96,7 @@ void UnpackedCache::write_missing() {
   }
   if (missing.empty()) return;
   try {
-    std::error_code ignored;  // writing the files says it better
-    fs::create_directories(folder_, ignored);
+    create_private_folders(folder_);
     const FileDescriptor lock(open((folder_ / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
     if (lock && flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return;
     remove_stale_temporaries(folder_);

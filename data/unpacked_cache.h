@@ -15,11 +15,11 @@ namespace distmnist {
 // Smaller files are unpacked each time: that takes milliseconds.
 inline constexpr std::size_t kWorthKeepingBytes = std::size_t{1} << 20;
 
-// A copy belongs to one state of one file: it is named by the file's path, size, number and time of last change.
-// Thread-safe.
+// A copy belongs to one state of one file: it is named by the file's path, size, number and time of last change. Copies
+// that another user owns or may write are not used. Thread-safe.
 class UnpackedCache {
  public:
-  // `folder` is made when the first copy is written.
+  // `folder` is made when the first copy is written, for this user alone.
   explicit UnpackedCache(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
   // read_idx of `path`, from its copy where there is a whole one. What had to be unpacked is remembered.

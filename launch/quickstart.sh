@@ -107,8 +107,9 @@ has_mnist() {
 
 # Leaves the choice in data_flags.
 choose_data() {
-  local cache=${XDG_CACHE_HOME:-$home/.cache}/distmnist/mnist code=0
+  local cache code=0
   data_flags=()
+  cache=$(python3 "$checkout/tools/download_mnist.py" --print_dir 2>/dev/null) || cache=  # no home
   if [ -n "$data_dir" ]; then
     echo "Training on the data in $data_dir." >&2
     data_flags=(--data_dir "$data_dir")
@@ -116,13 +117,13 @@ choose_data() {
   elif has_flag data_dir || has_flag dataset; then
     echo "The flags after -- name the data." >&2
     return
-  elif has_mnist "$cache"; then
+  elif [ -n "$cache" ] && has_mnist "$cache"; then
     echo "MNIST is in $cache already." >&2
-  else
+  elif [ -n "$cache" ]; then
     attend timeout --foreground "$DOWNLOAD_TIMEOUT_S" python3 "$checkout/tools/download_mnist.py" --dir "$cache" >&2 || code=$?
     [ "$code" -ne 7 ] || stop "the disk of $cache is full: make room, and run the same command again" 7
   fi
-  if [ "$code" -eq 0 ] && has_mnist "$cache"; then
+  if [ "$code" -eq 0 ] && [ -n "$cache" ] && has_mnist "$cache"; then
     data_flags=(--data_dir "$cache")
   else
     say_synthetic

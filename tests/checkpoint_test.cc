@@ -220,3 +220,26 @@ TEST_CASE("another model, variable, graph or optimizer than the flags' is refuse
   flags.optimizer.kind = OptimizerKind::kSgd;
   CHECK(refused(flags, "the optimizer adam, and the flags ask for sgd"));
 }
+
+TEST_CASE("a checkpoint knows the data of its run") {
+  const TempDir dir;
+  ModelSnapshot snapshot = sample_snapshot(10);
+  snapshot.data = DataIdentity{.train_count = 60000,
+                               .test_count = 10000,
+                               .height = 28,
+                               .width = 27,
+                               .num_classes = 10,
+                               .labels_crc32c = 0x0badf00d,
+                               .sampled_rows_crc32c = 0xfedcba98};
+  snapshot.data_source = "/data/\"mnist\"";
+  write_checkpoint(dir / "file", snapshot);
+  CHECK(read_checkpoint(dir / "file").data == snapshot.data);
+  CHECK(read_checkpoint(dir / "file").data_source == snapshot.data_source);
+}
+
+TEST_CASE("a checkpoint from before data was saved says nothing of it, and one that says half of it is refused") {
+  ForeignWriter writer;
+  CHECK_FALSE(read_checkpoint(writer.path()).data.has_value());
+  writer.metadata["data_source"] = "/data";
+  CHECK(writer.is_refused(ExitCode::kData, "data_train_images"));
+}

@@ -194,3 +194,21 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
   std::ofstream(file) << "[evaluate]\nlog_dir = \"logs\"\n";
   CHECK(usage_error({option.c_str()}).find("[evaluate]") != std::string::npos);
 }
+
+TEST_CASE("a file's data gives way to data of the command line, by whichever flag it is named") {
+  const TempDir temp;
+  const std::string option = "--config=" + (temp / "config.toml").string();
+  const auto write = [&](std::initializer_list<const char*> flags) {
+    std::ofstream(temp / "config.toml") << to_toml(parse(flags).flags);
+  };
+  write({"--data_dir=/my \"data\""});
+  CHECK(parse({option.c_str()}).flags.data_dir == "/my \"data\"");
+  CHECK(parse({option.c_str(), "--data-dir=/b"}).flags.data_dir == "/b");
+  CHECK(parse({option.c_str(), "--dataset=synthetic"}).flags.data_dir.empty());
+  write({"--dataset=synthetic"});
+  CHECK(parse({option.c_str()}).flags.dataset == "synthetic");
+  CHECK(parse({option.c_str(), "--data_dir", "/b"}).flags.dataset.empty());
+  write({"--dataset=mnist", "--data_dir=/a"});
+  CHECK(parse({option.c_str()}).flags.dataset == "mnist");
+  CHECK(parse({option.c_str()}).flags.data_dir == "/a");
+}

@@ -45,15 +45,35 @@ TEST_CASE("members that follow each other are one file") {
   CHECK(std::equal(second.begin(), second.end(), all.begin() + 1000));
 }
 
-TEST_CASE("what follows a member and is no member is named with its offset") {
+TEST_CASE("what follows a member and is neither a member nor zeros is named with its offset") {
   const TempDir dir;
-  Bytes file = gzip(counting(100));
-  const std::size_t end = file.size();
-  file.insert(file.end(), {'j', 'u', 'n', 'k'});
-  write_bytes(dir / "file.gz", file);
-  GzipReader reader(dir / "file.gz");
-  Bytes all(200);
-  CHECK(fails_with(ExitCode::kData, "corrupted at offset " + std::to_string(end + 2), [&] { reader.read(all); }));
+  const Bytes member = gzip(counting(100));
+  for (const std::size_t zeros : {std::size_t{0}, std::size_t{1}, std::size_t{200'000}}) {
+    Bytes file = member;
+    file.insert(file.end(), zeros, 0);
+    const std::size_t junk_at = file.size();
+    file.insert(file.end(), {'j', 'u', 'n', 'k'});
+    write_bytes(dir / "file.gz", file);
+    GzipReader reader(dir / "file.gz");
+    Bytes all(200);
+    CHECK(fails_with(ExitCode::kData, "from offset " + std::to_string(junk_at) + " on", [&] { reader.read(all); }));
+  }
+}
+
+TEST_CASE("zeros after the last member, of which there may be several, are no data") {
+  const TempDir dir;
+  const Bytes first = counting(1000), second = counting(50);
+  for (const std::size_t zeros : {std::size_t{1}, std::size_t{511}, std::size_t{200'000}}) {
+    Bytes file = gzip(first);
+    for (const std::uint8_t byte : gzip(second)) file.push_back(byte);
+    file.insert(file.end(), zeros, 0);
+    write_bytes(dir / "file.gz", file);
+    GzipReader reader(dir / "file.gz");
+    Bytes all(2000);
+    CHECK(reader.read(all) == 1050);
+    CHECK(reader.read(all) == 0);
+    CHECK(reader.read(std::span(all).first(1)) == 0);
+  }
 }
 
 TEST_CASE("a truncated file hands out what came before the cut, and then names it") {

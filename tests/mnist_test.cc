@@ -98,6 +98,57 @@ TEST_CASE("compressed and plain files may be mixed, and plain ones go first") {
   check_small_mnist(load_mnist(dir.path()));
 }
 
+TEST_CASE("a broken file beside a whole one is passed over") {
+  const Bytes page = {'<', 'h', 't', 'm', 'l', '>'};
+  for (const Bytes& broken : {Bytes{}, Bytes{0, 0, 8, 3, 0, 0}, page}) {
+    const TempDir dir;
+    write_small_mnist(dir.path());
+    compress(dir / kTrainImages);
+    write_bytes(dir / kTrainImages, broken);
+    check_small_mnist(load_mnist(dir.path()));
+  }
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  fs::rename(dir / kTestLabels, dir / "t10k-labels.idx1-ubyte");
+  fs::create_symlink("nowhere", dir / kTestLabels);
+  check_small_mnist(load_mnist(dir.path()));
+}
+
+TEST_CASE("where all files of a role are broken the error names each") {
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  write_bytes(dir / kTrainImages, {0, 0, 8, 3, 0});
+  write_bytes(dir / (std::string(kTrainImages) + ".gz"), {0x1f, 0x8b, 8});
+  const auto load = [&] { load_mnist(dir.path()); };
+  CHECK(fails_with(ExitCode::kData, (dir / kTrainImages).string() + ": truncated at offset 5", load));
+  CHECK(
+      fails_with(ExitCode::kData, "; and " + (dir / kTrainImages).string() + ".gz: the gzip data is truncated", load));
+}
+
+TEST_CASE("names with dots, in upper case and folders named like their files are found") {
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  fs::rename(dir / kTrainImages, dir / "train-images.idx3-ubyte");
+  fs::rename(dir / kTrainLabels, dir / "TRAIN-LABELS-IDX1-UBYTE");
+  compress(dir / kTestImages);
+  fs::rename(dir / (std::string(kTestImages) + ".gz"), dir / "T10K-Images.idx3-ubyte.GZ");
+  fs::rename(dir / kTestLabels, dir / "file");
+  fs::create_directory(dir / kTestLabels);
+  fs::rename(dir / "file", dir / kTestLabels / "t10k-labels.idx1-ubyte");
+  CHECK(has_mnist(dir.path()));
+  check_small_mnist(load_mnist(dir.path()));
+}
+
+TEST_CASE("what the program keeps for itself is taken only where nobody else may write it") {
+  const TempDir dir;
+  write_small_mnist(dir.path());
+  CHECK(load_mnist(dir.path(), {.trust = Trust::kThisUser}).train.count == 5);
+  fs::permissions(dir / kTestLabels, fs::perms::others_write, fs::perm_options::add);
+  CHECK(fails_with(ExitCode::kData, (dir / kTestLabels).string() + " is not used",
+                   [&] { load_mnist(dir.path(), {.trust = Trust::kThisUser}); }));
+  check_small_mnist(load_mnist(dir.path()));
+}
+
 TEST_CASE("the folders that torchvision makes are found") {
   const TempDir dir;
   write_small_mnist(dir / "MNIST" / "raw");
@@ -135,6 +186,8 @@ TEST_CASE("one error names every missing file, and no other, and where they were
   CHECK(fails_with(ExitCode::kData, std::string("missing ") + kTrainLabels + ", " + kTestImages + " (", load));
   CHECK(fails_with(ExitCode::kData, (dir / "MNIST").string() + "/raw", load));
   CHECK(fails_with(ExitCode::kData, ".gz", load));
+  write_bytes(dir / "emnist-train.zip", {1});
+  CHECK(fails_with(ExitCode::kData, "it holds emnist-train.zip, ", load));
 }
 
 TEST_CASE("images and labels of different number do not belong together") {

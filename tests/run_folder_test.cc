@@ -120,3 +120,12 @@ TEST_CASE("a folder that cannot be written is the user's error") {
   CHECK(fails_with(ExitCode::kUsage, errno_text(EACCES), [&] { RunFolder(dir.path(), false); }));
   CHECK(fails_with(ExitCode::kUsage, errno_text(EACCES), [&] { RunFolder(dir / "below", false); }));
 }
+
+TEST_CASE("a folder on the way that may not be entered is named") {
+  const TempDir dir;
+  std::filesystem::create_directory(dir / "shut");
+  const ClosedFolder closed(dir / "shut", dir.path());
+  REQUIRE(closed.works());
+  CHECK(fails_with(ExitCode::kUsage, "cannot look into " + (dir / "shut").string() + ": Permission denied",
+                   [&] { RunFolder(dir / "shut" / "run", false); }));
+}

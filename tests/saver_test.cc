@@ -116,6 +116,57 @@ TEST_CASE("files that only look like checkpoints are no checkpoints") {
   CHECK_FALSE(read_newest_checkpoint(dir / "missing").has_value());
 }
 
+TEST_CASE("a run is named by its folder or by one of its checkpoints, under any name") {
+  const TempDir dir;
+  Saver saver(dir.path(), 5);
+  for (const std::int64_t step : {10, 20}) saver.save(sample_snapshot(step));
+  CHECK(read_named_run(dir.path()).snapshot.global_step == 20);
+  CHECK(read_named_run(dir / checkpoint_name(10)).snapshot.global_step == 10);
+  std::filesystem::rename(dir / checkpoint_name(10), dir / "best");
+  CHECK(read_named_run(dir / "best").path == dir / "best");
+}
+
+TEST_CASE("where there is no run the error says what there is") {
+  const TempDir dir;
+  const auto says = [&](const std::filesystem::path& path, const std::string& text) {
+    return fails_with(ExitCode::kData,
+                      "--log_dir=" + path.string() + ": no checkpoint (model.ckpt-*.safetensors) in it: " + text,
+                      [&] { read_named_run(path); });
+  };
+  CHECK(says(dir / "absent", "there is no such folder"));
+  CHECK(says(dir.path(), "name the folder of a run"));
+  std::filesystem::create_directory(dir / "run");
+  Saver(dir / "run", 5).save(sample_snapshot(10));
+  CHECK(says(dir.path(), "there are some in " + (dir / "run").string()));
+}
+
+TEST_CASE("a folder that cannot be looked into is not taken for one without checkpoints") {
+  const TempDir dir;
+  std::filesystem::create_directories(dir / "shut" / "run");
+  const ClosedFolder closed(dir / "shut", dir.path());
+  REQUIRE(closed.works());
+  for (const auto& path : {dir / "shut", dir / "shut" / "run", dir / "shut" / "run" / "file"}) {
+    const std::string says = "cannot look into " + (dir / "shut").string() + ": Permission denied";
+    CHECK(fails_with(ExitCode::kData, says, [&] { read_named_run(path); }));
+    CHECK(fails_with(ExitCode::kData, says, [&] { read_newest_checkpoint(path); }));
+  }
+}
+
+TEST_CASE("a folder that may be entered and not be listed is not taken for one without checkpoints either") {
+  const TempDir dir;
+  std::filesystem::create_directory(dir / "shut");
+  std::filesystem::create_directory(dir / "run");
+  using std::filesystem::perms;
+  std::filesystem::permissions(dir / "run", perms::owner_exec | perms::group_exec | perms::others_exec);
+  {
+    const ClosedFolder closed(dir / "shut", dir.path());  // Root becomes somebody else.
+    REQUIRE(closed.works());
+    CHECK(fails_with(ExitCode::kData, "cannot look into " + (dir / "run").string() + ": Permission denied",
+                     [&] { read_newest_checkpoint(dir / "run"); }));
+  }
+  std::filesystem::permissions(dir / "run", perms::owner_all);
+}
+
 TEST_CASE("where every checkpoint is broken nothing is made up") {
   const TempDir dir;
   Saver saver(dir.path(), 5);

@@ -174,6 +174,23 @@ TEST_CASE("without room to keep them the digits are used all the same, and nothi
   for (const auto& entry : fs::directory_iterator(dir / "v1")) CHECK(entry.path().filename() == "lock");
 }
 
+TEST_CASE("digits in a folder that others may write, or in such files, are not used") {
+  const TempDir dir;
+  const TrainAndTest made = synthetic_digits(dir.path(), 200, 50);
+  const fs::path labels = dir / "v1" / "train-labels-idx1-ubyte";
+  write_idx(labels, std::vector<std::int64_t>{200}, Bytes(200, 3));
+  CHECK(synthetic_digits(dir.path(), 200, 50).train.labels[0] == 3);  // Taken as long as it is ours alone.
+  fs::permissions(dir / "v1", fs::perms::others_write, fs::perm_options::add);
+  CHECK(same(synthetic_digits(dir.path(), 200, 50).train, made.train));
+  fs::permissions(dir / "v1", fs::perms::others_write, fs::perm_options::remove);
+  fs::permissions(labels, fs::perms::others_write, fs::perm_options::add);
+  CHECK(same(synthetic_digits(dir.path(), 200, 50).train, made.train));
+}
+
+TEST_CASE("without a cache folder the digits are drawn, and nothing is kept") {
+  CHECK(same(synthetic_digits({}, 200, 50).train, make_synthetic_digits(200, 0, Split::kTrain, 2)));
+}
+
 TEST_CASE("a cache folder that cannot be made costs a warning only") {
   const TempDir dir;
   write_bytes(dir / "file", {1});

@@ -6,6 +6,8 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/base/file.h"
 #include "tests/support/catch.h"
@@ -89,6 +91,35 @@ TEST_CASE("a file damaged since is an error although a whole copy of it is there
   bytes[bytes.size() / 2] ^= 0xff;
   write_bytes(dir / "images.gz", bytes);
   CHECK(fails_with(ExitCode::kData, "images.gz", [&] { first_pixel(folder, dir / "images.gz"); }));
+}
+
+TEST_CASE("copies that others may write or own are not used and are written anew, for this user alone") {
+  const TempDir dir;
+  const fs::path folder = dir / "unpacked";
+  write_gzip_images(dir / "images.gz", 7);
+  const mode_t old = umask(0);
+  read_and_keep(folder, dir / "images.gz");
+  umask(old);
+  const fs::path copy = copies_in(folder).at(0);
+  const auto shared = fs::perms::group_write | fs::perms::others_write;
+  CHECK((fs::status(copy).permissions() & shared) == fs::perms::none);
+  CHECK((fs::status(folder).permissions() & shared) == fs::perms::none);
+
+  const auto plant = [&] {
+    Bytes bytes = read_bytes(copy);
+    bytes[16] = 99;
+    write_bytes(copy, bytes);
+  };
+  plant();
+  fs::permissions(copy, fs::perms::others_write, fs::perm_options::add);
+  CHECK(first_pixel(folder, dir / "images.gz") == 7);
+  read_and_keep(folder, dir / "images.gz");
+  CHECK(read_bytes(copy)[16] == 7);
+  if (geteuid() != 0) return;  // Only root can give a file away.
+  plant();
+  CHECK(first_pixel(folder, dir / "images.gz") == 99);
+  REQUIRE(chown(copy.c_str(), 65534, 65534) == 0);
+  CHECK(first_pixel(folder, dir / "images.gz") == 7);
 }
 
 TEST_CASE("a truncated copy is not used and is written anew") {

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -9,62 +10,84 @@
 #include "data/synthetic.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
-#include "lib/math/crc32c.h"
+#include "tools/cache.h"
 #include "tools/environment.h"
 
 namespace distmnist {
 namespace {
 
-std::filesystem::path cached_mnist() {
-  return cache_folder() / "mnist";
+namespace fs = std::filesystem;
+
+constexpr const char* kSynthetic = "synthetic";  // sources, as --dataset names them
+constexpr const char* kCached = "mnist";
+
+// The folder's name from wherever the next process stands.
+std::string absolute_name(const fs::path& folder) {
+  const fs::path whole = fs::absolute(folder);
+  const bool goes_up = std::ranges::find(whole, fs::path("..")) != whole.end();  // Behind a link it leads elsewhere.
+  return goes_up ? whole.string() : whole.lexically_normal().string();
 }
 
-LoadedData load_real(const std::filesystem::path& folder) {
+LoadedData load_real(const fs::path& folder, const Cache& cache) {
   LoadedData loaded;
-  loaded.unpacked = std::make_unique<UnpackedCache>(cache_folder() / "unpacked");
-  loaded.data = load_mnist(folder, loaded.unpacked.get());
+  if (const auto unpacked = cache.folder("unpacked")) loaded.unpacked = std::make_unique<UnpackedCache>(*unpacked);
+  loaded.data = load_mnist(folder, {.cache = loaded.unpacked.get()});
+  loaded.source = absolute_name(folder);
   loaded.checksum =
       std::make_unique<BackgroundChecksum>(loaded.data, [](const std::string& warning) { log_warning("{}", warning); });
-  loaded.copies = std::make_unique<BackgroundCopies>(*loaded.unpacked);
+  if (loaded.unpacked) loaded.copies = std::make_unique<BackgroundCopies>(*loaded.unpacked);
   log_info("data: {}", loaded.data.description);
   return loaded;
 }
 
-LoadedData load_synthetic() {
+LoadedData load_synthetic(const Cache& cache) {
   LoadedData loaded;
-  loaded.data = synthetic_digits(cache_folder() / "synthetic");
+  loaded.data = synthetic_digits(cache.folder("synthetic").value_or(fs::path()));
+  loaded.source = kSynthetic;
   log_warning("data: {}", loaded.data.description);
   return loaded;
+}
+
+// MNIST that was downloaded into the cache; synthetic digits where it is not there and nobody insists on it.
+LoadedData load_default(const Cache& cache, bool only_mnist) {
+  const auto cached = cache.folder("mnist");
+  if (cached && has_mnist(*cached)) {
+    LoadedData loaded = load_real(*cached, cache);
+    loaded.source = kCached;
+    return loaded;
+  }
+  const std::string none = cached ? "no MNIST in " + cached->string() : "no cache that could hold MNIST";
+  if (only_mnist) {
+    fail(ExitCode::kData, "{}; name its folder with --data_dir or fetch it with --download_only", none);
+  }
+  log_warning("{} and no --data_dir: training on drawn digits instead", none);
+  return load_synthetic(cache);
 }
 
 }  // namespace
 
 LoadedData load_data(const Flags& flags) {
-  if (flags.dataset == "synthetic") {
-    if (!flags.data_dir.empty())
-      fail(ExitCode::kUsage, "--dataset=synthetic is drawn, not read: leave --data_dir={} out", flags.data_dir);
-    return load_synthetic();
-  }
-  if (!flags.data_dir.empty()) return load_real(flags.data_dir);
-  if (has_mnist(cached_mnist())) return load_real(cached_mnist());
-  if (flags.dataset == "mnist") {
-    fail(ExitCode::kData, "no MNIST in {}; name its folder with --data_dir or fetch it with --download_only",
-         cached_mnist().string());
-  }
-  log_warning("no MNIST in {} and no --data_dir: training on drawn digits instead", cached_mnist().string());
-  return load_synthetic();
+  if (flags.dataset == kSynthetic && !flags.data_dir.empty())
+    fail(ExitCode::kUsage, "--dataset=synthetic is drawn, not read: leave --data_dir={} out", flags.data_dir);
+  const Cache cache;
+  if (flags.dataset == kSynthetic) return load_synthetic(cache);
+  if (!flags.data_dir.empty()) return load_real(flags.data_dir, cache);
+  return load_default(cache, flags.dataset == kCached);
+}
+
+Flags with_source(Flags flags, const std::string& source) {
+  const bool is_folder = source.starts_with('/');
+  flags.data_dir = is_folder ? source : "";
+  flags.dataset = is_folder ? "" : source;
+  return flags;
 }
 
 void download_data(const Flags& flags) {
   const std::string script = find_script("download_mnist.py").string();
-  const std::string folder = flags.data_dir.empty() ? cached_mnist().string() : flags.data_dir;
-  execlp("python3", "python3", script.c_str(), "--dir", folder.c_str(), static_cast<char*>(nullptr));
+  const auto cached = flags.data_dir.empty() ? Cache().folder("mnist") : fs::path(flags.data_dir);
+  if (!cached) fail(ExitCode::kUsage, "there is no cache to download MNIST to; name a folder with --data_dir");
+  execlp("python3", "python3", script.c_str(), "--dir", cached->c_str(), static_cast<char*>(nullptr));
   fail(ExitCode::kUsage, "cannot run python3 {}: {}; install Python 3", script, std::strerror(errno));
-}
-
-std::string data_fingerprint(const TrainAndTest& data) {
-  const std::uint32_t crc = crc32c(std::as_bytes(data.test.labels), crc32c(std::as_bytes(data.train.labels)));
-  return fmt::format("{} + {} images, labels {:08x}", data.train.count, data.test.count, crc);
 }
 
 }  // namespace distmnist

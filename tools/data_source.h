@@ -13,7 +13,9 @@ namespace distmnist {
 
 struct LoadedData {
   TrainAndTest data;
-  // Run beside the training; null for synthetic digits.
+  // Where it is from: the absolute path of its folder; "mnist", of the cache; "synthetic".
+  std::string source;
+  // Run beside the training; null for synthetic digits, and where nothing is kept.
   std::unique_ptr<BackgroundChecksum> checksum;
   std::unique_ptr<UnpackedCache> unpacked;
   std::unique_ptr<BackgroundCopies> copies;  // after what it uses
@@ -25,7 +27,7 @@ LoadedData load_data(const Flags& flags);
 // Runs tools/download_mnist.py into the cache in place of this process. Returns only by Error.
 [[noreturn]] void download_data(const Flags& flags);
 
-// A few words that tell data sets apart, for the fingerprint of a job: counts and the checksum of the labels.
-std::string data_fingerprint(const TrainAndTest& data);
+// The flags with --data_dir and --dataset of a LoadedData's source: with them load_data loads it again.
+Flags with_source(Flags flags, const std::string& source);
 
 }  // namespace distmnist

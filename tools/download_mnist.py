@@ -18,6 +18,7 @@ import hashlib
 import http.client
 import os
 import pathlib
+import pwd
 import signal
 import sys
 import time
@@ -64,8 +65,13 @@ class CutError(MirrorError):
 
 
 def default_dir():
-    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(cache) / "distmnist" / "mnist"
+    """The cache of the program (cache_folder of tools/environment.h, the same rule); None where there is none."""
+    cache, home = os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME", "")
+    if not cache.startswith("/"):
+        with contextlib.suppress(KeyError):
+            home = home if home.startswith("/") else pwd.getpwuid(os.geteuid()).pw_dir
+        cache = home + "/.cache" if home.startswith("/") else ""
+    return pathlib.Path(cache) / "distmnist" / "mnist" if cache else None
 
 
 def main(argv=None):
@@ -76,10 +82,18 @@ def main(argv=None):
                         help="folders to download from, in this order, instead of the built-in ones")
     parser.add_argument("--timeout", type=float, default=20, metavar="S",
                         help="seconds that a mirror may be silent (default: 20)")
+    parser.add_argument("--print_dir", action="store_true", help="only print where to")
     options = parser.parse_args(argv)
     if not options.timeout > 0:
         parser.error("--timeout %g: it must be above 0" % options.timeout)
     folder = options.dir or default_dir()
+    if folder is None:
+        parser.error("no $HOME and no home in the password file: say with --dir where to")
+    if options.print_dir:
+        print(folder)
+        return 0
+    if folder == default_dir():
+        os.umask(os.umask(0) | 0o022)  # The program uses no cache that others may write to.
     try:
         download_all(folder, FILES, options.mirror or MIRRORS, options.timeout)
     except DownloadError as error:
@@ -107,7 +121,7 @@ def download_all(folder, files, mirrors, timeout_s):
 def already_there(folder, file):
     """True for a valid file, plain or .gz. One that is whole but not ours is another data set: never overwritten."""
     for path in (folder / file.name, folder / (file.name + ".gz")):
-        if not path.exists():
+        if not path.is_file():  # Some archives unpack into a folder of the file's name.
             continue
         with local_errors(path):
             state = check(path, file)

@@ -32,12 +32,12 @@ fs::path home_folder() {
   return user != nullptr && user->pw_dir != nullptr && *user->pw_dir == '/' ? user->pw_dir : "";
 }
 
-fs::path cache_folder() {
+std::optional<fs::path> cache_folder() {
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/')
     return fs::path(cache) / "distmnist";
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
-    return fs::path(home) / ".cache" / "distmnist";
-  return fs::temp_directory_path() / "distmnist";
+  const fs::path home = home_folder();
+  if (home.empty()) return std::nullopt;
+  return home / ".cache" / "distmnist";
 }
 
 fs::path program_folder() {

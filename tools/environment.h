@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace distmnist {
@@ -10,8 +11,10 @@ namespace distmnist {
 // $HOME, else the home of the password file; empty where there is neither.
 std::filesystem::path home_folder();
 
-// $XDG_CACHE_HOME/distmnist, ~/.cache/distmnist, or a folder below /tmp where there is no home.
-std::filesystem::path cache_folder();
+// $XDG_CACHE_HOME/distmnist, else ~/.cache/distmnist, where ~ is home_folder(); nothing where there is none. A path
+// that is not absolute counts as none. tools/download_mnist.py has the same rule. Whether the folder may be used:
+// tools/cache.h.
+std::optional<std::filesystem::path> cache_folder();
 
 // The folder of the running executable.
 std::filesystem::path program_folder();

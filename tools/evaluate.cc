@@ -2,17 +2,55 @@
 #include "lib/base/output.h"
 #include "lib/worker/evaluation.h"
 
+#include "lib/base/log.h"
+#include "lib/supervisor/safetensors_header.h"
 #include "tools/commands.h"
 #include "tools/data_source.h"
 #include "tools/restored_model.h"
 
 namespace distmnist {
 
+namespace {
+
+// The data that the flags name, else that of the run.
+LoadedData load_data_of(const RestoredModel& model, const Flags& flags) {
+  if (!flags.data_dir.empty() || !flags.dataset.empty()) return load_data(flags);
+  if (!model.data) {
+    log_warning("{} does not say which data it was trained on, as files of earlier versions; give --data_dir",
+                model.path.string());
+    return load_data(flags);
+  }
+  try {
+    return load_data(with_source(flags, model.data_source));
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::kData) throw;
+    fail(ExitCode::kData,
+         "{} was trained on the data \"{}\", which cannot be used: {}; if it lies elsewhere now, give "
+         "--data_dir",
+         model.path.string(), printable(model.data_source, 500), error.what());
+  }
+}
+
+// An accuracy on other data says nothing about the run.
+void require_data_of(const RestoredModel& model, const LoadedData& loaded, const Flags& flags) {
+  if (!model.data || flags.other_data) return;
+  const DataIdentity here = identity_of(loaded.data);
+  if (here == *model.data) return;
+  fail(ExitCode::kData,
+       "{} was trained on the data \"{}\" ({}), and {} is other data ({}); name the data of the run "
+       "with --data_dir, or give --other_data to measure on this all the same",
+       model.path.string(), printable(model.data_source, 500), describe(*model.data), loaded.data.description,
+       describe(here));
+}
+
+}  // namespace
+
 ExitCode evaluate_command(const Flags& flags) {
   constexpr std::int64_t kBatch = 100;
-  const LoadedData loaded = load_data(flags);
   Devices devices(find_gpu_search());
   const RestoredModel model = restore_model(flags, devices, kBatch);
+  const LoadedData loaded = load_data_of(model, flags);
+  require_data_of(model, loaded, flags);
   if (loaded.data.test.image_size() != model.graph.input.size()) {
     fail(ExitCode::kData, "the model takes {} pixels per image, {} has {}", model.graph.input.size(),
          loaded.data.description, loaded.data.test.image_size());

@@ -10,6 +10,7 @@
 
 #include "data/augment.h"
 #include "lib/base/error.h"
+#include "lib/base/folder.h"
 #include "lib/cluster/placement.h"
 #include "lib/ps/names.h"
 #include "tools/admin_flags.h"
@@ -192,17 +193,22 @@ void add_console_flags(CLI::App& app, Flags& flags) {
 
 void add_subcommands(CLI::App& app, Flags& flags) {
   auto* evaluate = app.add_subcommand("evaluate", "accuracy, loss and confusion matrix of the newest checkpoint");
-  evaluate->add_option("--log_dir", flags.log_dir, "run folder")->required();
+  evaluate->add_option("--log_dir", flags.log_dir, "run folder, or a checkpoint file")->required();
   add_data_flags(*evaluate, flags);
+  evaluate
+      ->add_flag("--other_data,!--noother_data", flags.other_data,
+                 "measure also on data that the run was not trained on")
+      ->group("data");
   evaluate->callback([&flags] { flags.command = Command::kEvaluate; });
 
   auto* predict = app.add_subcommand("predict", "class and probabilities of images, by the newest checkpoint");
-  predict->add_option("--log_dir", flags.log_dir, "run folder")->required();
+  predict->add_option("--log_dir", flags.log_dir, "run folder, or a checkpoint file")->required();
   predict->add_option("files", flags.files, "PNG images or IDX image files")->required();
   predict->callback([&flags] { flags.command = Command::kPredict; });
 
   auto* inspect = app.add_subcommand("inspect", "what a checkpoint file holds");
-  inspect->add_option("checkpoint", flags.checkpoint, "a .safetensors file")->required();
+  inspect->add_option("checkpoint", flags.checkpoint, "a .safetensors file, or a run folder: its newest one")
+      ->required();
   inspect->callback([&flags] { flags.command = Command::kInspect; });
 
   auto* devices = app.add_subcommand("devices", "the devices of this host, and what runs on which of them");
@@ -268,6 +274,17 @@ std::string quoted(const std::string& text) {
     out += c;
   }
   return out + "\"";
+}
+
+// A file of --config names its data by one flag, and the command line may name other data by the other one.
+void prefer_given_data(const std::vector<std::string>& arguments, Flags& flags) {
+  const auto is_given = [&](const std::string& flag) {
+    return std::ranges::any_of(
+        arguments, [&](const std::string& argument) { return argument == flag || argument.starts_with(flag + "="); });
+  };
+  const bool data_dir = is_given("--data_dir"), dataset = is_given("--dataset");
+  if (data_dir && !dataset) flags.dataset.clear();
+  if (dataset && !data_dir) flags.data_dir.clear();
 }
 
 // The options of the program, and of the subcommands that have been asked for.
@@ -369,7 +386,8 @@ ReadFlags read_flags(const Flags& defaults, int argc, const char* const* argv) {
   add_admin_subcommands(app, flags);
 
   std::vector<std::string> arguments = words_of(app, argc, argv);
-  std::ranges::reverse(arguments);  // CLI11 takes them from the back.
+  const std::vector<std::string> given = arguments;  // CLI11 takes them away.
+  std::ranges::reverse(arguments);                   // CLI11 takes them from the back.
   try {
     app.parse(arguments);
   } catch (const CLI::CallForVersion&) {
@@ -389,12 +407,15 @@ ReadFlags read_flags(const Flags& defaults, int argc, const char* const* argv) {
     fail(ExitCode::kUsage, "--config: '{}' is not a flag of this program{}; see distmnist --help", key,
          suggestion(key, flags_of(app)));
   } catch (const CLI::FileError& error) {
+    if (const auto closed = closed_folder(app["--config"]->as<std::string>()))
+      fail(ExitCode::kUsage, "--config: cannot look into {}: Permission denied", closed->string());
     fail(ExitCode::kUsage, "--config: {}; name an existing file", error.what());
   } catch (const CLI::ParseError& error) {
     // A flag that is unknown is the likelier slip than one that is missing.
     if (!app.remaining(true).empty()) fail(ExitCode::kUsage, "{}; see distmnist --help", describe_extra(app));
     fail(ExitCode::kUsage, "{}; see distmnist --help", error.what());
   }
+  prefer_given_data(given, flags);
   expand_paths(flags);
   flags.sync_replicas_given = sync_replicas->count() > 0;
   flags.task_index_given = app.count("--task_index") > 0;
@@ -419,6 +440,9 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
 std::string to_toml(const Flags& flags) {
   std::string text = "# The flags of this run; distmnist --config takes this file.\n";
   const auto add = [&](const char* flag, const auto& value) { text += fmt::format("{} = {}\n", flag, value); };
+  const bool is_line = flags.data_dir.find('\n') == std::string::npos;  // A path may be anything.
+  if (!flags.data_dir.empty() && is_line) add("data_dir", quoted(flags.data_dir));
+  if (!flags.dataset.empty()) add("dataset", quoted(flags.dataset));
   add("model", quoted(flags.model));
   if (flags.batch_size_schedule.empty()) {
     add("batch_size", flags.batch_size);

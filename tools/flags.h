@@ -42,6 +42,7 @@ struct Flags {
   std::string data_dir;
   std::string dataset;  // empty: mnist where it is found, else synthetic
   bool download_only = false;
+  bool other_data = false;  // evaluate
 
   // training; the values of --preset=seeds
   std::string preset = "seeds";  // which preset has given the defaults

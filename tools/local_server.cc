@@ -73,8 +73,14 @@ class LocalServer {
     seat.endpoints = endpoints_;
     seat.context = &context_;
     seat.stop_signal = [this] { return stop_code(); };
-    const Job own{
-        workers_[static_cast<std::size_t>(index)], job_.graph, job_.data, job_.devices, job_.config, job_.started_s};
+    const Job own{.flags = workers_[static_cast<std::size_t>(index)],
+                  .graph = job_.graph,
+                  .data = job_.data,
+                  .data_identity = job_.data_identity,
+                  .data_source = job_.data_source,
+                  .devices = job_.devices,
+                  .config = job_.config,
+                  .started_s = job_.started_s};
     return run_worker(own, seat);
   }
 

@@ -12,17 +12,21 @@ namespace distmnist {
 
 RestoredModel restore_model(const Flags& flags, Devices& devices, std::int64_t max_batch_size) {
   require_threads(num_threads(flags, 1) + 1);
-  auto restored = read_newest_checkpoint(flags.log_dir);
-  if (!restored) fail(ExitCode::kData, "--log_dir={}: no checkpoint (model.ckpt-*.safetensors) in it", flags.log_dir);
-  const ModelSnapshot& snapshot = restored->snapshot;
+  const RestoredCheckpoint restored = read_named_run(flags.log_dir);
+  const ModelSnapshot& snapshot = restored.snapshot;
   const auto names = model_names();
   if (std::ranges::find(names, snapshot.identity.model) == names.end()) {
-    fail(ExitCode::kVersion, "{} holds the model {}, which this program does not have", restored->path.string(),
+    fail(ExitCode::kVersion, "{} holds the model {}, which this program does not have", restored.path.string(),
          snapshot.identity.model);
   }
-  RestoredModel model{make_model(snapshot.identity.model), nullptr, snapshot.global_step, restored->path};
+  RestoredModel model{make_model(snapshot.identity.model),
+                      nullptr,
+                      snapshot.global_step,
+                      restored.path,
+                      snapshot.data,
+                      snapshot.data_source};
   if (describe(model.graph) != snapshot.identity.graph) {
-    fail(ExitCode::kVersion, "{} holds another {} than this program: {} there, {} here", restored->path.string(),
+    fail(ExitCode::kVersion, "{} holds another {} than this program: {} there, {} here", restored.path.string(),
          snapshot.identity.model, snapshot.identity.graph, describe(model.graph));
   }
   CompileOptions options;

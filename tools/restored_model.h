@@ -1,10 +1,13 @@
-// The newest checkpoint of a run, ready to predict.
+// The newest checkpoint of a run, or a chosen one, ready to predict.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <string>
 
+#include "data/data_identity.h"
 #include "lib/backend/backend.h"
 #include "lib/graph/graph.h"
 #include "tools/device.h"
@@ -17,10 +20,13 @@ struct RestoredModel {
   std::unique_ptr<Executor> executor;
   std::int64_t global_step = 0;
   std::filesystem::path path;  // of the checkpoint
+  // What it was trained on, as in ModelSnapshot.
+  std::optional<DataIdentity> data;
+  std::string data_source;
 };
 
-// From --log_dir. Error: kData where there is no valid checkpoint, kVersion where it is of a model this program does
-// not have. The devices are those that compute it, and outlive it.
+// From --log_dir, which may also name one checkpoint file. Error: kData where there is no valid checkpoint, kVersion
+// where it is of a model this program does not have. The devices are those that compute it, and outlive it.
 RestoredModel restore_model(const Flags& flags, Devices& devices, std::int64_t max_batch_size);
 
 }  // namespace distmnist

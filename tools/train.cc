@@ -87,7 +87,14 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
   require_fitting_data(graph, loaded.data, flags);
   log_info("preset {}: {}", flags.preset, describe_preset_values(flags));
   Devices devices(find_gpu_search());
-  const Job job{flags, graph, loaded.data, devices, to_toml(flags), started_s};
+  const Job job{.flags = flags,
+                .graph = graph,
+                .data = loaded.data,
+                .data_identity = identity_of(loaded.data),
+                .data_source = loaded.source,
+                .devices = devices,
+                .config = to_toml(with_source(flags, loaded.source)),
+                .started_s = started_s};
   if (place) return run_worker(job, seat_of(place));
   return needs_ps(flags, static_cast<int>(workers.size())) ? run_local_server(job, flags.num_ps, workers)
                                                            : run_worker(job, seat_of(place));

@@ -23,7 +23,6 @@
 #include "lib/worker/device_placement.h"
 #include "lib/worker/resident_client.h"
 #include "lib/worker/training.h"
-#include "tools/data_source.h"
 #include "tools/environment.h"
 #include "tools/num_threads.h"
 #include "tools/optimizer_flags.h"
@@ -41,7 +40,7 @@ Fingerprint fingerprint_of(const Job& job) {
   Fingerprint out = {{"the version of distmnist", DISTMNIST_VERSION},
                      {"--model", flags.model},
                      {"the network", describe(job.graph)},
-                     {"the data", data_fingerprint(job.data)},
+                     {"the data", describe(job.data_identity)},
                      {"the batch per step (--batch_size)", step_batch_sizes(flags).to_string()},
                      {"--train_steps", std::to_string(flags.train_steps)},
                      {"--optimizer", flags.optimizer},
@@ -184,6 +183,8 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   SupervisorConfig supervision;
   supervision.chief = seat.is_chief();
   supervision.identity = {flags.model, describe(job.graph), job.graph.variables, optimizer_of(flags)};
+  supervision.data = job.data_identity;
+  supervision.data_source = job.data_source;
   supervision.strategy = strategy;
   supervision.seed = flags.seed;
   supervision.run_id = nanoseconds_since_1970();

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/data_identity.h"
 #include "data/image_set.h"
 #include "lib/base/error.h"
 #include "lib/cluster/cluster_spec.h"
@@ -37,6 +38,8 @@ struct Job {
   const Flags& flags;
   const Graph& graph;
   const TrainAndTest& data;
+  DataIdentity data_identity;
+  std::string data_source;  // as of LoadedData
   Devices& devices;
   std::string config;    // config.toml of the run
   double started_s = 0;  // when the process started, for the log

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "lib/base/bytes.h"
+#include "lib/base/folder.h"
 
 namespace distmnist {
 namespace {
@@ -53,6 +54,17 @@ bool is_ours(int fd) {
   return fstat(fd, &status) == 0 && status.st_nlink > 0;
 }
 
+// Why a file could not be opened, for the user.
+[[noreturn]] void fail_opening(const std::filesystem::path& path, int error) {
+  if (error == EACCES) require_open(path);
+  std::error_code no_link;
+  const std::filesystem::path target = std::filesystem::read_symlink(path, no_link);
+  if (error == ENOENT && !no_link) {
+    fail(ExitCode::kData, "cannot read {}: it is a link to {}, which is not there", path.string(), target.string());
+  }
+  fail(exit_code_of(error, ExitCode::kData), "cannot read {}: {}", path.string(), errno_text(error));
+}
+
 }  // namespace
 
 FileDescriptor::~FileDescriptor() {
@@ -89,14 +101,14 @@ ExitCode exit_code_of(int error, ExitCode otherwise) {
 
 InputFile open_for_reading(const std::filesystem::path& path) {
   // O_NONBLOCK: a named pipe in the place of the file must not make us wait for a writer.
-  InputFile file{FileDescriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), 0};
+  InputFile file{.fd = FileDescriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK))};
   struct stat status;
-  if (!file.fd || fstat(file.fd.get(), &status) != 0) {
-    const int error = errno;
-    fail(exit_code_of(error, ExitCode::kData), "cannot read {}: {}", path.string(), errno_text(error));
-  }
+  if (!file.fd || fstat(file.fd.get(), &status) != 0) fail_opening(path, errno);
+  if (S_ISDIR(status.st_mode))
+    fail(ExitCode::kData, "cannot read {}: it is a folder, not a regular file", path.string());
   if (!S_ISREG(status.st_mode)) fail(ExitCode::kData, "cannot read {}: not a regular file", path.string());
   file.size_bytes = static_cast<std::uint64_t>(status.st_size);
+  file.is_private = status.st_uid == geteuid() && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
   return file;
 }
 
@@ -133,11 +145,11 @@ std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_
   return std::string(text_of(read_file(path, max_size_bytes)));
 }
 
-AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+AtomicFile::AtomicFile(std::filesystem::path path, unsigned mode) : path_(std::move(path)) {
   static std::atomic<unsigned> counter = 0;
   for (int attempt = 0; attempt < kMaxNameAttempts; ++attempt) {
     temporary_ = folder_of(path_) / fmt::format("{}{}-{}", kTemporaryPrefix, getpid(), counter++);
-    FileDescriptor fd(open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    FileDescriptor fd(open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     if (!fd && errno == EEXIST) continue;  // of a dead process with our number, or of another host
     if (!fd) fail_writing("write", path_, errno);
     if (!is_ours(fd.get())) continue;

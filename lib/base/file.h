@@ -40,11 +40,12 @@ std::string errno_text(int error);
 // kResources for a lack of space, quota, memory or descriptors, and for a file size limit; else `otherwise`.
 ExitCode exit_code_of(int error, ExitCode otherwise);
 
-// Opens a file for reading and gives its size in bytes. Error: kData (missing, unreadable, not a regular file) or
-// kResources, with the path and the system's reason.
+// Opens a file for reading and gives its size in bytes. Error: kData (missing, a link that leads nowhere, unreadable,
+// in a folder that may not be entered, not a regular file) or kResources, with the path and the reason.
 struct InputFile {
   FileDescriptor fd;
   std::uint64_t size_bytes = 0;
+  bool is_private = false;  // it is this user's, and no other may write it
 };
 InputFile open_for_reading(const std::filesystem::path& path);
 
@@ -64,7 +65,8 @@ std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_
 // with the path and the system's reason.
 class AtomicFile {
  public:
-  explicit AtomicFile(std::filesystem::path path);
+  // `mode`: who may do what with the new file, of which the process's umask is taken away.
+  explicit AtomicFile(std::filesystem::path path, unsigned mode = 0666);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;

@@ -27,10 +27,21 @@ std::string samples_text(const std::map<int, std::int64_t>& consumed_samples) {
   return text;
 }
 
+void add_data(const DataIdentity& data, const std::string& source, std::map<std::string, std::string>& metadata) {
+  metadata["data_source"] = source;
+  metadata["data_train_images"] = fmt::to_string(data.train_count);
+  metadata["data_test_images"] = fmt::to_string(data.test_count);
+  metadata["data_height"] = fmt::to_string(data.height);
+  metadata["data_width"] = fmt::to_string(data.width);
+  metadata["data_classes"] = fmt::to_string(data.num_classes);
+  metadata["data_labels_crc32c"] = fmt::format("{:08x}", data.labels_crc32c);
+  metadata["data_sampled_rows_crc32c"] = fmt::format("{:08x}", data.sampled_rows_crc32c);
+}
+
 std::map<std::string, std::string> metadata_of(const ModelSnapshot& snapshot) {
   const OptimizerSpec& optimizer = snapshot.identity.optimizer;
   const LearningRate& rate = optimizer.learning_rate;
-  return {
+  std::map<std::string, std::string> metadata = {
       {"distmnist_checkpoint", fmt::to_string(kFormatVersion)},
       {"tool_version", snapshot.tool_version},
       {"global_step", fmt::to_string(snapshot.global_step)},
@@ -54,6 +65,8 @@ std::map<std::string, std::string> metadata_of(const ModelSnapshot& snapshot) {
       {"epsilon", fmt::to_string(optimizer.epsilon)},
       {"config", snapshot.config},
   };
+  if (snapshot.data) add_data(*snapshot.data, snapshot.data_source, metadata);
+  return metadata;
 }
 
 // Metadata of a verified file, with every value checked: the checksums protect against damage, not against other
@@ -115,6 +128,18 @@ class MetadataReader {
     if (has("decay")) spec.decay = number<float>("decay");
     if (has("nesterov")) spec.nesterov = number<int>("nesterov") != 0;
     return spec;
+  }
+
+  // Nothing in files from before it was saved.
+  std::optional<DataIdentity> data() const {
+    if (!has("data_source")) return std::nullopt;
+    return DataIdentity{.train_count = count("data_train_images"),
+                        .test_count = count("data_test_images"),
+                        .height = count("data_height"),
+                        .width = count("data_width"),
+                        .num_classes = number<int>("data_classes"),
+                        .labels_crc32c = number<std::uint32_t>("data_labels_crc32c", 16),
+                        .sampled_rows_crc32c = number<std::uint32_t>("data_sampled_rows_crc32c", 16)};
   }
 
  private:
@@ -232,6 +257,8 @@ ModelSnapshot read_checkpoint(const std::filesystem::path& path) {
   snapshot.run_id = metadata.number<std::uint64_t>("run_id", 16);
   snapshot.seed = metadata.number<std::uint64_t>("seed");
   snapshot.consumed_samples = metadata.samples("consumed_samples");
+  snapshot.data = metadata.data();
+  if (snapshot.data) snapshot.data_source = metadata.text("data_source");
   snapshot.tool_version = metadata.text("tool_version");
   snapshot.config = metadata.text("config");
 

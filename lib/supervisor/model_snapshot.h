@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "data/data_identity.h"
 #include "lib/graph/graph.h"
 #include "lib/optim/optimizer.h"
 
@@ -26,6 +28,8 @@ struct ModelSnapshot {
   std::uint64_t run_id = 0;
   std::uint64_t seed = 0;                        // with consumed_samples, the random state and the position in the data
   std::map<int, std::int64_t> consumed_samples;  // worker -> samples of its own order that lie behind it
+  std::optional<DataIdentity> data;              // what it was trained on; files of earlier versions do not say
+  std::string data_source;                       // where the chief had it from: a folder, "mnist" or "synthetic"
   std::string tool_version;
   std::string config;  // the text of config.toml, for people
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lib/base/error.h"
+#include "lib/base/folder.h"
 #include "lib/base/log.h"
 
 namespace distmnist {
@@ -18,8 +19,9 @@ namespace {
 constexpr int kMaxOldRuns = 100'000;
 
 [[noreturn]] void refuse(std::string_view action, const std::filesystem::path& path, int error) {
-  fail(exit_code_of(error, ExitCode::kUsage), "cannot {} the run folder {}: {}; choose another --log_dir", action,
-       path.string(), errno_text(error));
+  const auto closed = error == EACCES ? closed_folder(path) : std::nullopt;
+  fail(exit_code_of(error, ExitCode::kUsage), "cannot {} the run folder {}: {}{}; choose another --log_dir", action,
+       path.string(), closed ? fmt::format("cannot look into {}: ", closed->string()) : "", errno_text(error));
 }
 
 void create(const std::filesystem::path& path) {
@@ -29,6 +31,10 @@ void create(const std::filesystem::path& path) {
   // result.
   std::error_code status_error;
   if (std::filesystem::is_directory(path, status_error)) return;
+  if (std::filesystem::is_regular_file(path, status_error)) {
+    fail(ExitCode::kUsage, "cannot create the run folder {}: {}, but a file; choose another --log_dir", path.string(),
+         errno_text(ENOTDIR));
+  }
   refuse("create", path, error ? error.value() : status_error ? status_error.value() : ENOTDIR);
 }
 

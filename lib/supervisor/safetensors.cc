@@ -8,6 +8,7 @@
 #include <numeric>
 #include <optional>
 
+#include "data/file_kind.h"
 #include "lib/base/bytes.h"
 #include "lib/math/crc32c.h"
 
@@ -47,6 +48,15 @@ std::uint32_t checksum_of_header(std::string_view header, std::size_t digits) {
   return crc32c(bytes_of(header.substr(digits + kNoDigits.size())), crc);
 }
 
+// A file that begins with no plausible length may be of a kind that we know.
+void require_no_other_kind(const InputFile& file, const std::filesystem::path& path) {
+  std::vector<std::uint8_t> head(std::min<std::uint64_t>(file.size_bytes, kTellingBytes));
+  read_at(file, path, 0, std::as_writable_bytes(std::span(head)));
+  if (const auto kind = kind_of_file(head)) {
+    fail(ExitCode::kData, "{}: {}, not a safetensors file", path.string(), kind->what);
+  }
+}
+
 // The text of a valid header, and where its data begins.
 std::string read_header_text(const InputFile& file, const std::filesystem::path& path) {
   if (file.size_bytes < kLengthWordBytes) {
@@ -56,6 +66,7 @@ std::string read_header_text(const InputFile& file, const std::filesystem::path&
   std::array<std::byte, kLengthWordBytes> word;
   read_at(file, path, 0, word);
   const auto length = from_little_endian<std::uint64_t>(word);
+  if (length > kMaxHeaderBytes) require_no_other_kind(file, path);
   if (length > kMaxHeaderBytes || length > file.size_bytes - kLengthWordBytes) {
     fail(ExitCode::kData, "{}: a header of {} bytes at offset 0, in a file of {} bytes; truncated or not safetensors",
          path.string(), length, file.size_bytes);

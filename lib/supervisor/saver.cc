@@ -8,6 +8,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/folder.h"
 #include "lib/base/log.h"
 #include "lib/supervisor/checkpoint.h"
 
@@ -47,6 +48,21 @@ ModelSnapshot read_named_checkpoint(const CheckpointFile& file) {
   return snapshot;
 }
 
+// Why there is no checkpoint in `log_dir`, and where one is.
+std::string why_no_checkpoint(const std::filesystem::path& log_dir) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(log_dir, ignored)) {
+    const std::filesystem::path target = std::filesystem::read_symlink(log_dir, ignored);
+    return target.empty() ? "there is no such folder" : "it is a link to " + target.string() + ", which is not there";
+  }
+  std::string runs;
+  for (const FolderEntry& entry : list_folder(log_dir)) {
+    const std::filesystem::path path = log_dir / entry.name;
+    if (entry.kind == EntryKind::kFolder && !list_checkpoints(path).empty()) runs = path.string();  // the last by name
+  }
+  return runs.empty() ? "name the folder of a run of worker 0, which saves them" : "there are some in " + runs;
+}
+
 }  // namespace
 
 std::string checkpoint_name(std::int64_t global_step) {
@@ -65,6 +81,10 @@ std::vector<CheckpointFile> list_checkpoints(const std::filesystem::path& folder
 }
 
 std::optional<RestoredCheckpoint> read_newest_checkpoint(const std::filesystem::path& folder) {
+  require_open(folder);
+  std::error_code ignored;
+  if (!std::filesystem::exists(folder, ignored)) return std::nullopt;
+  list_folder(folder);  // The error of one that cannot be read: no checkpoint found would be taken for none there.
   std::vector<std::filesystem::path> broken;
   for (const CheckpointFile& file : list_checkpoints(folder)) {
     try {
@@ -81,6 +101,18 @@ std::optional<RestoredCheckpoint> read_newest_checkpoint(const std::filesystem::
        "none of the {} checkpoints in {} is valid (the warnings above say why); restore one from a copy, or "
        "pass --fresh to move them aside and start anew",
        broken.size(), folder.string());
+}
+
+RestoredCheckpoint read_named_run(const std::filesystem::path& name) {
+  // A slash at the end would hide a file.
+  const std::filesystem::path log_dir = name.has_filename() ? name : name.parent_path();
+  require_open(log_dir);
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(log_dir, ignored)) return {read_checkpoint(log_dir), log_dir, {}};
+  auto newest = read_newest_checkpoint(log_dir);
+  if (newest) return *std::move(newest);
+  fail(ExitCode::kData, "--log_dir={}: no checkpoint (model.ckpt-*.safetensors) in it: {}", log_dir.string(),
+       why_no_checkpoint(log_dir));
 }
 
 Saver::Saver(std::filesystem::path folder, int max_to_keep) : folder_(std::move(folder)), max_to_keep_(max_to_keep) {

@@ -32,8 +32,14 @@ struct RestoredCheckpoint {
 
 // The newest valid checkpoint of `folder`, of whatever model; nothing where there is no file. Each broken file on the
 // way is skipped with a warning that names it and the reason. Writes nothing, so it may look into a run that goes on.
-// Error: kData where files exist and none is valid; kVersion, kResources like read_checkpoint.
+// Error: kData where files exist and none is valid, or where the folder is there and cannot be looked into; kVersion,
+// kResources like read_checkpoint.
 std::optional<RestoredCheckpoint> read_newest_checkpoint(const std::filesystem::path& folder);
+
+// What the user names as --log_dir of a command that only reads: a run folder, whose newest valid checkpoint it is, or
+// one checkpoint file, which may have any name. Error: kData where there is none, with what lies there instead; else as
+// read_newest_checkpoint and read_checkpoint.
+RestoredCheckpoint read_named_run(const std::filesystem::path& name);
 
 // One per run folder, whose lock the caller holds (RunFolder). One thread at a time.
 class Saver {

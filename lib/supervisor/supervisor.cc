@@ -6,6 +6,7 @@
 
 #include "lib/base/log.h"
 #include "lib/graph/initializers.h"
+#include "lib/supervisor/safetensors_header.h"
 
 namespace distmnist {
 
@@ -39,6 +40,7 @@ StoredModel Supervisor::initial_model() {
   model.strategy = config_.strategy;
   if (background_) background_->flush();  // After a lost session what was last submitted may be what is restored.
   if (auto restored = saver_ ? saver_->restore_newest(config_.identity) : std::nullopt) {
+    compare_data(*restored);
     log_info("restored global_step {}", restored->global_step);
     model.global_step = restored->global_step;
     model.parameters = std::move(restored->parameters);
@@ -58,6 +60,23 @@ StoredModel Supervisor::initial_model() {
   return model;
 }
 
+void Supervisor::compare_data(const ModelSnapshot& restored) {
+  if (!restored.data || *restored.data == config_.data) return;
+  const std::string saved = fmt::format("{} ({})", printable(restored.data_source, 500), describe(*restored.data));
+  const std::string here = fmt::format("{} ({})", config_.data_source, describe(config_.data));
+  if (!same_shape(*restored.data, config_.data)) {
+    fail(ExitCode::kData,
+         "the checkpoint of global_step {} was trained on the data {}, and this is {}, of another shape or other "
+         "classes; name the data of that run with --data_dir, or pass --fresh to move it aside and start anew",
+         restored.global_step, saved, here);
+  }
+  if (!warned_of_data_) {
+    log_warning("the checkpoint of global_step {} was trained on other data: {}; the run goes on with {}",
+                restored.global_step, saved, here);
+  }
+  warned_of_data_ = true;
+}
+
 ModelSnapshot Supervisor::take_snapshot() {
   StoredModel model = client_.snapshot();
   // A ruined model must not push the good checkpoints out.
@@ -73,6 +92,8 @@ ModelSnapshot Supervisor::take_snapshot() {
   snapshot.seed = config_.seed;
   for (const auto& [worker, samples] : model.consumed_samples)
     snapshot.consumed_samples[static_cast<int>(worker)] = samples;
+  snapshot.data = config_.data;
+  snapshot.data_source = config_.data_source;
   snapshot.tool_version = DISTMNIST_VERSION;
   snapshot.config = config_.config;
   snapshot.parameters = std::move(model.parameters);

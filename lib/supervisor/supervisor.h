@@ -20,6 +20,8 @@ namespace distmnist {
 struct SupervisorConfig {
   bool chief = false;
   ModelIdentity identity;
+  DataIdentity data;
+  std::string data_source;  // as in ModelSnapshot
   Strategy strategy;
   std::uint64_t seed = 0;
   std::uint64_t run_id = 0;
@@ -35,7 +37,8 @@ class Supervisor {
   Supervisor(SupervisorConfig config, const Graph& graph, ParameterClient& client, const RunFolder* folder);
 
   // Opens the session and, as the chief, makes sure that there is a model: the one the ps tasks hold, else the newest
-  // valid checkpoint, else fresh start values. Errors of client and Saver.
+  // valid checkpoint, else fresh start values. A checkpoint of other data gets a warning; Error (kData) where images of
+  // that data have another size or other classes. Errors of client and Saver.
   SessionInfo prepare();
 
   // Writes config.toml where there is a folder. Call once the flags have proved to fit the model and training goes on:
@@ -51,6 +54,7 @@ class Supervisor {
 
  private:
   StoredModel initial_model();
+  void compare_data(const ModelSnapshot& restored);
   ModelSnapshot take_snapshot();
 
   SupervisorConfig config_;
@@ -61,6 +65,7 @@ class Supervisor {
   std::unique_ptr<BackgroundSaver> background_;
   TimeMs last_save_ms_ = 0;
   std::int64_t restored_step_ = -1;
+  bool warned_of_data_ = false;
 };
 
 }  // namespace distmnist

@@ -12,6 +12,7 @@ import importlib.util
 import io
 import os
 import pathlib
+import pwd
 import signal
 import socket
 import subprocess
@@ -162,6 +163,12 @@ class DownloadTest(MirrorTest):
         self.download(mirror)
         self.assertEqual(mirror.requests, [])
 
+    def test_a_folder_of_a_files_name_is_no_file(self):
+        (self.folder / "labels").mkdir(parents=True)
+        self.download(self.mirror())
+        self.assertEqual(gzip.decompress((self.folder / "labels.gz").read_bytes()), CONTENTS["labels"])
+        self.assertTrue((self.folder / "labels").is_dir())
+
     def test_a_cut_transfer_goes_on_where_it_broke(self):
         mirror = self.mirror(cuts=2)
         said = self.download(mirror)
@@ -299,6 +306,28 @@ class CommandLineTest(MirrorTest):
         with unittest.mock.patch.dict(os.environ, HOME="/home/someone"):
             os.environ.pop("XDG_CACHE_HOME", None)
             self.assertEqual(str(download_mnist.default_dir()), "/home/someone/.cache/distmnist/mnist")
+            os.environ["XDG_CACHE_HOME"] = "relative"  # counts as none
+            self.assertEqual(str(download_mnist.default_dir()), "/home/someone/.cache/distmnist/mnist")
+            for home in (None, "", "relative"):
+                os.environ.update(HOME=home or "")
+                if home is None:
+                    del os.environ["HOME"]
+                own = pwd.getpwuid(os.geteuid()).pw_dir
+                self.assertEqual(str(download_mnist.default_dir()), own + "/.cache/distmnist/mnist")
+
+    def test_in_the_cache_the_folders_are_the_users_alone_and_elsewhere_as_the_umask_says(self):
+        old = os.umask(0o002)
+        self.addCleanup(os.umask, old)
+        self.run_script("--mirror", unreachable_url(), XDG_CACHE_HOME=str(self.folder))
+        self.run_script("--dir", str(self.folder / "shared"), "--mirror", unreachable_url())
+        self.assertEqual((self.folder / "distmnist" / "mnist").stat().st_mode & 0o777, 0o755)
+        self.assertEqual((self.folder / "distmnist").stat().st_mode & 0o777, 0o755)
+        self.assertEqual((self.folder / "shared").stat().st_mode & 0o777, 0o775)
+
+    def test_print_dir_only_prints_the_folder(self):
+        done = self.run_script("--print_dir", XDG_CACHE_HOME=str(self.folder))
+        self.assertEqual((done.returncode, done.stdout), (0, f"{self.folder}/distmnist/mnist\n"))
+        self.assertFalse(self.folder.exists())
 
     def test_bad_usage_is_exit_2(self):
         self.assertEqual(self.run_script("--no_such_flag").returncode, 2)

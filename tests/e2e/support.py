@@ -59,6 +59,13 @@ def wait_until(condition, what, deadline_s=DEADLINE_S):
         time.sleep(0.02)
 
 
+def without_privileges():
+    """What to put in front of a command so that root, too, needs the permissions of files and folders."""
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+
+
 def is_alive(pid):
     """False for a zombie too: it has ended, only its parent has not looked yet."""
     try:

@@ -55,4 +55,32 @@ class ReadOnlyFolder {
   bool works_ = true;
 };
 
+// While alive, this process may not enter `folder`, which lies in `own_folder`, a temporary folder of the test. For
+// root the process also stops being root.
+class ClosedFolder {
+ public:
+  ClosedFolder(const std::filesystem::path& folder, const std::filesystem::path& own_folder)
+      : folder_(folder), was_root_(geteuid() == 0) {
+    using std::filesystem::perms;
+    std::filesystem::permissions(
+        own_folder, perms::owner_all | perms::group_read | perms::group_exec | perms::others_read | perms::others_exec);
+    std::filesystem::permissions(folder_, perms::none);
+    constexpr uid_t kNobody = 65534;
+    works_ = !was_root_ || seteuid(kNobody) == 0;
+  }
+  ~ClosedFolder() {
+    if (was_root_ && seteuid(0) != 0) std::terminate();
+    std::filesystem::permissions(folder_, std::filesystem::perms::owner_all);
+  }
+  ClosedFolder(const ClosedFolder&) = delete;
+  ClosedFolder& operator=(const ClosedFolder&) = delete;
+
+  bool works() const { return works_; }  // false: root in a container that cannot be anyone else
+
+ private:
+  std::filesystem::path folder_;
+  bool was_root_;
+  bool works_ = true;
+};
+
 }  // namespace distmnist

@@ -1,0 +1,195 @@
+#include "data/mnist_files.h"
+
+#include <algorithm>
+#include <cctype>
+#include <tuple>
+
+#include "lib/base/error.h"
+#include "lib/base/folder.h"
+
+namespace distmnist {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Where files are looked for below the folder; torchvision puts them into MNIST/raw of the folder it is given.
+constexpr std::array<std::string_view, 3> kPlaces = {"", "MNIST/raw", "raw"};
+constexpr std::string_view kPacked = ".gz";
+
+std::string lower_case(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+bool is_packed(std::string_view name) {
+  return lower_case(name).ends_with(kPacked);
+}
+
+struct Found {
+  MnistRole role;
+  std::size_t place;  // in kPlaces
+  bool in_folder_of_its_name;
+  bool packed;
+  bool unusual_name;
+  std::string path;
+};
+
+std::optional<Found> classify(const std::string& path) {
+  const fs::path whole(path);
+  const std::string name = whole.filename().string();
+  const auto role = role_of(name);
+  if (!role) return std::nullopt;
+  fs::path folder = whole.parent_path();
+  const bool in_folder_of_its_name = role_of(folder.filename().string()) == role;
+  if (in_folder_of_its_name) folder = folder.parent_path();
+  const auto place = std::ranges::find(kPlaces, folder.string());
+  if (place == kPlaces.end()) return std::nullopt;
+  const bool packed = is_packed(name);
+  const std::string usual = std::string(kMnistNames[*role]) + (packed ? std::string(kPacked) : "");
+  return Found{*role, static_cast<std::size_t>(place - kPlaces.begin()), in_folder_of_its_name, packed, name != usual,
+               path};
+}
+
+std::string join_path(std::string_view folder, const std::string& name) {
+  return folder.empty() ? name : std::string(folder) + "/" + name;
+}
+
+// Adds the files of dir/place, and of the folders in it that are named like a file of MNIST.
+void gather(const fs::path& dir, const std::string& place, bool go_down, std::vector<std::string>& files,
+            std::vector<std::string>& obstacles) {
+  std::error_code error;
+  const fs::file_status status = fs::status(dir / place, error);
+  if (status.type() != fs::file_type::directory && status.type() != fs::file_type::none) return;
+  const fs::path folder = place.empty() ? dir : dir / place;
+  try {
+    for (const FolderEntry& entry : list_folder(folder)) {
+      const std::string path = join_path(place, entry.name);
+      if (entry.kind != EntryKind::kFolder) {
+        files.push_back(path);
+      } else if (go_down && role_of(entry.name)) {
+        gather(dir, path, false, files, obstacles);
+      }
+    }
+  } catch (const Error& problem) {
+    obstacles.emplace_back(problem.what());
+    // A folder that may be entered and not be listed gives files whose names one knows.
+    for (const char* name : kMnistNames) {
+      for (const std::string& file : {std::string(name), name + std::string(kPacked)}) {
+        if (fs::exists(folder / file, error)) files.push_back(join_path(place, file));
+      }
+    }
+  }
+}
+
+void require_folder(fs::path dir) {
+  if (!dir.has_filename() && dir.has_relative_path()) dir = dir.parent_path();  // A slash at the end would hide a file.
+  require_open(dir);
+  std::error_code error;
+  const fs::file_status status = fs::status(dir, error);
+  if (fs::is_directory(status)) return;
+  if (fs::exists(status)) {
+    const fs::path parent = dir.has_parent_path() ? dir.parent_path() : fs::path(".");
+    fail(ExitCode::kData, "{}: there is no such folder, it is a file; name the folder that it lies in: --data_dir {}",
+         dir.string(), parent.string());
+  }
+  const fs::path target = fs::read_symlink(dir, error);
+  fail(ExitCode::kData,
+       "{}: there is no such folder{}; to download MNIST to it: distmnist --download_only --data_dir {}", dir.string(),
+       error ? "" : ", but a link to " + target.string() + ", which is not there", dir.string());
+}
+
+bool has_all(const MnistCandidates& candidates) {
+  return std::ranges::none_of(candidates, [](const auto& files) { return files.empty(); });
+}
+
+bool looks_like_mnist(const std::string& name) {
+  constexpr std::array<std::string_view, 10> kWords = {"idx",    "ubyte",  "mnist", "train", "t10k",
+                                                       "images", "labels", ".zip",  ".tar",  ".tgz"};
+  const std::string lower = lower_case(name);
+  return std::ranges::any_of(kWords, [&](std::string_view word) { return lower.find(word) != lower.npos; });
+}
+
+// "notes.txt", "raw/", "train-images-idx3-ubyte/ (a folder with a.bin, b.bin)", "x (a link that leads nowhere)"
+std::string describe_entry(const fs::path& dir, const FolderEntry& entry) {
+  if (entry.kind == EntryKind::kDanglingLink) return entry.name + " (a link that leads nowhere)";
+  if (entry.kind == EntryKind::kFile) return entry.name;
+  if (!role_of(entry.name)) return entry.name + "/";
+  std::string inside;
+  for (const FolderEntry& file : list_folder(dir / entry.name)) inside += (inside.empty() ? "" : ", ") + file.name;
+  return fmt::format("{}/ (a folder {}{})", entry.name, inside.empty() ? "with nothing in it" : "with ", inside);
+}
+
+// ", and DIR/x has all four files: --data_dir DIR/x", of the first such folder.
+std::string folder_with_all(const fs::path& dir, const std::vector<FolderEntry>& entries) {
+  for (const FolderEntry& entry : entries) {
+    if (entry.kind != EntryKind::kFolder) continue;
+    try {
+      if (!has_all(look_for_mnist(dir / entry.name).files)) continue;
+    } catch (const Error&) {
+      continue;
+    }
+    const std::string folder = (dir / entry.name).string();
+    return fmt::format(", and {} has all four files: --data_dir {}", folder, folder);
+  }
+  return "";
+}
+
+}  // namespace
+
+std::optional<MnistRole> role_of(std::string_view name) {
+  std::string lower = lower_case(name);
+  if (lower.ends_with(kPacked)) lower.resize(lower.size() - kPacked.size());
+  if (const auto dot = lower.find(".idx"); dot != lower.npos) lower[dot] = '-';
+  const auto found = std::ranges::find(kMnistNames, lower);
+  if (found == kMnistNames.end()) return std::nullopt;
+  return static_cast<MnistRole>(found - kMnistNames.begin());
+}
+
+MnistCandidates choose_mnist_files(std::span<const std::string> files) {
+  std::vector<Found> all;
+  std::array<std::array<bool, kMnistRoles>, kPlaces.size()> has{};
+  for (const std::string& path : files) {
+    auto found = classify(path);
+    if (!found) continue;
+    has[found->place][found->role] = true;
+    all.push_back(*std::move(found));
+  }
+  const auto rank = [&](const Found& found) {
+    const bool incomplete = std::ranges::find(has[found.place], false) != has[found.place].end();
+    return std::tuple(incomplete, found.place, found.packed, found.in_folder_of_its_name, found.unusual_name,
+                      found.path);
+  };
+  std::ranges::sort(all, {}, rank);
+  MnistCandidates candidates;
+  for (Found& found : all) candidates[found.role].push_back(std::move(found.path));
+  return candidates;
+}
+
+MnistFolder look_for_mnist(const fs::path& dir) {
+  require_folder(dir);
+  MnistFolder folder;
+  std::vector<std::string> files;
+  for (const std::string_view place : kPlaces) gather(dir, std::string(place), true, files, folder.obstacles);
+  folder.files = choose_mnist_files(files);
+  for (auto& paths : folder.files) {
+    for (std::string& path : paths) path = (dir / path).string();
+  }
+  return folder;
+}
+
+std::string what_lies_in(const fs::path& dir) {
+  constexpr std::size_t kShown = 5;
+  std::vector<FolderEntry> entries = list_folder(dir);
+  if (entries.empty()) return "it is empty";
+  const std::string with_all = folder_with_all(dir, entries);
+  std::ranges::stable_partition(entries, [](const FolderEntry& entry) { return looks_like_mnist(entry.name); });
+  std::string shown;
+  for (std::size_t i = 0; i < std::min(kShown, entries.size()); ++i) {
+    shown += (i == 0 ? "" : ", ") + describe_entry(dir, entries[i]);
+  }
+  if (entries.size() > kShown) shown += fmt::format(" and {} more", entries.size() - kShown);
+  return "it holds " + shown + with_all;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,25 @@
+// Where the program keeps files between runs.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace distmnist {
+
+// The user's cache, of which only folders are used that are this user's alone: in any other, somebody could put data
+// that the next run trains on.
+class Cache {
+ public:
+  // Says so in the log where there is none, or where it may not be used.
+  Cache();
+
+  // <cache>/<part>, which need not be there yet. Nothing where there is no cache or this folder may not be used; the
+  // log has said why.
+  std::optional<std::filesystem::path> folder(const std::string& part) const;
+
+ private:
+  std::optional<std::filesystem::path> base_;
+};
+
+}  // namespace distmnist
