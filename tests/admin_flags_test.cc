@@ -16,12 +16,15 @@ Flags parse(std::vector<const char*> arguments) {
 
 }  // namespace
 
-TEST_CASE("a reset without --container is of all, with an empty one of the default container") {
-  const Flags all = parse({"reset", "--ps_hosts=h:1,h:2", "--recovery-wait-secs=3"});
+TEST_CASE("a reset is of named containers, of the default one where the name is empty, or of all") {
+  const Flags all = parse({"reset", "--all", "--ps_hosts=h:1,h:2", "--recovery-wait-secs=3"});
   CHECK(all.command == Command::kReset);
   CHECK(all.ps_hosts == "h:1,h:2");
-  CHECK(all.recovery_wait_secs == 3);
+  CHECK(all.admin_wait_secs == 3);
+  CHECK(all.reset_all);
   CHECK_FALSE(all.reset_containers);
+  CHECK_FALSE(parse({"reset", "--container=a"}).reset_all);
+  CHECK(parse({"reset", "--container=a"}).admin_wait_secs == 5);
   CHECK(parse({"reset", "--container=a,b"}).reset_containers == "a,b");
   CHECK(parse({"reset", "--container", ""}).reset_containers == "");
 }

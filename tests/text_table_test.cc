@@ -1,7 +1,6 @@
 #include "lib/base/text_table.h"
 
 #include "lib/base/counted.h"
-
 #include "tests/support/catch.h"
 
 using namespace distmnist;
@@ -16,9 +15,9 @@ TEST_CASE("a short row's last cell runs over the columns that it does not have")
   CHECK(aligned({{"a", "b", "c"}, {"long", "a sentence about it"}, {}}) ==
         std::vector<std::string>{"a     b  c", "long  a sentence about it", ""});
 }
+
 TEST_CASE("a number is followed by its noun") {
   CHECK(counted(0, "thread") == "0 threads");
   CHECK(counted(1, "thread") == "1 thread");
   CHECK(counted(2, "thread") == "2 threads");
 }
-

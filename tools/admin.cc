@@ -15,7 +15,7 @@ AdminConfig admin_config(const Flags& flags) {
   require_descriptors(16 + 2 * static_cast<int>(config.ps.size()));
   std::random_device random;
   config.incarnation = (std::uint64_t{random()} << 32) | random();
-  config.wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
+  config.wait_ms = static_cast<TimeMs>(flags.admin_wait_secs * 1000);
   config.stop_requested = [] { return signal_received().has_value(); };
   return config;
 }

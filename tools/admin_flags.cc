@@ -7,7 +7,7 @@ void add_ps_flags(CLI::App& app, Flags& flags) {
   app.add_option("--ps_hosts", flags.ps_hosts, "host:port of every ps, comma-separated, in the order of the ps tasks");
   app.add_option("--cluster", flags.cluster, "JSON file: job -> list of host:port");
   app.add_option("--ps_job", flags.ps_job, "the job of --cluster that plays the ps")->capture_default_str();
-  app.add_option("--recovery_wait_secs", flags.recovery_wait_secs, "how long a ps that cannot be reached is retried")
+  app.add_option("--recovery_wait_secs", flags.admin_wait_secs, "how long a ps that cannot be reached is retried")
       ->capture_default_str();
 }
 
@@ -16,7 +16,8 @@ void add_ps_flags(CLI::App& app, Flags& flags) {
 void add_admin_subcommands(CLI::App& app, Flags& flags) {
   auto* reset = app.add_subcommand("reset", "drop containers on every ps, and end the runs in them");
   reset->add_option("--container", flags.reset_containers,
-                    "names, comma-separated; \"\" is the default container (without this flag: all containers)");
+                    "names, comma-separated; \"\" is the default container");
+  reset->add_flag("--all", flags.reset_all, "all containers");
   add_ps_flags(*reset, flags);
   reset->callback([&flags] { flags.command = Command::kReset; });
 

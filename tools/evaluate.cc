@@ -1,8 +1,8 @@
 // distmnist evaluate: how good the newest checkpoint of a run is on the test images.
-#include "lib/base/output.h"
 #include "lib/worker/evaluation.h"
 
 #include "lib/base/log.h"
+#include "lib/base/output.h"
 #include "lib/supervisor/safetensors_header.h"
 #include "tools/commands.h"
 #include "tools/data_source.h"

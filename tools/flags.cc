@@ -244,6 +244,7 @@ void check_values(const Flags& flags) {
   require<std::int64_t>("save_model_secs", flags.save_model_secs, 1, 1'000'000'000, "1 to 1000000000 seconds");
   require("max_to_keep", flags.max_to_keep, 0, 1'000'000, "0 (all) or a number of checkpoints");
   require("recovery_wait_secs", flags.recovery_wait_secs, 0.0, 1e9, "a number of seconds");
+  require("recovery_wait_secs", flags.admin_wait_secs, 0.0, 1e9, "a number of seconds");
   require("intra_op_parallelism_threads", flags.intra_op_parallelism_threads, 0, 1024, "0 (automatic) to 1024 threads");
   require("task_index", flags.task_index, 0, 1'000'000, "tasks are counted from 0");
   parse_augmentation(flags.augment);

@@ -98,10 +98,12 @@ struct Flags {
   // of the subcommands
   std::string checkpoint;                       // inspect
   std::vector<std::string> files;               // predict
-  std::optional<std::string> reset_containers;  // reset; nothing: all
+  std::optional<std::string> reset_containers;  // reset
+  bool reset_all = false;                       // reset: all containers instead
   std::string variable_action, variable_name;   // variable
   std::optional<double> variable_value;
-  bool show_kernels = false;  // devices
+  double admin_wait_secs = 5;  // reset, variable: --recovery_wait_secs; somebody sits there and waits
+  bool show_kernels = false;   // devices
 };
 
 // What to do with a command line: run it, or print `text` (help, version) and end with kOk.

@@ -1,10 +1,10 @@
 // distmnist inspect: what a checkpoint file holds.
 #include "lib/supervisor/inspect.h"
-#include "lib/base/output.h"
 
 #include <filesystem>
 
 #include "lib/base/folder.h"
+#include "lib/base/output.h"
 #include "lib/supervisor/saver.h"
 #include "tools/commands.h"
 

@@ -1,5 +1,7 @@
 // distmnist reset: drops containers on every ps, and says what became of them on each.
 #include <algorithm>
+
+#include "lib/base/counted.h"
 #include "lib/base/join.h"
 #include "lib/base/output.h"
 #include "lib/ps/control.h"
@@ -30,8 +32,7 @@ std::string describe(const ResetDoneRecord& done) {
   std::vector<std::string> parts;
   for (const ResetDoneRecord::Container& container : done.containers) {
     const std::string name = container.name.empty() ? "the default container" : container.name;
-    parts.push_back(container.was_there ? fmt::format("dropped {} ({} session{} ended)", name, container.num_sessions,
-                                                      container.num_sessions == 1 ? "" : "s")
+    parts.push_back(container.was_there ? fmt::format("dropped {} ({} ended)", name, counted(container.num_sessions, "session"))
                                         : name + " is not there");
   }
   return parts.empty() ? "no container is there" : join(parts, ", ");
@@ -40,6 +41,14 @@ std::string describe(const ResetDoneRecord& done) {
 }  // namespace
 
 ExitCode reset_command(const Flags& flags) {
+  if (!flags.reset_containers && !flags.reset_all) {
+    fail(ExitCode::kUsage,
+         "reset drops variables, and ends the runs that use them: say of which containers with --container a,b (\"\" is "
+         "the default one), or --all");
+  }
+  if (flags.reset_containers && flags.reset_all) {
+    fail(ExitCode::kUsage, "--container={} and --all: give one of them", *flags.reset_containers);
+  }
   ResetRecord question;
   if (flags.reset_containers) question.containers = split_names(*flags.reset_containers);
   const AdminConfig config = admin_config(flags);

@@ -31,8 +31,9 @@ void Progress::note_step_done() {
 void Progress::report(const StepResult& result, std::int64_t batch_size) {
   const double accuracy = static_cast<double>(result.correct) / static_cast<double>(batch_size);
   parts_.console.progress(step_, result.loss);
-  if (step_ % config_.log_every != 0) return;
-  parts_.console.batch_accuracy(step_, accuracy);
+  const bool due = step_ % config_.log_every == 0;
+  if (due) parts_.console.batch_accuracy(step_, accuracy);
+  if (!due && step_ < config_.train_steps) return;
   if (parts_.metrics != nullptr) parts_.metrics->append(metrics_row(result.loss, accuracy));
 }
 
