@@ -95,6 +95,7 @@ struct Flags {
   // of the subcommands
   std::string checkpoint;                       // inspect
   std::vector<std::string> files;               // predict
+  bool raw = false;                             // predict: the pixels of pictures as they are
   std::optional<std::string> reset_containers;  // reset; nothing: all
   std::string variable_action, variable_name;   // variable
   std::optional<double> variable_value;
