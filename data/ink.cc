@@ -139,13 +139,14 @@ Colour direction_of(const std::vector<Colour>& differences, float strength) {
   return balance < 0 ? -1.0f * axis : axis;
 }
 
-// Of the border, which is paper for the most part.
-float noise_of(const std::vector<float>& values, const Places& border) {
+// The standard deviation along the axis, told by the nearest quarter of the border: ink may touch much of it.
+float noise_of(const std::vector<Colour>& differences, Colour axis, const Places& border) {
   std::vector<float> sizes;
-  for (const std::int64_t place : border) sizes.push_back(std::abs(values[static_cast<std::size_t>(place)]));
-  const auto middle = sizes.begin() + static_cast<std::ptrdiff_t>(sizes.size() / 2);
-  std::ranges::nth_element(sizes, middle);
-  return 1.4826f * *middle;  // of a normal distribution
+  for (const std::int64_t place : border)
+    sizes.push_back(std::abs(dot(differences[static_cast<std::size_t>(place)], axis)));
+  const auto quarter = sizes.begin() + static_cast<std::ptrdiff_t>(sizes.size() / 4);
+  std::ranges::nth_element(sizes, quarter);
+  return *quarter / 0.3186f;  // a quarter of a normal distribution is nearer than this
 }
 
 }  // namespace
@@ -161,7 +162,7 @@ std::optional<Ink> find_ink(const OpaquePicture& picture) {
   for (const Colour& difference : off) {
     ink.values.push_back((dot(difference, axis) < 0 ? -1.0f : 1.0f) * length(difference) / strength);
   }
-  ink.noise = noise_of(ink.values, border_of(picture));
+  ink.noise = noise_of(off, axis, border_of(picture)) / strength;
   if (kNoiseOfBlank * ink.noise > 1) return std::nullopt;
   for (float& value : ink.values) value = std::max(0.0f, value);
   return ink;

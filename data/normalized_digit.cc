@@ -21,6 +21,7 @@ constexpr double kFullInk = 0.85;          // this share of a digit's pixels may
 constexpr float kSheetFill = 0.5f;         // of its box that a sheet of paper covers at least
 constexpr float kSheetShare = 0.4f;        // of the picture's sides, at least
 constexpr std::int64_t kLeastSheet = 16;   // pixels of its sides
+constexpr std::int64_t kDeepestEdge = 10;  // what lies beside a sheet reaches at most 1/10 of its side into its box
 constexpr float kContrastOnSheet = 0.35f;  // of the ink on it, as a share of the sheet's against what it lies on
 
 // Ink of a digit alone, 0 .. 1, and the box around it.
@@ -113,7 +114,8 @@ std::optional<OpaquePicture> sheet_of(const OpaquePicture& picture, const InkPar
       outside[place(around, y, x)] = at_border && around.at(y, x) > 0 ? 1 : 0;
     }
   }
-  spread(around, 0.5f, sheet.height * sheet.width, outside);
+  // Not far, for a digit may touch the edge of its sheet.
+  spread(around, 0.5f, std::min(sheet.height, sheet.width) / kDeepestEdge, outside);
   for (std::int64_t y = 0; y < sheet.height; ++y) {
     for (std::int64_t x = 0; x < sheet.width; ++x) {
       if (y == 0 || x == 0 || y == sheet.height - 1 || x == sheet.width - 1) outside[place(around, y, x)] = 1;
@@ -255,7 +257,7 @@ std::vector<std::uint8_t> place_digit(const Found& found) {
 
 // Where a digit is in the picture, with paper around it; it was found in `region`, reduced by `factor`.
 Box surroundings(const Found& found, const Box& region, std::int64_t factor) {
-  const std::int64_t margin = factor * (2 + std::max(found.box.height(), found.box.width()) / 2);
+  const std::int64_t margin = factor * (2 + std::max(found.box.height(), found.box.width()) / 4);
   const std::int64_t top = region.top + factor * (found.top + found.box.top);
   const std::int64_t left = region.left + factor * (found.left + found.box.left);
   return {std::max(region.top, top - margin), std::max(region.left, left - margin),
