@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "data/ink.h"
 #include "data/ink_parts.h"
@@ -69,16 +70,24 @@ Box box_of(const Ink& ink, const std::vector<char>& marked) {
   return box;
 }
 
+// What counts as full ink among these values, of which one at least is above kWeak.
+float full_ink(const std::vector<float>& values) {
+  std::vector<float> inked;
+  std::ranges::copy_if(values, std::back_inserter(inked), [](float value) { return value > kWeak; });
+  const auto full = inked.begin() + static_cast<std::ptrdiff_t>(kFullInk * static_cast<double>(inked.size()));
+  std::ranges::nth_element(inked, full);
+  return *full;
+}
+
 // Full ink becomes 1, what is not marked 0.
 void stretch(Ink& ink, const std::vector<char>& marked) {
   std::vector<float> values;
   for (std::size_t i = 0; i < marked.size(); ++i) {
     if (marked[i]) values.push_back(ink.values[i]);
   }
-  const auto full = values.begin() + static_cast<std::ptrdiff_t>(kFullInk * static_cast<double>(values.size()));
-  std::ranges::nth_element(values, full);
-  ink.contrast *= *full;
-  const float factor = 1 / *full;
+  const float full = full_ink(values);
+  ink.contrast *= full;
+  const float factor = 1 / full;
   for (std::size_t i = 0; i < marked.size(); ++i)
     ink.values[i] = marked[i] ? std::min(1.0f, factor * ink.values[i]) : 0;
 }
@@ -233,22 +242,21 @@ std::vector<std::uint8_t> place_digit(const Found& found) {
   const std::int64_t height = scaled(found.box.height()), width = scaled(found.box.width());
   const std::vector<float> values = resample(found, height, width);
   double mass = 0, y_mass = 0, x_mass = 0;
-  float highest = 0;
   for (std::int64_t y = 0; y < height; ++y) {
     for (std::int64_t x = 0; x < width; ++x) {
       const float value = values[static_cast<std::size_t>(y * width + x)];
       mass += value;
       y_mass += value * static_cast<double>(y);
       x_mass += value * static_cast<double>(x);
-      highest = std::max(highest, value);
     }
   }
+  // What was thin or blurred has become faint; strokes of MNIST are white.
+  const float full = full_ink(values);
   const std::int64_t top = first_of(y_mass / mass, height), left = first_of(x_mass / mass, width);
   std::vector<std::uint8_t> out(kDigitSide * kDigitSide, 0);
   for (std::int64_t y = 0; y < height; ++y) {
     for (std::int64_t x = 0; x < width; ++x) {
-      // Thin strokes of a large picture have become faint.
-      const float value = 255 * values[static_cast<std::size_t>(y * width + x)] / highest;
+      const float value = 255 * std::min(1.0f, values[static_cast<std::size_t>(y * width + x)] / full);
       out[static_cast<std::size_t>((top + y) * kDigitSide + left + x)] = static_cast<std::uint8_t>(std::lround(value));
     }
   }
