@@ -9,7 +9,7 @@
 #
 # DISTMNIST_TEST_DATA names the folder with the four files of MNIST; without it ../shared/mnist beside the checkout and
 # the program's cache are looked at. Tests that need the files are skipped where there are none. DISTMNIST_TEST_PYTHON
-# names a Python with safetensors, numpy and bochscpu-python; without it they are fetched from PyPI, or their tests are
+# names a Python with safetensors, numpy, Pillow and bochscpu-python; without it they are fetched from PyPI, or their tests are
 # skipped.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
@@ -56,7 +56,7 @@ find_test_data() {
 # emulator of processors (of the newest version that loads on Debian 12), which there is for x86-64.
 find_test_python() {
   [ -z "${DISTMNIST_TEST_PYTHON:-}" ] || return 0
-  local folder=$build/test-python packages="safetensors numpy"
+  local folder=$build/test-python packages="safetensors numpy pillow"
   if [ "$(uname -m)" = x86_64 ]; then packages+=" bochscpu-python==0.3.1"; fi
   if $install && [ "$(cat "$folder/complete" 2>/dev/null)" != "$packages" ]; then
     # shellcheck disable=SC2086 # several words

@@ -203,7 +203,8 @@ void add_subcommands(CLI::App& app, Flags& flags) {
 
   auto* predict = app.add_subcommand("predict", "class and probabilities of images, by the newest checkpoint");
   predict->add_option("--log_dir", flags.log_dir, "run folder, or a checkpoint file")->required();
-  predict->add_option("files", flags.files, "PNG images or IDX image files")->required();
+  predict->add_option("files", flags.files, "pictures (PNG, JPEG), or IDX files of images")->required();
+  predict->add_flag("--raw", flags.raw, "the pixels of 28x28 pictures as they are: 0 background, 255 ink");
   predict->callback([&flags] { flags.command = Command::kPredict; });
 
   auto* inspect = app.add_subcommand("inspect", "what a checkpoint file holds");

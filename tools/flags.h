@@ -98,6 +98,7 @@ struct Flags {
   // of the subcommands
   std::string checkpoint;                       // inspect
   std::vector<std::string> files;               // predict
+  bool raw = false;                             // predict: the pixels of pictures as they are
   std::optional<std::string> reset_containers;  // reset
   bool reset_all = false;                       // reset: all containers instead
   std::string variable_action, variable_name;   // variable

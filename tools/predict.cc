@@ -1,13 +1,15 @@
-// distmnist predict: the class and the probabilities of images, PNG or IDX.
-#include <filesystem>
+// distmnist predict: the class and the probabilities of pictures, and of IDX files of images.
+#include <new>
 #include <string>
 #include <vector>
 
 #include "data/idx.h"
+#include "data/normalized_digit.h"
+#include "lib/base/log.h"
 #include "lib/base/output.h"
 #include "lib/worker/evaluation.h"
 #include "tools/commands.h"
-#include "tools/png_image.h"
+#include "tools/picture_file.h"
 #include "tools/restored_model.h"
 
 namespace distmnist {
@@ -27,8 +29,47 @@ void predict_one(const RestoredModel& model, const std::string& name, std::span<
   print("{}]\n", line);
 }
 
-bool is_png(const std::string& file) {
-  return std::filesystem::path(file).extension() == ".png";
+std::vector<std::uint8_t> digit_of(const std::string& file, PictureFormat format, bool raw) {
+  const Picture picture = read_picture(file, format);
+  if (!raw) {
+    std::optional<std::vector<std::uint8_t>> digit = normalize_digit(picture);
+    if (!digit) fail(ExitCode::kData, "{}: the picture is blank: there is no digit to be seen", file);
+    return *std::move(digit);
+  }
+  if (picture.height != kDigitSide || picture.width != kDigitSide) {
+    fail(ExitCode::kData, "{}: {} x {} pixels; --raw takes {} x {}, and without it any size is taken", file,
+         picture.width, picture.height, kDigitSide, kDigitSide);
+  }
+  return raw_digit(picture);
+}
+
+void predict_idx(const RestoredModel& model, const std::string& file) {
+  const IdxArray images = read_idx(file, IdxKind::kImages);
+  if (images.dimensions[1] != kDigitSide || images.dimensions[2] != kDigitSide) {
+    fail(ExitCode::kData, "{}: images of {}x{} pixels; the model takes {}x{}", file, images.dimensions[1],
+         images.dimensions[2], kDigitSide, kDigitSide);
+  }
+  for (std::int64_t i = 0; i < images.dimensions[0]; ++i) {
+    const auto first = static_cast<std::size_t>(i * kDigitSide * kDigitSide);
+    predict_one(model, fmt::format("{}[{}]", file, i), images.data.subspan(first, kDigitSide * kDigitSide));
+  }
+}
+
+void predict_file(const RestoredModel& model, const std::string& file, bool raw) {
+  if (file == "-")
+    fail(ExitCode::kData, "-: standard input is not read; name a file (./- where that is the name of one)");
+  const KnownFile known = format_of_file(file);
+  switch (known.format) {
+    case PictureFormat::kPng:
+    case PictureFormat::kJpeg:
+      predict_one(model, file, digit_of(file, known.format, raw));
+      return;
+    case PictureFormat::kIdx:
+      predict_idx(model, file);
+      return;
+    case PictureFormat::kOther:
+      fail(ExitCode::kData, "{}: {}; PNG, JPEG and IDX files of images are taken", file, known.name);
+  }
 }
 
 }  // namespace
@@ -36,22 +77,27 @@ bool is_png(const std::string& file) {
 ExitCode predict_command(const Flags& flags) {
   Devices devices(find_gpu_search());
   const RestoredModel model = restore_model(flags, devices, 1);
-  constexpr std::int64_t kSide = 28;
-  if (model.graph.input.size() != kSide * kSide) fail(ExitCode::kData, "the model does not take 28x28 images");
+  if (model.graph.input.size() != kDigitSide * kDigitSide)
+    fail(ExitCode::kData, "the model does not take 28x28 images");
+  std::size_t failed = 0;
   for (const std::string& file : flags.files) {
-    if (is_png(file)) {
-      predict_one(model, file, read_digit_png(file, kSide));
+    std::string problem;
+    try {
+      predict_file(model, file, flags.raw);
       continue;
+    } catch (const Error& error) {
+      // What is wrong with one file is no matter for the others.
+      if (error.code() != ExitCode::kData || flags.files.size() == 1) throw;
+      problem = error.what();
+    } catch (const std::bad_alloc&) {
+      problem = fmt::format("{}: not enough memory for it", file);
     }
-    const IdxArray images = read_idx(file, IdxKind::kImages);
-    if (images.dimensions[1] != kSide || images.dimensions[2] != kSide) {
-      fail(ExitCode::kData, "{}: images of {}x{} pixels; the model takes {}x{}", file, images.dimensions[1],
-           images.dimensions[2], kSide, kSide);
-    }
-    for (std::int64_t i = 0; i < images.dimensions[0]; ++i) {
-      const auto first = static_cast<std::size_t>(i * kSide * kSide);
-      predict_one(model, fmt::format("{}[{}]", file, i), images.data.subspan(first, kSide * kSide));
-    }
+    log_error("error: {}", problem);
+    ++failed;
+  }
+  if (failed > 0) {
+    fail(ExitCode::kData, "{} of {} files could not be predicted; the lines above say which and why", failed,
+         flags.files.size());
   }
   return ExitCode::kOk;
 }

@@ -51,6 +51,12 @@ class AccountingTest(small_runs.SmallRunTest):
         for name in ("dropped", "staleness_max", "sent_bytes", "received_bytes"):
             self.assertEqual({row[name] for row in rows}, {"0"}, name)
 
+    def test_the_last_step_has_a_row_however_short_the_run(self):
+        self.train("--log_every=100", steps=7)
+        self.assertEqual([row["global_step"] for row in small_runs.metrics(self.log_dir)], ["7"])
+        self.train("--log_every=10", f"--log_dir={self.folder}/second", steps=20)
+        self.assertEqual([row["global_step"] for row in small_runs.metrics(self.folder / "second")], ["10", "20"])
+
     def test_the_pushes_of_all_workers_add_up_to_the_steps_of_the_run(self):
         cluster = self.cluster(1, 2, self.flags("--log_every=1", steps=1500))
         cluster.start_task("ps", 0)

@@ -1,0 +1,124 @@
+#include "data/ink_parts.h"
+
+#include <algorithm>
+
+namespace distmnist {
+namespace {
+
+constexpr std::int64_t kLeastArea = 6;      // pixels of a digit
+constexpr std::int64_t kDirtShare = 25;     // a part of less than 1/25 of the largest one's area is dirt
+constexpr std::int64_t kBorderShare = 12;   // a line along the border lies within 1/12 of the picture's side
+constexpr std::int64_t kSideThickness = 8;  // a side of a rectangle lies in the outermost 1/8 of its box
+constexpr std::int64_t kSideCovers = 85;    // percent of its length
+
+bool is_inside(const Box& inner, const Box& outer) {
+  return inner.top > outer.top && inner.left > outer.left && inner.bottom < outer.bottom && inner.right < outer.right;
+}
+
+// It touches the border of the picture, all of it lies near it, and it is as long as half a side: no digit in a corner.
+bool runs_along_border(const InkParts& parts, std::int32_t number) {
+  const Box& box = parts.parts[static_cast<std::size_t>(number)].box;
+  if (box.top > 0 && box.left > 0 && box.bottom < parts.height && box.right < parts.width) return false;
+  if (2 * box.height() < parts.height && 2 * box.width() < parts.width) return false;
+  const std::int64_t y_margin = parts.height / kBorderShare, x_margin = parts.width / kBorderShare;
+  for (std::int64_t y = std::max(box.top, y_margin); y < std::min(box.bottom, parts.height - y_margin); ++y) {
+    for (std::int64_t x = std::max(box.left, x_margin); x < std::min(box.right, parts.width - x_margin); ++x) {
+      if (parts.numbers[static_cast<std::size_t>(y * parts.width + x)] == number) return false;
+    }
+  }
+  return true;
+}
+
+// Whether nearly every row (or column, with `across`) of the box has a pixel of the part in this range of the others.
+bool covers(const InkParts& parts, std::int32_t number, bool across, std::int64_t from, std::int64_t to) {
+  const Box& box = parts.parts[static_cast<std::size_t>(number)].box;
+  const std::int64_t first = across ? box.left : box.top, last = across ? box.right : box.bottom;
+  std::int64_t covered = 0;
+  for (std::int64_t along = first; along < last; ++along) {
+    for (std::int64_t deep = from; deep < to; ++deep) {
+      const std::int64_t place = across ? deep * parts.width + along : along * parts.width + deep;
+      if (parts.numbers[static_cast<std::size_t>(place)] != number) continue;
+      ++covered;
+      break;
+    }
+  }
+  return 100 * covered >= kSideCovers * (last - first);
+}
+
+// A frame around others: four sides of a rectangle, mostly empty, with some other part inside.
+bool is_frame(const InkParts& parts, std::int32_t number) {
+  const InkPart& part = parts.parts[static_cast<std::size_t>(number)];
+  const Box& box = part.box;
+  if (2 * part.area >= box.height() * box.width()) return false;
+  const bool holds_another = std::ranges::any_of(
+      parts.parts, [&](const InkPart& other) { return other.area >= kLeastArea && is_inside(other.box, box); });
+  return holds_another && has_four_sides(parts, number);
+}
+
+std::int64_t largest_area(const InkParts& parts, const std::vector<std::int32_t>& numbers) {
+  std::int64_t area = 0;
+  for (const std::int32_t number : numbers) area = std::max(area, parts.parts[static_cast<std::size_t>(number)].area);
+  return area;
+}
+
+// Numbers the part that a pixel belongs to, and measures it. `waiting` is scratch memory.
+InkPart fill(const Ink& ink, float threshold, std::int64_t first, InkParts& parts, std::vector<std::int64_t>& waiting) {
+  const auto number = static_cast<std::int32_t>(parts.parts.size());
+  InkPart part{0, {ink.height, ink.width, 0, 0}};
+  parts.numbers[static_cast<std::size_t>(first)] = number;
+  waiting.assign(1, first);
+  while (!waiting.empty()) {
+    const std::int64_t y = waiting.back() / ink.width, x = waiting.back() % ink.width;
+    waiting.pop_back();
+    ++part.area;
+    Box& box = part.box;
+    box = {std::min(box.top, y), std::min(box.left, x), std::max(box.bottom, y + 1), std::max(box.right, x + 1)};
+    for (std::int64_t ny = std::max<std::int64_t>(0, y - 1); ny < std::min(ink.height, y + 2); ++ny) {
+      for (std::int64_t nx = std::max<std::int64_t>(0, x - 1); nx < std::min(ink.width, x + 2); ++nx) {
+        std::int32_t& mark = parts.numbers[static_cast<std::size_t>(ny * ink.width + nx)];
+        if (mark != InkParts::kNone || ink.at(ny, nx) < threshold) continue;
+        mark = number;
+        waiting.push_back(ny * ink.width + nx);
+      }
+    }
+  }
+  return part;
+}
+
+}  // namespace
+
+bool has_four_sides(const InkParts& parts, std::int32_t number) {
+  const Box& box = parts.parts[static_cast<std::size_t>(number)].box;
+  const std::int64_t high = 1 + box.height() / kSideThickness, wide = 1 + box.width() / kSideThickness;
+  return covers(parts, number, true, box.top, std::min(box.bottom, box.top + high)) &&
+         covers(parts, number, true, std::max(box.top, box.bottom - high), box.bottom) &&
+         covers(parts, number, false, box.left, std::min(box.right, box.left + wide)) &&
+         covers(parts, number, false, std::max(box.left, box.right - wide), box.right);
+}
+
+InkParts find_parts(const Ink& ink, float threshold) {
+  InkParts parts{ink.height, ink.width, std::vector<std::int32_t>(ink.values.size(), InkParts::kNone), {}};
+  std::vector<std::int64_t> waiting;
+  for (std::size_t i = 0; i < ink.values.size(); ++i) {
+    if (parts.numbers[i] != InkParts::kNone || ink.values[i] < threshold) continue;
+    parts.parts.push_back(fill(ink, threshold, static_cast<std::int64_t>(i), parts, waiting));
+  }
+  return parts;
+}
+
+std::vector<std::int32_t> parts_of_digit(const InkParts& parts) {
+  std::vector<std::int32_t> inner;
+  for (std::size_t i = 0; i < parts.parts.size(); ++i) {
+    const auto number = static_cast<std::int32_t>(i);
+    if (parts.parts[i].area * kDirtShare < kLeastArea) continue;  // cheap, for noise has many
+    if (!runs_along_border(parts, number) && !is_frame(parts, number)) inner.push_back(number);
+  }
+  const std::int64_t largest = largest_area(parts, inner);
+  if (largest < kLeastArea) return {};
+  std::erase_if(inner, [&](std::int32_t number) {
+    return parts.parts[static_cast<std::size_t>(number)].area * kDirtShare < largest;
+  });
+  return inner;
+}
+
+}  // namespace distmnist
