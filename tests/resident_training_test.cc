@@ -183,8 +183,7 @@ constexpr OptimizerKind kAllKinds[] = {OptimizerKind::kSgd, OptimizerKind::kMome
 }  // namespace
 
 TEST_CASE("the reference backend has resident training") {
-  const std::vector<std::string> names = resident_backends();
-  CHECK(std::ranges::find(names, "reference") != names.end());
+  CHECK(make_backend("reference")->compile(small_graph(), kOptions)->resident_training() != nullptr);
 }
 
 TEST_CASE("steps on the device are steps and updates by hand, with every optimizer") {
