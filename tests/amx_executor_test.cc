@@ -9,6 +9,7 @@
 #include "tests/backend_cases.h"
 #include "tests/support/amx.h"
 #include "tests/support/catch.h"
+#include "tests/support/tolerance.h"
 
 using namespace distmnist;
 
@@ -79,12 +80,12 @@ TEST_CASE("a training step in tiles is that of rounded factors") {
 
 // Convolutions are those of other instruction sets.
 TEST_CASE("a training step of float32 in tiles is nearly that of doubles") {
-  constexpr double kLargestErrorOfFloats = 1e-5;
   const cpu::AmxKernels* kernels = GENERATE(from_range(amx_kernels_under_test()));
   std::vector<BackendCase> cases = cases_in_tiles();
   cases.push_back({"mnist_cnn", mnist_cnn(), 6});
   for (const BackendCase& c : cases) {
     INFO(c.name);
+    const double bound = kErrorOfTwoHalves * products_of(c.graph);
     const std::vector<float> block = make_parameters(c.graph, 1);
     const Samples samples = make_samples(c.graph, c.batch, 1);
     cpu::CpuExecutor tiles(c.graph, options_of(c.batch, Precision::kF32), kPortable, kernels);
@@ -93,13 +94,13 @@ TEST_CASE("a training step of float32 in tiles is nearly that of doubles") {
     const TrainOutcome outcome = train(tiles, samples.batch());
 
     const auto doubles = make_executor("reference", c.graph, {.max_batch_size = c.batch}, block);
-    CHECK(relative_error(logits, predict(*doubles, c.graph, samples)) < kLargestErrorOfFloats);
+    CHECK(relative_error(logits, predict(*doubles, c.graph, samples)) < bound);
     force_choices(*doubles, tiles.choices());
     const TrainOutcome expected = train(*doubles, samples.batch());
     for (const Variable& variable : c.graph.variables) {
       INFO(variable.name);
       CHECK(relative_error(slice(std::span<const float>(outcome.gradients), variable.range),
-                           slice(std::span<const float>(expected.gradients), variable.range)) < kLargestErrorOfFloats);
+                           slice(std::span<const float>(expected.gradients), variable.range)) < bound);
     }
   }
 }

@@ -9,6 +9,8 @@
 #include "lib/graph/initializers.h"
 #include "lib/graph/slim.h"
 #include "models/models.h"
+#include "tests/support/instruction_sets.h"
+#include "tests/support/tiles_backend.h"
 
 namespace distmnist {
 namespace {
@@ -187,8 +189,22 @@ std::vector<BackendCase> backend_cases() {
 }
 
 const std::vector<std::string>& backends_under_test() {
-  static const std::vector<std::string> names = {"reference", "cpu"};
+  static const std::vector<std::string> names = [] {
+    if (only_instruction_set()) return std::vector<std::string>{"cpu"};
+    std::vector<std::string> all = {"reference", "cpu"};
+#ifdef DISTMNIST_HAS_TILES
+    all.push_back("tiles");
+#endif
+    return all;
+  }();
   return names;
+}
+
+std::unique_ptr<Backend> make_backend_under_test(const std::string& name) {
+#ifdef DISTMNIST_HAS_TILES
+  if (name == "tiles") return make_tiles_backend();
+#endif
+  return make_backend(name, {}, {}, {.instruction_set = only_instruction_set(), .own_kernels = true});
 }
 
 Samples make_samples(const Graph& graph, std::int64_t count, std::uint64_t seed) {
@@ -214,7 +230,7 @@ std::vector<float> make_parameters(const Graph& graph, std::uint64_t seed) {
 
 std::unique_ptr<Executor> make_executor(const std::string& backend, const Graph& graph, const CompileOptions& options,
                                         const std::vector<float>& parameters) {
-  auto executor = make_backend(backend)->compile(graph, options);
+  auto executor = make_backend_under_test(backend)->compile(graph, options);
   executor->load({0, graph.num_parameters}, parameters);
   return executor;
 }

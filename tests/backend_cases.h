@@ -19,8 +19,12 @@ struct BackendCase {
 // Every layer alone and in company, odd sizes, strides and paddings; batches of 1 to 50.
 std::vector<BackendCase> backend_cases();
 
-// The backends under test, as make_backend() names them; the first is the oracle.
+// The names of the backends under test: the oracle, and of the cpu backend what this processor chooses and what one with
+// AMX computes. Where tests are told an instruction set, the cpu backend alone.
 const std::vector<std::string>& backends_under_test();
+// The backend of such a name ("reference", "cpu", "tiles"), in the instruction set that tests are told to use, if any.
+// Another name is make_backend()'s.
+std::unique_ptr<Backend> make_backend_under_test(const std::string& name);
 
 // Samples of a case: images uniform in [-1, 1), labels below the graph's classes.
 struct Samples {

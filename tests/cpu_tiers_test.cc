@@ -3,50 +3,18 @@
 #include <algorithm>
 
 #include "lib/backend/cpu/cpu_backend.h"
-#include "lib/backend/reference/reference_backend.h"
 #include "tests/backend_cases.h"
 #include "tests/support/catch.h"
 #include "tests/support/cpu_tiers.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/oracle.h"
+#include "tests/support/tolerance.h"
 
 using namespace distmnist;
 
 namespace {
 
-// The reference backend on one case, with the choices of whatever it is compared with. Most make the same.
-class Oracle {
- public:
-  Oracle(const BackendCase& each, const Samples& samples, const CompileOptions& options,
-         const std::vector<float>& parameters)
-      : samples_(samples), executor_(make_reference_backend()->compile(each.graph, options)) {
-    executor_->load({0, each.graph.num_parameters}, parameters);
-    logits_ = predict(*executor_, each.graph, samples);
-  }
-
-  const std::vector<float>& logits() const { return logits_; }
-  const TrainOutcome& outcome(const std::vector<LayerChoices>& choices) {
-    for (const Known& known : known_) {
-      if (std::ranges::equal(known.choices, choices, is_same)) return known.outcome;
-    }
-    force_choices(*executor_, choices);
-    known_.push_back({choices, train(*executor_, samples_.batch(kFirstSample))});
-    return known_.back().outcome;
-  }
-
-  static constexpr std::uint64_t kFirstSample = 77;
-
- private:
-  struct Known {
-    std::vector<LayerChoices> choices;
-    TrainOutcome outcome;
-  };
-  static bool is_same(const LayerChoices& a, const LayerChoices& b) { return a.layer == b.layer && a.bytes == b.bytes; }
-
-  const Samples& samples_;
-  std::unique_ptr<Executor> executor_;
-  std::vector<float> logits_;
-  std::vector<Known> known_;
-};
+constexpr std::uint64_t kFirstSample = 77;
 
 // Of a layer's weights and biases together: a few biases' gradients, each a sum of numbers that nearly cancel out, say
 // nothing of how exact rounded numbers are.
@@ -72,17 +40,17 @@ void check_case(const BackendCase& each, Precision precision) {
   const Samples samples = make_samples(each.graph, each.batch, 1);
   const std::vector<float> parameters = make_parameters(each.graph, 2);
   CompileOptions options{.max_batch_size = each.batch, .seed = 3, .stream = 4};
-  Oracle oracle(each, samples, options, parameters);
+  Oracle oracle(each.graph, options, parameters, samples, kFirstSample);
   options.precision = precision;
-  const double limit = precision == Precision::kBf16 ? 2e-2 : 1e-4;
   for (const CpuOptions& tier : cpu_tiers()) {
     for (const int threads : {1, 3}) {
       INFO(each.name << ", " << name_of(tier) << ", " << to_string(precision) << ", threads " << threads);
+      const double limit = error_of_product(tier, precision) * products_of(each.graph);
       options.threads = threads;
       const auto executor = make_cpu_backend(tier)->compile(each.graph, options);
       executor->load({0, each.graph.num_parameters}, parameters);
       CHECK(relative_error(predict(*executor, each.graph, samples), oracle.logits()) < limit);
-      const TrainOutcome outcome = train(*executor, samples.batch(Oracle::kFirstSample));
+      const TrainOutcome outcome = train(*executor, samples.batch(kFirstSample));
       const TrainOutcome& expected = oracle.outcome(executor->choices());
       CHECK(outcome.result.loss == Approx(expected.result.loss).epsilon(limit));
       if (precision == Precision::kF32) {
@@ -91,7 +59,7 @@ void check_case(const BackendCase& each, Precision precision) {
       } else {
         check_layer_gradients(each.graph, outcome.gradients, expected.gradients, limit);
       }
-      const TrainOutcome again = train(*executor, samples.batch(Oracle::kFirstSample));
+      const TrainOutcome again = train(*executor, samples.batch(kFirstSample));
       CHECK(again.result.loss == outcome.result.loss);
       CHECK(again.gradients == outcome.gradients);
     }

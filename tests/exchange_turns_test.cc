@@ -23,7 +23,7 @@ struct Waiting : Script {
     message.header.commit = message.header.step = commit_count;
     return says(std::move(message));
   }
-  Lines notice(const std::string& text, std::uint64_t sequence = 2) {
+  Lines says_why(const std::string& text, std::uint64_t sequence = 2) {
     Message message = ps.record(MessageType::kNotice, encode(NoticeRecord{text}));
     message.header.sequence = sequence;
     return says(std::move(message));
@@ -98,8 +98,8 @@ TEST_CASE("a token of another request, or that is no record, is dropped") {
 TEST_CASE("a notice is handed on, and the question need not be asked again for a while") {
   Waiting worker;
   worker.now = kResendMs - 1;
-  CHECK(worker.notice("waiting for worker:2") == Lines{"notice ps:0 localhost:2222: waiting for worker:2"});
-  CHECK(worker.notice("of another question", 1).empty());
+  CHECK(worker.says_why("waiting for worker:2") == Lines{"notice ps:0 localhost:2222: waiting for worker:2"});
+  CHECK(worker.says_why("of another question", 1).empty());
   CHECK(worker.tick(kResendMs) == Lines{});
   CHECK(worker.tick(2 * kResendMs - 2) == Lines{"send ping seq 2"});
   worker.says(MessageType::kPong, 2);

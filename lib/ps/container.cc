@@ -249,7 +249,6 @@ void Container::on_create_end(const Route&, const Message& message, TimeMs now) 
   strategy_ = creation_->strategy;
   creation_.reset();
   hold_.reset();
-  turns_.reset();
   if (ps_.index == 0) turns_.emplace(strategy_, ps_.num_workers, now, limits_.recovery_wait_ms);
   staged_ = StagedPushes((strategy_.sync ? strategy_.replicas_to_aggregate : 1) + kMaxAbandonedPushes);
   updates_.clear();

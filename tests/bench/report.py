@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import statistics
 import subprocess
 
@@ -38,8 +39,10 @@ def machine():
 
 
 def commit():
-    """Of the program; "an unknown commit" outside of a checkout."""
+    """Of the program; "an unknown commit" outside of a checkout, and without git."""
     def git(*arguments):
+        if shutil.which("git") is None:
+            return None
         done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else None
 

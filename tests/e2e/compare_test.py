@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import unittest.mock
 
 import support
 
@@ -114,6 +115,10 @@ class TableTest(support.EndToEndTest):
 
 
 class PageTest(support.EndToEndTest):
+    def test_without_git_the_commit_is_unknown(self):
+        with unittest.mock.patch.dict(os.environ, PATH=str(self.folder)):
+            self.assertEqual(compare.commit(), "an unknown commit")
+
     def test_markers_are_made_once_and_only_what_is_between_them_changes(self):
         page = "# Measurements\n\nText.\n"
         first = compare.with_section(page, ["one"])

@@ -3,19 +3,20 @@
 GPUs are those of tests/support/cuda_modules/two_gpus.cc: /gpu:0 and /gpu:1 compute as the reference backend does, a
 third card is too old."""
 
-import array
 import os
 import pathlib
 import shutil
 
 import small_runs
 import support
+import tolerance
 
 MODULES = pathlib.Path(os.environ.get("DISTMNIST_CUDA_MODULES",
                                       support.ROOT / "build" / "tests" / "support" / "cuda_modules"))
 MODULE_FILE = "libdistmnist_cuda.so"
 LOCAL = "/job:localhost/replica:0/task:0"
 WORKER = "/job:worker/replica:0/task:0"
+SOFTMAX = 2  # products that a gradient goes through
 ADVICE = "use --device=/cpu:0 or --allow_soft_placement"
 
 STARTUP = """\
@@ -102,12 +103,6 @@ class CopiedProgramTest(small_runs.SmallRunTest):
         """The log has these messages in this order and no oftener; other threads' messages may be between them."""
         self.assertEqual([message for message in messages(process) if message in expected], expected)
 
-    def assert_close(self, tensors, expected):
-        self.assertEqual(tensors.keys(), expected.keys())
-        for name, values in expected.items():
-            for a, b in zip(array.array("f", tensors[name]), array.array("f", values)):
-                self.assertAlmostEqual(a, b, delta=1e-5, msg=name)
-
 
 class DevicesTest(CopiedProgramTest):
     def test_a_device_that_is_not_there_is_refused(self):
@@ -152,10 +147,10 @@ class DevicesTest(CopiedProgramTest):
         self.assertRegex(process.stderr, "device /device:GPU:0, /device:GPU:1: backend made-up, .* 20 samples per step")
         self.assertIn(f"tower_1/pred/MatMul: (MatMul): {LOCAL}/device:GPU:1", messages(process))
         self.train(*sgd, "--device=/cpu:0", f"--log_dir={alone}", steps=20)
-        self.assert_close(self.checkpoint(20).tensors, self.checkpoint(20, alone).tensors)
+        tolerance.assert_same_training(self, self.checkpoint(20).tensors, self.checkpoint(20, alone).tensors, SOFTMAX)
         mixed = self.train(*sgd, "--fresh", "--devices=/gpu:0,/cpu:0", steps=20)
         self.assertRegex(mixed.stderr, "device /device:GPU:0: backend made-up, .* 10 samples per step")
-        self.assert_close(self.checkpoint(20).tensors, self.checkpoint(20, alone).tensors)
+        tolerance.assert_same_training(self, self.checkpoint(20).tensors, self.checkpoint(20, alone).tensors, SOFTMAX)
 
     def test_towers_on_their_own_write_the_startup_log_once(self):
         self.have_gpus()

@@ -1,24 +1,17 @@
 """Processors with AVX-512 and with AMX, emulated (tests/emulator): the program must find out what there is, compute
 with it, and get the gradients that it gets without."""
 
-import array
-import math
 import sys
 
 import digits
 import small_runs
 import support
+import tolerance
 
 EMULATOR = support.ROOT / "tests" / "emulator" / "emulator.py"
 STEPS = 1
 DEADLINE_S = 280.0
-
-
-def relative_error(one, other):
-    """|one - other| / |other| in the L2 norm, of raw float32 numbers."""
-    one, other = array.array("f", one), array.array("f", other)
-    difference = math.fsum((a - b) ** 2 for a, b in zip(one, other, strict=True))
-    return math.sqrt(difference / math.fsum(b * b for b in other))
+PRODUCTS = 8  # of mnist_cnn
 
 
 class NewerProcessorTest(support.EndToEndTest):
@@ -40,7 +33,8 @@ class NewerProcessorTest(support.EndToEndTest):
         tensors = small_runs.read_checkpoint(small_runs.checkpoint_path(self.folder / name, STEPS)).tensors
         return {key: value for key, value in tensors.items() if key.startswith("optimizer/m/")}
 
-    def assert_trains(self, name, instruction_set, largest_error, *arguments, amx=False):
+    def assert_trains(self, name, instruction_set, error, *arguments, amx=False):
+        """`error`: of one product there and here together."""
         process = self.emulated(name, *arguments, amx=amx)
         self.assert_exit(process, 0)
         self.assertRegex(process.stderr, rf"backend cpu \({instruction_set}\)")
@@ -51,17 +45,16 @@ class NewerProcessorTest(support.EndToEndTest):
         self.assertEqual(sorted(gradients), sorted(expected))
         self.assertEqual(len(expected), 8)
         for key, numbers in gradients.items():
-            self.assertLess(relative_error(numbers, expected[key]), largest_error, key)
+            self.assertLess(tolerance.relative_error(numbers, expected[key]), PRODUCTS * error, key)
 
     def test_the_network_trains_in_avx512(self):
-        self.assert_trains("avx512", "avx512", 1e-5)
+        self.assert_trains("avx512", "avx512", 2 * tolerance.FLOATS)
 
     def test_the_network_trains_in_tiles_with_two_numbers_for_one(self):
-        self.assert_trains("amx", "amx", 1e-5, "--precision=f32", amx=True)
+        self.assert_trains("amx", "amx", tolerance.TWO_HALVES + tolerance.FLOATS, "--precision=f32", amx=True)
 
     def test_the_network_trains_in_tiles(self):
-        # But for the order of sums, and what that lets be rounded another way.
-        self.assert_trains("amx", "amx", 1e-3, "--precision=bf16", amx=True)
+        self.assert_trains("amx", "amx", tolerance.HALVES_OF_OTHER_SUMS, "--precision=bf16", amx=True)
 
     def test_tiles_that_are_not_there_are_refused(self):
         process = self.emulated("refused", "--instruction_set=amx")

@@ -1,25 +1,19 @@
 """In-graph replication: towers of one process share each step's batch."""
 
-import array
 import os
 import unittest
 
 import small_runs
 import support
+import tolerance
 
 TWO_CPUS = ["--replication=in_graph", "--devices=/cpu:0,/cpu:1"]
 # Without the square roots of adam, which make much of small differences.
 SGD = ["--optimizer=sgd", "--learning_rate=0.1"]
+SOFTMAX, MLP = 2, 4  # products that a gradient goes through
 
 
 class TowersTest(small_runs.SmallRunTest):
-    def assert_close(self, tensors, expected):
-        """Equal but for the rounding of sums: weights are of the order of 0.1, and steps of some 1e-8 add up."""
-        self.assertEqual(tensors.keys(), expected.keys())
-        for name, values in expected.items():
-            for a, b in zip(array.array("f", tensors[name]), array.array("f", values)):
-                self.assertAlmostEqual(a, b, delta=1e-5, msg=name)
-
     def test_two_towers_train_to_the_end_as_one_device_does(self):
         towers_dir = self.folder / "towers"
         alone = self.train(*SGD, "--log_every=25", steps=100)
@@ -33,14 +27,14 @@ class TowersTest(small_runs.SmallRunTest):
             self.assertRegex(towers.stderr, rf"device /device:CPU:{device}: backend .*, 10 samples per step")
         one, two = self.checkpoint(100), self.checkpoint(100, towers_dir)
         self.assertEqual(two.consumed_samples, one.consumed_samples)
-        self.assert_close(two.tensors, one.tensors)
+        tolerance.assert_same_training(self, two.tensors, one.tensors, SOFTMAX)
 
     def test_devices_of_several_kinds_train_as_one_does(self):
         towers_dir = self.folder / "towers"
         flags = [*SGD, "--model=mlp", "--batch_size=7"]
         self.train(*flags, steps=5)
         self.train(*flags, "--devices=/cpu:0,/device:REFERENCE:0,/cpu:1", f"--log_dir={towers_dir}", steps=5)
-        self.assert_close(self.checkpoint(5, towers_dir).tensors, self.checkpoint(5).tensors)
+        tolerance.assert_same_training(self, self.checkpoint(5, towers_dir).tensors, self.checkpoint(5).tensors, MLP)
 
     def test_the_same_seed_trains_the_same_bits_over_a_stop_and_a_resume(self):
         again_dir = self.folder / "again"
@@ -58,7 +52,8 @@ class TowersTest(small_runs.SmallRunTest):
         accuracy, step = support.closing_line(towers.stdout)
         self.assertEqual(step, 100)
         self.assertGreaterEqual(accuracy, 0.95)
-        self.assert_close(self.checkpoint(100, towers_dir).tensors, self.checkpoint(100).tensors)
+        tolerance.assert_same_training(self, self.checkpoint(100, towers_dir).tensors, self.checkpoint(100).tensors,
+                                       SOFTMAX)
         too_large = self.flags("--fresh", *TWO_CPUS, "--batch_size=201", "--batch_per_tower")
         self.assert_refused(self.run_program(*too_large), 2,
                             "--batch_size=201: a step of 402 samples is larger .* 400 images")

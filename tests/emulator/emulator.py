@@ -14,7 +14,9 @@ Runs under the Python of $DISTMNIST_TEST_PYTHON where that is set; where Bochs i
 
 import argparse
 import ctypes
+import importlib.util
 import os
+import pathlib
 import re
 import struct
 import subprocess
@@ -164,6 +166,21 @@ class Emulation:
         self._end(128 + number)
 
 
+def import_bochs():
+    """The package bochscpu. Its wheel keeps to the stable interface of CPython 3.12, but names its module's file as one for
+    3.12 alone: newer versions have to be shown it. ImportError where it is not installed."""
+    name = "bochscpu._bochscpu"
+    package = importlib.util.find_spec("bochscpu")
+    if package and sys.version_info[:2] > (3, 12):
+        for file in pathlib.Path(package.origin).parent.glob("_bochscpu.cpython-312-*.so"):
+            module = importlib.util.spec_from_file_location(name, file)
+            sys.modules[name] = importlib.util.module_from_spec(module)
+            module.loader.exec_module(sys.modules[name])
+    import bochscpu
+    import bochscpu.memory
+    return bochscpu
+
+
 def cpuid_addresses(program):
     """Where the program itself, not its libraries, asks what the processor has."""
     command = ["objdump", "-d", "--no-show-raw-insn", program]
@@ -179,8 +196,7 @@ def main():
     options = parser.parse_args()
     start_again()
     try:
-        import bochscpu
-        import bochscpu.memory
+        bochscpu = import_bochs()
         if options.amx:
             import amx
     except ImportError as error:

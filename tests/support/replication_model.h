@@ -58,7 +58,7 @@ class ReplicationModel {
       if (missed) task.reserved = false;
       left += missed ? 0 : 1;
     }
-    if (strategy_.on_lost_worker == OnLostWorker::kShrink && !several_batches()) {
+    if (strategy_.sync && strategy_.on_lost_worker == OnLostWorker::kShrink && !several_batches()) {
       needed_ = std::clamp(left, 1u, strategy_.replicas_to_aggregate);
     }
   }

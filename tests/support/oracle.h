@@ -1,0 +1,48 @@
+// The reference backend on one batch: what others are compared with.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "lib/backend/reference/reference_backend.h"
+#include "tests/backend_cases.h"
+
+namespace distmnist {
+
+// Its gradients go where those that are compared with it went (LayerChoices). Most choose alike, so what was computed
+// is kept.
+class Oracle {
+ public:
+  Oracle(const Graph& graph, const CompileOptions& options, const std::vector<float>& parameters,
+         const Samples& samples, std::uint64_t first_sample)
+      : samples_(samples), first_sample_(first_sample), executor_(make_reference_backend()->compile(graph, options)) {
+    executor_->load({0, graph.num_parameters}, parameters);
+    logits_ = predict(*executor_, graph, samples);
+  }
+
+  const std::vector<float>& logits() const { return logits_; }
+  const TrainOutcome& outcome(const std::vector<LayerChoices>& choices) {
+    for (const Known& known : known_) {
+      if (std::ranges::equal(known.choices, choices, is_same)) return known.outcome;
+    }
+    force_choices(*executor_, choices);
+    known_.push_back({choices, train(*executor_, samples_.batch(first_sample_))});
+    return known_.back().outcome;
+  }
+
+ private:
+  struct Known {
+    std::vector<LayerChoices> choices;
+    TrainOutcome outcome;
+  };
+  static bool is_same(const LayerChoices& a, const LayerChoices& b) { return a.layer == b.layer && a.bytes == b.bytes; }
+
+  const Samples& samples_;
+  std::uint64_t first_sample_;
+  std::unique_ptr<Executor> executor_;
+  std::vector<float> logits_;
+  std::vector<Known> known_;
+};
+
+}  // namespace distmnist
