@@ -156,11 +156,12 @@ std::optional<std::string> checksum_warning(const TrainAndTest& data) {
 
 BackgroundChecksum::BackgroundChecksum(TrainAndTest data, std::function<void(const std::string&)> warn)
     : thread_([data = std::move(data), warn = std::move(warn)] {
-        yield_to_others();
-        const auto warning = checksum_warning(data);
-        data.train.let_pages_go();  // The check has touched them all, the training takes batch by batch.
-        data.test.let_pages_go();
-        if (warning) warn(*warning);
+        work_in_background("comparing the data with MNIST's checksums", [&] {
+          const auto warning = checksum_warning(data);
+          data.train.let_pages_go();  // The check has touched them all, the training takes batch by batch.
+          data.test.let_pages_go();
+          if (warning) warn(*warning);
+        });
       }) {}
 
 }  // namespace distmnist

@@ -110,9 +110,6 @@ void UnpackedCache::write_missing() {
 }
 
 BackgroundCopies::BackgroundCopies(UnpackedCache& cache)
-    : thread_([&cache] {
-        yield_to_others();
-        cache.write_missing();
-      }) {}
+    : thread_([&cache] { work_in_background("keeping the unpacked data", [&] { cache.write_missing(); }); }) {}
 
 }  // namespace distmnist

@@ -4,6 +4,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <exception>
+
+#include "lib/base/log.h"
+
 namespace distmnist {
 
 // Leaves the cores to others, yet gets a tenth of a busy one: work of a fraction of a second still ends within seconds
@@ -14,6 +18,17 @@ inline constexpr int kBackgroundNiceness = 10;
 // changes the speed only.
 inline void yield_to_others() {
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kBackgroundNiceness);
+}
+
+// The body of a thread for work that the run can do without: `what` fails with a line in the log and nothing else.
+template <typename Work>
+void work_in_background(const char* what, const Work& work) {
+  yield_to_others();
+  try {
+    work();
+  } catch (const std::exception& error) {
+    log_warning("{}: given up: {}", what, error.what());
+  }
 }
 
 }  // namespace distmnist
