@@ -200,7 +200,7 @@ const std::vector<std::string>& backends_under_test() {
   return names;
 }
 
-std::unique_ptr<Backend> make_backend_under_test(const std::string& name) {
+std::unique_ptr<Backend> make_named_backend(const std::string& name) {
 #ifdef DISTMNIST_HAS_TILES
   if (name == "tiles") return make_tiles_backend();
 #endif
@@ -230,7 +230,7 @@ std::vector<float> make_parameters(const Graph& graph, std::uint64_t seed) {
 
 std::unique_ptr<Executor> make_executor(const std::string& backend, const Graph& graph, const CompileOptions& options,
                                         const std::vector<float>& parameters) {
-  auto executor = make_backend_under_test(backend)->compile(graph, options);
+  auto executor = make_named_backend(backend)->compile(graph, options);
   executor->load({0, graph.num_parameters}, parameters);
   return executor;
 }

@@ -24,7 +24,7 @@ std::vector<BackendCase> backend_cases();
 const std::vector<std::string>& backends_under_test();
 // The backend of such a name ("reference", "cpu", "tiles"), in the instruction set that tests are told to use, if any.
 // Another name is make_backend()'s.
-std::unique_ptr<Backend> make_backend_under_test(const std::string& name);
+std::unique_ptr<Backend> make_named_backend(const std::string& name);
 
 // Samples of a case: images uniform in [-1, 1), labels below the graph's classes.
 struct Samples {

@@ -70,7 +70,7 @@ TEST_CASE("every case gives the oracle's logits, loss and gradients") {
 TEST_CASE("parameters are read back as they were loaded, in whatever pieces") {
   const Graph graph = small_graph();
   const std::vector<float> block = make_parameters(graph, 5);
-  const auto executor = make_backend_under_test(any_backend())->compile(graph, {.max_batch_size = 2});
+  const auto executor = make_named_backend(any_backend())->compile(graph, {.max_batch_size = 2});
   const std::int64_t piece = GENERATE(7, 100, 100000);
   load_in_pieces(*executor, block, piece);
   CHECK(read_all(*executor, graph) == block);
@@ -258,7 +258,7 @@ TEST_CASE("a parameter that is not finite makes the loss NaN") {
 }
 
 TEST_CASE("options out of range are refused with their value") {
-  const auto backend = make_backend_under_test(any_backend());
+  const auto backend = make_named_backend(any_backend());
   const Graph graph = small_graph();
   CHECK(fails_with(ExitCode::kUsage, "batch size of 0", [&] { backend->compile(graph, {.max_batch_size = 0}); }));
   CHECK(fails_with(ExitCode::kUsage, "batch size of 1000001",

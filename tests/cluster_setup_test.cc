@@ -83,17 +83,17 @@ TEST_CASE("neither a worker's address nor a ps's is looked up while the command 
 }
 
 TEST_CASE("a ps listens where it is told to, at its own port unless it is told another") {
-  Flags flags = ps_flags();
-  flags.worker_hosts = "127.0.0.1:2224";
-  CHECK(!find_place(flags)->bind);
-  flags.bind = "0.0.0.0";
-  CHECK(find_place(flags)->bind == HostPort{"0.0.0.0", 2222});
-  flags.bind = "[::]:99";
-  CHECK(find_place(flags)->bind == HostPort{"::", 99});
-  flags.bind = "every";
-  CHECK(find_place(flags)->bind == HostPort{"every", 2222});
-  flags.bind = "*";
-  CHECK_THROWS_AS(find_place(flags), Error);
+  const auto bind_of = [](const std::string& text) {
+    Flags flags = ps_flags();
+    flags.worker_hosts = "127.0.0.1:2224";
+    flags.bind = text;
+    return find_place(flags)->bind;
+  };
+  CHECK(!bind_of(""));
+  CHECK(bind_of("0.0.0.0") == HostPort{"0.0.0.0", 2222});
+  CHECK(bind_of("[::]:99") == HostPort{"::", 99});
+  CHECK(bind_of("every") == HostPort{"every", 2222});
+  CHECK_THROWS_AS(bind_of("*"), Error);
 }
 
 TEST_CASE("flags of a task without a job are refused") {

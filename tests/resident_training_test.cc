@@ -125,7 +125,7 @@ class Resident {
   Resident(const std::string& backend, const Graph& graph)
       : graph_(graph),
         bytes_(make_bytes(graph)),
-        backend_(make_backend_under_test(backend)),
+        backend_(make_named_backend(backend)),
         executor_(backend_->compile(graph, kOptions)) {
     REQUIRE(executor_->resident_training() != nullptr);
     REQUIRE(training().keep_samples(bytes_.samples()));
@@ -160,7 +160,7 @@ class Resident {
 std::vector<std::string> resident_backends() {
   std::vector<std::string> names;
   for (const std::string& name : backends_under_test()) {
-    const auto backend = make_backend_under_test(name);
+    const auto backend = make_named_backend(name);
     if (backend->compile(small_graph(), kOptions)->resident_training() != nullptr) names.push_back(name);
   }
   return names;

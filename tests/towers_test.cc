@@ -31,7 +31,7 @@ std::unique_ptr<Executor> towers_on(const std::vector<std::string>& backends, co
                                     const std::vector<float>& parameters) {
   std::vector<std::unique_ptr<Executor>> executors;
   for (const std::string& backend : backends)
-    executors.push_back(make_backend_under_test(backend)->compile(graph, kOptions));
+    executors.push_back(make_named_backend(backend)->compile(graph, kOptions));
   auto towers = make_towers(std::move(executors));
   towers->load({0, graph.num_parameters}, parameters);
   return towers;
