@@ -205,7 +205,7 @@ def find_program(named):
     """--binary, $DISTMNIST, PATH, then what was installed together with this file, or the build folder of this checkout."""
     for source, path in (("--binary", named), ("$DISTMNIST", os.environ.get("DISTMNIST"))):
         if path:
-            found = shutil.which(path)
+            found = shutil.which(os.path.expanduser(path))
             if not found:
                 raise UsageError(f"{source} {path} is not an executable file: build it with launch/build.py")
             return found

@@ -4,6 +4,7 @@ Stopping means: the workers get the signal, so that they save and leave; when th
 there after the grace is killed."""
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -11,8 +12,10 @@ import sys
 import time
 
 EXIT_USAGE = 2
+EXIT_RESOURCES = 7
 EXIT_LOST_PEER = 138
 
+LACKING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 SAME_SIGNAL_S = 0.3  # timeout(1), and make under Ctrl-C, deliver one request to stop twice
 LONGEST_SLEEP_S = 3600.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -90,7 +93,10 @@ def start(task, command, child_setup):
         task.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True,
                                         preexec_fn=child_setup)
     except (OSError, subprocess.SubprocessError) as error:
-        raise UsageError(f"could not start {task.name} ({command[0]}): {error}") from error
+        lacking = getattr(error, "errno", None) in LACKING
+        hint = "; see ulimit -u, ulimit -n and the container's limits" if lacking else ""
+        raise UsageError(f"could not start {task.name} ({command[0]}): {error}{hint}",
+                         EXIT_RESOURCES if lacking else EXIT_USAGE) from error
 
 
 def send(task, number):

@@ -96,6 +96,19 @@ TEST_CASE("a ps listens where it is told to, at its own port unless it is told a
   CHECK_THROWS_AS(bind_of("*"), Error);
 }
 
+TEST_CASE("the text of a cluster in place of its file is told from a file that is not there") {
+  Flags flags;
+  flags.job_name = "ps";
+  flags.cluster = R"( {"cluster": {"ps": ["a:1"]}})";
+  try {
+    find_place(flags);
+    FAIL("taken");
+  } catch (const Error& error) {
+    CHECK(error.code() == ExitCode::kUsage);
+    CHECK(std::string(error.what()).find("this is the text of a description") != std::string::npos);
+  }
+}
+
 TEST_CASE("flags of a task without a job are refused") {
   Flags flags;
   CHECK(!find_place(flags));

@@ -48,6 +48,22 @@ TEST_CASE("the news of another model makes the session stale without a question,
   CHECK(worker.exchange.step() == 40);
 }
 
+TEST_CASE("whoever takes a connection and does not welcome is soon said to be no ps, and given up in time") {
+  Script worker;
+  worker.open();
+  CHECK(worker.connect() == Lines{"send hello seq 1"});
+  CHECK(worker.tick(kFirstReportMs) ==
+        Lines{"report ps:0 localhost:2222 has not answered yet; trying for another 59 s"});
+  CHECK(worker.tick(kNoWelcomeMs - 1).empty());
+  const Lines out = worker.tick(kNoWelcomeMs);
+  CHECK(any_holds(out, "report ps:0 localhost:2222 is not a ps: something listens there"));
+  CHECK(worker.tick(kNoWelcomeMs + 1).empty());
+  // One that was only slow is a ps all the same.
+  worker.welcome();
+  CHECK(worker.exchange.opened());
+  CHECK(worker.tick(kWaitMs).empty());
+}
+
 TEST_CASE("a probe is answered at once, in every state") {
   Script worker;
   worker.open();

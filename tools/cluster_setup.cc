@@ -21,6 +21,12 @@ std::string role_of(const Flags& flags) {
 
 // A cluster file that cannot be read is a wrong description, not bad data.
 std::string read_cluster_file(const std::string& path) {
+  if (const std::size_t first = path.find_first_not_of(" \t\r\n"); first != path.npos && path[first] == '{') {
+    fail(ExitCode::kUsage,
+         "--cluster={}: this is the text of a description: write it to a file, of a TF_CONFIG what stands under its "
+         "\"cluster\", and name the file",
+         path);
+  }
   try {
     return read_text_file(path, kMaxClusterFileBytes);
   } catch (const Error& error) {

@@ -76,7 +76,7 @@ def default_dir():
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Downloads MNIST and checks it.")
-    parser.add_argument("--dir", type=pathlib.Path, default=None,
+    parser.add_argument("--dir", type=lambda text: pathlib.Path(text).expanduser(), default=None,
                         help="where to (default: $XDG_CACHE_HOME/distmnist/mnist or ~/.cache/distmnist/mnist)")
     parser.add_argument("--mirror", action="extend", nargs="+", metavar="URL", default=[],
                         help="folders to download from, in this order, instead of the built-in ones")
