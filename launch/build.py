@@ -29,6 +29,7 @@ EXIT_VERSION = 5
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAM = "tools/distmnist"
+CUDA_MODULE = "lib/libdistmnist_cuda.so"
 LOCK_WAIT_S = 1800
 STEP_S = 2.0  # of one processor, roughly
 INSTALL = "launch/install_packages.sh build run, as root or with sudo, installs what a build needs"
@@ -56,7 +57,7 @@ def parse_arguments(arguments):
     parser.add_argument("--lock_wait_s", "--lock-wait-s", type=float, default=LOCK_WAIT_S, metavar="S",
                         help=f"seconds to wait for another build of the folder ({LOCK_WAIT_S})")
     parser.add_argument("-D", action="append", default=[], dest="options", metavar="OPTION=VALUE", help="an option of meson")
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"what to build ({PROGRAM}); all: everything")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"what to build ({PROGRAM}, and the CUDA module where there is CUDA); all: everything")
     options = parser.parse_args(arguments)
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs {options.jobs}: it must be 1 or more")
@@ -253,9 +254,15 @@ def build(options):
                 raise BuildError(f"not built: {again}") from again
 
 
+def default_targets(folder):
+    """The program, and the CUDA module where it is configured."""
+    rules = (folder.path / "build.ninja").read_text(errors="replace")
+    return [target for target in (PROGRAM, CUDA_MODULE) if f"build {target}:" in rules] or [PROGRAM]
+
+
 def configure_and_compile(folder, meson, ninja, options):
     configure(folder, meson, ninja, options.options)
-    compile_targets(folder, ninja, options.targets or [PROGRAM], options.jobs)
+    compile_targets(folder, ninja, options.targets or default_targets(folder), options.jobs)
 
 
 def main(arguments):

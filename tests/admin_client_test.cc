@@ -119,7 +119,7 @@ TEST_CASE("a ps that takes the connection and says nothing is lost, too") {
   config.wait_ms = 500;
   const auto outcomes = ask(config, questions(VariableAction::kGet));
   CHECK(outcomes[0].code == ExitCode::kLostPeer);
-  CHECK(outcomes[0].error.find("it does not answer like one") != std::string::npos);
+  CHECK(outcomes[0].error.find("does not answer like a ps") != std::string::npos);
 }
 
 TEST_CASE("a ps that starts later is waited for") {

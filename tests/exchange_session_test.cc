@@ -56,7 +56,7 @@ TEST_CASE("whoever takes a connection and does not welcome is soon said to be no
         Lines{"report ps:0 localhost:2222 has not answered yet; trying for another 59 s"});
   CHECK(worker.tick(kNoWelcomeMs - 1).empty());
   const Lines out = worker.tick(kNoWelcomeMs);
-  CHECK(any_holds(out, "report ps:0 localhost:2222 is not a ps: something listens there"));
+  CHECK(any_holds(out, "report ps:0 localhost:2222 does not answer like a ps"));
   CHECK(worker.tick(kNoWelcomeMs + 1).empty());
   // One that was only slow is a ps all the same.
   worker.welcome();

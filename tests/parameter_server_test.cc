@@ -27,6 +27,12 @@ TEST_CASE("an address that is not of this host is a usage error that names the t
   CHECK(fails_with(ExitCode::kUsage, "--bind", [] { run_parameter_server(config_at("192.0.2.1", 2222)); }));
 }
 
+TEST_CASE("a wrong address to listen at is named by its flag, and not by the address in the cluster") {
+  ParameterServerConfig config = config_at("192.0.2.1", 2222);
+  config.bind = HostPort{"192.0.2.9", 2222};
+  CHECK(fails_with(ExitCode::kUsage, "--bind=192.0.2.9: this host has only", [&] { run_parameter_server(config); }));
+}
+
 TEST_CASE("a name that stays unknown is waited for, and a peer lost in the end") {
   ParameterServerConfig config = config_at("no-such-host.invalid", 2222);
   config.limits.recovery_wait_ms = 300;

@@ -25,7 +25,7 @@ usage_error() { echo "tests/run.sh: $1" >&2; exit 2; }
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case $1 in
-      -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$script"; exit 0 ;;
+      -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$script"; exit 0 ;;
       --build_dir=* | --build-dir=*) build=${1#*=} ;;
       --build_dir | --build-dir) [ $# -ge 2 ] || usage_error "$1 needs a folder"; build=$2; shift ;;
       --clean) clean=true ;;

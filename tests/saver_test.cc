@@ -174,11 +174,11 @@ TEST_CASE("where every checkpoint is broken nothing is made up") {
     saver.save(sample_snapshot(step));
     flip_a_byte(dir / checkpoint_name(step), 100);
   }
-  CHECK(fails_with(ExitCode::kData, "none of the 2 checkpoints in", [&] { saver.restore_newest(sample_identity()); }));
+  CHECK(fails_with(ExitCode::kData, "2 checkpoints in ", [&] { saver.restore_newest(sample_identity()); }));
   std::filesystem::remove(dir / checkpoint_name(10));
   std::filesystem::remove(dir / checkpoint_name(20));
   std::filesystem::create_directory(dir / checkpoint_name(30));
-  CHECK(fails_with(ExitCode::kData, "none of the 1 checkpoints", [&] { saver.restore_newest(sample_identity()); }));
+  CHECK(fails_with(ExitCode::kData, "1 checkpoint in ", [&] { saver.restore_newest(sample_identity()); }));
 }
 
 TEST_CASE("another model or optimizer than the flags' is not taken, and no older file instead of it") {

@@ -15,8 +15,7 @@ void add_ps_flags(CLI::App& app, Flags& flags) {
 
 void add_admin_subcommands(CLI::App& app, Flags& flags) {
   auto* reset = app.add_subcommand("reset", "drop containers on every ps, and end the runs in them");
-  reset->add_option("--container", flags.reset_containers,
-                    "names, comma-separated; \"\" is the default container");
+  reset->add_option("--container", flags.reset_containers, "names, comma-separated; \"\" is the default container");
   reset->add_flag("--all", flags.reset_all, "all containers");
   add_ps_flags(*reset, flags);
   reset->callback([&flags] { flags.command = Command::kReset; });

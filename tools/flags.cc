@@ -333,14 +333,24 @@ std::vector<std::string> words_of(const CLI::App& app, int argc, const char* con
   return words;
 }
 
+// "distmnist", or "distmnist evaluate" where that was asked for.
+std::string asked_program(const CLI::App& app) {
+  const std::vector<CLI::App*> asked = app.get_subcommands();
+  return asked.empty() ? "distmnist" : "distmnist " + asked.front()->get_name();
+}
+
 // A word that CLI11 could make nothing of.
 std::string describe_extra(const CLI::App& app) {
   const std::string word = app.remaining(true).front();
   const std::string name = word.substr(0, word.find('='));
   const std::vector<CLI::App*> asked = std::as_const(app).get_subcommands();
-  const std::string program = asked.empty() ? "distmnist" : "distmnist " + asked.front()->get_name();
+  const std::string program = asked_program(app);
   if (word.starts_with('-')) {
-    return fmt::format("'{}' is not a flag of {}{}", name, program, suggestion(name, flags_of(app)));
+    if (!asked.empty() && app.get_option_no_throw(name) != nullptr) {
+      return fmt::format("{} is a flag of training, and not of {}", name, program);
+    }
+    const CLI::App& of = asked.empty() ? app : *asked.front();
+    return fmt::format("'{}' is not a flag of {}{}", name, program, suggestion(name, flags_of(of)));
   }
   std::vector<std::string> commands;
   for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; }))
@@ -412,10 +422,17 @@ ReadFlags read_flags(const Flags& defaults, int argc, const char* const* argv) {
     if (const auto closed = closed_folder(app["--config"]->as<std::string>()))
       fail(ExitCode::kUsage, "--config: cannot look into {}: Permission denied", closed->string());
     fail(ExitCode::kUsage, "--config: {}; name an existing file", error.what());
+  } catch (const CLI::ArgumentMismatch& error) {
+    // CLI11 says "--seed: At Most 1 required but received 2" of a flag that is given twice.
+    const std::string what = error.what();
+    if (what.find("At Most 1") == std::string::npos)
+      fail(ExitCode::kUsage, "{}; see {} --help", what, asked_program(app));
+    fail(ExitCode::kUsage, "{} is given more than once; give it once", what.substr(0, what.find(':')));
   } catch (const CLI::ParseError& error) {
     // A flag that is unknown is the likelier slip than one that is missing.
-    if (!app.remaining(true).empty()) fail(ExitCode::kUsage, "{}; see distmnist --help", describe_extra(app));
-    fail(ExitCode::kUsage, "{}; see distmnist --help", error.what());
+    if (!app.remaining(true).empty())
+      fail(ExitCode::kUsage, "{}; see {} --help", describe_extra(app), asked_program(app));
+    fail(ExitCode::kUsage, "{}; see {} --help", error.what(), asked_program(app));
   }
   prefer_given_data(given, flags);
   expand_paths(flags);

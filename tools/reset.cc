@@ -32,8 +32,9 @@ std::string describe(const ResetDoneRecord& done) {
   std::vector<std::string> parts;
   for (const ResetDoneRecord::Container& container : done.containers) {
     const std::string name = container.name.empty() ? "the default container" : container.name;
-    parts.push_back(container.was_there ? fmt::format("dropped {} ({} ended)", name, counted(container.num_sessions, "session"))
-                                        : name + " is not there");
+    parts.push_back(container.was_there
+                        ? fmt::format("dropped {} ({} ended)", name, counted(container.num_sessions, "session"))
+                        : name + " is not there");
   }
   return parts.empty() ? "no container is there" : join(parts, ", ");
 }
@@ -42,9 +43,10 @@ std::string describe(const ResetDoneRecord& done) {
 
 ExitCode reset_command(const Flags& flags) {
   if (!flags.reset_containers && !flags.reset_all) {
-    fail(ExitCode::kUsage,
-         "reset drops variables, and ends the runs that use them: say of which containers with --container a,b (\"\" is "
-         "the default one), or --all");
+    fail(
+        ExitCode::kUsage,
+        "reset drops variables, and ends the runs that use them: say of which containers with --container a,b (\"\" is "
+        "the default one), or --all");
   }
   if (flags.reset_containers && flags.reset_all) {
     fail(ExitCode::kUsage, "--container={} and --all: give one of them", *flags.reset_containers);

@@ -125,7 +125,8 @@ std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const Worke
 void pin(const WorkerSeat& seat, int threads) {
   const std::vector<int> cores =
       cores_of_worker(usable_cores(), seat.num_sharing_cores, seat.place_among_them, threads);
-  if (!cores.empty() && pin_thread(cores)) log_info("on cores {} (--pin=none: on any)", fmt::join(cores, ", "));
+  if (!cores.empty() && pin_thread(cores))
+    log_info("on core{} {} (--pin=none: on any)", cores.size() == 1 ? "" : "s", fmt::join(cores, ", "));
 }
 
 // The task's name in device names. Without ps tasks it is no task of a job.

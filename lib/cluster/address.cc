@@ -31,6 +31,7 @@ namespace {
 constexpr std::string_view kIpcScheme = "ipc://";
 constexpr int kProbeMs = 500;
 constexpr int kGreetingMs = 1000;
+constexpr std::string_view kSaysNothing = "says nothing";
 // The first ten bytes of a ZMTP 3 greeting, which a ZeroMQ peer sends as soon as it is connected
 // (rfc.zeromq.org/spec/23).
 constexpr std::string_view kZmtpSignature("\xff\0\0\0\0\0\0\0\1\x7f", 10);
@@ -140,12 +141,12 @@ void say(int descriptor, std::string_view words) {
 
 // Of what somebody who is no ZeroMQ peer says first.
 std::string describe_greeting(std::string_view words) {
-  if (words.empty()) return "it closes the connection";
-  if (words.starts_with("HTTP/") || words.starts_with('<')) return "a web server";
-  if (words.size() >= 2 && (words[0] == 0x15 || words[0] == 0x16) && words[1] == 0x03) return "it speaks TLS";
+  if (words.empty()) return "closes the connection";
+  if (words.starts_with("HTTP/") || words.starts_with('<')) return "is a web server";
+  if (words.size() >= 2 && (words[0] == 0x15 || words[0] == 0x16) && words[1] == 0x03) return "speaks TLS";
   const auto end = std::ranges::find_if(words, [](char c) { return c < 0x20 || c > 0x7e; });
-  if (end != words.begin()) return fmt::format("it says '{}'", std::string_view(words.begin(), end));
-  return "it speaks another protocol";
+  if (end != words.begin()) return fmt::format("says '{}'", std::string_view(words.begin(), end));
+  return "speaks another protocol";
 }
 
 }  // namespace
@@ -238,7 +239,7 @@ Probe probe_tcp(std::string_view ip, std::uint16_t port, int timeout_ms) {
 
 std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeout_ms) {
   const Connection made = connect_tcp(ip, port, timeout_ms);
-  if (made.error != 0) return "it closes the connection";
+  if (made.error != 0) return "closes the connection";
   say(made.socket.get(), kZmtpSignature);
   auto words = first_words(made.socket.get(), timeout_ms / 2);
   if (!words) {
@@ -246,7 +247,7 @@ std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeou
     say(made.socket.get(), "\r\n\r\n");
     words = first_words(made.socket.get(), timeout_ms / 2);
   }
-  if (!words) return "it says nothing";
+  if (!words) return std::string(kSaysNothing);
   // Between them stands a length, in eight bytes, which older versions use.
   const bool zeromq = words->size() >= kZmtpSignature.size() && words->front() == kZmtpSignature.front() &&
                       (*words)[9] == kZmtpSignature.back();
@@ -283,7 +284,8 @@ Listener look_for(const HostPort& address, bool greeted) {
   if (probe_same_host(resolved.ip, address.port)) return {same_host, {}};
   if (greeted) {
     if (const std::string greeting = foreign_greeting(resolved.ip, address.port, kGreetingMs); !greeting.empty()) {
-      return {{}, fmt::format("{} ({})", kNotLikeAPs, greeting)};
+      const bool silent = greeting == kSaysNothing;
+      return {{}, silent ? std::string(kNoAnswer) : fmt::format("is no ps: what listens there {}", greeting)};
     }
   }
   return {tcp_endpoint(resolved.ip, address.port), {}};

@@ -59,13 +59,12 @@ Probe probe_tcp(std::string_view ip, std::uint16_t port, int timeout_ms);
 bool probe_same_host(std::string_view ip, std::uint16_t port);
 
 // Who accepts connections at a TCP port may be anybody. Empty where it begins as ZeroMQ's peers do, at once; else what
-// it does instead: "a web server", "it speaks TLS", "it says nothing". Waits at most timeout_ms.
+// it is or does instead: "is a web server", "speaks TLS", "says nothing". Waits at most timeout_ms.
 std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeout_ms);
 
 // Of somebody who accepts connections and does not answer as a ps does.
-inline constexpr std::string_view kNotLikeAPs =
-    "is not a ps: something listens there, but it does not answer like one; another program, the port of another task, "
-    "or a ps that is stopped";
+inline constexpr std::string_view kNoAnswer =
+    "does not answer like a ps: another program listens there, or another task, or the ps is stopped";
 
 // Where to connect to reach the task at an address.
 struct Listener {

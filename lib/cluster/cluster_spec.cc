@@ -125,10 +125,11 @@ Description parse_description(std::string_view text, std::string_view file_name)
 void refuse_tf_config(const Json& json, std::string_view file_name) {
   const auto cluster = json.find("cluster");
   if (cluster == json.end() || !cluster->is_object()) return;
-  fail(ExitCode::kUsage,
-       R"({} is the text of a TF_CONFIG: write to the file what stands under its "cluster", and say with --job_name and )"
-       R"(--task_index what stands under its "task")",
-       file_name);
+  fail(
+      ExitCode::kUsage,
+      R"({} is the text of a TF_CONFIG: write to the file what stands under its "cluster", and say with --job_name and )"
+      R"(--task_index what stands under its "task")",
+      file_name);
 }
 
 void refuse_duplicates(const Description& description, std::string_view file_name, std::string_view ps_job,

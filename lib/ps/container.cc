@@ -255,9 +255,10 @@ void Container::on_create_end(const Route&, const Message& message, TimeMs now) 
   commits_on_hold_.clear();
   published_.forget();
   fingerprint_ = members_.session(message.header.worker)->greeting.hello.fingerprint;
-  log(LogLevel::kInfo, fmt::format("model ready: {} parameters in {} chunks, optimizer {}, global_step {}",
-                                   store_->chunks().num_floats(), store_->chunks().size(),
-                                   to_string(store_->optimizer().kind), store_->global_step()));
+  log(LogLevel::kInfo,
+      fmt::format("model ready: {} parameters in {}, optimizer {}, global_step {}", store_->chunks().num_floats(),
+                  counted(static_cast<std::int64_t>(store_->chunks().size()), "chunk"),
+                  to_string(store_->optimizer().kind), store_->global_step()));
   welcome_everyone();
 }
 

@@ -296,9 +296,9 @@ void Exchange::watch_silence(TimeMs now) {
   if (silent_ms >= kSilenceMs) {
     return give_up_connection(fmt::format("silent for {:.1f} s, last step {}", seconds(silent_ms), step_), now);
   }
-  if (state_ == State::kGreeting && silent_ms >= kNoWelcomeMs && trouble_ != kNotLikeAPs) {
+  if (state_ == State::kGreeting && silent_ms >= kNoWelcomeMs && trouble_ != kNoAnswer) {
     trouble_since_ms_ = trouble_since_ms_.value_or(now);
-    trouble_ = kNotLikeAPs;
+    trouble_ = kNoAnswer;
     last_report_ms_ = now - kWaitReportMs;  // Said at once.
   }
   // Before the welcome there is no session that a ping could ask for: a ps that does not answer a hello is greeted

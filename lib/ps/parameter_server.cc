@@ -60,10 +60,14 @@ std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
   const TaskId task{"ps", static_cast<int>(config.identity.index)};
   const HostPort& own = config.bind ? *config.bind : config.address;
   const std::string ip = wait_for_name(task, own, config);
-  require_local_address(task, own, ip);
   if (!config.bind) {
+    require_local_address(task, own, ip);
     warn_of_loopback(own, ip);
     return {tcp_endpoint(ip, own.port), same_host_endpoint(ip, own.port)};
+  }
+  if (!is_any_address(ip) && !is_local_address(ip)) {
+    fail(ExitCode::kUsage, "--bind={}: this host has only the addresses {}; 0.0.0.0 stands for all of them", own.host,
+         join(local_addresses(), ", "));
   }
   std::vector<std::string> endpoints = {tcp_endpoint(ip, own.port)};
   const Resolution listed = resolve_ip(config.address);  // A name for others need not be known here.

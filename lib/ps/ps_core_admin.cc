@@ -2,6 +2,7 @@
 #include <cmath>
 #include <utility>
 
+#include "lib/base/counted.h"
 #include "lib/base/join.h"
 #include "lib/ps/names.h"
 #include "lib/ps/ps_core.h"
@@ -44,8 +45,8 @@ ResetDoneRecord::Container PsCore::reset(const std::string& name, TimeMs now) {
   }
   containers_.erase(at);
   vacant_since_ms_ = last_report_ms_ = now;
-  actions_.log(LogLevel::kInfo,
-               fmt::format("reset: dropped {}, {} sessions ended", container_title(name), result.num_sessions));
+  actions_.log(LogLevel::kInfo, fmt::format("reset: dropped {}, {} ended", container_title(name),
+                                            counted(result.num_sessions, "session")));
   return result;
 }
 

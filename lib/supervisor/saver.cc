@@ -6,6 +6,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "lib/base/counted.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/folder.h"
@@ -98,9 +99,9 @@ std::optional<RestoredCheckpoint> read_newest_checkpoint(const std::filesystem::
   }
   if (broken.empty()) return std::nullopt;
   fail(ExitCode::kData,
-       "none of the {} checkpoints in {} is valid (the warnings above say why); restore one from a copy, or "
-       "pass --fresh to move them aside and start anew",
-       broken.size(), folder.string());
+       "{} in {}, and none is valid (the warnings above say why); restore one from a copy, or train with --fresh, "
+       "which moves them aside and starts anew",
+       counted(static_cast<std::int64_t>(broken.size()), "checkpoint"), folder.string());
 }
 
 RestoredCheckpoint read_named_run(const std::filesystem::path& name) {

@@ -11,12 +11,12 @@ import support
 ZMTP_SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
 # What a server says to somebody who has connected: nothing where it is empty, and it hangs up where it is None.
 GREETINGS = {
-    "it says nothing": b"",
-    "it closes the connection": None,
-    r"it says 'SSH-2\.0-Server'": b"SSH-2.0-Server\r\n",
-    "it speaks TLS": b"\x15\x03\x01\x00\x02\x02\x46",
-    "a web server": b"HTTP/1.1 400 Bad Request\r\n\r\n",
-    "a ps that is stopped": ZMTP_SIGNATURE,  # a ZeroMQ peer that goes no further
+    "does not answer like a ps.*or the ps is stopped": b"",
+    "is no ps: what listens there closes the connection": None,
+    r"is no ps: what listens there says 'SSH-2\.0-Server'": b"SSH-2.0-Server\r\n",
+    "is no ps: what listens there speaks TLS": b"\x15\x03\x01\x00\x02\x02\x46",
+    "is no ps: what listens there is a web server": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "does not answer like a ps": ZMTP_SIGNATURE,  # a ZeroMQ peer that goes no further
 }
 
 
@@ -105,7 +105,7 @@ class AddressTest(small_runs.SmallRunTest):
                                                     "--recovery_wait_secs=8"])))
         for says, port, worker in workers:
             with self.subTest(says):
-                worker.wait_for(rf"W worker:0\] ps:0 localhost:{port} is not a ps: something listens.*{says}.*; try")
+                worker.wait_for(rf"W worker:0\] ps:0 localhost:{port} {says}.*; try")
                 self.assertNotIn("cannot be reached", worker.stderr)
                 self.assert_refused(worker, 138, says + r".*; gave up after \d+ s")
 
@@ -113,7 +113,7 @@ class AddressTest(small_runs.SmallRunTest):
         server = self.stranger(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         process = self.start([self.program(), "variable", "list", f"--ps_hosts=localhost:{server.port}",
                               "--recovery_wait_secs=1"])
-        self.assert_refused(process, 138, "is not a ps.*a web server")
+        self.assert_refused(process, 138, "is no ps: what listens there is a web server")
 
     def test_host_lists_as_lines_of_a_file(self):
         ports = support.free_ports(2)

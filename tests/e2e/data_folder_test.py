@@ -104,7 +104,7 @@ class RunPlaceTest(small_runs.SmallRunTest):
                 process = self.run_program("evaluate", f"--log_dir={path}")
                 self.assert_exit(process, 0)
                 self.assertEqual(support.closing_line(process.stdout)[1], step)
-                self.assert_exit(self.run_program("predict", f"--log_dir={path}", self.picture), 0)
+                self.assert_exit(self.run_program("predict", f"--log_dir={path}", "--raw", self.picture), 0)
                 process = self.run_program("inspect", path)
                 self.assert_exit(process, 0)
                 self.assertIn(f"global_step: {step}\n", process.stdout)
@@ -120,7 +120,7 @@ class RunPlaceTest(small_runs.SmallRunTest):
             self.assert_refused(self.run_program("evaluate", f"--log_dir={file}"), 3,
                                 rf"{file}: {says}.*not a safetensors file")
         self.assert_refused(self.run_program("predict", f"--log_dir={self.log_dir}", self.data), 3,
-                            rf"cannot read {self.data}: it is a folder")
+                            rf"{self.data}: a folder; name the pictures")
 
 
 class ClosedFolderTest(small_runs.SmallRunTest):

@@ -152,10 +152,10 @@ class LimitTest(small_runs.SmallRunTest):
             self.skipTest("it takes two cores")
         filling = self.cluster(1, cores, self.flags("--intra_op_parallelism_threads=1", steps=cores, log_dir=False))
         filling.start().assert_all_done()
-        self.assertRegex(filling.worker(0).stderr, r"on cores \d+ \(--pin=none")
+        self.assertRegex(filling.worker(0).stderr, r"on core \d+ \(--pin=none")
         alone = self.cluster(1, 1, self.flags("--intra_op_parallelism_threads=1", steps=2, log_dir=False))
         alone.start().assert_all_done()
-        self.assertNotIn("on cores", alone.worker(0).stderr)
+        self.assertNotIn("on core", alone.worker(0).stderr)
 
 
 if __name__ == "__main__":
