@@ -16,12 +16,13 @@ import collections
 import os
 import pathlib
 import random
+import re
 import shlex
 import shutil
 import socket
 import sys
 
-from processes import Task, UsageError, run_cluster, say
+from processes import EXIT_RESOURCES, Task, UsageError, run_cluster, say
 
 EXIT_CONFLICT = 6
 
@@ -60,6 +61,8 @@ def comma_list(text):
 def host_list(text):
     hosts = comma_list(text)
     for host in hosts:
+        if not re.fullmatch(r"[\w.%:\[\]-]+", host):
+            raise argparse.ArgumentTypeError(f"'{host}' is not a host: names or addresses, separated by commas")
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
             raise argparse.ArgumentTypeError(
                 f"'{host}': give hosts without ports (ports count up from --base_port), IPv6 in brackets")
@@ -195,10 +198,17 @@ def command_of(task, tasks, binary, program_arguments):
 
 
 def print_commands(tasks, binary, program_arguments):
-    for task in tasks:
-        gpu = "" if task.gpu is None else f"CUDA_VISIBLE_DEVICES={shlex.quote(task.gpu)} "
-        print(f"# {task.name}, on {task.host}:")
-        print(gpu + " ".join(shlex.quote(part) for part in command_of(task, tasks, binary, program_arguments)))
+    try:
+        for task in tasks:
+            gpu = "" if task.gpu is None else f"CUDA_VISIBLE_DEVICES={shlex.quote(task.gpu)} "
+            print(f"# {task.name}, on {task.host}:")
+            print(gpu + " ".join(shlex.quote(part) for part in command_of(task, tasks, binary, program_arguments)))
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends.
+        if not isinstance(error, BrokenPipeError):  # Who has gone has seen enough.
+            raise UsageError(f"standard output: {error.strerror}", EXIT_RESOURCES) from error
+    return 0
 
 
 def find_program(named):
@@ -227,8 +237,7 @@ def main(arguments):
         if options.base_port:
             number_ports(tasks, options.base_port)
         if options.print_only:
-            print_commands(tasks, options.binary or "distmnist", program_arguments)
-            return 0
+            return print_commands(tasks, options.binary or "distmnist", program_arguments)
         binary = find_program(options.binary)
         if options.base_port:
             check_ports(tasks)

@@ -10,6 +10,7 @@ using Words = std::vector<std::string>;
 
 FlagKind kind_of(const std::string& name) {
   if (name == "--fresh") return FlagKind::kSwitch;
+  if (name == "--adam_beta1") return FlagKind::kNumber;
   return name == "--log_dir" || name == "--task_index" ? FlagKind::kValue : FlagKind::kUnknown;
 }
 
@@ -40,6 +41,10 @@ TEST_CASE("an empty value is an empty value") {
   CHECK(normal({"--log_dir=", "--fresh"}) == Words{"--log_dir", "", "--fresh"});
   CHECK(normal({"--log_dir=", "x"}) == Words{"--log_dir", "", "x"});
   CHECK(normal({"--log_dir", "", "--fresh"}) == Words{"--log_dir", "", "--fresh"});
+  for (const Words& words : {Words{"--adam-beta1="}, Words{"--adam_beta1", ""}}) {
+    CHECK(error_of(words) == "--adam_beta1=: an empty value; a number is wanted");
+  }
+  CHECK(normal({"--adam_beta1", "0.5"}) == Words{"--adam_beta1", "0.5"});
   CHECK(error_of({"--fresh=", "--log_dir=x"}) == "--fresh=: an empty value; true or false");
 }
 

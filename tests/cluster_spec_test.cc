@@ -214,6 +214,13 @@ TEST_CASE("a bad JSON cluster is named with what is wrong") {
         "--ps_job and --worker_job are both 'worker': they must name two jobs of c.json");
 }
 
+TEST_CASE("a description that is nested deeply is refused soon") {
+  std::string text;
+  for (int i = 0; i < 20'000; ++i) text += R"({"a":)";
+  text += "1" + std::string(20'000, '}');
+  CHECK(json_error(text).find("has no job 'ps'") != std::string::npos);
+}
+
 TEST_CASE("equal keys below a job that plays no role are none of our business") {
   CHECK_NOTHROW(cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2"], "x": {"k": 1, "k": 2}, "y": {"k": 3}})",
                                   "c.json", "ps", "worker"));

@@ -130,7 +130,7 @@ TEST_CASE("where there is no run the error says what there is") {
   const TempDir dir;
   const auto says = [&](const std::filesystem::path& path, const std::string& text) {
     return fails_with(ExitCode::kData,
-                      "--log_dir=" + path.string() + ": no checkpoint (model.ckpt-*.safetensors) in it: " + text,
+                      path.string() + ": no checkpoint (model.ckpt-*.safetensors) in it: " + text,
                       [&] { read_named_run(path); });
   };
   CHECK(says(dir / "absent", "there is no such folder"));

@@ -61,12 +61,17 @@ std::vector<std::string> normalised(const std::vector<std::string>& words,
     const std::string rest = word.substr(equals);
     const FlagKind kind = kind_of(name);
     if (rest == "=" && kind == FlagKind::kSwitch) fail(ExitCode::kUsage, "{}: an empty value; true or false", word);
+    const bool empty_word = rest.empty() && i + 1 < words.size() && words[i + 1].empty();
+    if (kind == FlagKind::kNumber && (rest == "=" || empty_word)) {
+      fail(ExitCode::kUsage, "{}=: an empty value; a number is wanted", name);
+    }
     if (rest == "=" && kind == FlagKind::kValue) {
       out.insert(out.end(), {name, ""});
       continue;
     }
     out.push_back(name + rest);
-    if (!rest.empty() || kind != FlagKind::kValue || i + 1 == words.size()) continue;
+    const bool takes_value = kind == FlagKind::kValue || kind == FlagKind::kNumber;
+    if (!rest.empty() || !takes_value || i + 1 == words.size()) continue;
     if (words[i + 1].starts_with("--")) {
       fail(ExitCode::kUsage, "{} takes a value, and {} follows; for an empty value write {}=", name, words[i + 1],
            name);

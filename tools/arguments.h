@@ -9,7 +9,8 @@
 
 namespace distmnist {
 
-enum class FlagKind { kUnknown, kSwitch, kValue };  // kSwitch: --fresh; kValue: --seed=3 or --seed 3
+// kSwitch: --fresh; kValue: --model=mlp or --model mlp; kNumber: a value that cannot be empty.
+enum class FlagKind { kUnknown, kSwitch, kValue, kNumber };
 
 // The words in one spelling: "--task-index=1" becomes "--task_index=1", and "--log_dir=" becomes "--log_dir" and "", so
 // that an empty value stays one. `kind_of` is asked for a flag's name with its dashes. Error (kUsage): a flag that

@@ -1,6 +1,7 @@
 #include "tools/flags.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <sstream>
 #include <string_view>
@@ -318,17 +319,33 @@ FlagKind kind_of_flag(const CLI::App& app, const std::string& name) {
     apps.push_back(subcommand);
   for (const CLI::App* each : apps) {
     if (const CLI::Option* option = each->get_option_no_throw(name))
-      return option->get_items_expected_min() > 0 ? FlagKind::kValue : FlagKind::kSwitch;
+      return option->get_items_expected_min() == 0          ? FlagKind::kSwitch
+             : option->get_type_name().starts_with("FLOAT") ? FlagKind::kNumber
+                                                            : FlagKind::kValue;
   }
   return FlagKind::kUnknown;
+}
+
+// A configuration is read more than once, so a pipe would be empty the second time.
+void require_file(const std::string& config) {
+  std::error_code ignored;
+  const std::filesystem::file_status status = std::filesystem::status(config, ignored);
+  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) return;
+  fail(ExitCode::kUsage, "--config={}: {}; name a file", config,
+       std::filesystem::is_directory(status) ? "a folder" : "a pipe or device");
 }
 
 std::vector<std::string> words_of(const CLI::App& app, int argc, const char* const* argv) {
   constexpr std::string_view kConfig = "--config=";
   std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
   words = normalised(words, [&](const std::string& name) { return kind_of_flag(app, name); });
-  for (std::string& word : words) {
-    if (word.starts_with(kConfig)) word = fmt::format("{}{}", kConfig, at_home(word.substr(kConfig.size())));
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i].starts_with(kConfig)) {
+      words[i] = fmt::format("{}{}", kConfig, at_home(words[i].substr(kConfig.size())));
+      require_file(words[i].substr(kConfig.size()));
+    } else if (words[i] == "--config" && i + 1 < words.size()) {
+      require_file(words[i + 1]);
+    }
   }
   return words;
 }

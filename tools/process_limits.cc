@@ -18,6 +18,7 @@ namespace distmnist {
 namespace {
 
 constexpr rlim_t kFewThreads = 4096;
+constexpr rlim_t kLargeStackBytes = rlim_t{64} << 20;
 
 std::optional<rlim_t> limit_of(__rlimit_resource resource) {
   rlimit limit{};
@@ -34,6 +35,12 @@ std::string limits_on_threads() {
   }
   if (const auto limit = limit_of(RLIMIT_AS)) {
     found.push_back(fmt::format("ulimit -v (address space) is {} KiB", *limit / 1024));
+  }
+  if (const auto limit = limit_of(RLIMIT_DATA))
+    found.push_back(fmt::format("ulimit -d (data) is {} KiB", *limit / 1024));
+  // Threads' stacks are as large as this, eight MiB as a rule.
+  if (const auto limit = limit_of(RLIMIT_STACK); limit && *limit > kLargeStackBytes) {
+    found.push_back(fmt::format("ulimit -s (stack) is {} KiB", *limit / 1024));
   }
   // Every system sets this one; a large value was not met where another limit is set.
   const auto of_user = limit_of(RLIMIT_NPROC);

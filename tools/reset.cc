@@ -18,6 +18,10 @@ std::vector<std::string> split_names(const std::string& text) {
   while (true) {
     const std::size_t comma = std::min(text.find(',', begin), text.size());
     const std::string name = text.substr(begin, comma - begin);
+    if (name.empty() && !text.empty()) {
+      fail(ExitCode::kUsage, "--container={}: entry {} is empty; the default container is reset by itself, with \"\"",
+           text, names.size());
+    }
     if (!is_container_name(name)) {
       fail(ExitCode::kUsage, "--container={}: '{}' is not a container's name; {}", text, name, name_rule());
     }

@@ -1,4 +1,4 @@
-// SIGTERM, SIGINT and SIGHUP: noted, for the loops to see; a second one ends the process at once.
+// SIGTERM, SIGINT, SIGHUP and SIGXCPU: noted, for the loops to see; a second one ends the process at once.
 #pragma once
 
 #include <optional>

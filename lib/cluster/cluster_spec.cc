@@ -102,8 +102,9 @@ Description parse_description(std::string_view text, std::string_view file_name)
   Description out;
   std::set<KeyPath> seen;
   KeyPath path;
+  constexpr int kMeaningfulDepth = 2;  // jobs, and the numbers of their tasks
   const auto note_key = [&](int depth, Json::parse_event_t event, Json& key) {
-    if (event != Json::parse_event_t::key) return true;
+    if (event != Json::parse_event_t::key || depth > kMeaningfulDepth) return true;
     path.resize(static_cast<std::size_t>(depth) - 1);
     path.push_back(key.get<std::string>());
     if (!seen.insert(path).second) out.twice.insert(path);

@@ -112,7 +112,7 @@ RestoredCheckpoint read_named_run(const std::filesystem::path& name) {
   if (std::filesystem::is_regular_file(log_dir, ignored)) return {read_checkpoint(log_dir), log_dir, {}};
   auto newest = read_newest_checkpoint(log_dir);
   if (newest) return *std::move(newest);
-  fail(ExitCode::kData, "--log_dir={}: no checkpoint (model.ckpt-*.safetensors) in it: {}", log_dir.string(),
+  fail(ExitCode::kData, "{}: no checkpoint (model.ckpt-*.safetensors) in it: {}", log_dir.string(),
        why_no_checkpoint(log_dir));
 }
 

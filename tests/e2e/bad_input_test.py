@@ -83,6 +83,8 @@ class CommandLineTest(small_runs.SmallRunTest):
 
     def test_a_flag_does_not_take_the_next_one_for_its_value(self):
         self.assert_usage_error("--log_dir", "--fresh", says="--log_dir takes a value, and --fresh follows")
+        for flag in "--adam_beta1", "--learning_rate", "--recovery_wait_secs", "--warmup_epochs", "--momentum":
+            self.assert_usage_error(f"{flag}=", "--progress=none", says=f"{flag}=: an empty value; a number is wanted")
         self.assert_usage_error("--fresh=", "--progress=none", says="--fresh=: an empty value")
         process = self.run_program("--log_dir=", *self.flags(steps=3, log_dir=False), cwd=self.folder)
         self.assert_exit(process, 0)
@@ -108,6 +110,10 @@ class CommandLineTest(small_runs.SmallRunTest):
         self.assertEqual(self.checkpoint(3).metadata["seed"], "4")
         config.write_text("seed = 4\n", encoding="utf-16")
         self.assert_usage_error(f"--config={config}", says="UTF-16")
+        os.mkfifo(self.folder / "pipe")
+        for odd, says in ((self.folder / "pipe", "a pipe or device; name a file"), (self.folder, "a folder; name a file")):
+            self.assert_usage_error(f"--config={odd}", says=says)
+            self.assert_usage_error("--config", odd, says=says)
         config.write_text("trian_steps = 4\n")
         self.assert_usage_error(f"--config={config}", says="'trian_steps' is not a flag.*; did you mean --train_steps")
 
@@ -375,7 +381,7 @@ class SubcommandTest(small_runs.SmallRunTest):
     def test_evaluate_refuses_an_empty_folder_and_missing_data(self):
         for log_dir in (self.folder / "none", self.folder):
             self.assert_refused(self.run_program("evaluate", f"--log_dir={log_dir}", f"--data_dir={self.data}"), 3,
-                                rf"--log_dir={log_dir}: no checkpoint")
+                                rf"{log_dir}: no checkpoint")
         self.train(steps=5)
         no_data = self.folder / "no"
         self.assert_refused(self.run_program("evaluate", f"--log_dir={self.log_dir}", f"--data_dir={no_data}"), 3,

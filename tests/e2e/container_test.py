@@ -116,6 +116,8 @@ class ContainerTest(small_runs.SmallRunTest):
         refused = self.run_program("reset", self.ps_hosts)
         self.assert_fails(refused, 2, r"say of which containers with --container a,b .*, or --all")
         self.assert_fails(self.run_program("reset", "--all", "--container=a", self.ps_hosts), 2, "give one of them")
+        for names in "a,", ",", "a,,b":
+            self.assert_fails(self.run_program("reset", f"--container={names}", self.ps_hosts), 2, "entry . is empty")
         lines = self.ask("reset", "--all", "--recovery_wait_secs=1", code=138)
         self.assertRegex(lines[0], r"^ps:0 localhost:\d+: dropped a \(0 sessions ended\)$")
         self.assertRegex(lines[1], r"^ps:1 localhost:\d+: not reset: cannot be reached \(connection refused\) for 1 s$")

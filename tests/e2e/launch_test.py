@@ -82,6 +82,17 @@ class StartTest(LauncherTest):
         self.assertEqual(note["ps_hosts"], f"localhost:{base},localhost:{base + 1}")
         self.assertEqual(note["worker_hosts"], f"localhost:{base + 2}")
 
+    def test_printed_commands_that_nobody_can_read(self):
+        command = [str(support.LAUNCHER), "--hosts", "a,b", "--print"]
+        with open("/dev/full", "wb", buffering=0) as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual((done.returncode, done.stderr), (7, "launch: standard output: No space left on device\n"))
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+        os.close(writing)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
     def test_a_port_in_use_is_named_before_anything_starts(self):
         with socket.socket() as taken:
             taken.bind(("", 0))
@@ -118,7 +129,8 @@ class StartTest(LauncherTest):
     def test_bad_values_are_refused(self):
         for flags, says in ((["--num_ps", "0"], "0 is not 1 or more"), (["--gpus", "0,,1"], "empty item"),
                             (["--base_port", "65534"], "ports end at 65535"), (["--hosts", "a,b"], "needs --print"),
-                            (["--hosts", "a:22", "--print"], "without ports"), (["--num_workers", "x"], "x")):
+                            (["--hosts", "a:22", "--print"], "without ports"), (["--hosts", "a b", "--print"], "'a b' is not a host"),
+                            (["--hosts", "a;b", "--print"], "'a;b' is not a host"), (["--num_workers", "x"], "x")):
             with self.subTest(flags=flags):
                 self.assert_fails(self.start([support.LAUNCHER, "--binary", FAKE, *flags]), 2, says)
 

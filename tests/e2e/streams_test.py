@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 
@@ -18,6 +19,11 @@ class SignalTest(small_runs.SmallRunTest):
     def test_the_end_of_a_terminal_saves_like_sigterm(self):
         process = self.endless()
         process.send(signal.SIGHUP)
+        self.assert_exit(process, 143)
+        self.assertEqual(len(small_runs.checkpoint_steps(self.log_dir)), 1)
+
+    def test_a_limit_of_processor_time_saves_like_sigterm(self):
+        process = self.endless(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (1, 60)))
         self.assert_exit(process, 143)
         self.assertEqual(len(small_runs.checkpoint_steps(self.log_dir)), 1)
 
