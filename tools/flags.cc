@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -39,7 +40,9 @@ class FlatConfig : public CLI::ConfigBase {
     text << input.rdbuf();
     std::istringstream plain(plain_config_text(text.str()));
     std::vector<CLI::ConfigItem> items = CLI::ConfigBase::from_config(plain);
+    std::set<std::string> seen;
     for (const CLI::ConfigItem& item : items) {
+      if (!seen.insert(item.name).second) fail(ExitCode::kUsage, "--config: '{}' is there twice; keep one", item.name);
       if (!item.parents.empty()) throw CLI::ConfigError("section [" + item.parents.front() + "]");
     }
     return items;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -66,6 +67,22 @@ class JsonMessage : public spdlog::custom_flag_formatter {
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JsonMessage>(); }
 };
 
+// On a terminal, what control characters of a path would do is not ours to pass on; and a message is one line.
+class TextMessage : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
+    for (const char c : std::string_view(message.payload.data(), message.payload.size())) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (byte >= 0x20 && byte != 0x7f) {
+        out.push_back(c);
+      } else {
+        fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
+      }
+    }
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<TextMessage>(); }
+};
+
 class LevelLetter : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
@@ -95,8 +112,9 @@ class TaskName : public spdlog::custom_flag_formatter {
 
 std::unique_ptr<spdlog::pattern_formatter> make_formatter(std::string_view task, LogFormat format) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
-  formatter->add_flag<JsonMessage>('*').add_flag<LevelLetter>('&').add_flag<TaskName>('~', std::string(task), format);
-  const std::string text = "%Y-%m-%d %H:%M:%S.%f: %& %~] %v";
+  formatter->add_flag<TextMessage>('_').add_flag<JsonMessage>('*').add_flag<LevelLetter>('&').add_flag<TaskName>(
+      '~', std::string(task), format);
+  const std::string text = "%Y-%m-%d %H:%M:%S.%f: %& %~] %_";
   const std::string json = R"({"time":"%Y-%m-%dT%H:%M:%S.%f","level":"%&","task":"%~","message":"%*"})";
   formatter->set_pattern(std::string(line_start(STDERR_FILENO)) + (format == LogFormat::kText ? text : json));
   return formatter;

@@ -114,6 +114,10 @@ class OutputTest(small_runs.SmallRunTest):
         self.assertEqual(len(done.stdout.splitlines()), 1)
         self.assertEqual(done.stderr, "")
 
+    def test_control_characters_of_a_path_do_not_reach_the_terminal(self):
+        process = self.run_program(f"--data_dir={self.folder}/a\nb\x1b[31m\u00e9")
+        self.assert_refused(process, 3, r"/a\\x0ab\\x1b\[31m\u00e9")
+
     def test_json_logs_are_utf8_whatever_a_path_holds(self):
         odd = os.fsencode(self.folder) + b"/caf\xe9 \xff\xed\xa0\x80 \xc3\xa9\xf0\x9f\x98\x80 \"\\ \x01"
         done = subprocess.run([self.program(), "--log_format=json", b"--data_dir=" + odd], capture_output=True,
