@@ -67,6 +67,7 @@ is_provided() {
     nlohmann-json3-dev) pkg-config --exists nlohmann_json ;;
     zlib1g-dev) pkg-config --exists zlib ;;
     libpng-dev) pkg-config --exists libpng ;;
+    libjpeg-dev) pkg-config --exists libjpeg ;;
     libmd-dev) pkg-config --exists libmd ;;
     catch2) pkg-config --exists catch2 || pkg-config --exists catch2-with-main ;;
     *) false ;;

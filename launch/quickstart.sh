@@ -53,7 +53,8 @@ resolve_folders() {
   build=$(absolute "$build")
   [ -n "$data_dir" ] || return 0
   data_dir=$(absolute "$data_dir")
-  [ -d "$data_dir" ] || stop "the data folder $data_dir does not exist" 3
+  [ -d "$data_dir" ] || [ ! -e "$data_dir" ] || stop "$data_dir is a file: name the folder that it lies in" 3
+  [ -d "$data_dir" ] || stop "the data folder $data_dir does not exist, or cannot be seen from here" 3
 }
 
 # As one would type it here.

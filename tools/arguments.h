@@ -14,7 +14,7 @@ enum class FlagKind { kUnknown, kSwitch, kValue, kNumber };
 
 // The words in one spelling: "--task-index=1" becomes "--task_index=1", and "--log_dir=" becomes "--log_dir" and "", so
 // that an empty value stays one. `kind_of` is asked for a flag's name with its dashes. Error (kUsage): a flag that
-// takes a value and is followed by another flag, or a switch with an empty one.
+// takes a value and is followed by a flag, or a switch or a number with an empty value.
 std::vector<std::string> normalised(const std::vector<std::string>& words,
                                     const std::function<FlagKind(const std::string&)>& kind_of);
 

@@ -60,9 +60,9 @@ ClusterSpec built_in_cluster();
 enum class Workers { kNeeded, kOptional };
 
 // {"ps": ["h:p", ...], "worker": ["h:p", ...]}; any other job name where ps_job / worker_job ask for it. The tasks of a
-// job may be numbered, {"0": "h:p", "2": "h:p"}, the highest one being the last. The text of a TF_CONFIG is taken, too.
-// Jobs that play no role are left out, with a remark. Error (kUsage) names the file and what is wrong with it: not
-// JSON, no such job, a job or a task twice, not host:port. `file_name` becomes the cluster's source.
+// job may be numbered, {"0": "h:p", "2": "h:p"}, the highest one being the last. Jobs that
+// play no role are left out, with a remark. Error (kUsage) names the file and what is wrong with it: not JSON, no such
+// job, a job or a task twice, not host:port, the text of a TF_CONFIG. `file_name` becomes the cluster's source.
 ClusterSpec cluster_from_json(std::string_view json, std::string_view file_name, std::string_view ps_job,
                               std::string_view worker_job, Workers workers = Workers::kNeeded);
 

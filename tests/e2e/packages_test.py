@@ -120,6 +120,16 @@ class PackagesTest(support.EndToEndTest):
         self.fake("c++", "grep -q cereal/cereal.hpp\n")
         self.run_script("build")
 
+    def test_every_library_may_come_otherwise(self):
+        self.user(1000)
+        names = (support.ROOT / "apt-packages.txt").read_text().split()
+        libraries = [name for name in names if name.endswith("-dev")]
+        self.assertGreater(len(libraries), 8)
+        self.installed(without=libraries)
+        for name in ("pkg-config", "c++"):
+            self.fake(name, "")
+        self.run_script("build")
+
     def test_apts_lines_go_to_a_log_that_is_named(self):
         self.installed(without=["g++", "catch2"])
         said = self.run_script("build", "run")

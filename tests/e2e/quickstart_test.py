@@ -99,6 +99,7 @@ class StartTest(QuickstartTest):
         self.assertIn("[DATA_DIR | --data_dir DATA_DIR] [--build_dir DIR] [-- flags of the program]", shown.stdout)
         for arguments, code, says in ((["--train_steps", "5"], 2, "unknown flag --train_steps: .* after a --"),
                                       (["no such"], 3, "the data folder .*no such does not exist"),
+                                      ([__file__], 3, "quickstart_test.py is a file: name the folder that it lies in"),
                                       (["--build_dir"], 2, "--build_dir needs a folder"),
                                       (["a", "b"], 2, "two data folders: a and b")):
             with self.subTest(arguments=arguments):
