@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "lib/base/lower_case.h"
+
 namespace distmnist {
 namespace {
 
@@ -106,8 +108,7 @@ std::optional<FileKind> kind_of_text(std::string_view text) {
   text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n\f"), text.size()));
   if (text.empty() || !is_text(text)) return std::nullopt;
   if (text[0] == '<') {
-    std::string lower(text);
-    std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return c < 0x80 ? std::tolower(c) : c; });
+    const std::string lower = lower_case(text);
     const bool html = lower.find("<html") != lower.npos || lower.find("<!doctype html") != lower.npos;
     return FileKind{html ? "a page of HTML" : "a page of HTML or XML", kFetchAgain};
   }

@@ -42,8 +42,7 @@ void require_all_found(const fs::path& dir, const MnistFolder& folder) {
   if (!folder.obstacles.empty()) throw Error(ExitCode::kData, folder.obstacles.front());
   fail(ExitCode::kData,
        "{}: missing {} (looked for each, plain or .gz, there, in a folder of its name, in {} and in {}); {}; to "
-       "download "
-       "MNIST to it: distmnist --download_only --data_dir {}",
+       "download MNIST to it: distmnist --download_only --data_dir {}",
        dir.string(), missing, (dir / "MNIST" / "raw").string(), (dir / "raw").string(), what_lies_in(dir),
        dir.string());
 }

@@ -1,11 +1,12 @@
 #include "data/mnist_files.h"
 
 #include <algorithm>
-#include <cctype>
 #include <tuple>
 
 #include "lib/base/error.h"
 #include "lib/base/folder.h"
+#include "lib/base/join.h"
+#include "lib/base/lower_case.h"
 
 namespace distmnist {
 namespace {
@@ -15,12 +16,6 @@ namespace fs = std::filesystem;
 // Where files are looked for below the folder; torchvision puts them into MNIST/raw of the folder it is given.
 constexpr std::array<std::string_view, 3> kPlaces = {"", "MNIST/raw", "raw"};
 constexpr std::string_view kPacked = ".gz";
-
-std::string lower_case(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out;
-}
 
 bool is_packed(std::string_view name) {
   return lower_case(name).ends_with(kPacked);
@@ -82,21 +77,20 @@ void gather(const fs::path& dir, const std::string& place, bool go_down, std::ve
   }
 }
 
-void require_folder(fs::path dir) {
-  if (!dir.has_filename() && dir.has_relative_path()) dir = dir.parent_path();  // A slash at the end would hide a file.
+void require_folder(const fs::path& name) {
+  const fs::path dir = without_slash(name);
   require_open(dir);
   std::error_code error;
   const fs::file_status status = fs::status(dir, error);
   if (fs::is_directory(status)) return;
   if (fs::exists(status)) {
-    const fs::path parent = dir.has_parent_path() ? dir.parent_path() : fs::path(".");
     fail(ExitCode::kData, "{}: there is no such folder, it is a file; name the folder that it lies in: --data_dir {}",
-         dir.string(), parent.string());
+         dir.string(), parent_folder(dir).string());
   }
-  const fs::path target = fs::read_symlink(dir, error);
+  const auto target = broken_link(dir);
   fail(ExitCode::kData,
        "{}: there is no such folder{}; to download MNIST to it: distmnist --download_only --data_dir {}", dir.string(),
-       error ? "" : ", but a link to " + target.string() + ", which is not there", dir.string());
+       target ? ", but a link to " + target->string() + ", which is not there" : "", dir.string());
 }
 
 bool has_all(const MnistCandidates& candidates) {
@@ -115,9 +109,9 @@ std::string describe_entry(const fs::path& dir, const FolderEntry& entry) {
   if (entry.kind == EntryKind::kDanglingLink) return entry.name + " (a link that leads nowhere)";
   if (entry.kind == EntryKind::kFile) return entry.name;
   if (!role_of(entry.name)) return entry.name + "/";
-  std::string inside;
-  for (const FolderEntry& file : list_folder(dir / entry.name)) inside += (inside.empty() ? "" : ", ") + file.name;
-  return fmt::format("{}/ (a folder {}{})", entry.name, inside.empty() ? "with nothing in it" : "with ", inside);
+  std::vector<std::string> inside;
+  for (const FolderEntry& file : list_folder(dir / entry.name)) inside.push_back(file.name);
+  return fmt::format("{}/ (a folder with {})", entry.name, inside.empty() ? "nothing in it" : join(inside, ", "));
 }
 
 // ", and DIR/x has all four files: --data_dir DIR/x", of the first such folder.
@@ -184,12 +178,10 @@ std::string what_lies_in(const fs::path& dir) {
   if (entries.empty()) return "it is empty";
   const std::string with_all = folder_with_all(dir, entries);
   std::ranges::stable_partition(entries, [](const FolderEntry& entry) { return looks_like_mnist(entry.name); });
-  std::string shown;
-  for (std::size_t i = 0; i < std::min(kShown, entries.size()); ++i) {
-    shown += (i == 0 ? "" : ", ") + describe_entry(dir, entries[i]);
-  }
-  if (entries.size() > kShown) shown += fmt::format(" and {} more", entries.size() - kShown);
-  return "it holds " + shown + with_all;
+  std::vector<std::string> shown;
+  for (std::size_t i = 0; i < std::min(kShown, entries.size()); ++i) shown.push_back(describe_entry(dir, entries[i]));
+  const std::string more = entries.size() > kShown ? fmt::format(" and {} more", entries.size() - kShown) : "";
+  return "it holds " + join(shown, ", ") + more + with_all;
 }
 
 }  // namespace distmnist

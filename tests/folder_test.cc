@@ -103,3 +103,18 @@ TEST_CASE("a folder of another user is not private, nor one that would be made i
   REQUIRE(chown((dir / "file").c_str(), 65534, 65534) == 0);
   CHECK_FALSE(open_for_reading(dir / "file").is_private);
 }
+
+TEST_CASE("paths are taken apart, and links that lead nowhere are told") {
+  CHECK(parent_folder("a/b") == "a");
+  CHECK(parent_folder("b") == ".");
+  CHECK(parent_folder("/b") == "/");
+  CHECK(without_slash("a/b/") == "a/b");
+  CHECK(without_slash("a") == "a");
+  CHECK(without_slash("/") == "/");
+  const TempDir dir;
+  fs::create_symlink("gone", dir / "broken");
+  fs::create_symlink(".", dir / "whole");
+  CHECK(broken_link(dir / "broken") == fs::path("gone"));
+  CHECK(!broken_link(dir / "whole"));
+  CHECK(!broken_link(dir / "neither"));
+}

@@ -9,10 +9,9 @@
 namespace distmnist {
 
 AdminConfig admin_config(const Flags& flags) {
-  require_threads(2);  // Before ZeroMQ begins, which ends the process where it gets no thread or descriptor.
   AdminConfig config;
   config.ps = find_ps_tasks(flags);
-  require_descriptors(16 + 2 * static_cast<int>(config.ps.size()));
+  require_sockets(2 * static_cast<int>(config.ps.size()));  // ZeroMQ ends the process where it gets none.
   std::random_device random;
   config.incarnation = (std::uint64_t{random()} << 32) | random();
   config.wait_ms = static_cast<TimeMs>(flags.admin_wait_secs * 1000);

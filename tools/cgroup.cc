@@ -92,10 +92,9 @@ std::optional<double> number(const std::vector<std::string>& words, std::size_t 
 }
 
 std::optional<double> cpus_of(const fs::path& folder, bool unified) {
-  const auto quota =
-      unified ? number(words_of(folder / "cpu.max"), 0) : number(words_of(folder / "cpu.cfs_quota_us"), 0);
-  const auto period =
-      unified ? number(words_of(folder / "cpu.max"), 1) : number(words_of(folder / "cpu.cfs_period_us"), 0);
+  const std::vector<std::string> quota_words = words_of(folder / (unified ? "cpu.max" : "cpu.cfs_quota_us"));
+  const auto quota = number(quota_words, 0);
+  const auto period = unified ? number(quota_words, 1) : number(words_of(folder / "cpu.cfs_period_us"), 0);
   return quota && period ? std::optional(*quota / *period) : std::nullopt;
 }
 

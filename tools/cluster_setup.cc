@@ -53,10 +53,13 @@ ClusterSpec cluster_of(const Flags& flags, Workers workers) {
 
 }  // namespace
 
+bool describes_cluster(const Flags& flags) {
+  return !flags.ps_hosts.empty() || !flags.worker_hosts.empty() || !flags.cluster.empty();
+}
+
 std::optional<Place> find_place(const Flags& flags) {
-  const bool described = !flags.ps_hosts.empty() || !flags.worker_hosts.empty() || !flags.cluster.empty();
   if (flags.job_name.empty()) {
-    if (described)
+    if (describes_cluster(flags))
       fail(ExitCode::kUsage,
            "a cluster is described but --job_name is missing; say --job_name=ps or --job_name=worker");
     if (flags.task_index_given) {

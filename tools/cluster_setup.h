@@ -15,6 +15,9 @@ struct Place {
   std::optional<HostPort> bind{};  // where a ps listens, if not at its address
 };
 
+// Whether flags describe a cluster; without one a task takes the built-in cluster.
+bool describes_cluster(const Flags& flags);
+
 // Nothing for a local run: no --job_name and no cluster. Error (kUsage): a job that plays no role, a task out of range,
 // a broken or contradictory description. No name is looked up.
 std::optional<Place> find_place(const Flags& flags);

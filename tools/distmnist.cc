@@ -15,10 +15,6 @@
 namespace distmnist {
 namespace {
 
-bool describes_cluster(const Flags& flags) {
-  return !flags.ps_hosts.empty() || !flags.worker_hosts.empty() || !flags.cluster.empty();
-}
-
 ExitCode run_task(const Flags& flags, const std::optional<Place>& place, double started_s) {
   if (has_tf_config() && !describes_cluster(flags)) {
     log_warning(

@@ -1,10 +1,6 @@
 #include "tools/flags.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <memory>
-#include <set>
-#include <sstream>
 #include <string_view>
 #include <utility>
 
@@ -12,13 +8,11 @@
 
 #include "data/augment.h"
 #include "lib/base/error.h"
-#include "lib/base/folder.h"
 #include "lib/cluster/placement.h"
 #include "lib/ps/names.h"
 #include "tools/admin_flags.h"
-#include "tools/arguments.h"
+#include "tools/command_line.h"
 #include "tools/device_flags.h"
-#include "tools/environment.h"
 #include "tools/number_option.h"
 #include "tools/optimizer_flags.h"
 #include "tools/preset.h"
@@ -27,27 +21,6 @@
 
 namespace distmnist {
 namespace {
-
-std::string at_home(const std::string& path) {
-  return path.starts_with('~') ? expand_home(path, home_folder().string()) : path;
-}
-
-// A file of flags has no sections: CLI11 would take one for a subcommand, and its keys for that subcommand's flags.
-class FlatConfig : public CLI::ConfigBase {
- public:
-  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
-    std::ostringstream text;
-    text << input.rdbuf();
-    std::istringstream plain(plain_config_text(text.str()));
-    std::vector<CLI::ConfigItem> items = CLI::ConfigBase::from_config(plain);
-    std::set<std::string> seen;
-    for (const CLI::ConfigItem& item : items) {
-      if (!seen.insert(item.name).second) fail(ExitCode::kUsage, "--config: '{}' is there twice; keep one", item.name);
-      if (!item.parents.empty()) throw CLI::ConfigError("section [" + item.parents.front() + "]");
-    }
-    return items;
-  }
-};
 
 void add_cluster_flags(CLI::App& app, Flags& flags) {
   app.add_option("--job_name", flags.job_name, "role of this process: ps or worker (without it: local training)")
@@ -293,95 +266,6 @@ void prefer_given_data(const std::vector<std::string>& arguments, Flags& flags) 
   if (dataset && !data_dir) flags.data_dir.clear();
 }
 
-// The options of the program, and of the subcommands that have been asked for.
-std::vector<const CLI::Option*> options_of(const CLI::App& app) {
-  std::vector<const CLI::Option*> options = app.get_options();
-  for (const CLI::App* subcommand : app.get_subcommands()) {
-    for (const CLI::Option* option : std::as_const(*subcommand).get_options()) options.push_back(option);
-  }
-  return options;
-}
-
-std::vector<std::string> flags_of(const CLI::App& app) {
-  std::vector<std::string> names;
-  for (const CLI::Option* option : options_of(app)) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-  }
-  return names;
-}
-
-std::string suggestion(std::string_view text, const std::vector<std::string>& names) {
-  const std::optional<std::string> nearest = nearest_name(text, names);
-  return nearest ? fmt::format("; did you mean {}?", *nearest) : "";
-}
-
-// Whether a flag takes a value; the subcommands agree with the program where they have the same flag.
-FlagKind kind_of_flag(const CLI::App& app, const std::string& name) {
-  std::vector<const CLI::App*> apps = {&app};
-  for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; }))
-    apps.push_back(subcommand);
-  for (const CLI::App* each : apps) {
-    if (const CLI::Option* option = each->get_option_no_throw(name))
-      return option->get_items_expected_min() == 0          ? FlagKind::kSwitch
-             : option->get_type_name().starts_with("FLOAT") ? FlagKind::kNumber
-                                                            : FlagKind::kValue;
-  }
-  return FlagKind::kUnknown;
-}
-
-// A configuration is read more than once, so a pipe would be empty the second time.
-void require_file(const std::string& config) {
-  std::error_code ignored;
-  const std::filesystem::file_status status = std::filesystem::status(config, ignored);
-  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) return;
-  fail(ExitCode::kUsage, "--config={}: {}; name a file", config,
-       std::filesystem::is_directory(status) ? "a folder" : "a pipe or device");
-}
-
-std::vector<std::string> words_of(const CLI::App& app, int argc, const char* const* argv) {
-  constexpr std::string_view kConfig = "--config=";
-  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
-  words = normalised(words, [&](const std::string& name) { return kind_of_flag(app, name); });
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    if (words[i].starts_with(kConfig)) {
-      words[i] = fmt::format("{}{}", kConfig, at_home(words[i].substr(kConfig.size())));
-      require_file(words[i].substr(kConfig.size()));
-    } else if (words[i] == "--config" && i + 1 < words.size()) {
-      require_file(words[i + 1]);
-    }
-  }
-  return words;
-}
-
-// "distmnist", or "distmnist evaluate" where that was asked for.
-std::string asked_program(const CLI::App& app) {
-  const std::vector<CLI::App*> asked = app.get_subcommands();
-  return asked.empty() ? "distmnist" : "distmnist " + asked.front()->get_name();
-}
-
-// A word that CLI11 could make nothing of.
-std::string describe_extra(const CLI::App& app) {
-  const std::string word = app.remaining(true).front();
-  const std::string name = word.substr(0, word.find('='));
-  const std::vector<CLI::App*> asked = std::as_const(app).get_subcommands();
-  const std::string program = asked_program(app);
-  if (word.starts_with('-')) {
-    if (!asked.empty() && app.get_option_no_throw(name) != nullptr) {
-      return fmt::format("{} is a flag of training, and not of {}", name, program);
-    }
-    const CLI::App& of = asked.empty() ? app : *asked.front();
-    return fmt::format("'{}' is not a flag of {}{}", name, program, suggestion(name, flags_of(of)));
-  }
-  std::vector<std::string> commands;
-  for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; }))
-    commands.push_back(subcommand->get_name());
-  const bool address = word.find(':') != std::string::npos;
-  return fmt::format("'{}' is not an argument of {}{}", word, program,
-                     address         ? "; quote a host list with spaces in it"
-                     : asked.empty() ? suggestion(word, commands)
-                                     : "");
-}
-
 void expand_paths(Flags& flags) {
   for (std::string* path : {&flags.log_dir, &flags.data_dir, &flags.cluster, &flags.checkpoint}) *path = at_home(*path);
   for (std::string& file : flags.files) file = at_home(file);
@@ -396,14 +280,11 @@ struct ReadFlags {
 ReadFlags read_flags(const Flags& defaults, int argc, const char* const* argv) {
   ReadFlags read;
   read.parsed.flags = defaults;
-  ParsedFlags& parsed = read.parsed;
-  Flags& flags = parsed.flags;
+  Flags& flags = read.parsed.flags;
   CLI::App app{"distmnist: trains the MNIST convolutional network, alone or on a cluster of ps and worker processes."};
   app.name("distmnist");
   app.set_version_flag("--version", "distmnist " DISTMNIST_VERSION);
-  app.set_config("--config", "", "TOML file of flags; those of the command line win")->group("console");
-  app.config_formatter(std::make_shared<FlatConfig>());
-  app.allow_config_extras(CLI::config_extras_mode::error);
+  add_config_flag(app);
   app.require_subcommand(0, 1);
   add_cluster_flags(app, flags);
   add_data_flags(app, flags);
@@ -417,44 +298,13 @@ ReadFlags read_flags(const Flags& defaults, int argc, const char* const* argv) {
   add_subcommands(app, flags);
   add_admin_subcommands(app, flags);
 
-  std::vector<std::string> arguments = words_of(app, argc, argv);
-  const std::vector<std::string> given = arguments;  // CLI11 takes them away.
-  std::ranges::reverse(arguments);                   // CLI11 takes them from the back.
-  try {
-    app.parse(arguments);
-  } catch (const CLI::CallForVersion&) {
-    parsed.only_print = true;
-    parsed.text = "distmnist " DISTMNIST_VERSION "\n";
+  const CommandLine line = read_command_line(app, argc, argv);
+  if (line.text) {
+    read.parsed.only_print = true;
+    read.parsed.text = *line.text;
     return read;
-  } catch (const CLI::Success&) {  // --help
-    parsed.only_print = true;
-    const CLI::App* asked = &app;
-    for (const CLI::App* subcommand : app.get_subcommands()) asked = subcommand;
-    parsed.text = asked->help();
-    return read;
-  } catch (const CLI::ConfigError& error) {
-    // CLI11 says "INI was not able to parse KEY" of a key that is no flag.
-    const std::string_view what = error.what();
-    const std::string key(what.substr(what.rfind(' ') + 1));
-    fail(ExitCode::kUsage, "--config: '{}' is not a flag of this program{}; see distmnist --help", key,
-         suggestion(key, flags_of(app)));
-  } catch (const CLI::FileError& error) {
-    if (const auto closed = closed_folder(app["--config"]->as<std::string>()))
-      fail(ExitCode::kUsage, "--config: cannot look into {}: Permission denied", closed->string());
-    fail(ExitCode::kUsage, "--config: {}; name an existing file", error.what());
-  } catch (const CLI::ArgumentMismatch& error) {
-    // CLI11 says "--seed: At Most 1 required but received 2" of a flag that is given twice.
-    const std::string what = error.what();
-    if (what.find("At Most 1") == std::string::npos)
-      fail(ExitCode::kUsage, "{}; see {} --help", what, asked_program(app));
-    fail(ExitCode::kUsage, "{} is given more than once; give it once", what.substr(0, what.find(':')));
-  } catch (const CLI::ParseError& error) {
-    // A flag that is unknown is the likelier slip than one that is missing.
-    if (!app.remaining(true).empty())
-      fail(ExitCode::kUsage, "{}; see {} --help", describe_extra(app), asked_program(app));
-    fail(ExitCode::kUsage, "{}; see {} --help", error.what(), asked_program(app));
   }
-  prefer_given_data(given, flags);
+  prefer_given_data(line.words, flags);
   expand_paths(flags);
   flags.sync_replicas_given = sync_replicas->count() > 0;
   flags.task_index_given = app.count("--task_index") > 0;

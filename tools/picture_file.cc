@@ -9,13 +9,13 @@
 #include "data/gzip_reader.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/lower_case.h"
 #include "tools/jpeg_picture.h"
 #include "tools/png_picture.h"
 
 namespace distmnist {
 namespace {
 
-constexpr std::size_t kStartBytes = 512;
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 29;  // a picture of the largest size, not compressed at all
 constexpr std::size_t kShownBytes = 8;
 
@@ -65,12 +65,6 @@ bool has(std::string_view text, std::size_t offset, std::string_view part) {
   return text.size() >= offset && text.substr(offset).starts_with(part);
 }
 
-std::string lower_case(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out;
-}
-
 // "a GIF"; of what is not known, how it begins.
 std::string name_of(std::string_view start) {
   for (const Signature& signature : kSignatures) {
@@ -93,7 +87,7 @@ std::string name_of(std::string_view start) {
 std::string start_of(const std::filesystem::path& path) {
   const InputFile file = open_for_reading(path);
   if (file.size_bytes == 0) fail(ExitCode::kData, "{}: the file is empty", path.string());
-  std::string start(std::min<std::uint64_t>(kStartBytes, file.size_bytes), '\0');
+  std::string start(std::min<std::uint64_t>(kTellingBytes, file.size_bytes), '\0');
   read_at(file, path, 0, std::as_writable_bytes(std::span(start)));
   return start;
 }
@@ -120,7 +114,7 @@ KnownFile format_of_file(const std::filesystem::path& path) {
   KnownFile file = format_of(start);
   if (!has(start, 0, "\x1f\x8b"sv)) return file;
   GzipReader reader(path);
-  std::array<std::uint8_t, kStartBytes> unpacked;
+  std::array<std::uint8_t, kTellingBytes> unpacked;
   const std::size_t size = reader.read(unpacked);
   if (size == 0) fail(ExitCode::kData, "{}: nothing is packed in this .gz file", path.string());
   const KnownFile inner = format_of({reinterpret_cast<const char*>(unpacked.data()), size});

@@ -53,13 +53,15 @@ std::string limits_on_threads() {
 
 }  // namespace
 
-void require_descriptors(int count) {
+void require_sockets(int count) {
+  constexpr int kOtherFiles = 16;
+  const int needed = kOtherFiles + count;
   std::vector<FileDescriptor> open_files;
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < needed; ++i) {
     FileDescriptor file(open("/dev/null", O_RDONLY | O_CLOEXEC));
     if (!file) {
       const int error = errno;
-      fail(ExitCode::kResources, "only {} more files can be opened, and {} are needed: {}", i, count,
+      fail(ExitCode::kResources, "only {} more files can be opened, and {} are needed: {}", i, needed,
            errno_text(error));
     }
     open_files.push_back(std::move(file));

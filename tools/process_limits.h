@@ -6,8 +6,9 @@
 
 namespace distmnist {
 
-// Error (kResources) where not so many more files can be opened.
-void require_descriptors(int count);
+// Error (kResources) where not so many sockets can be opened beside the files that a process with sockets needs anyway:
+// those of ZeroMQ itself, of data and of the log folder.
+void require_sockets(int count);
 
 // Error (kResources) where not so many more threads can be started.
 void require_threads(int count);

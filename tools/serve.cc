@@ -32,9 +32,7 @@ ExitCode serve_parameters(const Flags& flags, const Place& place) {
   config.limits.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.threads = num_threads(flags, num_tasks_here(place));
   config.stop_signal = signal_received;
-  // Before ZeroMQ begins, which ends the process where it gets no thread or descriptor.
-  require_threads(config.threads + 2);
-  require_descriptors(16 + 2 * static_cast<int>(config.identity.num_workers));
+  require_sockets(2 * static_cast<int>(config.identity.num_workers));  // ZeroMQ ends the process where it gets none.
   return run_parameter_server(config);
 }
 

@@ -51,19 +51,18 @@ bool needs_ps(const Flags& flags, int num_workers) {
   return num_workers > 1 || flags.num_ps > 1 || flags.replicas_to_aggregate > 1;
 }
 
-// Before anything is begun: who cannot start a thread or open a file later may not be able to say so.
+// Before anything is begun: libraries that cannot start a thread or open a socket later end the process.
 void require_room(const Flags& flags, const std::optional<Place>& place, int num_workers) {
-  constexpr int kBesides = 4;     // threads that load data, save, and look for damage
-  constexpr int kOfZeroMq = 3;    // threads
-  constexpr int kOpenFiles = 16;  // of a process with sockets: ZeroMQ's own, logs, data
+  constexpr int kBesides = 4;   // threads that load data, save, and look for damage
+  constexpr int kOfZeroMq = 3;  // threads
   if (place) {
     require_threads(num_threads(flags, seat_of(place).num_sharing_cores) + kBesides + kOfZeroMq);
-    require_descriptors(kOpenFiles + 4 * static_cast<int>(place->cluster.ps.size()));
+    require_sockets(4 * static_cast<int>(place->cluster.ps.size()));
   } else if (needs_ps(flags, num_workers)) {
     const int tasks = num_workers + flags.num_ps;
     const int threads = num_workers * num_threads(flags, num_workers) + flags.num_ps * num_threads(flags, tasks);
     require_threads(threads + 2 * num_workers + kBesides + kOfZeroMq);
-    require_descriptors(kOpenFiles + (num_workers + 1) * flags.num_ps);
+    require_sockets((num_workers + 1) * flags.num_ps);
   } else {
     require_threads(num_threads(flags, 1) + kBesides);
   }

@@ -42,10 +42,6 @@ ExitCode write_error_code(int error) {
   fail(write_error_code(error), "cannot {} {}: {}", action, path.string(), errno_text(error));
 }
 
-std::filesystem::path folder_of(const std::filesystem::path& path) {
-  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
-}
-
 // False when a cleaner took the new file for a dead writer's, which it may between open and flock. A file system
 // without locks is as good as a held one: no cleaner gets a lock there either.
 bool is_ours(int fd) {
@@ -57,10 +53,8 @@ bool is_ours(int fd) {
 // Why a file could not be opened, for the user.
 [[noreturn]] void fail_opening(const std::filesystem::path& path, int error) {
   if (error == EACCES) require_open(path);
-  std::error_code no_link;
-  const std::filesystem::path target = std::filesystem::read_symlink(path, no_link);
-  if (error == ENOENT && !no_link) {
-    fail(ExitCode::kData, "cannot read {}: it is a link to {}, which is not there", path.string(), target.string());
+  if (const auto target = broken_link(path); target && error == ENOENT) {
+    fail(ExitCode::kData, "cannot read {}: it is a link to {}, which is not there", path.string(), target->string());
   }
   fail(exit_code_of(error, ExitCode::kData), "cannot read {}: {}", path.string(), errno_text(error));
 }
@@ -148,7 +142,7 @@ std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_
 AtomicFile::AtomicFile(std::filesystem::path path, unsigned mode) : path_(std::move(path)) {
   static std::atomic<unsigned> counter = 0;
   for (int attempt = 0; attempt < kMaxNameAttempts; ++attempt) {
-    temporary_ = folder_of(path_) / fmt::format("{}{}-{}", kTemporaryPrefix, getpid(), counter++);
+    temporary_ = parent_folder(path_) / fmt::format("{}{}-{}", kTemporaryPrefix, getpid(), counter++);
     FileDescriptor fd(open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     if (!fd && errno == EEXIST) continue;  // of a dead process with our number, or of another host
     if (!fd) fail_writing("write", path_, errno);
@@ -178,7 +172,7 @@ void AtomicFile::commit() {
   if (rename(temporary_.c_str(), path_.c_str()) != 0) fail_writing("replace", path_, errno);
   temporary_.clear();
   fd_ = FileDescriptor();
-  sync_folder(folder_of(path_));
+  sync_folder(parent_folder(path_));
 }
 
 void AtomicFile::remove_temporary() {

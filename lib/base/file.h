@@ -33,8 +33,8 @@ class FileDescriptor {
   int fd_ = -1;
 };
 
-// The text of an errno value, "No space left on device", with the usual switch of the limit that was met, "File too large
-// (see ulimit -f)". Thread-safe.
+// The text of an errno value, "No space left on device", with the usual switch of the limit that was met, "File too
+// large (see ulimit -f)". Thread-safe.
 std::string errno_text(int error);
 
 // kResources for a lack of space, quota, memory or descriptors, and for a file size limit; else `otherwise`.

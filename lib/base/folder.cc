@@ -18,23 +18,20 @@ namespace fs = std::filesystem;
 
 constexpr int kMaxLinks = 40;  // as many as Linux follows
 
-fs::path parent_of(const fs::path& path) {
-  return path.has_parent_path() ? path.parent_path() : fs::path(".");
-}
-
 std::optional<fs::path> closed_on_the_way(const fs::path& path, int links_left) {
   fs::path prefix;
   for (const fs::path& part : path) {
     if (part.empty()) continue;  // behind a slash at the end
     prefix /= part;
     struct stat status;
-    if (lstat(prefix.c_str(), &status) != 0) return errno == EACCES ? std::optional(parent_of(prefix)) : std::nullopt;
+    if (lstat(prefix.c_str(), &status) != 0)
+      return errno == EACCES ? std::optional(parent_folder(prefix)) : std::nullopt;
     if (!S_ISLNK(status.st_mode) || links_left == 0) continue;
     std::error_code error;
     const fs::path target = fs::read_symlink(prefix, error);
     if (error) continue;
     // An absolute target replaces what is before it.
-    if (auto closed = closed_on_the_way(parent_of(prefix) / target, links_left - 1)) return closed;
+    if (auto closed = closed_on_the_way(parent_folder(prefix) / target, links_left - 1)) return closed;
   }
   return std::nullopt;
 }
@@ -53,6 +50,21 @@ EntryKind kind_of(const fs::path& path) {
 }
 
 }  // namespace
+
+fs::path parent_folder(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+fs::path without_slash(const fs::path& path) {
+  return path.has_filename() || !path.has_relative_path() ? path : path.parent_path();
+}
+
+std::optional<fs::path> broken_link(const fs::path& path) {
+  std::error_code error;
+  if (fs::exists(path, error)) return std::nullopt;
+  fs::path target = fs::read_symlink(path, error);
+  return error ? std::nullopt : std::optional(std::move(target));
+}
 
 std::optional<fs::path> closed_folder(const fs::path& path) {
   if (auto closed = closed_on_the_way(path, kMaxLinks)) return closed;
@@ -90,7 +102,7 @@ std::optional<std::string> why_not_private(const fs::path& folder) {
   }
   // What root makes in a user's folder, that user could not use any more.
   for (fs::path parent = folder; parent.has_relative_path();) {
-    parent = parent_of(parent);
+    parent = parent_folder(parent);
     if (stat(parent.c_str(), &status) != 0) continue;
     if (status.st_uid == geteuid() || status.st_uid == 0) return std::nullopt;
     return fmt::format("would be made in {}, which belongs to another user (uid {})", parent.string(), status.st_uid);

@@ -1,4 +1,4 @@
-// yield_to_others: for threads whose work nobody waits for.
+// work_in_background: for threads whose work nobody waits for.
 #pragma once
 
 #include <sys/resource.h>
@@ -14,16 +14,12 @@ namespace distmnist {
 // when the end of a short run waits for it.
 inline constexpr int kBackgroundNiceness = 10;
 
-// Lowers the priority of the calling thread alone (Linux gives each thread its own), for good. A system that refuses
-// changes the speed only.
-inline void yield_to_others() {
-  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kBackgroundNiceness);
-}
-
-// The body of a thread for work that the run can do without: `what` fails with a line in the log and nothing else.
+// The body of a thread: does `work` at a low priority of this thread alone (Linux gives each thread its own). A system
+// that refuses changes the speed only. The run can do without the work: an exception is a line in the log that says
+// `what` was given up, and nothing else.
 template <typename Work>
 void work_in_background(const char* what, const Work& work) {
-  yield_to_others();
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kBackgroundNiceness);
   try {
     work();
   } catch (const std::exception& error) {

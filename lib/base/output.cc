@@ -1,5 +1,6 @@
 #include "lib/base/output.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -14,6 +15,12 @@ namespace {
 
 std::atomic<int> first_error = 0;  // of errno
 
+// A terminal or pipe may have been made non-blocking by another process that has it, too.
+bool wait_until_writable() {
+  pollfd output{STDOUT_FILENO, POLLOUT, 0};
+  return poll(&output, 1, -1) > 0 || errno == EINTR;
+}
+
 }  // namespace
 
 void write_output(std::string_view text) {
@@ -22,6 +29,7 @@ void write_output(std::string_view text) {
   while (!text.empty() && first_error == 0) {
     const ssize_t done = ::write(STDOUT_FILENO, text.data(), text.size());
     if (done < 0 && errno == EINTR) continue;
+    if (done < 0 && errno == EAGAIN && wait_until_writable()) continue;
     if (done < 0) {
       first_error = errno;
     } else {

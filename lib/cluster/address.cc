@@ -199,13 +199,17 @@ bool is_local_address(std::string_view ip) {
   return std::find(local.begin(), local.end(), canonical) != local.end();
 }
 
+bool can_listen_at(std::string_view ip) {
+  return is_any_address(ip) || is_local_address(ip);
+}
+
 void require_local_address(const TaskId& task, const HostPort& address, std::string_view ip) {
-  if (is_any_address(ip) || is_local_address(ip)) return;
+  if (can_listen_at(ip)) return;
   const std::string resolved = address.host == ip ? "" : fmt::format(" ({})", ip);
   fail(ExitCode::kUsage,
        "{} cannot listen on {}{}: this host has only the addresses {}; start {} on its own host, correct its address, "
-       "or, "
-       "where others reach this host by an address that it does not have itself (NAT, a container's published port, a "
+       "or, where others reach this host by an address that it does not have itself (NAT, a container's published "
+       "port, a "
        "Kubernetes service), say with --bind where to listen, like --bind=0.0.0.0",
        task.to_string(), address.to_string(), resolved, join(local_addresses(), ", "), task.to_string());
 }

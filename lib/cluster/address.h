@@ -31,8 +31,11 @@ bool is_local_address(std::string_view ip);
 // 127.0.0.0/8 or ::1: reached from this host only.
 bool is_loopback_address(std::string_view ip);
 
+// Whether a socket of this host can listen there: at an address of its own, or at 0.0.0.0 or ::, which are all of them.
+bool can_listen_at(std::string_view ip);
+
 // Error (kUsage) when `task` is to listen at `address`, which resolved to `ip`, and this host has no such address. The
-// message lists the addresses that it has. 0.0.0.0 and :: are every host's.
+// message lists the addresses that it has.
 void require_local_address(const TaskId& task, const HostPort& address, std::string_view ip);
 
 // "tcp://10.0.0.1:2222", "tcp://[::1]:2222".

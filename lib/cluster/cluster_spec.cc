@@ -10,6 +10,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/join.h"
+#include "lib/base/lower_case.h"
 
 namespace distmnist {
 namespace {
@@ -76,11 +77,6 @@ std::string_view foreign_separator(std::string_view piece) {
   const bool between_addresses =
       std::find(piece.begin(), begin, ':') != begin && std::find(end, piece.end(), ':') != piece.end();
   return between_addresses ? std::string_view(begin, end) : std::string_view();
-}
-
-std::string lower_case(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
 }
 
 // nlohmann's text without its "[json.exception...] " label.

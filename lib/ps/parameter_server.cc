@@ -65,7 +65,7 @@ std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
     warn_of_loopback(own, ip);
     return {tcp_endpoint(ip, own.port), same_host_endpoint(ip, own.port)};
   }
-  if (!is_any_address(ip) && !is_local_address(ip)) {
+  if (!can_listen_at(ip)) {
     fail(ExitCode::kUsage, "--bind={}: this host has only the addresses {}; 0.0.0.0 stands for all of them", own.host,
          join(local_addresses(), ", "));
   }

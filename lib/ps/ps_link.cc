@@ -37,18 +37,22 @@ void PsLink::tend(TimeMs now) {
     connect(now);
   } else if (now - last_probe_ms_ >= kSuspectMs && exchange.silent_ms(now) >= kSuspectMs) {
     last_probe_ms_ = now;
-    const Listener listener = fixed_endpoint_.empty() ? find_listener(address_) : Listener{fixed_endpoint_, {}};
+    const Listener listener = find(find_listener);
     if (listener.endpoint.empty()) exchange.on_broken(listener.why_not, now);
   }
   exchange.on_tick(now);
 }
 
 void PsLink::connect(TimeMs now) {
-  const Listener listener = fixed_endpoint_.empty() ? find_ps(address_) : Listener{fixed_endpoint_, {}};
+  const Listener listener = find(find_ps);
   endpoint_ = listener.endpoint;
   if (endpoint_.empty()) return exchange.on_unreachable(listener.why_not, now);
   socket_.emplace(context_, endpoint_);
   exchange.on_connected(now);
+}
+
+Listener PsLink::find(Listener (*look)(const HostPort& address)) const {
+  return fixed_endpoint_.empty() ? look(address_) : Listener{fixed_endpoint_, {}};
 }
 
 void PsLink::send(const Header& header, std::span<const std::byte> payload) {

@@ -43,6 +43,8 @@ class PsLink : public ExchangeActions {
   void values(std::size_t slot, Range range, std::span<const float> values) override { sink_(slot, range, values); }
 
  private:
+  // `look`: find_ps or find_listener.
+  Listener find(Listener (*look)(const HostPort& address)) const;
   void connect(TimeMs now);
 
   WireContext& context_;

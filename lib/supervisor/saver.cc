@@ -49,13 +49,21 @@ ModelSnapshot read_named_checkpoint(const CheckpointFile& file) {
   return snapshot;
 }
 
+// The newest first. Errors of list_folder.
+std::vector<CheckpointFile> checkpoints_in(const std::filesystem::path& folder) {
+  std::vector<CheckpointFile> files;
+  for (const FolderEntry& entry : list_folder(folder)) {
+    if (const auto step = step_of(entry.name)) files.push_back({*step, folder / entry.name});
+  }
+  std::ranges::sort(files, std::greater<>(), &CheckpointFile::global_step);
+  return files;
+}
+
 // Why there is no checkpoint in `log_dir`, and where one is.
 std::string why_no_checkpoint(const std::filesystem::path& log_dir) {
   std::error_code ignored;
-  if (!std::filesystem::exists(log_dir, ignored)) {
-    const std::filesystem::path target = std::filesystem::read_symlink(log_dir, ignored);
-    return target.empty() ? "there is no such folder" : "it is a link to " + target.string() + ", which is not there";
-  }
+  if (const auto target = broken_link(log_dir)) return "it is a link to " + target->string() + ", which is not there";
+  if (!std::filesystem::exists(log_dir, ignored)) return "there is no such folder";
   std::string runs;
   for (const FolderEntry& entry : list_folder(log_dir)) {
     const std::filesystem::path path = log_dir / entry.name;
@@ -71,23 +79,19 @@ std::string checkpoint_name(std::int64_t global_step) {
 }
 
 std::vector<CheckpointFile> list_checkpoints(const std::filesystem::path& folder) {
-  std::vector<CheckpointFile> files;
-  std::error_code ignored;
-  for (std::filesystem::directory_iterator entry(folder, ignored), end; !ignored && entry != end;
-       entry.increment(ignored)) {
-    if (const auto step = step_of(entry->path().filename().string())) files.push_back({*step, entry->path()});
+  try {
+    return checkpoints_in(folder);
+  } catch (const Error&) {
+    return {};
   }
-  std::ranges::sort(files, std::greater<>(), &CheckpointFile::global_step);
-  return files;
 }
 
 std::optional<RestoredCheckpoint> read_newest_checkpoint(const std::filesystem::path& folder) {
   require_open(folder);
   std::error_code ignored;
   if (!std::filesystem::exists(folder, ignored)) return std::nullopt;
-  list_folder(folder);  // The error of one that cannot be read: no checkpoint found would be taken for none there.
   std::vector<std::filesystem::path> broken;
-  for (const CheckpointFile& file : list_checkpoints(folder)) {
+  for (const CheckpointFile& file : checkpoints_in(folder)) {
     try {
       return RestoredCheckpoint{read_named_checkpoint(file), file.path, std::move(broken)};
     } catch (const Error& error) {
@@ -105,8 +109,7 @@ std::optional<RestoredCheckpoint> read_newest_checkpoint(const std::filesystem::
 }
 
 RestoredCheckpoint read_named_run(const std::filesystem::path& name) {
-  // A slash at the end would hide a file.
-  const std::filesystem::path log_dir = name.has_filename() ? name : name.parent_path();
+  const std::filesystem::path log_dir = without_slash(name);
   require_open(log_dir);
   std::error_code ignored;
   if (std::filesystem::is_regular_file(log_dir, ignored)) return {read_checkpoint(log_dir), log_dir, {}};

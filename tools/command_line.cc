@@ -1,0 +1,163 @@
+#include "tools/command_line.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <string_view>
+
+#include "lib/base/error.h"
+#include "lib/base/folder.h"
+#include "tools/arguments.h"
+#include "tools/environment.h"
+
+namespace distmnist {
+namespace {
+
+// A file of flags has no sections: CLI11 would take one for a subcommand, and its keys for that subcommand's flags.
+class FlatConfig : public CLI::ConfigBase {
+ public:
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    std::ostringstream text;
+    text << input.rdbuf();
+    std::istringstream plain(plain_config_text(text.str()));
+    std::vector<CLI::ConfigItem> items = CLI::ConfigBase::from_config(plain);
+    std::set<std::string> seen;
+    for (const CLI::ConfigItem& item : items) {
+      if (!seen.insert(item.name).second) fail(ExitCode::kUsage, "--config: '{}' is there twice; keep one", item.name);
+      if (!item.parents.empty()) throw CLI::ConfigError("section [" + item.parents.front() + "]");
+    }
+    return items;
+  }
+};
+
+std::vector<std::string> flags_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+std::string suggestion(std::string_view text, const std::vector<std::string>& names) {
+  const std::optional<std::string> nearest = nearest_name(text, names);
+  return nearest ? fmt::format("; did you mean {}?", *nearest) : "";
+}
+
+// Whether a flag takes a value; the subcommands agree with the program where they have the same flag.
+FlagKind kind_of_flag(const CLI::App& app, const std::string& name) {
+  std::vector<const CLI::App*> apps = {&app};
+  for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; }))
+    apps.push_back(subcommand);
+  for (const CLI::App* each : apps) {
+    if (const CLI::Option* option = each->get_option_no_throw(name))
+      return option->get_items_expected_min() == 0          ? FlagKind::kSwitch
+             : option->get_type_name().starts_with("FLOAT") ? FlagKind::kNumber
+                                                            : FlagKind::kValue;
+  }
+  return FlagKind::kUnknown;
+}
+
+// A configuration is read more than once, so a pipe would be empty the second time.
+void require_file(const std::string& config) {
+  std::error_code ignored;
+  const std::filesystem::file_status status = std::filesystem::status(config, ignored);
+  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) return;
+  fail(ExitCode::kUsage, "--config={}: {}; name a file", config,
+       std::filesystem::is_directory(status) ? "a folder" : "a pipe or device");
+}
+
+// The words in one spelling, the name of the configuration made whole.
+std::vector<std::string> words_of(const CLI::App& app, int argc, const char* const* argv) {
+  constexpr std::string_view kConfig = "--config";
+  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  words = normalised(words, [&](const std::string& name) { return kind_of_flag(app, name); });
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const bool apart = words[i] == kConfig && i + 1 < words.size();
+    if (!apart && !words[i].starts_with(std::string(kConfig) + "=")) continue;
+    const std::string file = at_home(apart ? words[i + 1] : words[i].substr(kConfig.size() + 1));
+    require_file(file);
+    (apart ? words[i + 1] : words[i]) = apart ? file : fmt::format("{}={}", kConfig, file);
+  }
+  return words;
+}
+
+// "distmnist", or "distmnist evaluate" where that was asked for.
+std::string asked_program(const CLI::App& app) {
+  const std::vector<CLI::App*> asked = app.get_subcommands();
+  return asked.empty() ? "distmnist" : "distmnist " + asked.front()->get_name();
+}
+
+// A word that CLI11 could make nothing of.
+std::string describe_extra(const CLI::App& app) {
+  const std::string word = app.remaining(true).front();
+  const std::string name = word.substr(0, word.find('='));
+  const std::vector<CLI::App*> asked = app.get_subcommands();
+  const std::string program = asked_program(app);
+  if (word.starts_with('-')) {
+    if (!asked.empty() && app.get_option_no_throw(name) != nullptr) {
+      return fmt::format("{} is a flag of training, and not of {}", name, program);
+    }
+    const CLI::App& of = asked.empty() ? app : *asked.front();
+    return fmt::format("'{}' is not a flag of {}{}", name, program, suggestion(name, flags_of(of)));
+  }
+  std::vector<std::string> commands;
+  for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; }))
+    commands.push_back(subcommand->get_name());
+  const bool address = word.find(':') != std::string::npos;
+  return fmt::format("'{}' is not an argument of {}{}", word, program,
+                     address         ? "; quote a host list with spaces in it"
+                     : asked.empty() ? suggestion(word, commands)
+                                     : "");
+}
+
+}  // namespace
+
+std::string at_home(const std::string& path) {
+  return path.starts_with('~') ? expand_home(path, home_folder().string()) : path;
+}
+
+void add_config_flag(CLI::App& app) {
+  app.set_config("--config", "", "TOML file of flags; those of the command line win")->group("console");
+  app.config_formatter(std::make_shared<FlatConfig>());
+  app.allow_config_extras(CLI::config_extras_mode::error);
+}
+
+CommandLine read_command_line(CLI::App& app, int argc, const char* const* argv) {
+  CommandLine line{words_of(app, argc, argv), std::nullopt};
+  std::vector<std::string> arguments(line.words.rbegin(), line.words.rend());  // CLI11 takes them from the back.
+  try {
+    app.parse(arguments);
+  } catch (const CLI::CallForVersion&) {
+    line.text = app.version() + "\n";
+  } catch (const CLI::Success&) {  // --help
+    const CLI::App* asked = &app;
+    for (const CLI::App* subcommand : app.get_subcommands()) asked = subcommand;
+    line.text = asked->help();
+  } catch (const CLI::ConfigError& error) {
+    // CLI11 says "INI was not able to parse KEY" of a key that is no flag.
+    const std::string_view what = error.what();
+    const std::string key(what.substr(what.rfind(' ') + 1));
+    fail(ExitCode::kUsage, "--config: '{}' is not a flag of this program{}; see distmnist --help", key,
+         suggestion(key, flags_of(app)));
+  } catch (const CLI::FileError& error) {
+    if (const auto closed = closed_folder(app["--config"]->as<std::string>()))
+      fail(ExitCode::kUsage, "--config: cannot look into {}: Permission denied", closed->string());
+    fail(ExitCode::kUsage, "--config: {}; name an existing file", error.what());
+  } catch (const CLI::ArgumentMismatch& error) {
+    // CLI11 says "--seed: At Most 1 required but received 2" of a flag that is given twice.
+    const std::string what = error.what();
+    if (what.find("At Most 1") == std::string::npos)
+      fail(ExitCode::kUsage, "{}; see {} --help", what, asked_program(app));
+    fail(ExitCode::kUsage, "{} is given more than once; give it once", what.substr(0, what.find(':')));
+  } catch (const CLI::ParseError& error) {
+    // A flag that is unknown is the likelier slip than one that is missing.
+    if (!app.remaining(true).empty())
+      fail(ExitCode::kUsage, "{}; see {} --help", describe_extra(app), asked_program(app));
+    fail(ExitCode::kUsage, "{}; see {} --help", error.what(), asked_program(app));
+  }
+  return line;
+}
+
+}  // namespace distmnist
