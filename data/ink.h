@@ -1,6 +1,7 @@
 // What of a picture is ink, told from the paper that it is on.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -16,6 +17,16 @@ struct Ink {
   float noise = 0;            // standard deviation of the values of paper
 
   float at(std::int64_t y, std::int64_t x) const { return values[static_cast<std::size_t>(y * width + x)]; }
+
+  // Calls visit(place) with y * width + x of the pixel at `place` and of those that touch it, also at a corner.
+  template <typename Visit>
+  void for_neighbours(std::int64_t place, const Visit& visit) const {
+    const std::int64_t y = place / width, x = place % width;
+    for (std::int64_t ny = std::max<std::int64_t>(0, y - 1); ny < std::min(height, y + 2); ++ny) {
+      for (std::int64_t nx = std::max<std::int64_t>(0, x - 1); nx < std::min(width, x + 2); ++nx)
+        visit(ny * width + nx);
+    }
+  }
 };
 
 // Paper is what most of the border is; ink is what differs from it the most, in whichever way: darker, brighter, or of

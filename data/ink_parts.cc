@@ -64,23 +64,20 @@ std::int64_t largest_area(const InkParts& parts, const std::vector<std::int32_t>
 // Numbers the part that a pixel belongs to, and measures it. `waiting` is scratch memory.
 InkPart fill(const Ink& ink, float threshold, std::int64_t first, InkParts& parts, std::vector<std::int64_t>& waiting) {
   const auto number = static_cast<std::int32_t>(parts.parts.size());
-  InkPart part{0, {ink.height, ink.width, 0, 0}};
+  InkPart part{0, Box::none(ink.height, ink.width)};
   parts.numbers[static_cast<std::size_t>(first)] = number;
   waiting.assign(1, first);
   while (!waiting.empty()) {
-    const std::int64_t y = waiting.back() / ink.width, x = waiting.back() % ink.width;
+    const std::int64_t place = waiting.back();
     waiting.pop_back();
     ++part.area;
-    Box& box = part.box;
-    box = {std::min(box.top, y), std::min(box.left, x), std::max(box.bottom, y + 1), std::max(box.right, x + 1)};
-    for (std::int64_t ny = std::max<std::int64_t>(0, y - 1); ny < std::min(ink.height, y + 2); ++ny) {
-      for (std::int64_t nx = std::max<std::int64_t>(0, x - 1); nx < std::min(ink.width, x + 2); ++nx) {
-        std::int32_t& mark = parts.numbers[static_cast<std::size_t>(ny * ink.width + nx)];
-        if (mark != InkParts::kNone || ink.at(ny, nx) < threshold) continue;
-        mark = number;
-        waiting.push_back(ny * ink.width + nx);
-      }
-    }
+    part.box.include(place / ink.width, place % ink.width);
+    ink.for_neighbours(place, [&](std::int64_t near) {
+      std::int32_t& mark = parts.numbers[static_cast<std::size_t>(near)];
+      if (mark != InkParts::kNone || ink.values[static_cast<std::size_t>(near)] < threshold) return;
+      mark = number;
+      waiting.push_back(near);
+    });
   }
   return part;
 }

@@ -38,33 +38,28 @@ std::size_t place(const Ink& ink, std::int64_t y, std::int64_t x) {
 
 // Adds to the marked pixels those beside them that are at least `weak`, `rounds` times.
 void spread(const Ink& ink, float weak, std::int64_t rounds, std::vector<char>& marked) {
-  std::vector<std::size_t> edge, next;
+  std::vector<std::int64_t> edge, next;
   for (std::size_t i = 0; i < marked.size(); ++i) {
-    if (marked[i]) edge.push_back(i);
+    if (marked[i]) edge.push_back(static_cast<std::int64_t>(i));
   }
+  const auto mark_weak = [&](std::int64_t near) {
+    const auto i = static_cast<std::size_t>(near);
+    if (marked[i] || ink.values[i] < weak) return;
+    marked[i] = 1;
+    next.push_back(near);
+  };
   for (; rounds > 0 && !edge.empty(); --rounds) {
     next.clear();
-    for (const std::size_t i : edge) {
-      const auto y = static_cast<std::int64_t>(i) / ink.width, x = static_cast<std::int64_t>(i) % ink.width;
-      for (std::int64_t ny = std::max<std::int64_t>(0, y - 1); ny < std::min(ink.height, y + 2); ++ny) {
-        for (std::int64_t nx = std::max<std::int64_t>(0, x - 1); nx < std::min(ink.width, x + 2); ++nx) {
-          const std::size_t near = place(ink, ny, nx);
-          if (marked[near] || ink.values[near] < weak) continue;
-          marked[near] = 1;
-          next.push_back(near);
-        }
-      }
-    }
+    for (const std::int64_t place : edge) ink.for_neighbours(place, mark_weak);
     std::swap(edge, next);
   }
 }
 
 Box box_of(const Ink& ink, const std::vector<char>& marked) {
-  Box box{ink.height, ink.width, 0, 0};
+  Box box = Box::none(ink.height, ink.width);
   for (std::int64_t y = 0; y < ink.height; ++y) {
     for (std::int64_t x = 0; x < ink.width; ++x) {
-      if (!marked[place(ink, y, x)]) continue;
-      box = {std::min(box.top, y), std::min(box.left, x), std::max(box.bottom, y + 1), std::max(box.right, x + 1)};
+      if (marked[place(ink, y, x)]) box.include(y, x);
     }
   }
   return box;
@@ -117,19 +112,18 @@ std::optional<OpaquePicture> sheet_of(const OpaquePicture& picture, const InkPar
     }
   }
   std::vector<char> outside(sheet.pixels.size(), 0);
-  for (std::int64_t y = 0; y < sheet.height; ++y) {
-    for (std::int64_t x = 0; x < sheet.width; ++x) {
-      const bool at_border = y == 0 || x == 0 || y == sheet.height - 1 || x == sheet.width - 1;
-      outside[place(around, y, x)] = at_border && around.at(y, x) > 0 ? 1 : 0;
+  const auto mark_border = [&](float at_least) {
+    for (std::int64_t y = 0; y < sheet.height; ++y) {
+      for (std::int64_t x = 0; x < sheet.width; ++x) {
+        const bool at_border = y == 0 || x == 0 || y == sheet.height - 1 || x == sheet.width - 1;
+        if (at_border && around.at(y, x) >= at_least) outside[place(around, y, x)] = 1;
+      }
     }
-  }
-  // Not far, for a digit may touch the edge of its sheet.
+  };
+  mark_border(1);
+  // Not far, because a digit may touch the edge of its sheet.
   spread(around, 0.5f, std::min(sheet.height, sheet.width) / kDeepestEdge, outside);
-  for (std::int64_t y = 0; y < sheet.height; ++y) {
-    for (std::int64_t x = 0; x < sheet.width; ++x) {
-      if (y == 0 || x == 0 || y == sheet.height - 1 || x == sheet.width - 1) outside[place(around, y, x)] = 1;
-    }
-  }
+  mark_border(0);
   spread(around, 0.0f, 1 + std::min(sheet.height, sheet.width) / 50, outside);  // its edges are of both colours
   const Colour colour = median_colour(std::move(of_part));
   for (std::size_t i = 0; i < outside.size(); ++i) {

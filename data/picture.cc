@@ -48,16 +48,15 @@ Opacity opacity_of(const Picture& picture) {
     opacity.highest = std::max<int>(opacity.highest, picture.rgba[i]);
   }
   if (opacity.lowest == opacity.highest) return opacity;
-  Box box{picture.height, picture.width, 0, 0};
+  opacity.solid = Box::none(picture.height, picture.width);
   for (std::int64_t y = 0; y < picture.height; ++y) {
     for (std::int64_t x = 0; x < picture.width; ++x) {
       const std::uint8_t* pixel = &picture.rgba[index_of(picture, y, x)];
       if (!is_solid(pixel[3], opacity.highest)) continue;
-      box = {std::min(box.top, y), std::min(box.left, x), std::max(box.bottom, y + 1), std::max(box.right, x + 1)};
+      opacity.solid.include(y, x);
       opacity.colours.push_back({float(pixel[0]), float(pixel[1]), float(pixel[2])});
     }
   }
-  opacity.solid = box;
   return opacity;
 }
 

@@ -1,6 +1,7 @@
 // Pictures as files hold them, and what is done to whole pictures.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -22,6 +23,12 @@ struct Box {
   std::int64_t height() const { return bottom - top; }
   std::int64_t width() const { return right - left; }
   bool operator==(const Box&) const = default;
+
+  // Around nothing yet, of a picture of this size.
+  static Box none(std::int64_t height, std::int64_t width) { return {height, width, 0, 0}; }
+  void include(std::int64_t y, std::int64_t x) {
+    *this = {std::min(top, y), std::min(left, x), std::max(bottom, y + 1), std::max(right, x + 1)};
+  }
 };
 
 // The part of a picture that lies in `box`, each pixel the mean of `factor` x `factor` pixels (of fewer at the right
