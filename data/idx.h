@@ -30,7 +30,8 @@ struct IdxArray {
 // Reads one file, plain (mapped, not copied) or gzip (decompressed into memory); its first bytes tell which, not its
 // name. Error (kData) names the file and the offset of what is wrong: another kind of file, a header that does not fit
 // the file's size, missing or extra bytes, corrupted gzip data, a label above 9, a file that `trust` does not take.
-// What is no IDX file at all is named (data/file_kind.h). Nothing is allocated on a header's word alone.
+// For a file that is not IDX it says what the file is (data/file_kind.h). Nothing is allocated on a header's word
+// alone.
 IdxArray read_idx(const std::filesystem::path& path, IdxKind kind, Trust trust = Trust::kAnyone);
 
 // The header that precedes data of these dimensions.

@@ -38,8 +38,8 @@ struct MnistFolder {
 // Looks into `dir` and the places above. Error (kData): `dir` is missing, is a file, or cannot be looked into.
 MnistFolder look_for_mnist(const std::filesystem::path& dir);
 
-// What lies in `dir`, for a user who misses something there: "it holds emnist.zip, notes/ and 3 more", first what looks
-// like MNIST, and which of its folders has all four files.
+// What is in `dir`, for a message about missing files: "it holds emnist.zip, notes/ and 3 more", with the names that
+// look like MNIST first, and a folder in it that has all four files.
 std::string what_lies_in(const std::filesystem::path& dir);
 
 }  // namespace distmnist

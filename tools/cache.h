@@ -7,7 +7,7 @@
 
 namespace distmnist {
 
-// The user's cache, of which only folders are used that are this user's alone: in any other, somebody could put data
+// The user's cache. A folder is used only if no one else can write to it, because anyone who can could put data there
 // that the next run trains on.
 class Cache {
  public:

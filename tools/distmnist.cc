@@ -105,7 +105,7 @@ int main_with_errors(int argc, char** argv) {
     if (code == ExitCode::kOk) check_output();
     return static_cast<int>(code);
   } catch (const ReaderGone&) {
-    return static_cast<int>(ExitCode::kOk);  // It was answered as far as somebody wanted to know.
+    return static_cast<int>(ExitCode::kOk);  // The reader has all that it wanted.
   } catch (...) {
     const Failure failure = failure_being_handled();
     // A wait that a signal cut short ends with the signal's code.

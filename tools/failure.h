@@ -12,8 +12,8 @@ struct Failure {
   std::string what;
 };
 
-// Of the exception that is being handled; call it in a catch block. What the system lacks is kResources, whoever found
-// out: memory, threads, descriptors.
+// Of the exception that is being handled; call it in a catch block. A lack of memory, threads or
+// descriptors is kResources, whichever library reported it.
 Failure failure_being_handled();
 
 }  // namespace distmnist

@@ -103,7 +103,7 @@ struct Flags {
   bool reset_all = false;                       // reset: all containers instead
   std::string variable_action, variable_name;   // variable
   std::optional<double> variable_value;
-  double admin_wait_secs = 5;  // reset, variable: --recovery_wait_secs; somebody sits there and waits
+  double admin_wait_secs = 5;  // reset, variable: --recovery_wait_secs; a person waits for the answer
   bool show_kernels = false;   // devices
 };
 

@@ -19,7 +19,7 @@ namespace {
 constexpr int kMaxScans = 200;  // of a progressive file; more are made to keep a reader busy
 constexpr std::string_view kExif("Exif\0\0", 6);
 
-// What libjpeg's callbacks know; its own struct comes first, for they are given a pointer to that one.
+// What libjpeg's callbacks know; libjpeg's own struct comes first, because they get a pointer to it.
 struct Errors {
   jpeg_error_mgr manager;
   std::jmp_buf jump;

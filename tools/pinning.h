@@ -9,8 +9,8 @@ namespace distmnist {
 std::vector<int> usable_cores();
 
 // Of `workers` workers on one host, each with so many threads: the cores of the one at `place` (from 0), none of them
-// another one's. None where there is nobody to keep apart from, where there are not enough cores for all, or where they
-// leave so many that each could have one more: somebody else may be pinned to the same cores while those idle.
+// another one's. None where there is nobody to keep apart from, where there are not enough cores for all, or where each
+// could have one more: then another job on this host could be pinned to the same cores while others are idle.
 std::vector<int> cores_of_worker(const std::vector<int>& usable, int workers, int place, int threads);
 
 // The calling thread, and the threads that it starts from now on, run on these cores only. False where the system does

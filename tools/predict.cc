@@ -86,7 +86,7 @@ ExitCode predict_command(const Flags& flags) {
       predict_file(model, file, flags.raw);
       continue;
     } catch (const Error& error) {
-      // What is wrong with one file is no matter for the others.
+      // A bad file does not keep the others from being predicted.
       if (error.code() != ExitCode::kData || flags.files.size() == 1) throw;
       problem = error.what();
     } catch (const std::bad_alloc&) {

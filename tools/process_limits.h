@@ -6,8 +6,8 @@
 
 namespace distmnist {
 
-// Error (kResources) where not so many sockets can be opened beside the files that a process with sockets needs anyway:
-// those of ZeroMQ itself, of data and of the log folder.
+// Error (kResources) if `count` sockets cannot be opened in addition to the files that a process with sockets needs
+// anyway (ZeroMQ's own, data, the log folder).
 void require_sockets(int count);
 
 // Error (kResources) where not so many more threads can be started.

@@ -20,7 +20,7 @@ void note_signals() {
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGXCPU, &action, nullptr);  // A soft limit of processor time (ulimit -t) leaves some to save with.
+  sigaction(SIGXCPU, &action, nullptr);  // The soft limit of processor time (ulimit -t) leaves time to save.
   struct sigaction before {};
   if (sigaction(SIGHUP, nullptr, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
 }

@@ -11,10 +11,10 @@ namespace distmnist {
 // The folder that a path is in; "." of a plain name.
 std::filesystem::path parent_folder(const std::filesystem::path& path);
 
-// The path without a slash at its end, which would hide that it is a file.
+// The path without a slash at its end, so that a file is recognized as one.
 std::filesystem::path without_slash(const std::filesystem::path& path);
 
-// Where a symbolic link leads that leads to nothing; nothing where `path` is there, or is no link.
+// The target of a symbolic link whose target does not exist; nothing if `path` exists, or is not a link.
 std::optional<std::filesystem::path> broken_link(const std::filesystem::path& path);
 
 // The folder that keeps this process from looking at `path`: one on the way to it (symbolic links are followed), or

@@ -9,7 +9,7 @@
 
 namespace distmnist {
 
-// Whoever reads our standard output has gone, as head(1) does: nobody wants the rest.
+// The reader of our standard output has closed it, as head(1) does, and does not want the rest.
 struct ReaderGone : std::exception {
   const char* what() const noexcept override { return "standard output: the reader has gone"; }
 };
@@ -18,8 +18,8 @@ struct ReaderGone : std::exception {
 // check_output(). Thread-safe.
 void write_output(std::string_view text);
 
-// Error (kResources) where something could not be written, with the system's reason; ReaderGone where it is a pipe that
-// nobody reads.
+// Error (kResources) where something could not be written, with the system's reason; ReaderGone if it is a pipe whose
+// reader has closed it.
 void check_output();
 
 // A piece of the answer of a command that only answers: what cannot be written ends it, as check_output() does.

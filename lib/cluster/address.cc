@@ -135,11 +135,11 @@ std::optional<std::string> first_words(int descriptor, int timeout_ms) {
 }
 
 void say(int descriptor, std::string_view words) {
-  // Whether the other side took it shows in what it answers.
+  // If it was not sent, there will be no answer either.
   [[maybe_unused]] const ssize_t sent = ::send(descriptor, words.data(), words.size(), MSG_NOSIGNAL);
 }
 
-// Of what somebody who is no ZeroMQ peer says first.
+// What the first bytes of a peer that does not speak ZeroMQ say about it.
 std::string describe_greeting(std::string_view words) {
   if (words.empty()) return "closes the connection";
   if (words.starts_with("HTTP/") || words.starts_with('<')) return "is a web server";
@@ -247,12 +247,12 @@ std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeou
   say(made.socket.get(), kZmtpSignature);
   auto words = first_words(made.socket.get(), timeout_ms / 2);
   if (!words) {
-    // Who waits for whole lines answers to an empty one.
+    // A server that reads whole lines answers an empty one.
     say(made.socket.get(), "\r\n\r\n");
     words = first_words(made.socket.get(), timeout_ms / 2);
   }
   if (!words) return std::string(kSaysNothing);
-  // Between them stands a length, in eight bytes, which older versions use.
+  // The eight bytes between are a length, which only older versions use.
   const bool zeromq = words->size() >= kZmtpSignature.size() && words->front() == kZmtpSignature.front() &&
                       (*words)[9] == kZmtpSignature.back();
   return zeromq ? "" : describe_greeting(*words);

@@ -61,11 +61,11 @@ Probe probe_tcp(std::string_view ip, std::uint16_t port, int timeout_ms);
 // Whether somebody listens at same_host_endpoint(ip, port) in this network namespace. Never waits.
 bool probe_same_host(std::string_view ip, std::uint16_t port);
 
-// Who accepts connections at a TCP port may be anybody. Empty where it begins as ZeroMQ's peers do, at once; else what
-// it is or does instead: "is a web server", "speaks TLS", "says nothing". Waits at most timeout_ms.
+// What listens at a TCP port: empty if it begins like a ZeroMQ peer, otherwise what it is or does instead: "is a web
+// server", "speaks TLS", "says nothing". Waits at most timeout_ms.
 std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeout_ms);
 
-// Of somebody who accepts connections and does not answer as a ps does.
+// What is said of a peer that accepts connections and does not answer as a ps does.
 inline constexpr std::string_view kNoAnswer =
     "does not answer like a ps: another program listens there, or another task, or the ps is stopped";
 
@@ -79,8 +79,8 @@ struct Listener {
 // look-up of the name takes.
 Listener find_listener(const HostPort& address);
 
-// The same, for a first connection: over TCP, whoever listens has to begin like a ps. Waits two seconds at most. A ps
-// that is stopped does not, so somebody who knows that it is one asks find_listener.
+// The same, for a first connection: over TCP, the peer must also begin like a ps. Waits two seconds at most. A stopped
+// ps does not, so to look for a ps that has answered before, use find_listener.
 Listener find_ps(const HostPort& address);
 
 }  // namespace distmnist

@@ -18,7 +18,7 @@ namespace distmnist {
 
 inline constexpr TimeMs kPingAfterMs = 5'000;    // silence after which a waiting worker pings
 inline constexpr TimeMs kSilenceMs = 15'000;     // silence after which a connection is given up and made anew
-inline constexpr TimeMs kNoWelcomeMs = 3'000;    // silence after which whoever was greeted may be no ps
+inline constexpr TimeMs kNoWelcomeMs = 3'000;    // silence after a hello before the peer is reported
 inline constexpr TimeMs kResendMs = 10'000;      // a request without an answer from a living ps is sent again
 inline constexpr TimeMs kWaitReportMs = 10'000;  // a line about whom a wait is for
 inline constexpr TimeMs kFirstReportMs = 1'000;  // at start a ps may come up a moment later than its workers
