@@ -59,7 +59,7 @@ class HardOfHearing {
   void serve() {
     WireContext context;
     ServerSocket socket(context, {tcp_endpoint("127.0.0.1", port_)});
-    Route from;
+    Sender from;
     while (!stopping_) {
       socket.poll(10);
       while (const auto received = socket.receive(from)) {
@@ -68,7 +68,7 @@ class HardOfHearing {
         if (static_cast<int>(heard_.size()) < deaf_) continue;
         Header answer = answer_to(header, MessageType::kVariableAnswer, 1);
         answer.dtype = WireDtype::kRecord;
-        socket.send(from, Message{answer, encode(VariableAnswerRecord{3, true, {}, {}})});
+        socket.send(from.route, Message{answer, encode(VariableAnswerRecord{3, true, {}, {}})});
       }
     }
   }

@@ -12,7 +12,7 @@ namespace {
 
 // A ps that only listens.
 struct SilentPs {
-  std::optional<Received> next(Route& from) {
+  std::optional<Received> next(Sender& from) {
     for (const TimeMs began = monotonic_ms(); monotonic_ms() - began < 20'000;) {
       socket.poll(100);
       if (auto received = socket.receive(from)) return received;
@@ -36,7 +36,7 @@ TEST_CASE("a heartbeat pings every ps at once, with the worker's session") {
   WireContext context;
   Heartbeat heartbeat(context);
   heartbeat.set_targets({first.target(5), second.target(6)});
-  Route from;
+  Sender from;
   for (SilentPs* ps : {&first, &second}) {
     const auto ping = ps->next(from);
     REQUIRE(ping);
@@ -52,10 +52,10 @@ TEST_CASE("a heartbeat answers a probe, so that a worker that computes keeps its
   WireContext context;
   Heartbeat heartbeat(context);
   heartbeat.set_targets({ps.target(5)});
-  Route from;
+  Sender from;
   REQUIRE(ps.next(from));
   trace::Peer peer;
-  ps.socket.send(from, peer.plain(MessageType::kProbe));
+  ps.socket.send(from.route, peer.plain(MessageType::kProbe));
   const TimeMs probed = monotonic_ms();
   const auto answer = ps.next(from);
   REQUIRE(answer);
@@ -68,7 +68,7 @@ TEST_CASE("a heartbeat goes on with new targets, and stops when it is told to") 
   WireContext context;
   Heartbeat heartbeat(context);
   heartbeat.set_targets({before.target(5)});
-  Route from;
+  Sender from;
   REQUIRE(before.next(from));
   heartbeat.set_targets({after.target(7)});
   const auto ping = after.next(from);

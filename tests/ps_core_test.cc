@@ -32,7 +32,7 @@ struct Ps : PsTrace<PsCore> {
     Received received;
     received.fault = fault;
     received.message.header.version = version;
-    core.on_message("x", std::move(received), now);
+    core.on_message(Sender{"x"}, std::move(received), now);
   }
   // Ticks every second through `time`, while the workers in `alive` ping.
   void run_until(TimeMs time, std::vector<Peer*> alive = {}) {
@@ -234,7 +234,7 @@ TEST_CASE("messages with valid headers and any contents neither crash a ps nor c
     message.header.slot = static_cast<std::uint8_t>(random.below(256));
     message.header.range_offset = static_cast<std::int64_t>(random.below(5));
     message.header.range_size = static_cast<std::int64_t>(random.below(5));
-    ps.core.on_message("liar", received(std::move(message)), ps.now);
+    ps.core.on_message(Sender{"liar"}, received(std::move(message)), ps.now);
     if (random.below(50) == 0) ps.tick(ps.now + 10);
     ps.actions.sent.clear();
   }

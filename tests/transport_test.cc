@@ -35,7 +35,7 @@ Message ping(std::uint64_t sequence) {
   return peer.plain(MessageType::kPing);
 }
 
-std::optional<Received> wait_for_message(ServerSocket& server, Route& from) {
+std::optional<Received> wait_for_message(ServerSocket& server, Sender& from) {
   for (const TimeMs began = monotonic_ms(); monotonic_ms() - began < kPatienceMs;) {
     server.poll(100);
     if (auto received = server.receive(from)) return received;
@@ -92,14 +92,14 @@ struct Server {
   bool serves() {
     ClientSocket client(context, tcp);
     client.send(ping(4711));
-    Route from;
+    Sender from;
     while (auto received = wait_for_message(socket, from)) {
       if (received->fault == HeaderFault::kNone && received->message.header.sequence == 4711) return true;
     }
     return false;
   }
   HeaderFault next_fault() {
-    Route from;
+    Sender from;
     const auto received = wait_for_message(socket, from);
     REQUIRE(received);
     return received->fault;
@@ -121,7 +121,7 @@ TEST_CASE("messages go there and back over TCP and over the same-host path") {
   for (const std::string& endpoint : {server.tcp, server.same_host}) {
     ClientSocket client(server.context, endpoint);
     REQUIRE(client.send(floats_message(3, {1, 2, 3})));
-    Route from;
+    Sender from;
     const auto question = wait_for_message(server.socket, from);
     REQUIRE(question);
     CHECK(question->fault == HeaderFault::kNone);
@@ -129,7 +129,7 @@ TEST_CASE("messages go there and back over TCP and over the same-host path") {
     CHECK(question->message.header.sequence == 3);
     CHECK(values_of(*question) == Floats{1, 2, 3});
 
-    REQUIRE(server.socket.send(from, floats_message(4, {5, 6})));
+    REQUIRE(server.socket.send(from.route, floats_message(4, {5, 6})));
     const auto answer = wait_for_message(client);
     REQUIRE(answer);
     CHECK(answer->fault == HeaderFault::kNone);
@@ -141,13 +141,13 @@ TEST_CASE("a message without a payload goes there and back") {
   Server server;
   ClientSocket client(server.context, server.same_host);
   client.send(ping(9));
-  Route from;
+  Sender from;
   const auto received = wait_for_message(server.socket, from);
   REQUIRE(received);
   CHECK(received->fault == HeaderFault::kNone);
   CHECK(received->message.header.sequence == 9);
   CHECK(received->message.payload.size() == 0);
-  REQUIRE(server.socket.send(from, ping(10)));
+  REQUIRE(server.socket.send(from.route, ping(10)));
   CHECK(wait_for_message(client)->message.header.sequence == 10);
 }
 
@@ -166,14 +166,14 @@ TEST_CASE("frames of one mebibyte arrive whole and in order, and their memory se
       REQUIRE(client.send(std::move(message)));
     }
     for (std::uint64_t i = 0; i < 7; ++i) {
-      Route from;
+      Sender from;
       auto received = wait_for_message(server.socket, from);
       REQUIRE(received);
       REQUIRE(received->fault == HeaderFault::kNone);
       CHECK(received->message.header.sequence == i);
       CHECK(values_of(*received) == sent[i]);
       received->message.payload.floats()[0] = -1;
-      REQUIRE(server.socket.send(from, std::move(received->message)));
+      REQUIRE(server.socket.send(from.route, std::move(received->message)));
     }
     for (std::size_t i = 0; i < 7; ++i) {
       const auto answer = wait_for_message(client);
@@ -191,7 +191,7 @@ TEST_CASE("what crosses a network carries a checksum, what stays on the host doe
     client.send(floats_message(1, {1, 2}));
     trace::Peer peer;
     client.send(peer.take({}));
-    Route from;
+    Sender from;
     const bool network = endpoint == server.tcp;
     const Header floats = wait_for_message(server.socket, from)->message.header;
     CHECK(((floats.flags & kPayloadChecksum) != 0) == network);
@@ -259,7 +259,7 @@ TEST_CASE("random bytes, within ZeroMQ's protocol and outside of it, do not harm
     dealer.send(parts);
   }
   // ZeroMQ lets peers of its first version through, so some of it may come in; none of it is a message.
-  Route from;
+  Sender from;
   std::size_t heard = 0;
   while (server.socket.poll(200)) {
     const auto received = server.socket.receive(from);
@@ -277,7 +277,7 @@ TEST_CASE("a message of another version is told from garbage") {
   Message message = ping(1);
   message.header.version = 9;
   client.send(std::move(message));
-  Route from;
+  Sender from;
   const auto received = wait_for_message(server.socket, from);
   REQUIRE(received);
   CHECK(received->fault == HeaderFault::kVersion);
@@ -287,7 +287,7 @@ TEST_CASE("a message of another version is told from garbage") {
 TEST_CASE("waiting ends at its limit, and receiving never waits") {
   Server server;
   ClientSocket client(server.context, server.tcp);
-  Route from;
+  Sender from;
   CHECK_FALSE(server.socket.receive(from).has_value());
   CHECK_FALSE(client.receive().has_value());
   CHECK_FALSE(server.socket.poll(10));
@@ -302,7 +302,7 @@ TEST_CASE("signals interrupt no message") {
   const SignalsAtThisThread signals;
   for (std::uint64_t sequence = 1; sequence <= 20'000; ++sequence) {
     REQUIRE(client.send(floats_message(sequence, {1, 2, 3})));
-    Route from;
+    Sender from;
     const auto received = wait_for_message(server.socket, from);
     REQUIRE(received);
     REQUIRE(received->fault == HeaderFault::kNone);
@@ -315,9 +315,9 @@ TEST_CASE("one wait serves several connections") {
   Server first, second;
   ClientSocket to_first(first.context, first.tcp), to_second(first.context, second.tcp);
   to_second.send(ping(1));
-  Route from;
+  Sender from;
   REQUIRE(wait_for_message(second.socket, from));
-  second.socket.send(from, ping(2));
+  second.socket.send(from.route, ping(2));
   const TimeMs began = monotonic_ms();
   ClientSocket::poll({&to_first, &to_second}, static_cast<int>(kPatienceMs));
   CHECK(monotonic_ms() - began < kPatienceMs);
@@ -327,7 +327,7 @@ TEST_CASE("one wait serves several connections") {
 
 TEST_CASE("a reply to a peer that has gone is reported as not sent") {
   Server server;
-  Route from;
+  Sender from;
   {
     ClientSocket client(server.context, server.tcp);
     client.send(ping(1));
@@ -336,7 +336,7 @@ TEST_CASE("a reply to a peer that has gone is reported as not sent") {
   bool sent = true;
   for (const TimeMs began = monotonic_ms(); sent && monotonic_ms() - began < kPatienceMs;) {
     server.socket.poll(20);
-    sent = server.socket.send(from, ping(2));
+    sent = server.socket.send(from.route, ping(2));
   }
   CHECK_FALSE(sent);
   CHECK_FALSE(server.socket.send("nobody", ping(3)));
@@ -349,7 +349,7 @@ TEST_CASE("messages are queued while nobody listens yet") {
   ClientSocket client(context, tcp_endpoint("127.0.0.1", port));
   CHECK(client.send(ping(1)));
   ServerSocket server(context, {tcp_endpoint("127.0.0.1", port)});
-  Route from;
+  Sender from;
   CHECK(wait_for_message(server, from)->message.header.sequence == 1);
 }
 

@@ -20,6 +20,8 @@ class Shell : public PsActions {
  public:
   Shell(WireContext& context, const std::vector<std::string>& endpoints) : socket(context, endpoints) {}
   void send(const Route& to, Message&& message) override { socket.send(to, std::move(message)); }
+  void keep(const Route&) override {}
+  void cut(const Route&) override {}
   void log(LogLevel level, const std::string& line) override { log_message(level, line); }
 
   ServerSocket socket;
@@ -85,7 +87,7 @@ ExitCode run_parameter_server(const ParameterServerConfig& config) {
   log_info("listening on {}", join(shell.socket.bound(), " and "));
 
   TimeMs last_tick_ms = monotonic_ms();
-  Route from;
+  Sender from;
   while (!core.end()) {
     if (shell.socket.poll(kTickMs)) {
       while (!core.end()) {

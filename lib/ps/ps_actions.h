@@ -14,6 +14,11 @@ class PsActions {
   virtual ~PsActions() = default;
   // May drop the message: a peer that has gone asks again or is lost.
   virtual void send(const Route& to, Message&& message) = 0;
+  // The peer has said something that only a peer of ours says: its connection may stay. Who says nothing of the kind is
+  // cut off soon.
+  virtual void keep(const Route& peer) = 0;
+  // Ends the connection, once what was sent before has gone out.
+  virtual void cut(const Route& peer) = 0;
   virtual void log(LogLevel level, const std::string& line) = 0;
 };
 

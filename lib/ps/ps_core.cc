@@ -19,7 +19,8 @@ PsCore::PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& ac
       vacant_since_ms_(now),
       last_report_ms_(now) {}
 
-void PsCore::on_message(const Route& route, Received&& received, TimeMs now) {
+void PsCore::on_message(const Sender& from, Received&& received, TimeMs now) {
+  const Route& route = from.route;
   Header& header = received.message.header;
   if (received.fault == HeaderFault::kVersion) {
     return refuse(

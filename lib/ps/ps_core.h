@@ -37,7 +37,7 @@ class PsCore {
   PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, TimeMs now,
          ThreadPool* pool = nullptr);
 
-  void on_message(const Route& route, Received&& received, TimeMs now);
+  void on_message(const Sender& from, Received&& received, TimeMs now);
   void on_tick(TimeMs now);
   // SIGTERM or SIGINT: serve until the workers have left, then end with `code`.
   void on_signal(ExitCode code, TimeMs now);
@@ -54,6 +54,8 @@ class PsCore {
   struct TitledActions : PsActions {
     TitledActions(const std::string& container, PsActions& to);
     void send(const Route& route, Message&& message) override { actions.send(route, std::move(message)); }
+    void keep(const Route& route) override { actions.keep(route); }
+    void cut(const Route& route) override { actions.cut(route); }
     void log(LogLevel level, const std::string& line) override { actions.log(level, title + line); }
     std::string title;  // "container 'a': "
     PsActions& actions;

@@ -184,10 +184,10 @@ bool ServerSocket::poll(int timeout_ms) {
   }
 }
 
-std::optional<Received> ServerSocket::receive(Route& from) {
+std::optional<Received> ServerSocket::receive(Sender& from) {
   zmq::message_t route;
   if (!receive_part(impl_->socket, route)) return std::nullopt;
-  from.assign(static_cast<const char*>(route.data()), route.size());
+  from = Sender{{static_cast<const char*>(route.data()), route.size()}};
   if (!impl_->socket.get(zmq::sockopt::rcvmore)) return Received{{}, HeaderFault::kSize};
   return receive_parts(impl_->socket);
 }

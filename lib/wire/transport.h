@@ -10,6 +10,7 @@
 
 #include "lib/wire/frame.h"
 #include "lib/wire/header.h"
+#include "lib/wire/sender.h"
 
 namespace distmnist {
 
@@ -37,9 +38,6 @@ struct Received {
   HeaderFault fault = HeaderFault::kNone;
 };
 
-// A connected peer of a ServerSocket; ZeroMQ's own number for the connection, good until it breaks.
-using Route = std::string;
-
 class ServerSocket {
  public:
   // Binds every endpoint ("tcp://127.0.0.1:2222", "ipc://@name", "inproc://name"), the first one always. An endpoint
@@ -52,7 +50,7 @@ class ServerSocket {
 
   // True when a message is there; waits up to timeout_ms. A signal ends the wait early.
   bool poll(int timeout_ms);
-  std::optional<Received> receive(Route& from);
+  std::optional<Received> receive(Sender& from);
   // False where the peer is gone or takes nothing more; the message is dropped.
   bool send(const Route& to, Message&& message);
 

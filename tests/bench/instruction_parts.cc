@@ -253,7 +253,7 @@ class Job {
 
   void say(trace::Peer& from, Message message) {
     message.header.payload_bytes = static_cast<std::uint32_t>(message.payload.size());
-    core_.on_message(from.route, Received{std::move(message), HeaderFault::kNone}, 0);
+    core_.on_message(Sender{from.route}, Received{std::move(message), HeaderFault::kNone}, 0);
     for (const trace::PsRecorder::Sent& sent : std::exchange(actions_.sent, {})) {
       const Header& header = sent.message.header;
       trace::Peer& to = workers_[header.worker];

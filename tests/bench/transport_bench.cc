@@ -114,13 +114,13 @@ Times transport(bool tcp, WireDtype dtype, int repeats) {
   const ChunkTable chunks({{0, kFloats}});
   std::atomic<bool> stop = false;
   std::thread echo([&] {
-    Route from;
+    Sender from;
     std::vector<Message> messages;
     while (!stop) {
       server.poll(10);
       while (auto received = server.receive(from)) messages.push_back(std::move(received->message));
       if (messages.size() < chunks.size()) continue;
-      for (Message& message : messages) server.send(from, std::move(message));
+      for (Message& message : messages) server.send(from.route, std::move(message));
       messages.clear();
     }
   });

@@ -59,6 +59,8 @@ class SimulatedPs : public PsActions {
   SimulatedPs(SimulatedJob& job, std::uint32_t index);
 
   void send(const Route& to, Message&& message) override;
+  void keep(const Route&) override {}
+  void cut(const Route&) override {}
   void log(LogLevel, const std::string&) override {}
 
   PsCore core;

@@ -119,7 +119,7 @@ inline SimulatedWorker::Link::Link(SimulatedWorker& owner, std::uint32_t ps)
       line(
           owner.job_.network,
           [this, ps](const Route& route, Received&& received) {
-            worker.job_.servers[ps]->core.on_message(route, std::move(received), worker.job_.clock.now());
+            worker.job_.servers[ps]->core.on_message(Sender{route}, std::move(received), worker.job_.clock.now());
           },
           [this](Received&& received) {
             exchange.on_message(std::move(received), worker.job_.clock.now());

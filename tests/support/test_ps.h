@@ -75,6 +75,8 @@ class MortalPs {
   struct Actions : PsActions {
     explicit Actions(ServerSocket& server) : socket(server) {}
     void send(const Route& to, Message&& message) override { socket.send(to, std::move(message)); }
+    void keep(const Route&) override {}
+    void cut(const Route&) override {}
     void log(LogLevel, const std::string&) override {}
     ServerSocket& socket;
   };
@@ -86,7 +88,7 @@ class MortalPs {
     ServerSocket socket(context, endpoints);
     Actions actions(socket);
     PsCore core(identity_, {}, actions, monotonic_ms());
-    Route from;
+    Sender from;
     while (!killed_ && !core.end()) {
       socket.poll(10);
       if (paused_) {

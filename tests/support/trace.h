@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -259,9 +260,12 @@ class PsRecorder : public PsActions {
     Message message;
   };
   void send(const Route& to, Message&& message) override { sent.push_back({to, std::move(message)}); }
+  void keep(const Route& peer) override { kept.insert(peer); }
+  void cut(const Route& peer) override { was_cut.insert(peer); }
   void log(LogLevel, const std::string& line) override { log_lines.push_back(line); }
 
   std::vector<Sent> sent;
+  std::set<Route> kept, was_cut;
   Lines log_lines;
 };
 
@@ -376,8 +380,8 @@ class PsTrace {
   // A container takes messages, a whole ps takes what came out of the socket.
   template <class AnyCore>
   void deliver(AnyCore& to, const Route& route, Message&& message) {
-    if constexpr (requires { to.on_message(route, Received{}, now); }) {
-      to.on_message(route, Received{std::move(message), HeaderFault::kNone}, now);
+    if constexpr (requires { to.on_message(Sender{route}, Received{}, now); }) {
+      to.on_message(Sender{route}, Received{std::move(message), HeaderFault::kNone}, now);
     } else {
       to.on_message(route, std::move(message), now);
     }

@@ -1,0 +1,36 @@
+// Sender: what a ServerSocket knows of who sent a message, beyond what the message says of itself.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <fmt/format.h>
+
+namespace distmnist {
+
+// A connected peer of a ServerSocket: the server's own name for the connection, good until it breaks, and never that of
+// another one.
+using Route = std::string;
+
+// Whose key a peer has proved to have. A key is one task's, or the administrator's.
+struct KeyOwner {
+  enum class Role : std::uint8_t { kPs, kWorker, kAdmin };
+  Role role = Role::kWorker;
+  std::uint32_t index = 0;  // of the task
+
+  std::string to_string() const {  // "worker:1", "admin"
+    return role == Role::kAdmin ? "admin" : fmt::format("{}:{}", role == Role::kPs ? "ps" : "worker", index);
+  }
+  auto operator<=>(const KeyOwner&) const = default;
+};
+
+struct Sender {
+  Route route;
+  std::string address = "this process";  // "10.0.0.2", "this host": for the log
+  bool on_own_host = true;               // a process of this host
+  std::optional<KeyOwner> key = {};      // where the server asks for keys
+};
+
+}  // namespace distmnist
