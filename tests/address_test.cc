@@ -10,6 +10,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
+#include "lib/wire/network_server.h"
 #include "lib/wire/transport.h"
 #include "tests/support/catch.h"
 
@@ -147,7 +148,7 @@ TEST_CASE("who answers at a port is told from a ps") {
   {
     WireContext context;
     const LoopbackPort owned(false);
-    const ServerSocket listener(context, {tcp_endpoint("127.0.0.2", owned.port())});
+    const NetworkServer listener({.endpoints = {tcp_endpoint("127.0.0.2", owned.port())}});
     CHECK(foreign_greeting("127.0.0.2", owned.port(), 5000).empty());
     CHECK(find_ps({"127.0.0.2", owned.port()}).endpoint == tcp_endpoint("127.0.0.2", owned.port()));
   }
@@ -177,18 +178,17 @@ TEST_CASE("a closed IPv6 port is refused") {
 TEST_CASE("the same-host probe finds the listener of our transport, and only while it lives") {
   // A port that this test owns makes a name that no other process uses.
   const LoopbackPort owned(false);
-  CHECK(!probe_same_host("127.0.0.1", owned.port()));
+  CHECK(probe_same_host("127.0.0.1", owned.port()) == SameHost::kNobody);
   {
-    WireContext context;
-    const ServerSocket listener(context, {same_host_endpoint("127.0.0.1", owned.port())});
-    CHECK(probe_same_host("127.0.0.1", owned.port()));
-    CHECK(!probe_same_host("127.0.0.2", owned.port()));
+    const NetworkServer listener({.endpoints = {same_host_endpoint("127.0.0.1", owned.port())}});
+    CHECK(probe_same_host("127.0.0.1", owned.port()) == SameHost::kTrusted);
+    CHECK(probe_same_host("127.0.0.2", owned.port()) == SameHost::kNobody);
   }
-  CHECK(!probe_same_host("127.0.0.1", owned.port()));
+  CHECK(probe_same_host("127.0.0.1", owned.port()) == SameHost::kNobody);
 }
 
 TEST_CASE("an impossible same-host name is not listening") {
-  CHECK(!probe_same_host(std::string(200, '1'), 2222));
+  CHECK(probe_same_host(std::string(200, '1'), 2222) == SameHost::kNobody);
 }
 
 TEST_CASE("probe outcomes have words for messages") {

@@ -5,6 +5,7 @@
 
 #include "lib/cluster/address.h"
 #include "lib/ps/control.h"
+#include "lib/wire/network_server.h"
 #include "lib/wire/transport.h"
 #include "tests/support/catch.h"
 #include "tests/support/loopback.h"
@@ -58,7 +59,7 @@ class HardOfHearing {
   }
   void serve() {
     WireContext context;
-    ServerSocket socket(context, {tcp_endpoint("127.0.0.1", port_)});
+    NetworkServer socket({.endpoints = {tcp_endpoint("127.0.0.1", port_)}});
     Sender from;
     while (!stopping_) {
       socket.poll(10);

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "lib/cluster/address.h"
+#include "lib/wire/network_server.h"
 #include "tests/support/catch.h"
 #include "tests/support/loopback.h"
 #include "tests/support/trace.h"
@@ -26,7 +27,7 @@ struct SilentPs {
 
   WireContext context;
   std::string endpoint = tcp_endpoint("127.0.0.1", free_port());
-  ServerSocket socket{context, {endpoint}};
+  NetworkServer socket{{.endpoints = {endpoint}}};
 };
 
 }  // namespace

@@ -24,6 +24,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/join.h"
+#include "lib/base/socket_user.h"
 
 namespace distmnist {
 namespace {
@@ -31,7 +32,7 @@ namespace {
 constexpr std::string_view kIpcScheme = "ipc://";
 constexpr int kProbeMs = 500;
 constexpr int kGreetingMs = 1000;
-constexpr std::string_view kSaysNothing = "says nothing";
+constexpr std::string_view kSaysNothing = "says nothing", kCloses = "closes the connection";
 // The first ten bytes of a ZMTP 3 greeting, which a ZeroMQ peer sends as soon as it is connected
 // (rfc.zeromq.org/spec/23).
 constexpr std::string_view kZmtpSignature("\xff\0\0\0\0\0\0\0\1\x7f", 10);
@@ -141,7 +142,7 @@ void say(int descriptor, std::string_view words) {
 
 // What the first bytes of a peer that does not speak ZeroMQ say about it.
 std::string describe_greeting(std::string_view words) {
-  if (words.empty()) return "closes the connection";
+  if (words.empty()) return std::string(kCloses);
   if (words.starts_with("HTTP/") || words.starts_with('<')) return "is a web server";
   if (words.size() >= 2 && (words[0] == 0x15 || words[0] == 0x16) && words[1] == 0x03) return "speaks TLS";
   const auto end = std::ranges::find_if(words, [](char c) { return c < 0x20 || c > 0x7e; });
@@ -169,6 +170,21 @@ Resolution resolve_ip(const HostPort& address) {
     }
   }
   return {"", fmt::format("cannot resolve host '{}' of {}: it has no IP address", address.host, address.to_string())};
+}
+
+std::vector<std::string> resolve_all_ips(const HostPort& address) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* first = nullptr;
+  if (getaddrinfo(address.host.c_str(), nullptr, &hints, &first) != 0) return {};
+  const AddressList list(first, freeaddrinfo);
+  std::vector<std::string> found;
+  for (const addrinfo* entry = list.get(); entry != nullptr; entry = entry->ai_next) {
+    const std::string ip = numeric_text(entry->ai_addr);
+    if (!ip.empty() && std::ranges::find(found, ip) == found.end()) found.push_back(ip);
+  }
+  return found;
 }
 
 std::vector<std::string> local_addresses() {
@@ -243,7 +259,7 @@ Probe probe_tcp(std::string_view ip, std::uint16_t port, int timeout_ms) {
 
 std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeout_ms) {
   const Connection made = connect_tcp(ip, port, timeout_ms);
-  if (made.error != 0) return "closes the connection";
+  if (made.error != 0) return std::string(kCloses);
   say(made.socket.get(), kZmtpSignature);
   auto words = first_words(made.socket.get(), timeout_ms / 2);
   if (!words) {
@@ -258,19 +274,19 @@ std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeou
   return zeromq ? "" : describe_greeting(*words);
 }
 
-bool probe_same_host(std::string_view ip, std::uint16_t port) {
+SameHost probe_same_host(std::string_view ip, std::uint16_t port) {
   // ZeroMQ turns the leading '@' into the zero byte of an abstract name and counts no byte behind the name.
   std::string name = same_host_endpoint(ip, port).substr(kIpcScheme.size());
   name[0] = '\0';
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (name.size() > sizeof(address.sun_path)) return false;
+  if (name.size() > sizeof(address.sun_path)) return SameHost::kNobody;
   std::memcpy(address.sun_path, name.data(), name.size());
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
   const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket) return false;
-  // EAGAIN: there is a listener and its queue of new connections is full.
-  return connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0 || errno == EAGAIN;
+  if (!socket) return SameHost::kNobody;
+  if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) return SameHost::kNobody;
+  return is_trusted_user(user_at_other_end(socket.get())) ? SameHost::kTrusted : SameHost::kForeign;
 }
 
 namespace {
@@ -280,19 +296,29 @@ Listener look_for(const HostPort& address, bool greeted) {
   const Resolution resolved = resolve_ip(address);
   if (!resolved) return {{}, resolved.error};
   const std::string same_host = same_host_endpoint(resolved.ip, address.port);
-  if (probe_same_host(resolved.ip, address.port)) return {same_host, {}};
+  SameHost here = probe_same_host(resolved.ip, address.port);
+  if (here == SameHost::kTrusted) return {same_host, {}};
   const Probe probe = probe_tcp(resolved.ip, address.port, kProbeMs);
   if (probe != Probe::kListening) return {{}, fmt::format("cannot be reached ({})", to_string(probe))};
   // A ps that is just starting binds TCP first and the same-host endpoint a moment later.
   if (is_local_address(resolved.ip)) std::this_thread::sleep_for(kSameHostPause);
-  if (probe_same_host(resolved.ip, address.port)) return {same_host, {}};
+  here = probe_same_host(resolved.ip, address.port);
+  if (here == SameHost::kTrusted) return {same_host, {}};
   if (greeted) {
-    if (const std::string greeting = foreign_greeting(resolved.ip, address.port, kGreetingMs); !greeting.empty()) {
-      const bool silent = greeting == kSaysNothing;
-      return {{}, silent ? std::string(kNoAnswer) : fmt::format("is no ps: what listens there {}", greeting)};
+    const std::string greeting = foreign_greeting(resolved.ip, address.port, kGreetingMs);
+    if (greeting == kSaysNothing) return {{}, std::string(kNoAnswer)};
+    if (greeting == kCloses) {
+      return {{},
+              "closes the connection: this host may not be on its allow list (see --allow), or another program listens "
+              "there"};
     }
+    if (!greeting.empty()) return {{}, fmt::format("is no ps: what listens there {}", greeting)};
   }
-  return {tcp_endpoint(resolved.ip, address.port), {}};
+  Listener found{tcp_endpoint(resolved.ip, address.port), {}};
+  if (here == SameHost::kForeign) {
+    found.warning = fmt::format("{} is a process of another user, which is passed over", same_host);
+  }
+  return found;
 }
 
 }  // namespace

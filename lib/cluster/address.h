@@ -23,6 +23,9 @@ struct Resolution {
 // as the resolver does (seconds where a name server is silent).
 Resolution resolve_ip(const HostPort& address);
 
+// All addresses of a host, IPv4 and IPv6, each once; none where its name is unknown. Blocks as above.
+std::vector<std::string> resolve_all_ips(const HostPort& address);
+
 // The addresses of this host's interfaces, IPv4 before IPv6, each once.
 std::vector<std::string> local_addresses();
 
@@ -58,8 +61,14 @@ std::string_view to_string(Probe probe);
 // Connects to a TCP port and closes at once; waits at most timeout_ms.
 Probe probe_tcp(std::string_view ip, std::uint16_t port, int timeout_ms);
 
-// Whether somebody listens at same_host_endpoint(ip, port) in this network namespace. Never waits.
-bool probe_same_host(std::string_view ip, std::uint16_t port);
+// Who listens at same_host_endpoint(ip, port) in this network namespace. Any user may take such a name, so the kernel
+// is asked whose process it is. Never waits.
+enum class SameHost {
+  kNobody,
+  kTrusted,  // a process of our own user, or of root
+  kForeign,  // of another user
+};
+SameHost probe_same_host(std::string_view ip, std::uint16_t port);
 
 // What listens at a TCP port: empty if it begins like a ZeroMQ peer, otherwise what it is or does instead: "is a web
 // server", "speaks TLS", "says nothing". Waits at most timeout_ms.
@@ -71,8 +80,9 @@ inline constexpr std::string_view kNoAnswer =
 
 // Where to connect to reach the task at an address.
 struct Listener {
-  std::string endpoint;  // empty where nobody listens
-  std::string why_not;   // "cannot be reached (connection refused)", or why the host's name cannot be resolved
+  std::string endpoint;   // empty where nobody listens
+  std::string why_not;    // "cannot be reached (connection refused)", or why the host's name cannot be resolved
+  std::string warning{};  // of something that is wrong nevertheless
 };
 
 // The same-host endpoint where somebody listens there, else the TCP one. Waits half a second at most, beside what the

@@ -41,7 +41,10 @@ class Call {
     receive();
     if (over_) return;
     // A lost connection and a lost message look alike, and both are made up for like this.
-    if (socket_ && now - asked_ms_ >= kAskAgainMs) {
+    if (socket_ && !socket_->broken().empty()) {
+      why_not_ = socket_->broken();
+      hang_up();
+    } else if (socket_ && now - asked_ms_ >= kAskAgainMs) {
       why_not_ = "does not answer";
       hang_up();
     }

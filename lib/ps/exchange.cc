@@ -83,7 +83,7 @@ void Exchange::give_up_connection(const std::string& why, TimeMs now) {
   state_ = State::kConnecting;
   trouble_since_ms_ = trouble_since_ms_.value_or(now);
   trouble_ = why;
-  last_report_ms_ = now - kWaitReportMs;  // Said at once.
+  if (std::exchange(reported_, why) != why) last_report_ms_ = now - kWaitReportMs;  // Said at once.
   actions_.reconnect();
 }
 
@@ -162,6 +162,7 @@ void Exchange::on_message(Received&& received, TimeMs now) {
   }
   last_heard_ms_ = now;
   trouble_since_ms_.reset();
+  reported_.clear();
   switch (header.type) {
     case MessageType::kWelcome:
       return on_welcome(received.message, now);

@@ -91,6 +91,8 @@ class Exchange {
   void on_unreachable(const std::string& why, TimeMs now);
   // The shell has found the connection dead while an answer was awaited.
   void on_broken(const std::string& why, TimeMs now);
+  // Whether a message of the ps is due.
+  bool waiting() const { return state_ == State::kGreeting || state_ == State::kAwaitingModel || request_.has_value(); }
   TimeMs silent_ms(TimeMs now) const { return waiting() ? now - last_heard_ms_ : 0; }
   void on_message(Received&& received, TimeMs now);
   void on_tick(TimeMs now);
@@ -142,7 +144,6 @@ class Exchange {
   void watch_silence(TimeMs now);
   void watch_deadline(TimeMs now);
   Header header_for(MessageType type) const;
-  bool waiting() const { return state_ == State::kGreeting || state_ == State::kAwaitingModel || request_.has_value(); }
   void fail_with(ExitCode code, const std::string& reason) {
     if (!failure_) failure_ = Failure{code, reason};
   }
@@ -169,7 +170,8 @@ class Exchange {
   TimeMs last_report_ms_ = 0;
   TimeMs model_wait_since_ms_ = 0;
   std::optional<TimeMs> trouble_since_ms_;
-  std::string trouble_;  // "refused the connection", "silent for 15.0 s"
+  std::string reported_;  // the last trouble that was said at once
+  std::string trouble_;   // "refused the connection", "silent for 15.0 s"
 };
 
 }  // namespace distmnist

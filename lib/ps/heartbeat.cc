@@ -11,6 +11,7 @@ namespace {
 constexpr int kPollMs = 200;  // how long stop() may take
 
 struct Line {
+  std::string endpoint;
   Header ping;
   ClientSocket socket;
 };
@@ -55,17 +56,21 @@ void Heartbeat::run() {
       if (changed) {
         lines.clear();
         for (const Target& target : targets_) {
-          lines.push_back({target.header, ClientSocket(context_, target.endpoint)});
+          lines.push_back({target.endpoint, target.header, ClientSocket(context_, target.endpoint)});
           lines.back().ping.type = MessageType::kPing;
         }
       }
     }
     if (changed || monotonic_ms() - last_ms >= kHeartbeatMs) {
       last_ms = monotonic_ms();
-      for (Line& line : lines) line.socket.send(Message{line.ping, {}});
+      for (Line& line : lines) {
+        if (!line.socket.broken().empty()) line.socket = ClientSocket(context_, line.endpoint);
+        line.socket.send(Message{line.ping, {}});
+      }
     }
     ClientSocket::poll(sockets_of(lines), kPollMs);
     for (Line& line : lines) {
+      line.socket.broken();  // Taken note of; it is connected again with the next ping.
       while (const auto received = line.socket.receive()) {
         const bool probed =
             received->fault == HeaderFault::kNone && received->message.header.type == MessageType::kProbe;

@@ -1,14 +1,20 @@
 #include "lib/ps/parameter_server.h"
 
 #include <chrono>
+#include <memory>
+#include <mutex>
+#include <string_view>
 #include <thread>
 #include <utility>
 
 #include "lib/base/join.h"
 #include "lib/base/log.h"
+#include "lib/base/rare_log.h"
 #include "lib/base/thread_pool.h"
 #include "lib/cluster/address.h"
 #include "lib/ps/exchange.h"
+#include "lib/wire/network_server.h"
+#include "lib/wire/transport.h"
 
 namespace distmnist {
 namespace {
@@ -18,13 +24,14 @@ constexpr int kNameMs = 200;  // between two look-ups of a name
 
 class Shell : public PsActions {
  public:
-  Shell(WireContext& context, const std::vector<std::string>& endpoints) : socket(context, endpoints) {}
-  void send(const Route& to, Message&& message) override { socket.send(to, std::move(message)); }
-  void keep(const Route&) override {}
-  void cut(const Route&) override {}
+  explicit Shell(ServerSocket& socket) : socket_(socket) {}
+  void send(const Route& to, Message&& message) override { socket_.send(to, std::move(message)); }
+  void keep(const Route& peer) override { socket_.keep(peer); }
+  void cut(const Route& peer) override { socket_.cut(peer); }
   void log(LogLevel level, const std::string& line) override { log_message(level, line); }
 
-  ServerSocket socket;
+ private:
+  ServerSocket& socket_;
 };
 
 // The numeric address of a name, which may be known a while after the host has started.
@@ -58,7 +65,6 @@ void warn_of_loopback(const HostPort& address, const std::string& ip) {
 
 // The endpoints of a ps: TCP first and always, beside it the same-host one, named after where workers look for the ps.
 std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
-  if (!config.endpoint.empty()) return {config.endpoint};
   const TaskId task{"ps", static_cast<int>(config.identity.index)};
   const HostPort& own = config.bind ? *config.bind : config.address;
   const std::string ip = wait_for_name(task, own, config);
@@ -77,21 +83,84 @@ std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
   return endpoints;
 }
 
-}  // namespace
+// What a ps without keys has to say of the addresses it listens at, or why it must not.
+void check_openness(const std::string& tcp_endpoint, const AccessRules& access) {
+  const std::string place = tcp_endpoint.substr(std::string_view("tcp://").size());
+  const std::string ip = parse_host_port(place).host;
+  const bool any = is_any_address(ip);
+  if (!access.insecure) {
+    std::vector<std::string> own = {ip};
+    if (any) own = local_addresses();
+    for (const std::string& address : own) require_private(parse_address_block(address), "where this ps listens");
+  }
+  if (!any) return;
+  log_warning(
+      "listening on all interfaces without keys: the allow list (the hosts of the cluster, and --allow) alone keeps "
+      "others "
+      "out, and what goes over the network can be read there; distmnist keygen and --keys are for more");
+}
 
-ExitCode run_parameter_server(const ParameterServerConfig& config) {
-  std::optional<WireContext> own_context;
-  Shell shell(config.context != nullptr ? *config.context : own_context.emplace(), endpoints_of(config));
+// Who was not let in. The server's thread reports it, the ps's thread says what was left out.
+class Refusals {
+ public:
+  void note(const std::string& address, const std::string& why) {
+    const std::lock_guard lock(mutex_);
+    if (const auto line = log_.line(address, fmt::format("cut off {}: it {}", address, why), monotonic_ms())) {
+      log_warning("{}", *line);
+    }
+  }
+  void say_what_is_due() {
+    const std::lock_guard lock(mutex_);
+    for (const std::string& line : log_.due(monotonic_ms())) log_warning("{}", line);
+  }
+
+ private:
+  std::mutex mutex_;
+  RareLog log_;
+};
+
+// A ps lets in what comes from its own address, whoever else there is.
+AccessRules rules_of(const ParameterServerConfig& config) {
+  AccessRules rules = config.access;
+  rules.hosts.push_back(config.address);
+  return rules;
+}
+
+// What a ps is made of that is on a network.
+struct Network {
+  explicit Network(const ParameterServerConfig& config) : doorkeeper(rules_of(config)) {
+    ServerOptions options;
+    options.endpoints = endpoints_of(config);
+    check_openness(options.endpoints.front(), config.access);
+    options.lets_in = [this](std::string_view address) { return doorkeeper.lets_in(address); };
+    options.refused = [this](const std::string& address, const std::string& why) { refusals.note(address, why); };
+    server = std::make_unique<NetworkServer>(std::move(options));
+    for (const auto& [endpoint, why] : server->left_out()) {
+      log_warning("{}; until then workers of this host use TCP, which is slower", why);
+    }
+  }
+  void look_around() {
+    refusals.say_what_is_due();
+    if (const auto fault = doorkeeper.fault()) throw Error(ExitCode::kSecurity, *fault);
+  }
+
+  Doorkeeper doorkeeper;
+  Refusals refusals;
+  std::unique_ptr<NetworkServer> server;
+};
+
+ExitCode serve(const ParameterServerConfig& config, ServerSocket& socket, const std::function<void()>& look_around) {
+  Shell shell(socket);
   ThreadPool pool(config.threads);
   PsCore core(config.identity, config.limits, shell, monotonic_ms(), &pool);
-  log_info("listening on {}", join(shell.socket.bound(), " and "));
+  log_info("listening on {}", join(socket.bound(), " and "));
 
   TimeMs last_tick_ms = monotonic_ms();
   Sender from;
   while (!core.end()) {
-    if (shell.socket.poll(kTickMs)) {
+    if (socket.poll(kTickMs)) {
       while (!core.end()) {
-        auto received = shell.socket.receive(from);
+        auto received = socket.receive(from);
         if (!received) break;
         core.on_message(from, std::move(*received), monotonic_ms());
         if (monotonic_ms() - last_tick_ms >= kTickMs) break;
@@ -102,12 +171,24 @@ ExitCode run_parameter_server(const ParameterServerConfig& config) {
     if (monotonic_ms() - last_tick_ms >= kTickMs) {
       last_tick_ms = monotonic_ms();
       core.on_tick(last_tick_ms);
+      look_around();
     }
   }
   const PsCore::End& end = *core.end();
   if (end.code == ExitCode::kLostPeer) fail(end.code, "ps:{}: {}", config.identity.index, end.reason);
   log_info("{}; exit {}", end.reason, static_cast<int>(end.code));
   return end.code;
+}
+
+}  // namespace
+
+ExitCode run_parameter_server(const ParameterServerConfig& config) {
+  if (!config.endpoint.empty()) {
+    const std::unique_ptr<ServerSocket> server = make_in_process_server(*config.context, config.endpoint);
+    return serve(config, *server, [] {});
+  }
+  Network network(config);
+  return serve(config, *network.server, [&] { network.look_around(); });
 }
 
 }  // namespace distmnist

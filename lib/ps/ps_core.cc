@@ -35,6 +35,7 @@ void PsCore::on_message(const Sender& from, Received&& received, TimeMs now) {
       actions_.log(LogLevel::kWarning, fmt::format("dropped a message: {}", to_string(received.fault)));
     return;
   }
+  actions_.keep(route);
   if (header.type == MessageType::kReset) return on_reset(route, received.message, now);
   if (header.type == MessageType::kVariable) return on_variable(route, received.message);
   if (const std::string* reason = shut_out_.find({header.container, header.worker, header.incarnation})) {

@@ -32,6 +32,9 @@ void PsLink::receive(TimeMs now) {
 }
 
 void PsLink::tend(TimeMs now) {
+  if (socket_ && exchange.waiting()) {
+    if (const std::string& broken = socket_->broken(); !broken.empty()) exchange.on_broken(std::string(broken), now);
+  }
   if (now - last_probe_ms_ >= kProbeEveryMs && exchange.wants_connection()) {
     last_probe_ms_ = now;
     connect(now);
@@ -47,12 +50,13 @@ void PsLink::connect(TimeMs now) {
   const Listener listener = find(find_ps);
   endpoint_ = listener.endpoint;
   if (endpoint_.empty()) return exchange.on_unreachable(listener.why_not, now);
+  if (!listener.warning.empty() && !std::exchange(warned_, true)) log_warning("{}", listener.warning);
   socket_.emplace(context_, endpoint_);
   exchange.on_connected(now);
 }
 
 Listener PsLink::find(Listener (*look)(const HostPort& address)) const {
-  return fixed_endpoint_.empty() ? look(address_) : Listener{fixed_endpoint_, {}};
+  return fixed_endpoint_.empty() ? look(address_) : Listener{fixed_endpoint_, {}, {}};
 }
 
 void PsLink::send(const Header& header, std::span<const std::byte> payload) {

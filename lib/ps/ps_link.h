@@ -54,6 +54,7 @@ class PsLink : public ExchangeActions {
   std::string endpoint_;
   std::optional<ClientSocket> socket_;
   TimeMs last_probe_ms_;
+  bool warned_ = false;
   std::int64_t sent_bytes_ = 0;
   std::int64_t received_bytes_ = 0;
 

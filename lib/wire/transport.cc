@@ -1,15 +1,18 @@
 #include "lib/wire/transport.h"
 
-#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
+#include <fmt/format.h>
 #include <zmq.hpp>
 
+#include "lib/base/clock.h"
 #include "lib/base/error.h"
+#include "lib/base/socket_user.h"
 #include "lib/base/thread_trial.h"
-#include "lib/math/crc32c.h"
 
 namespace distmnist {
 namespace {
@@ -18,18 +21,28 @@ namespace {
 // no more than this many frames.
 constexpr int kHighWaterMark = 4096;
 
+constexpr int kHandshakeIntervalMs = 2'000;
+constexpr int kHeartbeatTimeoutMs = 30'000;  // A ps that is stopped for a while keeps its connections.
+
 constexpr int kThreadsOfContext = 3;  // the reaper, one for I/O, and one to spare
 
-bool over_tcp(const std::string& endpoint) {
-  return endpoint.starts_with("tcp://");
-}
+constexpr std::string_view kSameHost = "ipc://", kInProcess = "inproc://";
 
-void set_common_options(zmq::socket_t& socket) {
+// What all sockets have in common.
+void set_options(zmq::socket_t& socket) {
   socket.set(zmq::sockopt::linger, kLingerMs);
   socket.set(zmq::sockopt::sndhwm, kHighWaterMark);
   socket.set(zmq::sockopt::rcvhwm, kHighWaterMark);
   socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(kMaxPayloadBytes));
   socket.set(zmq::sockopt::ipv6, true);
+  socket.set(zmq::sockopt::reconnect_ivl, -1);  // A socket is one connection.
+  socket.set(zmq::sockopt::handshake_ivl, kHandshakeIntervalMs);
+  socket.set(zmq::sockopt::heartbeat_ivl, kHeartbeatIntervalMs);
+  socket.set(zmq::sockopt::heartbeat_timeout, kHeartbeatTimeoutMs);
+  socket.set(zmq::sockopt::tcp_keepalive, 1);
+  socket.set(zmq::sockopt::tcp_keepalive_idle, 30);
+  socket.set(zmq::sockopt::tcp_keepalive_intvl, 10);
+  socket.set(zmq::sockopt::tcp_keepalive_cnt, 3);
 }
 
 // The message's own memory as a frame, or an aligned copy where ZeroMQ placed a small message in the middle of a
@@ -58,18 +71,6 @@ zmq::message_t to_zmq(Frame&& frame) {
 
 std::span<const std::byte> view(const zmq::message_t& message) {
   return {static_cast<const std::byte*>(message.data()), message.size()};
-}
-
-Received to_received(const zmq::message_t& header, zmq::message_t&& payload) {
-  DecodedHeader decoded = decode_header(view(header), payload.size());
-  Received out{{decoded.header, {}}, decoded.fault};
-  if (out.fault != HeaderFault::kNone) return out;
-  if ((decoded.header.flags & kPayloadChecksum) != 0 && crc32c(view(payload)) != decoded.header.payload_crc) {
-    out.fault = HeaderFault::kChecksum;
-    return out;
-  }
-  out.message.payload = to_frame(std::move(payload));
-  return out;
 }
 
 // ZeroMQ looks for its own commands in any call, and a signal that comes then ends the call before it has done
@@ -103,7 +104,7 @@ void drain(zmq::socket_t& socket) {
   }
 }
 
-// [header][payload], after the routing id where there is one. Null where the parts are not two.
+// [header][payload], after the routing id where there is one. A fault where the parts are not two.
 std::optional<Received> receive_parts(zmq::socket_t& socket) {
   zmq::message_t header, payload;
   if (!receive_part(socket, header)) return std::nullopt;
@@ -113,18 +114,9 @@ std::optional<Received> receive_parts(zmq::socket_t& socket) {
     drain(socket);
     return Received{{}, HeaderFault::kSize};
   }
-  return to_received(header, std::move(payload));
-}
-
-// Memory on one host is not checked; what crosses a network is, beyond TCP's 16-bit sum. Control records always are.
-void seal(Message& message) {
-  Header& header = message.header;
-  header.payload_bytes = static_cast<std::uint32_t>(message.payload.size());
-  header.flags &= ~kPayloadChecksum;
-  if (header.dtype == WireDtype::kRecord || (header.flags & kChecksumData) != 0) {
-    header.flags |= kPayloadChecksum;
-    header.payload_crc = crc32c(message.payload.bytes());
-  }
+  const DecodedHeader decoded = decode_header(view(header), payload.size());
+  if (decoded.fault != HeaderFault::kNone) return Received{{decoded.header, {}}, decoded.fault};
+  return make_received(decoded.header, to_frame(std::move(payload)));
 }
 
 bool send_parts(zmq::socket_t& socket, Message&& message) {
@@ -146,100 +138,209 @@ WireContext::WireContext() : impl_(std::make_unique<Impl>()) {
 }
 WireContext::~WireContext() = default;
 
-struct ServerSocket::Impl {
-  explicit Impl(zmq::context_t& context) : socket(context, zmq::socket_type::router) {}
-  zmq::socket_t socket;
-  std::vector<std::string> bound;
-};
+// ---- For clients of this process ----
 
-ServerSocket::ServerSocket(WireContext& context, const std::vector<std::string>& endpoints)
-    : impl_(std::make_unique<Impl>(context.impl().context)) {
-  set_common_options(impl_->socket);
-  // A reply to a peer that has gone is an error we see, not a message that vanishes.
-  impl_->socket.set(zmq::sockopt::router_mandatory, true);
-  for (const std::string& endpoint : endpoints) {
+namespace {
+
+class InProcessServer : public ServerSocket {
+ public:
+  InProcessServer(zmq::context_t& context, const std::string& endpoint)
+      : socket_(context, zmq::socket_type::router), bound_{endpoint} {
+    set_options(socket_);
+    // A reply to a peer that has gone is an error we see, not a message that vanishes.
+    socket_.set(zmq::sockopt::router_mandatory, true);
     try {
-      uninterrupted([&] { impl_->socket.bind(endpoint); });
-      impl_->bound.push_back(endpoint);
+      uninterrupted([&] { socket_.bind(endpoint); });
     } catch (const zmq::error_t& error) {
-      if (!impl_->bound.empty()) continue;
-      fail(error.num() == EADDRINUSE ? ExitCode::kConflict : ExitCode::kUsage,
-           "cannot listen on {}: {}; stop the other process or choose another port", endpoint, error.what());
+      fail(ExitCode::kConflict, "cannot listen on {}: {}", endpoint, error.what());
     }
   }
-}
-ServerSocket::~ServerSocket() = default;
 
-const std::vector<std::string>& ServerSocket::bound() const {
-  return impl_->bound;
-}
+  const std::vector<std::string>& bound() const override { return bound_; }
 
-bool ServerSocket::poll(int timeout_ms) {
-  zmq::pollitem_t item{impl_->socket.handle(), 0, ZMQ_POLLIN, 0};
-  try {
-    return zmq::poll(&item, 1, std::chrono::milliseconds(timeout_ms)) > 0;
-  } catch (const zmq::error_t& error) {
-    if (error.num() == EINTR) return false;
-    throw;
+  bool poll(int timeout_ms) override {
+    zmq::pollitem_t item{socket_.handle(), 0, ZMQ_POLLIN, 0};
+    try {
+      return zmq::poll(&item, 1, std::chrono::milliseconds(timeout_ms)) > 0;
+    } catch (const zmq::error_t& error) {
+      if (error.num() == EINTR) return false;
+      throw;
+    }
   }
-}
 
-std::optional<Received> ServerSocket::receive(Sender& from) {
-  zmq::message_t route;
-  if (!receive_part(impl_->socket, route)) return std::nullopt;
-  from = Sender{{static_cast<const char*>(route.data()), route.size()}};
-  if (!impl_->socket.get(zmq::sockopt::rcvmore)) return Received{{}, HeaderFault::kSize};
-  return receive_parts(impl_->socket);
-}
-
-bool ServerSocket::send(const Route& to, Message&& message) {
-  try {
-    if (!send_part(impl_->socket, zmq::buffer(to), zmq::send_flags::sndmore)) return false;
-    return send_parts(impl_->socket, std::move(message));
-  } catch (const zmq::error_t&) {
-    return false;  // EHOSTUNREACH: the peer has gone; its lease will tell.
+  std::optional<Received> receive(Sender& from) override {
+    zmq::message_t route;
+    if (!receive_part(socket_, route)) return std::nullopt;
+    from = Sender{{static_cast<const char*>(route.data()), route.size()}};
+    if (!socket_.get(zmq::sockopt::rcvmore)) return Received{{}, HeaderFault::kSize};
+    return receive_parts(socket_);
   }
+
+  bool send(const Route& to, Message&& message) override {
+    try {
+      if (!send_part(socket_, zmq::buffer(to), zmq::send_flags::sndmore)) return false;
+      return send_parts(socket_, std::move(message));
+    } catch (const zmq::error_t&) {
+      return false;  // EHOSTUNREACH: the peer has gone; its lease will tell.
+    }
+  }
+
+  void keep(const Route&) override {}
+  void cut(const Route&) override {}
+
+ private:
+  zmq::socket_t socket_;
+  std::vector<std::string> bound_;
+};
+
+}  // namespace
+
+std::unique_ptr<ServerSocket> make_in_process_server(WireContext& context, const std::string& endpoint) {
+  return std::make_unique<InProcessServer>(context.impl().context, endpoint);
 }
+
+// ---- Clients ----
+
+namespace {
+
+constexpr int kWatchedEvents = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+
+// What ZeroMQ says of a socket's connection.
+class ConnectionWatch {
+ public:
+  ConnectionWatch(zmq::context_t& context, zmq::socket_t& socket) : events_(context, zmq::socket_type::pair) {
+    static std::atomic<std::uint64_t> made = 0;
+    const std::string name = fmt::format("inproc://distmnist-watch-{}", ++made);
+    if (zmq_socket_monitor(socket.handle(), name.c_str(), kWatchedEvents) != 0) throw zmq::error_t();
+    events_.set(zmq::sockopt::linger, 0);
+    uninterrupted([&] { events_.connect(name); });
+  }
+
+  zmq::socket_t& events() { return events_; }
+
+  // Takes in what has happened.
+  void look() {
+    zmq::message_t event, endpoint;
+    while (receive_part(events_, event)) {
+      receive_part(events_, endpoint);
+      if (event.size() != sizeof(std::uint16_t) + sizeof(std::int32_t)) continue;
+      std::uint16_t kind = 0;
+      std::int32_t value = 0;
+      std::memcpy(&kind, event.data(), sizeof kind);
+      std::memcpy(&value, static_cast<const char*>(event.data()) + sizeof kind, sizeof value);
+      note(kind, value);
+    }
+  }
+  const std::string& broken() const { return broken_; }
+  bool connected() const { return descriptor_ >= 0; }
+  int descriptor() const { return descriptor_; }
+  void set_broken(std::string why) {
+    if (broken_.empty()) broken_ = std::move(why);
+  }
+
+ private:
+  void note(int kind, int value) {
+    switch (kind) {
+      case ZMQ_EVENT_CONNECTED:
+        descriptor_ = value;
+        return;
+      case ZMQ_EVENT_CLOSED:
+        return set_broken("cannot be connected to");
+      case ZMQ_EVENT_DISCONNECTED:
+        return set_broken("closed the connection");
+      default:
+        return set_broken("does not finish ZeroMQ's handshake");
+    }
+  }
+
+  zmq::socket_t events_;
+  int descriptor_ = -1;
+  std::string broken_;
+};
+
+}  // namespace
 
 struct ClientSocket::Impl {
-  explicit Impl(zmq::context_t& context) : socket(context, zmq::socket_type::dealer) {}
+  Impl(zmq::context_t& context, const std::string& endpoint) : socket(context, zmq::socket_type::dealer) {
+    set_options(socket);
+    checksum_data = !endpoint.starts_with(kSameHost) && !endpoint.starts_with(kInProcess);
+    if (!endpoint.starts_with(kInProcess)) watch.emplace(context, socket);
+    uninterrupted([&] { socket.connect(endpoint); });
+    if (endpoint.starts_with(kSameHost)) check_user();
+  }
+
+  // Nothing has been sent yet, and a connection that breaks is not made again: so whoever is found at its other end is
+  // whom everything goes to.
+  void check_user() {
+    const TimeMs deadline = monotonic_ms() + kSameHostMs;
+    while (!watch->connected() && watch->broken().empty() && monotonic_ms() < deadline) {
+      wait_for({{watch->events().handle(), 0, ZMQ_POLLIN, 0}}, static_cast<int>(deadline - monotonic_ms()));
+      watch->look();
+    }
+    if (!watch->connected()) return hang_up(socket, "takes no connection");
+    const int user = user_at_other_end(watch->descriptor());
+    if (!is_trusted_user(user))
+      hang_up(socket, fmt::format("is a process of user {} of this host, which is not trusted", user));
+  }
+
+  void hang_up(zmq::socket_t& which, std::string why) {
+    watch->set_broken(std::move(why));
+    which.set(zmq::sockopt::linger, 0);
+    which.close();
+  }
+
+  static void wait_for(std::vector<zmq::pollitem_t> items, int timeout_ms) {
+    try {
+      zmq::poll(items.data(), items.size(), std::chrono::milliseconds(timeout_ms));
+    } catch (const zmq::error_t& error) {
+      if (error.num() != EINTR) throw;
+    }
+  }
+
+  bool is_open() const { return socket.handle() != nullptr; }
+
   zmq::socket_t socket;
+  std::optional<ConnectionWatch> watch;  // not within a process
   bool checksum_data = true;
 };
 
 ClientSocket::ClientSocket(WireContext& context, const std::string& endpoint)
-    : impl_(std::make_unique<Impl>(context.impl().context)) {
-  set_common_options(impl_->socket);
-  impl_->checksum_data = over_tcp(endpoint);
-  uninterrupted([&] { impl_->socket.connect(endpoint); });
-}
+    : impl_(std::make_unique<Impl>(context.impl().context, endpoint)) {}
 ClientSocket::~ClientSocket() = default;
 ClientSocket::ClientSocket(ClientSocket&&) noexcept = default;
 ClientSocket& ClientSocket::operator=(ClientSocket&&) noexcept = default;
 
 std::optional<Received> ClientSocket::receive() {
-  return receive_parts(impl_->socket);
+  return impl_->is_open() ? receive_parts(impl_->socket) : std::nullopt;
 }
 
 bool ClientSocket::send(Message&& message) {
+  if (!impl_->is_open()) return false;
   if (impl_->checksum_data) message.header.flags |= kChecksumData;
   return send_parts(impl_->socket, std::move(message));
 }
 
 void ClientSocket::discard() {
-  impl_->socket.set(zmq::sockopt::linger, 0);
+  if (impl_->is_open()) impl_->socket.set(zmq::sockopt::linger, 0);
+}
+
+const std::string& ClientSocket::broken() {
+  static const std::string whole;
+  if (!impl_->watch) return whole;
+  impl_->watch->look();
+  return impl_->watch->broken();
 }
 
 void ClientSocket::poll(const std::vector<ClientSocket*>& sockets, int timeout_ms) {
   std::vector<zmq::pollitem_t> items;
   for (ClientSocket* socket : sockets) {
-    if (socket != nullptr) items.push_back({socket->impl_->socket.handle(), 0, ZMQ_POLLIN, 0});
+    if (socket == nullptr || !socket->impl_->is_open()) continue;
+    items.push_back({socket->impl_->socket.handle(), 0, ZMQ_POLLIN, 0});
+    if (socket->impl_->watch) items.push_back({socket->impl_->watch->events().handle(), 0, ZMQ_POLLIN, 0});
   }
-  try {
-    zmq::poll(items.data(), items.size(), std::chrono::milliseconds(timeout_ms));
-  } catch (const zmq::error_t& error) {
-    if (error.num() != EINTR) throw;
-  }
+  Impl::wait_for(std::move(items), timeout_ms);
 }
 
 }  // namespace distmnist

@@ -1,16 +1,16 @@
-// Messages over ZeroMQ: the only user of it. A ps has one ServerSocket (ROUTER), a worker a ClientSocket (DEALER) per
-// ps. Sending and receiving never block; waiting is poll(), with a limit. Sockets belong to one thread.
+// Sockets of ZeroMQ, and the only user of it: a worker's ClientSocket (DEALER) to each ps, and what a ps has for
+// workers of its own process. Sending and receiving never block; waiting is poll(), with a limit. Sockets belong to one
+// thread.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "lib/wire/frame.h"
-#include "lib/wire/header.h"
-#include "lib/wire/sender.h"
+#include "lib/wire/received.h"
+#include "lib/wire/server_socket.h"
 
 namespace distmnist {
 
@@ -31,36 +31,13 @@ class WireContext {
 };
 
 inline constexpr int kLingerMs = 1000;
+inline constexpr int kHeartbeatIntervalMs = 5'000;  // ZMTP's own, of an idle connection: a tenth of what a ps bears
 
-// What came in: a message, or a fault with nothing more than the peer's protocol version (where it could be read).
-struct Received {
-  Message message;
-  HeaderFault fault = HeaderFault::kNone;
-};
-
-class ServerSocket {
- public:
-  // Binds every endpoint ("tcp://127.0.0.1:2222", "ipc://@name", "inproc://name"), the first one always. An endpoint
-  // after the first that cannot be bound is left out; bound() tells. Error (kConflict) where the first is in use,
-  // kUsage where it cannot be bound for another reason.
-  ServerSocket(WireContext& context, const std::vector<std::string>& endpoints);
-  ~ServerSocket();
-
-  const std::vector<std::string>& bound() const;
-
-  // True when a message is there; waits up to timeout_ms. A signal ends the wait early.
-  bool poll(int timeout_ms);
-  std::optional<Received> receive(Sender& from);
-  // False where the peer is gone or takes nothing more; the message is dropped.
-  bool send(const Route& to, Message&& message);
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
-};
-
+// One connection to a ps. It is not made again when it breaks: what was under way is lost then, and who owns it knows.
 class ClientSocket {
  public:
+  // "tcp://10.0.0.1:2222", "inproc://name", or "ipc://@name", where it waits up to kSameHostMs and makes sure that a
+  // process of this user or of root is at the other end before anything is sent.
   ClientSocket(WireContext& context, const std::string& endpoint);
   ~ClientSocket();
   ClientSocket(ClientSocket&&) noexcept;
@@ -69,16 +46,21 @@ class ClientSocket {
   std::optional<Received> receive();
   // False where nothing more can be queued; the message is dropped.
   bool send(Message&& message);
-  // What is still queued will not be sent when the socket closes: borrowed memory may be written anew right after.
+  // What is still queued will not be sent when the socket closes: borrowed memory may be written again right after.
   void discard();
+  // Why there is no connection any more, "closed the connection"; empty while there is one or it is being made. What
+  // came before can still be received.
+  const std::string& broken();
 
-  // Waits until one of the sockets (null pointers are passed over) has a message, up to timeout_ms. A signal ends the
-  // wait early.
+  // Waits until one of the sockets (null pointers are passed over) has a message or is broken, up to timeout_ms. A
+  // signal ends the wait early.
   static void poll(const std::vector<ClientSocket*>& sockets, int timeout_ms);
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+inline constexpr int kSameHostMs = 1'000;
 
 }  // namespace distmnist

@@ -16,6 +16,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/ps/remote_client.h"
+#include "lib/wire/network_server.h"
 #include "tests/support/test_ps.h"
 
 namespace distmnist {
@@ -110,7 +111,7 @@ Times transport(bool tcp, WireDtype dtype, int repeats) {
   WireContext context;
   const std::uint16_t port = free_port();
   const std::string endpoint = tcp ? tcp_endpoint("127.0.0.1", port) : same_host_endpoint("127.0.0.1", port);
-  ServerSocket server(context, {endpoint});
+  NetworkServer server({.endpoints = {endpoint}});
   const ChunkTable chunks({{0, kFloats}});
   std::atomic<bool> stop = false;
   std::thread echo([&] {
@@ -118,7 +119,10 @@ Times transport(bool tcp, WireDtype dtype, int repeats) {
     std::vector<Message> messages;
     while (!stop) {
       server.poll(10);
-      while (auto received = server.receive(from)) messages.push_back(std::move(received->message));
+      while (auto received = server.receive(from)) {
+        server.keep(from.route);
+        if (received->message.header.type == MessageType::kPush) messages.push_back(std::move(received->message));
+      }
       if (messages.size() < chunks.size()) continue;
       for (Message& message : messages) server.send(from.route, std::move(message));
       messages.clear();
@@ -131,6 +135,8 @@ Times transport(bool tcp, WireDtype dtype, int repeats) {
                                     static_cast<std::size_t>(range.size) * width);
   };
   ClientSocket client(context, endpoint);
+  client.send({});  // A ping, for the server to keep the connection.
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
   const Times times = measure(repeats, [&] {
     for (std::size_t chunk = 0; chunk < chunks.size(); ++chunk) {
       Header header;

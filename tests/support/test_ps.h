@@ -10,6 +10,7 @@
 
 #include "lib/cluster/address.h"
 #include "lib/ps/parameter_server.h"
+#include "lib/wire/network_server.h"
 #include "tests/support/loopback.h"
 
 namespace distmnist {
@@ -75,17 +76,16 @@ class MortalPs {
   struct Actions : PsActions {
     explicit Actions(ServerSocket& server) : socket(server) {}
     void send(const Route& to, Message&& message) override { socket.send(to, std::move(message)); }
-    void keep(const Route&) override {}
-    void cut(const Route&) override {}
+    void keep(const Route& peer) override { socket.keep(peer); }
+    void cut(const Route& peer) override { socket.cut(peer); }
     void log(LogLevel, const std::string&) override {}
     ServerSocket& socket;
   };
 
   void serve() {
-    WireContext context;
     std::vector<std::string> endpoints = {tcp_endpoint("127.0.0.1", port_)};
     if (same_host_) endpoints.push_back(same_host_endpoint("127.0.0.1", port_));
-    ServerSocket socket(context, endpoints);
+    NetworkServer socket({.endpoints = endpoints});
     Actions actions(socket);
     PsCore core(identity_, {}, actions, monotonic_ms());
     Sender from;

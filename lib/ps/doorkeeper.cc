@@ -1,0 +1,103 @@
+#include "lib/ps/doorkeeper.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "lib/base/error.h"
+#include "lib/cluster/address.h"
+
+namespace distmnist {
+namespace {
+
+std::string public_text(const AddressBlock& block, std::string_view whose) {
+  return fmt::format(
+      "{} is a public address ({}): without keys everybody there could take part and read along; make keys with "
+      "distmnist "
+      "keygen and give every task --keys, or say --insecure",
+      block.to_string(), whose);
+}
+
+}  // namespace
+
+void require_private(const AddressBlock& block, std::string_view whose) {
+  if (is_public(block)) throw Error(ExitCode::kSecurity, public_text(block, whose));
+}
+
+struct Doorkeeper::Shared {
+  explicit Shared(AccessRules access) : rules(std::move(access)) {}
+  void run();
+  void look_up();
+
+  const AccessRules rules;
+  std::mutex mutex;
+  std::condition_variable changed;
+  AllowList list;
+  std::optional<std::string> fault;
+  bool looked_up = false, stranger_came = false, stopping = false;
+};
+
+Doorkeeper::Doorkeeper(AccessRules rules) : shared_(std::make_shared<Shared>(std::move(rules))) {
+  if (!shared_->rules.insecure) {
+    for (const AddressBlock& block : shared_->rules.allow) require_private(block, "--allow");
+  }
+  std::thread([shared = shared_] { shared->run(); }).detach();
+  std::unique_lock lock(shared_->mutex);
+  shared_->changed.wait_for(lock, std::chrono::milliseconds(kFirstLookUpMs), [this] { return shared_->looked_up; });
+}
+
+Doorkeeper::~Doorkeeper() {
+  const std::lock_guard lock(shared_->mutex);
+  shared_->stopping = true;
+  shared_->changed.notify_all();
+}
+
+bool Doorkeeper::lets_in(std::string_view address) {
+  const std::lock_guard lock(shared_->mutex);
+  if (shared_->list.allows(address)) return true;
+  shared_->stranger_came = true;
+  shared_->changed.notify_all();
+  return false;
+}
+
+std::optional<std::string> Doorkeeper::fault() {
+  const std::lock_guard lock(shared_->mutex);
+  return shared_->fault;
+}
+
+void Doorkeeper::Shared::run() {
+  while (true) {
+    look_up();
+    std::unique_lock lock(mutex);
+    stranger_came = false;
+    changed.wait_for(lock, std::chrono::milliseconds(kLookUpAgainMs), [this] { return stopping; });
+    changed.wait(lock, [this] { return stopping || stranger_came; });
+    if (stopping) return;
+  }
+}
+
+void Doorkeeper::Shared::look_up() {
+  AllowList found;
+  std::optional<std::string> wrong;
+  for (const AddressBlock& block : rules.allow) found.add(block);
+  for (const HostPort& host : rules.hosts) {
+    if (!is_known(host)) continue;
+    for (const std::string& ip : resolve_all_ips(host)) {
+      const AddressBlock block = parse_address_block(ip);
+      if (!rules.insecure && is_public(block)) {
+        wrong = public_text(block, host.to_string());
+      } else {
+        found.add(block);
+      }
+    }
+  }
+  const std::lock_guard lock(mutex);
+  list = std::move(found);
+  fault = std::move(wrong);
+  looked_up = true;
+  changed.notify_all();
+}
+
+}  // namespace distmnist

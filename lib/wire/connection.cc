@@ -1,0 +1,98 @@
+#include "lib/wire/connection.h"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "lib/wire/network_server.h"
+
+namespace distmnist {
+namespace {
+
+constexpr std::size_t kMaxPieces = 64;  // of memory in one system call
+
+}  // namespace
+
+Connection::Connection(FileDescriptor socket, Sender sender, TimeMs now)
+    : socket_(std::move(socket)), sender_(std::move(sender)), accepted_ms_(now), heard_ms_(now), written_ms_(now) {
+  take_replies();
+}
+
+bool Connection::read(TimeMs now) {
+  const std::span<std::byte> space = zmtp_.space();
+  const ssize_t size = recv(socket_.get(), space.data(), space.size(), 0);
+  if (size < 0) return errno == EAGAIN || errno == EINTR;
+  if (size == 0) return false;
+  heard_ms_ = now;
+  zmtp_.advance(static_cast<std::size_t>(size));
+  take_replies();
+  return zmtp_.fault().empty();
+}
+
+void Connection::keep() {
+  kept_ = true;
+  zmtp_.set_max_payload(kMaxPayloadBytes);
+}
+
+void Connection::enqueue(Message&& message) {
+  Outgoing outgoing;
+  outgoing.head = ZmtpPeer::encode_up_to_payload(message);
+  outgoing.payload = std::move(message.payload);
+  enqueue_bytes(std::move(outgoing));
+}
+
+void Connection::take_replies() {
+  std::vector<std::byte> replies = zmtp_.take_replies();
+  if (!replies.empty()) enqueue_bytes({std::move(replies), {}, false});
+}
+
+void Connection::enqueue_bytes(Outgoing&& outgoing) {
+  unsent_bytes_ += outgoing.size();
+  out_.push_back(std::move(outgoing));
+}
+
+bool Connection::write(TimeMs now, std::size_t& sent) {
+  while (!out_.empty()) {
+    std::array<iovec, kMaxPieces> pieces;
+    std::size_t count = 0, skip = written_;
+    const auto add = [&](std::span<const std::byte> bytes) {
+      const std::size_t passed = std::min(skip, bytes.size());
+      skip -= passed;
+      bytes = bytes.subspan(passed);
+      if (!bytes.empty()) pieces[count++] = {const_cast<std::byte*>(bytes.data()), bytes.size()};
+    };
+    for (auto outgoing = out_.begin(); outgoing != out_.end() && count + 2 <= kMaxPieces; ++outgoing) {
+      add(outgoing->head);
+      add(std::as_const(outgoing->payload).bytes());
+    }
+    msghdr parts{};
+    parts.msg_iov = pieces.data();
+    parts.msg_iovlen = count;
+    const ssize_t size = sendmsg(socket_.get(), &parts, MSG_NOSIGNAL);
+    if (size < 0) return errno == EAGAIN || errno == EINTR;
+    written_ms_ = now;
+    unsent_bytes_ -= static_cast<std::size_t>(size);
+    written_ += static_cast<std::size_t>(size);
+    while (!out_.empty() && written_ >= out_.front().size()) {
+      written_ -= out_.front().size();
+      sent += out_.front().is_message;
+      out_.pop_front();
+    }
+    if (out_.empty()) written_ms_ = now;
+  }
+  return true;
+}
+
+const char* Connection::overdue(TimeMs now) const {
+  if (!zmtp_.is_ready() && now - accepted_ms_ >= kHandshakeMs) return "did not finish the handshake in time";
+  if (!kept_ && now - accepted_ms_ >= kFirstWordMs) return "did not greet in time";
+  if (has_unsent() && now - written_ms_ >= kStalledMs) return "takes nothing of what is sent to it";
+  if (!paused_ && now - heard_ms_ >= kIdleMs) return "has been silent for too long";
+  return nullptr;
+}
+
+}  // namespace distmnist

@@ -1,0 +1,76 @@
+// Connection: one peer of a NetworkServer: its socket, what it says, and what is to be said to it. Belongs to the
+// server's thread.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/base/clock.h"
+#include "lib/base/file.h"
+#include "lib/wire/frame.h"
+#include "lib/wire/received.h"
+#include "lib/wire/sender.h"
+#include "lib/wire/zmtp.h"
+
+namespace distmnist {
+
+class Connection {
+ public:
+  Connection(FileDescriptor socket, Sender sender, TimeMs now);
+
+  int descriptor() const { return socket_.get(); }
+  const Sender& sender() const { return sender_; }
+  TimeMs accepted_ms() const { return accepted_ms_; }
+
+  // Reads once, up to a message's worth. False where the connection is over: the peer has closed it, or broke the
+  // protocol; fault() tells.
+  bool read(TimeMs now);
+  std::optional<Received> next() { return zmtp_.next(); }
+  const std::string& fault() const { return zmtp_.fault(); }
+
+  void keep();
+  bool is_kept() const { return kept_; }
+
+  void enqueue(Message&& message);
+  // Writes what the socket takes. False where the connection is broken. `sent` counts messages that have gone out
+  // whole.
+  bool write(TimeMs now, std::size_t& sent);
+  bool has_unsent() const { return !out_.empty(); }
+  std::size_t unsent_bytes() const { return unsent_bytes_; }
+  // After what is to be sent, the connection is closed.
+  void close_when_sent() { closing_ = true; }
+  bool is_closing() const { return closing_; }
+
+  // Why the connection has to end now; null while it may go on.
+  const char* overdue(TimeMs now) const;
+
+  bool wants_to_read() const { return !paused_ && !closing_ && !zmtp_.is_over(); }
+  void pause() { paused_ = true; }
+  void go_on() { paused_ = false; }
+
+ private:
+  // Bytes that go out together: the payload of a message comes last. `is_message` is false for handshake and
+  // heartbeats.
+  struct Outgoing {
+    std::vector<std::byte> head;
+    Frame payload;
+    bool is_message = true;
+    std::size_t size() const { return head.size() + payload.size(); }
+  };
+  void take_replies();
+  void enqueue_bytes(Outgoing&& outgoing);
+
+  FileDescriptor socket_;
+  Sender sender_;
+  ZmtpPeer zmtp_;
+  TimeMs accepted_ms_, heard_ms_, written_ms_;
+  bool kept_ = false, closing_ = false, paused_ = false;
+  std::deque<Outgoing> out_;
+  std::size_t written_ = 0;  // of the first
+  std::size_t unsent_bytes_ = 0;
+};
+
+}  // namespace distmnist

@@ -1,0 +1,368 @@
+#include "lib/wire/network_server.h"
+
+#include <dirent.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <map>
+#include <system_error>
+#include <thread>
+#include <unordered_map>
+
+#include "lib/base/error.h"
+#include "lib/base/thread_trial.h"
+#include "lib/wire/connection.h"
+#include "lib/wire/listening_socket.h"
+#include "lib/wire/mailbox.h"
+#include "lib/wire/transport.h"
+
+namespace distmnist {
+namespace {
+
+constexpr int kLookMs = 100;       // how often deadlines are looked at
+constexpr int kAcceptAtOnce = 64;  // connections, before those that are there are served again
+constexpr TimeMs kNoDescriptorMs = 100;
+constexpr TimeMs kClosingMs = 1'000;  // for the last words to somebody who is cut off
+
+int open_descriptors() {
+  int count = 0;
+  if (DIR* folder = opendir("/proc/self/fd")) {
+    while (readdir(folder) != nullptr) ++count;
+    closedir(folder);
+  }
+  return count;
+}
+
+int connections_possible() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const auto most = static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 2 * kMaxConnections));
+  return std::clamp(most - open_descriptors() - kReservedDescriptors, 4, kMaxConnections);
+}
+
+// The connection is ended at once, without the kernel remembering it.
+void reset_connection(int socket) {
+  const linger at_once{1, 0};
+  setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
+}  // namespace
+
+// The server's thread.
+class NetworkServer::Loop {
+ public:
+  explicit Loop(ServerOptions options);
+  ~Loop();
+
+  Mailbox mailbox{{kMaxWaitingMessages, kMaxWaitingBytes, kMaxUnsentMessages}};
+  std::vector<std::string> bound;
+  std::vector<std::pair<std::string, std::string>> left_out;
+
+ private:
+  using Number = std::uint64_t;  // of a connection, from kFirst on; below it stand listening sockets and the orders
+  static constexpr Number kOrders = 1'000, kFirst = 1'001;
+  struct Peer {
+    explicit Peer(Connection&& made) : connection(std::move(made)) {}
+    Connection connection;
+    std::uint32_t events = 0;  // that are waited for
+    TimeMs close_by_ms = 0;    // once it is closing
+  };
+  using Peers = std::map<Number, Peer>;
+
+  void listen(const ServerOptions& options);
+  void watch(int operation, int descriptor, Number number, std::uint32_t events);
+  void run();
+  void handle(Number number, std::uint32_t events, TimeMs now);
+  void accept_all(const ListeningSocket& listening, TimeMs now);
+  void admit(const ListeningSocket& listening, AcceptedSocket&& accepted, TimeMs now);
+  const char* why_not(const ListeningSocket& listening, const AcceptedSocket& accepted) const;
+  void make_room_for(const std::string& address);
+  void carry_out(Mailbox::Order&& order, TimeMs now);
+  void read(Peers::iterator at, TimeMs now);
+  // Both may end the connection.
+  bool write(Peers::iterator at, TimeMs now);
+  void wait_for_next(Peers::iterator at);
+  Peers::iterator close(Peers::iterator at, const std::string& why);
+  void look_at_clocks(TimeMs now);
+  void refuse(const std::string& address, const std::string& why) const;
+  static Number number_of(const Route& route);
+
+  ServerOptions options_;
+  int max_connections_;
+  std::vector<ListeningSocket> listening_;
+  FileDescriptor epoll_;
+  Peers peers_;
+  std::map<Number, std::string> newcomers_;  // with their addresses; the first came first
+  Number next_ = kFirst;
+  TimeMs accept_again_ms_ = 0;
+  TimeMs looked_ms_ = 0;
+  std::atomic<bool> stopping_ = false;
+  std::thread thread_;
+};
+
+NetworkServer::Loop::Loop(ServerOptions options) : options_(std::move(options)) {
+  listen(options_);
+  epoll_ = FileDescriptor(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_) throw std::system_error(errno, std::generic_category(), "epoll_create");
+  max_connections_ = options_.max_connections > 0 ? options_.max_connections : connections_possible();
+  watch(EPOLL_CTL_ADD, mailbox.orders().descriptor(), kOrders, EPOLLIN);
+  for (std::size_t i = 0; i < listening_.size(); ++i) {
+    watch(EPOLL_CTL_ADD, listening_[i].socket.get(), i, EPOLLIN);
+  }
+  thread_ = std::thread([this] { run(); });
+}
+
+NetworkServer::Loop::~Loop() {
+  stopping_ = true;
+  mailbox.wake_server();
+  thread_.join();
+}
+
+void NetworkServer::Loop::listen(const ServerOptions& options) {
+  for (const std::string& endpoint : options.endpoints) {
+    try {
+      listening_.push_back(ListeningSocket::open(endpoint));
+      bound.push_back(endpoint);
+    } catch (const Error& error) {
+      if (listening_.empty()) throw;
+      left_out.emplace_back(endpoint, error.what());
+    }
+  }
+}
+
+void NetworkServer::Loop::watch(int operation, int descriptor, Number number, std::uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = number;
+  epoll_ctl(epoll_.get(), operation, descriptor, &event);
+}
+
+void NetworkServer::Loop::run() {
+  std::array<epoll_event, 64> events;
+  TimeMs stop_by_ms = 0;
+  while (true) {
+    const int count = epoll_wait(epoll_.get(), events.data(), events.size(), kLookMs);
+    const TimeMs now = monotonic_ms();
+    for (int i = 0; i < count; ++i)
+      handle(events[static_cast<std::size_t>(i)].data.u64, events[static_cast<std::size_t>(i)].events, now);
+    look_at_clocks(now);
+    if (!stopping_) continue;
+    if (stop_by_ms == 0) {
+      stop_by_ms = now + kLingerMs;
+      listening_.clear();
+    }
+    for (Mailbox::Order& order : mailbox.take_orders()) carry_out(std::move(order), now);
+    const bool all_sent =
+        std::ranges::none_of(peers_, [](const auto& entry) { return entry.second.connection.has_unsent(); });
+    if (all_sent || now >= stop_by_ms) return;
+  }
+}
+
+void NetworkServer::Loop::handle(Number number, std::uint32_t events, TimeMs now) {
+  if (number < listening_.size()) return accept_all(listening_[number], now);
+  if (number == kOrders) {
+    for (Mailbox::Order& order : mailbox.take_orders()) carry_out(std::move(order), now);
+    return;
+  }
+  const auto at = peers_.find(number);
+  if (at == peers_.end()) return;  // Ended by an event before this one.
+  if ((events & EPOLLOUT) != 0 && !write(at, now)) return;
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0 && (at->second.events & EPOLLIN) == 0) return close(at, ""), void();
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(at, now);
+}
+
+// ---- Who comes ----
+
+void NetworkServer::Loop::accept_all(const ListeningSocket& listening, TimeMs now) {
+  for (int i = 0; i < kAcceptAtOnce; ++i) {
+    AcceptedSocket accepted = accept_from(listening);
+    if (accepted) {
+      admit(listening, std::move(accepted), now);
+    } else if (accepted.error == EMFILE || accepted.error == ENFILE || accepted.error == ENOMEM ||
+               accepted.error == ENOBUFS) {
+      // Not looked at again for a while: the system would say at once that somebody waits.
+      for (std::size_t k = 0; k < listening_.size(); ++k) watch(EPOLL_CTL_MOD, listening_[k].socket.get(), k, 0);
+      accept_again_ms_ = now + kNoDescriptorMs;
+      return refuse("the system", "has no descriptor or memory for another connection");
+    } else if (accepted.error == EAGAIN) {
+      return;
+    }
+  }
+}
+
+void NetworkServer::Loop::admit(const ListeningSocket& listening, AcceptedSocket&& accepted, TimeMs now) {
+  if (const char* why = why_not(listening, accepted)) {
+    reset_connection(accepted.socket.get());
+    const bool foreign = listening.same_host && !is_trusted_user(accepted.user);
+    return refuse(foreign ? fmt::format("user {} of this host", accepted.user) : accepted.address, why);
+  }
+  const std::string address = accepted.address;
+  make_room_for(address);
+  const Number number = next_++;
+  Sender sender{std::to_string(number), address, accepted.on_own_host, {}};
+  const auto at = peers_.emplace(number, Connection(std::move(accepted.socket), std::move(sender), now)).first;
+  newcomers_.emplace(number, address);
+  mailbox.add_peer(at->second.connection.sender().route);
+  at->second.events = EPOLLIN;
+  watch(EPOLL_CTL_ADD, at->second.connection.descriptor(), number, EPOLLIN);
+  write(at, now);  // The greeting.
+}
+
+const char* NetworkServer::Loop::why_not(const ListeningSocket& listening, const AcceptedSocket& accepted) const {
+  if (listening.same_host && !is_trusted_user(accepted.user)) return "is neither this ps's user nor root";
+  if (!listening.same_host && options_.lets_in && !options_.lets_in(accepted.address))
+    return "is not on the allow list";
+  // The last ones are for workers of this host, which come over the Unix socket.
+  const int most = listening.same_host ? max_connections_ : max_connections_ - max_connections_ / 8;
+  const auto kept = peers_.size() - newcomers_.size();
+  if (static_cast<int>(kept) >= most) return "came when all connections were in use";
+  return nullptr;
+}
+
+// Of those who have not greeted the oldest goes: who is one of ours greets within milliseconds.
+void NetworkServer::Loop::make_room_for(const std::string& address) {
+  const auto of_address = [&](const auto& newcomer) { return newcomer.second == address; };
+  const bool full_for_address =
+      std::ranges::count_if(newcomers_, of_address) >= static_cast<std::ptrdiff_t>(kMaxNewcomersOfAddress);
+  const std::size_t room = static_cast<std::size_t>(max_connections_) - (peers_.size() - newcomers_.size());
+  if (!full_for_address && newcomers_.size() < std::min(kMaxNewcomers, std::max<std::size_t>(room, 1))) return;
+  const auto oldest = full_for_address ? std::ranges::find_if(newcomers_, of_address) : newcomers_.begin();
+  close(peers_.find(oldest->first), "gave way to others before it had greeted");
+}
+
+// ---- What the owner wants ----
+
+NetworkServer::Loop::Number NetworkServer::Loop::number_of(const Route& route) {
+  Number number = 0;
+  std::from_chars(route.data(), route.data() + route.size(), number);
+  return number;
+}
+
+void NetworkServer::Loop::carry_out(Mailbox::Order&& order, TimeMs now) {
+  const auto at = peers_.find(number_of(order.route));
+  if (at == peers_.end()) return;
+  Connection& connection = at->second.connection;
+  switch (order.action) {
+    case Mailbox::Action::kSend:
+      if (connection.is_closing()) return mailbox.note_sent(order.route);
+      connection.enqueue(std::move(order.message));
+      break;
+    case Mailbox::Action::kKeep:
+      connection.keep();
+      newcomers_.erase(at->first);
+      return;
+    case Mailbox::Action::kCut:
+      connection.close_when_sent();
+      at->second.close_by_ms = now + kClosingMs;
+      break;
+    case Mailbox::Action::kReadOn:
+      connection.go_on();
+      return wait_for_next(at);
+  }
+  write(at, now);
+}
+
+// ---- A connection ----
+
+void NetworkServer::Loop::read(Peers::iterator at, TimeMs now) {
+  Connection& connection = at->second.connection;
+  const bool goes_on = connection.read(now);
+  while (auto received = connection.next()) {
+    if (!mailbox.put(connection.sender(), std::move(*received))) connection.pause();
+  }
+  if (!goes_on) return close(at, connection.fault()), void();
+  wait_for_next(at);
+}
+
+bool NetworkServer::Loop::write(Peers::iterator at, TimeMs now) {
+  Connection& connection = at->second.connection;
+  std::size_t sent = 0;
+  const bool unbroken = connection.write(now, sent);
+  for (; sent > 0; --sent) mailbox.note_sent(connection.sender().route);
+  if (!unbroken || (connection.is_closing() && !connection.has_unsent())) return close(at, ""), false;
+  wait_for_next(at);
+  return true;
+}
+
+// Waits for what the connection needs next.
+void NetworkServer::Loop::wait_for_next(Peers::iterator at) {
+  Connection& connection = at->second.connection;
+  const bool reads = connection.wants_to_read() && connection.unsent_bytes() <= kMaxUnsentBytes;
+  const std::uint32_t events = (reads ? EPOLLIN : 0u) | (connection.has_unsent() ? EPOLLOUT : 0u);
+  if (events == at->second.events) return;
+  at->second.events = events;
+  watch(EPOLL_CTL_MOD, connection.descriptor(), at->first, events);
+}
+
+NetworkServer::Loop::Peers::iterator NetworkServer::Loop::close(Peers::iterator at, const std::string& why) {
+  const Connection& connection = at->second.connection;
+  if (!why.empty()) {
+    reset_connection(connection.descriptor());
+    refuse(connection.sender().address, why);
+  }
+  mailbox.drop_peer(connection.sender().route);
+  newcomers_.erase(at->first);
+  return peers_.erase(at);
+}
+
+void NetworkServer::Loop::look_at_clocks(TimeMs now) {
+  if (now - looked_ms_ < kLookMs) return;
+  looked_ms_ = now;
+  if (accept_again_ms_ != 0 && now >= accept_again_ms_) {
+    accept_again_ms_ = 0;
+    for (std::size_t i = 0; i < listening_.size(); ++i) watch(EPOLL_CTL_MOD, listening_[i].socket.get(), i, EPOLLIN);
+  }
+  for (auto at = peers_.begin(); at != peers_.end();) {
+    const char* why = at->second.connection.overdue(now);
+    const bool said_all = at->second.close_by_ms != 0 && now >= at->second.close_by_ms;
+    at = why != nullptr ? close(at, why) : said_all ? close(at, "") : std::next(at);
+  }
+}
+
+void NetworkServer::Loop::refuse(const std::string& address, const std::string& why) const {
+  if (options_.refused) options_.refused(address, why);
+}
+
+// ---- The owner's side ----
+
+NetworkServer::NetworkServer(ServerOptions options) {
+  try_threads(1);
+  loop_ = std::make_unique<Loop>(std::move(options));
+}
+NetworkServer::~NetworkServer() = default;
+
+const std::vector<std::string>& NetworkServer::bound() const {
+  return loop_->bound;
+}
+
+const std::vector<std::pair<std::string, std::string>>& NetworkServer::left_out() const {
+  return loop_->left_out;
+}
+
+bool NetworkServer::poll(int timeout_ms) {
+  return loop_->mailbox.poll(timeout_ms);
+}
+
+std::optional<Received> NetworkServer::receive(Sender& from) {
+  return loop_->mailbox.take(from);
+}
+
+bool NetworkServer::send(const Route& to, Message&& message) {
+  return loop_->mailbox.order({Mailbox::Action::kSend, to, std::move(message)});
+}
+
+void NetworkServer::keep(const Route& peer) {
+  loop_->mailbox.order({Mailbox::Action::kKeep, peer});
+}
+
+void NetworkServer::cut(const Route& peer) {
+  loop_->mailbox.order({Mailbox::Action::kCut, peer});
+}
+
+}  // namespace distmnist
