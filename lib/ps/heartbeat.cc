@@ -55,7 +55,7 @@ void Heartbeat::run() {
       if (changed) {
         lines.clear();
         for (const Target& target : targets_) {
-          lines.push_back({target.header, ClientSocket(context_, target.endpoint)});
+          lines.push_back({target.header, ClientSocket(context_, target.endpoint, target.keys)});
           lines.back().ping.type = MessageType::kPing;
         }
       }

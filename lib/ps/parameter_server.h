@@ -9,12 +9,14 @@
 #include "lib/base/error.h"
 #include "lib/cluster/cluster_spec.h"
 #include "lib/ps/ps_core.h"
+#include "lib/wire/keys.h"
 
 namespace distmnist {
 
 struct ParameterServerConfig {
-  HostPort address;              // where workers look for this ps
-  std::optional<HostPort> bind;  // where it listens instead
+  HostPort address;                // where workers look for this ps
+  std::optional<HostPort> bind;    // where it listens instead
+  std::optional<ServerKeys> keys;  // whom it lets in; none: everybody
   PsIdentity identity;
   PsLimits limits;
   int threads = 1;                                       // that share the work of an update

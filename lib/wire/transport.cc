@@ -10,6 +10,7 @@
 #include "lib/base/error.h"
 #include "lib/base/thread_trial.h"
 #include "lib/math/crc32c.h"
+#include "lib/wire/curve.h"
 
 namespace distmnist {
 namespace {
@@ -30,6 +31,15 @@ void set_common_options(zmq::socket_t& socket) {
   socket.set(zmq::sockopt::rcvhwm, kHighWaterMark);
   socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(kMaxPayloadBytes));
   socket.set(zmq::sockopt::ipv6, true);
+}
+
+void set_keys(zmq::socket_t& socket, const ClientKeys& keys) {
+  require_curve();
+  socket.set(zmq::sockopt::curve_serverkey, zmq::buffer(keys.server));
+  socket.set(zmq::sockopt::curve_publickey, zmq::buffer(keys.own.public_key));
+  socket.set(zmq::sockopt::curve_secretkey, zmq::buffer(keys.own.secret_key));
+  // ZeroMQ measures what is sealed.
+  socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(kMaxPayloadBytes + kCurveMessageBytes));
 }
 
 // The message's own memory as a frame, or an aligned copy where ZeroMQ placed a small message in the middle of a
@@ -201,15 +211,23 @@ bool ServerSocket::send(const Route& to, Message&& message) {
   }
 }
 
+void require_curve() {
+  if (zmq_has("curve") != 0) return;
+  fail(ExitCode::kSecurity,
+       "this libzmq has no CURVE, so keys cannot be used with it; install one that was built with libsodium, as "
+       "Debian's libzmq5 is");
+}
+
 struct ClientSocket::Impl {
   explicit Impl(zmq::context_t& context) : socket(context, zmq::socket_type::dealer) {}
   zmq::socket_t socket;
   bool checksum_data = true;
 };
 
-ClientSocket::ClientSocket(WireContext& context, const std::string& endpoint)
+ClientSocket::ClientSocket(WireContext& context, const std::string& endpoint, const std::optional<ClientKeys>& keys)
     : impl_(std::make_unique<Impl>(context.impl().context)) {
   set_common_options(impl_->socket);
+  if (keys) set_keys(impl_->socket, *keys);
   impl_->checksum_data = over_tcp(endpoint);
   uninterrupted([&] { impl_->socket.connect(endpoint); });
 }

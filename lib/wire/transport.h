@@ -10,6 +10,7 @@
 
 #include "lib/wire/frame.h"
 #include "lib/wire/header.h"
+#include "lib/wire/keys.h"
 #include "lib/wire/sender.h"
 
 namespace distmnist {
@@ -59,9 +60,13 @@ class ServerSocket {
   std::unique_ptr<Impl> impl_;
 };
 
+// Error (kSecurity) where this ZeroMQ has no CURVE, so that its sockets cannot use keys.
+void require_curve();
+
 class ClientSocket {
  public:
-  ClientSocket(WireContext& context, const std::string& endpoint);
+  // With keys it speaks CURVE: to nobody but the ps that has the secret of `keys->server`. Error: as require_curve().
+  ClientSocket(WireContext& context, const std::string& endpoint, const std::optional<ClientKeys>& keys = std::nullopt);
   ~ClientSocket();
   ClientSocket(ClientSocket&&) noexcept;
   ClientSocket& operator=(ClientSocket&&) noexcept;
