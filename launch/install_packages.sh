@@ -60,6 +60,7 @@ is_provided() {
     libcli11-dev) pkg-config --exists CLI11 ;;
     libzmq3-dev) pkg-config --exists libzmq ;;
     cppzmq-dev) pkg-config --exists cppzmq ;;
+    libsodium-dev) pkg-config --exists libsodium ;;
     libcereal-dev) has_header cereal/cereal.hpp ;;
     libdnnl-dev) has_header oneapi/dnnl/dnnl.hpp ;;
     libspdlog-dev) pkg-config --exists spdlog ;;

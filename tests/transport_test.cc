@@ -161,7 +161,9 @@ TEST_CASE("frames of one mebibyte arrive whole and in order, and their memory se
     ClientSocket client(server.context, endpoint);
     Sender from;
     client.send(ping(1));
-    REQUIRE(wait_for_message(server.socket, from));  // It is kept from now on.
+    REQUIRE(wait_for_message(server.socket, from));
+    server.socket.send(from.route, ping(2));
+    REQUIRE(wait_for_message(client));  // By now it is kept.
     std::vector<Floats> sent;
     for (int i = 0; i < 7; ++i) {
       Floats values(static_cast<std::size_t>(kMaxPayloadFloats));

@@ -26,6 +26,7 @@ class Call {
       : context_(context),
         config_(config),
         address_(config.ps[index]),
+        keys_(config.keys.empty() ? std::nullopt : std::optional(config.keys[index])),
         name_(fmt::format("ps:{} {}", index, address_.to_string())),
         answer_type_(answer_type),
         question_(std::move(question)),
@@ -71,7 +72,7 @@ class Call {
       why_not_ = listener.why_not;
       return;
     }
-    socket_.emplace(context_, listener.endpoint);
+    socket_.emplace(context_, listener.endpoint, keys_);
     asked_ms_ = now;
     // A copy: the socket may still hold it when we have long hung up.
     Frame record = Frame::allocate(question_.payload.size());
@@ -121,6 +122,7 @@ class Call {
   WireContext& context_;
   const AdminConfig& config_;
   HostPort address_;
+  std::optional<ClientKeys> keys_;
   std::string name_;  // "ps:0 localhost:2222"
   MessageType answer_type_;
   Message question_;

@@ -11,6 +11,7 @@
 #include "lib/base/error.h"
 #include "lib/cluster/cluster_spec.h"
 #include "lib/wire/frame.h"
+#include "lib/wire/keys.h"
 
 namespace distmnist {
 
@@ -18,6 +19,7 @@ inline constexpr TimeMs kAskAgainMs = 2'000;  // a question without an answer is
 
 struct AdminConfig {
   std::vector<HostPort> ps;
+  std::vector<ClientKeys> keys;   // for each of them, where the cluster has keys
   std::uint64_t incarnation = 0;  // of no other client: a ps knows a question that comes again by it
   TimeMs wait_ms = 120'000;
   std::function<bool()> stop_requested;  // asked while waiting

@@ -11,9 +11,13 @@ namespace {
 constexpr int kPollMs = 200;  // how long stop() may take
 
 struct Line {
-  std::string endpoint;
-  Header ping;
+  Heartbeat::Target target;
   ClientSocket socket;
+  Header ping() const {
+    Header header = target.header;
+    header.type = MessageType::kPing;
+    return header;
+  }
 };
 
 std::vector<ClientSocket*> sockets_of(std::vector<Line>& lines) {
@@ -56,16 +60,17 @@ void Heartbeat::run() {
       if (changed) {
         lines.clear();
         for (const Target& target : targets_) {
-          lines.push_back({target.endpoint, target.header, ClientSocket(context_, target.endpoint)});
-          lines.back().ping.type = MessageType::kPing;
+          lines.push_back({target, ClientSocket(context_, target.endpoint, target.keys)});
         }
       }
     }
     if (changed || monotonic_ms() - last_ms >= kHeartbeatMs) {
       last_ms = monotonic_ms();
       for (Line& line : lines) {
-        if (!line.socket.broken().empty()) line.socket = ClientSocket(context_, line.endpoint);
-        line.socket.send(Message{line.ping, {}});
+        if (!line.socket.broken().empty()) {
+          line.socket = ClientSocket(context_, line.target.endpoint, line.target.keys);
+        }
+        line.socket.send(Message{line.ping(), {}});
       }
     }
     ClientSocket::poll(sockets_of(lines), kPollMs);
@@ -74,7 +79,7 @@ void Heartbeat::run() {
       while (const auto received = line.socket.receive()) {
         const bool probed =
             received->fault == HeaderFault::kNone && received->message.header.type == MessageType::kProbe;
-        if (probed) line.socket.send(Message{line.ping, {}});
+        if (probed) line.socket.send(Message{line.ping(), {}});
       }
     }
   }

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,6 +21,7 @@ class Heartbeat {
   struct Target {
     std::string endpoint;
     Header header;
+    std::optional<ClientKeys> keys{};  // where the cluster has keys
   };
 
   explicit Heartbeat(WireContext& context) : context_(context) {}

@@ -128,11 +128,15 @@ AccessRules rules_of(const ParameterServerConfig& config) {
 
 // What a ps is made of that is on a network.
 struct Network {
-  explicit Network(const ParameterServerConfig& config) : doorkeeper(rules_of(config)) {
+  explicit Network(const ParameterServerConfig& config) {
     ServerOptions options;
     options.endpoints = endpoints_of(config);
-    check_openness(options.endpoints.front(), config.access);
-    options.lets_in = [this](std::string_view address) { return doorkeeper.lets_in(address); };
+    options.keys = config.keys;
+    if (!config.keys) {
+      check_openness(options.endpoints.front(), config.access);
+      doorkeeper.emplace(rules_of(config));
+      options.lets_in = [this](std::string_view address) { return doorkeeper->lets_in(address); };
+    }
     options.refused = [this](const std::string& address, const std::string& why) { refusals.note(address, why); };
     server = std::make_unique<NetworkServer>(std::move(options));
     for (const auto& [endpoint, why] : server->left_out()) {
@@ -141,10 +145,10 @@ struct Network {
   }
   void look_around() {
     refusals.say_what_is_due();
-    if (const auto fault = doorkeeper.fault()) throw Error(ExitCode::kSecurity, *fault);
+    if (const auto fault = doorkeeper ? doorkeeper->fault() : std::nullopt) throw Error(ExitCode::kSecurity, *fault);
   }
 
-  Doorkeeper doorkeeper;
+  std::optional<Doorkeeper> doorkeeper;  // where there are no keys
   Refusals refusals;
   std::unique_ptr<NetworkServer> server;
 };

@@ -10,13 +10,15 @@
 #include "lib/cluster/cluster_spec.h"
 #include "lib/ps/doorkeeper.h"
 #include "lib/ps/ps_core.h"
+#include "lib/wire/keys.h"
 
 namespace distmnist {
 
 struct ParameterServerConfig {
-  HostPort address;              // where workers look for this ps
-  std::optional<HostPort> bind;  // where it listens instead
-  AccessRules access;            // who may connect over TCP
+  HostPort address;                // where workers look for this ps
+  std::optional<HostPort> bind;    // where it listens instead
+  AccessRules access;              // who may connect over TCP, where there are no keys
+  std::optional<ServerKeys> keys;  // who may connect at all
   PsIdentity identity;
   PsLimits limits;
   int threads = 1;                                       // that share the work of an update

@@ -14,10 +14,11 @@ constexpr TimeMs kSuspectMs = 2'000;  // silence after which the listener is pro
 }  // namespace
 
 PsLink::PsLink(WireContext& context, HostPort address, std::string fixed_endpoint, ExchangeConfig config,
-               const ValuesSink& sink)
+               const ValuesSink& sink, std::optional<ClientKeys> keys)
     : context_(context),
       address_(std::move(address)),
       fixed_endpoint_(std::move(fixed_endpoint)),
+      keys_(std::move(keys)),
       sink_(sink),
       last_probe_ms_(-kSuspectMs),
       exchange(std::move(config), *this) {}
@@ -51,7 +52,7 @@ void PsLink::connect(TimeMs now) {
   endpoint_ = listener.endpoint;
   if (endpoint_.empty()) return exchange.on_unreachable(listener.why_not, now);
   if (!listener.warning.empty() && !std::exchange(warned_, true)) log_warning("{}", listener.warning);
-  socket_.emplace(context_, endpoint_);
+  socket_.emplace(context_, endpoint_, keys_);
   exchange.on_connected(now);
 }
 

@@ -21,9 +21,9 @@ using ValuesSink = std::function<void(std::size_t slot, Range, std::span<const f
 class PsLink : public ExchangeActions {
  public:
   // `fixed_endpoint`: of a ps in this process; empty: it is looked for at the address. Context and sink outlive it; the
-  // sink may be another one at each call.
+  // sink may be another one at each call. `keys`: those of this worker and this ps, where the cluster has keys.
   PsLink(WireContext& context, HostPort address, std::string fixed_endpoint, ExchangeConfig config,
-         const ValuesSink& sink);
+         const ValuesSink& sink, std::optional<ClientKeys> keys = std::nullopt);
 
   // Null while there is no connection.
   ClientSocket* socket() { return socket_ ? &*socket_ : nullptr; }
@@ -50,6 +50,7 @@ class PsLink : public ExchangeActions {
   WireContext& context_;
   HostPort address_;
   std::string fixed_endpoint_;
+  std::optional<ClientKeys> keys_;
   const ValuesSink& sink_;
   std::string endpoint_;
   std::optional<ClientSocket> socket_;

@@ -17,6 +17,10 @@ std::span<const std::byte> bytes_of(std::span<const float> values) {
   return std::as_bytes(values);
 }
 
+std::optional<ClientKeys> keys_for(const RemoteClientConfig& config, std::size_t ps) {
+  return config.keys.empty() ? std::nullopt : std::optional(config.keys[ps]);
+}
+
 }  // namespace
 
 RemoteClient::RemoteClient(RemoteClientConfig config)
@@ -38,7 +42,7 @@ RemoteClient::RemoteClient(RemoteClientConfig config)
     exchange.recovery_wait_ms = config_.recovery_wait_ms;
     links_.push_back(std::make_unique<PsLink>(context_, config_.ps[k],
                                               config_.endpoints.empty() ? std::string() : config_.endpoints[k],
-                                              std::move(exchange), sink_));
+                                              std::move(exchange), sink_, keys_for(config_, k)));
   }
 }
 
@@ -71,14 +75,15 @@ SessionInfo RemoteClient::open() {
 
 void RemoteClient::start_heartbeat() {
   std::vector<Heartbeat::Target> targets;
-  for (const auto& link : links_) {
+  for (std::size_t k = 0; k < links_.size(); ++k) {
+    const auto& link = links_[k];
     Header header;
     header.worker = config_.worker;
     header.incarnation = config_.incarnation;
     header.container = container_id(config_.container);
     header.lease = link->exchange.lease();
     header.ps_epoch = link->exchange.ps_epoch();
-    targets.push_back({link->endpoint(), header});
+    targets.push_back({link->endpoint(), header, keys_for(config_, k)});
   }
   heartbeat_.set_targets(std::move(targets));
 }

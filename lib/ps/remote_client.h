@@ -30,7 +30,8 @@ struct RemoteClientConfig {
   // empty and null.
   std::vector<std::string> endpoints;
   WireContext* context = nullptr;
-  PlacementPlan plan;  // plan[k]: what ps k holds
+  std::vector<ClientKeys> keys;  // for each of `ps`, where the cluster has keys
+  PlacementPlan plan;            // plan[k]: what ps k holds
   std::int64_t num_parameters = 0;
   std::uint32_t worker = 0;
   std::uint32_t num_workers = 1;

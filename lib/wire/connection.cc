@@ -17,8 +17,13 @@ constexpr std::size_t kMaxPieces = 64;  // of memory in one system call
 
 }  // namespace
 
-Connection::Connection(FileDescriptor socket, Sender sender, TimeMs now)
-    : socket_(std::move(socket)), sender_(std::move(sender)), accepted_ms_(now), heard_ms_(now), written_ms_(now) {
+Connection::Connection(FileDescriptor socket, Sender sender, const ServerKeys* keys, TimeMs now)
+    : socket_(std::move(socket)),
+      sender_(std::move(sender)),
+      zmtp_(keys),
+      accepted_ms_(now),
+      heard_ms_(now),
+      written_ms_(now) {
   take_replies();
 }
 
@@ -30,6 +35,7 @@ bool Connection::read(TimeMs now) {
   heard_ms_ = now;
   zmtp_.advance(static_cast<std::size_t>(size));
   take_replies();
+  if (zmtp_.is_ready() && !sender_.key) sender_.key = zmtp_.key_owner();
   return zmtp_.fault().empty();
 }
 
@@ -39,10 +45,8 @@ void Connection::keep() {
 }
 
 void Connection::enqueue(Message&& message) {
-  Outgoing outgoing;
-  outgoing.head = ZmtpPeer::encode_up_to_payload(message);
-  outgoing.payload = std::move(message.payload);
-  enqueue_bytes(std::move(outgoing));
+  ZmtpPeer::Encoded encoded = zmtp_.encode(std::move(message));
+  enqueue_bytes({std::move(encoded.head), std::move(encoded.payload), true});
 }
 
 void Connection::take_replies() {

@@ -19,7 +19,8 @@ namespace distmnist {
 
 class Connection {
  public:
-  Connection(FileDescriptor socket, Sender sender, TimeMs now);
+  // `keys`: of the server, where it has keys; they outlive this.
+  Connection(FileDescriptor socket, Sender sender, const ServerKeys* keys, TimeMs now);
 
   int descriptor() const { return socket_.get(); }
   const Sender& sender() const { return sender_; }

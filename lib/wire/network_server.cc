@@ -206,7 +206,10 @@ void NetworkServer::Loop::admit(const ListeningSocket& listening, AcceptedSocket
   make_room_for(address);
   const Number number = next_++;
   Sender sender{std::to_string(number), address, accepted.on_own_host, {}};
-  const auto at = peers_.emplace(number, Connection(std::move(accepted.socket), std::move(sender), now)).first;
+  const auto at = peers_
+                      .emplace(number, Connection(std::move(accepted.socket), std::move(sender),
+                                                  options_.keys ? &*options_.keys : nullptr, now))
+                      .first;
   newcomers_.emplace(number, address);
   mailbox.add_peer(at->second.connection.sender().route);
   at->second.events = EPOLLIN;
@@ -276,7 +279,11 @@ void NetworkServer::Loop::read(Peers::iterator at, TimeMs now) {
   while (auto received = connection.next()) {
     if (!mailbox.put(connection.sender(), std::move(*received))) connection.pause();
   }
-  if (!goes_on) return close(at, connection.fault()), void();
+  if (!goes_on) {
+    std::size_t sent = 0;
+    connection.write(now, sent);  // What it may be told of why.
+    return close(at, connection.fault()), void();
+  }
   wait_for_next(at);
 }
 
@@ -303,7 +310,6 @@ void NetworkServer::Loop::wait_for_next(Peers::iterator at) {
 NetworkServer::Loop::Peers::iterator NetworkServer::Loop::close(Peers::iterator at, const std::string& why) {
   const Connection& connection = at->second.connection;
   if (!why.empty()) {
-    reset_connection(connection.descriptor());
     refuse(connection.sender().address, why);
   }
   mailbox.drop_peer(connection.sender().route);

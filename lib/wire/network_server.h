@@ -9,12 +9,14 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "lib/base/clock.h"
+#include "lib/wire/keys.h"
 #include "lib/wire/server_socket.h"
 
 namespace distmnist {
@@ -39,6 +41,8 @@ struct ServerOptions {
   std::vector<std::string> endpoints;
   // Whether a peer at this numeric address is let in over TCP; null: everybody. Called by the server's own thread.
   std::function<bool(std::string_view address)> lets_in = nullptr;
+  // Who is let in, over whatever; nothing: there are no keys.
+  std::optional<ServerKeys> keys = std::nullopt;
   // A peer was not let in, or was cut off: its address, and why. Called by the server's own thread.
   std::function<void(const std::string& address, const std::string& why)> refused = nullptr;
   int max_connections = 0;  // 0: as many as the limit on descriptors leaves, at most kMaxConnections

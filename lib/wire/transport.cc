@@ -13,6 +13,7 @@
 #include "lib/base/error.h"
 #include "lib/base/socket_user.h"
 #include "lib/base/thread_trial.h"
+#include "lib/wire/curve.h"
 
 namespace distmnist {
 namespace {
@@ -43,6 +44,15 @@ void set_options(zmq::socket_t& socket) {
   socket.set(zmq::sockopt::tcp_keepalive_idle, 30);
   socket.set(zmq::sockopt::tcp_keepalive_intvl, 10);
   socket.set(zmq::sockopt::tcp_keepalive_cnt, 3);
+}
+
+void set_keys(zmq::socket_t& socket, const ClientKeys& keys) {
+  require_curve();
+  socket.set(zmq::sockopt::curve_serverkey, zmq::buffer(keys.server));
+  socket.set(zmq::sockopt::curve_publickey, zmq::buffer(keys.own.public_key));
+  socket.set(zmq::sockopt::curve_secretkey, zmq::buffer(keys.own.secret_key));
+  // ZeroMQ measures what is sealed.
+  socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(kMaxPayloadBytes + kCurveMessageBytes));
 }
 
 // The message's own memory as a frame, or an aligned copy where ZeroMQ placed a small message in the middle of a
@@ -250,6 +260,8 @@ class ConnectionWatch {
         return set_broken("cannot be connected to");
       case ZMQ_EVENT_DISCONNECTED:
         return set_broken("closed the connection");
+      case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+        return set_broken("does not know the key of this task");
       default:
         return set_broken("does not finish ZeroMQ's handshake");
     }
@@ -262,9 +274,18 @@ class ConnectionWatch {
 
 }  // namespace
 
+void require_curve() {
+  if (zmq_has("curve") != 0) return;
+  fail(ExitCode::kSecurity,
+       "this libzmq has no CURVE, so keys cannot be used with it; install one that was built with libsodium, as "
+       "Debian's libzmq5 is");
+}
+
 struct ClientSocket::Impl {
-  Impl(zmq::context_t& context, const std::string& endpoint) : socket(context, zmq::socket_type::dealer) {
+  Impl(zmq::context_t& context, const std::string& endpoint, const std::optional<ClientKeys>& keys)
+      : socket(context, zmq::socket_type::dealer) {
     set_options(socket);
+    if (keys) set_keys(socket, *keys);
     checksum_data = !endpoint.starts_with(kSameHost) && !endpoint.starts_with(kInProcess);
     if (!endpoint.starts_with(kInProcess)) watch.emplace(context, socket);
     uninterrupted([&] { socket.connect(endpoint); });
@@ -306,8 +327,8 @@ struct ClientSocket::Impl {
   bool checksum_data = true;
 };
 
-ClientSocket::ClientSocket(WireContext& context, const std::string& endpoint)
-    : impl_(std::make_unique<Impl>(context.impl().context, endpoint)) {}
+ClientSocket::ClientSocket(WireContext& context, const std::string& endpoint, const std::optional<ClientKeys>& keys)
+    : impl_(std::make_unique<Impl>(context.impl().context, endpoint, keys)) {}
 ClientSocket::~ClientSocket() = default;
 ClientSocket::ClientSocket(ClientSocket&&) noexcept = default;
 ClientSocket& ClientSocket::operator=(ClientSocket&&) noexcept = default;

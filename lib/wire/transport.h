@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lib/wire/frame.h"
+#include "lib/wire/keys.h"
 #include "lib/wire/received.h"
 #include "lib/wire/server_socket.h"
 
@@ -33,12 +34,16 @@ class WireContext {
 inline constexpr int kLingerMs = 1000;
 inline constexpr int kHeartbeatIntervalMs = 5'000;  // ZMTP's own, of an idle connection: a tenth of what a ps bears
 
+// Error (kSecurity) where this ZeroMQ has no CURVE, so that its sockets cannot use keys.
+void require_curve();
+
 // One connection to a ps. It is not made again when it breaks: what was under way is lost then, and who owns it knows.
 class ClientSocket {
  public:
   // "tcp://10.0.0.1:2222", "inproc://name", or "ipc://@name", where it waits up to kSameHostMs and makes sure that a
-  // process of this user or of root is at the other end before anything is sent.
-  ClientSocket(WireContext& context, const std::string& endpoint);
+  // process of this user or of root is at the other end before anything is sent. With keys it speaks CURVE: to nobody
+  // but the ps that has the secret of `keys->server`. Error: as require_curve().
+  ClientSocket(WireContext& context, const std::string& endpoint, const std::optional<ClientKeys>& keys = std::nullopt);
   ~ClientSocket();
   ClientSocket(ClientSocket&&) noexcept;
   ClientSocket& operator=(ClientSocket&&) noexcept;

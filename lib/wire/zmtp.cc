@@ -9,9 +9,11 @@
 namespace distmnist {
 namespace {
 
-constexpr std::size_t kGreetingBytes = 64;
-constexpr std::size_t kMaxCommandBytes = 1024;  // of a handshake: a socket type and a routing id
-constexpr std::size_t kMaxHeaderFrame = 256;    // of another version of ours
+constexpr std::size_t kGreetingBytes = 64, kMechanism = 12, kMechanismEnd = 32;
+constexpr std::size_t kMaxCommandBytes = kMaxCurveCommandBytes;
+constexpr std::size_t kMaxHeaderFrame = 256;  // of another version of ours
+constexpr std::size_t kAlignment = 16;        // of a payload
+constexpr std::size_t kMaxFrameHead = 9;
 
 constexpr std::uint8_t kMore = 1, kLong = 2, kCommand = 4;
 constexpr std::uint8_t kReserved = 0xF8;
@@ -35,18 +37,17 @@ std::uint64_t big_endian(std::span<const std::byte> bytes) {
 }
 
 // Signature, version 3.1, mechanism, whether this side is its server, and filler.
-std::string greeting(std::string_view mechanism) {
+std::string greeting(bool curve) {
   std::string out("\xFF\0\0\0\0\0\0\0\x01\x7F\x03\x01", 12);
-  out += mechanism;
+  out += curve ? "CURVE" : "NULL";
   out.resize(kGreetingBytes);
+  out[kMechanismEnd] = static_cast<char>(curve);
   return out;
 }
 
-std::string command(std::string_view name, std::string_view body) {
-  std::string out(1, static_cast<char>(kCommand));
-  out += static_cast<char>(1 + name.size() + body.size());
-  out += static_cast<char>(name.size());
-  return out.append(name).append(body);
+// The body of a command.
+std::string command(std::string_view name, std::string_view rest) {
+  return std::string(1, static_cast<char>(name.size())).append(name).append(rest);
 }
 
 // The name of a command's body, cut off from it.
@@ -77,23 +78,51 @@ std::optional<std::string_view> property(std::span<const std::byte> metadata, st
   return found;
 }
 
+void append(std::vector<std::byte>& out, std::span<const std::byte> bytes) {
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
+
+void append_size(std::vector<std::byte>& out, std::size_t size, bool is_long) {
+  for (int shift = is_long ? 56 : 0; shift >= 0; shift -= 8) out.push_back(static_cast<std::byte>(size >> shift));
+}
+
 // What goes before a frame of this size.
 void append_frame_head(std::vector<std::byte>& out, std::size_t size, bool more) {
   const bool is_long = size > 255;
   out.push_back(static_cast<std::byte>((more ? kMore : 0) | (is_long ? kLong : 0)));
-  for (int shift = is_long ? 56 : 0; shift >= 0; shift -= 8) out.push_back(static_cast<std::byte>(size >> shift));
+  append_size(out, size, is_long);
+}
+
+// The body of a command, as a frame.
+void append_command(std::vector<std::byte>& out, std::span<const std::byte> body) {
+  const bool is_long = body.size() > 255;
+  out.push_back(static_cast<std::byte>(kCommand | (is_long ? kLong : 0)));
+  append_size(out, body.size(), is_long);
+  append(out, body);
+}
+
+void append_sealed(CurveServer& curve, std::uint8_t flags, std::span<const std::byte> payload,
+                   std::vector<std::byte>& out) {
+  const std::size_t begin = out.size();
+  out.resize(begin + payload.size() + kCurveMessageBytes);
+  curve.seal(flags, payload, std::span(out).subspan(begin));
 }
 
 }  // namespace
 
-ZmtpPeer::ZmtpPeer() : max_payload_(kMaxNewcomerPayload) {
-  reply(bytes_of(greeting("NULL")));
+ZmtpPeer::ZmtpPeer(const ServerKeys* keys) : max_payload_(kMaxNewcomerPayload) {
+  if (keys != nullptr) curve_ = std::make_unique<CurveServer>(*keys);
+  append(replies_, bytes_of(greeting(keys != nullptr)));
+}
+
+std::optional<KeyOwner> ZmtpPeer::key_owner() const {
+  return curve_ && is_ready() ? std::optional(curve_->peer()) : std::nullopt;
 }
 
 // ---- Bytes in ----
 
 std::span<std::byte> ZmtpPeer::space() {
-  if (filling_ && begin_ == end_) return payload_.bytes().subspan(filled_);
+  if (!filling_.empty()) return filling_.subspan(filled_);
   if (begin_ == end_ || over_ || !fault_.empty()) begin_ = end_ = 0;
   if (begin_ > 0 && end_ == buffer_.size()) {
     std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
@@ -104,24 +133,27 @@ std::span<std::byte> ZmtpPeer::space() {
 
 void ZmtpPeer::advance(std::size_t size) {
   if (over_ || !fault_.empty()) return;
-  if (filling_ && begin_ == end_) {
-    filled_ += size;
-    if (filled_ < payload_.size()) return;
-    end_payload();
-  } else {
+  if (filling_.empty()) {
     end_ += size;
+  } else {
+    filled_ += size;
+    if (filled_ < filling_.size() || !end_payload()) return;
   }
   parse();
 }
 
 void ZmtpPeer::parse() {
   bool goes_on = true;
-  while (goes_on && !over_ && fault_.empty()) {
-    goes_on = state_ == State::kGreeting ? parse_greeting() : parse_frame();
+  while (goes_on) {
+    if (state_ == State::kGreeting) {
+      goes_on = parse_greeting();
+    } else if (!head_) {
+      goes_on = parse_frame_head();
+    } else {
+      goes_on = curve_ && state_ == State::kReady ? parse_sealed_frame() : parse_frame();
+    }
   }
 }
-
-// All parse functions: false where more bytes are needed, or there is nothing more to come.
 
 bool ZmtpPeer::parse_greeting() {
   const std::span<const std::byte> bytes = buffered();
@@ -129,112 +161,170 @@ bool ZmtpPeer::parse_greeting() {
   if (bytes.size() >= 10 && byte_at(bytes, 9) != 0x7F) return fail("does not speak ZeroMQ's protocol");
   if (bytes.size() >= 11 && byte_at(bytes, 10) < 3) return fail("speaks an old version of ZeroMQ's protocol");
   if (bytes.size() < kGreetingBytes) return false;
-  if (text_of(bytes.subspan(12, 20)) != greeting("NULL").substr(12, 20)) {
-    return fail("asks for another security mechanism: give it the keys of this job, or this ps none");
+  const std::string own = greeting(curve_ != nullptr);
+  const std::string_view mechanism = text_of(bytes.subspan(kMechanism, kMechanismEnd - kMechanism));
+  if (mechanism != std::string_view(own).substr(kMechanism, kMechanismEnd - kMechanism)) {
+    return fail(curve_ ? "has no key" : "uses keys, which this ps does not");
   }
   begin_ += kGreetingBytes;
   state_ = State::kHandshake;
   return true;
 }
 
-bool ZmtpPeer::parse_frame() {
+bool ZmtpPeer::parse_frame_head() {
   const std::span<const std::byte> bytes = buffered();
-  if (!head_) {
-    if (bytes.empty()) return false;
-    const std::uint8_t flags = byte_at(bytes, 0);
-    if ((flags & kReserved) != 0) return fail("sends a frame with unknown flags");
-    const std::size_t size_bytes = (flags & kLong) != 0 ? 8 : 1;
-    if (bytes.size() < 1 + size_bytes) return false;
-    head_ = FrameHead{flags, static_cast<std::size_t>(big_endian(bytes.subspan(1, size_bytes)))};
-    begin_ += 1 + size_bytes;
-    return true;
-  }
-  const FrameHead head = *head_;
-  const bool is_command = (head.flags & kCommand) != 0;
-  if (!is_command && state_ == State::kHandshake) return fail("sends a message before the handshake is over");
-  if (!is_command && part_ == Part::kPayload) return begin_payload(head);
-  if (!is_command) return parse_header(head);
-  if (head.size > kMaxCommandBytes) return fail("sends an oversized command");
-  if (bytes.size() < head.size) return false;
-  head_.reset();
-  begin_ += head.size;
-  return parse_command(bytes.first(head.size));
+  if (bytes.empty()) return false;
+  const std::uint8_t flags = byte_at(bytes, 0);
+  if ((flags & kReserved) != 0) return fail("sends a frame with unknown flags");
+  const std::size_t size_bytes = (flags & kLong) != 0 ? 8 : 1;
+  if (bytes.size() < 1 + size_bytes) return false;
+  head_ = FrameHead{flags, static_cast<std::size_t>(big_endian(bytes.subspan(1, size_bytes)))};
+  begin_ += 1 + size_bytes;
+  return true;
 }
 
-bool ZmtpPeer::parse_command(std::span<const std::byte> body) {
+std::optional<std::span<std::byte>> ZmtpPeer::take_body() {
+  const std::span<std::byte> bytes = buffered();
+  if (bytes.size() < head_->size) return std::nullopt;
+  begin_ += head_->size;
+  const std::size_t size = head_->size;
+  head_.reset();
+  return bytes.first(size);
+}
+
+bool ZmtpPeer::parse_frame() {
+  const FrameHead head = *head_;
+  if ((head.flags & kCommand) != 0) {
+    if (head.size > kMaxCommandBytes) return fail("sends an oversized command");
+    const auto body = take_body();
+    if (!body) return false;
+    return state_ == State::kReady ? on_command(*body) : on_handshake(*body);
+  }
+  if (state_ != State::kReady) return fail("sends a message before the handshake is over");
+  if (part_ == Part::kPayload) {
+    if ((head.flags & kMore) != 0) return deliver({{}, HeaderFault::kSize});
+    return begin_payload(head.size, 0);
+  }
+  if (head.size > kMaxHeaderFrame) return deliver({{}, HeaderFault::kSize});
+  const auto body = take_body();
+  return body && on_header(head.flags, *body);
+}
+
+// What a frame is stands in what is sealed; a large one can only be a payload.
+bool ZmtpPeer::parse_sealed_frame() {
+  const FrameHead head = *head_;
+  if ((head.flags & kCommand) != 0 || (head.flags & kMore) != 0 || head.size < kCurveMessageBytes) {
+    return fail("sends what is not sealed");
+  }
+  if (head.size > kMaxHeaderFrame + kCurveMessageBytes) {
+    if (part_ != Part::kPayload) return deliver({{}, HeaderFault::kSize});
+    return begin_payload(head.size - kCurveMessageBytes, kCurveMessageBytes);
+  }
+  const auto body = take_body();
+  if (!body) return false;
+  const CurveServer::Opened opened = curve_->open(*body);
+  if (opened.fault != CurveFault::kNone) return fail(to_string(opened.fault));
+  return on_part(opened.flags, opened.payload);
+}
+
+// ---- Commands ----
+
+bool ZmtpPeer::on_handshake(std::span<const std::byte> body) {
+  if (curve_) {
+    const CurveServer::Reply answer = curve_->on_command(body);
+    if (answer.fault == CurveFault::kUnknownKey) append_command(replies_, bytes_of(kCurveRefusal));
+    if (answer.fault != CurveFault::kNone)
+      return fail(fmt::format("has no key of this job: {}", to_string(answer.fault)));
+    append_command(replies_, answer.body);
+    if (curve_->ready()) state_ = State::kReady;
+    return true;
+  }
   const std::string_view name = take_name(body);
-  if (state_ == State::kHandshake) {
-    if (name != "READY") return fail("breaks the handshake off");
-    if (property(body, "Socket-Type") != "DEALER") return fail("is no DEALER");
-    reply(bytes_of(command("READY", std::string("\x0BSocket-Type\0\0\0\x06ROUTER", 22))));
-    state_ = State::kReady;
-    return true;
+  if (name != "READY") return fail("breaks the handshake off");
+  if (property(body, "Socket-Type") != "DEALER") return fail("is no DEALER");
+  append_command(replies_, bytes_of(command("READY", std::string("\x0BSocket-Type\0\0\0\x06ROUTER", 22))));
+  state_ = State::kReady;
+  return true;
+}
+
+bool ZmtpPeer::on_command(std::span<const std::byte> body) {
+  const std::string_view name = take_name(body);
+  if (name == "PONG") return true;
+  if (name != "PING" || body.size() < 2) return fail("sends an unknown command");
+  // After the time to live comes what the answer repeats.
+  const std::string pong = command("PONG", text_of(body.subspan(2, std::min<std::size_t>(body.size() - 2, 16))));
+  if (!curve_) {
+    append_command(replies_, bytes_of(pong));
+  } else {
+    append_frame_head(replies_, pong.size() + kCurveMessageBytes, false);
+    append_sealed(*curve_, kCurveCommand, bytes_of(pong), replies_);
   }
-  if (name == "PING" && body.size() >= 2) {  // After the time to live comes what the answer repeats.
-    reply(bytes_of(command("PONG", text_of(body.subspan(2, std::min<std::size_t>(body.size() - 2, 16))))));
-    return true;
-  }
-  return name == "PONG" ? true : fail("sends an unknown command");
+  return true;
 }
 
 // ---- Messages ----
 
-bool ZmtpPeer::parse_header(const FrameHead& head) {
-  if ((head.flags & kMore) == 0 || head.size > kMaxHeaderFrame) return deliver_fault(HeaderFault::kSize);
-  const std::span<const std::byte> bytes = buffered();
-  if (bytes.size() < head.size) return false;
-  header_.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(head.size));
-  begin_ += head.size;
-  head_.reset();
+bool ZmtpPeer::on_part(std::uint8_t flags, std::span<const std::byte> body) {
+  if ((flags & kCurveCommand) != 0) return on_command(body);
+  if (part_ == Part::kHeader) return on_header(flags & kCurveMore, body);
+  if ((flags & kCurveMore) != 0) return deliver({{}, HeaderFault::kSize});
+  if (!make_room(body.size(), 0)) return false;
+  std::ranges::copy(body, filling_.begin());
+  return end_payload();
+}
+
+bool ZmtpPeer::on_header(std::uint8_t flags, std::span<const std::byte> body) {
+  if ((flags & kMore) == 0) return deliver({{}, HeaderFault::kSize});
+  header_.assign(body.begin(), body.end());
   part_ = Part::kPayload;
   return true;
 }
 
-bool ZmtpPeer::begin_payload(const FrameHead& head) {
-  if (filling_) return false;
-  if ((head.flags & kMore) != 0) return deliver_fault(HeaderFault::kSize);
-  const DecodedHeader decoded = decode_header(header_, head.size);
-  if (decoded.fault != HeaderFault::kNone) return deliver_fault(decoded.fault, decoded.header);
-  if (head.size > max_payload_) return fail("sends more than somebody may who has not greeted");
+bool ZmtpPeer::make_room(std::size_t size, std::size_t sealed_bytes) {
+  const DecodedHeader decoded = decode_header(header_, size);
+  if (decoded.fault != HeaderFault::kNone) return deliver({{decoded.header, {}}, decoded.fault});
+  if (size > max_payload_) return fail("sends more than somebody may who has not greeted");
   decoded_ = decoded.header;
-  payload_ = head.size > 0 ? Frame::allocate(head.size) : Frame();
-  filled_ = std::min(head.size, end_ - begin_);
-  if (filled_ > 0) std::memcpy(payload_.bytes().data(), buffer_.data() + begin_, filled_);
-  begin_ += filled_;
-  filling_ = filled_ < head.size;
-  if (filling_) return false;
-  end_payload();
+  const std::size_t before = (sealed_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  Frame memory = before + size > 0 ? Frame::allocate(before + size) : Frame();
+  filling_ = memory.bytes().subspan(before - sealed_bytes);
+  payload_ = Frame(filling_.subspan(sealed_bytes), memory.release());
+  filled_ = 0;
   return true;
 }
 
-void ZmtpPeer::end_payload() {
-  filling_ = false;
-  filled_ = 0;
+bool ZmtpPeer::begin_payload(std::size_t size, std::size_t sealed_bytes) {
   head_.reset();
-  part_ = Part::kHeader;
-  messages_.push_back(make_received(decoded_, std::exchange(payload_, {})));
-  over_ = messages_.back().fault != HeaderFault::kNone;
+  if (!make_room(size, sealed_bytes)) return false;
+  filled_ = std::min(filling_.size(), end_ - begin_);
+  std::ranges::copy(buffered().first(filled_), filling_.begin());
+  begin_ += filled_;
+  return filled_ == filling_.size() && end_payload();
 }
 
-bool ZmtpPeer::deliver_fault(HeaderFault fault, const Header& header) {
-  messages_.push_back({{header, {}}, fault});
-  over_ = true;
-  return false;
+bool ZmtpPeer::end_payload() {
+  const std::span<std::byte> whole = std::exchange(filling_, {});
+  filled_ = 0;
+  if (whole.size() > payload_.size()) {
+    const CurveServer::Opened opened = curve_->open(whole);
+    if (opened.fault != CurveFault::kNone) return fail(to_string(opened.fault));
+    if (opened.flags != 0) return deliver({{}, HeaderFault::kSize});
+  }
+  part_ = Part::kHeader;
+  return deliver(make_received(decoded_, std::exchange(payload_, {})));
+}
+
+bool ZmtpPeer::deliver(Received&& received) {
+  over_ = received.fault != HeaderFault::kNone;
+  messages_.push_back(std::move(received));
+  return !over_;
 }
 
 std::optional<Received> ZmtpPeer::next() {
-  if (taken_ == messages_.size()) {
-    messages_.clear();
-    taken_ = 0;
-    return std::nullopt;
-  }
-  return std::move(messages_[taken_++]);
-}
-
-// ---- Bytes out ----
-
-std::vector<std::byte> ZmtpPeer::take_replies() {
-  return std::exchange(replies_, {});
+  if (taken_ < messages_.size()) return std::move(messages_[taken_++]);
+  messages_.clear();
+  taken_ = 0;
+  return std::nullopt;
 }
 
 bool ZmtpPeer::fail(std::string_view why) {
@@ -242,14 +332,24 @@ bool ZmtpPeer::fail(std::string_view why) {
   return false;
 }
 
-std::vector<std::byte> ZmtpPeer::encode_up_to_payload(Message& message) {
+// ---- Bytes out ----
+
+ZmtpPeer::Encoded ZmtpPeer::encode(Message&& message) {
   seal(message);
   const auto header = encode_header(message.header);
-  std::vector<std::byte> out;
-  out.reserve(2 + kHeaderBytes + 9);
-  append_frame_head(out, header.size(), true);
-  out.insert(out.end(), header.begin(), header.end());
-  append_frame_head(out, message.payload.size(), false);
+  const std::size_t overhead = curve_ ? kCurveMessageBytes : 0;
+  Encoded out;
+  out.head.reserve(header.size() + 2 * (overhead + kMaxFrameHead));
+  append_frame_head(out.head, header.size() + overhead, !curve_);
+  if (!curve_) {
+    append(out.head, header);
+    out.payload = std::move(message.payload);
+  } else {
+    append_sealed(*curve_, kCurveMore, header, out.head);
+    out.payload = Frame::allocate(message.payload.size() + overhead);
+    curve_->seal(0, std::as_const(message.payload).bytes(), out.payload.bytes());
+  }
+  append_frame_head(out.head, out.payload.size(), false);
   return out;
 }
 

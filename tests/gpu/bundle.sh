@@ -17,11 +17,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 readonly LIMIT_MIB=64
 # What a build asks for, without a compiler, meson and ninja; and without oneDNN, which is optional and large.
 readonly WANTED=(libzmq3-dev cppzmq-dev libcli11-dev libcereal-dev libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev
-  libpng-dev libjpeg-dev libmd-dev catch2 pkgconf-bin)
+  libpng-dev libjpeg-dev libmd-dev libsodium-dev catch2 pkgconf-bin)
 # What these depend on but no build of ours opens: the C library's own parts, and what static linking would take.
 readonly UNWANTED='^(libc6|libc6-dev|libc-dev-bin|libcrypt1|libcrypt-dev|libnsl2?|libnsl-dev|libtirpc.*|rpcsvc-proto|
   linux-libc-dev|libgcc-s1|gcc-[0-9]+-base|libstdc[+][+]6|libicu.*|icu-devtools|libxml2.*|liblzma5|rapidjson-dev|
-  libkadm5.*|libkdb5.*|libgssrpc.*|krb5-multidev|comerr-dev|(libkrb5|libnorm|libpgm|libsodium|libbsd)-dev)$'
+  libkadm5.*|libkdb5.*|libgssrpc.*|krb5-multidev|comerr-dev|(libkrb5|libnorm|libpgm|libbsd)-dev)$'
 # The target has these: the C and C++ run-time libraries and the dynamic linker.
 readonly OF_THE_TARGET='^(ld-linux-x86-64|libc|libm|libdl|librt|libpthread|libresolv|libgcc_s|libstdc[+][+])\.so'
 readonly MNIST=(train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-ubyte t10k-labels-idx1-ubyte)

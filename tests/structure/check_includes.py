@@ -34,6 +34,7 @@ THIRD_PARTY = {
     "fmt/*": ["*"],
     "spdlog/*": ["lib/base/log.cc"],
     "zmq*": ["lib/wire/transport*.cc", "lib/wire/transport*.h"],
+    "sodium.h": ["lib/wire/keys.cc", "lib/wire/curve.cc", "tests/support/curve_client.h"],
     "cereal/*": ["lib/wire/*"],
     "CLI/*": ["tools/flags.cc", "tools/command_line.*", "tools/admin_flags.*", "tools/device_flags.*",
               "tools/number_option.h"],

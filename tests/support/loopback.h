@@ -43,6 +43,7 @@ class SilentListener {
   SilentListener& operator=(const SilentListener&) = delete;
 
   std::uint16_t port() const { return port_; }
+  int descriptor() const { return descriptor_; }
 
  private:
   int descriptor_;
