@@ -4,6 +4,7 @@
 #include "lib/base/log.h"
 #include "lib/ps/parameter_server.h"
 #include "tools/commands.h"
+#include "tools/key_folder.h"
 #include "tools/num_threads.h"
 #include "tools/process_limits.h"
 #include "tools/signals.h"
@@ -24,7 +25,9 @@ ExitCode serve_parameters(const Flags& flags, const Place& place) {
   ParameterServerConfig config;
   config.address = address_of(place.cluster, place.task);
   config.bind = place.bind;
-  config.identity.index = static_cast<std::uint32_t>(place.task.index);
+  const auto index = static_cast<std::uint32_t>(place.task.index);
+  if (flags.keys) config.keys = server_keys(*flags.keys, index, place.cluster, flags.ps_stay);
+  config.identity.index = index;
   config.identity.num_ps = static_cast<std::uint32_t>(place.cluster.ps.size());
   config.identity.num_workers = static_cast<std::uint32_t>(place.cluster.workers.size());
   config.identity.stay = flags.ps_stay;

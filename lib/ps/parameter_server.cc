@@ -80,6 +80,8 @@ std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
 }  // namespace
 
 ExitCode run_parameter_server(const ParameterServerConfig& config) {
+  // Rather than to serve everybody.
+  if (config.keys) fail(ExitCode::kSecurity, "--keys: this program's ps cannot keep anybody out yet");
   std::optional<WireContext> own_context;
   Shell shell(config.context != nullptr ? *config.context : own_context.emplace(), endpoints_of(config));
   ThreadPool pool(config.threads);
