@@ -4,6 +4,7 @@
   launch/launch.py                                                  1 ps on port 2222, 3 workers on 2223-2225
   launch/launch.py --num_ps 1 --num_workers 3 -- --train_steps 500  on free ports; what follows -- goes to the program
   launch/launch.py --gpus 0,1 -- --data_dir DIR                     the workers take turns at the GPUs
+  launch/launch.py --secure                                         with keys of its own: nobody else is heard
   launch/launch.py --hosts a,b,c --num_ps 2 --print                 prints one command per task, starts nothing
 
 Standard output belongs to the tasks; the launcher itself speaks on standard error. It ends with 0 when every task has,
@@ -13,6 +14,7 @@ save and leave; a second one kills. No task outlives the launcher, whatever beco
 
 import argparse
 import collections
+import contextlib
 import os
 import pathlib
 import random
@@ -22,6 +24,7 @@ import shutil
 import socket
 import sys
 
+import run_keys
 from processes import EXIT_RESOURCES, Task, UsageError, run_cluster, say
 
 EXIT_CONFLICT = 6
@@ -83,6 +86,8 @@ def parse_arguments(arguments):
     parser.add_argument("--binary", metavar="FILE", help="the program ($DISTMNIST, then PATH, then build/)")
     parser.add_argument("--gpus", type=comma_list, metavar="0,1", help="GPUs that the workers take turns at")
     parser.add_argument("--gpus_per_host", type=positive, metavar="N", help="the same as --gpus 0,...,N-1")
+    parser.add_argument("--secure", action="store_true",
+                        help="make keys for this run, so that its ps tasks hear nobody but its workers")
     parser.add_argument("--grace_s", type=seconds, default=20.0, metavar="S",
                         help="seconds that the tasks have to save and leave before they are killed (20)")
     parser.add_argument("--ps_wait_s", type=seconds, default=30.0, metavar="S",
@@ -96,6 +101,8 @@ def parse_arguments(arguments):
         raise UsageError(f"{unknown[0]} is not a flag of the launcher: flags of the program go after a --, "
                          "as in launch/launch.py --num_workers 3 -- --train_steps 5000")
     check_options(options)
+    if options.secure and any(re.match("--keys(=|$)", argument) for argument in program_arguments):
+        raise UsageError("--secure makes keys for this run, and --keys names others: give one of them")
     if not own or options.print_only:
         options.base_port = options.base_port or SEEDS_BASE_PORT
     options.num_workers = options.num_workers or (len(options.hosts) if options.hosts else 3)
@@ -193,16 +200,22 @@ def cluster_flags(tasks):
     return [f"--{job}_hosts=" + ",".join(task.address for task in tasks if task.job == job) for job in ("ps", "worker")]
 
 
-def command_of(task, tasks, binary, program_arguments):
-    return [binary, *cluster_flags(tasks), f"--job_name={task.job}", f"--task_index={task.index}", *program_arguments]
+def command_of(task, tasks, binary, program_arguments, keys=None):
+    """`keys`: the folder, where the cluster has them."""
+    key_flags = [f"--keys={keys}"] if keys else []
+    return [binary, *cluster_flags(tasks), f"--job_name={task.job}", f"--task_index={task.index}", *key_flags,
+            *program_arguments]
 
 
-def print_commands(tasks, binary, program_arguments):
+def print_commands(tasks, binary, program_arguments, secure):
     try:
+        if secure:
+            print("\n".join(run_keys.printed_lines(binary, [task.host for task in tasks], cluster_flags(tasks))))
         for task in tasks:
             gpu = "" if task.gpu is None else f"CUDA_VISIBLE_DEVICES={shlex.quote(task.gpu)} "
+            keys = run_keys.printed_folder(task.host) if secure else None
             print(f"# {task.name}, on {task.host}:")
-            print(gpu + " ".join(shlex.quote(part) for part in command_of(task, tasks, binary, program_arguments)))
+            print(gpu + shlex.join(command_of(task, tasks, binary, program_arguments, keys)))
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends.
@@ -237,16 +250,18 @@ def main(arguments):
         if options.base_port:
             number_ports(tasks, options.base_port)
         if options.print_only:
-            return print_commands(tasks, options.binary or "distmnist", program_arguments)
+            return print_commands(tasks, options.binary or "distmnist", program_arguments, options.secure)
         binary = find_program(options.binary)
         if options.base_port:
             check_ports(tasks)
         else:
             choose_free_ports(tasks)
         say(f"starting {binary}: " + ", ".join(f"{task.name} on {task.address}" for task in tasks))
-        commands = [command_of(task, tasks, binary, program_arguments) for task in tasks]
         ps_wait_s = None if ps_stay(program_arguments) else options.ps_wait_s
-        return run_cluster(tasks, commands, options.grace_s, ps_wait_s)
+        keys_of_run = run_keys.keys_of_run(binary, cluster_flags(tasks)) if options.secure else contextlib.nullcontext()
+        with keys_of_run as keys:
+            commands = [command_of(task, tasks, binary, program_arguments, keys) for task in tasks]
+            return run_cluster(tasks, commands, options.grace_s, ps_wait_s)
     except UsageError as error:
         say(error)
         return error.code

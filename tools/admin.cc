@@ -3,6 +3,7 @@
 #include <random>
 
 #include "tools/cluster_setup.h"
+#include "tools/key_folder.h"
 #include "tools/process_limits.h"
 #include "tools/signals.h"
 
@@ -11,6 +12,7 @@ namespace distmnist {
 AdminConfig admin_config(const Flags& flags) {
   AdminConfig config;
   config.ps = find_ps_tasks(flags);
+  if (flags.keys) config.keys = client_keys(*flags.keys, {KeyOwner::Role::kAdmin, 0}, config.ps.size());
   require_sockets(2 * static_cast<int>(config.ps.size()));  // ZeroMQ ends the process where it gets none.
   std::random_device random;
   config.incarnation = (std::uint64_t{random()} << 32) | random();

@@ -9,7 +9,8 @@
 
 namespace distmnist {
 
-// For one question of this process. Error (kUsage): no ps, or a broken description of the ps tasks.
+// For one question of this process. Error (kUsage): no ps, or a broken description of the ps tasks;
+// kSecurity: as of client_keys().
 AdminConfig admin_config(const Flags& flags);
 
 // "ps:0 localhost:2222"

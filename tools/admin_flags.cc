@@ -7,6 +7,7 @@ void add_ps_flags(CLI::App& app, Flags& flags) {
   app.add_option("--ps_hosts", flags.ps_hosts, "host:port of every ps, comma-separated, in the order of the ps tasks");
   app.add_option("--cluster", flags.cluster, "JSON file: job -> list of host:port");
   app.add_option("--ps_job", flags.ps_job, "the job of --cluster that plays the ps")->capture_default_str();
+  app.add_option("--keys", flags.keys, "folder with the administrator's key, where the ps tasks were given --keys");
   app.add_option("--recovery_wait_secs", flags.admin_wait_secs, "how long a ps that cannot be reached is retried")
       ->capture_default_str();
 }

@@ -68,6 +68,8 @@ std::optional<Place> find_place(const Flags& flags) {
     }
     if (!flags.bind.empty())
       fail(ExitCode::kUsage, "--bind={} without --job_name: a local run listens nowhere", flags.bind);
+    if (flags.keys)
+      fail(ExitCode::kUsage, "--keys={} without --job_name: a local run speaks to no other process", *flags.keys);
     return std::nullopt;
   }
   const std::string role = role_of(flags);
@@ -81,9 +83,14 @@ std::optional<Place> find_place(const Flags& flags) {
   return place;
 }
 
-std::vector<HostPort> find_ps_tasks(const Flags& flags) {
+ClusterSpec described_cluster(const Flags& flags) {
   ClusterSpec cluster = cluster_of(flags, Workers::kOptional);
   validate(cluster, Workers::kOptional);
+  return cluster;
+}
+
+std::vector<HostPort> find_ps_tasks(const Flags& flags) {
+  ClusterSpec cluster = described_cluster(flags);
   require_all_known(cluster.ps, "ps", cluster.source);
   return std::move(cluster.ps);
 }

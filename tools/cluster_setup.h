@@ -22,6 +22,9 @@ bool describes_cluster(const Flags& flags);
 // a broken or contradictory description. No name is looked up.
 std::optional<Place> find_place(const Flags& flags);
 
+// The cluster that the flags describe, else the built-in one; workers may be missing. Error (kUsage) as above.
+ClusterSpec described_cluster(const Flags& flags);
+
 // The ps tasks that --ps_hosts or --cluster name, or the built-in cluster's. Error (kUsage) as above.
 std::vector<HostPort> find_ps_tasks(const Flags& flags);
 

@@ -19,6 +19,7 @@ ExitCode predict_command(const Flags& flags);
 ExitCode inspect_command(const Flags& flags);
 ExitCode reset_command(const Flags& flags);
 ExitCode variable_command(const Flags& flags);
+ExitCode keygen_command(const Flags& flags);
 ExitCode devices_command(const Flags& flags);
 
 }  // namespace distmnist

@@ -42,6 +42,8 @@ ExitCode run_command(const Flags& flags, double started_s) {
       return reset_command(flags);
     case Command::kVariable:
       return variable_command(flags);
+    case Command::kKeygen:
+      return keygen_command(flags);
     case Command::kDevices:
       return devices_command(flags);
     case Command::kTrain:
@@ -64,7 +66,8 @@ bool computes_on_threads(const Flags& flags) {
 
 // Commands that have something to finish when they are asked to stop; others end at once.
 bool heeds_signals(Command command) {
-  return command == Command::kTrain || command == Command::kReset || command == Command::kVariable;
+  return command == Command::kTrain || command == Command::kReset || command == Command::kVariable ||
+         command == Command::kKeygen;
 }
 
 // The task in the lines of the log.

@@ -13,6 +13,7 @@
 #include "tools/admin_flags.h"
 #include "tools/command_line.h"
 #include "tools/device_flags.h"
+#include "tools/key_flags.h"
 #include "tools/number_option.h"
 #include "tools/optimizer_flags.h"
 #include "tools/preset.h"
@@ -33,12 +34,21 @@ void add_cluster_flags(CLI::App& app, Flags& flags) {
                  "where a ps listens: 0.0.0.0, [::], an IP address or a name, with or without :port (default: at its "
                  "address in the cluster)")
       ->group("cluster");
+  app.add_option("--allow", flags.allow,
+                 "addresses that a ps without --keys takes connections from beside those of the cluster's hosts: "
+                 "10.0.0.0/24,192.168.1.7")
+      ->group("cluster");
+  app.add_flag("--insecure,!--noinsecure", flags.insecure, "let a ps without --keys serve at, and to, public addresses")
+      ->group("cluster");
   app.add_option("--ps_job", flags.ps_job, "the job of --cluster that plays the ps")
       ->group("cluster")
       ->capture_default_str();
   app.add_option("--worker_job", flags.worker_job, "the job of --cluster that plays the workers")
       ->group("cluster")
       ->capture_default_str();
+  app.add_option("--keys", flags.keys,
+                 "folder with this task's keys, as distmnist keygen makes them; who has none is not heard")
+      ->group("cluster");
   app.add_option("--container", flags.container, "where the run's variables live on ps tasks with --ps_stay")
       ->group("cluster");
   app.add_flag("--ps_stay,!--nops_stay", flags.ps_stay,
@@ -267,8 +277,10 @@ void prefer_given_data(const std::vector<std::string>& arguments, Flags& flags) 
 }
 
 void expand_paths(Flags& flags) {
-  for (std::string* path : {&flags.log_dir, &flags.data_dir, &flags.cluster, &flags.checkpoint}) *path = at_home(*path);
+  for (std::string* path : {&flags.log_dir, &flags.data_dir, &flags.cluster, &flags.checkpoint, &flags.keygen_folder})
+    *path = at_home(*path);
   for (std::string& file : flags.files) file = at_home(file);
+  if (flags.keys) flags.keys = at_home(*flags.keys);
 }
 
 struct ReadFlags {
@@ -297,6 +309,7 @@ ReadFlags read_flags(const Flags& defaults, int argc, const char* const* argv) {
   add_console_flags(app, flags);
   add_subcommands(app, flags);
   add_admin_subcommands(app, flags);
+  add_keygen_subcommand(app, flags);
 
   const CommandLine line = read_command_line(app, argc, argv);
   if (line.text) {

@@ -11,7 +11,7 @@
 
 namespace distmnist {
 
-enum class Command { kTrain, kEvaluate, kPredict, kInspect, kReset, kVariable, kDevices };
+enum class Command { kTrain, kEvaluate, kPredict, kInspect, kReset, kVariable, kKeygen, kDevices };
 
 struct Flags {
   Command command = Command::kTrain;
@@ -23,8 +23,11 @@ struct Flags {
   std::string ps_hosts, worker_hosts;
   std::string cluster;  // a file
   std::string bind;     // where a ps listens; empty: at its address
+  std::string allow;    // more addresses that a ps without keys takes connections from, as of parse_address_blocks()
+  bool insecure = false;
   std::string ps_job = "ps", worker_job = "worker";
-  std::string container;  // of a worker's run; of variable
+  std::optional<std::string> keys;  // the folder; not given: everybody is heard
+  std::string container;            // of a worker's run; of variable
   bool ps_stay = false;
 
   // replication
@@ -105,6 +108,8 @@ struct Flags {
   std::optional<double> variable_value;
   double admin_wait_secs = 5;  // reset, variable: --recovery_wait_secs; a person waits for the answer
   bool show_kernels = false;   // devices
+  std::string keygen_folder;
+  std::string keygen_tasks;  // "ps:2,worker:3"; empty: those of the cluster
 };
 
 // What to do with a command line: run it, or print `text` (help, version) and end with kOk.

@@ -53,6 +53,13 @@ std::string limits_on_threads() {
 
 }  // namespace
 
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);  // Where it is refused, what there is has to do.
+}
+
 void require_sockets(int count) {
   constexpr int kOtherFiles = 16;
   const int needed = kOtherFiles + count;

@@ -6,6 +6,9 @@
 
 namespace distmnist {
 
+// Lets this process open as many files and sockets as the system allows it.
+void raise_descriptor_limit();
+
 // Error (kResources) if `count` sockets cannot be opened in addition to the files that a process with sockets needs
 // anyway (ZeroMQ's own, data, the log folder).
 void require_sockets(int count);

@@ -4,6 +4,7 @@
 #include "lib/base/log.h"
 #include "lib/ps/parameter_server.h"
 #include "tools/commands.h"
+#include "tools/key_folder.h"
 #include "tools/num_threads.h"
 #include "tools/process_limits.h"
 #include "tools/signals.h"
@@ -18,13 +19,33 @@ int num_tasks_here(const Place& place) {
   return tasks_on_same_host(tasks, static_cast<std::size_t>(place.task.index));
 }
 
+// Without keys: the hosts of the cluster, and what the user adds.
+AccessRules access_of(const Flags& flags, const Place& place) {
+  AccessRules access;
+  access.hosts = place.cluster.ps;
+  access.hosts.insert(access.hosts.end(), place.cluster.workers.begin(), place.cluster.workers.end());
+  access.insecure = flags.insecure;
+  if (flags.allow.empty()) return access;
+  if (flags.keys)
+    fail(ExitCode::kUsage, "--allow={} and --keys: with keys, who has one may come from anywhere", flags.allow);
+  try {
+    access.allow = parse_address_blocks(flags.allow);
+  } catch (const Error& error) {
+    fail(error.code(), "--allow={}: {}", flags.allow, error.what());
+  }
+  return access;
+}
+
 }  // namespace
 
 ExitCode serve_parameters(const Flags& flags, const Place& place) {
   ParameterServerConfig config;
   config.address = address_of(place.cluster, place.task);
   config.bind = place.bind;
-  config.identity.index = static_cast<std::uint32_t>(place.task.index);
+  const auto index = static_cast<std::uint32_t>(place.task.index);
+  if (flags.keys) config.keys = server_keys(*flags.keys, index, place.cluster, flags.ps_stay);
+  config.access = access_of(flags, place);
+  config.identity.index = index;
   config.identity.num_ps = static_cast<std::uint32_t>(place.cluster.ps.size());
   config.identity.num_workers = static_cast<std::uint32_t>(place.cluster.workers.size());
   config.identity.stay = flags.ps_stay;
@@ -32,7 +53,8 @@ ExitCode serve_parameters(const Flags& flags, const Place& place) {
   config.limits.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.threads = num_threads(flags, num_tasks_here(place));
   config.stop_signal = signal_received;
-  require_sockets(2 * static_cast<int>(config.identity.num_workers));  // ZeroMQ ends the process where it gets none.
+  raise_descriptor_limit();
+  require_sockets(2 * static_cast<int>(config.identity.num_workers));
   return run_parameter_server(config);
 }
 

@@ -1,10 +1,13 @@
 // A worker of a cluster, or local training.
+#include <utility>
+
 #include "lib/base/log.h"
 #include "models/models.h"
 #include "tools/commands.h"
 #include "tools/data_source.h"
 #include "tools/device.h"
 #include "tools/environment.h"
+#include "tools/key_folder.h"
 #include "tools/local_server.h"
 #include "tools/num_threads.h"
 #include "tools/preset.h"
@@ -32,7 +35,7 @@ void require_fitting_data(const Graph& graph, const TrainAndTest& data, const Fl
 }
 
 // Where this process stands: a task of the cluster, or alone.
-WorkerSeat seat_of(const std::optional<Place>& place) {
+WorkerSeat seat_of(const std::optional<Place>& place, std::vector<ClientKeys> keys = {}) {
   WorkerSeat seat;
   seat.stop_signal = signal_received;
   if (!place) return seat;
@@ -43,7 +46,14 @@ WorkerSeat seat_of(const std::optional<Place>& place) {
   const std::vector<HostPort> up_to_own(workers.begin(), workers.begin() + place->task.index + 1);
   seat.place_among_them = tasks_on_same_host(up_to_own, static_cast<std::size_t>(place->task.index)) - 1;
   seat.ps = place->cluster.ps;
+  seat.keys = std::move(keys);
   return seat;
+}
+
+std::vector<ClientKeys> keys_of(const Flags& flags, const std::optional<Place>& place) {
+  if (!flags.keys || !place) return {};
+  const KeyOwner self{KeyOwner::Role::kWorker, static_cast<std::uint32_t>(place->task.index)};
+  return client_keys(*flags.keys, self, place->cluster.ps.size());
 }
 
 // Whether a run without a cluster is one all the same, of threads.
@@ -79,6 +89,7 @@ std::vector<Flags> local_workers(const Flags& flags) {
 }  // namespace
 
 ExitCode train(const Flags& flags, const std::optional<Place>& place, double started_s) {
+  const std::vector<ClientKeys> keys = keys_of(flags, place);
   const Graph graph = make_model(flags.model);
   const std::vector<Flags> workers = local_workers(flags);
   require_room(flags, place, static_cast<int>(workers.size()));
@@ -94,7 +105,7 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
                 .devices = devices,
                 .config = to_toml(with_source(flags, loaded.source)),
                 .started_s = started_s};
-  if (place) return run_worker(job, seat_of(place));
+  if (place) return run_worker(job, seat_of(place, keys));
   return needs_ps(flags, static_cast<int>(workers.size())) ? run_local_server(job, flags.num_ps, workers)
                                                            : run_worker(job, seat_of(place));
 }

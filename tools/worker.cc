@@ -85,6 +85,7 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
   config.ps = seat.ps;
   config.endpoints = seat.endpoints;
   config.context = seat.context;
+  config.keys = seat.keys;
   config.plan = make_plan(flags, job.graph, static_cast<int>(config.ps.size()));
   config.num_parameters = job.graph.num_parameters;
   config.worker = static_cast<std::uint32_t>(seat.task.index);

@@ -28,6 +28,7 @@ struct WorkerSeat {
   // Of ps tasks that are threads of this process, see RemoteClientConfig.
   std::vector<std::string> endpoints;
   WireContext* context = nullptr;
+  std::vector<ClientKeys> keys;                          // for each of `ps`, where the cluster has keys
   std::function<std::optional<ExitCode>()> stop_signal;  // the code to end with, once the run is to stop
 
   bool is_chief() const { return task.index == 0; }

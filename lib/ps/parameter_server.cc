@@ -95,9 +95,9 @@ void check_openness(const std::string& tcp_endpoint, const AccessRules& access) 
   }
   if (!any) return;
   log_warning(
-      "listening on all interfaces without keys: the allow list (the hosts of the cluster, and --allow) alone keeps "
+      "listening on all interfaces without keys: only the allow list (the hosts of the cluster, and --allow) keeps "
       "others "
-      "out, and what goes over the network can be read there; distmnist keygen and --keys are for more");
+      "out, and what goes over the network can be read there; distmnist keygen makes keys for --keys");
 }
 
 // Who was not let in. The server's thread reports it, the ps's thread says what was left out.

@@ -37,7 +37,7 @@ THIRD_PARTY = {
     "sodium.h": ["lib/wire/keys.cc", "lib/wire/curve.cc", "tests/support/curve_client.h"],
     "cereal/*": ["lib/wire/*"],
     "CLI/*": ["tools/flags.cc", "tools/command_line.*", "tools/admin_flags.*", "tools/device_flags.*",
-              "tools/number_option.h"],
+              "tools/key_flags.*", "tools/number_option.h"],
     "oneapi/*": ["lib/backend/cpu/*"],
     "dnnl*": ["lib/backend/cpu/*"],
     "cuda*": ["lib/backend/cuda/*", "tests/support/cuda_on_host/*"],

@@ -1,0 +1,84 @@
+"""Keys for the tasks of one run, made by the program: for a run on this host in a folder that goes with it, and as lines
+to copy for one on several hosts."""
+
+import contextlib
+import errno
+import pathlib
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+from processes import EXIT_RESOURCES, EXIT_USAGE, UsageError, say
+
+PRINTED_FOLDER = "distmnist-keys"
+
+
+def keygen_command(binary, folder, cluster_flags):
+    return [binary, "keygen", str(folder), *cluster_flags]
+
+
+@contextlib.contextmanager
+def keys_of_run(binary, cluster_flags):
+    """Makes the keys, and gives their folder, which only this user may look into and which is gone at the end."""
+    leave_on_signals()
+    own = make_private_folder()
+    try:
+        folder = pathlib.Path(own) / "keys"
+        try:
+            made = subprocess.run(keygen_command(binary, folder, cluster_flags), stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, check=False)
+        except OSError as error:
+            raise UsageError(f"could not make keys with {binary}: {error}") from error
+        if made.returncode != 0:
+            raise UsageError(f"could not make the keys of this run with {binary} keygen",
+                             made.returncode if made.returncode > 0 else 128 - made.returncode)
+        say(f"the keys of this run are in {folder} until it ends; reset and variable take --keys {shlex.quote(str(folder))}")
+        yield folder
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def make_private_folder():
+    try:
+        return tempfile.mkdtemp(prefix="distmnist-keys-")
+    except OSError as error:
+        code = EXIT_RESOURCES if error.errno in (errno.ENOSPC, errno.EDQUOT) else EXIT_USAGE
+        raise UsageError(f"could not make a folder for the keys of this run: {error.strerror}; $TMPDIR names another place",
+                         code) from error
+
+
+def leave_on_signals():
+    """Until the cluster runs, which has its own way with signals, one ends us as an error does: not without tidying up."""
+
+    def leave(number, frame):
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, leave)
+
+
+def is_here(host):
+    return host == "localhost" or host.startswith("127.") or host == "[::1]"
+
+
+def folder_of(host):
+    """The name that the program gives to the folder of a host."""
+    return host.strip("[]").lower()
+
+
+def printed_folder(host):
+    """What the tasks on a host are told, once the printed lines have been followed. The program knows what ~ is."""
+    return PRINTED_FOLDER if is_here(host) else f"~/{folder_of(host)}"
+
+
+def printed_lines(binary, hosts, cluster_flags):
+    """The commands that make the keys, and bring them to the hosts."""
+    yield "# once, and first: the keys of all tasks, and each host's own to the host"
+    yield shlex.join(keygen_command(binary, PRINTED_FOLDER, cluster_flags))
+    for host in dict.fromkeys(hosts):
+        if not is_here(host):
+            yield shlex.join(["scp", "-rp", f"{PRINTED_FOLDER}/{folder_of(host)}", f"{host}:"])
