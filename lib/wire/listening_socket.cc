@@ -27,6 +27,13 @@ struct SocketAddress {
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
 };
 
+// Whose process has taken a name of the abstract namespace.
+std::string holder_of(const SocketAddress& address) {
+  const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const bool listens = socket && connect(socket.get(), address.get(), address.size) == 0;
+  return listens ? fmt::format("a process of user {}", user_at_other_end(socket.get())) : "another process";
+}
+
 [[noreturn]] void fail_to_listen(const std::string& endpoint, int error) {
   fail(error == EADDRINUSE ? ExitCode::kConflict : ExitCode::kUsage,
        "cannot listen on {}: {}; stop the other process or choose another port", endpoint, std::strerror(error));
@@ -98,6 +105,9 @@ ListeningSocket ListeningSocket::open(const std::string& endpoint) {
   if (family == AF_INET6) set_option(out.socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, 0);
   const bool listens =
       bind(out.socket.get(), address.get(), address.size) == 0 && listen(out.socket.get(), kBacklog) == 0;
+  if (!listens && errno == EADDRINUSE && out.same_host) {
+    fail(ExitCode::kConflict, "cannot listen on {}: {} has taken the name", endpoint, holder_of(address));
+  }
   if (!listens) fail_to_listen(endpoint, errno);
   return out;
 }

@@ -38,7 +38,7 @@ inline constexpr int kMaxConnections = 16'384;
 
 struct ServerOptions {
   // "tcp://10.0.0.1:2222", "ipc://@name". The first one always; another that cannot be listened at is left out.
-  std::vector<std::string> endpoints;
+  std::vector<std::string> endpoints = {};
   // Whether a peer at this numeric address is let in over TCP; null: everybody. Called by the server's own thread.
   std::function<bool(std::string_view address)> lets_in = nullptr;
   // Who is let in, over whatever; nothing: there are no keys.

@@ -1,0 +1,50 @@
+#include "lib/ps/doorkeeper.h"
+
+#include <thread>
+
+#include "lib/base/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
+
+namespace distmnist {
+
+TEST_CASE("the hosts of the cluster and what the user adds are let in, and nobody else") {
+  AccessRules rules;
+  rules.hosts = {{"10.3.0.1", 2222}, {"localhost", 2223}, {"", 0}, {"no-such-host.invalid", 2224}};
+  rules.allow = parse_address_blocks("192.168.5.0/24");
+  Doorkeeper doorkeeper(rules);
+  for (const char* inside : {"10.3.0.1", "127.0.0.1", "127.9.9.9", "::1", "192.168.5.200"})
+    CHECK(doorkeeper.lets_in(inside));
+  for (const char* outside : {"10.3.0.2", "192.168.6.1", "8.8.8.8"}) CHECK_FALSE(doorkeeper.lets_in(outside));
+  CHECK_FALSE(doorkeeper.fault());
+}
+
+TEST_CASE("without loopback among its hosts nobody comes in from there") {
+  AccessRules rules;
+  rules.hosts = {{"10.3.0.1", 2222}};
+  Doorkeeper doorkeeper(rules);
+  CHECK(doorkeeper.lets_in("10.3.0.1"));
+  CHECK_FALSE(doorkeeper.lets_in("127.0.0.1"));
+}
+
+TEST_CASE("public addresses need keys or the user's word") {
+  AccessRules rules;
+  rules.allow = parse_address_blocks("203.0.113.0/24");
+  CHECK(fails_with(ExitCode::kSecurity, "keygen", [&] { Doorkeeper doorkeeper(rules); }));
+  CHECK(fails_with(ExitCode::kSecurity, "--insecure", [&] { Doorkeeper doorkeeper(rules); }));
+  rules.insecure = true;
+  CHECK(Doorkeeper(rules).lets_in("203.0.113.77"));
+
+  AccessRules hosts;
+  hosts.hosts = {{"203.0.113.5", 2222}, {"127.0.0.1", 2223}};
+  Doorkeeper doorkeeper(hosts);
+  REQUIRE(doorkeeper.fault());
+  CHECK(doorkeeper.fault()->find("203.0.113.5") != std::string::npos);
+  CHECK_FALSE(doorkeeper.lets_in("203.0.113.5"));
+  hosts.insecure = true;
+  Doorkeeper trusting(hosts);
+  CHECK_FALSE(trusting.fault());
+  CHECK(trusting.lets_in("203.0.113.5"));
+}
+
+}  // namespace distmnist

@@ -1,0 +1,339 @@
+#include "lib/wire/network_server.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "lib/base/file.h"
+#include "lib/cluster/address.h"
+#include "lib/wire/transport.h"
+#include "tests/support/catch.h"
+#include "tests/support/loopback.h"
+#include "tests/support/trace.h"
+
+namespace distmnist {
+namespace {
+
+constexpr TimeMs kPatienceMs = 20'000;  // Far more than any of this takes, but for the limits that are tested.
+
+Message ping(std::uint64_t sequence) {
+  trace::Peer peer;
+  peer.sequence = sequence;
+  return peer.plain(MessageType::kPing);
+}
+Message floats(std::size_t count) {
+  trace::Peer peer;
+  return peer.push(0, std::vector<float>(count, 1.0f));
+}
+
+// A server whose owner keeps everybody and answers every message with its own, in a thread.
+struct EchoServer {
+  explicit EchoServer(ServerOptions options = {}, bool keeps = true) : port(free_port()), keeps_(keeps) {
+    options.endpoints = {tcp_endpoint("127.0.0.1", port), same_host_endpoint("127.0.0.1", port)};
+    options.refused = [this](const std::string& address, const std::string& why) {
+      const std::lock_guard lock(mutex);
+      ++refusals[address + ": " + why];
+    };
+    server = std::make_unique<NetworkServer>(std::move(options));
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~EchoServer() {
+    stop_ = true;
+    thread_.join();
+  }
+
+  std::string tcp() const { return tcp_endpoint("127.0.0.1", port); }
+  std::string same_host() const { return same_host_endpoint("127.0.0.1", port); }
+  int times_refused(const std::string& what) {
+    const std::lock_guard lock(mutex);
+    return refusals[what];
+  }
+  // Whether a client is answered.
+  bool serves(const std::string& endpoint, const std::optional<ClientKeys>& keys = std::nullopt) {
+    WireContext context;
+    ClientSocket client(context, endpoint, keys);
+    client.send(ping(5));
+    for (const TimeMs began = monotonic_ms(); monotonic_ms() - began < kPatienceMs;) {
+      if (client.receive()) return true;
+      last_break = client.broken();
+      if (!last_break.empty()) return false;
+      ClientSocket::poll({&client}, 100);
+    }
+    return false;
+  }
+
+  std::uint16_t port;
+  std::unique_ptr<NetworkServer> server;
+  std::mutex mutex;
+  std::map<std::string, int> refusals;
+  std::set<std::string> owners;  // of keys that were used
+  std::string last_break;
+
+ private:
+  void serve() {
+    Sender from;
+    while (!stop_) {
+      server->poll(20);
+      while (auto received = server->receive(from)) {
+        if (keeps_) server->keep(from.route);
+        {
+          const std::lock_guard lock(mutex);
+          if (from.key) owners.insert(from.key->to_string());
+        }
+        if (received->fault == HeaderFault::kNone) server->send(from.route, std::move(received->message));
+      }
+    }
+  }
+
+  bool keeps_;
+  std::atomic<bool> stop_ = false;
+  std::thread thread_;
+};
+
+// How a child process that runs as the user `nobody` ends.
+template <class Action>
+int as_nobody(const Action& action) {
+  const pid_t child = fork();
+  if (child == 0) {
+    if (setgid(65534) != 0 || setuid(65534) != 0) _exit(100);
+    _exit(action());
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+FileDescriptor abstract_socket(std::uint16_t port, bool listens) {
+  FileDescriptor out(socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string name = "distmnist-127.0.0.1-" + std::to_string(port);
+  std::memcpy(address.sun_path + 1, name.data(), name.size());
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  const auto* place = reinterpret_cast<const sockaddr*>(&address);
+  const bool done =
+      listens ? bind(out.get(), place, size) == 0 && listen(out.get(), 8) == 0 : connect(out.get(), place, size) == 0;
+  return done ? std::move(out) : FileDescriptor();
+}
+
+}  // namespace
+
+TEST_CASE("who says nothing of ours is cut off in time, before the handshake and after it") {
+  EchoServer echo({}, false);
+  RawConnection silent(echo.port);
+  silent.receive(64);
+  RawDealer dealer(echo.port);
+  const TimeMs began = monotonic_ms();
+  CHECK(silent.receive(1).empty());
+  CHECK(monotonic_ms() - began >= kHandshakeMs / 2);
+  CHECK(dealer.hung_up());
+  CHECK(monotonic_ms() - began >= kFirstWordMs / 2);
+  CHECK(echo.times_refused("127.0.0.1: did not finish the handshake in time") == 1);
+  CHECK(echo.times_refused("127.0.0.1: did not greet in time") == 1);
+}
+
+TEST_CASE("who is kept stays, and others that crowd in go, the oldest first") {
+  EchoServer echo;
+  WireContext context;
+  ClientSocket kept(context, echo.tcp());
+  const auto is_answered = [&kept](std::uint64_t sequence) {
+    kept.send(ping(sequence));
+    for (const TimeMs began = monotonic_ms(); monotonic_ms() - began < kPatienceMs;) {
+      if (auto received = kept.receive()) return received->message.header.sequence == sequence;
+      ClientSocket::poll({&kept}, 100);
+    }
+    return false;
+  };
+  REQUIRE(is_answered(1));
+  std::vector<std::unique_ptr<RawConnection>> crowd;
+  for (int i = 0; i < 300; ++i) crowd.push_back(std::make_unique<RawConnection>(echo.port));
+  CHECK(echo.serves(echo.tcp()));
+  CHECK(is_answered(2));
+  CHECK(echo.times_refused("127.0.0.1: gave way to others before it had greeted") >=
+        300 - static_cast<int>(kMaxNewcomersOfAddress));
+  CHECK(crowd.front()->receive(64).size() == 64);  // The greeting,
+  CHECK(crowd.front()->receive(1).empty());        // and the end.
+}
+
+TEST_CASE("connections stop well before the limit, and the last ones are for this host") {
+  EchoServer echo({.max_connections = 16});
+  WireContext context;
+  std::vector<ClientSocket> clients;
+  const auto connects = [&](const std::string& endpoint) {
+    ClientSocket& client = clients.emplace_back(context, endpoint);
+    client.send(ping(1));
+    for (const TimeMs began = monotonic_ms(); monotonic_ms() - began < kPatienceMs;) {
+      if (client.receive()) return true;
+      if (!client.broken().empty()) return false;
+      ClientSocket::poll({&client}, 100);
+    }
+    return false;
+  };
+  int over_tcp = 0;
+  while (over_tcp < 20 && connects(echo.tcp())) ++over_tcp;
+  CHECK(over_tcp == 14);
+  CHECK(connects(echo.same_host()));
+  CHECK(connects(echo.same_host()));
+  CHECK_FALSE(connects(echo.same_host()));
+  clients.clear();
+  CHECK(echo.serves(echo.tcp()));
+}
+
+TEST_CASE("who is not on the list does not come in over TCP, and does over the Unix socket") {
+  EchoServer echo({.lets_in = [](std::string_view address) { return address == "10.0.0.1"; }});
+  CHECK_FALSE(echo.serves(echo.tcp()));
+  CHECK(echo.times_refused("127.0.0.1: is not on the allow list") == 1);
+  CHECK(echo.serves(echo.same_host()));
+}
+
+TEST_CASE("a process of another user of this host does not come in over the Unix socket") {
+  if (geteuid() != 0) {
+    WARN("skipped: only root can be another user");
+    return;
+  }
+  EchoServer echo;
+  const int outcome = as_nobody([&] {
+    const FileDescriptor socket = abstract_socket(echo.port, false);
+    char byte = 0;
+    return socket ? static_cast<int>(recv(socket.get(), &byte, 1, 0)) <= 0 ? 7 : 8 : 9;
+  });
+  CHECK(outcome == 7);
+  CHECK(echo.times_refused("user 65534 of this host: is neither this ps's user nor root") == 1);
+}
+
+TEST_CASE("nothing is said to a Unix socket that another user listens at") {
+  if (geteuid() != 0) {
+    WARN("skipped: only root can be another user");
+    return;
+  }
+  const std::uint16_t port = free_port();
+  int ready[2];
+  REQUIRE(pipe(ready) == 0);
+  const pid_t squatter = fork();
+  if (squatter == 0) {
+    if (setgid(65534) != 0 || setuid(65534) != 0) _exit(100);
+    const FileDescriptor listener = abstract_socket(port, true);
+    if (write(ready[1], "x", 1) != 1) _exit(101);
+    while (true) pause();
+  }
+  char byte = 0;
+  REQUIRE(read(ready[0], &byte, 1) == 1);
+  CHECK(probe_same_host("127.0.0.1", port) == SameHost::kForeign);
+  WireContext context;
+  ClientSocket client(context, same_host_endpoint("127.0.0.1", port));
+  CHECK(client.broken() == "is a process of user 65534 of this host, which is not trusted");
+  CHECK_FALSE(client.send(ping(1)));
+
+  // The ps says whose the name is, and serves over TCP.
+  NetworkServer server({.endpoints = {tcp_endpoint("127.0.0.1", port), same_host_endpoint("127.0.0.1", port)}});
+  CHECK(server.bound().size() == 1);
+  REQUIRE(server.left_out().size() == 1);
+  CHECK(server.left_out()[0].second.find("user 65534") != std::string::npos);
+  kill(squatter, SIGKILL);
+  waitpid(squatter, nullptr, 0);
+  close(ready[0]);
+  close(ready[1]);
+}
+
+TEST_CASE("what nobody takes is not read, and comes in when it is taken") {
+  const std::uint16_t port = free_port();
+  NetworkServer server({.endpoints = {tcp_endpoint("127.0.0.1", port)}});
+  RawDealer dealer(port);
+  const auto parts = [](Message message) {
+    seal(message);
+    const auto header = encode_header(message.header);
+    return std::vector<std::string>{std::string(text_of(header)), std::string(text_of(message.payload.bytes()))};
+  };
+  dealer.send(parts(ping(1)));
+  Sender from;
+  while (!server.receive(from)) server.poll(100);
+  server.keep(from.route);
+  server.send(from.route, ping(2));
+  REQUIRE_FALSE(dealer.hung_up());  // By now it is kept.
+  std::atomic<int> sent = 0;
+  constexpr int kMessages = 200;  // of a mebibyte
+  std::thread sender([&] {
+    const auto big = parts(floats(kMaxPayloadFloats));
+    while (sent < kMessages && dealer.send(big)) ++sent;
+  });
+  int before = -1;
+  while (before != sent) {  // Until no more is taken from it.
+    before = sent;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }
+  CHECK(before < 60);  // kMaxWaitingBytes, and what the kernel holds for both ends
+  int received = 0;
+  while (received < kMessages && server.poll(5'000)) {
+    while (server.receive(from)) ++received;
+  }
+  sender.join();
+  CHECK(received == kMessages);
+}
+
+TEST_CASE("a peer that is cut off hears what was said to it before") {
+  const std::uint16_t port = free_port();
+  NetworkServer server({.endpoints = {tcp_endpoint("127.0.0.1", port)}});
+  WireContext context;
+  ClientSocket client(context, tcp_endpoint("127.0.0.1", port));
+  client.send(ping(1));
+  Sender from;
+  while (!server.receive(from)) server.poll(100);
+  server.send(from.route, ping(2));
+  server.cut(from.route);
+  std::optional<Received> heard;
+  while (client.broken().empty() || !heard) {
+    ClientSocket::poll({&client}, 100);
+    if (auto received = client.receive()) heard = std::move(received);
+  }
+  CHECK(heard->message.header.sequence == 2);
+  CHECK_FALSE(server.send(from.route, ping(3)));
+}
+
+TEST_CASE("with keys only who has one of them is heard, and everybody is known by it") {
+  const KeyPair ps = make_key_pair(), worker = make_key_pair(), stranger = make_key_pair();
+  ServerKeys keys{ps, {{worker.public_key, {KeyOwner::Role::kWorker, 3}}}};
+  EchoServer echo({.keys = keys});
+  for (const std::string& endpoint : {echo.tcp(), echo.same_host()}) {
+    CHECK(echo.serves(endpoint, ClientKeys{worker, ps.public_key}));
+    CHECK_FALSE(echo.serves(endpoint));
+    CHECK_FALSE(echo.serves(endpoint, ClientKeys{stranger, ps.public_key}));
+    CHECK(echo.last_break == "does not know the key of this task");
+    CHECK_FALSE(echo.serves(endpoint, ClientKeys{worker, stranger.public_key}));
+  }
+  CHECK(echo.owners == std::set<std::string>{"worker:3"});
+  EchoServer open;
+  CHECK_FALSE(open.serves(open.tcp(), ClientKeys{worker, ps.public_key}));
+}
+
+TEST_CASE("with keys messages of every size go there and back") {
+  const KeyPair ps = make_key_pair(), worker = make_key_pair();
+  EchoServer echo({.keys = ServerKeys{ps, {{worker.public_key, {}}}}});
+  WireContext context;
+  ClientSocket client(context, echo.tcp(), ClientKeys{worker, ps.public_key});
+  const auto comes_back = [&](Message message) {
+    const std::string sent(text_of(message.payload.bytes()));
+    client.send(std::move(message));
+    for (const TimeMs began = monotonic_ms(); monotonic_ms() - began < kPatienceMs;) {
+      if (auto received = client.receive()) return text_of(received->message.payload.bytes()) == sent;
+      ClientSocket::poll({&client}, 100);
+    }
+    return false;
+  };
+  CHECK(comes_back(ping(1)));
+  for (const std::size_t count : {0, 1, 30, 35, 63, 64, 65, 72, 73, 1'000, 1'024, 100'000, 262'144}) {
+    INFO(count);
+    trace::Peer peer;
+    std::vector<float> values(count);
+    for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<float>(i);
+    CHECK(comes_back(peer.push(0, values)));
+  }
+}
+
+}  // namespace distmnist
