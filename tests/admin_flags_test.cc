@@ -29,6 +29,24 @@ TEST_CASE("a reset is of named containers, of the default one where the name is 
   CHECK(parse({"reset", "--container", ""}).reset_containers == "");
 }
 
+TEST_CASE("keys may be named for tasks and for what asks a ps, and a name that is empty is not the same as none") {
+  CHECK_FALSE(parse({"reset", "--all"}).keys);
+  CHECK(parse({"reset", "--all", "--keys=a"}).keys == "a");
+  CHECK(parse({"variable", "list", "--keys", "a"}).keys == "a");
+  CHECK(parse({"--job_name=ps", "--keys="}).keys == "");
+  CHECK_THROWS_AS(parse({"evaluate", "--log_dir=a", "--keys=b"}), Error);
+}
+
+TEST_CASE("keygen takes a folder, and tasks or a cluster") {
+  const Flags flags = parse({"keygen", "a", "--tasks", "ps:1,worker:2", "--worker-job=w"});
+  CHECK(flags.command == Command::kKeygen);
+  CHECK(flags.keygen_folder == "a");
+  CHECK(flags.keygen_tasks == "ps:1,worker:2");
+  CHECK(flags.worker_job == "w");
+  CHECK_THROWS_AS(parse({"keygen"}), Error);
+  CHECK_THROWS_AS(parse({"keygen", "a", "b"}), Error);
+}
+
 TEST_CASE("variable takes an action, a name and perhaps a value") {
   const Flags flags = parse({"variable", "add", "x", "--ps_hosts=h:1", "--container=c", "--value=-2.5"});
   CHECK(flags.command == Command::kVariable);

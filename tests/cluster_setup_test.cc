@@ -117,6 +117,9 @@ TEST_CASE("flags of a task without a job are refused") {
   flags = {};
   flags.bind = "0.0.0.0";
   CHECK_THROWS_AS(find_place(flags), Error);
+  flags.bind.clear();
+  flags.keys = "";
+  CHECK_THROWS_AS(find_place(flags), Error);
 }
 
 TEST_CASE("the ps tasks of a question come from the same flags as a task's") {

@@ -1,8 +1,9 @@
 #include "lib/wire/curve.h"
 
-#include <memory>
+#include <chrono>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "lib/base/clock.h"
 #include "lib/base/random.h"
@@ -137,6 +138,9 @@ TEST_CASE("ZeroMQ's own client with a key that nobody knows sends nothing that i
   ClientSocket client(context, tcp_endpoint("127.0.0.1", ps.port()), ClientKeys{make_key_pair(), known.ps.public_key});
   client.send(trace::Peer{}.plain(MessageType::kPing));
   CHECK(ps.wait_for_fault() == CurveFault::kUnknownKey);
+  // It has been told, and does not try again and again: it would every 100 ms.
+  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  CHECK(ps.num_connections() == 1);
   client.discard();
 }
 

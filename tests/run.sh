@@ -56,7 +56,7 @@ find_test_data() {
 # emulator of processors (of the newest version that loads on Debian 12), which there is for x86-64.
 find_test_python() {
   [ -z "${DISTMNIST_TEST_PYTHON:-}" ] || return 0
-  local folder=$build/test-python packages="safetensors numpy pillow"
+  local folder=$build/test-python packages="safetensors numpy pillow pyzmq"
   if [ "$(uname -m)" = x86_64 ]; then packages+=" bochscpu-python==0.3.1"; fi
   if $install && [ "$(cat "$folder/complete" 2>/dev/null)" != "$packages" ]; then
     # shellcheck disable=SC2086 # several words

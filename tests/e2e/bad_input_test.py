@@ -26,7 +26,7 @@ class CommandLineTest(small_runs.SmallRunTest):
         self.assertEqual(len(process.stderr.splitlines()), 1, process.stderr)
 
     def test_flags_that_do_not_exist(self):
-        for arguments in (["--nonsense"], ["--nonsense=3"], ["--keys=folder"], ["--in_graph"],
+        for arguments in (["--nonsense"], ["--nonsense=3"], ["--password=secret"], ["--in_graph"],
                           ["extra"], ["report"], ["inspect", "x.safetensors", "--device=/cpu:0"],
                           ["evaluate", "--log_dir=x", "--batch_size=3"]):
             with self.subTest(arguments):

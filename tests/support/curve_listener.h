@@ -46,6 +46,7 @@ class CurveListener {
   }
   // Whether every payload lay where floats may.
   bool aligned() const { return aligned_; }
+  int num_connections() const { return num_connections_; }
   // The first fault of any connection; kNone where none comes.
   CurveFault wait_for_fault() const {
     for (const TimeMs began = monotonic_ms(); fault_ == CurveFault::kNone && monotonic_ms() - began < 20'000;)
@@ -67,6 +68,7 @@ class CurveListener {
     while (!stopping_) {
       const int connection = next_connection();
       if (connection < 0) continue;
+      ++num_connections_;
       serve(connection);
       close(connection);
     }
@@ -94,6 +96,7 @@ class CurveListener {
     const CurveServer::Reply reply = curve.on_command(body.bytes);
     if (reply.fault != CurveFault::kNone) {
       note(reply.fault);
+      write_frame(connection, kCommand, bytes_of(kCurveRefusal));
       return false;
     }
     if (curve.ready()) {
@@ -171,6 +174,7 @@ class CurveListener {
   SilentListener listener_;
   std::atomic<bool> stopping_ = false;
   std::atomic<bool> aligned_ = true;
+  std::atomic<int> num_connections_ = 0;
   std::atomic<CurveFault> fault_ = CurveFault::kNone;
   mutable std::mutex mutex_;
   std::optional<KeyOwner> peer_;
