@@ -43,6 +43,8 @@ class Call {
     if (over_) return;
     // A lost connection and a lost message look alike, and both are made up for like this.
     if (socket_ && !socket_->broken().empty()) {
+      receive();  // What came before it broke.
+      if (over_) return;
       why_not_ = socket_->broken();
       hang_up();
     } else if (socket_ && now - asked_ms_ >= kAskAgainMs) {

@@ -33,8 +33,9 @@ void PsLink::receive(TimeMs now) {
 }
 
 void PsLink::tend(TimeMs now) {
-  if (socket_ && exchange.waiting()) {
-    if (const std::string& broken = socket_->broken(); !broken.empty()) exchange.on_broken(std::string(broken), now);
+  if (socket_ && !socket_->broken().empty()) {
+    receive(now);  // What came before it broke.
+    if (exchange.waiting()) exchange.on_broken(std::string(socket_->broken()), now);
   }
   if (now - last_probe_ms_ >= kProbeEveryMs && exchange.wants_connection()) {
     last_probe_ms_ = now;

@@ -22,6 +22,7 @@ namespace {
 // no more than this many frames.
 constexpr int kHighWaterMark = 4096;
 
+constexpr int kNeverMs = 24 * 60 * 60 * 1000;
 constexpr int kHandshakeIntervalMs = 2'000;
 constexpr int kHeartbeatTimeoutMs = 30'000;  // A ps that is stopped for a while keeps its connections.
 
@@ -36,7 +37,8 @@ void set_options(zmq::socket_t& socket) {
   socket.set(zmq::sockopt::rcvhwm, kHighWaterMark);
   socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(kMaxPayloadBytes));
   socket.set(zmq::sockopt::ipv6, true);
-  socket.set(zmq::sockopt::reconnect_ivl, -1);  // A socket is one connection.
+  // A socket is one connection. (-1, which means never, would also throw away what has come in and not been taken.)
+  socket.set(zmq::sockopt::reconnect_ivl, kNeverMs);
   socket.set(zmq::sockopt::handshake_ivl, kHandshakeIntervalMs);
   socket.set(zmq::sockopt::heartbeat_ivl, kHeartbeatIntervalMs);
   socket.set(zmq::sockopt::heartbeat_timeout, kHeartbeatTimeoutMs);
@@ -351,6 +353,7 @@ const std::string& ClientSocket::broken() {
   static const std::string whole;
   if (!impl_->watch) return whole;
   impl_->watch->look();
+  if (!impl_->watch->broken().empty()) discard();
   return impl_->watch->broken();
 }
 
