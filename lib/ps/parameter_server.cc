@@ -105,7 +105,9 @@ ExitCode run_parameter_server(const ParameterServerConfig& config) {
     }
   }
   const PsCore::End& end = *core.end();
-  if (end.code == ExitCode::kLostPeer) fail(end.code, "ps:{}: {}", config.identity.index, end.reason);
+  if (end.code == ExitCode::kLostPeer || end.code == ExitCode::kDiverged) {
+    fail(end.code, "ps:{}: {}", config.identity.index, end.reason);
+  }
   log_info("{}; exit {}", end.reason, static_cast<int>(end.code));
   return end.code;
 }
