@@ -113,7 +113,7 @@ void PsCore::settle(Entries::iterator at, TimeMs now) {
 PsCore::Entries::iterator PsCore::end_failed_run(Entries::iterator at, TimeMs now) {
   const Container& run = *at->second.run;
   const std::string reason = *run.failure();
-  at->second.actions.log(LogLevel::kError, fmt::format("the run has failed, its model is dropped: {}", reason));
+  at->second.actions.log(LogLevel::kWarning, fmt::format("the run has failed, its model is dropped: {}", reason));
   if (!identity_.stay) {
     const std::vector<std::uint32_t> missing = run.members().missing();
     failed_ = Failed{reason, now, {missing.begin(), missing.end()}};
