@@ -172,3 +172,18 @@ TEST_CASE("lines are those that apply") {
   CHECK(account_lines(account, {50, 1}) ==
         std::vector<std::string>{pushes_line(account), time_line(account), bound_line(account, {50, 1})});
 }
+
+TEST_CASE("pushes that were dropped because they are not finite are counted, and named where there are any") {
+  Accounting accounting;
+  Turn bad = turn(0, false);
+  bad.finite = false;
+  for (const Turn& each : {turn(0), turn(9, false), bad}) {
+    accounting.begin_step(0, {});
+    accounting.end_step(each, 1, {});
+  }
+  CHECK(accounting.totals().not_finite == 1);
+  const std::string line =
+      "pushes: 1 accepted, 2 dropped (1 not finite); staleness mean 3.0, at most 9 (0: 2, 9-16: 1)";
+  CHECK(pushes_line(accounting.totals()) == line);
+  CHECK(account_lines(accounting.totals(), {}).front() == line);  // without any exchange, too
+}

@@ -52,6 +52,7 @@ CreateRecord sample_create() {
   record.strategy.max_staleness = 5;
   record.strategy.warmup_steps = 6;
   record.strategy.train_steps = 700;
+  record.strategy.on_nan = OnNan::kSkip;
   record.global_step = 42;
   record.consumed_samples = {{0, 1000}, {2, 1100}};
   return record;
@@ -63,10 +64,10 @@ SnapshotRecord sample_snapshot() {
   return {{{0, {7, 3}}, {1, {9, 1}}}, {{0, 250}, {1, 300}}, {sample_updates()[1]}};
 }
 UpdatesRecord sample_update_list() {
-  return {sample_updates()};
+  return {sample_updates(), 77};
 }
 TokenRecord sample_token() {
-  return {false, 3, 250, 1500, sample_updates()};
+  return {false, 3, 250, 1500, sample_updates(), false};
 }
 NoticeRecord sample_notice() {
   return {"waiting for worker:2"};
@@ -155,6 +156,7 @@ TEST_CASE("records come back as they were sent") {
   const auto updates = decode<UpdatesRecord>(bytes_of_record(sample_update_list()));
   REQUIRE(updates);
   CHECK(updates->updates == sample_updates());
+  CHECK(updates->dropped == 77);
 
   const auto token = decode<TokenRecord>(bytes_of_record(sample_token()));
   REQUIRE(token);
@@ -163,6 +165,7 @@ TEST_CASE("records come back as they were sent") {
   CHECK(token->waited_ms == 250);
   CHECK(token->consumed_samples == 1500);
   CHECK(token->updates == sample_updates());
+  CHECK_FALSE(token->finite);
 
   const auto notice = decode<NoticeRecord>(bytes_of_record(sample_notice()));
   REQUIRE(notice);
@@ -214,6 +217,7 @@ TEST_CASE("a record is spelled as docs/protocol.md says") {
                            .put(std::int64_t{5})
                            .put(std::int64_t{6})
                            .put(std::int64_t{700})
+                           .put(std::uint8_t{1})  // skip
                            .put(std::int64_t{42})
                            .put(std::uint32_t{2})
                            .put(std::uint32_t{0})
@@ -254,6 +258,7 @@ TEST_CASE("a record is spelled as docs/protocol.md says") {
                           .put(std::uint32_t{250})
                           .put(std::int64_t{1500})
                           .put(std::uint32_t{0})
+                          .put(std::uint8_t{1})
                           .bytes();
   CHECK(bytes_of_record(TokenRecord{false, 3, 250, 1500, {}}) == token);
 }
@@ -305,7 +310,7 @@ TEST_CASE("an announced size is not believed") {
     Forge forge;
     forge.put(kLittleEndian).put(std::uint32_t{1}).put(std::int64_t{1}).put(1.0f).put(size);
     for (std::uint32_t i = 0; i < size; ++i) forge.put(i).put(std::uint64_t{1}).put(std::uint64_t{1});
-    return forge.bytes();
+    return forge.put(std::uint64_t{0}).bytes();
   };
   CHECK(decode<UpdatesRecord>(update_of(4096)).has_value());
   CHECK_FALSE(decode<UpdatesRecord>(update_of(4097)));
@@ -340,6 +345,8 @@ TEST_CASE("values that an enumeration or a truth value lacks are no record") {
   CHECK_FALSE(with(5, 3));
   CHECK(with(6, 2)->strategy.staleness == StalenessPolicy::kScale);
   CHECK_FALSE(with(6, 3));
+  CHECK(with(39, 0)->strategy.on_nan == OnNan::kFail);
+  CHECK_FALSE(with(39, 2));
 }
 
 TEST_CASE("a reason or a notice longer than a record may hold is cut, not an exception") {

@@ -57,6 +57,7 @@ TEST_CASE("booleans have three forms") {
 }
 
 TEST_CASE("an unknown flag and a value out of range are one sentence that names them") {
+  CHECK(usage_error({"--on_nan=ignore"}) == "--on_nan=ignore: fail or skip");
   CHECK(usage_error({"--password=secret"}).find("--password") != std::string::npos);
   CHECK(usage_error({"--batch_size=0"}).find("--batch_size=0") != std::string::npos);
   CHECK(usage_error({"--batch_size=many"}).find("many") != std::string::npos);
@@ -159,12 +160,13 @@ TEST_CASE("a run's config.toml holds what its preset came to") {
 TEST_CASE("config.toml can be given back with --config, and the command line wins") {
   const TempDir temp;
   const auto file = temp.path() / "config.toml";
-  Flags flags = parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05", "--momentum=0.7", "--nesterov",
-                       "--learning_rate_schedule=staircase", "--decay_steps=20", "--decay_rate=0.5",
-                       "--learning_rate_warmup_steps=3", "--replication=in_graph", "--devices=/cpu:0,/cpu:1",
-                       "--batch_per_tower", "--precision=auto", "--augment=affine", "--wire_dtype=f16",
-                       "--placement=manual", "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
-                    .flags;
+  Flags flags =
+      parse({"--seed=7", "--optimizer=momentum", "--learning_rate=0.05", "--momentum=0.7", "--nesterov",
+             "--learning_rate_schedule=staircase", "--decay_steps=20", "--decay_rate=0.5",
+             "--learning_rate_warmup_steps=3", "--on_nan=skip", "--replication=in_graph", "--devices=/cpu:0,/cpu:1",
+             "--batch_per_tower", "--precision=auto", "--augment=affine", "--wire_dtype=f16", "--placement=manual",
+             "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
+          .flags;
   std::ofstream(file) << to_toml(flags);
   CHECK(parse({("--config=" + file.string()).c_str()}).flags.batch_size_schedule.empty());
   std::ofstream(file) << to_toml(parse({"--batch_size_schedule=0:20,100:40"}).flags);
@@ -179,6 +181,7 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
   CHECK(again.optimizer == "momentum");
   CHECK(optimizer_of(again) == optimizer_of(flags));
   CHECK(again.replication == "in_graph");
+  CHECK(again.on_nan == "skip");
   CHECK(again.devices == flags.devices);
   CHECK(again.batch_per_tower);
   CHECK(again.precision == "auto");

@@ -1,8 +1,10 @@
 #include "lib/ps/in_process_client.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
 
 namespace distmnist {
 namespace {
@@ -25,7 +27,7 @@ ParameterSink into(Floats& block) {
 }  // namespace
 
 TEST_CASE("the in-process client creates, pulls, pushes and stores like a remote one") {
-  InProcessClient client({{0, 2}, {2, 1}});
+  InProcessClient client({{"weights", {0, 2}}, {"biases", {2, 1}}});
   CHECK_FALSE(client.open().has_model);
   StoredModel model;
   model.global_step = 10;
@@ -64,7 +66,7 @@ TEST_CASE("the in-process client creates, pulls, pushes and stores like a remote
 }
 
 TEST_CASE("the in-process client keeps the optimizer's slots") {
-  InProcessClient client({{0, 2}});
+  InProcessClient client({{"weights", {0, 2}}});
   StoredModel model;
   model.parameters = {1, 2};
   model.slots = {{3, 4}, {5, 6}};  // Adam's
@@ -75,6 +77,65 @@ TEST_CASE("the in-process client keeps the optimizer's slots") {
   client.begin_push(gradients, 0, 50);
   client.finish_push(into(parameters));
   CHECK(client.snapshot().slots != model.slots);
+}
+
+namespace {
+
+// Three parameters in two variables, all 1, with SGD of rate 0.5.
+struct Local {
+  explicit Local(OnNan on_nan) : client({{"weights", {0, 2}}, {"biases", {2, 1}}}, on_nan) {
+    StoredModel model;
+    model.optimizer = sgd();
+    model.parameters = {1, 1, 1};
+    client.create(model);
+  }
+  Turn push(const Floats& gradients, bool drop = false) {
+    client.begin_push(gradients, 0, 50);
+    client.push({2, 1});
+    client.push({0, 2});
+    if (drop) client.drop_push();
+    return client.finish_push(into(parameters));
+  }
+  InProcessClient client;
+  Floats parameters = Floats(3);
+};
+
+}  // namespace
+
+TEST_CASE("a gradient that may not be applied ends local training before anything of it is applied") {
+  Local local(OnNan::kFail);
+  CHECK(fails_with(ExitCode::kDiverged, "a gradient has nan in weights at global_step 0; lower --learning_rate", [&] {
+    local.push({1, NAN, 1});
+  }));
+  CHECK(fails_with(ExitCode::kDiverged, "1e+22 (beyond 1e+15) in biases", [&] { local.push({1, 1, 1e22f}); }));
+  CHECK(local.client.snapshot().parameters == Floats{1, 1, 1});
+}
+
+TEST_CASE("skip: local training drops a gradient that may not be applied, and goes on with the next") {
+  Local local(OnNan::kSkip);
+  const Turn dropped = local.push({1, 1, INFINITY});
+  CHECK_FALSE(dropped.accepted);
+  CHECK_FALSE(dropped.finite);
+  CHECK(dropped.global_step == 0);
+  CHECK(dropped.consumed_samples == 50);
+  CHECK(local.parameters == Floats{1, 1, 1});
+  CHECK_FALSE(local.push({2, 2, 2}, true).finite);
+  const Turn next = local.push({2, 2, 2});
+  CHECK(next.finite);
+  CHECK(next.global_step == 1);
+  CHECK(next.consumed_samples == 150);
+  CHECK(local.parameters == Floats{0, 0, 0});
+}
+
+TEST_CASE("skip: gradients that are all bad end local training") {
+  Local local(OnNan::kSkip);
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 1; i < kMaxSkippedInARow; ++i) local.push({NAN, 1, 1});
+    if (round == 0) local.push({0, 0, 0});
+  }
+  CHECK(fails_with(ExitCode::kDiverged, "nan in weights at global_step 1, the 10th one after another", [&] {
+    local.push({NAN, 1, 1});
+  }));
 }
 
 }  // namespace distmnist

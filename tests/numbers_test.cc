@@ -54,6 +54,36 @@ TEST_CASE("a gradient that is no number stays none on its way") {
   }
 }
 
+TEST_CASE("a gradient may be applied where all its numbers are finite and can be squared, many times over") {
+  const auto may = [](WireDtype dtype, const Floats& values) {
+    const Frame frame = trace::frame_of(values, dtype);
+    const bool good = may_be_applied({dtype, frame.bytes()});
+    CHECK(first_bad_number({dtype, frame.bytes()}).has_value() == !good);
+    return good;
+  };
+  for (const WireDtype dtype : kDtypes) {
+    CAPTURE(to_string(dtype));
+    CHECK(may(dtype, {}));
+    CHECK(may(dtype, {0, -1, 1e-40f, 65504}));
+    for (const float bad : {NAN, INFINITY, -INFINITY, 1e22f, -3e38f}) CHECK_FALSE(may(dtype, {1, 2, bad}));
+    CHECK(may(dtype, {70000, 9e14f}) == (dtype != WireDtype::kF16));
+    CHECK(may(dtype, {1.1e15f}) == false);
+  }
+  CHECK(may(WireDtype::kF32, {1e15f, -1e15f}));
+  CHECK_FALSE(may(WireDtype::kF32, {std::nextafter(1e15f, INFINITY)}));
+}
+
+TEST_CASE("the first number that may not be applied is named with its place") {
+  const auto first = [](WireDtype dtype, const Floats& values) {
+    const Frame frame = trace::frame_of(values, dtype);
+    return first_bad_number({dtype, frame.bytes()}).value();
+  };
+  CHECK(first(WireDtype::kF32, {1, -NAN, INFINITY}).text == "nan");
+  CHECK(first(WireDtype::kBf16, {1, 2, -INFINITY}).index == 2);
+  CHECK(first(WireDtype::kF16, {1e6f}).text == "infinity");
+  CHECK(first(WireDtype::kF32, {0, 1e22f}).text == "1e+22 (beyond 1e+15)");
+}
+
 TEST_CASE("numbers are added in float32, and a slice of them is where it says") {
   for (const WireDtype dtype : kDtypes) {
     const Frame frame = trace::frame_of(Floats{1, 2, 3, 4}, dtype);

@@ -1,5 +1,7 @@
 #include "lib/ps/push_collector.h"
 
+#include <cmath>
+
 #include "tests/support/catch.h"
 #include "tests/support/trace.h"
 
@@ -123,6 +125,24 @@ TEST_CASE("a shard without parameters is pushed to with one empty chunk") {
   trace::Peer peer;
   peer.sequence = 1;
   CHECK(collector.add(ChunkTable({}), "a", peer.push(0, {})));
+}
+
+TEST_CASE("a push with a number that may not be applied is known by it from its chunk on, until the next push") {
+  Script script;
+  CHECK_FALSE(script.add(1, 1, 2, {3}));
+  CHECK_FALSE(script.collector.bad());
+  CHECK_FALSE(script.add(1, 1, 0, {1, NAN}));
+  REQUIRE(script.collector.bad());
+  CHECK(script.collector.bad()->at == 1);
+  CHECK(script.collector.bad()->text == "nan");
+  CHECK_FALSE(script.add(1, 1, 0, {1, 2}));  // What was bad once stays so.
+  CHECK(script.add(1, 1, 10, {-INFINITY}));
+  const WholePush push = script.collector.take();
+  CHECK(push.bad->at == 1);
+  CHECK_FALSE(script.add(1, 2, 2, {3}));
+  CHECK_FALSE(script.collector.bad());
+  CHECK_FALSE(script.add(1, 2, 10, {-INFINITY}));
+  CHECK(script.collector.bad()->at == 10);
 }
 
 }  // namespace distmnist

@@ -221,4 +221,87 @@ TEST_CASE("a process that takes a dead one's task over goes on with its model an
   CHECK(servers.ps[0]->wait() == ExitCode::kOk);
 }
 
+namespace {
+
+// The same with one number that is none, the last of the biases, which is on the last ps.
+Turn push_nan(ParameterClient& client, std::int64_t step, Floats& parameters) {
+  Floats gradients(static_cast<std::size_t>(kNumParameters), 2);
+  gradients.back() = NAN;
+  client.begin_push(gradients, step, kBatchSamples);
+  client.push(kVariables[1].range);
+  client.push(kVariables[0].range);
+  return client.finish_push(into(parameters));
+}
+
+}  // namespace
+
+TEST_CASE("a push that one ps finds bad ends the run on all of them with 8, by the word of its worker") {
+  for (const bool sync : {false, true}) {
+    Job job{.num_ps = 3};
+    Servers servers(job.pick_ports());
+    RemoteClientConfig config = job.worker(0);
+    config.strategy.sync = sync;
+    config.strategy.replicas_to_aggregate = 1;
+    config.strategy.train_steps = 100;
+    RemoteClient client(config);
+    client.open();
+    StoredModel model = start_model(job.optimizer);
+    model.strategy = config.strategy;
+    client.create(model);
+    Floats parameters;
+    client.join(into(parameters));
+    const std::string words = "worker:0 has pushed a gradient with nan in fc/biases at global_step 0";
+    CHECK(fails_with(ExitCode::kDiverged, words, [&] { push_nan(client, 0, parameters); }));
+    client.fail_run("said by nobody, for a ps has said why");
+    for (auto& ps : servers.ps) CHECK(fails_with(ExitCode::kDiverged, words, [&] { ps->wait(); }));
+  }
+}
+
+TEST_CASE("a worker's own reason to end the run reaches every ps") {
+  Job job{.num_ps = 2};
+  Servers servers(job.pick_ports());
+  RemoteClient client(job.worker(0));
+  start(client, job);
+  client.fail_run("the loss is nan");
+  for (auto& ps : servers.ps) {
+    CHECK(fails_with(ExitCode::kDiverged, "worker:0 has ended the run: the loss is nan", [&] { ps->wait(); }));
+  }
+}
+
+TEST_CASE("skip: a push that one ps finds bad, or its worker, is dropped on all of them, and training goes on") {
+  for (const std::uint32_t num_ps : {1u, 3u}) {
+    Job job{.num_ps = num_ps};
+    Servers servers(job.pick_ports());
+    RemoteClientConfig config = job.worker(0);
+    config.strategy.on_nan = OnNan::kSkip;
+    config.strategy.train_steps = 100;
+    RemoteClient client(config);
+    client.open();
+    StoredModel model = start_model(job.optimizer);
+    model.strategy = config.strategy;
+    client.create(model);
+    Floats parameters;
+    client.join(into(parameters));
+    const Turn dropped = push_nan(client, 0, parameters);
+    CHECK_FALSE(dropped.accepted);
+    CHECK_FALSE(dropped.finite);
+    CHECK(dropped.global_step == 0);
+    CHECK(dropped.consumed_samples == kBatchSamples);
+    CHECK(decreased_by(parameters, 0));
+
+    const Floats gradients(static_cast<std::size_t>(kNumParameters), 2);
+    client.begin_push(gradients, 0, kBatchSamples);
+    for (const NamedRange& variable : kVariables) client.push(variable.range);
+    client.drop_push();
+    CHECK_FALSE(client.finish_push(into(parameters)).finite);
+    CHECK(decreased_by(parameters, 0));
+
+    CHECK(push_all(client, 2, 0, parameters) == 1);
+    CHECK(decreased_by(parameters, 1));
+    CHECK(client.snapshot().consumed_samples == ConsumedSamples{{0, 3 * kBatchSamples}});
+    client.done();
+    for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
+  }
+}
+
 }  // namespace distmnist

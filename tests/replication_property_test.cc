@@ -30,16 +30,17 @@ struct Plan {
   double stalls = 0;   // it stands still, perhaps longer than its lease
   double repeats = 0;  // a question is asked again, perhaps an old one
   double lost = 0;     // of all questions and answers
+  double bad = 0;      // of all pushes: not finite
   bool restarts = true;
 
   std::string text() const {
     const Strategy& s = strategy;
-    return fmt::format("seed {}: {} workers, {}, deaths {}, stalls {}, repeats {}, lost {}, restarts {}", seed,
+    return fmt::format("seed {}: {} workers, {}, deaths {}, stalls {}, repeats {}, lost {}, restarts {}, bad {}", seed,
                        num_workers,
                        s.sync ? fmt::format("sync R {} on_lost {}", s.replicas_to_aggregate, int(s.on_lost_worker))
                               : fmt::format("async staleness {}:{} max_staleness {} warmup {}", int(s.staleness),
                                             s.drop_above, s.max_staleness, s.warmup_steps),
-                       deaths, stalls, repeats, lost, restarts);
+                       deaths, stalls, repeats, lost, restarts, bad);
   }
 };
 
@@ -189,6 +190,7 @@ class Run {
     header.incarnation = process.incarnation;
     header.sequence = ++process.sequence;
     header.step = process.step;
+    if (type == MessageType::kCommit && happens(plan_.bad)) header.flags |= kNotFinite;
     ask(process);
   }
 
@@ -226,7 +228,8 @@ class Run {
         turns_.ask_again("", header, now_);
         break;
       case Turns::Known::kNew:
-        model_.decides(id_of(header), header.step, turns_.decide("", header, model_.global_step(), now_));
+        model_.decides(id_of(header), header.step, (header.flags & kNotFinite) == 0,
+                       turns_.decide("", header, model_.global_step(), now_));
         break;
     }
     waiting_.insert(header.worker);
@@ -289,6 +292,7 @@ Plan plan_of(std::uint64_t seed) {
   plan.deaths = random.below(2) == 0 ? 0 : 0.002;
   plan.stalls = random.below(2) == 0 ? 0 : 0.002;
   plan.restarts = random.below(4) != 0;
+  plan.bad = random.below(2) == 0 ? 0 : 0.2;
   return plan;
 }
 

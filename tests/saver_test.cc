@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <limits>
 #include <thread>
 
 #include "lib/base/file.h"
@@ -129,8 +130,7 @@ TEST_CASE("a run is named by its folder or by one of its checkpoints, under any 
 TEST_CASE("where there is no run the error says what there is") {
   const TempDir dir;
   const auto says = [&](const std::filesystem::path& path, const std::string& text) {
-    return fails_with(ExitCode::kData,
-                      path.string() + ": no checkpoint (model.ckpt-*.safetensors) in it: " + text,
+    return fails_with(ExitCode::kData, path.string() + ": no checkpoint (model.ckpt-*.safetensors) in it: " + text,
                       [&] { read_named_run(path); });
   };
   CHECK(says(dir / "absent", "there is no such folder"));
@@ -283,4 +283,28 @@ TEST_CASE("a saver that is killed at any moment leaves what it acknowledged, and
   Saver saver(dir.path(), 3);
   saver.save(sample_snapshot(first_step));
   CHECK(names_in(dir.path()).size() == 4);  // three checkpoints and the text file: no temporary of the killed is left
+}
+
+TEST_CASE("a checkpoint with a number that is not finite is refused by name, and the next older one is taken") {
+  const TempDir dir;
+  Saver saver(dir.path(), 5);
+  saver.save(sample_snapshot(10));
+  ModelSnapshot slots = sample_snapshot(20);
+  slots.slots[1][13] = std::numeric_limits<float>::infinity();
+  saver.save(slots);
+  ModelSnapshot parameters = sample_snapshot(30);
+  parameters.parameters[22] = std::numeric_limits<float>::quiet_NaN();
+  saver.save(parameters);
+  const auto restored = read_newest_checkpoint(dir.path());
+  REQUIRE(restored.has_value());
+  CHECK(is_sample_snapshot(restored->snapshot, 10));
+  CHECK(restored->broken.size() == 2);
+  const auto named = [&](int step, const std::string& tensor) {
+    return fails_with(ExitCode::kData, "tensor \"" + tensor + "\" has a number that is not finite",
+                      [&] { read_named_run(dir / fmt::format("model.ckpt-{}.safetensors", step)); });
+  };
+  CHECK(named(20, "optimizer/v/fc1/biases"));
+  CHECK(named(30, "pred/biases"));
+  std::filesystem::remove(dir / "model.ckpt-10.safetensors");
+  CHECK(fails_with(ExitCode::kData, "none is valid", [&] { saver.restore_newest(sample_identity()); }));
 }

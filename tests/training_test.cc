@@ -3,8 +3,10 @@
 #include <cmath>
 #include <filesystem>
 
+#include "lib/math/magnitudes.h"
 #include "lib/supervisor/saver.h"
 #include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/local_run.h"
 #include "tests/support/temp_dir.h"
 
@@ -170,4 +172,84 @@ TEST_CASE("a model that another worker has ruined is never saved") {
   }
   REQUIRE(list_checkpoints(temp.path()).size() == 1);
   CHECK(list_checkpoints(temp.path()).at(0).global_step == 5);
+}
+
+TEST_CASE("a model whose parameters are finite and whose slots are not is never saved") {
+  TempDir temp;
+  const RunFolder folder(temp.path(), false);
+  Run run(&folder);
+  run.train(5);
+  const std::vector<float> large(static_cast<std::size_t>(run.graph.num_parameters), 1e22f);
+  run.client->begin_push(large, 5, 20);  // Without push(), nobody has looked at it.
+  run.client->finish_push([](Range, std::span<const float>) {});
+  CHECK(all_finite(run.client->snapshot().parameters));
+  CHECK(fails_with(ExitCode::kDiverged, "optimizer/v/pred/weights is not finite at global_step 6",
+                   [&] { run.supervisor->save_now(); }));
+  CHECK(fails_with(ExitCode::kDiverged, "optimizer/v/pred/weights", [&] { run.supervisor->save_if_due(1LL << 40); }));
+  REQUIRE(list_checkpoints(temp.path()).size() == 1);
+  CHECK(list_checkpoints(temp.path()).at(0).global_step == 5);
+}
+
+namespace {
+
+// The third gradient is not what the executor has computed, and the worker's ending words are kept.
+struct SpoilingClient : InProcessClient {
+  using InProcessClient::InProcessClient;
+  void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override {
+    ruin.assign(gradients.size(), NAN);
+    InProcessClient::begin_push(++pushes == 3 ? ruin : gradients, step, samples);
+  }
+  void fail_run(const std::string& why) override { words = why; }
+
+  std::vector<float> ruin;
+  int pushes = 0;
+  std::string words;
+};
+
+struct SpoiledRun : Run {
+  explicit SpoiledRun(OnNan on_nan, const RunFolder* folder = nullptr) {
+    config.on_nan = on_nan;
+    auto spoiling = std::make_unique<SpoilingClient>(variables_of(graph), on_nan);
+    spoiler = spoiling.get();
+    client = std::move(spoiling);
+    SupervisorConfig supervision;
+    supervision.chief = true;
+    supervision.identity = {"softmax", describe(graph), graph.variables, default_optimizer(OptimizerKind::kAdam)};
+    supervisor = std::make_unique<Supervisor>(supervision, graph, *client, folder);
+  }
+  SpoilingClient* spoiler;
+};
+
+}  // namespace
+
+TEST_CASE("a bad gradient ends the run, which says so to everybody") {
+  SpoiledRun run(OnNan::kFail);
+  CHECK(fails_with(ExitCode::kDiverged, "a gradient has nan in pred/weights at global_step 2", [&] { run.train(5); }));
+  CHECK(run.spoiler->words.starts_with("a gradient has nan in pred/weights at global_step 2"));
+}
+
+TEST_CASE("skip: a bad gradient is another batch's turn, and is counted and reported nowhere else") {
+  TempDir temp;
+  const RunFolder folder(temp.path(), false);
+  MetricsWriter metrics(temp / "metrics.csv");
+  SpoiledRun run(OnNan::kSkip, &folder);
+  run.metrics = &metrics;
+  run.config.log_every = 1;
+  CHECK(run.train(5) == ExitCode::kOk);
+  CHECK(run.client->snapshot().global_step == 5);
+  CHECK(run.client->snapshot().consumed_samples.at(0) == 6 * 20);
+  CHECK(column(temp / "metrics.csv", "global_step") == std::vector<std::string>{"1", "2", "3", "4", "5"});
+  CHECK(column(temp / "metrics.csv", "dropped").back() == "1");
+}
+
+TEST_CASE("skip: a ruined model is not skipped for ever") {
+  Run run(nullptr, 1e38);
+  run.client = std::make_unique<InProcessClient>(variables_of(run.graph), OnNan::kSkip);
+  run.config.on_nan = OnNan::kSkip;
+  SupervisorConfig supervision;
+  supervision.chief = true;
+  supervision.identity = {"softmax", describe(run.graph), run.graph.variables, default_optimizer(OptimizerKind::kAdam)};
+  supervision.identity.optimizer.learning_rate = 1e38f;
+  run.supervisor = std::make_unique<Supervisor>(supervision, run.graph, *run.client, nullptr);
+  CHECK(fails_with(ExitCode::kDiverged, "the 10th one after another", [&] { run.train(50); }));
 }

@@ -110,6 +110,10 @@ CLI::Option* add_replication_flags(CLI::App& app, Flags& flags) {
       ->group("replication");
   add_whole_number(app, "--warmup_steps", flags.warmup_steps, "global steps that worker 0 trains alone at first")
       ->group("replication");
+  app.add_option("--on_nan", flags.on_nan,
+                 "what a gradient or loss that is not finite does: fail (ends the run, exit 8) or skip (is dropped)")
+      ->group("replication")
+      ->capture_default_str();
   app.add_option("--warmup_epochs", flags.warmup_epochs, "the same in passes through the training set")
       ->group("replication");
   return sync;

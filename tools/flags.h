@@ -40,6 +40,7 @@ struct Flags {
   std::int64_t max_staleness = -1;  // -1: unbounded
   std::int64_t warmup_steps = 0;
   double warmup_epochs = 0;
+  std::string on_nan = "fail";  // or skip
 
   // data
   std::string data_dir;

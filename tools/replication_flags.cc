@@ -42,9 +42,16 @@ void forbid(bool given, const char* flag, const char* why) {
 
 }  // namespace
 
+OnNan parse_on_nan(const std::string& text) {
+  if (text == "fail") return OnNan::kFail;
+  if (text == "skip") return OnNan::kSkip;
+  fail(ExitCode::kUsage, "--on_nan={}: fail or skip", text);
+}
+
 void check_replication(const Flags& flags) {
   const StalenessRule staleness = parse_staleness(flags.staleness);
   parse_on_lost_worker(flags.on_lost_worker);
+  parse_on_nan(flags.on_nan);
   for (const auto& [name, value] : {std::pair{"num_workers", flags.num_workers}, {"num_ps", flags.num_ps}}) {
     if (value < 1 || value > kMaxLocalTasks) {
       fail(ExitCode::kUsage, "--{}={}: 1 to {} threads", name, value, kMaxLocalTasks);
@@ -92,6 +99,7 @@ Strategy strategy_of(const Flags& flags, std::uint32_t num_workers, std::int64_t
   strategy.max_staleness = flags.max_staleness;
   strategy.warmup_steps = warmup_steps;
   strategy.train_steps = flags.train_steps;
+  strategy.on_nan = parse_on_nan(flags.on_nan);
   return strategy;
 }
 
@@ -102,7 +110,8 @@ Fingerprint replication_fingerprint(const Flags& flags) {
           {"--staleness", flags.staleness},
           {"--max_staleness", std::to_string(flags.max_staleness)},
           {"--warmup_steps", std::to_string(flags.warmup_steps)},
-          {"--warmup_epochs", fmt::format("{}", flags.warmup_epochs)}};
+          {"--warmup_epochs", fmt::format("{}", flags.warmup_epochs)},
+          {"--on_nan", flags.on_nan}};
 }
 
 std::string replication_to_toml(const Flags& flags) {
@@ -121,6 +130,7 @@ std::string replication_to_toml(const Flags& flags) {
   add("max_staleness", flags.max_staleness, defaults.max_staleness);
   add("warmup_steps", flags.warmup_steps, defaults.warmup_steps);
   add("warmup_epochs", flags.warmup_epochs, defaults.warmup_epochs);
+  add("on_nan", quoted(flags.on_nan), quoted(defaults.on_nan));
   return out;
 }
 

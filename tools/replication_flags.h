@@ -10,6 +10,9 @@
 
 namespace distmnist {
 
+// Of --on_nan. Error (kUsage).
+OnNan parse_on_nan(const std::string& text);
+
 // Error (kUsage) where flags of replication do not go together or have impossible values.
 void check_replication(const Flags& flags);
 

@@ -77,9 +77,7 @@ PlacementPlan make_plan(const Flags& flags, const Graph& graph, int num_ps) {
 std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& seat, const Strategy& strategy) {
   const Flags& flags = job.flags;
   if (seat.ps.empty()) {
-    std::vector<Range> ranges;
-    for (const Variable& variable : job.graph.variables) ranges.push_back(variable.range);
-    return std::make_unique<InProcessClient>(std::move(ranges));
+    return std::make_unique<InProcessClient>(named_ranges(job.graph), parse_on_nan(flags.on_nan));
   }
   RemoteClientConfig config;
   config.ps = seat.ps;
@@ -112,6 +110,10 @@ std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const Worke
   if (parse_augmentation(job.flags.augment) != Augmentation::kNone) {
     log_info("--augment={}: the host makes the images of each step anew, so training does not stay on the device",
              job.flags.augment);
+    return nullptr;
+  }
+  if (parse_on_nan(job.flags.on_nan) == OnNan::kSkip) {
+    log_info("--on_nan=skip: the host looks at each gradient, so training does not stay on the device");
     return nullptr;
   }
   const ImageSet& train = job.data.train;
@@ -205,6 +207,7 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   config.log_every = flags.log_every;
   config.seed = flags.seed;
   config.augmentation = parse_augmentation(flags.augment);
+  config.on_nan = strategy.on_nan;
   config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.started_s = job.started_s;
   const TrainingParts parts{job.data,   *executor, job.graph.output().size(),     *client,

@@ -18,7 +18,7 @@ enum class ExitCode : int {
   kVersion = 5,    // another version, model or run
   kConflict = 6,   // port, task, chief or log_dir already taken
   kResources = 7,  // out of disk, memory or GPU memory
-  kDiverged = 8,   // the loss is not finite
+  kDiverged = 8,   // a loss, gradient or parameter is not finite
   kSecurity = 9,
   kInterrupted = 130,  // SIGINT
   kLostPeer = 138,     // a peer was lost or a deadline passed

@@ -27,11 +27,19 @@ std::optional<std::int64_t> AsyncReplicas::slowest_clock() const {
   return slowest;
 }
 
-Verdict AsyncReplicas::push(const PushId& id, std::int64_t step, std::int64_t global_step) {
+std::int64_t AsyncReplicas::finish_batch(std::uint32_t worker, std::int64_t step, std::int64_t global_step) {
   // While worker 0 trains alone it gets no lead: it would have to wait for those who wait for it.
-  if (!warming_up(global_step)) ++workers_[id.worker].clock;
+  if (!warming_up(global_step)) ++workers_[worker].clock;
+  return std::max<std::int64_t>(0, global_step - step);
+}
+
+Verdict AsyncReplicas::drop(const PushId& id, std::int64_t step, std::int64_t global_step) {
+  return {false, finish_batch(id.worker, step, global_step), false};
+}
+
+Verdict AsyncReplicas::push(const PushId& id, std::int64_t step, std::int64_t global_step) {
   Verdict verdict;
-  verdict.staleness = std::max<std::int64_t>(0, global_step - step);
+  verdict.staleness = finish_batch(id.worker, step, global_step);
   verdict.accepted = strategy_.staleness != StalenessPolicy::kDrop || verdict.staleness <= strategy_.drop_above;
   if (!verdict.accepted) return verdict;
   update_.emplace().pushes = {id};

@@ -17,6 +17,7 @@ class AsyncReplicas : public Coordinator {
   void arrive(std::uint32_t worker) override;
   void depart(std::uint32_t worker, TimeMs now) override;
   Verdict push(const PushId& id, std::int64_t step, std::int64_t global_step) override;
+  Verdict drop(const PushId& id, std::int64_t step, std::int64_t global_step) override;
   std::optional<Update> next_update() override;
   bool take_token(std::uint32_t worker, std::int64_t global_step) override;
   std::string waiting_for(std::int64_t global_step) const override;
@@ -28,6 +29,8 @@ class AsyncReplicas : public Coordinator {
     std::int64_t clock = 0;  // batches it has finished, dropped ones too
   };
 
+  // The worker has finished a batch that was computed from the parameters of `step`; how stale it is.
+  std::int64_t finish_batch(std::uint32_t worker, std::int64_t step, std::int64_t global_step);
   bool warming_up(std::int64_t global_step) const { return global_step < strategy_.warmup_steps; }
   // Of the workers that take part; nothing where there is none.
   std::optional<std::int64_t> slowest_clock() const;

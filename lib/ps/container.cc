@@ -6,9 +6,12 @@
 #include <utility>
 
 #include "lib/base/counted.h"
+#include "lib/math/magnitudes.h"
 
 namespace distmnist {
 namespace {
+
+constexpr std::size_t kMaxLeaveReason = 1000;  // bytes of a worker's words that are passed on
 
 std::string task_name(std::uint32_t worker) {
   return fmt::format("worker:{}", worker);
@@ -43,6 +46,7 @@ std::optional<std::string> fault_of(const CreateRecord& record) {
 }  // namespace
 
 void Container::on_message(const Route& route, Message&& message, TimeMs now) {
+  if (failure_) return;
   const Header header = message.header;
   if (header.worker >= ps_.num_workers) {
     return refuse(route, header, ExitCode::kUsage,
@@ -76,16 +80,14 @@ void Container::on_message(const Route& route, Message&& message, TimeMs now) {
     case MessageType::kCreate:
       return on_create(route, message);
     case MessageType::kLoad:
-      return on_load(message);
+      return on_load(route, message);
     case MessageType::kCreateEnd:
       return on_create_end(route, message, now);
     case MessageType::kDone:
       depart(header.worker, now);
       return on_done(route, header);
     case MessageType::kLeave:
-      log(LogLevel::kInfo, fmt::format("{} leaves at global_step {}", task_name(header.worker), header.step));
-      depart(header.worker, now);
-      return members_.leave(header.worker, now);
+      return on_leave(message, now);
     default:
       break;
   }
@@ -114,6 +116,7 @@ void Container::on_message(const Route& route, Message&& message, TimeMs now) {
 }
 
 void Container::on_tick(TimeMs now) {
+  if (failure_) return;
   const Membership::Tick tick = members_.tick(now);
   for (const std::uint32_t worker : tick.lost) {
     log(LogLevel::kWarning, fmt::format("{} silent for {:.1f} s: lost", task_name(worker), kLeaseMs / 1000.0));
@@ -223,12 +226,16 @@ void Container::on_create(const Route& route, const Message& message) {
   }
 }
 
-void Container::on_load(const Message& message) {
+void Container::on_load(const Route& route, const Message& message) {
   const Header& header = message.header;
   if (!creation_ || creation_->run != header.run || creation_->incarnation != header.incarnation) return;
   VariableStore& store = creation_->store;
   const auto chunk = store.chunks().find(header.range());
   if (!chunk || header.slot > store.num_slots() || header.dtype != WireDtype::kF32) return;
+  if (!all_finite(message.payload.floats())) {
+    creation_.reset();
+    return refuse(route, header, ExitCode::kData, "a start value of the model is not finite; start from another one");
+  }
   const std::span<float> values = store.values(header.slot, *chunk);
   if (!values.empty()) std::memcpy(values.data(), message.payload.bytes().data(), values.size_bytes());
   creation_->loaded[header.slot * store.chunks().size() + *chunk] = true;
@@ -269,7 +276,12 @@ void Container::on_pull(const Route& route, const Header& header) {
 void Container::on_push(const Route& route, Message&& message, TimeMs now) {
   History& history = histories_[message.header.worker];
   if (mark_of(message.header) < history.mark) return;  // Answered long ago.
-  if (!history.collector.add(store_->chunks(), route, std::move(message))) return;
+  const bool whole = history.collector.add(store_->chunks(), route, std::move(message));
+  if (history.collector.bad() && strategy_.on_nan == OnNan::kFail) {
+    return fail_run(describe(history.collector.collected()) +
+                    "; lower --learning_rate, or drop such gradients with --on_nan=skip");
+  }
+  if (!whole) return;
   WholePush push = history.collector.take();
   if (ordered()) return stage(std::move(push));
   if (hold_ && !hold_->admits(push)) return hold_->hold(std::move(push));
@@ -278,6 +290,14 @@ void Container::on_push(const Route& route, Message&& message, TimeMs now) {
   if (!turns_) return;
   turns_->note_update(now);
   go_on(now);  // A newcomer may have waited for this step.
+}
+
+// "worker:1 has pushed a gradient with nan in conv1/weights at global_step 7"
+std::string Container::describe(const WholePush& push) const {
+  const auto piece =
+      std::ranges::find_if(pieces_, [&](const NamedRange& each) { return push.bad->at < each.range.end(); });
+  return fmt::format("{} has pushed a gradient with {} in {} at global_step {}", task_name(push.header.worker),
+                     push.bad->text, piece == pieces_.end() ? "nothing" : piece->name, push.header.step);
 }
 
 void Container::apply(WholePush&& push) {
@@ -302,6 +322,22 @@ void Container::apply(WholePush&& push) {
 }
 
 // ---- The end ----
+
+void Container::on_leave(const Message& message, TimeMs now) {
+  const Header& header = message.header;
+  log(LogLevel::kInfo, fmt::format("{} leaves at global_step {}", task_name(header.worker), header.step));
+  depart(header.worker, now);
+  members_.leave(header.worker, now);
+  if (header.dtype != WireDtype::kRecord) return;
+  const auto why = decode<RefuseRecord>(message.payload.bytes());
+  if (why && why->exit_code == static_cast<std::int32_t>(ExitCode::kDiverged)) {
+    fail_run(why->reason.substr(0, kMaxLeaveReason));
+  }
+}
+
+void Container::fail_run(const std::string& reason) {
+  if (!failure_) failure_ = reason;
+}
 
 void Container::on_await_others(const Route& route, const Header& header) {
   awaiting_others_ = {route, header};

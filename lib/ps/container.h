@@ -50,6 +50,9 @@ class Container {
 
   bool has_model() const { return store_.has_value(); }
   bool ended() const { return store_.has_value() && members_.all_done(); }
+  // Why the run has failed (ExitCode::kDiverged), once it has: its model is ruined or will be. Nothing is applied from
+  // then on; the owner tells everybody and drops this container.
+  const std::optional<std::string>& failure() const { return failure_; }
   // The pieces of the model that are here, in order of offset; none while there is no model.
   const std::vector<NamedRange>& pieces() const { return pieces_; }
   const Membership& members() const { return members_; }
@@ -61,6 +64,7 @@ class Container {
     PushMark mark;  // of the last push that is applied, or staged where ps 0 decides
     std::int64_t consumed_samples = 0;
     std::int64_t pending_samples = 0;  // of pushes that are accepted and not yet applied
+    int skipped_in_a_row = 0;          // on ps 0: pushes that were dropped because they are not finite
   };
   // A model being loaded by the chief.
   struct Creation {
@@ -77,21 +81,25 @@ class Container {
   void welcome_everyone();
   bool fits_job(const Greeting& greeting);
   void on_create(const Route& route, const Message& message);
-  void on_load(const Message& message);
+  void on_load(const Route& route, const Message& message);
   void on_create_end(const Route& route, const Message& message, TimeMs now);
   void on_pull(const Route& route, const Header& header);
   void on_push(const Route& route, Message&& message, TimeMs now);
+  std::string describe(const WholePush& push) const;
   void apply(WholePush&& push);
   void stage(WholePush&& push);
   void on_join(const Route& route, const Header& header, TimeMs now);
   void on_commit(const Route& route, const Header& header, TimeMs now);
-  void decide(const Route& route, const Header& commit, TimeMs now);
+  void decide(const Route& route, Header commit, TimeMs now);
+  void count_skipped(const Header& commit, const WholePush& push);
   void on_advance(const Route& route, const Message& message);
   bool make_updates(const Route& route, const Header& request, const std::vector<Update>& updates);
   void make(const Update& update);
   void go_on(TimeMs now);
   void tick_turns(TimeMs now);
   void depart(std::uint32_t worker, TimeMs now);
+  void on_leave(const Message& message, TimeMs now);
+  void fail_run(const std::string& reason);
   void on_snapshot_begin(const Route& route, const Header& header, TimeMs now);
   void on_snapshot_take(const Route& route, const Message& message, TimeMs now);
   void try_take(bool whole_steps_only, TimeMs now);
@@ -132,6 +140,7 @@ class Container {
   std::vector<std::pair<Route, Header>> commits_on_hold_;  // on ps 0, during a snapshot
   PublishedParameters published_;
   std::optional<std::pair<Route, Header>> awaiting_others_;
+  std::optional<std::string> failure_;
 };
 
 }  // namespace distmnist

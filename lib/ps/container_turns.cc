@@ -12,16 +12,22 @@ void Container::stage(WholePush&& push) {
   History& history = histories_[push.header.worker];
   const Route route = push.route;
   const Header header = push.header;
+  const bool bad = push.bad.has_value();
   if (mark_of(header) > history.mark) {  // Else only the answer was lost.
     history.mark = mark_of(header);
     staged_.stage(std::move(push));
   }
-  if (ps_.index != 0) reply(route, header, MessageType::kStaged);
+  if (ps_.index == 0) return;
+  Header answer = reply_header(header, MessageType::kStaged);
+  if (bad) answer.flags |= kNotFinite;
+  actions_.send(route, Message{answer, {}});
 }
 
 void Container::on_advance(const Route& route, const Message& message) {
   const auto record = decode<UpdatesRecord>(message.payload.bytes());
   if (!record) return;
+  const Header& header = message.header;
+  if (record->dropped != 0) staged_.discard({header.worker, {header.incarnation, record->dropped}});
   if (make_updates(route, message.header, record->updates))
     send_parameters(route, message.header, message.header.wants);
 }
@@ -34,6 +40,10 @@ bool Container::make_updates(const Route& route, const Header& request, const st
       refuse(route, request, ExitCode::kInternal,
              fmt::format("ps:{} is at update {} and cannot make update {}: its gradients are not here", ps_.index,
                          store_->commit(), update.commit));
+      return false;
+    }
+    if (const WholePush* bad = staged_.bad_one_of(update)) {  // Its worker has kept silent about it.
+      fail_run(describe(*bad));
       return false;
     }
     for (const PushId& id : update.pushes) histories_[id.worker].consumed_samples += staged_.at(id).header.samples;
@@ -56,7 +66,7 @@ void Container::on_join(const Route& route, const Header& header, TimeMs now) {
 }
 
 void Container::on_commit(const Route& route, const Header& header, TimeMs now) {
-  if (!turns_) return;
+  if (!turns_ || failure_) return;
   switch (turns_->known(header)) {
     case Turns::Known::kOlder:
       return;
@@ -74,10 +84,14 @@ void Container::on_commit(const Route& route, const Header& header, TimeMs now) 
   decide(route, header, now);
 }
 
-void Container::decide(const Route& route, const Header& commit, TimeMs now) {
+void Container::decide(const Route& route, Header commit, TimeMs now) {
   const PushId id = id_of(commit);
   History& history = histories_[commit.worker];
-  const std::int64_t samples = staged_.at(id).header.samples;
+  const WholePush& push = staged_.at(id);
+  const std::int64_t samples = push.header.samples;
+  if (push.bad) commit.flags |= kNotFinite;
+  count_skipped(commit, push);
+  if (failure_) return;
   if (turns_->decide(route, commit, store_->global_step(), now).accepted) {
     history.pending_samples += samples;
     staged_.accept(id);
@@ -88,6 +102,25 @@ void Container::decide(const Route& route, const Header& commit, TimeMs now) {
   // Every other ps has made the updates up to this one, so nobody needs to be told of them any more.
   std::erase_if(updates_, [&](const Update& update) { return update.commit <= commit.commit; });
   go_on(now);
+}
+
+// One bad batch is no reason to stop; batches that are all bad are: what is ruined is the model.
+void Container::count_skipped(const Header& commit, const WholePush& push) {
+  int& skipped = histories_[commit.worker].skipped_in_a_row;
+  if ((commit.flags & kNotFinite) == 0) {
+    skipped = 0;
+    return;
+  }
+  const std::string what =
+      push.bad ? describe(push)
+               : fmt::format("worker:{} has had a loss or a gradient that is not finite at global_step {}",
+                             commit.worker, commit.step);
+  if (++skipped == 1) log(LogLevel::kWarning, what + ": dropped (--on_nan=skip)");
+  if (skipped < kMaxSkippedInARow) return;
+  fail_run(
+      fmt::format("{}, the {}th one after another, so the model itself is ruined; lower --learning_rate and go on "
+                  "from the newest checkpoint",
+                  what, skipped));
 }
 
 // Makes the updates that are due, and answers whose turn has come.

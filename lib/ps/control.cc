@@ -66,6 +66,7 @@ void fields(Archive& archive, Strategy& strategy) {
   bounded(archive, strategy.on_lost_worker, OnLostWorker::kFail);
   bounded(archive, strategy.staleness, StalenessPolicy::kScale);
   archive(strategy.drop_above, strategy.max_staleness, strategy.warmup_steps, strategy.train_steps);
+  bounded(archive, strategy.on_nan, OnNan::kSkip);
 }
 
 template <class Archive>
@@ -80,6 +81,7 @@ void fields(Archive& archive, std::vector<Update>& updates) {
 template <class Archive>
 void fields(Archive& archive, UpdatesRecord& record) {
   fields(archive, record.updates);
+  archive(record.dropped);
 }
 
 template <class Archive>
@@ -87,6 +89,7 @@ void fields(Archive& archive, TokenRecord& record) {
   bounded(archive, record.accepted);
   archive(record.staleness, record.waited_ms, record.consumed_samples);
   fields(archive, record.updates);
+  bounded(archive, record.finite);
 }
 
 template <class Archive>

@@ -39,6 +39,7 @@ struct WelcomeRecord {
   ModelState state = ModelState::kAwaitingModel;
 };
 
+// Also what a process leaves with whose run has failed.
 struct RefuseRecord {
   std::int32_t exit_code = 1;
   std::string reason;
@@ -81,6 +82,8 @@ struct Update {
 
 struct UpdatesRecord {
   std::vector<Update> updates;  // in order of commit
+  // The sequence of the sender's own last push, where ps 0 has dropped it: it need not be kept any more. 0: none.
+  std::uint64_t dropped = 0;
 };
 
 // A worker may compute a batch on the parameters that follow.
@@ -90,6 +93,7 @@ struct TokenRecord {
   std::uint32_t waited_ms = 0;        // for other workers
   std::int64_t consumed_samples = 0;  // of this worker, its push counted: where it goes on
   std::vector<Update> updates;        // that not every other ps is known to have made
+  bool finite = true;                 // false: the push was dropped because a number of it or its loss was not finite
 };
 
 struct NoticeRecord {

@@ -17,6 +17,7 @@ namespace distmnist {
 struct Verdict {
   bool accepted = true;
   std::int64_t staleness = 0;  // updates between the push's parameters and the verdict
+  bool finite = true;          // false: not accepted, because a number of it or its loss is not finite
 };
 
 // What has to be said or done because time passed.
@@ -37,6 +38,9 @@ class Coordinator {
 
   // `id` was computed from the parameters of `step`; global_step is now `global_step`.
   virtual Verdict push(const PushId& id, std::int64_t step, std::int64_t global_step) = 0;
+  // The same of a push that does not count, whatever its step, for it is not finite. Its worker's next batch takes its
+  // place.
+  virtual Verdict drop(const PushId& id, std::int64_t step, std::int64_t global_step) = 0;
   // The update to make now, if there is one (its commit is left at 0). global_step is one more afterwards.
   virtual std::optional<Update> next_update() = 0;
   // True where the worker may compute a batch on the parameters as they are. It then holds a token for that, until its

@@ -53,6 +53,14 @@ void Exchange::leave() {
   if (state_ == State::kOpen || state_ == State::kAwaitingModel) actions_.send(header_for(MessageType::kLeave), {});
 }
 
+void Exchange::leave(const RefuseRecord& why) {
+  if (state_ != State::kOpen && state_ != State::kAwaitingModel) return;
+  Header header = header_for(MessageType::kLeave);
+  header.dtype = WireDtype::kRecord;
+  const Frame record = encode(why);
+  actions_.send(header, record.bytes());
+}
+
 // ---- Connecting and greeting ----
 
 void Exchange::on_connected(TimeMs now) {
@@ -138,6 +146,7 @@ void Exchange::send_part(const RequestPart& part) {
   header.dtype = part.dtype;
   header.slot = part.slot;
   header.commit = part.commit;
+  header.flags = part.flags;
   header.range_offset = part.range.offset;
   header.range_size = part.range.size;
   actions_.send(header, part.bytes);
@@ -169,8 +178,12 @@ void Exchange::on_message(Received&& received, TimeMs now) {
     case MessageType::kRefuse: {
       const auto refusal = decode<RefuseRecord>(received.message.payload.bytes());
       const int code = refusal ? std::clamp(refusal->exit_code, 1, 255) : 1;
-      return fail_with(static_cast<ExitCode>(code), fmt::format("refused by {}: {}", config_.ps_name,
-                                                                refusal ? refusal->reason : "no reason given"));
+      const std::string reason = refusal ? refusal->reason : "no reason given";
+      if (!failure_) {
+        failure_ =
+            Failure{static_cast<ExitCode>(code), fmt::format("refused by {}: {}", config_.ps_name, reason), reason};
+      }
+      return;
     }
     case MessageType::kStale:
       if (state_ == State::kOpen || state_ == State::kAwaitingModel) greet(now);
@@ -279,6 +292,7 @@ void Exchange::on_record(const Message& message) {
     if (!record) return;
     snapshot_ = *record;
   }
+  staged_is_bad_ = header.type == MessageType::kStaged && (header.flags & kNotFinite) != 0;
   step_ = header.step;
   commit_ = header.commit;
   request_.reset();

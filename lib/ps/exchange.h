@@ -26,7 +26,7 @@ inline constexpr TimeMs kFirstReportMs = 1'000;  // at start a ps may come up a 
 class ExchangeActions {
  public:
   virtual ~ExchangeActions() = default;
-  // `payload` stays valid until the request it belongs to is answered.
+  // `payload` stays valid until the request it belongs to is answered; of kLeave, which is not, only during the call.
   virtual void send(const Header& header, std::span<const std::byte> payload) = 0;
   // Drop the connection and try to make it again; then on_connected or on_unreachable.
   virtual void reconnect() = 0;
@@ -44,6 +44,7 @@ struct RequestPart {
   Range range;
   std::span<const std::byte> bytes;
   std::int64_t commit = 0;  // kCommit: the updates that every other ps is known to have made
+  std::uint16_t flags = 0;
 };
 
 // What all parts of a request have in common, and what ends it.
@@ -83,6 +84,8 @@ class Exchange {
   bool answered() const { return !request_; }
   // Says that this process goes. Not answered.
   void leave();
+  // The same, and that the run has failed. The ps ends it for everybody.
+  void leave(const RefuseRecord& why);
   const ChunkTable& chunks() const { return chunks_; }
 
   // ---- from the shell ----
@@ -101,6 +104,7 @@ class Exchange {
   struct Failure {
     ExitCode code = ExitCode::kOk;
     std::string reason;
+    std::string words_of_ps = {};  // where the ps has refused: its reason alone
   };
   const std::optional<Failure>& failure() const { return failure_; }
   // The ps has lost or replaced the model of the session: open() again.
@@ -113,6 +117,8 @@ class Exchange {
   std::int64_t commit() const { return commit_; }  // updates this shard had made then
   const SnapshotRecord& snapshot() const { return snapshot_; }
   const TokenRecord& token() const { return token_; }
+  // Whether the last kStaged says that the push may not be applied.
+  bool staged_is_bad() const { return staged_is_bad_; }
 
  private:
   enum class State { kClosed, kConnecting, kGreeting, kAwaitingModel, kOpen };
@@ -145,7 +151,7 @@ class Exchange {
   void watch_deadline(TimeMs now);
   Header header_for(MessageType type) const;
   void fail_with(ExitCode code, const std::string& reason) {
-    if (!failure_) failure_ = Failure{code, reason};
+    if (!failure_) failure_ = Failure{code, reason, {}};
   }
 
   ExchangeConfig config_;
@@ -160,6 +166,7 @@ class Exchange {
   WelcomeRecord welcome_;
   SnapshotRecord snapshot_;
   TokenRecord token_;
+  bool staged_is_bad_ = false;
   std::optional<Request> request_;
   std::vector<float> floats_;  // of the last chunk that came in as other numbers
   std::optional<Failure> failure_;

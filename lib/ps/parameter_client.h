@@ -37,6 +37,7 @@ struct Turn {
   std::int64_t consumed_samples = 0;  // of this worker: where its data goes on
   bool accepted = true;               // the push, if there was one
   std::int64_t staleness = 0;         // updates between its parameters and its verdict
+  bool finite = true;                 // false: not accepted, because a number of it or its loss is not finite
 };
 
 // What the exchange with the ps tasks has cost this worker so far.
@@ -87,6 +88,9 @@ class ParameterClient {
   // worker may compute the next batch.
   virtual void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) = 0;
   virtual void push(Range range) = 0;
+  // Between begin_push and finish_push, where bad gradients are skipped: this one is not to count, for its loss is not
+  // finite.
+  virtual void drop_push() = 0;
   virtual Turn finish_push(const ParameterSink& sink) = 0;
 
   virtual ExchangeCosts costs() const { return {}; }
@@ -99,6 +103,8 @@ class ParameterClient {
   // This task is done. Or: this process leaves, its task is not done.
   virtual void done() = 0;
   virtual void leave() = 0;
+  // This process leaves because the model is ruined (kDiverged), for the reason `why`: the run ends for everybody.
+  virtual void fail_run(const std::string& why) = 0;
 };
 
 }  // namespace distmnist

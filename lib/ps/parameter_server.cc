@@ -179,7 +179,9 @@ ExitCode serve(const ParameterServerConfig& config, ServerSocket& socket, const 
     }
   }
   const PsCore::End& end = *core.end();
-  if (end.code == ExitCode::kLostPeer) fail(end.code, "ps:{}: {}", config.identity.index, end.reason);
+  if (end.code == ExitCode::kLostPeer || end.code == ExitCode::kDiverged) {
+    fail(end.code, "ps:{}: {}", config.identity.index, end.reason);
+  }
   log_info("{}; exit {}", end.reason, static_cast<int>(end.code));
   return end.code;
 }

@@ -38,14 +38,18 @@ void PsCore::on_message(const Sender& from, Received&& received, TimeMs now) {
   actions_.keep(route);
   if (header.type == MessageType::kReset) return on_reset(route, received.message, now);
   if (header.type == MessageType::kVariable) return on_variable(route, received.message);
-  if (const std::string* reason = shut_out_.find({header.container, header.worker, header.incarnation})) {
-    return send_refusal(route, header, ExitCode::kVersion, *reason);
+  if (failed_) return on_message_after_failure(route, header);
+  if (const RefuseRecord* refusal = shut_out_.find({header.container, header.worker, header.incarnation})) {
+    return answer(route, header, MessageType::kRefuse, encode(*refusal));
   }
   Entry* entry = entry_for(route, received.message);
   if (entry == nullptr) return;
   const std::uint64_t id = header.container;
+  const bool leaves = header.type == MessageType::kLeave;
+  const std::uint32_t worker = header.worker;
   entry->run->on_message(route, std::move(received.message), now);
-  settle(containers_.find(id));
+  settle(containers_.find(id), now);
+  if (failed_ && leaves) failed_->workers.erase(worker);
 }
 
 PsCore::Entry* PsCore::entry_for(const Route& route, const Message& message) {
@@ -95,8 +99,9 @@ PsCore::Entry* PsCore::claim(const Route& route, const Header& request, const st
 }
 
 // What a message may have changed about a container as a whole.
-void PsCore::settle(Entries::iterator at) {
+void PsCore::settle(Entries::iterator at, TimeMs now) {
   Entry& entry = at->second;
+  if (entry.run->failure()) return end_failed_run(at, now), void();
   if (entry.run->members().members().empty()) return drop_run(at), void();  // Its first greeting was refused.
   if (!entry.run->ended()) return;
   if (!identity_.stay) {
@@ -104,6 +109,25 @@ void PsCore::settle(Entries::iterator at) {
   } else if (!std::exchange(entry.end_logged, true)) {
     entry.actions.log(LogLevel::kInfo, "all workers are done; the variables stay");
   }
+}
+
+PsCore::Entries::iterator PsCore::end_failed_run(Entries::iterator at, TimeMs now) {
+  const Container& run = *at->second.run;
+  const std::string reason = *run.failure();
+  at->second.actions.log(LogLevel::kWarning, fmt::format("the run has failed, its model is dropped: {}", reason));
+  if (!identity_.stay) {
+    const std::vector<std::uint32_t> missing = run.members().missing();
+    failed_ = Failed{reason, now, {missing.begin(), missing.end()}};
+  }
+  shut_out(run, {static_cast<std::int32_t>(ExitCode::kDiverged), reason});
+  vacant_since_ms_ = last_report_ms_ = now;
+  return drop_run(at);
+}
+
+void PsCore::on_message_after_failure(const Route& route, const Header& header) {
+  // Who leaves has been told, and who greets is told now.
+  if (header.type == MessageType::kLeave || header.type == MessageType::kHello) failed_->workers.erase(header.worker);
+  if (header.type != MessageType::kLeave) send_refusal(route, header, ExitCode::kDiverged, failed_->reason);
 }
 
 // What comes after the entry whose run is dropped. Shared variables stay.
@@ -124,6 +148,10 @@ void PsCore::on_tick(TimeMs now) {
       continue;
     }
     run->on_tick(now);
+    if (run->failure()) {
+      at = end_failed_run(at, now);
+      continue;
+    }
     live += run->members().num_live(heard_since);
     last_life = std::max(last_life, run->members().last_life_ms().value_or(-1));
     // Nothing came of it: the next run under this name may be of another size.
@@ -131,6 +159,12 @@ void PsCore::on_tick(TimeMs now) {
     at = abandoned ? drop_run(at) : std::next(at);
   }
   if (end_) return;
+  if (failed_) {
+    if (failed_->workers.empty() || signal_ || now - failed_->since_ms >= kSignalGraceMs) {
+      end_ = End{ExitCode::kDiverged, failed_->reason};
+    }
+    return;
+  }
   if (signal_ && (live == 0 || now - signal_->second >= kSignalGraceMs)) {
     end_ = End{signal_->first, live == 0 ? "stopped by a signal" : "stopped by a signal; workers were still there"};
     return;

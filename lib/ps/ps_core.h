@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -23,8 +24,8 @@ namespace distmnist {
 
 inline constexpr TimeMs kReportEveryMs = 10'000;           // a line about whom a wait is for
 inline constexpr TimeMs kFirstWorkerMs = 60 * 60 * 1'000;  // a ps that nobody ever greets gives up after an hour
-inline constexpr TimeMs kSignalGraceMs = 10'000;           // after a signal, time the workers have to save and leave
-inline constexpr TimeMs kSignalSilenceMs = 5'000;          // silence that counts as gone then: more than one heartbeat
+inline constexpr TimeMs kSignalGraceMs = 10'000;   // after a signal or a failure, time the workers have to leave
+inline constexpr TimeMs kSignalSilenceMs = 5'000;  // silence that counts as gone then: more than one heartbeat
 
 inline constexpr std::size_t kMaxContainers = 64;           // of a ps with --ps_stay; also the most a reset may name
 inline constexpr std::uint32_t kMaxWorkers = kMaxReplicas;  // of a container of such a ps
@@ -79,8 +80,12 @@ class PsCore {
   Entry* entry_for(const Route& route, const Message& message);
   // The entry of this name, made where there is room for it; null where not, and the sender has been told.
   Entry* claim(const Route& route, const Header& request, const std::string& name);
-  void settle(Entries::iterator at);
+  void settle(Entries::iterator at, TimeMs now);
   Entries::iterator drop_run(Entries::iterator at);
+  // Tells everybody of a run that has failed, and drops it with its model.
+  Entries::iterator end_failed_run(Entries::iterator at, TimeMs now);
+  // Without --ps_stay, once the run has failed: whatever is said is answered with why.
+  void on_message_after_failure(const Route& route, const Header& header);
   std::string waiting_for() const;
   void refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason);
   void send_refusal(const Route& route, const Header& request, ExitCode code, const std::string& reason);
@@ -88,8 +93,9 @@ class PsCore {
   // ---- Questions from outside of a run (ps_core_admin.cc) ----
   void on_reset(const Route& route, const Message& message, TimeMs now);
   ResetDoneRecord::Container reset(const std::string& name, TimeMs now);
-  // Refuses what a process says from now on, whose container was reset.
-  void shut_out(const Greeting& greeting, const Route& ping_route, const std::string& container);
+  // Refuses with `refusal` all that the processes of a run say from now on. Returns how many were living, and not done.
+  std::uint32_t shut_out(const Container& run, const RefuseRecord& refusal);
+  void shut_out(const Greeting& greeting, const Route& ping_route, const RefuseRecord& refusal);
   void on_variable(const Route& route, const Message& message);
   std::string fault_of(const VariableRecord& question) const;
   std::string missing_text(const VariableRecord& question, const Entry* entry) const;
@@ -107,8 +113,15 @@ class PsCore {
   TimeMs last_report_ms_;
   std::optional<std::pair<ExitCode, TimeMs>> signal_;
   std::optional<End> end_;
-  std::uint64_t dropped_ = 0;                                  // messages that were not ours
-  Recent<Process, std::string> shut_out_{kMaxResetProcesses};  // with the reason
+  // Without --ps_stay: the run has failed. The process ends when all of its workers have gone, or after a while.
+  struct Failed {
+    std::string reason;
+    TimeMs since_ms = 0;
+    std::set<std::uint32_t> workers;  // that may still be there, or come
+  };
+  std::optional<Failed> failed_;
+  std::uint64_t dropped_ = 0;                                   // messages that were not ours
+  Recent<Process, RefuseRecord> shut_out_{kMaxResetProcesses};  // whose container was reset, or whose run has failed
   Recent<Question, std::pair<MessageType, std::shared_ptr<Frame>>> answers_{kMaxRememberedAnswers};
 };
 

@@ -35,13 +35,8 @@ ResetDoneRecord::Container PsCore::reset(const std::string& name, TimeMs now) {
   if (at == containers_.end()) return result;
   result.was_there = true;
   if (const Container* run = at->second.run.get()) {
-    for (const auto& [worker, member] : run->members().members()) {
-      if (member.waiting) shut_out(*member.waiting, {}, name);
-      if (!member.session) continue;
-      const Session& session = *member.session;
-      shut_out(session.greeting, session.ping_route, name);
-      if (!session.lost && !member.done) ++result.num_sessions;
-    }
+    const std::string reason = fmt::format("{} was reset; start this task again to begin anew", container_title(name));
+    result.num_sessions = shut_out(*run, {static_cast<std::int32_t>(ExitCode::kVersion), reason});
   }
   containers_.erase(at);
   vacant_since_ms_ = last_report_ms_ = now;
@@ -50,13 +45,23 @@ ResetDoneRecord::Container PsCore::reset(const std::string& name, TimeMs now) {
   return result;
 }
 
-void PsCore::shut_out(const Greeting& greeting, const Route& ping_route, const std::string& container) {
+std::uint32_t PsCore::shut_out(const Container& run, const RefuseRecord& refusal) {
+  std::uint32_t living = 0;
+  for (const auto& [worker, member] : run.members().members()) {
+    if (member.waiting) shut_out(*member.waiting, {}, refusal);
+    if (!member.session) continue;
+    const Session& session = *member.session;
+    shut_out(session.greeting, session.ping_route, refusal);
+    if (!session.lost && !member.done) ++living;
+  }
+  return living;
+}
+
+void PsCore::shut_out(const Greeting& greeting, const Route& ping_route, const RefuseRecord& refusal) {
   const Header& header = greeting.header;
-  const std::string reason =
-      fmt::format("{} was reset; start this task again to begin anew", container_title(container));
-  shut_out_.remember({header.container, header.worker, header.incarnation}, reason);
+  shut_out_.remember({header.container, header.worker, header.incarnation}, refusal);
   for (const Route& to : {greeting.route, ping_route}) {
-    if (!to.empty()) send_refusal(to, header, ExitCode::kVersion, reason);
+    if (!to.empty()) answer(to, header, MessageType::kRefuse, encode(refusal));
   }
 }
 

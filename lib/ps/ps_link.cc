@@ -64,7 +64,8 @@ Listener PsLink::find(Listener (*look)(const HostPort& address)) const {
 void PsLink::send(const Header& header, std::span<const std::byte> payload) {
   if (!socket_) return;
   sent_bytes_ += static_cast<std::int64_t>(kHeaderBytes + payload.size());
-  if (fixed_endpoint_.empty()) return socket_->send(Message{header, Frame::borrow(payload)}), void();
+  const bool stays_valid = header.type != MessageType::kLeave;
+  if (fixed_endpoint_.empty() && stays_valid) return socket_->send(Message{header, Frame::borrow(payload)}), void();
   // Within a process ZeroMQ hands the very bytes over, and a ps may keep a gradient for longer than its worker does.
   Frame copy = Frame::allocate(payload.size());
   std::ranges::copy(payload, copy.bytes().begin());

@@ -12,13 +12,18 @@ bool PushCollector::add(const ChunkTable& chunks, const Route& route, Message&& 
   const PushMark mark{message.header.incarnation, message.header.sequence};
   const PushMark collecting{push_.header.incarnation, push_.header.sequence};
   if (mark > collecting) {
-    push_ = WholePush{message.header, route, std::vector<Frame>(chunks.size())};
+    push_ = WholePush{message.header, route, std::vector<Frame>(chunks.size()), std::nullopt};
     present_.assign(chunks.size(), false);
     missing_ = chunks.size();
   }
   if (mark < collecting || missing_ == 0 || message.header.dtype != push_.header.dtype) return false;
   push_.header = message.header;
   push_.route = route;
+  const Numbers gradient{message.header.dtype, message.payload.bytes()};
+  if (!push_.bad && !may_be_applied(gradient)) {
+    const auto number = first_bad_number(gradient).value();
+    push_.bad = BadGradient{message.header.range_offset + static_cast<std::int64_t>(number.index), number.text};
+  }
   push_.gradients[*chunk] = std::move(message.payload);
   if (!present_[*chunk]) --missing_;
   present_[*chunk] = true;

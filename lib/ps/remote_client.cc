@@ -135,6 +135,8 @@ void RemoteClient::begin_push(std::span<const float> gradients, std::int64_t ste
   ++sequence_;
   gradients_ = gradients;
   pushed_step_ = step;
+  drops_push_ = false;
+  pushed_sequence_ = sequence_;
   const TimeMs now = monotonic_ms();
   const bool ordered = config_.strategy.ordered();
   for (std::size_t k = 0; k < links_.size(); ++k) {
@@ -200,9 +202,12 @@ void RemoteClient::await_staging() {
   drive([&] { return answered(1); }, {});
   RequestPart commit{MessageType::kCommit, WireDtype::kNone, 0, {}, {}};
   commit.commit = links_.front()->exchange.commit();
+  bool bad = drops_push_;
   for (std::size_t k = 1; k < links_.size(); ++k) {
     commit.commit = std::min(commit.commit, links_[k]->exchange.commit());
+    bad |= links_[k]->exchange.staged_is_bad();
   }
+  if (bad) commit.flags = kNotFinite;
   links_.front()->exchange.add(commit);
   links_.front()->exchange.end(monotonic_ms());
 }
@@ -214,12 +219,13 @@ Turn RemoteClient::take_turn(const ParameterSink& sink) {
         [&](std::size_t, Range range, std::span<const float> values) { sink(range, values); }, Wait::kTurn);
   if (links_.size() > 1) pull_from_others(sink);
   const TokenRecord& token = lead.token();
-  return {lead.step(), token.consumed_samples, token.accepted, token.staleness};
+  return {lead.step(), token.consumed_samples, token.accepted, token.staleness, token.finite};
 }
 
 // The others hear from the workers which updates ps 0 has decided.
 void RemoteClient::pull_from_others(const ParameterSink& sink) {
-  const Frame updates = encode(UpdatesRecord{links_.front()->exchange.token().updates});
+  const TokenRecord& token = links_.front()->exchange.token();
+  const Frame updates = encode(UpdatesRecord{token.updates, token.accepted ? 0 : pushed_sequence_});
   if (config_.strategy.ordered()) {
     ask(MessageType::kParameters, {MessageType::kAdvance, WireDtype::kRecord, 0, {}, updates.bytes()}, 1,
         config_.wire_dtype);
@@ -324,6 +330,18 @@ void RemoteClient::done() {
 void RemoteClient::leave() {
   heartbeat_.stop();
   for (auto& link : links_) link->exchange.leave();
+}
+
+void RemoteClient::fail_run(const std::string& why) {
+  heartbeat_.stop();
+  RefuseRecord record{static_cast<std::int32_t>(ExitCode::kDiverged),
+                      fmt::format("worker:{} has ended the run: {}", config_.worker, why)};
+  // What a ps has said goes on to the others as it is.
+  for (const auto& link : links_) {
+    const auto& failure = link->exchange.failure();
+    if (failure && failure->code == ExitCode::kDiverged) record.reason = failure->words_of_ps;
+  }
+  for (auto& link : links_) link->exchange.leave(record);
 }
 
 // ---- The loop ----

@@ -59,12 +59,14 @@ class RemoteClient : public ParameterClient {
   Turn join(const ParameterSink& sink) override;
   void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override;
   void push(Range range) override;
+  void drop_push() override { drops_push_ = true; }
   Turn finish_push(const ParameterSink& sink) override;
   ExchangeCosts costs() const override;
   StoredModel snapshot() override;
   bool await_others(TimeMs limit_ms) override;
   void done() override;
   void leave() override;
+  void fail_run(const std::string& why) override;
 
  private:
   // Begins a request at the ps tasks from `first` on and sends `part` there.
@@ -101,8 +103,10 @@ class RemoteClient : public ParameterClient {
   std::span<const float> gradients_;
   std::vector<std::byte> wire_gradients_;  // the same as numbers of wire_dtype, where they are not float32
   std::int64_t pushed_step_ = 0;
-  double first_values_s_ = 0;  // when the first parameters of the turn came
-  ExchangeCosts costs_;        // without the bytes, which the links count
+  bool drops_push_ = false;            // this worker does not want it to count
+  std::uint64_t pushed_sequence_ = 0;  // of the last push
+  double first_values_s_ = 0;          // when the first parameters of the turn came
+  ExchangeCosts costs_;                // without the bytes, which the links count
   bool opened_once_ = false;
 };
 

@@ -26,6 +26,11 @@ bool StagedPushes::has_all(const Update& update) const {
   return std::ranges::all_of(update.pushes, [this](const PushId& id) { return has(id); });
 }
 
+const WholePush* StagedPushes::bad_one_of(const Update& update) const {
+  const auto bad = std::ranges::find_if(update.pushes, [this](const PushId& id) { return at(id).bad.has_value(); });
+  return bad == update.pushes.end() ? nullptr : &at(*bad);
+}
+
 WholePush StagedPushes::make(const Update& update, VariableStore& store, ThreadPool* pool) {
   store.begin_update(update.rate_factor);
   std::vector<WholePush*> pushes;

@@ -30,6 +30,8 @@ class StagedPushes {
   // On ps 0: the push belongs to an update to come, and stays until that is made.
   void accept(const PushId& id) { pushes_.at(id).accepted = true; }
   void discard(const PushId& id) { pushes_.erase(id); }
+  // The first push of the update that may not be applied; null where all may. They are all here.
+  const WholePush* bad_one_of(const Update& update) const;
 
   // Makes an update whose pushes are all here; they are used up. Returns the first of them with the new parameters, in
   // its type, in the place of its gradient. `pool`: as of VariableStore::apply().

@@ -20,6 +20,16 @@ enum class OnLostWorker : std::uint8_t {
   kFail = 2,    // the run ends
 };
 
+// What becomes of a gradient with a number that may not be applied (lib/wire/numbers.h), and of one whose loss is not
+// finite.
+enum class OnNan : std::uint8_t {
+  kFail = 0,  // the run ends
+  kSkip = 1,  // it is dropped; another batch takes its place
+};
+// Gradients of one worker, one after another, that are dropped for it: then the model itself is taken to be ruined, and
+// the run ends.
+inline constexpr int kMaxSkippedInARow = 10;
+
 inline constexpr std::int64_t kUnboundedStaleness = -1;
 inline constexpr std::uint32_t kMaxReplicas = 1024;  // gradients to a synchronous step
 
@@ -33,9 +43,13 @@ struct Strategy {
   std::int64_t max_staleness = kUnboundedStaleness;  // batches a worker may be ahead of the slowest one
   std::int64_t warmup_steps = 0;                     // global_step until which worker 0 trains alone
   std::int64_t train_steps = 0;                      // where the run ends: nobody waits from there on
+  OnNan on_nan = OnNan::kFail;
 
   // Whether ps 0 decides about each push and each turn, for all ps tasks. If not, every ps applies a push as it comes.
-  bool ordered() const { return sync || staleness != StalenessPolicy::kKeep || max_staleness != kUnboundedStaleness; }
+  bool ordered() const {
+    return sync || staleness != StalenessPolicy::kKeep || max_staleness != kUnboundedStaleness ||
+           on_nan == OnNan::kSkip;
+  }
 
   bool operator==(const Strategy&) const = default;
 };

@@ -47,6 +47,11 @@ Verdict SyncReplicas::push(const PushId& id, std::int64_t step, std::int64_t glo
   return {true, 0};
 }
 
+// A token of this step stays in its worker's hand, for the next batch; so the step still takes R gradients.
+Verdict SyncReplicas::drop(const PushId&, std::int64_t step, std::int64_t global_step) {
+  return {false, std::max<std::int64_t>(0, global_step - step), false};
+}
+
 std::optional<Update> SyncReplicas::next_update() {
   if (accepted_.empty() || accepted_.size() < needed_) return std::nullopt;
   Update update;

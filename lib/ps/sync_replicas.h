@@ -24,6 +24,7 @@ class SyncReplicas : public Coordinator {
   void arrive(std::uint32_t worker) override;
   void depart(std::uint32_t worker, TimeMs now) override;
   Verdict push(const PushId& id, std::int64_t step, std::int64_t global_step) override;
+  Verdict drop(const PushId& id, std::int64_t step, std::int64_t global_step) override;
   std::optional<Update> next_update() override;
   bool take_token(std::uint32_t worker, std::int64_t global_step) override;
   std::string waiting_for(std::int64_t global_step) const override;

@@ -37,7 +37,8 @@ Turns::Known Turns::known(const Header& commit) const {
 Verdict Turns::decide(const Route& route, const Header& commit, std::int64_t global_step, TimeMs now) {
   Worker& worker = workers_[commit.worker];
   worker.decided = id_of(commit).mark;
-  worker.verdict = coordinator_->push(id_of(commit), commit.step, global_step);
+  worker.verdict = (commit.flags & kNotFinite) != 0 ? coordinator_->drop(id_of(commit), commit.step, global_step)
+                                                    : coordinator_->push(id_of(commit), commit.step, global_step);
   wait(route, commit, now);
   return worker.verdict;
 }
@@ -83,6 +84,7 @@ std::optional<Turns::Grant> Turns::next_grant(std::int64_t global_step, TimeMs n
     if (waiting->request.type == MessageType::kCommit) {
       grant.token.accepted = worker.verdict.accepted;
       grant.token.staleness = worker.verdict.staleness;
+      grant.token.finite = worker.verdict.finite;
     }
     grant.token.waited_ms = static_cast<std::uint32_t>(now - waiting->since_ms);
     waiting_.erase(waiting);

@@ -29,7 +29,7 @@ class Turns {
   // What is known of the push that `commit` is about.
   enum class Known { kNew, kDecided, kOlder };
   Known known(const Header& commit) const;
-  // Decides a new push. It is answered like a join, in time.
+  // Decides a new push; one with kNotFinite in its commit is dropped. It is answered like a join, in time.
   Verdict decide(const Route& route, const Header& commit, std::int64_t global_step, TimeMs now);
   // The commit of the push decided last came again: answer that.
   void ask_again(const Route& route, const Header& commit, TimeMs now);

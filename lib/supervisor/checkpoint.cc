@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "lib/base/error.h"
+#include "lib/math/magnitudes.h"
 #include "lib/supervisor/safetensors.h"
 
 namespace distmnist {
@@ -236,6 +237,18 @@ void write_checkpoint(const std::filesystem::path& path, const ModelSnapshot& sn
   write_safetensors(path, metadata_of(snapshot), tensors);
 }
 
+std::string not_finite_tensor(const ModelSnapshot& snapshot) {
+  const auto slots = slot_names(snapshot.identity.optimizer.kind);
+  for (std::size_t slot = 0; slot <= snapshot.slots.size(); ++slot) {
+    const std::span<const float> block = slot == 0 ? snapshot.parameters : snapshot.slots[slot - 1];
+    for (const Variable& variable : snapshot.identity.variables) {
+      if (all_finite(slice(block, variable.range))) continue;
+      return slot == 0 ? variable.name : slot_tensor_name(slots[slot - 1], variable.name);
+    }
+  }
+  return {};
+}
+
 ModelSnapshot read_checkpoint(const std::filesystem::path& path) {
   const SafetensorsReader file(path);
   if (!file.metadata().contains("distmnist_checkpoint")) {
@@ -274,6 +287,10 @@ ModelSnapshot read_checkpoint(const std::filesystem::path& path) {
     file.read(*file.find(variable.name), slice(std::span(snapshot.parameters), variable.range));
   }
   for (const std::string& slot : slots) snapshot.slots.push_back(read_slot(file, slot, variables, size));
+  if (const std::string tensor = not_finite_tensor(snapshot); !tensor.empty()) {
+    fail(ExitCode::kData, "{}: tensor \"{}\" has a number that is not finite, so the model is ruined", path.string(),
+         printable(tensor));
+  }
   return snapshot;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "lib/supervisor/model_snapshot.h"
 
@@ -10,8 +11,12 @@ namespace distmnist {
 // Writes the file atomically and durably. Errors like AtomicFile.
 void write_checkpoint(const std::filesystem::path& path, const ModelSnapshot& snapshot);
 
-// Reads a file, every byte of it verified. Error: kData (missing, damaged, truncated, of another program: what is wrong
-// and at which offset), kVersion (a later format), kResources.
+// The first tensor, as the file names it, with a number that is not finite; empty where all are. No checkpoint has such
+// numbers.
+std::string not_finite_tensor(const ModelSnapshot& snapshot);
+
+// Reads a file, every byte of it verified. Error: kData (missing, damaged, truncated, of another program, with a number
+// that is not finite: what is wrong and where), kVersion (a later format), kResources.
 ModelSnapshot read_checkpoint(const std::filesystem::path& path);
 
 // Error (kVersion) with both sides and what to do, where `snapshot` (read from `path`) has another model, graph,

@@ -1,11 +1,11 @@
 #include "lib/supervisor/supervisor.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "lib/base/log.h"
 #include "lib/graph/initializers.h"
+#include "lib/supervisor/checkpoint.h"
 #include "lib/supervisor/safetensors_header.h"
 
 namespace distmnist {
@@ -79,12 +79,6 @@ void Supervisor::compare_data(const ModelSnapshot& restored) {
 
 ModelSnapshot Supervisor::take_snapshot() {
   StoredModel model = client_.snapshot();
-  // A ruined model must not push the good checkpoints out.
-  if (!std::ranges::all_of(model.parameters, [](float value) { return std::isfinite(value); })) {
-    fail(ExitCode::kDiverged,
-         "a parameter is not finite at global_step {}; lower --learning_rate and go on from the newest checkpoint",
-         model.global_step);
-  }
   ModelSnapshot snapshot;
   snapshot.identity = config_.identity;
   snapshot.global_step = model.global_step;
@@ -98,6 +92,14 @@ ModelSnapshot Supervisor::take_snapshot() {
   snapshot.config = config_.config;
   snapshot.parameters = std::move(model.parameters);
   snapshot.slots = std::move(model.slots);
+  // A ruined model must not push the good checkpoints out.
+  if (const std::string where = not_finite_tensor(snapshot); !where.empty()) {
+    fail(ExitCode::kDiverged,
+         "{} is not finite at global_step {}, so the model is not saved; lower --learning_rate and go on from the "
+         "newest "
+         "checkpoint",
+         where, snapshot.global_step);
+  }
   return snapshot;
 }
 

@@ -46,7 +46,8 @@ class Supervisor {
   void keep_config() const;
 
   // As the chief with a folder: saves in the background when save_every_ms have passed since the last time. Error
-  // (kDiverged), here and below, where a parameter is not finite: such a model is never saved.
+  // (kDiverged), here and below, where a parameter or a number of a slot is not finite: such a model is never
+  // saved.
   void save_if_due(TimeMs now);
   // As the chief with a folder: saves now and waits for the disk. The error of a save that failed; the older
   // checkpoints are still there then.

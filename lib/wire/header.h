@@ -13,7 +13,7 @@
 namespace distmnist {
 
 inline constexpr std::uint32_t kMagic = 0x4E4D4944;  // "DIMN"
-inline constexpr std::uint16_t kProtocolVersion = 3;
+inline constexpr std::uint16_t kProtocolVersion = 4;
 inline constexpr std::size_t kHeaderBytes = 112;
 inline constexpr std::size_t kMaxPayloadBytes = 1u << 20;
 inline constexpr std::int64_t kMaxPayloadFloats = kMaxPayloadBytes / sizeof(float);  // numbers of any type
@@ -30,7 +30,7 @@ enum class MessageType : std::uint8_t {
   kSnapshotTake = 8,   // SnapshotRecord: apply up to here, copy; answered by kSnapshotData and kSnapshotEnd
   kAwaitOthers = 9,    // answered by kOthersDone once every other worker is done
   kDone = 10,          // this worker is done; answered by kDoneAck
-  kLeave = 11,         // this process goes, its task is not done; not answered
+  kLeave = 11,         // this process goes, its task is not done; with a RefuseRecord the run has failed; not answered
   kPing = 12,          // answered by kPong; keeps the lease
   kJoin = 13,          // to ps 0: this worker wants to compute; answered by kToken and kParameters once it may
   kCommit = 14,        // to ps 0: the push is whole everywhere else; answered like kJoin
@@ -64,6 +64,9 @@ enum class WireDtype : std::uint8_t { kNone = 0, kRecord = 1, kF32 = 2, kBf16 = 
 // Flags of the header.
 inline constexpr std::uint16_t kPayloadChecksum = 1;  // payload_crc is set
 inline constexpr std::uint16_t kChecksumData = 2;  // this peer is across a network: data frames both ways are checked
+// In kStaged: a number of the push may not be applied. In kCommit: it is so on some ps, or the batch's loss is not
+// finite.
+inline constexpr std::uint16_t kNotFinite = 4;
 
 // In memory as on the wire: little-endian, no padding (checked below).
 struct Header {

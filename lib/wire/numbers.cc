@@ -1,15 +1,21 @@
 #include "lib/wire/numbers.h"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
+#include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "lib/base/error.h"
 #include "lib/math/half.h"
+#include "lib/math/magnitudes.h"
 #include "lib/math/mean.h"
 
 namespace distmnist {
 namespace {
+
+constexpr std::uint16_t kLargestFiniteF16 = 0x7BFF;  // 65504
 
 template <class T>
 std::span<const T> view(std::span<const std::byte> bytes) {
@@ -49,6 +55,33 @@ std::string_view to_string(WireDtype dtype) {
       return "f16";
   }
   return "?";
+}
+
+bool may_be_applied(const Numbers& gradient) {
+  switch (gradient.dtype) {
+    case WireDtype::kF32:
+      return all_within(view<float>(gradient.bytes), kLargestGradient);
+    case WireDtype::kBf16:
+      // The upper half of a float32's bits: what is larger there is larger.
+      return all_within(view<std::uint16_t>(gradient.bytes),
+                        static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(kLargestGradient) >> 16));
+    case WireDtype::kF16:
+      return all_within(view<std::uint16_t>(gradient.bytes), kLargestFiniteF16);
+    default:
+      fail_without_numbers(gradient.dtype);
+  }
+}
+
+std::optional<BadNumber> first_bad_number(const Numbers& gradient) {
+  std::vector<float> floats(gradient.size());
+  read_numbers(gradient, floats);
+  const auto bad = std::ranges::find_if(floats, [](float number) { return !(std::abs(number) <= kLargestGradient); });
+  if (bad == floats.end()) return std::nullopt;
+  // fmt prints the sign of a nan, which means nothing.
+  const std::string text = std::isnan(*bad)   ? "nan"
+                           : std::isinf(*bad) ? "infinity"
+                                              : fmt::format("{:g} (beyond {:g})", *bad, kLargestGradient);
+  return BadNumber{static_cast<std::size_t>(bad - floats.begin()), text};
 }
 
 void read_numbers(const Numbers& from, std::span<float> floats) {

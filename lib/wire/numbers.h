@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "lib/wire/header.h"
@@ -32,6 +34,20 @@ struct Numbers {
     return {dtype, bytes.subspan(offset * bytes_per_number(dtype), count * bytes_per_number(dtype))};
   }
 };
+
+// The largest magnitude of a gradient that may be applied. Optimizers keep sums and means of squares: from 1.8e19 on
+// one square is infinite, and so would be what is kept of it, for ever; the sum of 340 million squares of 1e15 is not.
+inline constexpr float kLargestGradient = 1e15f;
+
+// Whether all of a gradient's numbers may be applied: finite, and none above kLargestGradient.
+bool may_be_applied(const Numbers& gradient);
+
+// The first number that may not be: where it is, and "nan", "infinity" or "1e+22 (beyond 1e+15)". Nothing where all may.
+struct BadNumber {
+  std::size_t index = 0;
+  std::string text;
+};
+std::optional<BadNumber> first_bad_number(const Numbers& gradient);
 
 // `floats` is as long as the numbers.
 void read_numbers(const Numbers& from, std::span<float> floats);

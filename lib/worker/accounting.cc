@@ -68,6 +68,7 @@ void Accounting::begin_step(double now_s, const ExchangeCosts& costs) {
 
 void Accounting::end_step(const Turn& turn, double now_s, const ExchangeCosts& costs) {
   ++(turn.accepted ? totals_.accepted : totals_.dropped);
+  if (!turn.finite) ++totals_.not_finite;
   const std::int64_t staleness = std::clamp<std::int64_t>(turn.staleness, 0, kLargestStaleness);
   totals_.staleness_sum += staleness;
   totals_.staleness_max = std::max(totals_.staleness_max, staleness);
@@ -92,8 +93,10 @@ void Accounting::end_resident_steps(std::int64_t steps, double now_s) {
 }
 
 std::string pushes_line(const Account& account) {
-  return fmt::format("pushes: {} accepted, {} dropped; staleness mean {:.1f}, at most {} ({})", account.accepted,
-                     account.dropped, account.staleness_mean(), account.staleness_max, histogram_text(account));
+  const std::string not_finite = account.not_finite == 0 ? "" : fmt::format(" ({} not finite)", account.not_finite);
+  return fmt::format("pushes: {} accepted, {} dropped{}; staleness mean {:.1f}, at most {} ({})", account.accepted,
+                     account.dropped, not_finite, account.staleness_mean(), account.staleness_max,
+                     histogram_text(account));
 }
 
 std::string time_line(const Account& account) {
@@ -128,7 +131,7 @@ std::string bound_line(const Account& account, const RunRate& rate) {
 std::vector<std::string> account_lines(const Account& account, const RunRate& rate) {
   if (account.steps() == 0) return {};
   std::vector<std::string> lines = {time_line(account), bound_line(account, rate)};
-  if (has_exchange(account)) lines.insert(lines.begin(), pushes_line(account));
+  if (has_exchange(account) || account.not_finite > 0) lines.insert(lines.begin(), pushes_line(account));
   return lines;
 }
 

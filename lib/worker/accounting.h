@@ -14,6 +14,7 @@ namespace distmnist {
 // parameters; making batches, evaluating and saving are in none of them.
 struct Account {
   std::int64_t accepted = 0, dropped = 0;  // pushes: a step ends in one of them
+  std::int64_t not_finite = 0;             // of those dropped: because a number of them or their loss was not finite
   // Staleness of all pushes, dropped ones too. The histogram counts pushes by bucket, named by its largest staleness:
   // 0, 1, 2, 3, 4, then to the next power of two: 5-8, 9-16, 17-32, ...
   std::int64_t staleness_sum = 0, staleness_max = 0;
@@ -56,6 +57,7 @@ struct RunRate {
   std::int64_t batches_per_step = 1;  // gradients to a global step
 };
 
+// With "(2 not finite)" after the dropped ones where there are such:
 // "pushes: 1667 accepted, 3 dropped; staleness mean 1.9, at most 7 (0: 12, 1: 600, 2: 800, 3: 200, 4: 50, 5-8: 8)"
 std::string pushes_line(const Account& account);
 
@@ -68,7 +70,7 @@ std::string time_line(const Account& account);
 // would do about 57 steps/s where this run did 31".
 std::string bound_line(const Account& account, const RunRate& rate);
 
-// The lines above that apply; none without steps, and none about pushes in local training.
+// The lines above that apply; none without steps, and none about pushes in local training that dropped none.
 std::vector<std::string> account_lines(const Account& account, const RunRate& rate);
 
 }  // namespace distmnist

@@ -1,5 +1,7 @@
 #include "lib/worker/exchange_loop.h"
 
+#include <cmath>
+#include <optional>
 #include <utility>
 
 #include "data/augment.h"
@@ -31,7 +33,7 @@ class ExchangeLoop final : public StepLoop {
     }
     batches_->next(batch_);
     position_ = batch_.first_sample + batch_.size;
-    progress_.report(step(), batch_.size);
+    if (const auto result = step()) progress_.report(*result, batch_.size);
   }
 
  private:
@@ -43,16 +45,19 @@ class ExchangeLoop final : public StepLoop {
                     kPrefetchedBatches);
   }
 
-  StepResult step() {
+  // Nothing where the step does not count, for something of it is not finite.
+  std::optional<StepResult> step() {
     const Batch batch{batch_.size, batch_.images, batch_.labels, static_cast<std::uint64_t>(batch_.first_sample)};
     progress_.accounting().begin_step(monotonic_s(), parts_.client.costs());
     parts_.client.begin_push(parts_.executor.gradients(), progress_.step(), batch_.size);
     const StepResult result = parts_.executor.train_step(batch, push_);
-    progress_.require_finite(result.loss);
+    if (config_.on_nan == OnNan::kFail) progress_.require_finite(result.loss);
+    if (!std::isfinite(result.loss)) parts_.client.drop_push();
     const Turn turn = parts_.client.finish_push(load_);
     progress_.accounting().end_step(turn, monotonic_s(), parts_.client.costs());
     progress_.set_step(turn.global_step);
     progress_.note_step_done();
+    if (!turn.finite) return std::nullopt;
     return result;
   }
 

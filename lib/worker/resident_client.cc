@@ -69,6 +69,10 @@ void ResidentClient::push(Range) {
   assert(!"gradients stay on the device");
 }
 
+void ResidentClient::drop_push() {
+  assert(!"gradients stay on the device");
+}
+
 Turn ResidentClient::finish_push(const ParameterSink&) {
   assert(!"gradients stay on the device");
   return {};

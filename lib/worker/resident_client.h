@@ -34,11 +34,13 @@ class ResidentClient : public ParameterClient {
   // Gradients never leave the device: not to be called.
   void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override;
   void push(Range range) override;
+  void drop_push() override;
   Turn finish_push(const ParameterSink& sink) override;
 
   bool await_others(TimeMs) override { return true; }
   void done() override {}
   void leave() override {}
+  void fail_run(const std::string&) override {}
 
  private:
   std::vector<float> parameters() const;

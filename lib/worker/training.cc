@@ -138,6 +138,13 @@ class Training {
 ExitCode run_training(const TrainingConfig& config, const TrainingParts& parts) {
   try {
     return Training(config, parts).run();
+  } catch (const Error& error) {
+    if (error.code() == ExitCode::kDiverged) {
+      parts.client.fail_run(error.what());
+    } else {
+      parts.client.leave();
+    }
+    throw;
   } catch (...) {
     // Said to the ps tasks, so that they do not take this process for a silent one until its lease runs out.
     parts.client.leave();

@@ -28,6 +28,7 @@ struct TrainingConfig {
   std::int64_t log_every = 100;
   std::uint64_t seed = 0;
   Augmentation augmentation = Augmentation::kNone;  // of training images; only where each batch is made on the host
+  OnNan on_nan = OnNan::kFail;  // kSkip: a batch whose loss is not finite does not count, and another is computed
   TimeMs recovery_wait_ms = 120'000;
   double started_s = 0;  // monotonic_s() when the process started, for the log
 };
@@ -46,8 +47,9 @@ struct TrainingParts {
 };
 
 // Trains until global_step reaches train_steps, evaluates, prints the closing lines and reports done: kOk. After a
-// signal: saves (as the chief), leaves, and returns the signal's code. Errors: kDiverged for a loss that is not finite,
-// kResources or kData where the last checkpoint cannot be written, and what client and supervisor throw.
+// signal: saves (as the chief), leaves, and returns the signal's code. Errors: kDiverged for a loss, gradient or
+// parameter that is not finite, kResources or kData where the last checkpoint cannot be written, and what client and
+// supervisor throw.
 ExitCode run_training(const TrainingConfig& config, const TrainingParts& parts);
 
 }  // namespace distmnist

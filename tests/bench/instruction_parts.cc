@@ -27,6 +27,7 @@
 #include "lib/ps/control.h"
 #include "lib/ps/ps_core.h"
 #include "lib/supervisor/checkpoint.h"
+#include "lib/wire/numbers.h"
 #include "models/models.h"
 #include "tests/support/sample_snapshot.h"
 #include "tests/support/temp_dir.h"
@@ -75,6 +76,14 @@ Work mean_of_three() {
     add_f32((*gradients)[1], (*gradients)[0]);
     add_f32((*gradients)[2], (*gradients)[0]);
     divide((*gradients)[0], 3);
+  };
+}
+
+Work look_at_gradient(WireDtype dtype) {
+  const auto numbers = shared(Frame::allocate(static_cast<std::size_t>(kFloats) * bytes_per_number(dtype)));
+  write_numbers(ramp(kFloats, 1e-5f), dtype, numbers->bytes());
+  return [=] {
+    if (!may_be_applied({dtype, numbers->bytes()})) std::abort();
   };
 }
 
@@ -312,6 +321,8 @@ const Part kParts[] = {
     {"update_adam", [] { return update(OptimizerKind::kAdam, apply_update); }},
     {"update_adam_portable", [] { return update(OptimizerKind::kAdam, apply_update_portable); }},
     {"mean_of_three", mean_of_three},
+    {"may_be_applied_f32", [] { return look_at_gradient(WireDtype::kF32); }},
+    {"may_be_applied_bf16", [] { return look_at_gradient(WireDtype::kBf16); }},
     {"crc32c", [] { return checksum(crc32c); }},
     {"crc32c_portable", [] { return checksum(crc32c_portable); }},
     {"softmax_loss", softmax_loss},

@@ -74,9 +74,12 @@ class JobScript {
   Lines commit(std::uint32_t w) {
     Message message = asking(0, w).plain(MessageType::kCommit);
     const std::vector<std::int64_t>& commits = process(w).commits;
+    if (process(w).calls_bad) message.header.flags |= kNotFinite;
     message.header.commit = *std::min_element(commits.begin() + (ps.size() > 1 ? 1 : 0), commits.end());
     return say(0, w, std::move(message));
   }
+  // What it will say of its push in the commit; else that is what the other ps tasks have said.
+  void call_bad(std::uint32_t w, bool bad = true) { process(w).calls_bad = bad; }
   Lines commit_again(std::uint32_t w) { return commit(w); }
   // It computes on older parameters than those it was told of last.
   void work_on(std::uint32_t w, std::int64_t step) { process(w).step = step; }
@@ -162,6 +165,7 @@ class JobScript {
     std::int64_t question_step = 0;
     std::int64_t step = 0;
     bool alive = true;
+    bool calls_bad = false;  // its push, as another ps has said
   };
   // What a worker is told; a snapshot where it is no turn.
   struct Answer {
@@ -201,6 +205,7 @@ class JobScript {
 
   void new_question(std::uint32_t w) {
     process(w).question = ++process(w).sequence;
+    process(w).calls_bad = false;
     process(w).question_step = process(w).step;
   }
   // Its session with ps k, for its last push or join, which may come again.
@@ -263,8 +268,10 @@ class JobScript {
         case MessageType::kNotice:
           notices_.push_back(fmt::format("{}: {}", header.worker, describe(message)));
           break;
-        case MessageType::kPong:
         case MessageType::kStaged:
+          if ((header.flags & kNotFinite) != 0) receiver.calls_bad = true;
+          break;
+        case MessageType::kPong:
         case MessageType::kWelcome:
         case MessageType::kProbe:
         case MessageType::kDoneAck:
@@ -287,7 +294,11 @@ class JobScript {
         if (const auto trouble = visit(answer)) return line + *trouble;
       }
       const std::int64_t staleness = answer.token->staleness;
-      if (!answer.token->accepted) line += fmt::format("dropped (stale by {}), ", staleness);
+      if (!answer.token->finite) {
+        line += "dropped (not finite), ";
+      } else if (!answer.token->accepted) {
+        line += fmt::format("dropped (stale by {}), ", staleness);
+      }
       if (answer.token->accepted && staleness > 0) line += fmt::format("stale by {}, ", staleness);
       line += fmt::format("step {}, sample {}, ", answer.step, answer.token->consumed_samples);
     } else {
@@ -298,11 +309,12 @@ class JobScript {
 
   // The answers of the other ps tasks are added to ps 0's; or why one refuses.
   std::optional<std::string> visit(Answer& answer) {
+    const std::uint64_t dropped = answer.token->accepted ? 0 : process(answer.worker).question;
     for (std::uint32_t k = 1; k < ps.size(); ++k) {
       ++process(answer.worker).sequence;
       Peer& own = peer(k, answer.worker);
       ps[k]->say(own, strategy_.ordered()
-                          ? own.record(MessageType::kAdvance, encode(UpdatesRecord{answer.token->updates}))
+                          ? own.record(MessageType::kAdvance, encode(UpdatesRecord{answer.token->updates, dropped}))
                           : own.plain(MessageType::kPull));
       for (const PsRecorder::Sent& sent : std::exchange(ps[k]->last_sent, {})) {
         if (sent.message.header.type != MessageType::kParameters) return describe(sent.message);

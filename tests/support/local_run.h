@@ -24,9 +24,9 @@ inline TrainAndTest small_digits() {
           true};
 }
 
-inline std::vector<Range> ranges_of(const Graph& graph) {
-  std::vector<Range> out;
-  for (const Variable& variable : graph.variables) out.push_back(variable.range);
+inline std::vector<NamedRange> variables_of(const Graph& graph) {
+  std::vector<NamedRange> out;
+  for (const Variable& variable : graph.variables) out.push_back({variable.name, variable.range});
   return out;
 }
 
@@ -42,7 +42,7 @@ struct Run {
     options.max_batch_size = 40;
     executor = make_backend("reference")->compile(graph, options);
     if (where == ParametersIn::kProcess) {
-      client = std::make_unique<InProcessClient>(ranges_of(graph));
+      client = std::make_unique<InProcessClient>(variables_of(graph));
     } else {
       executor->resident_training()->keep_samples({data.train.count, data.train.pixels, data.train.labels});
       client = std::make_unique<ResidentClient>(*executor, graph.num_parameters);

@@ -65,13 +65,15 @@ class ReplicationModel {
 
   // ---- Pushes ----
 
-  void decides(const PushId& id, std::int64_t step, const Verdict& verdict) {
+  // `finite`: whether the push is one that may count.
+  void decides(const PushId& id, std::int64_t step, bool finite, const Verdict& verdict) {
     Task& task = tasks_[id.worker];
     require(decided_.insert(id).second, "a push is decided once");
     require(step <= global_step_, "nobody has parameters of the future");
     const std::int64_t staleness = global_step_ - step;
     require(verdict.staleness == staleness, "the staleness is the number of updates since");
-    require(verdict.accepted == counts(staleness), "a push counts where its parameters are new enough");
+    require(verdict.finite == finite, "who is told that its push is not finite is told the truth");
+    require(verdict.accepted == (finite && counts(staleness)), "a push counts where its parameters are new enough");
     if (!in_warmup()) ++task.clock;
     if (!verdict.accepted) return;
     require(!strategy_.sync || several_batches() || !task.contributed, "a worker is in a step once");
