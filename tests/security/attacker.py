@@ -53,8 +53,8 @@ class Attacker:
 
     # ---- Connections ----
 
-    def connect(self):
-        """A connected socket."""
+    def connect(self, receives=0):
+        """A connected socket. `receives`: bytes that the kernel keeps of what comes and is not read (default: many)."""
         if self.target.unix:
             plain = socket.socket(socket.AF_UNIX)
             where = wire.unix_name(self.target.host, self.target.port)
@@ -64,6 +64,8 @@ class Attacker:
         self.counts["connections"] += 1
         try:
             plain.settimeout(2.0)
+            if receives:
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
             if self.target.source and not self.target.unix:
                 plain.bind((self.target.source, 0))
             plain.connect(where)
@@ -72,13 +74,13 @@ class Attacker:
             raise wire.Closed(str(error)) from None
         return plain
 
-    def raw(self):
+    def raw(self, **options):
         """A connection that has said nothing yet."""
-        return wire.Peer(self.connect(), self.on_message)
+        return wire.Peer(self.connect(**options), self.on_message)
 
-    def peer(self, identity=b""):
+    def peer(self, identity=b"", **options):
         """One that has finished the handshake, as far as it gets."""
-        peer = self.raw()
+        peer = self.raw(**options)
         if self.target.own_keys:
             peer.greet_sealed(curve.Client(self.target.server_key, self.target.own_keys))
         else:
@@ -150,6 +152,7 @@ class Attacker:
             due = begin + window_s * self.counts["connections"] / connections
             time.sleep(max(0.0, min(due, self.deadline) - time.monotonic()))
         time.sleep(max(0.0, begin + window_s - time.monotonic()))
+        self.counts["cut"] += sum(peer.is_closed() for peer in self.held)
         for peer in self.held:
             peer.close()
         self.held.clear()

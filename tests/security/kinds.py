@@ -137,14 +137,27 @@ def heartbeats(attacker):
     attacker.hold(peer)
 
 
-def takes_no_answers(attacker):
+def unread_answers(attacker):
     """Asks again and again, and reads nothing of what is answered."""
-    peer = attacker.peer()
+    peer = attacker.peer(receives=4096)
     ping = wire.message(wire.header("ping", incarnation=attacker.number()))
-    for _ in range(10):
-        attacker.counts["messages"] += 100
-        peer.write(ping * 100)
+    _pour(attacker, peer, ping)
+
+
+def unread_heartbeats(attacker):
+    """The same with ZMTP's own heartbeats."""
+    peer = attacker.peer(receives=4096)
+    _pour(attacker, peer, wire.frame(b"\4PING\0\1" + attacker.random.randbytes(16), wire.COMMAND))
+
+
+def _pour(attacker, peer, message):
+    """A few MiB of one message, as far as they are taken."""
+    block = message * (65_536 // len(message))
+    peer.socket.settimeout(0.1)
     attacker.hold(peer)
+    for _ in range(64):
+        attacker.counts["messages"] += 65_536 // len(message)
+        peer.write(block)
 
 
 # ---- Messages ----
@@ -399,7 +412,7 @@ def many_at_once(attacker):
 
 EARLY = (silent, half_greeting, drip, foreign_protocol, zmtp_versions, routing_ids, other_sockets, handshake_and_silence,
          closes_at_once, many_at_once)
-FRAMES = (endless_parts, huge_parts, large_before_greeting, heartbeats, takes_no_answers)
+FRAMES = (endless_parts, huge_parts, large_before_greeting, heartbeats, unread_answers, unread_heartbeats)
 MESSAGES = (pings, faulty_headers, other_versions, broken_records, refused_greetings, greetings_for_taken_tasks,
             odd_greetings, second_chiefs, guessed_sessions, bad_pushes, questions, mutations)
 ALL = EARLY + FRAMES + MESSAGES

@@ -237,6 +237,18 @@ class Peer:
     def close(self):
         self.socket.close()
 
+    def is_closed(self):
+        """Whether the other side has ended it; what has come until then is thrown away."""
+        self.socket.setblocking(False)
+        try:
+            while self.socket.recv(1 << 16):
+                pass
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
     def write(self, data):
         try:
             self.socket.sendall(data)
