@@ -303,6 +303,7 @@ TEST_CASE("with keys only who has one of them is heard, and everybody is known b
   for (const std::string& endpoint : {echo.tcp(), echo.same_host()}) {
     CHECK(echo.serves(endpoint, ClientKeys{worker, ps.public_key}));
     CHECK_FALSE(echo.serves(endpoint));
+    CHECK(echo.last_break == "asks for a key, and this task has none");
     CHECK_FALSE(echo.serves(endpoint, ClientKeys{stranger, ps.public_key}));
     CHECK(echo.last_break == "does not know the key of this task");
     CHECK_FALSE(echo.serves(endpoint, ClientKeys{worker, stranger.public_key}));
@@ -310,6 +311,7 @@ TEST_CASE("with keys only who has one of them is heard, and everybody is known b
   CHECK(echo.owners == std::set<std::string>{"worker:3"});
   EchoServer open;
   CHECK_FALSE(open.serves(open.tcp(), ClientKeys{worker, ps.public_key}));
+  CHECK(open.last_break == "has no keys, and this task has");
 }
 
 TEST_CASE("with keys messages of every size go there and back") {

@@ -87,6 +87,12 @@ void Exchange::on_broken(const std::string& why, TimeMs now) {
   if (state_ != State::kConnecting) give_up_connection(why, now);
 }
 
+void Exchange::on_keys_differ(const std::string& why) {
+  fail_with(
+      ExitCode::kSecurity,
+      fmt::format("{} {}; give every task --keys, with keys of one distmnist keygen, or none", config_.ps_name, why));
+}
+
 void Exchange::give_up_connection(const std::string& why, TimeMs now) {
   state_ = State::kConnecting;
   trouble_since_ms_ = trouble_since_ms_.value_or(now);
