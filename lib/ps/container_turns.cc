@@ -46,6 +46,12 @@ bool Container::make_updates(const Route& route, const Header& request, const st
       fail_run(describe(*bad));
       return false;
     }
+    if (!(update.rate_factor > 0 && update.rate_factor <= 1)) {  // ps 0 has not said that: the model would be ruined.
+      refuse(route, request, ExitCode::kInternal,
+             fmt::format("an update with {} times the learning rate, where no more than 1 is possible",
+                         update.rate_factor));
+      return false;
+    }
     for (const PushId& id : update.pushes) histories_[id.worker].consumed_samples += staged_.at(id).header.samples;
     make(update);
   }
