@@ -124,8 +124,8 @@ void Container::count_skipped(const Header& commit, const WholePush& push) {
   if (++skipped == 1) log(LogLevel::kWarning, what + ": dropped (--on_nan=skip)");
   if (skipped < kMaxSkippedInARow) return;
   fail_run(
-      fmt::format("{}, the {}th one after another, so the model itself is ruined; lower --learning_rate and go on "
-                  "from the newest checkpoint",
+      fmt::format("{}, the {}th one after another, so the model itself is ruined; go on from the newest checkpoint, "
+                  "and lower --learning_rate",
                   what, skipped));
 }
 
