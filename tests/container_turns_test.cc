@@ -1,6 +1,8 @@
 // One ps in a run where ps 0 decides: what is answered with what, and what is refused.
 #include "lib/ps/container.h"
 
+#include <cmath>
+
 #include "tests/support/catch.h"
 #include "tests/support/ps_script.h"
 
@@ -96,6 +98,9 @@ TEST_CASE("an update that another ps cannot make is refused, and changes nothing
   CHECK(refused({1, {known, unknown}, 1}));
   CHECK(refused({2, {known}, 1}));  // What about the first?
   CHECK(refused({1, {}, 1}));
+  for (const float rate_factor : {NAN, INFINITY, -1.0f, 0.0f, 1e30f}) {
+    CHECK(any_holds(ps.advance(ps.chief, {{1, {known}, rate_factor}}), "a: refuse 1: an update with "));
+  }
   CHECK(ps.pull(ps.chief) == parameters("a", "0 0", "0", 0));
 }
 

@@ -279,7 +279,7 @@ void Container::on_push(const Route& route, Message&& message, TimeMs now) {
   const bool whole = history.collector.add(store_->chunks(), route, std::move(message));
   if (history.collector.bad() && strategy_.on_nan == OnNan::kFail) {
     return fail_run(describe(history.collector.collected()) +
-                    "; lower --learning_rate, or drop such gradients with --on_nan=skip");
+                    "; drop such gradients with --on_nan=skip, or lower --learning_rate");
   }
   if (!whole) return;
   WholePush push = history.collector.take();

@@ -46,6 +46,12 @@ bool Container::make_updates(const Route& route, const Header& request, const st
       fail_run(describe(*bad));
       return false;
     }
+    if (!(update.rate_factor > 0 && update.rate_factor <= 1)) {  // ps 0 has not said that: the model would be ruined.
+      refuse(route, request, ExitCode::kInternal,
+             fmt::format("an update with {} times the learning rate, where no more than 1 is possible",
+                         update.rate_factor));
+      return false;
+    }
     for (const PushId& id : update.pushes) histories_[id.worker].consumed_samples += staged_.at(id).header.samples;
     make(update);
   }
@@ -118,8 +124,8 @@ void Container::count_skipped(const Header& commit, const WholePush& push) {
   if (++skipped == 1) log(LogLevel::kWarning, what + ": dropped (--on_nan=skip)");
   if (skipped < kMaxSkippedInARow) return;
   fail_run(
-      fmt::format("{}, the {}th one after another, so the model itself is ruined; lower --learning_rate and go on "
-                  "from the newest checkpoint",
+      fmt::format("{}, the {}th one after another, so the model itself is ruined; go on from the newest checkpoint, "
+                  "and lower --learning_rate",
                   what, skipped));
 }
 

@@ -38,7 +38,7 @@ void PsCore::on_message(const Sender& from, Received&& received, TimeMs now) {
   actions_.keep(route);
   if (header.type == MessageType::kReset) return on_reset(route, received.message, now);
   if (header.type == MessageType::kVariable) return on_variable(route, received.message);
-  if (failed_) return on_message_after_failure(route, header);
+  if (failed_) return on_message_after_failure(route, header, now);
   if (const RefuseRecord* refusal = shut_out_.find({header.container, header.worker, header.incarnation})) {
     return answer(route, header, MessageType::kRefuse, encode(*refusal));
   }
@@ -117,16 +117,18 @@ PsCore::Entries::iterator PsCore::end_failed_run(Entries::iterator at, TimeMs no
   at->second.actions.log(LogLevel::kWarning, fmt::format("the run has failed, its model is dropped: {}", reason));
   if (!identity_.stay) {
     const std::vector<std::uint32_t> missing = run.members().missing();
-    failed_ = Failed{reason, now, {missing.begin(), missing.end()}};
+    failed_ = Failed{reason, now, {missing.begin(), missing.end()}, now};
   }
   shut_out(run, {static_cast<std::int32_t>(ExitCode::kDiverged), reason});
   vacant_since_ms_ = last_report_ms_ = now;
   return drop_run(at);
 }
 
-void PsCore::on_message_after_failure(const Route& route, const Header& header) {
+void PsCore::on_message_after_failure(const Route& route, const Header& header, TimeMs now) {
   // Who leaves has been told, and who greets is told now.
-  if (header.type == MessageType::kLeave || header.type == MessageType::kHello) failed_->workers.erase(header.worker);
+  if (header.type == MessageType::kLeave || header.type == MessageType::kHello) {
+    if (failed_->workers.erase(header.worker) > 0) failed_->last_word_ms = now;
+  }
   if (header.type != MessageType::kLeave) send_refusal(route, header, ExitCode::kDiverged, failed_->reason);
 }
 
@@ -160,7 +162,8 @@ void PsCore::on_tick(TimeMs now) {
   }
   if (end_) return;
   if (failed_) {
-    if (failed_->workers.empty() || signal_ || now - failed_->since_ms >= kSignalGraceMs) {
+    const bool all_gone = failed_->workers.empty() && now - failed_->last_word_ms >= kLastWordMs;
+    if (all_gone || signal_ || now - failed_->since_ms >= kSignalGraceMs) {
       end_ = End{ExitCode::kDiverged, failed_->reason};
     }
     return;

@@ -24,7 +24,9 @@ namespace distmnist {
 
 inline constexpr TimeMs kReportEveryMs = 10'000;           // a line about whom a wait is for
 inline constexpr TimeMs kFirstWorkerMs = 60 * 60 * 1'000;  // a ps that nobody ever greets gives up after an hour
-inline constexpr TimeMs kSignalGraceMs = 10'000;   // after a signal or a failure, time the workers have to leave
+inline constexpr TimeMs kSignalGraceMs = 10'000;  // after a signal or a failure, time the workers have to leave
+// After a failure, time for the last worker to end first: who started them all names the task that ended first.
+inline constexpr TimeMs kLastWordMs = 500;
 inline constexpr TimeMs kSignalSilenceMs = 5'000;  // silence that counts as gone then: more than one heartbeat
 
 inline constexpr std::size_t kMaxContainers = 64;           // of a ps with --ps_stay; also the most a reset may name
@@ -85,7 +87,7 @@ class PsCore {
   // Tells everybody of a run that has failed, and drops it with its model.
   Entries::iterator end_failed_run(Entries::iterator at, TimeMs now);
   // Without --ps_stay, once the run has failed: whatever is said is answered with why.
-  void on_message_after_failure(const Route& route, const Header& header);
+  void on_message_after_failure(const Route& route, const Header& header, TimeMs now);
   std::string waiting_for() const;
   void refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason);
   void send_refusal(const Route& route, const Header& request, ExitCode code, const std::string& reason);
@@ -118,6 +120,7 @@ class PsCore {
     std::string reason;
     TimeMs since_ms = 0;
     std::set<std::uint32_t> workers;  // that may still be there, or come
+    TimeMs last_word_ms = 0;          // when one of them left or was told
   };
   std::optional<Failed> failed_;
   std::uint64_t dropped_ = 0;                                   // messages that were not ours
