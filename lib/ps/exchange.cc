@@ -84,7 +84,8 @@ void Exchange::on_unreachable(const std::string& why, TimeMs now) {
 }
 
 void Exchange::on_broken(const std::string& why, TimeMs now) {
-  if (state_ != State::kConnecting) give_up_connection(why, now);
+  // Who says nothing to a hello, or to ZeroMQ's own greeting, may be anybody.
+  if (state_ != State::kConnecting) give_up_connection(state_ == State::kGreeting ? std::string(kNoAnswer) : why, now);
 }
 
 void Exchange::on_keys_differ(const std::string& why) {
