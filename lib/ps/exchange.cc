@@ -64,7 +64,7 @@ void Exchange::leave(const RefuseRecord& why) {
 // ---- Connecting and greeting ----
 
 void Exchange::on_connected(TimeMs now) {
-  trouble_ = "has not answered yet";
+  if (trouble_ != kNoAnswer) trouble_ = "has not answered yet";
   greet(now);
 }
 
