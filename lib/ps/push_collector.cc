@@ -20,7 +20,7 @@ bool PushCollector::add(const ChunkTable& chunks, const Route& route, Message&& 
   push_.header = message.header;
   push_.route = route;
   const Numbers gradient{message.header.dtype, message.payload.bytes()};
-  if (!push_.bad && !may_be_applied(gradient)) {
+  if (!push_.bad && !(message.may_be_applied ? *message.may_be_applied : may_be_applied(gradient))) {
     const auto number = first_bad_number(gradient).value();
     push_.bad = BadGradient{message.header.range_offset + static_cast<std::int64_t>(number.index), number.text};
   }
