@@ -20,6 +20,12 @@ class PsActions {
   // Ends the connection, once what was sent before has gone out.
   virtual void cut(const Route& peer) = 0;
   virtual void log(LogLevel level, const std::string& line) = 0;
+  // A warning that a peer can bring about as often as it likes: where there are many about one address, most of them
+  // may be left out.
+  virtual void log_about_peer(const std::string& address, const std::string& line) {
+    static_cast<void>(address);
+    log(LogLevel::kWarning, line);
+  }
 };
 
 }  // namespace distmnist
