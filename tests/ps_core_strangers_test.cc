@@ -245,7 +245,6 @@ TEST_CASE("no number of a process that has come and gone keeps the next one of i
   liar.sequence = kLargest - 1;
   liar.step = std::numeric_limits<std::int64_t>::max();
   CHECK(ps.push(liar, 1).size() == 2);
-  ps.say(liar, liar.plain(MessageType::kPing));
   Peer next = {.worker = 1, .incarnation = 1, .route = "next"};
   CHECK(ps.greet(next) == Lines{"liar: probe"});
   CHECK(ps.tick(kProbeMs) == Lines{"next: welcome ready, step 1"});

@@ -114,6 +114,7 @@ class Container {
   void on_join(const Route& route, const Header& header, TimeMs now);
   void on_commit(const Sender& from, const Header& header, TimeMs now);
   std::string fault_of_commit(const Header& header) const;
+  bool has_room_for_update() const;
   void note_told(const Header& question);
   void decide(const Route& route, const Header& commit, TimeMs now);
   void on_advance(const Sender& from, const Message& message);

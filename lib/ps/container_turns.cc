@@ -69,8 +69,14 @@ void Container::on_commit(const Sender& from, const Header& header, TimeMs now) 
       break;
   }
   if (!staged_.has(id_of(header))) return;  // A part of the push got lost; all of it will come again.
-  if (const std::string fault = fault_of_commit(header); !fault.empty()) {
-    return refuse(from, header, ExitCode::kInternal, fault);
+  const std::string fault = fault_of_commit(header);
+  if (!fault.empty()) return refuse(from, header, ExitCode::kInternal, fault);
+  // Every other ps has made the updates up to this one, so nobody needs to be told of them any more.
+  std::erase_if(updates_, [&](const Update& update) { return update.commit <= header.commit; });
+  if (!has_room_for_update()) {
+    return refuse(from, header, ExitCode::kInternal,
+                  fmt::format("{} updates have not been brought to every other ps; no more are made until they are",
+                              updates_.size()));
   }
   if (hold_) {
     std::erase_if(commits_on_hold_, [&](const auto& waiting) { return waiting.second.worker == header.worker; });
@@ -92,11 +98,13 @@ std::string Container::fault_of_commit(const Header& header) const {
     return fmt::format("{} was told of update {} and has brought the other ps tasks to update {} only",
                        task_name(header.worker), at->second.told.commit, header.commit);
   }
+  return {};
+}
+
+bool Container::has_room_for_update() const {
   std::size_t pushes = 0;
   for (const Update& update : updates_) pushes += update.pushes.size();
-  if (updates_.size() < kMaxUpdatesToTell && pushes < kMaxPushesToTell) return {};
-  return fmt::format("{} updates have not been brought to every other ps; no more are made until they are",
-                     updates_.size());
+  return updates_.size() < kMaxUpdatesToTell && pushes < kMaxPushesToTell;
 }
 
 void Container::note_told(const Header& question) {
@@ -117,8 +125,6 @@ void Container::decide(const Route& route, const Header& commit, TimeMs now) {
     history.consumed_samples += samples;
     staged_.discard(id);
   }
-  // Every other ps has made the updates up to this one, so nobody needs to be told of them any more.
-  std::erase_if(updates_, [&](const Update& update) { return update.commit <= commit.commit; });
   go_on(now);
 }
 
