@@ -63,6 +63,10 @@ TEST_CASE("the connection of a process that is let in, or waits for it, stays, a
   heartbeat.route = "heartbeat";
   ps.say(heartbeat, heartbeat.plain(MessageType::kPing));
   CHECK(ps.keeps("heartbeat"));
+  heartbeat.route = "heartbeat's next connection";
+  ++heartbeat.lease;  // The process has greeted anew since; its heartbeat does not know yet.
+  CHECK(ps.say(heartbeat, heartbeat.plain(MessageType::kPing)) == Lines{"heartbeat's next connection: stale"});
+  CHECK(ps.keeps("heartbeat's next connection"));
 }
 
 TEST_CASE("the connection of a client whose question is answered stays") {
@@ -85,7 +89,7 @@ TEST_CASE("who is refused, or is not known, is not kept") {
   CHECK(ps.say(unknown, unknown.plain(MessageType::kPing)) == Lines{"unknown: stale"});
   Peer guesser = ps.worker;
   guesser.route = "guesser";
-  ++guesser.lease;
+  ++guesser.incarnation;
   CHECK(ps.say(guesser, guesser.plain(MessageType::kPull)) == Lines{"guesser: stale"});
   ps.say(ps.chief, ps.chief.plain(MessageType::kPing));
   CHECK(ps.actions.kept == std::set<Route>{"a"});
@@ -358,6 +362,30 @@ TEST_CASE("any number of refused and faulty messages write a few lines, and each
   CHECK(any_holds(ps.actions.log_lines,
                   "refused worker:99 of this process: worker:99 is not in the cluster of ps:0, "
                   "which has 2 workers (and 49998 more like it)"));
+}
+
+TEST_CASE("a worker that comes and goes any number of times writes a few lines") {
+  Ps ps;
+  const std::size_t before = ps.actions.log_lines.size();
+  for (int i = 0; i < 1000; ++i) {
+    Peer peer = {.worker = 1, .incarnation = 100 + static_cast<std::uint64_t>(i), .route = "x"};
+    ps.say(ps.worker, ps.worker.plain(MessageType::kLeave));
+    ps.greet(peer);
+    ps.say(peer, peer.plain(MessageType::kLeave));
+  }
+  CHECK(ps.actions.log_lines.size() - before == 2);  // It leaves; and worker:1 of before is refused.
+  ps.tick(70'000);
+  CHECK(any_holds(ps.actions.log_lines, "worker:1 leaves at global_step 0 (and 999 more like it)"));
+}
+
+TEST_CASE("whoever claims a ps again and again writes a few lines") {
+  Ps ps(false);
+  for (int i = 0; i < 1000; ++i) {
+    Peer peer = {.worker = 1, .incarnation = 5, .route = "x", .container = fmt::format("c{}", i)};
+    ps.greet(peer);
+    ps.say(peer, peer.plain(MessageType::kLeave));
+  }
+  CHECK(ps.actions.log_lines.size() <= 256 + 2);
 }
 
 TEST_CASE("what a peer sent is quoted to it whole, and in the log in part") {

@@ -86,8 +86,9 @@ void Container::on_message(const Sender& from, Message&& message, TimeMs now) {
     return refuse(from, header, ExitCode::kConflict,
                   fmt::format("another process has taken {} over; stop this one", task_name(header.worker)));
   }
+  if (heard.standing == Standing::kCurrent) actions_.keep(route);  // Also with a lease that has been renewed since.
   if (heard.returned) {
-    log(LogLevel::kInfo, fmt::format("{} is back", task_name(header.worker)));
+    log_event(Event::kBack, header.worker, "is back");
     if (turns_) turns_->arrive(header.worker);
   }
   for (const Greeting& other : heard.turned_away) {
@@ -105,8 +106,6 @@ void Container::on_message(const Sender& from, Message&& message, TimeMs now) {
     return refuse(from, header, ExitCode::kUsage,
                   "only the chief, worker:0, creates the model, takes snapshots and awaits the others");
   }
-  actions_.keep(route);
-
   switch (header.type) {
     case MessageType::kPing:
       return reply(route, header, MessageType::kPong);
@@ -120,7 +119,7 @@ void Container::on_message(const Sender& from, Message&& message, TimeMs now) {
       depart(header.worker, now);
       return on_done(route, header);
     case MessageType::kLeave:
-      log(LogLevel::kInfo, fmt::format("{} leaves at global_step {}", task_name(header.worker), header.step));
+      log_event(Event::kLeaves, header.worker, fmt::format("leaves at global_step {}", header.step));
       depart(header.worker, now);
       return members_.leave(header.worker, now);
     default:
@@ -152,17 +151,23 @@ void Container::on_message(const Sender& from, Message&& message, TimeMs now) {
 void Container::on_tick(TimeMs now) {
   const Membership::Tick tick = members_.tick(now);
   for (const std::uint32_t worker : tick.lost) {
-    log(LogLevel::kWarning, fmt::format("{} silent for {:.1f} s: lost", task_name(worker), kLeaseMs / 1000.0));
+    log_event(Event::kLost, worker, fmt::format("silent for {:.1f} s: lost", kLeaseMs / 1000.0));
     depart(worker, now);
   }
   for (const std::uint32_t worker : tick.taken_over) {
-    log(LogLevel::kWarning,
-        fmt::format("{}: the old process does not answer; the new one takes over", task_name(worker)));
+    log_event(Event::kTakenOver, worker, "the old process does not answer; the new one takes over");
     welcome(worker);
   }
   for (const std::uint32_t worker : tick.to_probe) probe(worker);
   if (turns_) tick_turns(now);
   tick_snapshot(now);
+}
+
+void Container::log_event(Event event, std::uint32_t worker, const std::string& what) {
+  const bool bad = event == Event::kLost || event == Event::kTakenOver;
+  const std::string name = task_name(worker);
+  actions_.log_event(bad ? LogLevel::kWarning : LogLevel::kInfo, fmt::format("{} {}", name, static_cast<int>(event)),
+                     fmt::format("{}{} {}", name, event == Event::kTakenOver ? ":" : "", what));
 }
 
 void Container::end_session(const Header& header, TimeMs now) {
@@ -200,9 +205,8 @@ void Container::on_hello(const Sender& from, const Message& message, TimeMs now)
   if (!fits_job(greeting)) return;  // Not let in at all: it must not retire the process that has the task.
   switch (members_.greet(std::move(greeting), now)) {
     case Admission::kAdmitted:
-      welcome(header.worker);
-      if (members_.session(header.worker) != nullptr) actions_.keep(from.route);
-      return;
+      actions_.keep(from.route);
+      return welcome(header.worker);
     case Admission::kProbe:
       actions_.keep(from.route);
       return probe(header.worker);
@@ -391,7 +395,7 @@ void Container::on_await_others(const Route& route, const Header& header) {
 
 void Container::on_done(const Route& route, const Header& header) {
   members_.set_done(header.worker);
-  log(LogLevel::kInfo, fmt::format("{} is done at global_step {}", task_name(header.worker), header.step));
+  log_event(Event::kDone, header.worker, fmt::format("is done at global_step {}", header.step));
   reply(route, header, MessageType::kDoneAck);
   tell_awaiting();
 }

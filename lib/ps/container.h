@@ -145,6 +145,8 @@ class Container {
   // Something that no worker of ours says: its connection ends.
   void cut_off(const Sender& from, const Header& header, const std::string& what);
   void log(LogLevel level, const std::string& line) { actions_.log(level, line); }
+  enum class Event { kBack, kLost, kTakenOver, kLeaves, kDone };
+  void log_event(Event event, std::uint32_t worker, const std::string& what);
 
   bool ordered() const { return strategy_.ordered(); }
 

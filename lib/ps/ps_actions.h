@@ -26,6 +26,12 @@ class PsActions {
     static_cast<void>(address);
     log(LogLevel::kWarning, line);
   }
+  // The same of what happens to the processes of a run, which strangers may be as long as no keys are asked for: of
+  // many lines with one key most may be left out.
+  virtual void log_event(LogLevel level, const std::string& key, const std::string& line) {
+    static_cast<void>(key);
+    log(level, line);
+  }
 };
 
 }  // namespace distmnist

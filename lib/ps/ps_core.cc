@@ -165,8 +165,9 @@ void PsCore::tick_contest(TimeMs now) {
 }
 
 void PsCore::drop_first_run(TimeMs now) {
-  actions_.log(LogLevel::kInfo, fmt::format("{} had no model and nobody answers; another one takes its place",
-                                            container_title(shown(containers_.begin()->second.name))));
+  log_event(LogLevel::kInfo, "claims",
+            fmt::format("{} had no model and nobody answers; another one takes its place",
+                        container_title(shown(containers_.begin()->second.name))));
   containers_.clear();
   vacant_since_ms_ = last_report_ms_ = now;
 }
@@ -192,6 +193,7 @@ PsCore::Entries::iterator PsCore::drop_run(Entries::iterator at) {
 void PsCore::on_tick(TimeMs now) {
   now_ = now;
   for (const std::string& line : refusals_.due(now)) actions_.log(LogLevel::kWarning, line);
+  for (const std::string& line : events_.due(now)) actions_.log(LogLevel::kInfo, line);
   tick_contest(now);
   // Once a signal has come a worker that died is not waited for until its lease runs out.
   const TimeMs heard_since = signal_ ? now - kSignalSilenceMs : std::numeric_limits<TimeMs>::min();
@@ -263,6 +265,10 @@ void PsCore::cut_off(const Sender& from, const std::string& why) {
 
 void PsCore::log_about_peer(const std::string& address, const std::string& line) {
   if (const auto text = refusals_.line(address, line, now_)) actions_.log(LogLevel::kWarning, *text);
+}
+
+void PsCore::log_event(LogLevel level, const std::string& key, const std::string& line) {
+  if (const auto text = events_.line(key, line, now_)) actions_.log(level, *text);
 }
 
 void PsCore::send_refusal(const Route& route, const Header& request, ExitCode code, const std::string& reason) {

@@ -63,6 +63,9 @@ class PsCore {
     void log_about_peer(const std::string& address, const std::string& line) override {
       core.log_about_peer(address, title + line);
     }
+    void log_event(LogLevel level, const std::string& key, const std::string& line) override {
+      core.log_event(level, title + key, title + line);
+    }
     std::string title;  // "container 'a': "
     PsCore& core;
   };
@@ -109,6 +112,7 @@ class PsCore {
   // What no peer of ours says: its connection ends.
   void cut_off(const Sender& from, const std::string& why);
   void log_about_peer(const std::string& address, const std::string& line);
+  void log_event(LogLevel level, const std::string& key, const std::string& line);
   void send_refusal(const Route& route, const Header& request, ExitCode code, const std::string& reason);
 
   // ---- Questions from outside of a run (ps_core_admin.cc) ----
@@ -136,7 +140,8 @@ class PsCore {
   std::optional<std::pair<ExitCode, TimeMs>> signal_;
   std::optional<End> end_;
   std::optional<Contest> contest_;
-  RareLog refusals_;                                           // of the lines that peers bring about
+  RareLog refusals_;                                           // of the lines that peers bring about, by address
+  RareLog events_{60'000, 256};                                // of what happens to processes
   TimeMs now_;                                                 // of the call under way
   Recent<Process, std::string> shut_out_{kMaxResetProcesses};  // with the reason
   Recent<Question, std::pair<MessageType, std::shared_ptr<Frame>>> answers_{kMaxRememberedBytes};

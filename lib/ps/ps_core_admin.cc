@@ -53,8 +53,9 @@ ResetDoneRecord::Container PsCore::reset(const Sender& from, const std::string& 
   }
   containers_.erase(at);
   vacant_since_ms_ = last_report_ms_ = now;
-  actions_.log(LogLevel::kInfo, fmt::format("reset by {}: dropped {}, {} ended", from.address,
-                                            container_title(shown(name)), counted(result.num_sessions, "session")));
+  log_event(LogLevel::kInfo, fmt::format("reset by {} {}", from.address, name),
+            fmt::format("reset by {}: dropped {}, {} ended", from.address, container_title(shown(name)),
+                        counted(result.num_sessions, "session")));
   return result;
 }
 

@@ -326,7 +326,7 @@ struct Peer {
     return values(MessageType::kPush, offset, gradient, 0, wire_dtype);
   }
   Message take(const PushMarks& marks) const {
-    return record(MessageType::kSnapshotTake, encode(SnapshotRecord{marks, {}, {}}));
+    return record(MessageType::kSnapshotTake, encode(SnapshotRecord{marks, {}, {}, {}}));
   }
 
   // What a welcome tells its receiver.
