@@ -157,7 +157,7 @@ TEST_CASE("who is kept stays, and others that crowd in go, the oldest first") {
   CHECK(echo.serves(echo.tcp()));
   CHECK(is_answered(2));
   CHECK(echo.times_refused("127.0.0.1: gave way to others before it had greeted") >=
-        300 - static_cast<int>(kMaxNewcomersOfAddress));
+        300 - static_cast<int>(kMaxUnprovenOfAddress));
   CHECK(crowd.front()->receive(64).size() == 64);  // The greeting,
   CHECK(crowd.front()->receive(1).empty());        // and the end.
 }

@@ -105,7 +105,7 @@ class Script : public ExchangeRecorder {
     config.ps_name = "ps:0 localhost:2222";
     config.worker = 1;
     config.incarnation = kIncarnation;
-    config.hello = {"", chief, 2, 1, 0, kJob};
+    config.hello = {"", chief, 2, 1, 0, kJob, 3};
     config.pieces = std::move(pieces);
     config.recovery_wait_ms = kWaitMs;
     return config;
