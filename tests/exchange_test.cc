@@ -134,7 +134,7 @@ TEST_CASE("a ps of another protocol version is a failure that names both") {
   other.fault = HeaderFault::kVersion;
   other.message.header.version = 9;
   worker.exchange.on_message(std::move(other), 0);
-  CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, this program 3"));
+  CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, this program 4"));
 }
 
 TEST_CASE("what is broken or meant for another process is not heard") {

@@ -58,7 +58,7 @@ TEST_CASE("a peer of another protocol version is told both versions, and exit 5"
   REQUIRE(ps.actions.sent.size() == 1);
   CHECK(ps.actions.sent[0].to == "x");
   const std::string answer = describe(ps.actions.sent[0].message);
-  CHECK(holds(answer, "refuse 5: ps:0 speaks protocol version 3 and was addressed in version 9"));
+  CHECK(holds(answer, "refuse 5: ps:0 speaks protocol version 4 and was addressed in version 9"));
 }
 
 TEST_CASE("broken messages are dropped without an answer and the log is not flooded") {
@@ -70,7 +70,7 @@ TEST_CASE("broken messages are dropped without an answer and the log is not floo
     }
   }
   CHECK(ps.actions.sent.empty());
-  CHECK(ps.actions.log_lines == Lines{"dropped a message: wrong header size"});
+  CHECK(ps.actions.log_lines == Lines{"dropped a connection of this process: wrong header size"});
 }
 
 TEST_CASE("a ps serves the first container it is asked for and refuses others") {

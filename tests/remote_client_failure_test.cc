@@ -41,7 +41,7 @@ TEST_CASE("a worker of another protocol version is told so and the ps lives on")
   }
   REQUIRE(answer);
   CHECK(trace::holds(trace::describe(answer->message),
-                     "refuse 5: ps:0 speaks protocol version 3 and was addressed in version 99"));
+                     "refuse 5: ps:0 speaks protocol version 4 and was addressed in version 99"));
 
   RemoteClient client(job.worker(0));
   client.open();

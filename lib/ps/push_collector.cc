@@ -9,14 +9,15 @@ namespace distmnist {
 bool PushCollector::add(const ChunkTable& chunks, const Route& route, Message&& message) {
   const auto chunk = chunks.find(message.header.range());
   if (!chunk || !is_number(message.header.dtype)) return false;
-  const PushMark mark{message.header.incarnation, message.header.sequence};
-  const PushMark collecting{push_.header.incarnation, push_.header.sequence};
-  if (mark > collecting) {
+  const PushMark mark = mark_of(message.header);
+  const PushMark collecting = mark_of(push_.header);
+  if (mark.before(collecting)) return false;
+  if (mark != collecting || present_.empty()) {
     push_ = WholePush{message.header, route, std::vector<Frame>(chunks.size())};
     present_.assign(chunks.size(), false);
     missing_ = chunks.size();
   }
-  if (mark < collecting || missing_ == 0 || message.header.dtype != push_.header.dtype) return false;
+  if (missing_ == 0 || message.header.dtype != push_.header.dtype) return false;
   push_.header = message.header;
   push_.route = route;
   push_.gradients[*chunk] = std::move(message.payload);
@@ -26,9 +27,9 @@ bool PushCollector::add(const ChunkTable& chunks, const Route& route, Message&& 
 }
 
 WholePush PushCollector::take() {
-  WholePush push = std::exchange(push_, {});
+  present_.clear();
   missing_ = 0;
-  return push;
+  return std::exchange(push_, {});
 }
 
 }  // namespace distmnist
