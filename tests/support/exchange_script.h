@@ -69,7 +69,7 @@ class Script : public ExchangeRecorder {
     return says(ps.values_of(MessageType::kSnapshotData, sequence, offset, values, slot, commit));
   }
   Lines snapshot_end(std::uint64_t sequence, std::uint8_t num_slots, std::int64_t commit = 1) {
-    Message message = ps.record(MessageType::kSnapshotEnd, encode(SnapshotRecord{{{1, {10, 4}}}, {{1, 4}}, {}}));
+    Message message = ps.record(MessageType::kSnapshotEnd, encode(SnapshotRecord{{{1, {10, 4}}}, {{1, 4}}, {}, {}}));
     message.header.sequence = sequence;
     message.header.slot = num_slots;
     message.header.commit = commit;
