@@ -5,7 +5,8 @@ import dataclasses
 import time
 
 import attacker
-from job import IN_STEP, Job, Rate, median, when
+import curve
+from job import IN_STEP, Job, Rate, checkpoint, median, when
 
 QUIET_S, ATTACK_S = 0.5, 0.8
 MOST_CONNECTIONS_A_SECOND = 300
@@ -66,31 +67,34 @@ class Campaign:
     user: int | None = None
     source: str = ""
     secure: bool = False
-    keys: str = ""  # of the attacker: none, made_up
+    made_up_keys: bool = False
     flags: tuple = ()  # of the ps
-    link: object = None  # a context manager for the attacker's network, given its process
+    link: object = None  # a network.Link to the attacker, which then has a network of its own
     heard: bool = True  # whether what is said gets beyond the connection: with keys nothing may
 
     rows: list = dataclasses.field(default_factory=list)
     faults: list = dataclasses.field(default_factory=list)
+    memory_kib: int = 0  # more than before the attack, at most
     step: int = 0
     tensors: dict = dataclasses.field(default_factory=dict)
 
     def run(self, program, hello, seed):
-        with Job(program, self.position, self.host, IN_STEP, secure=self.secure) as job, contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
+            if self.link:
+                stack.enter_context(self.link)
+            job = stack.enter_context(Job(program, self.position, self.host, IN_STEP, secure=self.secure))
             job.start_task("ps:0", *self.flags)
             job.start("worker:0", "worker:1")
             job.wait_for_steps(300)
             target = attacker.Target(self.host, job.port, hello, job.server_key(), unix=self.unix, source=self.source)
-            if self.keys:
-                import curve
+            if self.made_up_keys:
                 target.own_keys = curve.key_pair()
                 target.extras["public"] = job.key_of("worker-0")[0]
             foe = attacker.Process(target, self.kinds, seed, self.user, own_network=self.link is not None)
             stack.callback(foe.close)
             foe.result()
             if self.link:
-                stack.enter_context(self.link(foe.pid))
+                stack.enter_context(self.link.join(foe.pid))
             self._attack(job, foe)
             self._end(job)
         return self
@@ -123,12 +127,14 @@ class Campaign:
 
     def _window(self, job, foe, row, connections, quiet_before, quiet_kib):
         job.forget_peak()
+        before_kib = job.peak_kib()
         rate = Rate(job)
         foe.ask(row.kind, connections, max(ATTACK_S, connections / MOST_CONNECTIONS_A_SECOND))
         row.add(foe.result())
         attacked = rate.end()
         quiet_after = self._quiet(job)
-        row.memory_kib = max(row.memory_kib, job.peak_kib() - quiet_kib)
+        row.memory_kib = max(row.memory_kib, job.peak_kib() - before_kib)
+        self.memory_kib = max(self.memory_kib, job.peak_kib() - quiet_kib)
         row.ratios.append(attacked / max(1e-9, (quiet_before + quiet_after) / 2))
         return quiet_after
 
@@ -147,17 +153,16 @@ class Campaign:
         if wrong:
             self.faults += [f"exit codes {wrong} after SIGTERM instead of {STOPPED}", job.said()]
         if self.step:
-            import job as jobs
-            self.tensors = jobs.checkpoint(job.log_dir, self.step)
+            self.tensors = checkpoint(job.log_dir, self.step)
         for row in self.rows:
             self._judge(row)
+        if self.memory_kib > MOST_MEMORY_KIB:
+            self.faults.append(f"the attacks cost {self.memory_kib / 1024:.1f} MiB")
 
     def _judge(self, row):
         self.faults += row.faults
         if row.ratio < LEAST_RATE:
             self.faults.append(f"'{row.kind}' leaves {row.ratio:.0%} of the rate ({len(row.ratios)} windows)")
-        if row.memory_kib > MOST_MEMORY_KIB:
-            self.faults.append(f"'{row.kind}' costs {row.memory_kib / 1024:.1f} MiB")
         if row.leaks:
             self.faults.append(f"'{row.kind}': {row.leaks} answers told a stranger the lease of a worker")
         if not self.heard and (row.answers or row.refusals):

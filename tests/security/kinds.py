@@ -416,6 +416,8 @@ FRAMES = (endless_parts, huge_parts, large_before_greeting, heartbeats, unread_a
 MESSAGES = (pings, faulty_headers, other_versions, broken_records, refused_greetings, greetings_for_taken_tasks,
             odd_greetings, second_chiefs, guessed_sessions, bad_pushes, questions, mutations)
 ALL = EARLY + FRAMES + MESSAGES
+# While the tasks of the attacked job may be free: without greetings that would get one.
+BEFORE_THE_END = tuple(kind for kind in ALL if kind not in (greetings_for_taken_tasks, second_chiefs, mutations))
 
 
 def mixture(kinds):

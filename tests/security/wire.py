@@ -117,7 +117,7 @@ def hello_record(hello):
     return (b"\1" + text(hello.container) + bytes([hello.chief])
             + struct.pack("<III", hello.num_workers, hello.num_ps, hello.ps_index)
             + listed(text(name) + text(value) for name, value in hello.fingerprint)
-            + (b"" if hello.num_parameters is None else struct.pack("<q", hello.num_parameters)))
+            + struct.pack("<q", hello.num_parameters))
 
 
 def read_hello(record):
@@ -138,7 +138,7 @@ def read_hello(record):
     container = take_text().decode()
     chief, num_workers, num_ps, ps_index = take("?III")
     fingerprint = tuple((take_text(), take_text()) for _ in range(take("I")))
-    num_parameters = take("q") if at < len(record) else None
+    num_parameters = take("q")
     assert at == len(record), "the layout of a hello is another one here"
     return Hello(container, chief, num_workers, num_ps, ps_index, fingerprint, num_parameters)
 
