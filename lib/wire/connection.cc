@@ -44,6 +44,16 @@ void Connection::keep() {
   zmtp_.set_max_payload(kMaxPayloadBytes);
 }
 
+bool Connection::may_say(const Received& received) {
+  if (kept_) return true;
+  unproven_bytes_ += received.message.payload.size();
+  return ++unproven_messages_ <= kMaxUnprovenMessages && unproven_bytes_ <= kMaxUnprovenBytes;
+}
+
+bool Connection::is_choked() const {
+  return unsent_bytes_ > kMaxUnsentBytes || unsent_reply_bytes_ > kMaxUnsentReplies;
+}
+
 void Connection::enqueue(Message&& message) {
   ZmtpPeer::Encoded encoded = zmtp_.encode(std::move(message));
   enqueue_bytes({std::move(encoded.head), std::move(encoded.payload), true});
@@ -56,6 +66,7 @@ void Connection::take_replies() {
 
 void Connection::enqueue_bytes(Outgoing&& outgoing) {
   unsent_bytes_ += outgoing.size();
+  if (!outgoing.is_message) unsent_reply_bytes_ += outgoing.size();
   out_.push_back(std::move(outgoing));
 }
 
@@ -84,6 +95,7 @@ bool Connection::write(TimeMs now, std::size_t& sent) {
     while (!out_.empty() && written_ >= out_.front().size()) {
       written_ -= out_.front().size();
       sent += out_.front().is_message;
+      if (!out_.front().is_message) unsent_reply_bytes_ -= out_.front().size();
       out_.pop_front();
     }
     if (out_.empty()) written_ms_ = now;

@@ -34,13 +34,16 @@ class Connection {
 
   void keep();
   bool is_kept() const { return kept_; }
+  // Takes a message into account. False where somebody who is not kept has said too much.
+  bool may_say(const Received& received);
 
   void enqueue(Message&& message);
   // Writes what the socket takes. False where the connection is broken. `sent` counts messages that have gone out
   // whole.
   bool write(TimeMs now, std::size_t& sent);
   bool has_unsent() const { return !out_.empty(); }
-  std::size_t unsent_bytes() const { return unsent_bytes_; }
+  // Whether so much is to be sent that nothing more is to be read.
+  bool is_choked() const;
   // After what is to be sent, the connection is closed.
   void close_when_sent() { closing_ = true; }
   bool is_closing() const { return closing_; }
@@ -71,7 +74,8 @@ class Connection {
   bool kept_ = false, closing_ = false, paused_ = false;
   std::deque<Outgoing> out_;
   std::size_t written_ = 0;  // of the first
-  std::size_t unsent_bytes_ = 0;
+  std::size_t unsent_bytes_ = 0, unsent_reply_bytes_ = 0;
+  std::size_t unproven_messages_ = 0, unproven_bytes_ = 0;
 };
 
 }  // namespace distmnist

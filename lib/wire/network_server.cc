@@ -277,6 +277,7 @@ void NetworkServer::Loop::read(Peers::iterator at, TimeMs now) {
   Connection& connection = at->second.connection;
   const bool goes_on = connection.read(now);
   while (auto received = connection.next()) {
+    if (!connection.may_say(*received)) return close(at, "said too much before it had greeted"), void();
     if (!mailbox.put(connection.sender(), std::move(*received))) connection.pause();
   }
   if (!goes_on) {
@@ -300,7 +301,7 @@ bool NetworkServer::Loop::write(Peers::iterator at, TimeMs now) {
 // Waits for what the connection needs next.
 void NetworkServer::Loop::wait_for_next(Peers::iterator at) {
   Connection& connection = at->second.connection;
-  const bool reads = connection.wants_to_read() && connection.unsent_bytes() <= kMaxUnsentBytes;
+  const bool reads = connection.wants_to_read() && !connection.is_choked();
   const std::uint32_t events = (reads ? EPOLLIN : 0u) | (connection.has_unsent() ? EPOLLOUT : 0u);
   if (events == at->second.events) return;
   at->second.events = events;

@@ -14,7 +14,7 @@ import curve
 import kinds
 import network
 import wire
-from job import ENDLESS, IN_STEP, MODEL, Job, Rate, checkpoint, small_runs, support, when
+from job import IN_STEP, MODEL, Job, checkpoint, small_runs, support, when
 
 LITTLE_TIME_S = 20.0
 MOST_NAMES_KIB = 48 * 1024  # of 64 containers with 1024 names of 255 bytes each, which are all that a ps takes
@@ -154,6 +154,8 @@ def holds_the_others_up(program, hello):
             peer.say("join", sequence=2, **session)
             assert when(lambda: "waiting for worker:1" in job.tasks["worker:0"].stderr, LITTLE_TIME_S), job.said()
         peer.say("leave", **session)
+        peer.close()
+        job.start_task("worker:1")
         job.wait_for_steps(100)
 
 
@@ -183,7 +185,7 @@ def skips_its_bad_gradients(program, hello):
         values, _ = parameters(peer)
         for number, value in enumerate((float("nan"), float("inf"), -float("inf"), 1e22, -3e38)):
             push(peer, session, value, values["step"], sequence=3 + number)
-            peer.say("commit", sequence=3 + number, step=values["step"], samples=100, **session)
+            peer.say("commit", sequence=3 + number, step=values["step"], commit=values["commit"], samples=100, **session)
             values, after = parameters(peer)
             assert all(abs(number) < 1e6 for number in floats(after)), value
         peer.say("leave", **session)
@@ -392,6 +394,8 @@ def fills_a_ps_with_names(program, hello):
                 name = f"{number:04}".ljust(255, "x")
                 record = wire.variable_record("init", name, f"c{container}")
                 peer.say("variable", record, checked=False, incarnation=number + 1, sequence=container)
+                if container == number == 0:
+                    assert peer.receive(3)
             while peer.receive(0.05):
                 pass
         grown = job.peak_kib() - before
