@@ -33,6 +33,7 @@ bool Connection::read(TimeMs now) {
   if (size < 0) return errno == EAGAIN || errno == EINTR;
   if (size == 0) return false;
   heard_ms_ = now;
+  if (!kept_) unproven_bytes_ += static_cast<std::size_t>(size);
   zmtp_.advance(static_cast<std::size_t>(size));
   take_replies();
   if (zmtp_.is_ready() && !sender_.key) sender_.key = zmtp_.key_owner();
@@ -44,10 +45,14 @@ void Connection::keep() {
   zmtp_.set_max_payload(kMaxPayloadBytes);
 }
 
-bool Connection::may_say(const Received& received) {
-  if (kept_) return true;
-  unproven_bytes_ += received.message.payload.size();
-  return ++unproven_messages_ <= kMaxUnprovenMessages && unproven_bytes_ <= kMaxUnprovenBytes;
+std::optional<Received> Connection::next() {
+  std::optional<Received> received = zmtp_.next();
+  if (received && !kept_) ++unproven_messages_;
+  return received;
+}
+
+bool Connection::says_too_much() const {
+  return !kept_ && (unproven_messages_ > kMaxUnprovenMessages || unproven_bytes_ > kMaxUnprovenBytes);
 }
 
 bool Connection::is_choked() const {

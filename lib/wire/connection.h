@@ -29,13 +29,13 @@ class Connection {
   // Reads once, up to a message's worth. False where the connection is over: the peer has closed it, or broke the
   // protocol; fault() tells.
   bool read(TimeMs now);
-  std::optional<Received> next() { return zmtp_.next(); }
+  std::optional<Received> next();
   const std::string& fault() const { return zmtp_.fault(); }
 
   void keep();
   bool is_kept() const { return kept_; }
-  // Takes a message into account. False where somebody who is not kept has said too much.
-  bool may_say(const Received& received);
+  // Whether somebody who is not kept has said so much that the connection has to end.
+  bool says_too_much() const;
 
   void enqueue(Message&& message);
   // Writes what the socket takes. False where the connection is broken. `sent` counts messages that have gone out
@@ -75,7 +75,7 @@ class Connection {
   std::deque<Outgoing> out_;
   std::size_t written_ = 0;  // of the first
   std::size_t unsent_bytes_ = 0, unsent_reply_bytes_ = 0;
-  std::size_t unproven_messages_ = 0, unproven_bytes_ = 0;
+  std::size_t unproven_messages_ = 0, unproven_bytes_ = 0;  // that came before keep()
 };
 
 }  // namespace distmnist

@@ -277,9 +277,10 @@ void NetworkServer::Loop::read(Peers::iterator at, TimeMs now) {
   Connection& connection = at->second.connection;
   const bool goes_on = connection.read(now);
   while (auto received = connection.next()) {
-    if (!connection.may_say(*received)) return close(at, "said too much before it had greeted"), void();
+    if (connection.says_too_much()) break;
     if (!mailbox.put(connection.sender(), std::move(*received))) connection.pause();
   }
+  if (connection.says_too_much()) return close(at, "said too much before it had greeted"), void();
   if (!goes_on) {
     std::size_t sent = 0;
     connection.write(now, sent);  // What it may be told of why.

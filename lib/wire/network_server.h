@@ -27,7 +27,7 @@ inline constexpr TimeMs kIdleMs = 60'000;      // silence, heartbeats included, 
 inline constexpr TimeMs kStalledMs = 30'000;   // a peer that takes nothing of what is to be sent to it
 
 inline constexpr std::size_t kMaxUnprovenMessages = 16;       // of a connection before keep(); above it is closed
-inline constexpr std::size_t kMaxUnprovenBytes = 128u << 10;  // of their payloads
+inline constexpr std::size_t kMaxUnprovenBytes = 128u << 10;  // the same, handshake and heartbeats included
 inline constexpr std::size_t kMaxUnproven = 128;              // connections that are not kept; above it the oldest goes
 inline constexpr std::size_t kMaxUnprovenOfAddress = 32;      // the same of one address
 inline constexpr std::size_t kMaxWaitingBytes = 16u

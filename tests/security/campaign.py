@@ -1,17 +1,21 @@
-"""A campaign: one job, one position, and kinds of attack in turns with quiet windows, whose rates are compared."""
+"""A campaign: one job, one position, and each kind of attack in short windows, in turns with quiet ones. The job's rate
+is that in all windows of a kind together, beside that in the quiet ones between them: what else the machine does, which
+changes more slowly, is in both."""
 
 import contextlib
 import dataclasses
+import math
 import time
 
 import attacker
 import curve
-from job import IN_STEP, Job, Rate, checkpoint, median, when
+from job import IN_STEP, Clock, Job, checkpoint, when
 
-QUIET_S, ATTACK_S = 0.5, 0.8
+WINDOW_S = 0.2
+PAIRS = 5  # of an attacked and a quiet window, at least
+MOST_PAIRS = 60  # where the rate is below what it has to be: to tell it from chance
 MOST_CONNECTIONS_A_SECOND = 300
-LEAST_RATE = 0.95  # of that in the quiet windows around
-MOST_TRIES = 9  # for a kind whose median is below: the machine has other work, too
+LEAST_RATE = 0.95  # of that in the quiet windows
 MOST_MEMORY_KIB = 16 * 1024
 MOST_LOG_LINES = 200
 DESCRIPTORS_BACK_S = 10.0
@@ -31,7 +35,9 @@ class Row:
     answers: dict = dataclasses.field(default_factory=dict)
     refusals: dict = dataclasses.field(default_factory=dict)
     memory_kib: int = 0
-    ratios: list = dataclasses.field(default_factory=list)
+    pairs: int = 0
+    attacked: Clock = dataclasses.field(default_factory=Clock)
+    quiet: Clock = dataclasses.field(default_factory=Clock)
     faults: list = dataclasses.field(default_factory=list)
 
     def add(self, done):
@@ -48,7 +54,8 @@ class Row:
 
     @property
     def ratio(self):
-        return median(self.ratios)
+        """Of the rates."""
+        return self.attacked.rate() / self.quiet.rate() if self.quiet.rate() else float("nan")
 
     def what_happened(self):
         said = [f"cut off {self.cut}"] if self.cut else []
@@ -102,16 +109,17 @@ class Campaign:
     def _attack(self, job, foe):
         before = job.descriptors(), job.log_lines()
         job.forget_peak()
-        time.sleep(2 * QUIET_S)
+        time.sleep(1)
         quiet_kib = job.peak_kib()
-        each = max(1, round(self.connections / len(self.kinds)))
         self.rows = [Row(self.position, name) for name in self.kinds]
-        quiet = self._quiet(job)
+        connections = self.connections / len(self.kinds)
+        pairs = max(PAIRS, math.ceil(connections / MOST_CONNECTIONS_A_SECOND / WINDOW_S))
+        each = max(1, round(connections / pairs))
         for row in self.rows:
-            while True:
-                quiet = self._window(job, foe, row, each if not row.ratios else max(1, min(each, 100)), quiet, quiet_kib)
-                if row.ratio >= LEAST_RATE or len(row.ratios) >= MOST_TRIES or not self._is_well(job):
-                    break
+            while row.pairs < pairs or (row.ratio < LEAST_RATE and row.pairs < pairs + MOST_PAIRS):
+                self._pair(job, foe, row, each, quiet_kib)
+                if not self._is_well(job):
+                    return
         if not when(lambda: job.descriptors() <= before[0], DESCRIPTORS_BACK_S):
             self.faults.append(f"the ps had {before[0]} descriptors and has {job.descriptors()} "
                                f"{DESCRIPTORS_BACK_S:g} s after the attack")
@@ -119,24 +127,17 @@ class Campaign:
         if lines >= MOST_LOG_LINES:
             self.faults.append(f"the ps has logged {lines} lines")
 
-    def _quiet(self, job):
-        time.sleep(0.1)  # For what is still being cleared away.
-        rate = Rate(job)
-        time.sleep(QUIET_S)
-        return rate.end()
-
-    def _window(self, job, foe, row, connections, quiet_before, quiet_kib):
+    def _pair(self, job, foe, row, connections, quiet_kib):
         job.forget_peak()
         before_kib = job.peak_kib()
-        rate = Rate(job)
-        foe.ask(row.kind, connections, max(ATTACK_S, connections / MOST_CONNECTIONS_A_SECOND))
-        row.add(foe.result())
-        attacked = rate.end()
-        quiet_after = self._quiet(job)
+        with row.attacked.runs(job):
+            foe.ask(row.kind, connections, WINDOW_S)
+            row.add(foe.result())
+        with row.quiet.runs(job):
+            time.sleep(WINDOW_S)
         row.memory_kib = max(row.memory_kib, job.peak_kib() - before_kib)
         self.memory_kib = max(self.memory_kib, job.peak_kib() - quiet_kib)
-        row.ratios.append(attacked / max(1e-9, (quiet_before + quiet_after) / 2))
-        return quiet_after
+        row.pairs += 1
 
     def _is_well(self, job):
         ended = [f"{task} has ended with {process.popen.returncode}" for task, process in job.tasks.items()
@@ -162,7 +163,7 @@ class Campaign:
     def _judge(self, row):
         self.faults += row.faults
         if row.ratio < LEAST_RATE:
-            self.faults.append(f"'{row.kind}' leaves {row.ratio:.0%} of the rate ({len(row.ratios)} windows)")
+            self.faults.append(f"'{row.kind}' leaves {row.ratio:.0%} of the rate ({row.pairs} windows)")
         if row.leaks:
             self.faults.append(f"'{row.kind}': {row.leaks} answers told a stranger the lease of a worker")
         if not self.heard and (row.answers or row.refusals):

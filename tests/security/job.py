@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -40,7 +39,7 @@ class Job:
         ports = support.free_ports(1 + workers)
         self.port = ports[0]
         self.hosts = [f"--ps_hosts={host}:{ports[0]}", "--worker_hosts=" + ",".join(f"{host}:{port}" for port in ports[1:])]
-        self.flags = [*flags, f"--train_steps={steps}", "--log_every=10", f"--log_dir={self.log_dir}"]
+        self.flags = [*flags, f"--train_steps={steps}", "--log_every=5", f"--log_dir={self.log_dir}"]
         self.processes = []
         self.tasks = {}
         self.keys = self._make_keys() if secure else None
@@ -135,15 +134,21 @@ class Job:
         return self.ps.stderr.count("\n")
 
 
-class Rate:
-    """Steps a second between now and end()."""
+class Clock:
+    """Steps and seconds, of all windows that it has run in."""
 
-    def __init__(self, job):
-        self.job = job
-        self.begin_s, self.first = time.monotonic(), job.steps()
+    def __init__(self):
+        self.steps, self.seconds = 0, 0.0
 
-    def end(self):
-        return (self.job.steps() - self.first) / (time.monotonic() - self.begin_s)
+    @contextlib.contextmanager
+    def runs(self, job):
+        begin_s, first = time.monotonic(), job.steps()
+        yield
+        self.steps += job.steps() - first
+        self.seconds += time.monotonic() - begin_s
+
+    def rate(self):
+        return self.steps / self.seconds if self.seconds else 0.0
 
 
 def hello_of_a_worker(program, host="127.0.0.1"):
@@ -183,10 +188,6 @@ class Reference:
 
 def checkpoint(folder, step):
     return small_runs.read_checkpoint(small_runs.checkpoint_path(folder, step)).tensors
-
-
-def median(values):
-    return statistics.median(values) if values else float("nan")
 
 
 def when(condition, seconds):

