@@ -56,13 +56,14 @@ TEST_CASE("a block is written as it is usually written") {
 }
 
 TEST_CASE("a block is public where anybody on the internet could be in it") {
-  for (const char* text : {"127.0.0.1", "::1", "10.2.3.4", "172.31.255.255", "192.168.0.0/16", "169.254.1.1",
-                           "100.64.0.1", "fd12::1", "fe80::1", "10.0.0.0/8"}) {
+  for (const char* text :
+       {"127.0.0.1", "::1", "10.2.3.4", "172.31.255.255", "192.168.0.0/16", "169.254.1.1", "100.64.0.1", "fd12::1",
+        "fe80::1", "10.0.0.0/8", "192.0.2.7", "203.0.113.1", "2001:db8::1"}) {
     INFO(text);
     CHECK_FALSE(is_public(parse_address_block(text)));
   }
-  for (const char* text : {"8.8.8.8", "172.32.0.1", "192.169.0.1", "203.0.113.1", "2001:db8::1", "0.0.0.0/0",
-                           "10.0.0.0/7", "::/0", "100.128.0.1"}) {
+  for (const char* text : {"8.8.8.8", "172.32.0.1", "192.169.0.1", "203.0.112.1", "2606::1", "0.0.0.0/0", "10.0.0.0/7",
+                           "::/0", "100.128.0.1"}) {
     INFO(text);
     CHECK(is_public(parse_address_block(text)));
   }

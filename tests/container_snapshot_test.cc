@@ -131,7 +131,7 @@ TEST_CASE("the end of a snapshot says how many slots it has, so that a missing o
   ps.say(chief, chief.record(MessageType::kCreate, encode(record)));
   for (std::uint8_t slot = 0; slot <= 2; ++slot) ps.say(chief, chief.load(0, {}, slot));
   ps.say(chief, chief.plain(MessageType::kCreateEnd));
-  ps.core.on_message("a", chief.take({}), ps.now);
+  ps.core.on_message(Sender{"a"}, chief.take({}), ps.now);
   REQUIRE(ps.actions.sent.size() == 4);
   CHECK(ps.actions.sent.back().message.header.type == MessageType::kSnapshotEnd);
   CHECK(ps.actions.sent.back().message.header.slot == 2);
@@ -161,6 +161,105 @@ TEST_CASE("a push that is held and sent again is applied once") {
   CHECK(ps.push(ps.worker, {1, 1, 1}).empty());
   CHECK(ps.push_again(ps.worker, {1, 1, 1}).empty());
   CHECK(ps.take({}) == snapshot_of("0 0", "0", "") + parameters("b", "-1 -1", "-1", 1));
+}
+
+TEST_CASE("a hold that the chief asks for again and again ends all the same") {
+  Shard ps;
+  ps.begin();
+  ps.push(ps.worker, {1, 1, 1});
+  ps.tick(kSnapshotHoldMs - 1);
+  CHECK(ps.begin() == Lines{"a: snapshot_vector"});
+  CHECK(ps.tick(kSnapshotHoldMs) == parameters("b", "-1 -1", "-1", 1));
+}
+
+TEST_CASE("training goes on between two holds for as long as the first one lasted") {
+  Shard ps;
+  ps.begin();
+  ps.tick(kSnapshotHoldMs);
+  CHECK(ps.begin().empty());
+  CHECK(ps.push(ps.worker, {1, 1, 1}) == parameters("b", "-1 -1", "-1", 1));  // Not held.
+  CHECK(ps.tick(2 * kSnapshotHoldMs - 1).empty());
+  CHECK(ps.tick(2 * kSnapshotHoldMs) == Lines{"a: snapshot_vector 1:10/1"});
+  CHECK(ps.push(ps.worker, {1, 1, 1}).empty());
+}
+
+TEST_CASE("a take that would hold anew is put off likewise, and is the last question that counts") {
+  Shard ps;
+  ps.begin();
+  ps.tick(kSnapshotHoldMs);
+  CHECK(ps.begin().empty());
+  CHECK(ps.take({}).empty());
+  CHECK(ps.tick(2 * kSnapshotHoldMs) == snapshot_of("0 0", "0", ""));
+  CHECK(ps.tick(3 * kSnapshotHoldMs).empty());
+}
+
+TEST_CASE("a question that was put off is forgotten with its process and with its model") {
+  Shard ps;
+  ps.begin();
+  ps.tick(kSnapshotHoldMs);
+  ps.begin();
+  SECTION("its process") {
+    ps.say(ps.chief, ps.chief.plain(MessageType::kLeave));
+  }
+  SECTION("its model") {
+    ps.create(ps.chief, {0, 0, 0}, small_model(), kRun + 1);
+  }
+  CHECK(ps.tick(2 * kSnapshotHoldMs).empty());
+}
+
+TEST_CASE("however often the chief asks, half the time at least is for training") {
+  Shard ps;
+  TimeMs held_ms = 0;
+  for (ps.now = 0; ps.now < 60'000; ps.now += 100) {
+    ps.begin();
+    if (ps.push(ps.worker, {1, 1, 1}).empty()) held_ms += 100;
+    ps.tick(ps.now);
+  }
+  CHECK(held_ms <= 32'000);
+}
+
+TEST_CASE("snapshots are the chief's") {
+  Shard ps;
+  const std::string words = "b: refuse 2: only the chief, worker:0, ";
+  CHECK(holds(ps.say(ps.worker, ps.worker.plain(MessageType::kSnapshotBegin)).at(0), words));
+  CHECK(holds(ps.say(ps.worker, ps.worker.take({})).at(0), words));
+  CHECK(ps.push(ps.worker, {1, 1, 1}).size() == 2);
+}
+
+TEST_CASE("a push of a process that another has followed is not waited for, whichever numbers they have") {
+  for (const std::uint64_t next : {std::uint64_t{3}, std::uint64_t{30}}) {
+    TwoShards job;
+    job.first.push(job.first.worker, {1, 2, 3});
+    for (Shard* ps : {&job.first, &job.second}) {
+      ps->say(ps->worker, ps->worker.plain(MessageType::kLeave));
+      Peer newcomer = {.worker = 1, .incarnation = next, .route = "c"};
+      ps->greet(newcomer);
+    }
+    job.second.begin();
+    CHECK(job.second.take({{1, {10, 1}}}) == snapshot_of("0 0", "0", ""));
+  }
+}
+
+TEST_CASE(
+    "a push that was held for a process is applied before what its follower pushes, whichever numbers they have") {
+  for (const std::uint64_t next : {std::uint64_t{3}, std::uint64_t{30}}) {
+    Shard ps;
+    ps.begin();
+    ps.push(ps.worker, {1, 1, 1});
+    ps.say(ps.worker, ps.worker.plain(MessageType::kLeave));
+    Peer newcomer = {.worker = 1, .incarnation = next, .route = "c"};
+    ps.greet(newcomer);
+    const std::string marks = fmt::format(" 1:{}/1", next);
+    SECTION(fmt::format("it is here when the snapshot is taken: {}", next)) {
+      CHECK(ps.take({{1, {next, 1}}}) == parameters("b", "-1 -1", "-1", 1));
+      CHECK(ps.push(newcomer, {4, 4, 4}) == parameters("c", "-5 -5", "-5", 2) + snapshot_of("-5 -5", "-5", marks));
+      CHECK(ps.push_again(newcomer, {4, 4, 4}) == parameters("c", "-5 -5", "-5", 2));
+    }
+    SECTION(fmt::format("and where another ps knows only of the old one: {}", next)) {
+      CHECK(ps.push(newcomer, {4, 4, 4}).empty());  // In place of the one that waited.
+      CHECK(ps.take({}) == snapshot_of("0 0", "0", "") + parameters("c", "-4 -4", "-4", 1));
+    }
+  }
 }
 
 TEST_CASE("a take that is no record is dropped and the hold ends by itself") {

@@ -175,7 +175,9 @@ TEST_CASE("a creation that makes no sense is refused") {
   const auto refused = [](const CreateRecord& record, const std::string& words) {
     PsScript ps;
     Peer chief = chief_peer();
+    chief.num_parameters = std::int64_t{1} << 62;
     ps.greet(chief);
+    chief.run = kRun;
     return any_holds(ps.say(chief, chief.record(MessageType::kCreate, encode(record))), words);
   };
   const auto with_pieces = [](std::vector<NamedRange> pieces) {
@@ -188,8 +190,8 @@ TEST_CASE("a creation that makes no sense is refused") {
   CHECK(refused(with_pieces({{"x", {-1, 2}}}), "refuse 2: pieces out of order"));
   CHECK(refused(with_pieces({{"x", {0, 0}}}), "refuse 2: pieces out of order"));
   CHECK(refused(with_pieces({{"x", {0, -5}}}), "refuse 2: pieces out of order"));
-  CHECK(refused(with_pieces({{"x", {std::int64_t{1} << 62, 1}}}), "refuse 2: pieces out of order"));
-  CHECK(refused(with_pieces({{"x", {0, std::int64_t{1} << 62}}}), "refuse 2: pieces out of order"));
+  CHECK(refused(with_pieces({{"x", {std::int64_t{1} << 62, 1}}}), "refuse 2: a piece beyond the"));
+  CHECK(refused(with_pieces({{"x", {0, std::int64_t{1} << 62}}}), "refuse 2: more parameters"));
   CHECK(refused(with_pieces({{"x", {0, kMaxShardFloats}}, {"y", {kMaxShardFloats, 1}}}), "refuse 2: more parameters"));
   CreateRecord adam = with_pieces({{"x", {0, kMaxShardFloats / 2}}});
   adam.optimizer.kind = OptimizerKind::kAdam;  // three floats for each
@@ -228,11 +230,82 @@ TEST_CASE("a creation that makes no sense is refused") {
   CHECK(refused(record, "refuse 2: a negative bound in its strategy"));
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-TEST_CASE("a model that does not fit this machine's memory is refused, and the ps lives on") {
+TEST_CASE("a creation of numbers beyond all bounds is refused") {
+  const auto answer = [](const CreateRecord& record, std::uint64_t run = kRun) {
+    PsScript ps;
+    Peer chief = chief_peer();
+    ps.greet(chief);
+    chief.run = run;
+    const Lines out = ps.say(chief, chief.record(MessageType::kCreate, encode(record)));
+    return out.empty() ? "" : out[0];
+  };
+  constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
+  CHECK(answer(small_model()) == "");
+  CHECK(answer(small_model(), 0) == "a: refuse 2: a model without a number");
+  CreateRecord record = small_model();
+  record.global_step = kLargest;
+  CHECK(answer(record) == "a: refuse 2: a global_step beyond all counting");
+  for (const std::int64_t samples : {std::int64_t{-1}, kLargest}) {
+    record = small_model();
+    record.consumed_samples = {{1, samples}};
+    CHECK(answer(record) == fmt::format("a: refuse 2: {} samples of worker:1", samples));
+  }
+  record = small_model();
+  record.pieces.back().range = {2, 2};
+  CHECK(answer(record) == "a: refuse 2: a piece beyond the 3 parameters that its chief's model has");
+}
+
+TEST_CASE("positions of more workers than the run has are kept for a later one, but not of any number") {
   PsScript ps;
   Peer chief = chief_peer();
   ps.greet(chief);
+  CreateRecord record = small_model();
+  record.consumed_samples = {{0, 50}, {7, 100}, {kMaxWorkers, 5}, {0xFFFFFFFF, 6}};
+  ps.create(chief, {0, 0, 0}, record);
+  CHECK(ps.say(chief, chief.plain(MessageType::kSnapshotBegin)) == Lines{"a: snapshot_vector samples 0:50 7:100"});
+}
+
+TEST_CASE("all workers of a run have a model of the same size") {
+  PsScript ps;
+  Peer chief = chief_peer(), early = worker_peer();
+  early.num_parameters = 4;
+  CHECK(ps.greet(early) == Lines{"b: welcome awaiting_model, step 0"});
+  ps.greet(chief);
+  const std::string words = "refuse 5: worker:1 does not fit this job: its model has 4 parameters and the chief's 3; ";
+  CHECK(holds(ps.create(chief).at(1), "b: " + words));
+  Peer late = successor_of(early);
+  late.num_parameters = 4;
+  CHECK(holds(ps.greet(late).at(0), "b': " + words));
+  late.num_parameters = 3;
+  CHECK(ps.greet(late) == Lines{"b': welcome ready, step 0"});
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("a creation costs no memory before its values come") {
+  PsScript ps;
+  Peer chief = chief_peer();
+  chief.num_parameters = std::int64_t{1} << 29;
+  ps.greet(chief);
+  CreateRecord huge = small_model();
+  huge.pieces = {{"x", {0, chief.num_parameters}}};  // 2 GiB, with adam's slots 6.
+  huge.optimizer.kind = OptimizerKind::kAdam;
+  const auto resident_kb = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+  };
+  const long before = resident_kb();
+  ps.begin_create(chief, huge);
+  CHECK(ps.last_sent.empty());  // Not refused.
+  CHECK(resident_kb() - before < 100 * 1024);
+}
+
+TEST_CASE("a model that does not fit this machine's memory is refused, and the ps lives on") {
+  PsScript ps;
+  Peer chief = chief_peer();
+  chief.num_parameters = kMaxShardFloats;
+  ps.greet(chief);
+  chief.run = kRun;
   CreateRecord huge = small_model();
   huge.pieces = {{"x", {0, kMaxShardFloats}}};  // 16 GiB
   Lines out;

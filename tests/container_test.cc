@@ -123,9 +123,11 @@ TEST_CASE("without a model everything that needs one is stale") {
   ps.greet(worker);
   CHECK(ps.pull(worker) == Lines{"b: stale"});
   CHECK(ps.push(worker, {1, 1, 1}) == Lines{"b: stale", "b: stale"});
-  CHECK(ps.say(worker, worker.plain(MessageType::kSnapshotBegin)) == Lines{"b: stale"});
-  CHECK(ps.say(worker, worker.take({})) == Lines{"b: stale"});
-  CHECK(ps.say(worker, worker.plain(MessageType::kAwaitOthers)) == Lines{"b: stale"});
+  Peer chief = chief_peer();
+  ps.greet(chief);
+  CHECK(ps.say(chief, chief.plain(MessageType::kSnapshotBegin)) == Lines{"a: stale"});
+  CHECK(ps.say(chief, chief.take({})) == Lines{"a: stale"});
+  CHECK(ps.say(chief, chief.plain(MessageType::kAwaitOthers)) == Lines{"a: stale"});
   CHECK(ps.say(worker, worker.plain(MessageType::kPing)) == Lines{"b: pong"});
 }
 
@@ -225,7 +227,7 @@ TEST_CASE("a new process takes a task over when the old one leaves a probe unans
 
   const Lines late = job.push_again(job.worker, {1, 1, 1});
   REQUIRE(late.size() == 2);
-  CHECK(holds(late[0], "b: refuse 6: a newer process has taken worker:1 over"));
+  CHECK(holds(late[0], "b: refuse 6: another process has taken worker:1 over"));
   CHECK(job.push(newcomer, {1, 1, 1}) == parameters("b'", "-2 -2", "-2", 2));  // Its sequences begin anew.
   CHECK(holds(job.greet(job.worker).at(0), "b: refuse 6: "));
 }
@@ -263,13 +265,29 @@ TEST_CASE("a newcomer that finds the old process leaving takes its place") {
   CHECK(job.tick(100) == Lines{"b': welcome ready, step 0"});
 }
 
-TEST_CASE("of two newcomers for the same task the older one is refused") {
+TEST_CASE("of two newcomers for the same task the first is let in, and asked whether it is alive for the other") {
   Job job;
   Peer second = successor_of(job.worker), third = successor_of(second);
   CHECK(job.greet(second) == Lines{"b: probe"});
   CHECK(job.greet(third) == Lines{"b: probe"});
-  CHECK(holds(job.greet(second).at(0), "b': refuse 6: another process is already asking for worker:1"));
-  CHECK(job.tick(kProbeMs) == Lines{"b'': welcome ready, step 0"});
+  CHECK(job.tick(kProbeMs) == Lines{"b': welcome ready, step 0", "b': probe"});
+  SECTION("it is") {
+    const Lines out = job.say(second, second.plain(MessageType::kPing));
+    REQUIRE(out.size() == 2);
+    CHECK(holds(out[0], "b'': refuse 6: worker:1 is already running"));
+    CHECK(job.tick(3 * kProbeMs).empty());
+  }
+  SECTION("it has died meanwhile") {
+    CHECK(job.tick(2 * kProbeMs) == Lines{"b'': welcome ready, step 0"});
+  }
+}
+
+TEST_CASE("more newcomers for a task than may wait are refused") {
+  Job job;
+  std::vector<Peer> newcomers = {successor_of(job.worker)};
+  while (newcomers.size() <= kMaxNewcomers) newcomers.push_back(successor_of(newcomers.back()));
+  for (std::size_t i = 0; i < kMaxNewcomers; ++i) CHECK(job.greet(newcomers[i]) == Lines{"b: probe"});
+  CHECK(holds(job.greet(newcomers.back()).at(0), "refuse 6: 4 other processes are already asking for worker:1"));
 }
 
 TEST_CASE("a silent worker is reported lost once, and its return as well; its session goes on") {

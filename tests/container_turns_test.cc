@@ -1,6 +1,9 @@
 // One ps in a run where ps 0 decides: what is answered with what, and what is refused.
 #include "lib/ps/container.h"
 
+#include <cmath>
+#include <limits>
+
 #include "tests/support/catch.h"
 #include "tests/support/ps_script.h"
 
@@ -18,6 +21,29 @@ struct Shard : PsScript {
     create(chief, {0, 0, 0}, record);
   }
   Peer chief = {.worker = 0, .incarnation = 10, .chief = true, .route = "a", .samples = 50};
+};
+
+// ps 0 of two, in an asynchronous run of two workers in which old pushes are dropped.
+struct Dropping : PsScript {
+  Dropping() : PsScript({0, 2, 2, kEpoch}) {
+    CreateRecord record = small_model();
+    record.strategy.staleness = StalenessPolicy::kDrop;
+    record.strategy.drop_above = 1'000'000;
+    record.strategy.train_steps = 1'000'000;
+    greet(chief);
+    greet(worker);
+    create(chief, {0, 0, 0}, record);
+  }
+  Lines push_and_commit(Peer& peer, std::int64_t others_commit) {
+    push(peer, {1, 1, 1});
+    Lines out = commit(peer, others_commit);
+    for (const PsRecorder::Sent& sent : last_sent) peer.step = sent.message.header.step;
+    return out;
+  }
+  Lines join_again(Peer& peer) { return say(peer, peer.plain(MessageType::kJoin)); }
+
+  Peer chief = {.worker = 0, .incarnation = 10, .chief = true, .route = "a", .samples = 50};
+  Peer worker = {.worker = 1, .incarnation = 10, .route = "b", .samples = 50};
 };
 
 Lines operator+(Lines first, const Lines& second) {
@@ -59,19 +85,69 @@ TEST_CASE("a worker gets the type of numbers that it asks for, whatever the grad
 }
 
 TEST_CASE("ps 0 names an update until its workers say that the others have made it") {
-  Shard ps(0);
+  Dropping ps;
   ps.join(ps.chief);
-  for (int update = 1; update <= 2; ++update) {
-    ps.chief.step = update - 1;
-    ps.push(ps.chief, {1, 1, 1});
-    ps.commit(ps.chief);
+  CHECK(ps.push_and_commit(ps.chief, 0).at(0) == "a: token step 1, sample 50 update 1{0:10/3}");
+  CHECK(ps.join(ps.worker).at(0) == "b: token step 1, sample 0 update 1{0:10/3}");
+  CHECK(ps.push_and_commit(ps.chief, 1).at(0) == "a: token step 2, sample 100 update 2{0:10/4}");
+  CHECK(ps.push_and_commit(ps.worker, 1).at(0) ==
+        "b: token step 3, sample 50, stale by 2 update 2{0:10/4} update 3{1:10/2}");
+  CHECK(ps.push_and_commit(ps.chief, 3).at(0) == "a: token step 4, sample 150, stale by 1 update 4{0:10/5}");
+}
+
+TEST_CASE("a worker that does not bring the others what it was told of is refused") {
+  Dropping ps;
+  ps.join(ps.chief);
+  ps.push_and_commit(ps.chief, 0);
+  ps.join(ps.worker);
+  ps.push_and_commit(ps.chief, 1);
+  const Lines out = ps.push_and_commit(ps.worker, 0);
+  REQUIRE(out.size() == 1);
+  CHECK(out[0] == "b: refuse 1: worker:1 was told of update 1 and has brought the other ps tasks to update 0 only");
+  CHECK(any_holds(ps.push_and_commit(ps.worker, 1), "b: token step 3"));
+}
+
+TEST_CASE("a worker answers for the answer that it went on with, though a double of its question is answered later") {
+  Dropping ps;
+  ps.join(ps.chief);
+  CHECK(ps.push_and_commit(ps.chief, 0).at(0) == "a: token step 1, sample 50 update 1{0:10/3}");
+  Peer asked = ps.chief;
+  ps.join(ps.worker);
+  ps.push_and_commit(ps.worker, 1);
+  CHECK(ps.commit(asked, 0).at(0) == "a: token step 2, sample 50 update 2{1:10/2}");  // The double.
+  CHECK(ps.push_and_commit(ps.chief, 1).at(0) ==
+        "a: token step 3, sample 100, stale by 1 update 2{1:10/2} update 3{0:10/4}");
+  CHECK(any_holds(ps.join_again(asked), "a: token"));  // An older double says nothing of the newest answer.
+  CHECK(any_holds(ps.push_and_commit(ps.chief, 3), "a: token step 4"));
+}
+
+TEST_CASE("a worker cannot say that the others have made more updates than there are") {
+  Dropping ps;
+  ps.join(ps.chief);
+  for (const std::int64_t commit : {std::int64_t{1}, std::numeric_limits<std::int64_t>::max()}) {
+    CHECK(ps.push_and_commit(ps.chief, commit) ==
+          Lines{fmt::format("a: refuse 1: worker:0 speaks of update {} when there are 0", commit)});
   }
-  ps.chief.step = 2;
-  ps.push(ps.chief, {1, 1, 1});
-  CHECK(ps.commit(ps.chief, 1).at(0) == "a: token step 3, sample 150 update 2{0:10/4} update 3{0:10/5}");
-  ps.chief.step = 3;
-  ps.push(ps.chief, {1, 1, 1});
-  CHECK(ps.commit(ps.chief, 3).at(0) == "a: token step 4, sample 200 update 4{0:10/6}");
+  CHECK(ps.push_and_commit(ps.chief, 0).at(0) == "a: token step 1, sample 50 update 1{0:10/5}");
+}
+
+TEST_CASE("updates that nobody brings to the others are bounded, also where each is a new process's first") {
+  Dropping ps;
+  ps.say(ps.worker, ps.worker.plain(MessageType::kLeave));
+  Lines out;
+  std::size_t made = 0;
+  for (; made <= kMaxUpdatesToTell; ++made) {
+    Peer process = {.worker = 1, .incarnation = 1000 + made, .route = "b", .samples = 50};
+    ps.greet(process);
+    out = ps.push_and_commit(process, 0);
+    if (holds(out.at(0), "refuse")) break;
+    ps.say(process, process.plain(MessageType::kLeave));
+  }
+
+  CHECK(made == kMaxUpdatesToTell);
+  CHECK(holds(out.at(0), "b: refuse 1: 4096 updates have not been brought to every other ps"));
+  CHECK(ps.join(ps.chief).size() == 3);  // Its token still fits a message.
+  CHECK(ps.push_and_commit(ps.chief, static_cast<std::int64_t>(made)).size() == 3);
 }
 
 TEST_CASE("another ps says when a push is whole, and makes it when it is told to, once") {
@@ -96,6 +172,9 @@ TEST_CASE("an update that another ps cannot make is refused, and changes nothing
   CHECK(refused({1, {known, unknown}, 1}));
   CHECK(refused({2, {known}, 1}));  // What about the first?
   CHECK(refused({1, {}, 1}));
+  for (const float rate_factor : {NAN, INFINITY, -1.0f, 0.0f, 1e30f}) {
+    CHECK(any_holds(ps.advance(ps.chief, {{1, {known}, rate_factor}}), "a: refuse 1: an update with "));
+  }
   CHECK(ps.pull(ps.chief) == parameters("a", "0 0", "0", 0));
 }
 

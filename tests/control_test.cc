@@ -21,7 +21,7 @@ Bytes bytes_of_record(const Record& record) {
 }
 
 HelloRecord sample_hello() {
-  return {"box", true, 3, 2, 1, {{"--model", "mnist_cnn"}, {"--batch_size", "50"}}};
+  return {"box", true, 3, 2, 1, {{"--model", "mnist_cnn"}, {"--batch_size", "50"}}, 832};
 }
 WelcomeRecord sample_welcome() {
   return {ModelState::kReady};
@@ -61,7 +61,7 @@ std::vector<Update> sample_updates() {
   return {{8, {{0, {7, 3}}, {1, {9, 1}}}, 1}, {9, {{2, {8, 4}}}, 0.5f}};
 }
 SnapshotRecord sample_snapshot() {
-  return {{{0, {7, 3}}, {1, {9, 1}}}, {{0, 250}, {1, 300}}, {sample_updates()[1]}};
+  return {{{0, {7, 3}}, {1, {9, 1}}}, {{0, 250}, {1, 300}}, {sample_updates()[1]}, {{1, 9}}};
 }
 UpdatesRecord sample_update_list() {
   return {sample_updates(), 77};
@@ -127,6 +127,7 @@ TEST_CASE("records come back as they were sent") {
   CHECK(hello->num_ps == 2);
   CHECK(hello->ps_index == 1);
   CHECK(hello->fingerprint == sample_hello().fingerprint);
+  CHECK(hello->num_parameters == 832);
 
   const auto welcome = decode<WelcomeRecord>(bytes_of_record(sample_welcome()));
   REQUIRE(welcome);
@@ -150,6 +151,7 @@ TEST_CASE("records come back as they were sent") {
   const auto snapshot = decode<SnapshotRecord>(bytes_of_record(sample_snapshot()));
   REQUIRE(snapshot);
   CHECK(snapshot->marks == sample_snapshot().marks);
+  CHECK(snapshot->processes == sample_snapshot().processes);
   CHECK(snapshot->consumed_samples == sample_snapshot().consumed_samples);
   CHECK(snapshot->updates == sample_snapshot().updates);
 
@@ -185,6 +187,7 @@ TEST_CASE("a record is spelled as docs/protocol.md says") {
                           .text("mnist_cnn")
                           .text("--batch_size")
                           .text("50")
+                          .put(std::int64_t{832})
                           .bytes();
   CHECK(bytes_of_record(sample_hello()) == hello);
 
@@ -248,6 +251,9 @@ TEST_CASE("a record is spelled as docs/protocol.md says") {
                              .put(std::uint32_t{2})
                              .put(std::uint64_t{8})
                              .put(std::uint64_t{4})
+                             .put(std::uint32_t{1})
+                             .put(std::uint32_t{1})
+                             .put(std::uint64_t{9})
                              .bytes();
   CHECK(bytes_of_record(sample_snapshot()) == snapshot);
 
@@ -302,7 +308,7 @@ TEST_CASE("an announced size is not believed") {
     Forge forge;
     forge.put(kLittleEndian).put(size);
     for (std::uint32_t i = 0; i < size; ++i) forge.put(i).put(std::uint64_t{1}).put(std::uint64_t{1});
-    return forge.put(std::uint32_t{0}).put(std::uint32_t{0}).bytes();
+    return forge.put(std::uint32_t{0}).put(std::uint32_t{0}).put(std::uint32_t{0}).bytes();
   };
   CHECK(decode<SnapshotRecord>(snapshot(4096)).has_value());
   CHECK_FALSE(decode<SnapshotRecord>(snapshot(4097)));

@@ -189,7 +189,7 @@ TEST_CASE("a snapshot's vector or end that is no record is not taken") {
   chief.ask(MessageType::kSnapshotBegin, MessageType::kSnapshotVector, 2);
   chief.says(MessageType::kSnapshotVector, 2);
   CHECK_FALSE(chief.exchange.answered());
-  Message vector = chief.ps.record(MessageType::kSnapshotVector, encode(SnapshotRecord{{{0, {1, 2}}}, {}, {}}));
+  Message vector = chief.ps.record(MessageType::kSnapshotVector, encode(SnapshotRecord{{{0, {1, 2}}}, {}, {}, {}}));
   vector.header.sequence = 2;
   chief.says(std::move(vector));
   CHECK(chief.exchange.answered());

@@ -104,7 +104,7 @@ struct Local {
 
 TEST_CASE("a gradient that may not be applied ends local training before anything of it is applied") {
   Local local(OnNan::kFail);
-  CHECK(fails_with(ExitCode::kDiverged, "a gradient has nan in weights at global_step 0; lower --learning_rate", [&] {
+  CHECK(fails_with(ExitCode::kDiverged, "a gradient has nan in weights at global_step 0; drop", [&] {
     local.push({1, NAN, 1});
   }));
   CHECK(fails_with(ExitCode::kDiverged, "1e+22 (beyond 1e+15) in biases", [&] { local.push({1, 1, 1e22f}); }));

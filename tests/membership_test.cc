@@ -1,5 +1,7 @@
 #include "lib/ps/membership.h"
 
+#include <limits>
+
 #include "tests/support/catch.h"
 #include "tests/support/trace.h"
 
@@ -12,7 +14,7 @@ using Workers = std::vector<std::uint32_t>;
 class Script {
  public:
   Admission greet(std::uint32_t worker, std::uint64_t incarnation, TimeMs now, const Route& route = "a") {
-    return members.greet({header(worker, incarnation, MessageType::kHello), route, {}}, now);
+    return members.greet({header(worker, incarnation, MessageType::kHello), Sender{route}, {}}, now);
   }
   Membership::Heard hear(std::uint32_t worker, std::uint64_t incarnation, TimeMs now,
                          MessageType type = MessageType::kPush, const Route& route = "a") {
@@ -25,7 +27,8 @@ class Script {
     return peer.header(type);
   }
 
-  Membership members{2};
+  std::uint64_t last_lease = 100;
+  Membership members{2, [this] { return last_lease -= 3; }};
 };
 
 }  // namespace
@@ -39,7 +42,7 @@ TEST_CASE("the first process of a task is admitted and each greeting gives a new
   const std::uint64_t first = script.members.session(0)->lease;
   CHECK(script.members.session(1)->lease != first);
   CHECK(script.greet(0, 10, 5) == Admission::kAdmitted);  // The same process after a reconnect.
-  CHECK(script.members.session(0)->lease > first);
+  CHECK(script.members.session(0)->lease != first);
   CHECK(script.members.num_live() == 2);
 }
 
@@ -68,7 +71,7 @@ TEST_CASE("a newcomer takes over when the old process leaves a probe unanswered"
   CHECK(script.members.tick(5000 + kProbeMs - 1).taken_over.empty());
   CHECK(script.members.tick(5000 + kProbeMs).taken_over == Workers{0});
   CHECK(script.members.session(0)->incarnation() == 11);
-  CHECK(script.members.session(0)->greeting.route == "new");
+  CHECK(script.members.session(0)->greeting.from.route == "new");
   CHECK(script.hear(0, 10, 7000).standing == Standing::kRetired);
   CHECK(script.greet(0, 10, 7001) == Admission::kRetired);
   CHECK(script.hear(0, 11, 7002).standing == Standing::kCurrent);
@@ -79,11 +82,11 @@ TEST_CASE("a newcomer is turned away when the old process answers") {
   script.greet(0, 10, 0, "old");
   script.greet(0, 11, 5000, "new");
   const auto heard = script.hear(0, 10, 5100, MessageType::kPing);
-  REQUIRE(heard.turned_away.has_value());
-  CHECK(heard.turned_away->route == "new");
+  REQUIRE(heard.turned_away.size() == 1);
+  CHECK(heard.turned_away[0].from.route == "new");
   CHECK(script.members.tick(9000).taken_over.empty());
   CHECK(script.members.session(0)->incarnation() == 10);
-  CHECK_FALSE(script.hear(0, 10, 9100).turned_away.has_value());
+  CHECK(script.hear(0, 10, 9100).turned_away.empty());
 }
 
 TEST_CASE("a newcomer that greets again while it waits is answered at its new connection, at the same deadline") {
@@ -92,18 +95,98 @@ TEST_CASE("a newcomer that greets again while it waits is answered at its new co
   script.greet(0, 11, 5000, "first connection");
   CHECK(script.greet(0, 11, 5900, "second connection") == Admission::kProbe);
   CHECK(script.members.tick(5000 + kProbeMs).taken_over == Workers{0});
-  CHECK(script.members.session(0)->greeting.route == "second connection");
+  CHECK(script.members.session(0)->greeting.from.route == "second connection");
 }
 
-TEST_CASE("of several newcomers the newest waits, for the others may have died; an older one is told so") {
+TEST_CASE("newcomers are let in one after another, each while the one before it does not answer") {
+  Script script;
+  script.greet(0, 10, 0);
+  script.greet(0, 12, 5000, "twelve");
+  CHECK(script.greet(0, 11, 5900, "eleven") == Admission::kProbe);
+  auto tick = script.members.tick(5000 + kProbeMs);
+  CHECK(tick.taken_over == Workers{0});
+  CHECK(tick.to_probe == Workers{0});
+  CHECK(script.members.session(0)->incarnation() == 12);
+  SECTION("it has died") {
+    CHECK(script.members.tick(5000 + 2 * kProbeMs - 1).taken_over.empty());
+    tick = script.members.tick(5000 + 2 * kProbeMs);
+    CHECK(tick.taken_over == Workers{0});
+    CHECK(tick.to_probe.empty());
+    CHECK(script.members.session(0)->incarnation() == 11);
+    CHECK(script.greet(0, 12, 8000) == Admission::kRetired);
+  }
+  SECTION("it answers") {
+    const auto heard = script.hear(0, 12, 6100);
+    REQUIRE(heard.turned_away.size() == 1);
+    CHECK(heard.turned_away[0].from.route == "eleven");
+    CHECK(script.members.tick(9000).taken_over.empty());
+  }
+}
+
+TEST_CASE("no more newcomers wait than may") {
+  Script script;
+  script.greet(0, 10, 0);
+  for (std::uint64_t i = 0; i < kMaxNewcomers; ++i) CHECK(script.greet(0, 20 + i, 1) == Admission::kProbe);
+  CHECK(script.greet(0, 90, 1) == Admission::kTaken);
+  CHECK(script.greet(0, 20, 1) == Admission::kProbe);  // One of those who wait.
+  CHECK(script.hear(0, 10, 2).turned_away.size() == kMaxNewcomers);
+}
+
+TEST_CASE("a newcomer that finds others waiting for a task that has just become free waits behind them") {
   Script script;
   script.greet(0, 10, 0);
   script.greet(0, 11, 5000);
-  CHECK(script.greet(0, 12, 5900) == Admission::kProbe);
-  CHECK(script.greet(0, 11, 5950) == Admission::kTaken);
-  CHECK(script.members.tick(5000 + kProbeMs).taken_over == Workers{0});
-  CHECK(script.members.session(0)->incarnation() == 12);
-  CHECK(script.greet(0, 11, 6001) == Admission::kRetired);
+  script.hear(0, 10, 5010, MessageType::kLeave);
+  script.members.leave(0, 5010);
+  CHECK(script.greet(0, 12, 5011) == Admission::kProbe);
+  CHECK(script.members.tick(5012).to_probe == Workers{0});
+  CHECK(script.members.session(0)->incarnation() == 11);
+}
+
+TEST_CASE("no number that a process calls itself keeps another one out") {
+  constexpr std::uint64_t kLargest = std::numeric_limits<std::uint64_t>::max();
+  Script script;
+  script.greet(0, kLargest, 0);
+  SECTION("while it lives: it is asked") {
+    CHECK(script.greet(0, 1, 5000) == Admission::kProbe);
+    CHECK(script.members.tick(5000 + kProbeMs).taken_over == Workers{0});
+  }
+  SECTION("once it has left") {
+    script.members.leave(0, 10);
+    CHECK(script.greet(0, 1, 11) == Admission::kAdmitted);
+  }
+  SECTION("once it is lost") {
+    script.members.tick(kLeaseMs);
+    CHECK(script.greet(0, 1, kLeaseMs) == Admission::kAdmitted);
+  }
+  CHECK(script.members.session(0)->incarnation() == 1);
+  CHECK(script.hear(0, kLargest, 6 * kLeaseMs).standing == Standing::kRetired);
+}
+
+TEST_CASE("of the processes that a task had the last ones are remembered, and an older one is a newcomer like any") {
+  Script script;
+  for (std::uint64_t i = 0; i <= kMaxRetiredProcesses; ++i) {
+    script.greet(0, 500 - i, 0);
+    script.members.leave(0, 0);
+  }
+  CHECK(script.greet(0, 500, 1) == Admission::kRetired);
+  script.greet(0, 7, 1);
+  script.members.leave(0, 1);
+  CHECK(script.greet(0, 499, 2) == Admission::kRetired);
+  CHECK(script.greet(0, 500, 2) == Admission::kAdmitted);
+}
+
+TEST_CASE("the process that was let in last is known, also when it has gone") {
+  Script script;
+  CHECK(script.members.processes().empty());
+  script.greet(0, 10, 0);
+  script.greet(1, 5, 0);
+  script.members.leave(0, 1);
+  CHECK(script.members.processes() == Processes{{0, 10}, {1, 5}});
+  CHECK_FALSE(script.members.is_current(0, 10));
+  CHECK(script.members.is_current(1, 5));
+  script.greet(1, 4, 2);  // It waits.
+  CHECK(script.members.processes() == Processes{{0, 10}, {1, 5}});
 }
 
 TEST_CASE("nobody is probed for a task whose process is lost, has left or is done") {
@@ -128,21 +211,21 @@ TEST_CASE("an old process that leaves makes room for the newcomer instead of tur
   Script script;
   script.greet(0, 10, 0);
   script.greet(0, 11, 5000);
-  CHECK_FALSE(script.hear(0, 10, 5010, MessageType::kLeave).turned_away.has_value());
+  CHECK(script.hear(0, 10, 5010, MessageType::kLeave).turned_away.empty());
   script.members.leave(0, 5010);
   CHECK(script.members.tick(5011).taken_over == Workers{0});
   CHECK(script.members.session(0)->incarnation() == 11);
 }
 
-TEST_CASE("an older process never comes back, however quiet its successor is") {
+TEST_CASE("a process that another has followed never comes back, however quiet its successor is") {
   Script script;
-  script.greet(0, 10, 0);
-  script.greet(0, 12, kLeaseMs);
+  script.greet(0, 12, 0);
+  script.greet(0, 10, kLeaseMs);
   script.members.tick(kLeaseMs + kProbeMs);
   script.members.tick(5 * kLeaseMs);  // lost
+  CHECK(script.greet(0, 12, 5 * kLeaseMs) == Admission::kRetired);
+  CHECK(script.greet(0, 11, 5 * kLeaseMs) == Admission::kAdmitted);
   CHECK(script.greet(0, 10, 5 * kLeaseMs) == Admission::kRetired);
-  CHECK(script.greet(0, 11, 5 * kLeaseMs) == Admission::kRetired);
-  CHECK(script.greet(0, 13, 5 * kLeaseMs) == Admission::kAdmitted);
 }
 
 TEST_CASE("a process that was never admitted is unknown") {

@@ -157,7 +157,7 @@ TEST_CASE("who is kept stays, and others that crowd in go, the oldest first") {
   CHECK(echo.serves(echo.tcp()));
   CHECK(is_answered(2));
   CHECK(echo.times_refused("127.0.0.1: gave way to others before it had greeted") >=
-        300 - static_cast<int>(kMaxNewcomersOfAddress));
+        300 - static_cast<int>(kMaxUnprovenOfAddress));
   CHECK(crowd.front()->receive(64).size() == 64);  // The greeting,
   CHECK(crowd.front()->receive(1).empty());        // and the end.
 }
@@ -303,6 +303,7 @@ TEST_CASE("with keys only who has one of them is heard, and everybody is known b
   for (const std::string& endpoint : {echo.tcp(), echo.same_host()}) {
     CHECK(echo.serves(endpoint, ClientKeys{worker, ps.public_key}));
     CHECK_FALSE(echo.serves(endpoint));
+    CHECK(echo.last_break == "asks for a key, and this task has none");
     CHECK_FALSE(echo.serves(endpoint, ClientKeys{stranger, ps.public_key}));
     CHECK(echo.last_break == "does not know the key of this task");
     CHECK_FALSE(echo.serves(endpoint, ClientKeys{worker, stranger.public_key}));
@@ -310,6 +311,7 @@ TEST_CASE("with keys only who has one of them is heard, and everybody is known b
   CHECK(echo.owners == std::set<std::string>{"worker:3"});
   EchoServer open;
   CHECK_FALSE(open.serves(open.tcp(), ClientKeys{worker, ps.public_key}));
+  CHECK(open.last_break == "has no keys, and this task has");
 }
 
 TEST_CASE("with keys messages of every size go there and back") {

@@ -70,7 +70,7 @@ TEST_CASE("broken messages are dropped without an answer and the log is not floo
     }
   }
   CHECK(ps.actions.sent.empty());
-  CHECK(ps.actions.log_lines == Lines{"dropped a message: wrong header size"});
+  CHECK(ps.actions.log_lines == Lines{"dropped a connection of this process: wrong header size"});
 }
 
 TEST_CASE("a ps serves the first container it is asked for and refuses others") {

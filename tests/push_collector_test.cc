@@ -1,6 +1,7 @@
 #include "lib/ps/push_collector.h"
 
 #include <cmath>
+#include <limits>
 
 #include "tests/support/catch.h"
 #include "tests/support/trace.h"
@@ -8,7 +9,10 @@
 namespace distmnist {
 namespace {
 
+constexpr std::uint64_t kLargest = std::numeric_limits<std::uint64_t>::max();
 const ChunkTable kChunks({{0, 2}, {2, 1}, {10, 1}});
+
+using Floats = std::vector<float>;
 
 // Hands chunks of pushes to a collector; a worker's process is its incarnation.
 class Script {
@@ -30,8 +34,6 @@ class Script {
 
   PushCollector collector;
 };
-
-using Floats = std::vector<float>;
 
 }  // namespace
 
@@ -63,15 +65,26 @@ TEST_CASE("a later push starts afresh and takes nothing from the one before") {
   CHECK(script.take() == Floats{5, 6, 7, 8});
 }
 
-TEST_CASE("a push of a newer process starts afresh, one of an older process is dropped") {
+TEST_CASE("a push of another process starts afresh, whatever its numbers are") {
+  for (const std::uint64_t next : {std::uint64_t{1}, kLargest - 1}) {
+    Script script;
+    CHECK_FALSE(script.add(5, kLargest, 0, {1, 2}));
+    CHECK_FALSE(script.add(next, 1, 0, {5, 6}));
+    CHECK_FALSE(script.add(next, 1, 2, {7}));
+    CHECK(script.add(next, 1, 10, {8}));
+    CHECK(script.take() == Floats{5, 6, 7, 8});
+  }
+}
+
+TEST_CASE("a process that has counted to the end keeps nobody else from pushing") {
   Script script;
-  CHECK_FALSE(script.add(1, 9, 0, {1, 2}));
-  CHECK_FALSE(script.add(2, 1, 0, {5, 6}));  // a smaller sequence, but a newer process
-  CHECK_FALSE(script.add(1, 9, 2, {3}));
-  CHECK_FALSE(script.add(1, 10, 10, {4}));
-  CHECK_FALSE(script.add(2, 1, 2, {7}));
-  CHECK(script.add(2, 1, 10, {8}));
-  CHECK(script.take() == Floats{5, 6, 7, 8});
+  for (const std::int64_t offset : {0, 2, 10}) {
+    script.add(5, kLargest, offset, offset == 0 ? Floats{1, 2} : Floats{3});
+  }
+  script.take();
+  CHECK_FALSE(script.add(6, 1, 0, {5, 6}));
+  CHECK_FALSE(script.add(6, 1, 2, {7}));
+  CHECK(script.add(6, 1, 10, {8}));
 }
 
 TEST_CASE("a push that is sent again after it was taken is whole again, for it has to be answered again") {

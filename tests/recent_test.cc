@@ -18,6 +18,21 @@ TEST_CASE("the oldest key is forgotten when there are more than the limit") {
   CHECK(*recent.find(3) == "three");
 }
 
+TEST_CASE("what is remembered may have costs, which count together; the last one is kept in any case") {
+  Recent<int, std::string> recent(10);
+  recent.remember(1, "one", 4);
+  recent.remember(2, "two", 4);
+  recent.remember(3, "three", 4);
+  CHECK(recent.find(1) == nullptr);
+  CHECK(recent.find(2) != nullptr);
+  recent.remember(4, "four", 100);
+  CHECK(recent.find(3) == nullptr);
+  CHECK(recent.find(4) != nullptr);
+  recent.remember(5, "five", 1);
+  CHECK(recent.find(4) == nullptr);
+  CHECK(recent.find(5) != nullptr);
+}
+
 TEST_CASE("a key that comes again keeps its value and its age, and takes no further place") {
   Recent<int, std::string> recent(2);
   recent.remember(1, "one");

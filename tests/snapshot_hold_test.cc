@@ -34,7 +34,8 @@ TEST_CASE("the target lets the pushes go that belong to it, in order of arrival,
   for (const std::uint32_t worker : {2, 0, 3, 1}) hold.hold(push_of(worker, 5));
   Header request;
   request.sequence = 77;
-  CHECK(workers_of(hold.set_target("chief", request, {{0, {10, 5}}, {1, {10, 4}}, {2, {11, 1}}})) == Workers{2, 0});
+  CHECK(workers_of(hold.set_target("chief", request, {{0, {10, 5}}, {1, {10, 4}}, {2, {9, 1}}},
+                                   {{0, 10}, {1, 10}, {2, 9}})) == Workers{2, 0});
   REQUIRE(hold.take());
   CHECK(hold.take()->route == "chief");
   CHECK(hold.take()->request.sequence == 77);
@@ -55,12 +56,20 @@ TEST_CASE("a push that is sent again keeps its place and waits once") {
   CHECK(held[0].header.sequence == 6);
 }
 
-TEST_CASE("a hold is overdue at its limit, counted from the last time the chief asked") {
+TEST_CASE("what waits of a process that another has followed came before what that one has pushed") {
+  SnapshotHold hold(0);
+  hold.hold(push_of(1, 5));
+  CHECK(hold.set_target("chief", {}, {{1, {9, 1}}}, {{1, 10}}).empty());  // 9 was before 10.
+  CHECK_FALSE(hold.take_held_before(1, 10));
+  CHECK_FALSE(hold.take_held_before(0, 11));
+  CHECK(hold.take_held_before(1, 11));
+  CHECK(hold.release().empty());
+}
+
+TEST_CASE("a hold is overdue at its limit") {
   SnapshotHold hold(1'000);
   CHECK_FALSE(hold.overdue(1'000 + kSnapshotHoldMs - 1));
   CHECK(hold.overdue(1'000 + kSnapshotHoldMs));
-  hold.restart(2'000);
-  CHECK_FALSE(hold.overdue(1'000 + kSnapshotHoldMs));
 }
 
 }  // namespace distmnist

@@ -113,7 +113,6 @@ TEST_CASE("what is known of a push: new, decided last, or older; a new process b
   CHECK(script.known(0, 3) == Turns::Known::kNew);
   script.join(0, 1, 11);
   CHECK(script.known(0, 1, 11) == Turns::Known::kNew);
-  CHECK(script.known(0, 3) == Turns::Known::kOlder);  // of the process that was replaced
 }
 
 TEST_CASE("who departs waits no longer, and who is heard again without having joined takes no part") {

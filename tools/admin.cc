@@ -1,7 +1,6 @@
 #include "tools/admin.h"
 
-#include <random>
-
+#include "lib/base/unguessable.h"
 #include "tools/cluster_setup.h"
 #include "tools/key_folder.h"
 #include "tools/process_limits.h"
@@ -14,8 +13,7 @@ AdminConfig admin_config(const Flags& flags) {
   config.ps = find_ps_tasks(flags);
   if (flags.keys) config.keys = client_keys(*flags.keys, {KeyOwner::Role::kAdmin, 0}, config.ps.size());
   require_sockets(2 * static_cast<int>(config.ps.size()));  // ZeroMQ ends the process where it gets none.
-  std::random_device random;
-  config.incarnation = (std::uint64_t{random()} << 32) | random();
+  config.incarnation = unguessable_number();
   config.wait_ms = static_cast<TimeMs>(flags.admin_wait_secs * 1000);
   config.stop_requested = [] { return signal_received().has_value(); };
   return config;

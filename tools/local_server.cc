@@ -7,6 +7,7 @@
 
 #include "lib/base/counted.h"
 #include "lib/base/log.h"
+#include "lib/base/unguessable.h"
 #include "lib/ps/parameter_server.h"
 #include "tools/failure.h"
 #include "tools/num_threads.h"
@@ -56,7 +57,7 @@ class LocalServer {
     config.identity.index = static_cast<std::uint32_t>(index);
     config.identity.num_ps = static_cast<std::uint32_t>(num_ps_);
     config.identity.num_workers = static_cast<std::uint32_t>(num_workers());
-    config.identity.epoch = nanoseconds_since_1970();
+    config.identity.epoch = unguessable_number();
     config.limits.recovery_wait_ms = static_cast<TimeMs>(job_.flags.recovery_wait_secs * 1000);
     config.threads = num_threads(job_.flags, num_ps_ + num_workers());
     config.stop_signal = [this] { return stop_code(); };

@@ -1,7 +1,7 @@
 #include <vector>
 
-#include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/base/unguessable.h"
 #include "lib/ps/parameter_server.h"
 #include "tools/commands.h"
 #include "tools/key_folder.h"
@@ -49,7 +49,7 @@ ExitCode serve_parameters(const Flags& flags, const Place& place) {
   config.identity.num_ps = static_cast<std::uint32_t>(place.cluster.ps.size());
   config.identity.num_workers = static_cast<std::uint32_t>(place.cluster.workers.size());
   config.identity.stay = flags.ps_stay;
-  config.identity.epoch = nanoseconds_since_1970();
+  config.identity.epoch = unguessable_number();
   config.limits.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.threads = num_threads(flags, num_tasks_here(place));
   config.stop_signal = signal_received;

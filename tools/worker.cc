@@ -12,6 +12,7 @@
 #include "lib/backend/backend.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/base/unguessable.h"
 #include "lib/cluster/placement.h"
 #include "lib/ps/in_process_client.h"
 #include "lib/ps/remote_client.h"
@@ -90,7 +91,7 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
   config.container = flags.container;
   config.num_workers = seat.num_workers;
   config.chief = seat.is_chief();
-  config.incarnation = config.new_run = nanoseconds_since_1970();
+  config.incarnation = unguessable_number();
   config.optimizer = optimizer_of(flags);
   config.strategy = strategy;
   config.wire_dtype = parse_wire_dtype(flags.wire_dtype);

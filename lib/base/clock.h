@@ -19,7 +19,7 @@ inline double monotonic_s() {
   return duration<double>(steady_clock::now().time_since_epoch()).count();
 }
 
-// The wall clock. Later processes of a task get larger numbers, on one host at least.
+// The wall clock, which may be set back: a name for files and runs of people's, no order.
 inline std::uint64_t nanoseconds_since_1970() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());

@@ -87,7 +87,8 @@ bool is_loopback(const AddressBlock& block) {
 
 bool is_public(const AddressBlock& block) {
   return !within(block, {"127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
-                         "100.64.0.0/10", "fc00::/7", "fe80::/10"});
+                         "100.64.0.0/10", "fc00::/7", "fe80::/10", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24",
+                         "198.18.0.0/15", "2001:db8::/32"});
 }
 
 void AllowList::add(const AddressBlock& block) {

@@ -29,7 +29,7 @@ std::vector<AddressBlock> parse_address_blocks(std::string_view text);
 bool is_loopback(const AddressBlock& block);
 
 // Whether the block has addresses that anybody on the internet could have: outside of loopback, of the private networks
-// (RFC 1918, RFC 4193), of the link and of carriers (RFC 6598).
+// (RFC 1918, RFC 4193), of the link, of carriers (RFC 6598), and for documents and measurements (RFC 6890).
 bool is_public(const AddressBlock& block);
 
 class AllowList {

@@ -46,6 +46,10 @@ class Call {
       receive();  // What came before it broke.
       if (over_) return;
       why_not_ = socket_->broken();
+      if (socket_->keys_differ()) {
+        return finish(ExitCode::kSecurity,
+                      why_not_ + "; give --keys with the folder of the administrator's key, or leave it out");
+      }
       hang_up();
     } else if (socket_ && now - asked_ms_ >= kAskAgainMs) {
       why_not_ = "does not answer";

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "lib/ps/container.h"
+#include "lib/ps/names.h"
 
 namespace distmnist {
 
@@ -13,8 +14,9 @@ void Container::stage(WholePush&& push) {
   const Route route = push.route;
   const Header header = push.header;
   const bool bad = push.bad.has_value();
-  if (mark_of(header) > history.mark) {  // Else only the answer was lost.
-    history.mark = mark_of(header);
+  const PushMark mark = mark_of(header);
+  if (mark != history.mark && !mark.before(history.mark)) {  // Else only the answer was lost.
+    history.mark = mark;
     staged_.stage(std::move(push));
   }
   if (ps_.index == 0) return;
@@ -23,27 +25,32 @@ void Container::stage(WholePush&& push) {
   actions_.send(route, Message{answer, {}});
 }
 
-void Container::on_advance(const Route& route, const Message& message) {
+void Container::on_advance(const Sender& from, const Message& message) {
   const auto record = decode<UpdatesRecord>(message.payload.bytes());
-  if (!record) return;
+  if (!record) return cut_off(from, message.header, "a list of updates that cannot be read");
   const Header& header = message.header;
   if (record->dropped != 0) staged_.discard({header.worker, {header.incarnation, record->dropped}});
-  if (make_updates(route, message.header, record->updates))
-    send_parameters(route, message.header, message.header.wants);
+  if (make_updates(from, header, record->updates)) send_parameters(from.route, header, header.wants);
 }
 
 // Makes those of ps 0's updates that this ps has not made yet. False, and a refusal, where it cannot.
-bool Container::make_updates(const Route& route, const Header& request, const std::vector<Update>& updates) {
+bool Container::make_updates(const Sender& from, const Header& request, const std::vector<Update>& updates) {
   for (const Update& update : updates) {
     if (update.commit <= store_->commit()) continue;
     if (update.pushes.empty() || update.commit != store_->commit() + 1 || !staged_.has_all(update)) {
-      refuse(route, request, ExitCode::kInternal,
+      refuse(from, request, ExitCode::kInternal,
              fmt::format("ps:{} is at update {} and cannot make update {}: its gradients are not here", ps_.index,
                          store_->commit(), update.commit));
       return false;
     }
     if (const WholePush* bad = staged_.bad_one_of(update)) {  // Its worker has kept silent about it.
       fail_run(describe(*bad));
+      return false;
+    }
+    if (!(update.rate_factor > 0 && update.rate_factor <= 1)) {  // ps 0 has not said that: the model would be ruined.
+      refuse(from, request, ExitCode::kInternal,
+             fmt::format("an update with {} times the learning rate, where no more than 1 is possible",
+                         update.rate_factor));
       return false;
     }
     for (const PushId& id : update.pushes) histories_[id.worker].consumed_samples += staged_.at(id).header.samples;
@@ -65,23 +72,61 @@ void Container::on_join(const Route& route, const Header& header, TimeMs now) {
   go_on(now);
 }
 
-void Container::on_commit(const Route& route, const Header& header, TimeMs now) {
+void Container::on_commit(const Sender& from, const Header& header, TimeMs now) {
   if (!turns_ || failure_) return;
   switch (turns_->known(header)) {
     case Turns::Known::kOlder:
       return;
     case Turns::Known::kDecided:
-      turns_->ask_again(route, header, now);
+      turns_->ask_again(from.route, header, now);
       return go_on(now);
     case Turns::Known::kNew:
       break;
   }
   if (!staged_.has(id_of(header))) return;  // A part of the push got lost; all of it will come again.
+  const std::string fault = fault_of_commit(header);
+  if (!fault.empty()) return refuse(from, header, ExitCode::kInternal, fault);
+  // Every other ps has made the updates up to this one, so nobody needs to be told of them any more.
+  std::erase_if(updates_, [&](const Update& update) { return update.commit <= header.commit; });
+  if (!has_room_for_update()) {
+    return refuse(from, header, ExitCode::kInternal,
+                  fmt::format("{} updates have not been brought to every other ps; no more are made until they are",
+                              updates_.size()));
+  }
   if (hold_) {
     std::erase_if(commits_on_hold_, [&](const auto& waiting) { return waiting.second.worker == header.worker; });
-    return commits_on_hold_.emplace_back(route, header), void();
+    return commits_on_hold_.emplace_back(from, header), void();
   }
-  decide(route, header, now);
+  decide(from.route, header, now);
+}
+
+// A worker goes to every other ps between two of its commits, with the updates that its token has told it of. What
+// nobody says of them would pile up here.
+std::string Container::fault_of_commit(const Header& header) const {
+  if (header.commit > store_->commit()) {
+    return fmt::format("{} speaks of update {} when there are {}", task_name(header.worker), header.commit,
+                       store_->commit());
+  }
+  const auto at = histories_.find(header.worker);
+  if (at != histories_.end() && at->second.told.incarnation == header.incarnation &&
+      header.commit < at->second.told.commit) {
+    return fmt::format("{} was told of update {} and has brought the other ps tasks to update {} only",
+                       task_name(header.worker), at->second.told.commit, header.commit);
+  }
+  return {};
+}
+
+bool Container::has_room_for_update() const {
+  std::size_t pushes = 0;
+  for (const Update& update : updates_) pushes += update.pushes.size();
+  return updates_.size() < kMaxUpdatesToTell && pushes < kMaxPushesToTell;
+}
+
+void Container::note_told(const Header& question) {
+  Told& told = histories_[question.worker].told;
+  const bool same = told.incarnation == question.incarnation;
+  if (same && question.sequence <= told.question) return;
+  told = {question.incarnation, question.sequence, store_->commit()};
 }
 
 void Container::decide(const Route& route, Header commit, TimeMs now) {
@@ -99,8 +144,6 @@ void Container::decide(const Route& route, Header commit, TimeMs now) {
     history.consumed_samples += samples;
     staged_.discard(id);
   }
-  // Every other ps has made the updates up to this one, so nobody needs to be told of them any more.
-  std::erase_if(updates_, [&](const Update& update) { return update.commit <= commit.commit; });
   go_on(now);
 }
 
@@ -118,8 +161,8 @@ void Container::count_skipped(const Header& commit, const WholePush& push) {
   if (++skipped == 1) log(LogLevel::kWarning, what + ": dropped (--on_nan=skip)");
   if (skipped < kMaxSkippedInARow) return;
   fail_run(
-      fmt::format("{}, the {}th one after another, so the model itself is ruined; lower --learning_rate and go on "
-                  "from the newest checkpoint",
+      fmt::format("{}, the {}th one after another, so the model itself is ruined; go on from the newest checkpoint, "
+                  "and lower --learning_rate",
                   what, skipped));
 }
 
@@ -139,6 +182,7 @@ void Container::go_on(TimeMs now) {
     const History& history = histories_[turn->request.worker];
     turn->token.consumed_samples = history.consumed_samples + history.pending_samples;
     turn->token.updates = updates_;
+    note_told(turn->request);
     reply(turn->route, turn->request, MessageType::kToken, encode(turn->token));
     send_parameters(turn->route, turn->request, turn->request.wants);
   }
@@ -159,7 +203,10 @@ void Container::tick_turns(TimeMs now) {
     reply(notice.route, notice.request, MessageType::kNotice, encode(NoticeRecord{notice.text}));
   }
   for (const Turns::Word& refusal : words.refusals) {
-    refuse(refusal.route, refusal.request, ExitCode::kLostPeer, refusal.text);
+    const Session* session = members_.session(refusal.request.worker);
+    Sender to = session != nullptr ? session->greeting.from : Sender{};
+    to.route = refusal.route;
+    refuse(to, refusal.request, ExitCode::kLostPeer, refusal.text);
   }
   go_on(now);
 }

@@ -31,6 +31,7 @@ void fields(Archive& archive, HelloRecord& record) {
   bounded(archive, record.chief);
   archive(record.num_workers, record.num_ps, record.ps_index);
   fields(archive, record.fingerprint);
+  archive(record.num_parameters);
 }
 
 template <class Archive>
@@ -114,6 +115,7 @@ void fields(Archive& archive, SnapshotRecord& record) {
   bounded_map(archive, record.marks, [&](PushMark& mark) { archive(mark.incarnation, mark.sequence); });
   bounded_map(archive, record.consumed_samples, [&](std::int64_t& count) { archive(count); });
   fields(archive, record.updates);
+  bounded_map(archive, record.processes, [&](std::uint64_t& incarnation) { archive(incarnation); });
 }
 
 template <class Archive>

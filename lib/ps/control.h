@@ -31,6 +31,7 @@ struct HelloRecord {
   std::uint32_t num_ps = 0;
   std::uint32_t ps_index = 0;  // the ps this hello is meant for
   Fingerprint fingerprint;
+  std::int64_t num_parameters = 0;  // of the whole model
 };
 
 enum class ModelState : std::uint8_t { kAwaitingModel = 0, kReady = 1, kEnded = 2 };
@@ -56,13 +57,18 @@ struct CreateRecord {
   ConsumedSamples consumed_samples;
 };
 
-// The last push a worker had applied: a later process has a larger incarnation.
+// A push of a worker: which process's, and which of its pushes. Of one process a later push has a larger sequence; of
+// pushes of two processes the marks do not say which is the later one.
 struct PushMark {
   std::uint64_t incarnation = 0;
   std::uint64_t sequence = 0;
+  bool same_process(const PushMark& other) const { return incarnation == other.incarnation; }
+  bool before(const PushMark& other) const { return same_process(other) && sequence < other.sequence; }
+  // For maps and a fixed order of sums, not for time.
   auto operator<=>(const PushMark&) const = default;
 };
-using PushMarks = std::map<std::uint32_t, PushMark>;  // by worker index
+using PushMarks = std::map<std::uint32_t, PushMark>;       // by worker index
+using Processes = std::map<std::uint32_t, std::uint64_t>;  // incarnation by worker index
 
 // One push, by name.
 struct PushId {
@@ -104,6 +110,7 @@ struct SnapshotRecord {
   PushMarks marks;
   ConsumedSamples consumed_samples;
   std::vector<Update> updates;  // as in TokenRecord
+  Processes processes;          // that have been let in last, here
 };
 
 // ---- From outside of any run ----

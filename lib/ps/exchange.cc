@@ -66,7 +66,7 @@ void Exchange::leave(const RefuseRecord& why) {
 // ---- Connecting and greeting ----
 
 void Exchange::on_connected(TimeMs now) {
-  trouble_ = "has not answered yet";
+  if (trouble_ != kNoAnswer) trouble_ = "has not answered yet";
   greet(now);
 }
 
@@ -86,7 +86,14 @@ void Exchange::on_unreachable(const std::string& why, TimeMs now) {
 }
 
 void Exchange::on_broken(const std::string& why, TimeMs now) {
-  if (state_ != State::kConnecting) give_up_connection(why, now);
+  // Who says nothing to a hello, or to ZeroMQ's own greeting, may be anybody.
+  if (state_ != State::kConnecting) give_up_connection(state_ == State::kGreeting ? std::string(kNoAnswer) : why, now);
+}
+
+void Exchange::on_keys_differ(const std::string& why) {
+  fail_with(
+      ExitCode::kSecurity,
+      fmt::format("{} {}; give every task --keys, with keys of one distmnist keygen, or none", config_.ps_name, why));
 }
 
 void Exchange::give_up_connection(const std::string& why, TimeMs now) {

@@ -95,6 +95,8 @@ class Exchange {
   void on_unreachable(const std::string& why, TimeMs now);
   // The shell has found the connection dead while an answer was awaited.
   void on_broken(const std::string& why, TimeMs now);
+  // No connection can be made because of keys.
+  void on_keys_differ(const std::string& why);
   // Whether a message of the ps is due.
   bool waiting() const { return state_ == State::kGreeting || state_ == State::kAwaitingModel || request_.has_value(); }
   TimeMs silent_ms(TimeMs now) const { return waiting() ? now - last_heard_ms_ : 0; }

@@ -75,13 +75,13 @@ Turn InProcessClient::finish_push(const ParameterSink& sink) {
 void InProcessClient::skip_push() {
   const std::string what = fmt::format("{} at global_step {}", dropped_, store_->global_step());
   if (on_nan_ == OnNan::kFail) {
-    fail(ExitCode::kDiverged, "{}; lower --learning_rate, or drop such gradients with --on_nan=skip", what);
+    fail(ExitCode::kDiverged, "{}; drop such gradients with --on_nan=skip, or lower --learning_rate", what);
   }
   if (++skipped_in_a_row_ == 1) log_warning("{}: dropped (--on_nan=skip)", what);
   if (skipped_in_a_row_ < kMaxSkippedInARow) return;
   fail(ExitCode::kDiverged,
-       "{}, the {}th one after another, so the model itself is ruined; lower --learning_rate and go on from the newest "
-       "checkpoint",
+       "{}, the {}th one after another, so the model itself is ruined; go on from the newest checkpoint, and lower "
+       "--learning_rate",
        what, skipped_in_a_row_);
 }
 

@@ -1,55 +1,86 @@
 #include "lib/ps/membership.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace distmnist {
+namespace {
+
+std::uint64_t incarnation_of(const Greeting& greeting) {
+  return greeting.header.incarnation;
+}
+
+bool is_retired(const Member& member, std::uint64_t incarnation) {
+  return std::ranges::find(member.retired, incarnation) != member.retired.end();
+}
+
+}  // namespace
 
 Session* Membership::session(std::uint32_t worker) {
   const auto at = members_.find(worker);
   return at == members_.end() || !at->second.session ? nullptr : &*at->second.session;
 }
 
+bool Membership::is_current(std::uint32_t worker, std::uint64_t incarnation) const {
+  const auto at = members_.find(worker);
+  return at != members_.end() && at->second.session && at->second.session->incarnation() == incarnation;
+}
+
+Processes Membership::processes() const {
+  Processes out;
+  for (const auto& [worker, member] : members_) {
+    if (member.latest != 0) out[worker] = member.latest;
+  }
+  return out;
+}
+
 void Membership::admit(Member& member, Greeting greeting, TimeMs now) {
-  const bool same_process = member.session && member.session->incarnation() == greeting.header.incarnation;
+  const std::uint64_t incarnation = greeting.header.incarnation;
+  const bool same_process = member.session && member.session->incarnation() == incarnation;
   const Route ping_route = same_process ? member.session->ping_route : Route();
-  member.newest_incarnation = greeting.header.incarnation;
-  member.session = Session{std::move(greeting), ++last_lease_, now, ping_route, false};
+  if (member.latest != 0 && member.latest != incarnation) {
+    member.retired.push_back(member.latest);
+    if (member.retired.size() > kMaxRetiredProcesses) member.retired.pop_front();
+  }
+  member.latest = incarnation;
+  member.session = Session{std::move(greeting), draw_lease_(), now, ping_route, false};
   last_life_ms_ = now;
 }
 
 Admission Membership::greet(Greeting greeting, TimeMs now) {
   Member& member = members_[greeting.header.worker];
   const std::uint64_t incarnation = greeting.header.incarnation;
-  if (incarnation < member.newest_incarnation) return Admission::kRetired;
-  const bool other_lives = member.session && member.session->incarnation() != incarnation && !member.session->lost;
-  if (!other_lives || member.done) {
+  if (is_retired(member, incarnation)) return Admission::kRetired;
+  const bool again_here = member.session && member.session->incarnation() == incarnation;
+  const bool vacant = !member.session || member.session->lost || member.done;
+  if (again_here || (vacant && member.waiting.empty())) {
     admit(member, std::move(greeting), now);
     return Admission::kAdmitted;
   }
-  if (!member.waiting) {
-    member.probe_deadline_ms = now + kProbeMs;
-  } else if (incarnation < member.waiting->header.incarnation) {
-    return Admission::kTaken;
+  const auto again = std::ranges::find(member.waiting, incarnation, incarnation_of);
+  if (again != member.waiting.end()) {
+    *again = std::move(greeting);  // Over a new connection; it keeps its place.
+    return Admission::kProbe;
   }
-  // The latest greeting: of the same process over a new connection, or of a still newer one, for the first may have
-  // died.
-  member.waiting = std::move(greeting);
+  if (member.waiting.size() >= kMaxNewcomers) return Admission::kTaken;
+  if (member.waiting.empty()) member.probe_deadline_ms = now + kProbeMs;
+  member.waiting.push_back(std::move(greeting));
   return Admission::kProbe;
 }
 
 Membership::Heard Membership::hear(const Header& header, const Route& route, TimeMs now) {
   Heard heard;
   const auto at = members_.find(header.worker);
-  if (at == members_.end() || !at->second.session) return heard;
+  if (at == members_.end()) return heard;
   Member& member = at->second;
-  if (header.incarnation != member.session->incarnation()) {
-    if (header.incarnation < member.newest_incarnation) heard.standing = Standing::kRetired;
+  if (!member.session || header.incarnation != member.session->incarnation()) {
+    if (is_retired(member, header.incarnation)) heard.standing = Standing::kRetired;
     return heard;
   }
   heard.standing = Standing::kCurrent;
   heard.returned = std::exchange(member.session->lost, false);
   // A process that says that it goes makes room.
-  if (header.type != MessageType::kLeave) heard.turned_away = std::exchange(member.waiting, std::nullopt);
+  if (header.type != MessageType::kLeave) heard.turned_away = std::exchange(member.waiting, {});
   member.session->last_heard_ms = now;
   if (header.type == MessageType::kPing) member.session->ping_route = route;
   if (!member.done) last_life_ms_ = now;
@@ -59,9 +90,15 @@ Membership::Heard Membership::hear(const Header& header, const Route& route, Tim
 Membership::Tick Membership::tick(TimeMs now) {
   Tick out;
   for (auto& [worker, member] : members_) {
-    if (member.waiting && now >= member.probe_deadline_ms) {
-      admit(member, *std::exchange(member.waiting, std::nullopt), now);
+    if (!member.waiting.empty() && now >= member.probe_deadline_ms) {
+      Greeting first = std::move(member.waiting.front());
+      member.waiting.erase(member.waiting.begin());
+      admit(member, std::move(first), now);
       out.taken_over.push_back(worker);
+      if (member.waiting.empty()) continue;
+      // It may have died meanwhile, as the one before.
+      member.probe_deadline_ms = now + kProbeMs;
+      out.to_probe.push_back(worker);
     } else if (member.session && !member.session->lost && now - member.session->last_heard_ms >= kLeaseMs) {
       member.session->lost = true;
       if (!member.done) out.lost.push_back(worker);

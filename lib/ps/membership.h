@@ -1,9 +1,12 @@
 // Membership: which process speaks for each worker task, as seen by one ps. A pure state machine: times come in,
-// verdicts come out. A process holds a lease that any message renews; a newer process for the same task takes over when
-// the old one does not answer a probe in time, and is turned away when it does.
+// verdicts come out. A process holds a lease that any message renews; another process of the same task takes over when
+// the present one does not answer a probe in time, and is turned away when it does. Incarnations tell processes apart;
+// nothing is concluded from which is the larger.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <map>
 #include <optional>
@@ -11,18 +14,21 @@
 #include <vector>
 
 #include "lib/base/clock.h"
+#include "lib/base/unguessable.h"
 #include "lib/ps/control.h"
-#include "lib/wire/transport.h"
+#include "lib/wire/sender.h"
 
 namespace distmnist {
 
-inline constexpr TimeMs kLeaseMs = 15'000;  // silence after which a worker counts as lost
-inline constexpr TimeMs kProbeMs = 1'000;   // time the old process of a task has to answer a probe
+inline constexpr TimeMs kLeaseMs = 15'000;               // silence after which a worker counts as lost
+inline constexpr TimeMs kProbeMs = 1'000;                // time the present process of a task has to answer a probe
+inline constexpr std::size_t kMaxNewcomers = 4;          // that wait for one task at a time
+inline constexpr std::size_t kMaxRetiredProcesses = 16;  // of a task, that are remembered
 
 // A process's greeting and where it came from.
 struct Greeting {
   Header header;
-  Route route;
+  Sender from;
   HelloRecord hello;
 };
 
@@ -37,37 +43,43 @@ struct Session {
 };
 
 struct Member {
-  std::optional<Session> session;   // the process that speaks for the task now
-  std::optional<Greeting> waiting;  // a newer one, while the old one is probed
+  std::optional<Session> session;  // the process that speaks for the task now
+  std::vector<Greeting> waiting;   // others, in order of arrival, while that one is probed
   TimeMs probe_deadline_ms = 0;
-  std::uint64_t newest_incarnation = 0;  // that was ever admitted
+  std::uint64_t latest = 0;           // the process that was let in last; 0: none yet
+  std::deque<std::uint64_t> retired;  // the processes before it, the oldest first
   bool done = false;
 };
 
 enum class Admission {
   kAdmitted,  // session(worker) is the new process's
-  kProbe,     // send a probe to the old process; admitted or turned away later
-  kRetired,   // a newer process has taken the task over
-  kTaken,     // a newer newcomer is already waiting
+  kProbe,     // send a probe to the present process; admitted or turned away later
+  kRetired,   // another process has taken the task over from this one
+  kTaken,     // as many as may be are waiting already
 };
 
 enum class Standing { kCurrent, kRetired, kUnknown };
 
 class Membership {
  public:
-  explicit Membership(std::uint32_t num_workers) : num_workers_(num_workers) {}
+  explicit Membership(std::uint32_t num_workers, NumberSource draw_lease = unguessable_number)
+      : num_workers_(num_workers), draw_lease_(std::move(draw_lease)) {}
 
   std::uint32_t num_workers() const { return num_workers_; }
   const std::map<std::uint32_t, Member>& members() const { return members_; }
   Session* session(std::uint32_t worker);
+  // Whether this process speaks for the task now.
+  bool is_current(std::uint32_t worker, std::uint64_t incarnation) const;
+  // The process of each task that was let in last, whether it is still there or not.
+  Processes processes() const;
 
   Admission greet(Greeting greeting, TimeMs now);
 
-  // A message came from a process: renews its lease. Where it is the old process answering a probe, the newcomer is
-  // returned to be turned away.
+  // A message came from a process: renews its lease. Where it is the present process answering a probe, those who wait
+  // are returned to be turned away.
   struct Heard {
     Standing standing = Standing::kUnknown;
-    std::optional<Greeting> turned_away;
+    std::vector<Greeting> turned_away;
     bool returned = false;  // it had counted as lost
   };
   Heard hear(const Header& header, const Route& route, TimeMs now);
@@ -76,6 +88,7 @@ class Membership {
   struct Tick {
     std::vector<std::uint32_t> lost;
     std::vector<std::uint32_t> taken_over;  // session(worker) is the newcomer's
+    std::vector<std::uint32_t> to_probe;    // of these: others wait for the newcomer's answer
   };
   Tick tick(TimeMs now);
 
@@ -97,8 +110,8 @@ class Membership {
   void admit(Member& member, Greeting greeting, TimeMs now);
 
   std::uint32_t num_workers_;
+  NumberSource draw_lease_;
   std::map<std::uint32_t, Member> members_;
-  std::uint64_t last_lease_ = 0;
   std::optional<TimeMs> last_life_ms_;
 };
 

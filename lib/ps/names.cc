@@ -26,4 +26,8 @@ std::string container_title(std::string_view name) {
   return name.empty() ? "the default container" : fmt::format("container '{}'", name);
 }
 
+std::string task_name(std::uint32_t worker) {
+  return fmt::format("worker:{}", worker);
+}
+
 }  // namespace distmnist

@@ -1,7 +1,8 @@
-// Names that users give: of containers and of shared variables.
+// Names that users give, of containers and of shared variables; and how things are called in messages.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -20,5 +21,8 @@ std::string name_rule();
 
 // "container 'a'", or "the default container".
 std::string container_title(std::string_view name);
+
+// "worker:1".
+std::string task_name(std::uint32_t worker);
 
 }  // namespace distmnist

@@ -31,8 +31,8 @@ struct ParameterServerConfig {
 
 // Serves until the run is over (kOk), a signal ends it, nobody comes (kLostPeer) or its model is ruined (kDiverged).
 // Errors: kConflict where the port is in use, kUsage where the address is not of this host, kLostPeer where its name
-// stays unknown for limits.recovery_wait_ms, kInterrupted where a signal ends the wait for it, kSecurity where it would be
-// open to the internet.
+// stays unknown for limits.recovery_wait_ms, kInterrupted where a signal ends the wait for it, kSecurity where it would
+// be open to the internet.
 ExitCode run_parameter_server(const ParameterServerConfig& config);
 
 }  // namespace distmnist

@@ -11,9 +11,11 @@
 #include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
+#include "lib/base/rare_log.h"
 #include "lib/ps/container.h"
 #include "lib/ps/control.h"
 #include "lib/ps/ps_actions.h"
@@ -24,13 +26,16 @@ namespace distmnist {
 
 inline constexpr TimeMs kReportEveryMs = 10'000;           // a line about whom a wait is for
 inline constexpr TimeMs kFirstWorkerMs = 60 * 60 * 1'000;  // a ps that nobody ever greets gives up after an hour
-inline constexpr TimeMs kSignalGraceMs = 10'000;   // after a signal or a failure, time the workers have to leave
+inline constexpr TimeMs kSignalGraceMs = 10'000;  // after a signal or a failure, time the workers have to leave
+// After a failure, time for the last worker to end first: who started them all names the task that ended first.
+inline constexpr TimeMs kLastWordMs = 500;
 inline constexpr TimeMs kSignalSilenceMs = 5'000;  // silence that counts as gone then: more than one heartbeat
 
-inline constexpr std::size_t kMaxContainers = 64;           // of a ps with --ps_stay; also the most a reset may name
-inline constexpr std::uint32_t kMaxWorkers = kMaxReplicas;  // of a container of such a ps
-inline constexpr std::size_t kMaxResetProcesses = 1024;     // processes whose container was reset that are remembered
-inline constexpr std::size_t kMaxRememberedAnswers = 1024;  // to questions that must not be acted on twice
+inline constexpr std::size_t kMaxContainers = 64;        // of a ps with --ps_stay; also the most a reset may name
+inline constexpr std::size_t kMaxResetProcesses = 1024;  // processes whose container was reset that are remembered
+// Answers to questions that must not be acted on twice: so much of them is remembered, and each counts as so much.
+inline constexpr std::size_t kMaxRememberedBytes = 1 << 20, kLeastRememberedBytes = 1024;
+inline constexpr std::size_t kMaxContestants = 64;  // greetings for another container that wait for an answer
 
 class PsCore {
  public:
@@ -53,17 +58,23 @@ class PsCore {
  private:
   // Several runs share one log: their lines say whose they are.
   struct TitledActions : PsActions {
-    TitledActions(const std::string& container, PsActions& to);
-    void send(const Route& route, Message&& message) override { actions.send(route, std::move(message)); }
-    void keep(const Route& route) override { actions.keep(route); }
-    void cut(const Route& route) override { actions.cut(route); }
-    void log(LogLevel level, const std::string& line) override { actions.log(level, title + line); }
+    TitledActions(const std::string& container, PsCore& ps);
+    void send(const Route& route, Message&& message) override { core.actions_.send(route, std::move(message)); }
+    void keep(const Route& route) override { core.actions_.keep(route); }
+    void cut(const Route& route) override { core.actions_.cut(route); }
+    void log(LogLevel level, const std::string& line) override { core.actions_.log(level, title + line); }
+    void log_about_peer(const std::string& address, const std::string& line) override {
+      core.log_about_peer(address, title + line);
+    }
+    void log_event(LogLevel level, const std::string& key, const std::string& line) override {
+      core.log_event(level, title + key, title + line);
+    }
     std::string title;  // "container 'a': "
-    PsActions& actions;
+    PsCore& core;
   };
   // What there is under one container's name: a run, shared variables, or both.
   struct Entry {
-    Entry(const std::string& container, PsActions& to) : name(container), actions(container, to) {}
+    Entry(const std::string& container, PsCore& ps) : name(container), actions(container, ps) {}
     std::string name;
     TitledActions actions;
     std::unique_ptr<Container> run;  // once a process has greeted
@@ -76,33 +87,56 @@ class PsCore {
   // A question from outside of a run: incarnation, sequence.
   using Question = std::pair<std::uint64_t, std::uint64_t>;
 
+  // Greetings for another container than the one that is here and has no model yet, while the processes of that one
+  // are asked whether they are alive.
+  struct Contest {
+    std::uint64_t container = 0;  // that is here
+    TimeMs deadline_ms = 0;
+    std::vector<std::pair<Sender, Message>> greetings;
+  };
+
+  void handle(const Sender& from, Received&& received, TimeMs now);
+  // After an exception.
+  void break_off(const Sender& from, const Header& header, const std::string& why, TimeMs now);
   // The entry whose run the message is for. A hello makes one; null where there is none, and the sender has been told.
-  Entry* entry_for(const Route& route, const Message& message);
+  Entry* entry_for(const Sender& from, Message& message, TimeMs now);
   // The entry of this name, made where there is room for it; null where not, and the sender has been told.
-  Entry* claim(const Route& route, const Header& request, const std::string& name);
+  Entry* claim(const Sender& from, const Header& request, const std::string& name);
+  // Without --ps_stay: whether the container that is here is gone, for the sake of this greeting.
+  bool makes_way(const Sender& from, Message& greeting, TimeMs now);
+  std::string other_container_text() const;
+  void end_contest();
+  void tick_contest(TimeMs now);
+  void drop_first_run(TimeMs now);
   void settle(Entries::iterator at, TimeMs now);
   Entries::iterator drop_run(Entries::iterator at);
   // Tells everybody of a run that has failed, and drops it with its model.
   Entries::iterator end_failed_run(Entries::iterator at, TimeMs now);
   // Without --ps_stay, once the run has failed: whatever is said is answered with why.
-  void on_message_after_failure(const Route& route, const Header& header);
+  void on_message_after_failure(const Route& route, const Header& header, TimeMs now);
   std::string waiting_for() const;
-  void refuse(const Route& route, const Header& request, ExitCode code, const std::string& reason);
+  void refuse(const Sender& to, const Header& request, ExitCode code, const std::string& reason);
+  // What no peer of ours says: its connection ends.
+  void cut_off(const Sender& from, const std::string& why);
+  void log_about_peer(const std::string& address, const std::string& line);
+  void log_event(LogLevel level, const std::string& key, const std::string& line);
   void send_refusal(const Route& route, const Header& request, ExitCode code, const std::string& reason);
 
   // ---- Questions from outside of a run (ps_core_admin.cc) ----
-  void on_reset(const Route& route, const Message& message, TimeMs now);
-  ResetDoneRecord::Container reset(const std::string& name, TimeMs now);
+  void on_reset(const Sender& from, const Message& message, TimeMs now);
+  ResetDoneRecord::Container reset(const Sender& from, const std::string& name, TimeMs now);
   // Refuses with `refusal` all that the processes of a run say from now on. Returns how many were living, and not done.
   std::uint32_t shut_out(const Container& run, const RefuseRecord& refusal);
   void shut_out(const Greeting& greeting, const Route& ping_route, const RefuseRecord& refusal);
-  void on_variable(const Route& route, const Message& message);
+  void on_variable(const Sender& from, const Message& message);
   std::string fault_of(const VariableRecord& question) const;
   std::string missing_text(const VariableRecord& question, const Entry* entry) const;
-  void list_variables(const Route& route, const Header& request, const std::string& container);
+  void list_variables(const Sender& from, const Header& request, const std::string& container);
+  // Answers a question of somebody who may ask it.
+  void answer_question(const Sender& to, const Header& request, MessageType type, Frame record);
   void answer(const Route& route, const Header& request, MessageType type, Frame record);
   void remember(const Header& request, MessageType type, Frame record);
-  bool answer_again(const Route& route, const Header& request);
+  bool answer_again(const Sender& to, const Header& request);
 
   PsIdentity identity_;
   PsLimits limits_;
@@ -118,11 +152,15 @@ class PsCore {
     std::string reason;
     TimeMs since_ms = 0;
     std::set<std::uint32_t> workers;  // that may still be there, or come
+    TimeMs last_word_ms = 0;          // when one of them left or was told
   };
   std::optional<Failed> failed_;
-  std::uint64_t dropped_ = 0;                                   // messages that were not ours
+  std::optional<Contest> contest_;
+  RareLog refusals_;             // of the lines that peers bring about, by address
+  RareLog events_{60'000, 256};  // of what happens to processes
+  TimeMs now_;                   // of the call under way
   Recent<Process, RefuseRecord> shut_out_{kMaxResetProcesses};  // whose container was reset, or whose run has failed
-  Recent<Question, std::pair<MessageType, std::shared_ptr<Frame>>> answers_{kMaxRememberedAnswers};
+  Recent<Question, std::pair<MessageType, std::shared_ptr<Frame>>> answers_{kMaxRememberedBytes};
 };
 
 }  // namespace distmnist

@@ -1,4 +1,5 @@
 // The part of PsCore that answers questions from outside of any run: resets and shared variables.
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -6,49 +7,57 @@
 #include "lib/base/join.h"
 #include "lib/ps/names.h"
 #include "lib/ps/ps_core.h"
+#include "lib/ps/roles.h"
 
 namespace distmnist {
 
 // ---- Resets ----
 
-void PsCore::on_reset(const Route& route, const Message& message, TimeMs now) {
-  if (answer_again(route, message.header)) return;
+void PsCore::on_reset(const Sender& from, const Message& message, TimeMs now) {
+  if (const std::string fault = fault_of_reset(from, identity_.stay); !fault.empty()) {
+    return refuse(from, message.header, ExitCode::kSecurity, fault);
+  }
+  if (answer_again(from, message.header)) return;
   auto record = decode<ResetRecord>(message.payload.bytes());
-  if (!record) return;
+  if (!record) return cut_off(from, "a reset that cannot be read");
   if (record->containers.size() > kMaxContainers) {
-    return refuse(route, message.header, ExitCode::kUsage,
+    return refuse(from, message.header, ExitCode::kUsage,
                   fmt::format("a reset of {} containers; name {} at most, or none to drop all",
                               record->containers.size(), kMaxContainers));
+  }
+  if (!std::ranges::all_of(record->containers, is_container_name)) {
+    return refuse(from, message.header, ExitCode::kUsage, "the name of a container is not a name; " + name_rule());
   }
   if (record->containers.empty()) {
     for (const auto& [id, entry] : containers_) record->containers.push_back(entry.name);
   }
   ResetDoneRecord done;
-  for (const std::string& name : record->containers) done.containers.push_back(reset(name, now));
+  for (const std::string& name : record->containers) done.containers.push_back(reset(from, name, now));
   remember(message.header, MessageType::kResetDone, encode(done));
-  answer_again(route, message.header);
+  answer_again(from, message.header);
 }
 
-ResetDoneRecord::Container PsCore::reset(const std::string& name, TimeMs now) {
+ResetDoneRecord::Container PsCore::reset(const Sender& from, const std::string& name, TimeMs now) {
   ResetDoneRecord::Container result{name, false, 0};
   const auto at = containers_.find(container_id(name));
   if (at == containers_.end()) return result;
   result.was_there = true;
   if (const Container* run = at->second.run.get()) {
-    const std::string reason = fmt::format("{} was reset; start this task again to begin anew", container_title(name));
+    const std::string reason = fmt::format("{} was reset; start this task again to begin anew", container_title(shown(name)));
     result.num_sessions = shut_out(*run, {static_cast<std::int32_t>(ExitCode::kVersion), reason});
   }
   containers_.erase(at);
   vacant_since_ms_ = last_report_ms_ = now;
-  actions_.log(LogLevel::kInfo, fmt::format("reset: dropped {}, {} ended", container_title(name),
-                                            counted(result.num_sessions, "session")));
+  log_event(LogLevel::kInfo, fmt::format("reset by {} {}", from.address, name),
+            fmt::format("reset by {}: dropped {}, {} ended", from.address, container_title(shown(name)),
+                        counted(result.num_sessions, "session")));
   return result;
 }
 
 std::uint32_t PsCore::shut_out(const Container& run, const RefuseRecord& refusal) {
   std::uint32_t living = 0;
   for (const auto& [worker, member] : run.members().members()) {
-    if (member.waiting) shut_out(*member.waiting, {}, refusal);
+    for (const Greeting& newcomer : member.waiting) shut_out(newcomer, {}, refusal);
     if (!member.session) continue;
     const Session& session = *member.session;
     shut_out(session.greeting, session.ping_route, refusal);
@@ -60,31 +69,32 @@ std::uint32_t PsCore::shut_out(const Container& run, const RefuseRecord& refusal
 void PsCore::shut_out(const Greeting& greeting, const Route& ping_route, const RefuseRecord& refusal) {
   const Header& header = greeting.header;
   shut_out_.remember({header.container, header.worker, header.incarnation}, refusal);
-  for (const Route& to : {greeting.route, ping_route}) {
+  for (const Route& to : {greeting.from.route, ping_route}) {
     if (!to.empty()) answer(to, header, MessageType::kRefuse, encode(refusal));
   }
 }
 
 // ---- Shared variables ----
 
-void PsCore::on_variable(const Route& route, const Message& message) {
+void PsCore::on_variable(const Sender& from, const Message& message) {
   const Header& header = message.header;
-  if (answer_again(route, header)) return;
+  if (answer_again(from, header)) return;
   const auto question = decode<VariableRecord>(message.payload.bytes());
-  if (!question) return;
+  if (!question) return cut_off(from, "a question about variables that cannot be read");
   if (const std::string fault = fault_of(*question); !fault.empty()) {
-    return refuse(route, header, ExitCode::kUsage, fault);
+    return refuse(from, header, ExitCode::kUsage, fault);
   }
   const std::string& name = question->name;
-  if (question->action == VariableAction::kList) return list_variables(route, header, question->container);
+  if (question->action == VariableAction::kList) return list_variables(from, header, question->container);
 
   if (question->action == VariableAction::kInit) {
-    Entry* entry = claim(route, header, question->container);
+    Entry* entry = claim(from, header, question->container);
     if (entry == nullptr) return;
     const auto value = entry->variables.init(name, question->value);
     if (value)
-      return answer(route, header, MessageType::kVariableAnswer, encode(VariableAnswerRecord{*value, true, {}, {}}));
-    return refuse(route, header, ExitCode::kResources,
+      return answer_question(from, header, MessageType::kVariableAnswer,
+                             encode(VariableAnswerRecord{*value, true, {}, {}}));
+    return refuse(from, header, ExitCode::kResources,
                   fmt::format("{} has {} shared variables, the most it takes; reset it, or use another container",
                               container_title(entry->name), kMaxSharedVariables));
   }
@@ -93,11 +103,11 @@ void PsCore::on_variable(const Route& route, const Message& message) {
   const bool adds = question->action == VariableAction::kAdd;
   std::optional<double> value;
   if (entry != nullptr) value = adds ? entry->variables.add(name, question->value) : entry->variables.get(name);
-  if (!value) return refuse(route, header, ExitCode::kUsage, missing_text(*question, entry));
+  if (!value) return refuse(from, header, ExitCode::kUsage, missing_text(*question, entry));
   Frame record = encode(VariableAnswerRecord{*value, true, {}, {}});
-  if (!adds) return answer(route, header, MessageType::kVariableAnswer, std::move(record));
+  if (!adds) return answer_question(from, header, MessageType::kVariableAnswer, std::move(record));
   remember(header, MessageType::kVariableAnswer, std::move(record));
-  answer_again(route, header);
+  answer_again(from, header);
 }
 
 // Empty where this ps can answer it.
@@ -126,7 +136,7 @@ std::string PsCore::missing_text(const VariableRecord& question, const Entry* en
                      names.empty() ? "(none is there)" : join(names, ", "));
 }
 
-void PsCore::list_variables(const Route& route, const Header& request, const std::string& container) {
+void PsCore::list_variables(const Sender& from, const Header& request, const std::string& container) {
   VariableAnswerRecord record;
   const auto at = containers_.find(container_id(container));
   if (at != containers_.end()) {
@@ -143,22 +153,28 @@ void PsCore::list_variables(const Route& route, const Header& request, const std
   }
   Frame frame = encode(record);
   if (frame.size() > kMaxPayloadBytes) {
-    return refuse(route, request, ExitCode::kResources, "the list of its variables does not fit a message");
+    return refuse(from, request, ExitCode::kResources, "the list of its variables does not fit a message");
   }
-  answer(route, request, MessageType::kVariableAnswer, std::move(frame));
+  answer_question(from, request, MessageType::kVariableAnswer, std::move(frame));
+}
+
+void PsCore::answer_question(const Sender& to, const Header& request, MessageType type, Frame record) {
+  actions_.keep(to.route);
+  answer(to.route, request, type, std::move(record));
 }
 
 // ---- Questions that come again ----
 
 void PsCore::remember(const Header& request, MessageType type, Frame record) {
-  answers_.remember({request.incarnation, request.sequence}, {type, std::make_shared<Frame>(std::move(record))});
+  const std::size_t cost = std::max(record.size(), kLeastRememberedBytes);
+  answers_.remember({request.incarnation, request.sequence}, {type, std::make_shared<Frame>(std::move(record))}, cost);
 }
 
 // True where the question has been acted on: only its answer was lost.
-bool PsCore::answer_again(const Route& route, const Header& request) {
+bool PsCore::answer_again(const Sender& to, const Header& request) {
   const auto* known = answers_.find({request.incarnation, request.sequence});
   if (known == nullptr) return false;
-  answer(route, request, known->first, Frame::share(known->second));
+  answer_question(to, request, known->first, Frame::share(known->second));
   return true;
 }
 

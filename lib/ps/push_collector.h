@@ -26,11 +26,17 @@ struct WholePush {
   std::optional<BadGradient> bad;  // the first that was seen; such a push is never applied
 };
 
+// What is remembered of a push once it has been applied.
+inline PushMark mark_of(const Header& header) {
+  return {header.incarnation, header.sequence};
+}
+
 class PushCollector {
  public:
-  // Takes a chunk; a chunk of a later push than the one being collected starts that one afresh, a chunk of an earlier
-  // one is dropped. True when the push of this chunk is now whole. False also for a range that is no chunk of the
-  // table, and for numbers of another type than the chunks before.
+  // Takes a chunk; a chunk of a later push than the one being collected, or of another process's, starts that one
+  // afresh, a chunk of an earlier one is dropped. Only what the present process says may come here. True when the push
+  // of this chunk is now whole. False also for a range that is no chunk of the table, and for numbers of another type
+  // than the chunks before.
   bool add(const ChunkTable& chunks, const Route& route, Message&& message);
 
   // Of the push that is being collected: a number that may not be applied. Each chunk is looked at when it comes: it is

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "lib/base/log.h"
+#include "lib/ps/newest_marks.h"
 #include "lib/wire/numbers.h"
 
 namespace distmnist {
@@ -37,7 +38,8 @@ RemoteClient::RemoteClient(RemoteClientConfig config)
                       config_.num_workers,
                       static_cast<std::uint32_t>(config_.ps.size()),
                       static_cast<std::uint32_t>(k),
-                      config_.fingerprint};
+                      config_.fingerprint,
+                      config_.num_parameters};
     exchange.pieces = ranges_of(config_.plan[k]);
     exchange.recovery_wait_ms = config_.recovery_wait_ms;
     links_.push_back(std::make_unique<PsLink>(context_, config_.ps[k],
@@ -89,7 +91,7 @@ void RemoteClient::start_heartbeat() {
 }
 
 void RemoteClient::create(const StoredModel& model) {
-  run_ = config_.new_run++;
+  run_ = config_.draw_run();
   ++sequence_;
   std::vector<Frame> records;  // alive until everything is answered
   const TimeMs now = monotonic_ms();
@@ -266,12 +268,12 @@ StoredModel RemoteClient::snapshot() {
 bool RemoteClient::try_snapshot(StoredModel& model) {
   ask(MessageType::kSnapshotVector, {MessageType::kSnapshotBegin, WireDtype::kNone, 0, {}, {}});
   drive([&] { return answered(); }, {});
-  const PushMarks target = newest_marks();
-  model = take_snapshot({target, {}, {}});
+  const NewestMarks target = newest_marks(vectors());
+  model = take_snapshot({target.marks, {}, {}, {}});
   // Else a ps that was asked late had let its pushes go, and is further than was agreed.
-  const PushMarks& first = links_.front()->exchange.snapshot().marks;
-  return newest_marks() == target &&
-         std::ranges::all_of(links_, [&](const auto& link) { return link->exchange.snapshot().marks == first; });
+  const std::vector<SnapshotRecord> taken = vectors();
+  return target.certain &&
+         std::ranges::all_of(taken, [&](const SnapshotRecord& record) { return record.marks == target.marks; });
 }
 
 // Where ps 0 decides, it stops deciding, and says which updates the others may not have made yet.
@@ -281,16 +283,14 @@ bool RemoteClient::try_ordered_snapshot(StoredModel& model) {
   lead.begin({MessageType::kSnapshotVector, sequence_, run_, step()}, monotonic_ms());
   lead.add({MessageType::kSnapshotBegin, WireDtype::kNone, 0, {}, {}});
   drive([&] { return lead.answered(); }, {});
-  model = take_snapshot({{}, {}, lead.snapshot().updates});
+  model = take_snapshot({{}, {}, lead.snapshot().updates, {}});
   return std::ranges::all_of(links_, [&](const auto& link) { return link->exchange.commit() == lead.commit(); });
 }
 
-PushMarks RemoteClient::newest_marks() const {
-  PushMarks newest;
-  for (const auto& link : links_) {
-    for (const auto& [worker, mark] : link->exchange.snapshot().marks) newest[worker] = std::max(newest[worker], mark);
-  }
-  return newest;
+std::vector<SnapshotRecord> RemoteClient::vectors() const {
+  std::vector<SnapshotRecord> out;
+  for (const auto& link : links_) out.push_back(link->exchange.snapshot());
+  return out;
 }
 
 StoredModel RemoteClient::take_snapshot(const SnapshotRecord& target) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/base/unguessable.h"
 #include "lib/cluster/cluster_spec.h"
 #include "lib/cluster/placement.h"
 #include "lib/ps/heartbeat.h"
@@ -36,8 +37,8 @@ struct RemoteClientConfig {
   std::uint32_t worker = 0;
   std::uint32_t num_workers = 1;
   bool chief = false;
-  std::uint64_t incarnation = 0;  // larger than that of any earlier process of this task
-  std::uint64_t new_run = 0;      // what to call a model that this process creates; not 0
+  std::uint64_t incarnation = 0;               // of no other process, and not to be guessed
+  NumberSource draw_run = unguessable_number;  // what to call a model that this process creates; never 0
   std::string container;
   OptimizerSpec optimizer;                 // of the job
   Strategy strategy;                       // of the job
@@ -81,8 +82,8 @@ class RemoteClient : public ParameterClient {
   Turn take_turn(const ParameterSink& sink);
   void await_staging();
   void pull_from_others(const ParameterSink& sink);
-  // The newest push of each worker that any ps has applied, as of the last snapshot question.
-  PushMarks newest_marks() const;
+  // What each ps has said of itself in answer to the last snapshot question.
+  std::vector<SnapshotRecord> vectors() const;
   bool try_snapshot(StoredModel& model);
   bool try_ordered_snapshot(StoredModel& model);
   StoredModel take_snapshot(const SnapshotRecord& target);

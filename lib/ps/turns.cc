@@ -31,7 +31,7 @@ Turns::Known Turns::known(const Header& commit) const {
   const auto at = workers_.find(commit.worker);
   const PushMark decided = at == workers_.end() ? PushMark{} : at->second.decided;
   const PushMark mark = id_of(commit).mark;
-  return mark > decided ? Known::kNew : mark == decided ? Known::kDecided : Known::kOlder;
+  return mark.before(decided) ? Known::kOlder : mark == decided ? Known::kDecided : Known::kNew;
 }
 
 Verdict Turns::decide(const Route& route, const Header& commit, std::int64_t global_step, TimeMs now) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <cstdlib>
+#include <new>
 
 #include "lib/math/mean.h"
 #include "lib/math/simd.h"
@@ -15,17 +17,20 @@ constexpr std::size_t kSharedFloats = 16 * 1024;  // Fewer are updated before an
 
 }  // namespace
 
+ZeroedFloats::ZeroedFloats(std::size_t size)
+    : memory_(static_cast<float*>(std::calloc(std::max<std::size_t>(size, 1), sizeof(float))), std::free), size_(size) {
+  if (memory_ == nullptr) throw std::bad_alloc();
+}
+
 VariableStore::VariableStore(const std::vector<Range>& pieces, const OptimizerSpec& optimizer, std::int64_t global_step)
     : chunks_(pieces), optimizer_(optimizer), global_step_(global_step) {
   const auto size = static_cast<std::size_t>(chunks_.num_floats());
-  parameters_.resize(size);
-  slots_.resize(slot_names(optimizer.kind).size());
-  for (auto& slot : slots_) slot.resize(size);
+  for (std::size_t slot = 0; slot <= slot_names(optimizer.kind).size(); ++slot) values_.emplace_back(size);
 }
 
 std::span<float> VariableStore::values(std::size_t slot, std::size_t chunk) {
-  assert(slot <= slots_.size());
-  return slice(std::span(slot == 0 ? parameters_ : slots_[slot - 1]), chunks_.local(chunk));
+  assert(slot < values_.size());
+  return slice(values_[slot].all(), chunks_.local(chunk));
 }
 
 std::span<const float> VariableStore::values(std::size_t slot, std::size_t chunk) const {
@@ -85,8 +90,8 @@ UpdateArrays VariableStore::arrays_of(std::size_t chunk, std::size_t begin, std:
   const auto from = [&](std::size_t slot) { return values(slot, chunk).data() + begin; };
   UpdateArrays arrays = {};
   arrays.parameters = from(0);
-  arrays.first_slot = slots_.size() > 0 ? from(1) : nullptr;
-  arrays.second_slot = slots_.size() > 1 ? from(2) : nullptr;
+  arrays.first_slot = num_slots() > 0 ? from(1) : nullptr;
+  arrays.second_slot = num_slots() > 1 ? from(2) : nullptr;
   arrays.size = size;
   return arrays;
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -15,6 +16,18 @@
 
 namespace distmnist {
 
+// Floats that are 0. The system gives their memory page by page as they are first written, so that a large block costs
+// nothing until its values come. std::bad_alloc where there cannot be so many.
+class ZeroedFloats {
+ public:
+  explicit ZeroedFloats(std::size_t size);
+  std::span<float> all() { return {memory_.get(), size_}; }
+
+ private:
+  std::unique_ptr<float, void (*)(void*)> memory_;
+  std::size_t size_ = 0;
+};
+
 class VariableStore {
  public:
   // All values are zero until they are written; `global_step` updates are taken to have been applied (a restored
@@ -23,7 +36,7 @@ class VariableStore {
 
   const ChunkTable& chunks() const { return chunks_; }
   const OptimizerSpec& optimizer() const { return optimizer_; }
-  std::size_t num_slots() const { return slots_.size(); }
+  std::size_t num_slots() const { return values_.size() - 1; }
 
   // Updates in the life of the model (Adam's t, the clock of the learning rate), the shard's own view of global_step.
   std::int64_t global_step() const { return global_step_; }
@@ -53,8 +66,7 @@ class VariableStore {
 
   ChunkTable chunks_;
   OptimizerSpec optimizer_;
-  std::vector<float> parameters_;
-  std::vector<std::vector<float>> slots_;
+  std::vector<ZeroedFloats> values_;  // parameters, then the optimizer's slots
   std::int64_t global_step_ = 0;
   std::int64_t commit_ = 0;
   float rate_ = 0;  // of the update that is being applied, as of update_rate()

@@ -232,9 +232,9 @@ const char* NetworkServer::Loop::why_not(const ListeningSocket& listening, const
 void NetworkServer::Loop::make_room_for(const std::string& address) {
   const auto of_address = [&](const auto& newcomer) { return newcomer.second == address; };
   const bool full_for_address =
-      std::ranges::count_if(newcomers_, of_address) >= static_cast<std::ptrdiff_t>(kMaxNewcomersOfAddress);
+      std::ranges::count_if(newcomers_, of_address) >= static_cast<std::ptrdiff_t>(kMaxUnprovenOfAddress);
   const std::size_t room = static_cast<std::size_t>(max_connections_) - (peers_.size() - newcomers_.size());
-  if (!full_for_address && newcomers_.size() < std::min(kMaxNewcomers, std::max<std::size_t>(room, 1))) return;
+  if (!full_for_address && newcomers_.size() < std::min(kMaxUnproven, std::max<std::size_t>(room, 1))) return;
   const auto oldest = full_for_address ? std::ranges::find_if(newcomers_, of_address) : newcomers_.begin();
   close(peers_.find(oldest->first), "gave way to others before it had greeted");
 }

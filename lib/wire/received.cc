@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "lib/math/crc32c.h"
+#include "lib/wire/numbers.h"
 
 namespace distmnist {
 
@@ -11,6 +12,9 @@ Received make_received(const Header& header, Frame&& payload) {
   if ((header.flags & kPayloadChecksum) != 0 && crc32c(payload.bytes()) != header.payload_crc) {
     out.fault = HeaderFault::kChecksum;
     return out;
+  }
+  if (header.type == MessageType::kPush && is_number(header.dtype)) {
+    out.message.may_be_applied = may_be_applied({header.dtype, payload.bytes()});
   }
   out.message.payload = std::move(payload);
   return out;

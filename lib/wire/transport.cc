@@ -222,7 +222,8 @@ constexpr int kWatchedEvents = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVEN
 // What ZeroMQ says of a socket's connection.
 class ConnectionWatch {
  public:
-  ConnectionWatch(zmq::context_t& context, zmq::socket_t& socket) : events_(context, zmq::socket_type::pair) {
+  ConnectionWatch(zmq::context_t& context, zmq::socket_t& socket, bool has_keys)
+      : events_(context, zmq::socket_type::pair), has_keys_(has_keys) {
     static std::atomic<std::uint64_t> made = 0;
     const std::string name = fmt::format("inproc://distmnist-watch-{}", ++made);
     if (zmq_socket_monitor(socket.handle(), name.c_str(), kWatchedEvents) != 0) throw zmq::error_t();
@@ -246,6 +247,7 @@ class ConnectionWatch {
     }
   }
   const std::string& broken() const { return broken_; }
+  bool keys_differ() const { return keys_differ_; }
   bool connected() const { return descriptor_ >= 0; }
   int descriptor() const { return descriptor_; }
   void set_broken(std::string why) {
@@ -263,13 +265,18 @@ class ConnectionWatch {
       case ZMQ_EVENT_DISCONNECTED:
         return set_broken("closed the connection");
       case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+        keys_differ_ = true;
         return set_broken("does not know the key of this task");
       default:
-        return set_broken("does not finish ZeroMQ's handshake");
+        keys_differ_ = value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH;
+        if (!keys_differ_) return set_broken("does not finish ZeroMQ's handshake");
+        return set_broken(has_keys_ ? "has no keys, and this task has" : "asks for a key, and this task has none");
     }
   }
 
   zmq::socket_t events_;
+  const bool has_keys_;
+  bool keys_differ_ = false;
   int descriptor_ = -1;
   std::string broken_;
 };
@@ -289,7 +296,7 @@ struct ClientSocket::Impl {
     set_options(socket);
     if (keys) set_keys(socket, *keys);
     checksum_data = !endpoint.starts_with(kSameHost) && !endpoint.starts_with(kInProcess);
-    if (!endpoint.starts_with(kInProcess)) watch.emplace(context, socket);
+    if (!endpoint.starts_with(kInProcess)) watch.emplace(context, socket, keys.has_value());
     uninterrupted([&] { socket.connect(endpoint); });
     if (endpoint.starts_with(kSameHost)) check_user();
   }
@@ -355,6 +362,10 @@ const std::string& ClientSocket::broken() {
   impl_->watch->look();
   if (!impl_->watch->broken().empty()) discard();
   return impl_->watch->broken();
+}
+
+bool ClientSocket::keys_differ() const {
+  return impl_->watch && impl_->watch->keys_differ();
 }
 
 void ClientSocket::poll(const std::vector<ClientSocket*>& sockets, int timeout_ms) {

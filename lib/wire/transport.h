@@ -56,6 +56,9 @@ class ClientSocket {
   // Why there is no connection any more, "closed the connection"; empty while there is one or it is being made. What
   // came before can still be received.
   const std::string& broken();
+  // The connection broke because of keys, so another one would, too: the ps does not know the key of this side, or one
+  // side has keys and the other none. broken() says which.
+  bool keys_differ() const;
 
   // Waits until one of the sockets (null pointers are passed over) has a message or is broken, up to timeout_ms. A
   // signal ends the wait early.

@@ -210,7 +210,7 @@ Work records() {
   return [] {
     TokenRecord token;
     for (std::int64_t commit = 1; commit <= 3; ++commit) token.updates.push_back({commit, {{0, {1, 2}}, {1, {1, 2}}}});
-    const HelloRecord hello = {"runs/1", true, 3, 1, 0, trace::kJob};
+    const HelloRecord hello = {"runs/1", true, 3, 1, 0, trace::kJob, kModelFloats};
     for (int i = 0; i < 20; ++i) {
       const bool read = decode<HelloRecord>(encode(hello).bytes()) && decode<TokenRecord>(encode(token).bytes()) &&
                         decode<CreateRecord>(encode(model_record(false)).bytes());
@@ -226,7 +226,10 @@ class Job {
  public:
   explicit Job(bool sync) : sync_(sync), core_(PsIdentity{0, 1, kNumWorkers, 500}, PsLimits{}, actions_, 0) {
     workers_[0].chief = true;
-    for (trace::Peer& worker : workers_) say(worker, worker.hello(trace::kJob, kNumWorkers, 1, 0));
+    for (trace::Peer& worker : workers_) {
+      worker.num_parameters = kModelFloats;
+      say(worker, worker.hello(trace::kJob, kNumWorkers, 1, 0));
+    }
     trace::Peer& chief = workers_[0];
     chief.run = 7;
     say(chief, chief.record(MessageType::kCreate, encode(model_record(sync))));

@@ -172,7 +172,7 @@ Times push_and_pull(bool tcp, WireDtype dtype, int repeats) {
   config.num_parameters = kFloats;
   config.chief = true;
   config.wire_dtype = dtype;
-  config.incarnation = config.new_run = 1;
+  config.incarnation = 1;
   config.recovery_wait_ms = 10'000;
   RemoteClient client(config);
   client.open();

@@ -12,7 +12,7 @@ ZMTP_SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
 # What a server says to somebody who has connected: nothing where it is empty, and it hangs up where it is None.
 GREETINGS = {
     "does not answer like a ps.*or the ps is stopped": b"",
-    "is no ps: what listens there closes the connection": None,
+    "closes the connection: this host may not be on its allow list": None,
     r"is no ps: what listens there says 'SSH-2\.0-Server'": b"SSH-2.0-Server\r\n",
     "is no ps: what listens there speaks TLS": b"\x15\x03\x01\x00\x02\x02\x46",
     "is no ps: what listens there is a web server": b"HTTP/1.1 400 Bad Request\r\n\r\n",

@@ -56,7 +56,7 @@ class LaunchedTest(small_runs.SmallRunTest):
 
     def test_the_code_of_a_worker_that_fails_is_the_launchs(self):
         launch = self.launch(*small_runs.DIVERGING)
-        self.assert_fails(launch, 8, r"worker:\d exited with code 8", r"lower --learning_rate; exit 8")
+        self.assert_fails(launch, 8, r"worker:\d exited with code 8", r"lower --learning_rate")
         self.assert_nothing_left()
 
     def test_nothing_is_left_behind_by_a_killed_launcher(self):

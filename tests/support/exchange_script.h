@@ -69,7 +69,7 @@ class Script : public ExchangeRecorder {
     return says(ps.values_of(MessageType::kSnapshotData, sequence, offset, values, slot, commit));
   }
   Lines snapshot_end(std::uint64_t sequence, std::uint8_t num_slots, std::int64_t commit = 1) {
-    Message message = ps.record(MessageType::kSnapshotEnd, encode(SnapshotRecord{{{1, {10, 4}}}, {{1, 4}}, {}}));
+    Message message = ps.record(MessageType::kSnapshotEnd, encode(SnapshotRecord{{{1, {10, 4}}}, {{1, 4}}, {}, {}}));
     message.header.sequence = sequence;
     message.header.slot = num_slots;
     message.header.commit = commit;
@@ -105,7 +105,7 @@ class Script : public ExchangeRecorder {
     config.ps_name = "ps:0 localhost:2222";
     config.worker = 1;
     config.incarnation = kIncarnation;
-    config.hello = {"", chief, 2, 1, 0, kJob};
+    config.hello = {"", chief, 2, 1, 0, kJob, 3};
     config.pieces = std::move(pieces);
     config.recovery_wait_ms = kWaitMs;
     return config;

@@ -54,7 +54,6 @@ struct Job {
     config.num_workers = num_workers;
     config.chief = index == 0;
     config.incarnation = 10 + index;
-    config.new_run = 7;
     config.optimizer = optimizer;
     config.fingerprint = trace::kJob;
     config.recovery_wait_ms = recovery_wait_ms;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lib/ps/exchange.h"
+#include "lib/ps/newest_marks.h"
 #include "tests/support/simulated_job.h"
 
 namespace distmnist::trace {
@@ -107,7 +108,7 @@ inline ExchangeConfig exchange_config(const Plan& plan, std::uint32_t ps, std::u
   config.ps_name = "ps:" + std::to_string(ps);
   config.worker = worker;
   config.incarnation = incarnation;
-  config.hello = {"", worker == 0, plan.num_workers, plan.num_ps, ps, kJob};
+  config.hello = {"", worker == 0, plan.num_workers, plan.num_ps, ps, kJob, plan.num_ps * kShardFloats};
   const std::int64_t begin = ps * kShardFloats;
   config.pieces = {{begin, kShardFloats - 1}, {begin + kShardFloats - 1, 1}};
   config.recovery_wait_ms = kForeverMs;
@@ -238,7 +239,7 @@ inline void SimulatedWorker::on_open() {
 
 inline void SimulatedWorker::create() {
   phase_ = Phase::kCreating;
-  run_ = 100 * incarnation_ + ++sequence_;
+  run_ = mix64(incarnation_) + ++sequence_;
   const TimeMs now = job_.clock.now();
   static const std::vector<float> kZeros(kShardFloats);
   records_.clear();
@@ -375,11 +376,9 @@ inline void SimulatedWorker::take_snapshot() {
   if (ordered()) {
     target.updates = lead().snapshot().updates;
   } else {
-    for (auto& link : links_) {
-      for (const auto& [worker, mark] : link->exchange.snapshot().marks) {
-        target.marks[worker] = std::max(target.marks[worker], mark);
-      }
-    }
+    std::vector<SnapshotRecord> vectors;
+    for (auto& link : links_) vectors.push_back(link->exchange.snapshot());
+    target.marks = newest_marks(vectors).marks;
   }
   records_.clear();
   records_.push_back(encode(target));

@@ -36,7 +36,7 @@ class Simulation {
            std::ranges::all_of(current_, [](const auto& entry) { return entry.second->finished(); });
   }
   void start_worker(std::uint32_t index) {
-    processes_.push_back(std::make_unique<SimulatedWorker>(job, index, 10 + processes_.size()));
+    processes_.push_back(std::make_unique<SimulatedWorker>(job, index, Random(job.plan.seed, 5).at(processes_.size())));
     current_[index] = processes_.back().get();
   }
   void tick() {

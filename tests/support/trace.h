@@ -280,6 +280,7 @@ struct Peer {
   std::int64_t step = 0;      // of the parameters it has
   std::uint32_t samples = 0;  // of each of its batches
   std::string container = {};
+  std::int64_t num_parameters = 3;         // of its model, over all ps tasks
   WireDtype wire_dtype = WireDtype::kF32;  // of its pushes, and of the parameters that it wants
 
   Header header(MessageType type) const {
@@ -315,7 +316,8 @@ struct Peer {
 
   Message hello(const Fingerprint& fingerprint, std::uint32_t num_workers, std::uint32_t num_ps,
                 std::uint32_t ps) const {
-    return record(MessageType::kHello, encode(HelloRecord{container, chief, num_workers, num_ps, ps, fingerprint}));
+    return record(MessageType::kHello,
+                  encode(HelloRecord{container, chief, num_workers, num_ps, ps, fingerprint, num_parameters}));
   }
   Message load(std::int64_t offset, const std::vector<float>& floats, std::uint8_t slot = 0) const {
     return values(MessageType::kLoad, offset, floats, slot);
@@ -324,7 +326,7 @@ struct Peer {
     return values(MessageType::kPush, offset, gradient, 0, wire_dtype);
   }
   Message take(const PushMarks& marks) const {
-    return record(MessageType::kSnapshotTake, encode(SnapshotRecord{marks, {}, {}}));
+    return record(MessageType::kSnapshotTake, encode(SnapshotRecord{marks, {}, {}, {}}));
   }
 
   // What a welcome tells its receiver.
@@ -360,6 +362,7 @@ class PsTrace {
   }
 
   PsRecorder actions;
+  Sender sender;                            // of what is said, but for the route
   std::vector<PsRecorder::Sent> last_sent;  // the messages behind the last lines
   TimeMs now = 0;
   Core core;
@@ -380,10 +383,12 @@ class PsTrace {
   // A container takes messages, a whole ps takes what came out of the socket.
   template <class AnyCore>
   void deliver(AnyCore& to, const Route& route, Message&& message) {
-    if constexpr (requires { to.on_message(Sender{route}, Received{}, now); }) {
-      to.on_message(Sender{route}, Received{std::move(message), HeaderFault::kNone}, now);
+    Sender from = sender;
+    from.route = route;
+    if constexpr (requires { to.on_message(from, Received{}, now); }) {
+      to.on_message(from, Received{std::move(message), HeaderFault::kNone}, now);
     } else {
-      to.on_message(route, std::move(message), now);
+      to.on_message(from, std::move(message), now);
     }
   }
 
