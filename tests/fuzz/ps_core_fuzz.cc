@@ -78,7 +78,11 @@ class Script : public PsActions {
   }
   void keep(const Route& peer) override { check(routes_.contains(peer), "who is kept has been there"); }
   void cut(const Route& peer) override { check(routes_.contains(peer), "who is cut off has been there"); }
-  void log(LogLevel, const std::string&) override {}
+  // The core goes on after an exception; here it is a fault.
+  void log(LogLevel, const std::string& line) override {
+    check(!line.starts_with("dropped a connection of " + address_ + ": a message of type "), "no message throws");
+    check(!line.starts_with("what was due has failed"), "no tick throws");
+  }
 
  private:
   PsIdentity identity() {
@@ -89,6 +93,7 @@ class Script : public PsActions {
     identity.index = (bits >> 2) & (identity.num_ps - 1);
     identity.num_workers = 1 + ((bits >> 3) & 3);
     identity.epoch = kEpoch;
+    asks_for_keys_ = (bits & 0x20) != 0;
     num_workers_ = identity.num_workers;
     num_ps_ = identity.num_ps;
     index_ = identity.index;
@@ -185,10 +190,19 @@ class Script : public PsActions {
     Sender sender;
     sender.route = peer.route;
     sender.on_own_host = peer.worker != 1;
+    // Of what is said of one address again and again most is left out.
+    sender.address = address_ = "address " + std::to_string(++messages_);
+    if (asks_for_keys_) sender.key = key_of(peer);
     seal(message);
     if (lies_) tell_lies(input_, message.header);
     if (is_too_large(message)) return;
     core_.on_message(sender, cross_network(std::move(message)), now_);
+  }
+
+  // The last of the peers is no worker then.
+  KeyOwner key_of(const Peer& peer) const {
+    if (&peer == &peers_.back()) return {KeyOwner::Role::kAdmin, 0};
+    return {KeyOwner::Role::kWorker, peer.worker};
   }
 
   // Also says whether start values may still be trusted to be tame.
@@ -212,6 +226,7 @@ class Script : public PsActions {
     peer.chief = (bits & 1) == (peer.worker == 0 ? 0 : 1);
     peer.container = kContainers[(bits >> 1) % std::size(kContainers)];
     const Fingerprint job = (bits & 0x10) != 0 ? Fingerprint{{"--model", "other"}} : trace::kJob;
+    if ((bits & 0x80) != 0) peer.num_parameters = input_.signed_number();
     const std::uint32_t num_workers = num_workers_ + ((bits & 0x20) != 0 ? 1 : 0);
     ++peer.sequence;
     say(peer, peer.hello(job, num_workers, num_ps_, (bits & 0x40) != 0 ? num_ps_ : index_));
@@ -366,11 +381,14 @@ class Script : public PsActions {
   MemoryWatch memory_{kMostBytes};
   Input input_;
   std::uint32_t num_workers_ = 1, num_ps_ = 1, index_ = 0;
-  PsCore core_;
   std::array<Peer, kPeers> peers_;
   std::set<Route> routes_;
+  bool asks_for_keys_ = false;
+  PsCore core_;
   TimeMs now_ = 0;
   std::int64_t commit_ = 0;  // of the shard, as was heard last
+  std::string address_;      // of who said something last
+  int messages_ = 0;
   OptimizerKind kind_ = OptimizerKind::kSgd;
   bool lies_ = false;
   bool creates_tame_ = false, loads_tame_ = false;

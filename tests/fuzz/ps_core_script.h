@@ -8,7 +8,7 @@
 namespace distmnist::fuzz {
 
 enum class PsAct : std::uint8_t {
-  kHello,      // peer, flags
+  kHello,      // peer, flags, of which 0x80: how many parameters
   kCreate,     // peer, kind of optimizer, strategy's bits, its numbers
   kLoad,       // peer, slot, chunk, a real for each float
   kCreateEnd,  // peer

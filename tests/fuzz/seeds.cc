@@ -107,6 +107,14 @@ void add_ps_core(const fs::path& folder) {
                          row(kLoad, 0, 0, 0, 1, 2, kLoad, 0, 0, 1, 3) + row(kLoad, 0, 1, 0, 0, 0, kLoad, 0, 1, 1, 0) +
                          row(kCreateEnd, 0) + row(kPushChunk, 0, 0, 1, 1) + row(kPushChunk, 0, 0, 0, 1, 1));
   seeds.add("waits", row(kTwoWorkers) + row(kTick, 6, kHello, 0, 0, kTick, 7, kSignal, 1, kTick, 6));
+  seeds.add("waits_for_others", row(kTwoWorkers) + greetings + model(kSgd, 1, 2) + ask(0, 1) + ask(1, 1) + step(0) +
+                                    repeated(row(kTick, 3) + ask(0, 5), 9) + row(kTick, 9));
+  seeds.add("bounded", row(kTwoWorkers) + greetings + row(kModel, 0, 0, 0x42, 1, 0, 0, 2, 0, 0) + ask(0, 1) +
+                           ask(1, 1) + repeated(step(0) + row(kTick, 3), 3) + ask(1, 4) + ask(0, 7));
+  seeds.add("another_container", row(kTwoWorkers) + greetings + row(kHello, 2, 2) + ask(0, 5) + row(kHello, 2, 2) +
+                                     row(kTick, 4) + row(kModel, 2, 0, 0, 1, 0));
+  seeds.add("keys", row(kTwoWorkers | 0x20) + greetings + model(kSgd, 0, 1) + push(0) + row(kReset, 3, 1, 0) +
+                        row(kReset, 0, 1, 0) + row(kHello, 3, 0) + row(int{kWithLies} | int(kAsk), 0, 5, 1, 5, 1));
   trace::Peer peer;
   const Message hello = peer.hello(trace::kJob, 2, 1, 0);
   const auto header = encode_header(hello.header);
@@ -193,7 +201,7 @@ void add_records(const fs::path& folder) {
   add("welcome", WelcomeRecord{ModelState::kReady});
   add("refuse", RefuseRecord{5, "another version"});
   add("create", create);
-  add("snapshot", SnapshotRecord{{{0, {10, 2}}}, {{0, 100}}, {update}});
+  add("snapshot", SnapshotRecord{{{0, {10, 2}}}, {{0, 100}}, {update}, {{0, 10}}});
   add("updates", UpdatesRecord{{update, update}, 4});
   add("token", token);
   add("notice", NoticeRecord{"waiting for worker:1"});
