@@ -49,7 +49,7 @@ class AccessTest(small_runs.SmallRunTest):
         port, = support.free_ports(1)
         ps = self.start_ps("127.0.0.1", port, "--bind=0.0.0.0", "--insecure")
         ps.wait_for("listening on tcp")
-        self.assertEqual(ps.stderr.count("listening on all interfaces without keys"), 1)
+        self.assertEqual(ps.stderr.count("this ps serves all interfaces without keys"), 1)
         ps.kill()
         quiet = self.start_ps("127.0.0.1", port)
         quiet.wait_for("listening on tcp")
