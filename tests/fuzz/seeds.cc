@@ -110,6 +110,10 @@ void add_ps_core(const fs::path& folder) {
   seeds.add("second_ps_scaled", row(kSecondOfTwo) + greetings + row(kModel, 0, 0, 0x20, 1, 0) + push(0) +
                                     row(kAdvance, 1, 0, 1, 0, 1, 3, 1, 0, 0) + push(1) +
                                     row(kAdvance, 0, 0, 1, 0, 1, 1, 1, 1, 0) + ask(0, 3) + row(kTake, 0, 0, 0));
+  seeds.add("second_ps_ruined", row(kSecondOfTwo) + greetings + row(kModel, 0, 0, 0x20, 1, 0) + push(0) +
+                                    row(kAdvance, 1, 0, 1, 0, 1, 14, 1, 0, 0) + ask(0, 0));
+  seeds.add("resumed_at_the_end", row(kTwoWorkers) + greetings + row(kModel, 0, 2, 0x80, 1, 253, 1, 100, 0) + push(0) +
+                                      row(kModel, 0, 2, 0x80, 1, 0, 1, 253, 0) + push(0) + push(1));
   seeds.add("resumed", row(kTwoWorkers) + greetings + row(kModel, 0, 2, 0x80, 1, 200, 1, 100, 0) + push(0) + push(1) +
                            ask(0, 3) + row(kTake, 0, 2, 0, 0, 1, 0, 0));
   seeds.add("resumed_sync", row(kTwoWorkers) + greetings + row(kModel, 0, 2, 0xc1, 2, 0, 0, 0, 9, 7, 1, 100, 0) +
