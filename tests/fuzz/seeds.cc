@@ -107,6 +107,17 @@ void add_ps_core(const fs::path& folder) {
                          row(kLoad, 0, 0, 0, 1, 2, kLoad, 0, 0, 1, 3) + row(kLoad, 0, 1, 0, 0, 0, kLoad, 0, 1, 1, 0) +
                          row(kCreateEnd, 0) + row(kPushChunk, 0, 0, 1, 1) + row(kPushChunk, 0, 0, 0, 1, 1));
   seeds.add("waits", row(kTwoWorkers) + row(kTick, 6, kHello, 0, 0, kTick, 7, kSignal, 1, kTick, 6));
+  seeds.add("second_ps_scaled", row(kSecondOfTwo) + greetings + row(kModel, 0, 0, 0x20, 1, 0) + push(0) +
+                                    row(kAdvance, 1, 0, 1, 0, 1, 3, 1, 0, 0) + push(1) +
+                                    row(kAdvance, 0, 0, 1, 0, 1, 1, 1, 1, 0) + ask(0, 3) + row(kTake, 0, 0, 0));
+  seeds.add("second_ps_ruined", row(kSecondOfTwo) + greetings + row(kModel, 0, 0, 0x20, 1, 0) + push(0) +
+                                    row(kAdvance, 1, 0, 1, 0, 1, 14, 1, 0, 0) + ask(0, 0));
+  seeds.add("resumed_at_the_end", row(kTwoWorkers) + greetings + row(kModel, 0, 2, 0x80, 1, 253, 1, 100, 0) + push(0) +
+                                      row(kModel, 0, 2, 0x80, 1, 0, 1, 253, 0) + push(0) + push(1));
+  seeds.add("resumed", row(kTwoWorkers) + greetings + row(kModel, 0, 2, 0x80, 1, 200, 1, 100, 0) + push(0) + push(1) +
+                           ask(0, 3) + row(kTake, 0, 2, 0, 0, 1, 0, 0));
+  seeds.add("resumed_sync", row(kTwoWorkers) + greetings + row(kModel, 0, 2, 0xc1, 2, 0, 0, 0, 9, 7, 1, 100, 0) +
+                                ask(0, 1) + ask(1, 1) + repeated(step(0) + step(1), 3) + done);
   seeds.add("waits_for_others", row(kTwoWorkers) + greetings + model(kSgd, 1, 2) + ask(0, 1) + ask(1, 1) + step(0) +
                                     repeated(row(kTick, 3) + ask(0, 5), 9) + row(kTick, 9));
   seeds.add("bounded", row(kTwoWorkers) + greetings + row(kModel, 0, 0, 0x42, 1, 0, 0, 2, 0, 0) + ask(0, 1) +
@@ -260,6 +271,7 @@ void add_connections(const fs::path& folder) {
   curve.add("sealed", row(0) + handshake + row(kSealed, 1) + sized(header_bytes()) + row(kSealed, 0) +
                           sized("12345678") + row(kSealed, 2) + sized("\4PONG"));
   curve.add("unsealed", row(0) + handshake + row(kFrame, 0) + sized(header_bytes()));
+  curve.add("unsealed_message", row(0) + handshake + row(kFrame, 0) + sized("\7MESSAGE" + std::string(40, 'x')));
   curve.add("bytes", row(0) + row(kBytes) + sized("\x04\x05hello") + row(kGreeting));
   curve.add("numbers", row(0) + handshake + message + row(kSkipNumbers, 254) + message);
 }
