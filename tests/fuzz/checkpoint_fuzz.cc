@@ -70,7 +70,11 @@ void try_reading(const Read& read) {
 
 void check_snapshot(const ModelSnapshot& snapshot) {
   check(not_finite_tensor(snapshot).empty(), "a model that was read is finite");
-  check(snapshot.global_step >= 0, "a step is not negative");
+  constexpr std::int64_t kMost = std::int64_t{1} << 60;
+  check(snapshot.global_step >= 0 && snapshot.global_step <= kMost, "a step can be counted on from");
+  for (const auto& [worker, samples] : snapshot.consumed_samples) {
+    check(worker >= 0 && samples >= 0 && samples <= kMost, "samples can be counted on from");
+  }
   for (const auto& slot : snapshot.slots) check(slot.size() == snapshot.parameters.size(), "a slot fits the model");
   try_reading([&] { require_same_model(snapshot, snapshot.identity, "itself"); });
 }
