@@ -78,6 +78,11 @@ bool is_for_the_chief(MessageType type) {
 
 void Container::on_message(const Sender& from, Message&& message, TimeMs now) {
   if (failure_) return;
+  handle(from, std::move(message), now);
+  cut_orphans();
+}
+
+void Container::handle(const Sender& from, Message&& message, TimeMs now) {
   const Route& route = from.route;
   const Header header = message.header;
   if (header.worker >= ps_.num_workers) {
@@ -158,10 +163,13 @@ void Container::on_tick(TimeMs now) {
     depart(worker, now);
   }
   for (const std::uint32_t worker : tick.taken_over) {
-    log_event(Event::kTakenOver, worker, "the old process does not answer; the new one takes over");
+    log_event(Event::kTakenOver, worker,
+              fmt::format("the old process does not answer; the new one, from {}, takes over",
+                          members_.session(worker)->greeting.from.address));
     welcome(worker);
   }
   for (const std::uint32_t worker : tick.to_probe) probe(worker);
+  cut_orphans();
   if (turns_) tick_turns(now);
   tick_snapshot(now);
 }
@@ -203,12 +211,14 @@ void Container::on_hello(const Sender& from, const Message& message, TimeMs now)
                   fmt::format("{} describes its job in {} bytes, {} are the most; shorten its flags",
                               task_name(header.worker), bytes_of(hello->fingerprint), kMaxFingerprintBytes));
   }
+  const Processes before = members_.processes();
   Greeting greeting{header, from, *hello};
   greeting.header.flags = header.flags & kChecksumData;
   if (!fits_job(greeting)) return;  // Not let in at all: it must not retire the process that has the task.
   switch (members_.greet(std::move(greeting), now)) {
     case Admission::kAdmitted:
       actions_.keep(from.route);
+      if (before != members_.processes()) log_event(Event::kComes, header.worker, "takes part, from " + from.address);
       return welcome(header.worker);
     case Admission::kProbe:
       actions_.keep(from.route);
@@ -448,7 +458,8 @@ Header Container::reply_header(const Header& request, MessageType type) const {
   Header header = answer_to(request, type, ps_.epoch);
   header.run = run_;
   const auto at = members_.members().find(request.worker);
-  if (at != members_.members().end() && at->second.session) header.lease = at->second.session->lease;
+  // The lease is for its owner only.
+  if (members_.is_current(request.worker, request.incarnation)) header.lease = at->second.session->lease;
   if (store_) {
     header.commit = store_->commit();
     header.step = store_->global_step();
@@ -498,6 +509,10 @@ void Container::refuse(const Sender& to, const Header& request, ExitCode code, c
   actions_.log_about_peer(to.address,
                           fmt::format("refused {} of {}: {}", task_name(request.worker), to.address, shown(reason)));
   reply(to.route, request, MessageType::kRefuse, encode(RefuseRecord{static_cast<std::int32_t>(code), reason}));
+}
+
+void Container::cut_orphans() {
+  for (const Route& route : members_.take_orphans()) actions_.cut(route);
 }
 
 void Container::cut_off(const Sender& from, const Header& header, const std::string& what) {

@@ -101,6 +101,9 @@ class Container {
     std::vector<NamedRange> pieces;
     VariableStore store;
   };
+  void handle(const Sender& from, Message&& message, TimeMs now);
+  // Ends connections that nobody has need of.
+  void cut_orphans();
   void on_hello(const Sender& from, const Message& message, TimeMs now);
   void probe(std::uint32_t worker);
   void welcome(std::uint32_t worker);
@@ -153,7 +156,7 @@ class Container {
   // Something that no worker of ours says: its connection ends.
   void cut_off(const Sender& from, const Header& header, const std::string& what);
   void log(LogLevel level, const std::string& line) { actions_.log(level, line); }
-  enum class Event { kBack, kLost, kTakenOver, kLeaves, kDone };
+  enum class Event { kComes, kBack, kLost, kTakenOver, kLeaves, kDone };
   void log_event(Event event, std::uint32_t worker, const std::string& what);
 
   bool ordered() const { return strategy_.ordered(); }

@@ -38,13 +38,36 @@ void Membership::admit(Member& member, Greeting greeting, TimeMs now) {
   const std::uint64_t incarnation = greeting.header.incarnation;
   const bool same_process = member.session && member.session->incarnation() == incarnation;
   const Route ping_route = same_process ? member.session->ping_route : Route();
+  const Route route = greeting.from.route;
+  std::deque<Route> routes;
+  if (same_process) {
+    routes = std::move(member.session->routes);
+  } else {
+    end_session(member);
+    std::erase(orphans_, route);
+  }
   if (member.latest != 0 && member.latest != incarnation) {
     member.retired.push_back(member.latest);
     if (member.retired.size() > kMaxRetiredProcesses) member.retired.pop_front();
   }
   member.latest = incarnation;
-  member.session = Session{std::move(greeting), draw_lease_(), now, ping_route, false};
+  member.session = Session{std::move(greeting), draw_lease_(), now, ping_route, false, std::move(routes)};
+  add_route(*member.session, route);
   last_life_ms_ = now;
+}
+
+void Membership::add_route(Session& session, const Route& route) {
+  if (std::ranges::find(session.routes, route) != session.routes.end()) return;
+  session.routes.push_back(route);
+  if (session.routes.size() <= kMaxRoutes) return;
+  orphans_.push_back(session.routes.front());
+  session.routes.pop_front();
+}
+
+void Membership::end_session(Member& member) {
+  if (!member.session) return;
+  orphans_.insert(orphans_.end(), member.session->routes.begin(), member.session->routes.end());
+  member.session.reset();
 }
 
 Admission Membership::greet(Greeting greeting, TimeMs now) {
@@ -59,6 +82,7 @@ Admission Membership::greet(Greeting greeting, TimeMs now) {
   }
   const auto again = std::ranges::find(member.waiting, incarnation, incarnation_of);
   if (again != member.waiting.end()) {
+    if (again->from.route != greeting.from.route) orphans_.push_back(again->from.route);
     *again = std::move(greeting);  // Over a new connection; it keeps its place.
     return Admission::kProbe;
   }
@@ -81,6 +105,8 @@ Membership::Heard Membership::hear(const Header& header, const Route& route, Tim
   heard.returned = std::exchange(member.session->lost, false);
   // A process that says that it goes makes room.
   if (header.type != MessageType::kLeave) heard.turned_away = std::exchange(member.waiting, {});
+  for (const Greeting& other : heard.turned_away) orphans_.push_back(other.from.route);
+  add_route(*member.session, route);
   member.session->last_heard_ms = now;
   if (header.type == MessageType::kPing) member.session->ping_route = route;
   if (!member.done) last_life_ms_ = now;
@@ -109,7 +135,7 @@ Membership::Tick Membership::tick(TimeMs now) {
 
 void Membership::leave(std::uint32_t worker, TimeMs now) {
   Member& member = members_[worker];
-  member.session.reset();
+  end_session(member);
   member.probe_deadline_ms = now;
   last_life_ms_ = now;
 }

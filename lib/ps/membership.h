@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lib/base/clock.h"
@@ -23,6 +24,7 @@ namespace distmnist {
 inline constexpr TimeMs kLeaseMs = 15'000;               // silence after which a worker counts as lost
 inline constexpr TimeMs kProbeMs = 1'000;                // time the present process of a task has to answer a probe
 inline constexpr std::size_t kMaxNewcomers = 4;          // that wait for one task at a time
+inline constexpr std::size_t kMaxRoutes = 4;             // connections of a process, the newest
 inline constexpr std::size_t kMaxRetiredProcesses = 16;  // of a task, that are remembered
 
 // A process's greeting and where it came from.
@@ -38,6 +40,7 @@ struct Session {
   TimeMs last_heard_ms = 0;
   Route ping_route;  // of its heartbeat; empty before the first one
   bool lost = false;
+  std::deque<Route> routes;  // that it has been heard over, the newest last
 
   std::uint64_t incarnation() const { return greeting.header.incarnation; }
 };
@@ -84,6 +87,9 @@ class Membership {
   };
   Heard hear(const Header& header, const Route& route, TimeMs now);
 
+  // Connections, since the last call, of which no process that speaks or waits has need any more.
+  std::vector<Route> take_orphans() { return std::exchange(orphans_, {}); }
+
   // Leases that ran out and probes that went unanswered by `now`.
   struct Tick {
     std::vector<std::uint32_t> lost;
@@ -94,7 +100,7 @@ class Membership {
 
   void leave(std::uint32_t worker, TimeMs now);
   // Ends the session of a process that was refused after it had been admitted.
-  void dismiss(std::uint32_t worker) { members_[worker].session.reset(); }
+  void dismiss(std::uint32_t worker) { end_session(members_[worker]); }
   void set_done(std::uint32_t worker) { members_[worker].done = true; }
 
   bool all_done() const { return missing().empty(); }
@@ -108,11 +114,14 @@ class Membership {
 
  private:
   void admit(Member& member, Greeting greeting, TimeMs now);
+  void add_route(Session& session, const Route& route);
+  void end_session(Member& member);
 
   std::uint32_t num_workers_;
   NumberSource draw_lease_;
   std::map<std::uint32_t, Member> members_;
   std::optional<TimeMs> last_life_ms_;
+  std::vector<Route> orphans_;
 };
 
 }  // namespace distmnist

@@ -155,6 +155,7 @@ void PsCore::end_contest() {
   const Contest contest = *std::exchange(contest_, std::nullopt);
   for (const auto& [from, greeting] : contest.greetings) {
     refuse(from, greeting.header, ExitCode::kVersion, other_container_text());
+    actions_.cut(from.route);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,7 +25,8 @@
 
 namespace distmnist {
 
-inline constexpr TimeMs kReportEveryMs = 10'000;           // a line about whom a wait is for
+inline constexpr std::size_t kMaxQuestioners = 64;  // connections of clients who ask from outside of a run, that stay
+inline constexpr TimeMs kReportEveryMs = 10'000;    // a line about whom a wait is for
 inline constexpr TimeMs kFirstWorkerMs = 60 * 60 * 1'000;  // a ps that nobody ever greets gives up after an hour
 inline constexpr TimeMs kSignalGraceMs = 10'000;  // after a signal or a failure, time the workers have to leave
 // After a failure, time for the last worker to end first: who started them all names the task that ended first.
@@ -134,6 +136,7 @@ class PsCore {
   void list_variables(const Sender& from, const Header& request, const std::string& container);
   // Answers a question of somebody who may ask it.
   void answer_question(const Sender& to, const Header& request, MessageType type, Frame record);
+  void keep_questioner(const Route& route);
   void answer(const Route& route, const Header& request, MessageType type, Frame record);
   void remember(const Header& request, MessageType type, Frame record);
   bool answer_again(const Sender& to, const Header& request);
@@ -142,8 +145,9 @@ class PsCore {
   PsLimits limits_;
   PsActions& actions_;
   ThreadPool* pool_;
-  Entries containers_;      // without --ps_stay at most the one that was asked for first
-  TimeMs vacant_since_ms_;  // since when no container is there, or was not before the present one
+  std::deque<Route> questioners_;  // whose connections stay, the newest last
+  Entries containers_;             // without --ps_stay at most the one that was asked for first
+  TimeMs vacant_since_ms_;         // since when no container is there, or was not before the present one
   TimeMs last_report_ms_;
   std::optional<std::pair<ExitCode, TimeMs>> signal_;
   std::optional<End> end_;
@@ -156,9 +160,9 @@ class PsCore {
   };
   std::optional<Failed> failed_;
   std::optional<Contest> contest_;
-  RareLog refusals_;             // of the lines that peers bring about, by address
-  RareLog events_{60'000, 256};  // of what happens to processes
-  TimeMs now_;                   // of the call under way
+  RareLog refusals_;                                            // of the lines that peers bring about, by address
+  RareLog events_{60'000, 256};                                 // of what happens to processes
+  TimeMs now_;                                                  // of the call under way
   Recent<Process, RefuseRecord> shut_out_{kMaxResetProcesses};  // whose container was reset, or whose run has failed
   Recent<Question, std::pair<MessageType, std::shared_ptr<Frame>>> answers_{kMaxRememberedBytes};
 };

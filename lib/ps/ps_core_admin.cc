@@ -43,7 +43,8 @@ ResetDoneRecord::Container PsCore::reset(const Sender& from, const std::string& 
   if (at == containers_.end()) return result;
   result.was_there = true;
   if (const Container* run = at->second.run.get()) {
-    const std::string reason = fmt::format("{} was reset; start this task again to begin anew", container_title(shown(name)));
+    const std::string reason =
+        fmt::format("{} was reset; start this task again to begin anew", container_title(shown(name)));
     result.num_sessions = shut_out(*run, {static_cast<std::int32_t>(ExitCode::kVersion), reason});
   }
   containers_.erase(at);
@@ -159,8 +160,18 @@ void PsCore::list_variables(const Sender& from, const Header& request, const std
 }
 
 void PsCore::answer_question(const Sender& to, const Header& request, MessageType type, Frame record) {
-  actions_.keep(to.route);
+  keep_questioner(to.route);
   answer(to.route, request, type, std::move(record));
+}
+
+// Clients ask once or a few times, so of many connections the oldest need not stay.
+void PsCore::keep_questioner(const Route& route) {
+  actions_.keep(route);
+  if (std::ranges::find(questioners_, route) != questioners_.end()) return;
+  questioners_.push_back(route);
+  if (questioners_.size() <= kMaxQuestioners) return;
+  actions_.cut(questioners_.front());
+  questioners_.pop_front();
 }
 
 // ---- Questions that come again ----

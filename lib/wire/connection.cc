@@ -33,6 +33,7 @@ bool Connection::read(TimeMs now) {
   if (size < 0) return errno == EAGAIN || errno == EINTR;
   if (size == 0) return false;
   heard_ms_ = now;
+  if (!kept_) unproven_bytes_ += static_cast<std::size_t>(size);
   zmtp_.advance(static_cast<std::size_t>(size));
   take_replies();
   if (zmtp_.is_ready() && !sender_.key) sender_.key = zmtp_.key_owner();
@@ -42,6 +43,20 @@ bool Connection::read(TimeMs now) {
 void Connection::keep() {
   kept_ = true;
   zmtp_.set_max_payload(kMaxPayloadBytes);
+}
+
+std::optional<Received> Connection::next() {
+  std::optional<Received> received = zmtp_.next();
+  if (received && !kept_) ++unproven_messages_;
+  return received;
+}
+
+bool Connection::says_too_much() const {
+  return !kept_ && (unproven_messages_ > kMaxUnprovenMessages || unproven_bytes_ > kMaxUnprovenBytes);
+}
+
+bool Connection::is_choked() const {
+  return unsent_bytes_ > kMaxUnsentBytes || unsent_reply_bytes_ > kMaxUnsentReplies;
 }
 
 void Connection::enqueue(Message&& message) {
@@ -56,6 +71,7 @@ void Connection::take_replies() {
 
 void Connection::enqueue_bytes(Outgoing&& outgoing) {
   unsent_bytes_ += outgoing.size();
+  if (!outgoing.is_message) unsent_reply_bytes_ += outgoing.size();
   out_.push_back(std::move(outgoing));
 }
 
@@ -84,6 +100,7 @@ bool Connection::write(TimeMs now, std::size_t& sent) {
     while (!out_.empty() && written_ >= out_.front().size()) {
       written_ -= out_.front().size();
       sent += out_.front().is_message;
+      if (!out_.front().is_message) unsent_reply_bytes_ -= out_.front().size();
       out_.pop_front();
     }
     if (out_.empty()) written_ms_ = now;

@@ -29,18 +29,21 @@ class Connection {
   // Reads once, up to a message's worth. False where the connection is over: the peer has closed it, or broke the
   // protocol; fault() tells.
   bool read(TimeMs now);
-  std::optional<Received> next() { return zmtp_.next(); }
+  std::optional<Received> next();
   const std::string& fault() const { return zmtp_.fault(); }
 
   void keep();
   bool is_kept() const { return kept_; }
+  // Whether somebody who is not kept has said so much that the connection has to end.
+  bool says_too_much() const;
 
   void enqueue(Message&& message);
   // Writes what the socket takes. False where the connection is broken. `sent` counts messages that have gone out
   // whole.
   bool write(TimeMs now, std::size_t& sent);
   bool has_unsent() const { return !out_.empty(); }
-  std::size_t unsent_bytes() const { return unsent_bytes_; }
+  // Whether so much is to be sent that nothing more is to be read.
+  bool is_choked() const;
   // After what is to be sent, the connection is closed.
   void close_when_sent() { closing_ = true; }
   bool is_closing() const { return closing_; }
@@ -73,7 +76,8 @@ class Connection {
   bool kept_ = false, closing_ = false, paused_ = false;
   std::deque<Outgoing> out_;
   std::size_t written_ = 0;  // of the first
-  std::size_t unsent_bytes_ = 0;
+  std::size_t unsent_bytes_ = 0, unsent_reply_bytes_ = 0;
+  std::size_t unproven_messages_ = 0, unproven_bytes_ = 0;  // that came before keep()
 };
 
 }  // namespace distmnist

@@ -278,8 +278,10 @@ void NetworkServer::Loop::read(Peers::iterator at, TimeMs now) {
   Connection& connection = at->second.connection;
   const bool goes_on = connection.read(now);
   while (auto received = connection.next()) {
+    if (connection.says_too_much()) break;
     if (!mailbox.put(connection.sender(), std::move(*received))) connection.pause();
   }
+  if (connection.says_too_much()) return close(at, "said too much before it had greeted"), void();
   if (!goes_on) {
     std::size_t sent = 0;
     connection.write(now, sent);  // What it may be told of why.
@@ -301,7 +303,7 @@ bool NetworkServer::Loop::write(Peers::iterator at, TimeMs now) {
 // Waits for what the connection needs next.
 void NetworkServer::Loop::wait_for_next(Peers::iterator at) {
   Connection& connection = at->second.connection;
-  const bool reads = connection.wants_to_read() && connection.unsent_bytes() <= kMaxUnsentBytes;
+  const bool reads = connection.wants_to_read() && !connection.is_choked();
   const std::uint32_t events = (reads ? EPOLLIN : 0u) | (connection.has_unsent() ? EPOLLOUT : 0u);
   if (events == at->second.events) return;
   at->second.events = events;

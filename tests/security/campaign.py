@@ -1,0 +1,180 @@
+"""A campaign: one job, one position, and each kind of attack in short windows, in turns with quiet ones. The job's rate
+is that in all windows of a kind together, beside that in the quiet ones between them: what else the machine does, which
+changes more slowly, is in both."""
+
+import contextlib
+import dataclasses
+import math
+import time
+
+import attacker
+import curve
+from job import IN_STEP, Clock, Job, checkpoint, when
+
+WINDOW_S = 0.2
+PAIRS = 5  # of an attacked and a quiet window, at least
+MOST_PAIRS = 60  # where the rate is below what it has to be: to tell it from chance
+MOST_CONNECTIONS_A_SECOND = 300
+LEAST_RATE = 0.95  # of that in the quiet windows
+MOST_MEMORY_KIB = 16 * 1024
+MOST_LOG_LINES = 200
+DESCRIPTORS_BACK_S = 10.0
+STOPPED = 143
+
+
+@dataclasses.dataclass
+class Row:
+    """One kind from one position, over all its windows."""
+
+    position: str
+    kind: str
+    connections: int = 0
+    messages: int = 0
+    cut: int = 0
+    leaks: int = 0
+    answers: dict = dataclasses.field(default_factory=dict)
+    refusals: dict = dataclasses.field(default_factory=dict)
+    memory_kib: int = 0
+    pairs: int = 0
+    attacked: Clock = dataclasses.field(default_factory=Clock)
+    quiet: Clock = dataclasses.field(default_factory=Clock)
+    faults: list = dataclasses.field(default_factory=list)
+
+    def add(self, done):
+        counts = done["counts"]
+        self.connections += counts.get("connections", 0)
+        self.messages += counts.get("messages", 0)
+        self.cut += counts.get("cut", 0)
+        self.leaks += counts.get("leaks", 0)
+        for name in ("answers", "refusals"):
+            into = getattr(self, name)
+            for key, count in done[name].items():
+                into[key] = into.get(key, 0) + count
+        self.faults += [f"the attacker of '{self.kind}' broke: {what}" for what in done["faults"]]
+
+    @property
+    def ratio(self):
+        """Of the rates."""
+        return self.attacked.rate() / self.quiet.rate() if self.quiet.rate() else float("nan")
+
+    def what_happened(self):
+        said = [f"cut off {self.cut}"] if self.cut else []
+        said += [f"refused with {code}: {count}" for code, count in sorted(self.refusals.items())]
+        said += [f"{name} {count}" for name, count in sorted(self.answers.items()) if name != "refuse"]
+        return ", ".join(said) or "no answer"
+
+
+@dataclasses.dataclass
+class Campaign:
+    position: str
+    kinds: dict  # name -> function
+    connections: int  # in all
+    host: str = "127.0.0.1"
+    unix: bool = False
+    user: int | None = None
+    source: str = ""
+    secure: bool = False
+    made_up_keys: bool = False
+    flags: tuple = ()  # of the ps
+    link: object = None  # a network.Link to the attacker, which then has a network of its own
+    heard: bool = True  # whether what is said gets beyond the connection: with keys nothing may
+
+    rows: list = dataclasses.field(default_factory=list)
+    faults: list = dataclasses.field(default_factory=list)
+    memory_kib: int = 0  # more than before the attack, at most
+    step: int = 0
+    tensors: dict = dataclasses.field(default_factory=dict)
+
+    def run(self, program, hello, seed):
+        with contextlib.ExitStack() as stack:
+            if self.link:
+                stack.enter_context(self.link)
+            job = stack.enter_context(Job(program, self.position, self.host, IN_STEP, secure=self.secure))
+            job.start_task("ps:0", *self.flags)
+            job.start("worker:0", "worker:1")
+            job.wait_for_steps(300)
+            target = attacker.Target(self.host, job.port, hello, job.server_key(), unix=self.unix, source=self.source)
+            if self.made_up_keys:
+                target.own_keys = curve.key_pair()
+                target.extras["public"] = job.key_of("worker-0")[0]
+            foe = attacker.Process(target, self.kinds, seed, self.user, own_network=self.link is not None)
+            stack.callback(foe.close)
+            foe.result()
+            if self.link:
+                stack.enter_context(self.link.join(foe.pid))
+            self._attack(job, foe)
+            self._end(job)
+        return self
+
+    def _attack(self, job, foe):
+        before = job.descriptors(), job.log_lines()
+        job.forget_peak()
+        time.sleep(1)
+        quiet_kib = job.peak_kib()
+        self.rows = [Row(self.position, name) for name in self.kinds]
+        connections = self.connections / len(self.kinds)
+        pairs = max(PAIRS, math.ceil(connections / MOST_CONNECTIONS_A_SECOND / WINDOW_S))
+        each = max(1, round(connections / pairs))
+        for row in self.rows:
+            while row.pairs < pairs or (row.ratio < LEAST_RATE and row.pairs < pairs + MOST_PAIRS):
+                self._pair(job, foe, row, each, quiet_kib)
+                if not self._is_well(job):
+                    return
+        if not when(lambda: job.descriptors() <= before[0], DESCRIPTORS_BACK_S):
+            self.faults.append(f"the ps had {before[0]} descriptors and has {job.descriptors()} "
+                               f"{DESCRIPTORS_BACK_S:g} s after the attack")
+        lines = job.log_lines() - before[1]
+        if lines >= MOST_LOG_LINES:
+            self.faults.append(f"the ps has logged {lines} lines")
+
+    def _pair(self, job, foe, row, connections, quiet_kib):
+        job.forget_peak()
+        before_kib = job.peak_kib()
+        with row.attacked.runs(job):
+            foe.ask(row.kind, connections, WINDOW_S)
+            row.add(foe.result())
+        with row.quiet.runs(job):
+            time.sleep(WINDOW_S)
+        row.memory_kib = max(row.memory_kib, job.peak_kib() - before_kib)
+        self.memory_kib = max(self.memory_kib, job.peak_kib() - quiet_kib)
+        row.pairs += 1
+
+    def _is_well(self, job):
+        ended = [f"{task} has ended with {process.popen.returncode}" for task, process in job.tasks.items()
+                 if process.popen.poll() is not None]
+        if ended and not self.faults:
+            self.faults += [*ended, job.said()]
+        return not ended
+
+    def _end(self, job):
+        if not self._is_well(job):
+            return
+        codes, self.step = job.stop()
+        wrong = {task: code for task, code in codes.items() if code != STOPPED}
+        if wrong:
+            self.faults += [f"exit codes {wrong} after SIGTERM instead of {STOPPED}", job.said()]
+        if self.step:
+            self.tensors = checkpoint(job.log_dir, self.step)
+        for row in self.rows:
+            self._judge(row)
+        if self.memory_kib > MOST_MEMORY_KIB:
+            self.faults.append(f"the attacks cost {self.memory_kib / 1024:.1f} MiB")
+
+    def _judge(self, row):
+        self.faults += row.faults
+        if row.ratio < LEAST_RATE:
+            self.faults.append(f"'{row.kind}' leaves {row.ratio:.0%} of the rate ({row.pairs} windows)")
+        if row.leaks:
+            self.faults.append(f"'{row.kind}': {row.leaks} answers told a stranger the lease of a worker")
+        if not self.heard and (row.answers or row.refusals):
+            self.faults.append(f"'{row.kind}' was heard: {row.what_happened()}")
+
+    def compare(self, reference):
+        """With what the job comes to undisturbed."""
+        if not self.step:
+            self.faults.append("the job has left no checkpoint")
+            return
+        wanted = reference.tensors(self.step)
+        differing = [name for name, values in wanted.items() if self.tensors.get(name) != values]
+        if differing or self.tensors.keys() != wanted.keys():
+            self.faults.append(f"at step {self.step} other bits than undisturbed: {differing or 'other names'}")

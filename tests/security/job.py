@@ -1,0 +1,197 @@
+"""The job that is attacked: one ps and two workers in step, and what is measured of it."""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
+import small_runs  # noqa: E402
+import support  # noqa: E402
+
+import curve  # noqa: E402
+import wire  # noqa: E402
+
+ENDLESS = small_runs.ENDLESS
+WORKERS = 2
+PATIENCE_S = 60.0
+STEP = re.compile(r"^Worker : \d+, Step: (\d+),", re.MULTILINE)
+# Enough work that a step is not all messages, and enough messages that a slow ps shows.
+MODEL = ["--model=mlp", "--batch_size=100", "--learning_rate=0.001", "--seed=5", "--dataset=synthetic",
+         "--intra_op_parallelism_threads=1", "--pin=none", "--progress=none"]
+IN_STEP = [*MODEL, "--sync_replicas"]
+
+
+class Job:
+    """ps:0 and its workers, as processes that end with this one. A context manager."""
+
+    def __init__(self, program, name, host="127.0.0.1", flags=(), steps=ENDLESS, workers=WORKERS, secure=False):
+        self.program, self.name, self.host = program, name, host
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="distmnist-security-"))
+        self.log_dir = self.folder / "run"
+        ports = support.free_ports(1 + workers)
+        self.port = ports[0]
+        self.hosts = [f"--ps_hosts={host}:{ports[0]}", "--worker_hosts=" + ",".join(f"{host}:{port}" for port in ports[1:])]
+        self.flags = [*flags, f"--train_steps={steps}", "--log_every=5", f"--log_dir={self.log_dir}"]
+        self.processes = []
+        self.tasks = {}
+        self.keys = self._make_keys() if secure else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _make_keys(self):
+        folder = self.folder / "keys"
+        self.run("keygen", folder, "--tasks", f"ps:1,worker:{WORKERS}")
+        return folder
+
+    def run(self, *arguments):
+        return subprocess.run([self.program, *map(str, arguments)], check=True, capture_output=True, text=True, timeout=PATIENCE_S)
+
+    def start_task(self, task, *extra, **options):
+        job, index = task.split(":")
+        # The ps has no log_dir: each of these is given to all, and each task takes its own.
+        keys = [f"--keys={self.keys}"] if self.keys else []
+        command = [self.program, *self.hosts, f"--job_name={job}", f"--task_index={index}", *self.flags, *keys, *extra]
+        process = support.Process(f"{task.replace(':', '')}-{len(self.processes)}", command, self.folder, **options)
+        self.processes.append(process)
+        self.tasks[task] = process
+        return process
+
+    def start(self, *tasks, **options):
+        for task in tasks or ("ps:0", *(f"worker:{index}" for index in range(WORKERS))):
+            self.start_task(task, **options)
+        return self
+
+    @property
+    def ps(self):
+        return self.tasks["ps:0"]
+
+    def server_key(self):
+        return curve.read_key(self.keys / "ps-0" / "ps-0.key", "public") if self.keys else b""
+
+    def key_of(self, task):
+        """(public, secret)"""
+        path = self.keys / task / f"{task}.key_secret"
+        return curve.read_key(path, "public"), curve.read_key(path, "secret")
+
+    # ---- What it does ----
+
+    def steps(self, task="worker:0"):
+        """The last step that the worker has told of; 0 before the first."""
+        with open(self.tasks[task].out_path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            found = STEP.findall(file.read().decode(errors="replace"))
+        return int(found[-1]) if found else 0
+
+    def wait_for_steps(self, more=100, task="worker:0"):
+        goal = self.steps(task) + more
+        try:
+            support.wait_until(lambda: self.steps(task) >= goal, f"{more} steps of {task}", PATIENCE_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.said()}") from None
+
+    def stop(self):
+        """Ends the workers with SIGTERM, and the ps once they are gone; {task: exit code} and the step of the
+        checkpoint."""
+        for task, process in self.tasks.items():
+            if task != "ps:0":
+                process.send(signal.SIGTERM)
+        codes = {task: process.wait(PATIENCE_S) for task, process in self.tasks.items() if task != "ps:0"}
+        self.ps.send(signal.SIGTERM)
+        codes["ps:0"] = self.ps.wait(PATIENCE_S)
+        found = small_runs.checkpoint_steps(self.log_dir)
+        return codes, found[-1] if found else 0
+
+    def said(self):
+        return "".join(process.tail(1500) for process in self.tasks.values())
+
+    # ---- What it takes ----
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.ps.pid}/fd"))
+
+    def forget_peak(self):
+        """Memory is measured anew from here."""
+        pathlib.Path(f"/proc/{self.ps.pid}/clear_refs").write_text("5")
+
+    def peak_kib(self):
+        return self.ps.peak_memory_kb()
+
+    def log_lines(self):
+        return self.ps.stderr.count("\n")
+
+
+class Clock:
+    """Steps and seconds, of all windows that it has run in."""
+
+    def __init__(self):
+        self.steps, self.seconds = 0, 0.0
+
+    @contextlib.contextmanager
+    def runs(self, job):
+        begin_s, first = time.monotonic(), job.steps()
+        yield
+        self.steps += job.steps() - first
+        self.seconds += time.monotonic() - begin_s
+
+    def rate(self):
+        return self.steps / self.seconds if self.seconds else 0.0
+
+
+def hello_of_a_worker(program, host="127.0.0.1"):
+    """What a worker of such a job says in greeting: anybody can start the program and listen."""
+    with socket.socket() as listener, tempfile.TemporaryDirectory() as folder:
+        listener.bind((host, 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        command = [program, f"--ps_hosts={host}:{port}", f"--worker_hosts={host}:1,{host}:2", "--job_name=worker",
+                   "--task_index=1", *IN_STEP, f"--train_steps={ENDLESS}"]
+        worker = support.Process("worker", command, folder)
+        try:
+            return wire.read_hello(wire.overheard_hello(listener))
+        finally:
+            worker.kill()
+
+
+class Reference:
+    """What a job that nobody disturbs comes to: the same flags in one process, without a socket. A run that stops and
+    goes on comes to the same bits, so a later step goes on from an earlier one."""
+
+    def __init__(self, program):
+        self.program = program
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="distmnist-security-"))
+
+    def close(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def tensors(self, step):
+        """To be asked for in ascending order."""
+        if step not in small_runs.checkpoint_steps(self.folder):
+            subprocess.run([self.program, f"--num_workers={WORKERS}", "--num_ps=1", *IN_STEP, "--log_every=1000",
+                            f"--train_steps={step}", f"--log_dir={self.folder}"], check=True, capture_output=True,
+                           timeout=600)
+        return checkpoint(self.folder, step)
+
+
+def checkpoint(folder, step):
+    return small_runs.read_checkpoint(small_runs.checkpoint_path(folder, step)).tensors
+
+
+def when(condition, seconds):
+    """Whether it comes true in time."""
+    with contextlib.suppress(AssertionError):
+        return bool(support.wait_until(condition, "", seconds))
+    return False
