@@ -2,7 +2,7 @@
 # Installs those packages of apt-packages.txt that are missing; calls apt only when one is. Works on Debian 12 and
 # Ubuntu 24.04 or newer, as root or with sudo, and never waits for ever for the network or for a lock.
 #
-#   launch/install_packages.sh [build] [run] [test]     these sets of packages; without a name all of them
+#   launch/install_packages.sh [build] [run] [test] [fuzz]     these sets of packages; without a name all but fuzz
 #
 # Where everything is there already, as a package or otherwise, nobody needs to be root. Ends with 0 when all is there
 # that the sets cannot do without, and says what the rest would have been good for.
@@ -30,8 +30,8 @@ parse_arguments() {
   for set in "$@"; do
     case $set in
       -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-      build | run | test) ;;
-      *) stop "'$set' is no set of packages: there are build, run and test" 2 ;;
+      build | run | test | fuzz) ;;
+      *) stop "'$set' is no set of packages: there are build, run, test and fuzz" 2 ;;
     esac
   done
 }
@@ -71,11 +71,21 @@ is_provided() {
     libjpeg-dev) pkg-config --exists libjpeg ;;
     libmd-dev) pkg-config --exists libmd ;;
     catch2) pkg-config --exists catch2 || pkg-config --exists catch2-with-main ;;
+    clang-16 | libclang-rt-16-dev) can_fuzz ;;
     *) false ;;
   esac >/dev/null 2>&1
 }
 
 has_command() { [ -n "$1" ] && command -v "$1"; }
+# As tests/fuzz/run.sh looks for it.
+can_fuzz() {
+  local compiler
+  for compiler in ${FUZZ_CXX:-clang++-16 clang++-19 clang++-18 clang++-17}; do
+    ! echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' |
+      "$compiler" -fsanitize=fuzzer,address,undefined -x c++ - -o /dev/null || return 0
+  done
+  return 1
+}
 has_header() { echo "#include <$1>" | ${CXX:-c++} -std=c++20 -E -x c++ -; }
 
 # What is lost without a package that is only of use, not needed. Fails for the others.
@@ -85,6 +95,7 @@ lost_without() {
     ca-certificates) echo "MNIST cannot be downloaded" ;;
     python3-venv) echo "tests that read our files with other programs, or emulate a processor, are skipped" ;;
     valgrind) echo "instructions are not counted" ;;
+    clang-16 | libclang-rt-16-dev) echo "nothing is fuzzed" ;;
     qemu-user) echo "tests on an older processor are skipped" ;;
     *) return 1 ;;
   esac

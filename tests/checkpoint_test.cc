@@ -148,7 +148,7 @@ TEST_CASE("metadata that is missing or makes no sense is named") {
     file.metadata.erase(key);
     CHECK(file.is_refused(ExitCode::kData, fmt::format("its metadata has no {}", key)));
   }
-  const std::array<std::pair<const char*, const char*>, 14> wrong = {{{"global_step", "-1"},
+  const std::array<std::pair<const char*, const char*>, 16> wrong = {{{"global_step", "-1"},
                                                                       {"global_step", "12x"},
                                                                       {"global_step", "99999999999999999999"},
                                                                       {"global_step", ""},
@@ -161,7 +161,9 @@ TEST_CASE("metadata that is missing or makes no sense is named") {
                                                                       {"consumed_samples", "0:1 0:2"},
                                                                       {"consumed_samples", "1"},
                                                                       {"consumed_samples", "-1:5"},
-                                                                      {"consumed_samples", "0:5,1:6"}}};
+                                                                      {"consumed_samples", "0:5,1:6"},
+                                                                      {"consumed_samples", "0:9223372036854775807"},
+                                                                      {"global_step", "9223372036854775807"}}};
   for (const auto& [key, value] : wrong) {
     file.metadata = original;
     file.metadata[key] = value;

@@ -120,4 +120,24 @@ TEST_CASE("a push that is staged is answered") {
   CHECK(worker.exchange.commit() == 9);
 }
 
+TEST_CASE("an answer that comes before the push is whole leaves nothing to send, and harms nobody") {
+  Script worker;
+  worker.start();
+  worker.exchange.begin({MessageType::kToken, 2, kRun, 0, 50}, worker.now);
+  worker.exchange.add({MessageType::kPush, WireDtype::kF32, 0, {0, 2}, {}});
+  worker.parameters(2, 0, {1, 2});
+  worker.parameters(2, 2, {3});
+  Message token = worker.ps.record(MessageType::kToken, encode(TokenRecord{}));
+  token.header.sequence = 2;
+  token.header.commit = 1;
+  worker.says(std::move(token));
+  REQUIRE(worker.exchange.answered());
+  worker.take();
+  worker.exchange.add({MessageType::kPush, WireDtype::kF32, 0, {2, 1}, {}});
+  worker.exchange.add({MessageType::kCommit, WireDtype::kNone, 0, {}, {}});
+  worker.exchange.end(worker.now);
+  CHECK(worker.take().empty());
+  CHECK(worker.exchange.answered());
+}
+
 }  // namespace distmnist::trace

@@ -1,5 +1,7 @@
 #include "lib/base/rare_log.h"
 
+#include <fmt/format.h>
+
 #include "tests/support/catch.h"
 
 namespace distmnist {
@@ -23,7 +25,7 @@ TEST_CASE("the first line about a peer is written at once, others only when they
 
 TEST_CASE("what was left out is counted") {
   RareLog log;
-  for (int i = 0; i < 50'000; ++i) log.line("a", "text " + std::to_string(i), i / 1000);
+  for (int i = 0; i < 50'000; ++i) log.line("a", fmt::format("text {}", i), i / 1000);
   CHECK(log.due(kMinuteMs) == Lines{"text 49999 (and 49998 more like it)"});
   CHECK_FALSE(log.line("a", "soon again", kMinuteMs + 1));
   CHECK(log.due(2 * kMinuteMs) == Lines{"soon again"});
@@ -34,7 +36,7 @@ TEST_CASE("more peers than are told apart share one line") {
   CHECK(log.line("a", "a", 0));
   CHECK(log.line("b", "b", 0));
   CHECK(log.line("c", "c", 0));
-  for (int i = 0; i < 1000; ++i) CHECK_FALSE(log.line("x" + std::to_string(i), "x", 1));
+  for (int i = 0; i < 1000; ++i) CHECK_FALSE(log.line(fmt::format("x{}", i), "x", 1));
   CHECK(log.due(kMinuteMs) == Lines{"x (and 999 more like it)"});
   CHECK(log.line("d", "d", 2 * kMinuteMs));  // Of a and b nothing was said for long.
   CHECK(log.line("e", "e", 2 * kMinuteMs));

@@ -3,14 +3,14 @@
 #
 #   tests/run.sh [--build_dir DIR] [--clean] [--werror] [--no_install] [--instructions] [arguments of meson test]
 #
-#   tests/run.sh --suite e2e        one suite: unit, structure, e2e, security or emulated
+#   tests/run.sh --suite e2e        one suite: unit, structure, e2e, security, emulated or fuzz
 #   tests/run.sh -k idx             the tests whose name contains "idx"
 #   tests/run.sh --instructions     also counts instructions (tests/bench/instructions.py); a report, nothing fails by it
 #
 # DISTMNIST_TEST_DATA names the folder with the four files of MNIST; without it ../shared/mnist beside the checkout and
 # the program's cache are looked at. Tests that need the files are skipped where there are none. DISTMNIST_TEST_PYTHON
 # names a Python with safetensors, numpy, Pillow and bochscpu-python; without it they are fetched from PyPI, or their tests are
-# skipped.
+# skipped. FUZZ_SECONDS is how long each fuzz target runs (10; in .ci/run 60).
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 script=$(readlink -f "${BASH_SOURCE[0]}")
@@ -25,7 +25,7 @@ usage_error() { echo "tests/run.sh: $1" >&2; exit 2; }
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case $1 in
-      -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$script"; exit 0 ;;
+      -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$script"; exit 0 ;;
       --build_dir=* | --build-dir=*) build=${1#*=} ;;
       --build_dir | --build-dir) [ $# -ge 2 ] || usage_error "$1 needs a folder"; build=$2; shift ;;
       --clean) clean=true ;;
@@ -50,6 +50,13 @@ find_test_data() {
     fi
   done
   echo "No MNIST was found (DISTMNIST_TEST_DATA): the tests that need it are skipped."
+}
+
+# Where the system has that compiler; without it the fuzz targets are skipped, and say so.
+install_fuzzer() {
+  if grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release || apt-cache show clang-16 >/dev/null 2>&1; then
+    launch/install_packages.sh fuzz || true
+  fi
 }
 
 # What others made and tests use goes into a virtual environment of the build folder: readers to compare with, and an
@@ -111,6 +118,8 @@ parse_arguments "$@"
 if $install && ! launch/install_packages.sh build run test; then
   stop_untested "Packages that the tests need are missing, so no test ran; it counts as the failure."
 fi
+if $install; then install_fuzzer; fi
+export FUZZ_SECONDS="${FUZZ_SECONDS:-10}"
 find_test_data
 build_all
 find_test_python

@@ -35,7 +35,8 @@ void Exchange::open(std::uint64_t sequence, TimeMs now) {
 }
 
 void Exchange::begin(const RequestInfo& info, TimeMs now) {
-  request_.emplace().info = info;
+  request_ = Request();
+  request_->info = info;
   end(now);
 }
 
@@ -45,6 +46,7 @@ void Exchange::end(TimeMs now) {
 }
 
 void Exchange::add(const RequestPart& part) {
+  if (!request_) return;  // Answered before it was whole.
   request_->parts.push_back(part);
   if (state_ == State::kOpen) send_part(part);
 }

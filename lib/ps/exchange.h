@@ -76,7 +76,8 @@ class Exchange {
   // Starts to connect and greet. Opened when the ps has a model, for the chief when it has answered.
   void open(std::uint64_t sequence, TimeMs now);
   bool opened() const { return state_ == State::kOpen; }
-  // Begins a request, in place of one that has not been answered; its parts follow, and are sent as they come.
+  // Begins a request, in place of one that has not been answered; its parts follow, and are sent as they come. Whoever
+  // answers before all are there is no ps of ours: the rest is not sent.
   void begin(const RequestInfo& info, TimeMs now);
   void add(const RequestPart& part);
   // All parts are there: from now on the answer is awaited.

@@ -95,7 +95,7 @@ void check_openness(const std::string& tcp_endpoint, const AccessRules& access) 
   }
   if (!any) return;
   log_warning(
-      "listening on all interfaces without keys: only the allow list (the hosts of the cluster, and --allow) keeps "
+      "this ps serves all interfaces without keys: only the allow list (the hosts of the cluster, and --allow) keeps "
       "others "
       "out, and what goes over the network can be read there; distmnist keygen makes keys for --keys");
 }

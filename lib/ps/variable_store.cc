@@ -1,9 +1,10 @@
 #include "lib/ps/variable_store.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
 #include <cassert>
-#include <cstdlib>
 #include <new>
 
 #include "lib/math/mean.h"
@@ -17,9 +18,16 @@ constexpr std::size_t kSharedFloats = 16 * 1024;  // Fewer are updated before an
 
 }  // namespace
 
-ZeroedFloats::ZeroedFloats(std::size_t size)
-    : memory_(static_cast<float*>(std::calloc(std::max<std::size_t>(size, 1), sizeof(float))), std::free), size_(size) {
-  if (memory_ == nullptr) throw std::bad_alloc();
+ZeroedFloats::ZeroedFloats(std::size_t size) : memory_(nullptr, {size * sizeof(float)}), size_(size) {
+  if (size == 0) return;
+  // From the system itself: an allocator may write to what it gives (as with MALLOC_PERTURB_).
+  void* const pages = mmap(nullptr, size * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) throw std::bad_alloc();
+  memory_.reset(static_cast<float*>(pages));
+}
+
+void ZeroedFloats::Unmap::operator()(float* memory) const {
+  munmap(memory, bytes);
 }
 
 VariableStore::VariableStore(const std::vector<Range>& pieces, const OptimizerSpec& optimizer, std::int64_t global_step)

@@ -24,7 +24,11 @@ class ZeroedFloats {
   std::span<float> all() { return {memory_.get(), size_}; }
 
  private:
-  std::unique_ptr<float, void (*)(void*)> memory_;
+  struct Unmap {
+    std::size_t bytes;
+    void operator()(float* memory) const;
+  };
+  std::unique_ptr<float, Unmap> memory_;
   std::size_t size_ = 0;
 };
 

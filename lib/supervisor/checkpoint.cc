@@ -13,6 +13,8 @@ namespace distmnist {
 namespace {
 
 constexpr int kFormatVersion = 2;
+// Beyond this nothing was ever counted, and adding to it may overflow. A ps takes no larger count either.
+constexpr std::int64_t kMaxSavedCount = std::int64_t{1} << 60;
 constexpr std::string_view kSlotPrefix = "optimizer/";
 
 std::string slot_tensor_name(std::string_view slot, std::string_view variable) {
@@ -91,7 +93,7 @@ class MetadataReader {
   }
   std::int64_t count(const std::string& key) const {
     const auto value = number<std::int64_t>(key);
-    if (value < 0) refuse(key);
+    if (!is_count(value)) refuse(key);
     return value;
   }
   // A name that `parse` takes; its own sentence about another one would speak of a flag.
@@ -115,7 +117,8 @@ class MetadataReader {
       if (colon == item.npos) refuse(key);
       const auto worker = parse<int>(item.substr(0, colon));
       const auto samples = parse<std::int64_t>(item.substr(colon + 1));
-      if (!worker || !samples || *worker < 0 || *samples < 0 || !result.emplace(*worker, *samples).second) refuse(key);
+      if (!worker || !samples || *worker < 0 || !is_count(*samples) || !result.emplace(*worker, *samples).second)
+        refuse(key);
     }
     return result;
   }
@@ -154,6 +157,7 @@ class MetadataReader {
     rate.decay_rate = number<float>("decay_rate");
     return rate;
   }
+  static bool is_count(std::int64_t value) { return value >= 0 && value <= kMaxSavedCount; }
   bool has(const std::string& key) const { return file_.metadata().contains(key); }
   // The whole text as a number, or nothing.
   template <typename T, typename... Base>

@@ -108,6 +108,12 @@ bool Connection::write(TimeMs now, std::size_t& sent) {
   return true;
 }
 
+void Connection::forgive(TimeMs slept_ms) {
+  accepted_ms_ += slept_ms;
+  heard_ms_ += slept_ms;
+  written_ms_ += slept_ms;
+}
+
 const char* Connection::overdue(TimeMs now) const {
   if (!zmtp_.is_ready() && now - accepted_ms_ >= kHandshakeMs) return "did not finish the handshake in time";
   if (!kept_ && now - accepted_ms_ >= kFirstWordMs) return "did not greet in time";

@@ -48,6 +48,8 @@ class Connection {
   void close_when_sent() { closing_ = true; }
   bool is_closing() const { return closing_; }
 
+  // The server itself has not run for so long: nobody else is to blame for that.
+  void forgive(TimeMs slept_ms);
   // Why the connection has to end now; null while it may go on.
   const char* overdue(TimeMs now) const;
 

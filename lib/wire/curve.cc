@@ -182,7 +182,7 @@ const char* to_string(CurveFault fault) {
   return "?";
 }
 
-CurveServer::CurveServer(const ServerKeys& keys) : keys_(keys), own_(make_key_pair()) {}
+CurveServer::CurveServer(const ServerKeys& keys) : keys_(keys) {}
 
 CurveServer::~CurveServer() {
   wipe(std::as_writable_bytes(std::span(shared_)));
@@ -230,6 +230,7 @@ CurveFault CurveServer::on_hello(Bytes body, std::vector<std::byte>& welcome) {
 }
 
 std::vector<std::byte> CurveServer::make_welcome() {
+  own_ = make_key_pair();
   randombytes_buf(cookie_.data(), cookie_.size());
   std::array<std::byte, kRandom> random;
   randombytes_buf(random.data(), random.size());

@@ -111,7 +111,7 @@ class CurveServer {
 
   const ServerKeys& keys_;
   State state_ = State::kHello;
-  KeyPair own_;       // S' and s', made for this connection
+  KeyPair own_;       // S' and s', made for this connection once a HELLO has come
   Key peer_short_{};  // C'
   // What the client has to bring back: random bytes. RFC 26 puts the server's secrets into it, so that the server need
   // not remember anybody before INITIATE; a server of TCP connections remembers those anyway.

@@ -25,8 +25,9 @@
 namespace distmnist {
 namespace {
 
-constexpr int kLookMs = 100;       // how often deadlines are looked at
-constexpr int kAcceptAtOnce = 64;  // connections, before those that are there are served again
+constexpr TimeMs kSleptMs = 1'000;  // A server that has not looked for so long was stopped.
+constexpr int kLookMs = 100;        // how often deadlines are looked at
+constexpr int kAcceptAtOnce = 64;   // connections, before those that are there are served again
 constexpr TimeMs kNoDescriptorMs = 100;
 constexpr TimeMs kClosingMs = 1'000;  // for the last words to somebody who is cut off
 
@@ -101,7 +102,7 @@ class NetworkServer::Loop {
   std::map<Number, std::string> newcomers_;  // with their addresses; the first came first
   Number next_ = kFirst;
   TimeMs accept_again_ms_ = 0;
-  TimeMs looked_ms_ = 0;
+  TimeMs looked_ms_ = monotonic_ms();
   std::atomic<bool> stopping_ = false;
   std::thread thread_;
 };
@@ -320,8 +321,12 @@ NetworkServer::Loop::Peers::iterator NetworkServer::Loop::close(Peers::iterator 
 }
 
 void NetworkServer::Loop::look_at_clocks(TimeMs now) {
-  if (now - looked_ms_ < kLookMs) return;
+  const TimeMs since_ms = now - looked_ms_;
+  if (since_ms < kLookMs) return;
   looked_ms_ = now;
+  if (since_ms >= kSleptMs) {
+    for (auto& [number, peer] : peers_) peer.connection.forgive(since_ms);
+  }
   if (accept_again_ms_ != 0 && now >= accept_again_ms_) {
     accept_again_ms_ = 0;
     for (std::size_t i = 0; i < listening_.size(); ++i) watch(EPOLL_CTL_MOD, listening_[i].socket.get(), i, EPOLLIN);

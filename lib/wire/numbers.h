@@ -42,7 +42,8 @@ inline constexpr float kLargestGradient = 1e15f;
 // Whether all of a gradient's numbers may be applied: finite, and none above kLargestGradient.
 bool may_be_applied(const Numbers& gradient);
 
-// The first number that may not be: where it is, and "nan", "infinity" or "1e+22 (beyond 1e+15)". Nothing where all may.
+// The first number that may not be: where it is, and "nan", "infinity" or "1e+22 (beyond 1e+15)". Nothing where all
+// may.
 struct BadNumber {
   std::size_t index = 0;
   std::string text;

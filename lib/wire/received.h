@@ -12,8 +12,8 @@ struct Received {
   HeaderFault fault = HeaderFault::kNone;
 };
 
-// A header that has been checked, with the payload that it announces: checks the payload's checksum, where there is one,
-// and looks at the numbers of a gradient.
+// A header that has been checked, with the payload that it announces: checks the payload's checksum, where there is
+// one, and looks at the numbers of a gradient.
 Received make_received(const Header& header, Frame&& payload);
 
 // Fills in what the header says of the payload, its checksum included where it has to have one: memory on one host is

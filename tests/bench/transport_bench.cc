@@ -2,6 +2,7 @@
 // there and back, for each type of numbers: over a plain socket with the same bytes, which is the limit, over our
 // transport, and through a whole ps that applies Adam in between. Everything is there before anything goes back, as in
 // a step. Ratios are to the plain socket: of as many bytes.
+// With keys everything is encrypted and decrypted on the way.
 //   transport_bench [repeats]
 #include <sys/un.h>
 
@@ -107,11 +108,24 @@ Times plain_socket(bool tcp, WireDtype dtype, int repeats) {
 
 // ---- Our transport ----
 
-Times transport(bool tcp, WireDtype dtype, int repeats) {
+// Of a ps and its only worker.
+struct Keys {
+  KeyPair ps = make_key_pair(), worker = make_key_pair();
+};
+std::optional<ServerKeys> server_keys(const Keys* keys) {
+  if (keys == nullptr) return std::nullopt;
+  return ServerKeys{keys->ps, {{keys->worker.public_key, {KeyOwner::Role::kWorker, 0}}}};
+}
+std::optional<ClientKeys> client_keys(const Keys* keys) {
+  if (keys == nullptr) return std::nullopt;
+  return ClientKeys{keys->worker, keys->ps.public_key};
+}
+
+Times transport(bool tcp, WireDtype dtype, int repeats, const Keys* keys) {
   WireContext context;
   const std::uint16_t port = free_port();
   const std::string endpoint = tcp ? tcp_endpoint("127.0.0.1", port) : same_host_endpoint("127.0.0.1", port);
-  NetworkServer server({.endpoints = {endpoint}});
+  NetworkServer server({.endpoints = {endpoint}, .keys = server_keys(keys)});
   const ChunkTable chunks({{0, kFloats}});
   std::atomic<bool> stop = false;
   std::thread echo([&] {
@@ -134,7 +148,7 @@ Times transport(bool tcp, WireDtype dtype, int repeats) {
     return std::span(block).subspan(static_cast<std::size_t>(range.offset) * width,
                                     static_cast<std::size_t>(range.size) * width);
   };
-  ClientSocket client(context, endpoint);
+  ClientSocket client(context, endpoint, client_keys(keys));
   client.send({});  // A ping, for the server to keep the connection.
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   const Times times = measure(repeats, [&] {
@@ -163,9 +177,9 @@ Times transport(bool tcp, WireDtype dtype, int repeats) {
 
 // ---- A whole ps ----
 
-Times push_and_pull(bool tcp, WireDtype dtype, int repeats) {
+Times push_and_pull(bool tcp, WireDtype dtype, int repeats, const Keys* keys) {
   const std::uint16_t port = free_port();
-  MortalPs ps(port, {0, 1, 1, 1}, !tcp);
+  MortalPs ps(port, {0, 1, 1, 1}, !tcp, server_keys(keys));
   RemoteClientConfig config;
   config.ps = {{"127.0.0.1", port}};
   config.plan = {{{"all", {0, kFloats}}}};
@@ -174,6 +188,7 @@ Times push_and_pull(bool tcp, WireDtype dtype, int repeats) {
   config.wire_dtype = dtype;
   config.incarnation = 1;
   config.recovery_wait_ms = 10'000;
+  if (keys != nullptr) config.keys = {*client_keys(keys)};
   RemoteClient client(config);
   client.open();
   StoredModel model;
@@ -197,6 +212,7 @@ Times push_and_pull(bool tcp, WireDtype dtype, int repeats) {
 }
 
 void run(int repeats) {
+  const Keys keys;
   // Rates and ratios are of the best time, which other work on the machine disturbs least.
   std::printf("%d round trips%24s each way %10s %11s %12s %8s\n", repeats, "", "median", "best", "rate", "ratio");
   for (const bool tcp : {true, false}) {
@@ -204,8 +220,11 @@ void run(int repeats) {
     for (const WireDtype dtype : {WireDtype::kF32, WireDtype::kBf16, WireDtype::kF16}) {
       const Times limit = plain_socket(tcp, dtype, repeats);
       print_row("plain socket, " + where, dtype, limit, limit);
-      print_row("transport, " + where, dtype, transport(tcp, dtype, repeats), limit);
-      print_row("push + Adam + pull, " + where, dtype, push_and_pull(tcp, dtype, repeats), limit);
+      print_row("transport, " + where, dtype, transport(tcp, dtype, repeats, nullptr), limit);
+      print_row("push + Adam + pull, " + where, dtype, push_and_pull(tcp, dtype, repeats, nullptr), limit);
+      if (dtype == WireDtype::kF16) continue;
+      print_row("transport with keys, " + where, dtype, transport(tcp, dtype, repeats, &keys), limit);
+      print_row("the whole with keys, " + where, dtype, push_and_pull(tcp, dtype, repeats, &keys), limit);
     }
   }
 }

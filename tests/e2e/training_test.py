@@ -120,7 +120,8 @@ class ClusterTest(small_runs.SmallRunTest):
             taken.bind(f"\0distmnist-127.0.0.1-{port}")  # The name is gone, and nobody listens there.
             cluster.start()
             cluster.assert_all_done(support.LONG_DEADLINE_S)
-        self.assertNotIn("ipc://", cluster.ps().stderr)
+        self.assertRegex(cluster.ps().stderr, r"cannot listen on ipc://\S+: another process has taken the name")
+        self.assertNotRegex(cluster.ps().stderr, r"listening on .*ipc://")
         self.assertIn(f"connected to tcp://127.0.0.1:{port}", cluster.worker(0).stderr)
         self.assertEqual(self.checkpoint(20, tcp_dir).tensors, self.checkpoint(20).tensors)
 

@@ -51,8 +51,9 @@ class RunningPs {
 class MortalPs {
  public:
   // With `same_host` it also listens at its same-host endpoint, which workers then prefer to TCP.
-  MortalPs(std::uint16_t port, const PsIdentity& identity, bool same_host = true)
-      : port_(port), identity_(identity), same_host_(same_host) {
+  MortalPs(std::uint16_t port, const PsIdentity& identity, bool same_host = true,
+           std::optional<ServerKeys> keys = std::nullopt)
+      : port_(port), identity_(identity), same_host_(same_host), keys_(std::move(keys)) {
     start();
   }
   ~MortalPs() { kill(); }
@@ -85,7 +86,7 @@ class MortalPs {
   void serve() {
     std::vector<std::string> endpoints = {tcp_endpoint("127.0.0.1", port_)};
     if (same_host_) endpoints.push_back(same_host_endpoint("127.0.0.1", port_));
-    NetworkServer socket({.endpoints = endpoints});
+    NetworkServer socket({.endpoints = endpoints, .keys = keys_});
     Actions actions(socket);
     PsCore core(identity_, {}, actions, monotonic_ms());
     Sender from;
@@ -103,6 +104,7 @@ class MortalPs {
   std::uint16_t port_;
   PsIdentity identity_;
   bool same_host_;
+  std::optional<ServerKeys> keys_;
   std::atomic<bool> killed_ = false, paused_ = false;
   std::thread thread_;
 };

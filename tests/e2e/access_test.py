@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Who is let in by a ps without keys: the hosts of its cluster and --allow, over the Unix socket its own user; what a
+public address needs; who may reset."""
+import socket
+import unittest
+
+import other_network
+import small_runs
+import support
+
+ELSEWHERE = "10.255.255.1"  # a private address that this host does not have
+
+
+class AccessTest(small_runs.SmallRunTest):
+    def start_ps(self, ps_host, port, *arguments):
+        return self.start([self.program(), f"--ps_hosts={ps_host}:{port}", f"--worker_hosts={ps_host}:1",
+                           "--job_name=ps", *arguments])
+
+    def first_bytes(self, port):
+        """What a server says to somebody who connects over TCP; empty where it hangs up."""
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=support.DEADLINE_S) as connection:
+                return connection.recv(64)
+        except ConnectionResetError:
+            return b""
+
+    def test_who_is_not_on_the_list_hears_nothing(self):
+        port, = support.free_ports(1)
+        ps = self.start_ps(ELSEWHERE, port, "--bind=127.0.0.1")
+        ps.wait_for("listening on")
+        for _ in range(20):
+            self.assertEqual(self.first_bytes(port), b"")
+        ps.wait_for(r"cut off 127\.0\.0\.1: it is not on the allow list")
+        self.assertEqual(ps.stderr.count("cut off"), 1)
+        # A worker that comes that way is told what may be wrong.
+        worker = self.start([self.program(), f"--ps_hosts=127.0.0.1:{port}", "--worker_hosts=127.0.0.1:1",
+                             "--job_name=worker", *self.flags(log_dir=False), "--recovery_wait_secs=1"])
+        self.assert_refused(worker, 138, r"closes the connection: this host may not be on its allow list \(see --allow\)")
+        ps.kill()
+
+    def test_allow_adds_to_the_list(self):
+        port, = support.free_ports(1)
+        ps = self.start_ps(ELSEWHERE, port, "--bind=127.0.0.1", "--allow=10.0.0.0/24,127.0.0.1")
+        ps.wait_for("listening on")
+        self.assertEqual(len(self.first_bytes(port)), 64)
+        ps.kill()
+
+    def test_all_interfaces_without_keys_are_warned_of(self):
+        port, = support.free_ports(1)
+        ps = self.start_ps("127.0.0.1", port, "--bind=0.0.0.0", "--insecure")
+        ps.wait_for("listening on tcp")
+        self.assertEqual(ps.stderr.count("this ps serves all interfaces without keys"), 1)
+        ps.kill()
+        quiet = self.start_ps("127.0.0.1", port)
+        quiet.wait_for("listening on tcp")
+        self.assertNotIn("without keys", quiet.stderr)
+
+    def test_public_addresses_need_keys_or_a_word(self):
+        port, = support.free_ports(1)
+        for arguments in (("--allow=8.8.8.0/24",), ("--allow=0.0.0.0/0",)):
+            with self.subTest(arguments):
+                self.assert_refused(self.start_ps("127.0.0.1", port, *arguments), 9,
+                                    "is a public address .*distmnist keygen .*--keys, or say --insecure")
+        worker_far = self.start([self.program(), f"--ps_hosts=127.0.0.1:{port}", "--worker_hosts=8.8.8.8:1",
+                                 "--job_name=ps"])
+        self.assert_refused(worker_far, 9, r"8\.8\.8\.8 is a public address \(8\.8\.8\.8:1\)")
+        trusting = self.start_ps("127.0.0.1", port, "--allow=8.8.8.0/24", "--insecure")
+        trusting.wait_for("listening on")
+
+    def test_lists_that_make_no_sense(self):
+        for allow in ("somebody", "10.0.0.0/33", "10.0.0.1,,10.0.0.2"):
+            with self.subTest(allow):
+                self.assert_refused(self.start_ps("127.0.0.1", 2222, f"--allow={allow}"), 2, f"--allow={allow}: '")
+
+    def test_a_reset_from_elsewhere_is_refused_unless_the_ps_stays(self):
+        # Over TCP from an address of this host it counts as from here, so "elsewhere" takes another network.
+        with other_network.other_network() as network:
+            if network is None:
+                self.skipTest("another network can be made by root with ip only")
+            for stays, code in ((False, 9), (True, 0)):
+                with self.subTest(stays=stays):
+                    port, = support.free_ports(1)
+                    ps = self.start_ps(network.here, port, f"--allow={network.there}",
+                                       *(["--ps_stay"] if stays else []))
+                    ps.wait_for("listening on")
+                    reset = self.start([*network.enter, self.program(), "reset", "--all",
+                                        f"--ps_hosts={network.here}:{port}"])
+                    self.assert_exit(reset, code)
+                    if stays:
+                        self.assertIn("no container is there", reset.stdout)
+                    else:
+                        self.assertIn("--ps_stay", reset.stdout)
+                    ps.kill()
+
+
+if __name__ == "__main__":
+    support.main()
