@@ -13,6 +13,7 @@ using Workers = std::vector<std::uint32_t>;
 // Two worker tasks as seen by one ps; a process is a worker index and an incarnation.
 class Script {
  public:
+  // With the lease of the session, where it is this process's.
   Admission greet(std::uint32_t worker, std::uint64_t incarnation, TimeMs now, const Route& route = "a") {
     return members.greet({header(worker, incarnation, MessageType::kHello), Sender{route}, {}}, now);
   }
@@ -20,10 +21,12 @@ class Script {
                          MessageType type = MessageType::kPush, const Route& route = "a") {
     return members.hear(header(worker, incarnation, type), route, now);
   }
-  static Header header(std::uint32_t worker, std::uint64_t incarnation, MessageType type) {
+  Header header(std::uint32_t worker, std::uint64_t incarnation, MessageType type) {
     trace::Peer peer;
     peer.worker = worker;
     peer.incarnation = incarnation;
+    const Session* session = members.session(worker);
+    if (session != nullptr && session->incarnation() == incarnation) peer.lease = session->lease;
     return peer.header(type);
   }
 
@@ -183,8 +186,8 @@ TEST_CASE("the process that was let in last is known, also when it has gone") {
   script.greet(1, 5, 0);
   script.members.leave(0, 1);
   CHECK(script.members.processes() == Processes{{0, 10}, {1, 5}});
-  CHECK_FALSE(script.members.is_current(0, 10));
-  CHECK(script.members.is_current(1, 5));
+  CHECK_FALSE(script.members.is_current(script.header(0, 10, MessageType::kPing)));
+  CHECK(script.members.is_current(script.header(1, 5, MessageType::kPing)));
   script.greet(1, 4, 2);  // It waits.
   CHECK(script.members.processes() == Processes{{0, 10}, {1, 5}});
 }
@@ -270,6 +273,68 @@ TEST_CASE("a process that is done does not count as life, and is not reported lo
   script.hear(0, 10, 500);
   CHECK(script.members.last_life_ms() == 0);
   CHECK(script.members.tick(kLeaseMs + 500).lost.empty());
+}
+
+TEST_CASE("who knows the number of a process and none of its leases is not that process") {
+  Script script;
+  script.greet(0, 10, 0);
+  const Header first = script.header(0, 10, MessageType::kHello);
+  script.hear(0, 10, 1);
+  script.greet(0, 10, 2);
+  const std::uint64_t lease = script.members.session(0)->lease;
+  for (const std::uint64_t guess : {std::uint64_t{0}, lease - 1}) {
+    for (const MessageType type : {MessageType::kPing, MessageType::kPush, MessageType::kLeave, MessageType::kHello}) {
+      Header liar = first;
+      liar.type = type;
+      liar.lease = guess;
+      CHECK_FALSE(script.members.is_current(liar));
+      CHECK(script.members.hear(liar, "liar", 9'000).standing == Standing::kUnknown);
+    }
+  }
+  CHECK(script.members.session(0)->last_heard_ms == 2);
+  CHECK(script.members.session(0)->ping_route.empty());
+  // Its greeting is that of any other process, which the real one turns away.
+  Header liar = first;
+  liar.lease = 0;
+  CHECK(script.members.greet({liar, Sender{"liar"}, {}}, 9'000) == Admission::kProbe);
+  CHECK(script.members.session(0)->lease == lease);
+  CHECK(script.hear(0, 10, 9'100).turned_away.size() == 1);
+  // A lease from before, which is all that a process may know whose welcome was lost, will do.
+  CHECK(script.members.is_current(first));
+  CHECK(script.members.greet({first, Sender{"b"}, {}}, 9'200) == Admission::kAdmitted);
+}
+
+TEST_CASE("until a process has named a lease its greeting will do, for the welcome may have been lost") {
+  Script script;
+  script.greet(0, 10, 0);
+  Header again = script.header(0, 10, MessageType::kHello);
+  again.lease = 0;
+  CHECK(script.members.greet({again, Sender{"b"}, {}}, 1) == Admission::kAdmitted);
+  script.hear(0, 10, 2);
+  CHECK(script.members.greet({again, Sender{"c"}, {}}, 3) == Admission::kProbe);
+}
+
+TEST_CASE("connections are let go that no process needs which speaks or waits") {
+  using Routes = std::vector<Route>;
+  Script script;
+  script.greet(0, 10, 0, "a");
+  for (const char* route : {"b", "c", "d", "b"}) script.hear(0, 10, 1, MessageType::kPing, route);
+  CHECK(script.members.take_orphans().empty());
+  script.hear(0, 10, 2, MessageType::kPing, "e");  // More than kMaxRoutes: the oldest goes.
+  CHECK(script.members.take_orphans() == Routes{"a"});
+  script.greet(0, 20, 3, "newcomer");
+  script.greet(0, 20, 3, "newcomer again");
+  CHECK(script.members.take_orphans() == Routes{"newcomer"});
+  script.hear(0, 10, 4, MessageType::kPing, "e");  // Turned away.
+  CHECK(script.members.take_orphans() == Routes{"newcomer again"});
+  script.greet(0, 30, 5, "f");
+  CHECK(script.members.tick(5 + kProbeMs).taken_over == Workers{0});
+  CHECK(script.members.take_orphans() == Routes{"b", "c", "d", "e"});
+  script.members.leave(0, 2'000);
+  CHECK(script.members.take_orphans() == Routes{"f"});
+  script.greet(0, 30, 3'000, "g");
+  script.members.dismiss(0);
+  CHECK(script.members.take_orphans() == Routes{"g"});
 }
 
 }  // namespace distmnist

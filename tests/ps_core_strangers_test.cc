@@ -64,7 +64,7 @@ TEST_CASE("the connection of a process that is let in, or waits for it, stays, a
   ps.say(heartbeat, heartbeat.plain(MessageType::kPing));
   CHECK(ps.keeps("heartbeat"));
   heartbeat.route = "heartbeat's next connection";
-  ++heartbeat.lease;  // The process has greeted anew since; its heartbeat does not know yet.
+  ps.greet(ps.worker);  // Its heartbeat does not know yet.
   CHECK(ps.say(heartbeat, heartbeat.plain(MessageType::kPing)) == Lines{"heartbeat's next connection: stale"});
   CHECK(ps.keeps("heartbeat's next connection"));
 }

@@ -182,7 +182,7 @@ void Container::log_event(Event event, std::uint32_t worker, const std::string& 
 }
 
 void Container::end_session(const Header& header, TimeMs now) {
-  if (!members_.is_current(header.worker, header.incarnation)) return;
+  if (!members_.is_current(header)) return;
   members_.dismiss(header.worker);
   depart(header.worker, now);
 }
@@ -457,9 +457,8 @@ void Container::tell_awaiting() {
 Header Container::reply_header(const Header& request, MessageType type) const {
   Header header = answer_to(request, type, ps_.epoch);
   header.run = run_;
-  const auto at = members_.members().find(request.worker);
-  // The lease is for its owner only.
-  if (members_.is_current(request.worker, request.incarnation)) header.lease = at->second.session->lease;
+  // Nobody else is told of a lease, and nobody in another message.
+  if (type == MessageType::kWelcome) header.lease = members_.members().at(request.worker).session->lease;
   if (store_) {
     header.commit = store_->commit();
     header.step = store_->global_step();

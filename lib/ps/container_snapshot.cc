@@ -22,7 +22,7 @@ void Container::tick_snapshot(TimeMs now) {
   if (put_off_ && now >= rest_until_ms_) {
     auto [from, message] = *std::exchange(put_off_, std::nullopt);
     const Header& header = message.header;
-    if (store_ && header.run == run_ && members_.is_current(header.worker, header.incarnation)) {
+    if (store_ && header.run == run_ && members_.is_current(header)) {
       on_snapshot(from, std::move(message), now);
     }
   }

@@ -76,7 +76,7 @@ void Exchange::greet(TimeMs now) {
   Header header = header_for(MessageType::kHello);
   header.dtype = WireDtype::kRecord;
   header.sequence = hello_sequence_;
-  header.run = header.lease = header.ps_epoch = 0;
+  header.run = header.ps_epoch = 0;  // The lease proves who it is, where there was one.
   actions_.send(header, hello_.bytes());
 }
 

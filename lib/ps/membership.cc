@@ -21,9 +21,13 @@ Session* Membership::session(std::uint32_t worker) {
   return at == members_.end() || !at->second.session ? nullptr : &*at->second.session;
 }
 
-bool Membership::is_current(std::uint32_t worker, std::uint64_t incarnation) const {
-  const auto at = members_.find(worker);
-  return at != members_.end() && at->second.session && at->second.session->incarnation() == incarnation;
+bool Membership::is_current(const Header& header) const {
+  const auto at = members_.find(header.worker);
+  if (at == members_.end() || !at->second.session) return false;
+  const Session& session = *at->second.session;
+  if (session.incarnation() != header.incarnation) return false;
+  if (std::ranges::find(session.leases, header.lease) != session.leases.end()) return true;
+  return header.type == MessageType::kHello && !session.proven;
 }
 
 Processes Membership::processes() const {
@@ -37,21 +41,28 @@ Processes Membership::processes() const {
 void Membership::admit(Member& member, Greeting greeting, TimeMs now) {
   const std::uint64_t incarnation = greeting.header.incarnation;
   const bool same_process = member.session && member.session->incarnation() == incarnation;
-  const Route ping_route = same_process ? member.session->ping_route : Route();
   const Route route = greeting.from.route;
-  std::deque<Route> routes;
+  Session next;
+  next.greeting = std::move(greeting);
+  next.lease = draw_lease_();
+  next.last_heard_ms = now;
   if (same_process) {
-    routes = std::move(member.session->routes);
+    next.ping_route = member.session->ping_route;
+    next.proven = member.session->proven;
+    next.leases = std::move(member.session->leases);
+    next.routes = std::move(member.session->routes);
   } else {
     end_session(member);
     std::erase(orphans_, route);
   }
+  next.leases.push_back(next.lease);
+  if (next.leases.size() > kMaxLeases) next.leases.pop_front();
   if (member.latest != 0 && member.latest != incarnation) {
     member.retired.push_back(member.latest);
     if (member.retired.size() > kMaxRetiredProcesses) member.retired.pop_front();
   }
   member.latest = incarnation;
-  member.session = Session{std::move(greeting), draw_lease_(), now, ping_route, false, std::move(routes)};
+  member.session = std::move(next);
   add_route(*member.session, route);
   last_life_ms_ = now;
 }
@@ -74,7 +85,7 @@ Admission Membership::greet(Greeting greeting, TimeMs now) {
   Member& member = members_[greeting.header.worker];
   const std::uint64_t incarnation = greeting.header.incarnation;
   if (is_retired(member, incarnation)) return Admission::kRetired;
-  const bool again_here = member.session && member.session->incarnation() == incarnation;
+  const bool again_here = is_current(greeting.header);
   const bool vacant = !member.session || member.session->lost || member.done;
   if (again_here || (vacant && member.waiting.empty())) {
     admit(member, std::move(greeting), now);
@@ -97,11 +108,12 @@ Membership::Heard Membership::hear(const Header& header, const Route& route, Tim
   const auto at = members_.find(header.worker);
   if (at == members_.end()) return heard;
   Member& member = at->second;
-  if (!member.session || header.incarnation != member.session->incarnation()) {
+  if (!is_current(header)) {
     if (is_retired(member, header.incarnation)) heard.standing = Standing::kRetired;
     return heard;
   }
   heard.standing = Standing::kCurrent;
+  member.session->proven |= header.type != MessageType::kHello;
   heard.returned = std::exchange(member.session->lost, false);
   // A process that says that it goes makes room.
   if (header.type != MessageType::kLeave) heard.turned_away = std::exchange(member.waiting, {});

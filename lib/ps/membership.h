@@ -24,6 +24,7 @@ namespace distmnist {
 inline constexpr TimeMs kLeaseMs = 15'000;               // silence after which a worker counts as lost
 inline constexpr TimeMs kProbeMs = 1'000;                // time the present process of a task has to answer a probe
 inline constexpr std::size_t kMaxNewcomers = 4;          // that wait for one task at a time
+inline constexpr std::size_t kMaxLeases = 64;            // of a process, that prove who it is, the newest
 inline constexpr std::size_t kMaxRoutes = 4;             // connections of a process, the newest
 inline constexpr std::size_t kMaxRetiredProcesses = 16;  // of a task, that are remembered
 
@@ -38,7 +39,9 @@ struct Session {
   Greeting greeting;
   std::uint64_t lease = 0;
   TimeMs last_heard_ms = 0;
-  Route ping_route;  // of its heartbeat; empty before the first one
+  std::deque<std::uint64_t> leases;  // this one and those before it, the newest last
+  bool proven = false;               // the process has named one of them
+  Route ping_route;                  // of its heartbeat; empty before the first one
   bool lost = false;
   std::deque<Route> routes;  // that it has been heard over, the newest last
 
@@ -71,8 +74,10 @@ class Membership {
   std::uint32_t num_workers() const { return num_workers_; }
   const std::map<std::uint32_t, Member>& members() const { return members_; }
   Session* session(std::uint32_t worker);
-  // Whether this process speaks for the task now.
-  bool is_current(std::uint32_t worker, std::uint64_t incarnation) const;
+  // Whether the message comes from the process that speaks for the task now. Others may come to know its incarnation,
+  // which stands in the marks of its pushes; so it has to name a lease that it was given. (Its first one may have been
+  // lost on the way: until it has named one, its greeting will do.)
+  bool is_current(const Header& header) const;
   // The process of each task that was let in last, whether it is still there or not.
   Processes processes() const;
 

@@ -75,7 +75,7 @@ void PsCore::handle(const Sender& from, Received&& received, TimeMs now) {
   if (entry == nullptr) return;
   const std::uint64_t id = header.container;
   if (contest_ && contest_->container == id && header.type != MessageType::kLeave &&
-      entry->run->members().is_current(header.worker, header.incarnation)) {
+      entry->run->members().is_current(header)) {
     end_contest();
   }
   const bool leaves = header.type == MessageType::kLeave;
