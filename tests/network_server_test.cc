@@ -162,6 +162,37 @@ TEST_CASE("who is kept stays, and others that crowd in go, the oldest first") {
   CHECK(crowd.front()->receive(1).empty());        // and the end.
 }
 
+TEST_CASE("who has not greeted may say a little, and no more") {
+  EchoServer echo({}, false);
+  const auto header = [](const Message& message) {
+    const auto bytes = encode_header(message.header);
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  };
+  RawDealer talker(echo.port);
+  for (std::size_t i = 0; i <= kMaxUnprovenMessages; ++i) talker.send({header(ping(i + 1)), ""});
+  RawDealer heart(echo.port);
+  const std::string beat("\x04\x07\x04PING\0\1", 9);
+  CHECK(heart.pour(beat, 64u << 20) < (64u << 20));
+  for (const TimeMs began = monotonic_ms(); echo.times_refused("127.0.0.1: said too much before it had greeted") < 2 &&
+                                            monotonic_ms() - began < kPatienceMs;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  CHECK(echo.times_refused("127.0.0.1: said too much before it had greeted") == 2);
+}
+
+TEST_CASE("heartbeats are not read from a peer that takes none of the answers") {
+  EchoServer echo;
+  RawDealer dealer(echo.port);
+  const Message hello = ping(1);
+  const auto bytes = encode_header(hello.header);
+  dealer.send({std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), ""});
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // It is kept by now.
+  std::string beats;
+  for (int i = 0; i < 2'000; ++i) beats += std::string("\x04\x17\x04PING\0\1sixteen bytes...", 25);
+  // What the kernel keeps for both directions is some MiB; the rest would be memory of ours.
+  CHECK(dealer.pour(beats, 64u << 20) < (32u << 20));
+}
+
 TEST_CASE("connections stop well before the limit, and the last ones are for this host") {
   EchoServer echo({.max_connections = 16});
   WireContext context;

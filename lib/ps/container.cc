@@ -164,7 +164,7 @@ void Container::on_tick(TimeMs now) {
   }
   for (const std::uint32_t worker : tick.taken_over) {
     log_event(Event::kTakenOver, worker,
-              fmt::format("the old process does not answer; the new one, from {}, takes over",
+              fmt::format("the old process does not answer; the new one takes over, from {}",
                           members_.session(worker)->greeting.from.address));
     welcome(worker);
   }

@@ -79,6 +79,18 @@ class RawConnection {
   }
   bool send(std::string_view text) { return send(bytes_of(text)); }
 
+  // Sends the text again and again until the other end takes nothing for a while, or `most` bytes. Returns how many.
+  std::size_t pour(std::string_view text, std::size_t most) {
+    std::size_t taken = 0, at = 0;
+    for (pollfd item{descriptor_, POLLOUT, 0}; taken < most && poll(&item, 1, 500) > 0;) {
+      const ssize_t sent = ::send(descriptor_, text.data() + at, text.size() - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent <= 0) break;
+      taken += static_cast<std::size_t>(sent);
+      at = (at + static_cast<std::size_t>(sent)) % text.size();
+    }
+    return taken;
+  }
+
   // Exactly `size` bytes, or nothing where the other end closes first or says nothing for ten seconds.
   std::string receive(std::size_t size) {
     std::string out;
@@ -128,6 +140,7 @@ class RawDealer {
     }
     return connection_.send(out);
   }
+  std::size_t pour(std::string_view frames, std::size_t most) { return connection_.pour(frames, most); }
   // True when the server has hung up on us.
   bool hung_up() { return connection_.receive(1).empty(); }
 
