@@ -1,4 +1,4 @@
-"""The job that is attacked: one ps and two workers in step, and what is measured of it."""
+"""The job that is attacked: a ps and two workers in step, and what is measured of it."""
 
 import contextlib
 import os
@@ -32,13 +32,13 @@ IN_STEP = [*MODEL, "--sync_replicas"]
 class Job:
     """ps:0 and its workers, as processes that end with this one. A context manager."""
 
-    def __init__(self, program, name, host="127.0.0.1", flags=(), steps=ENDLESS, workers=WORKERS, secure=False):
+    def __init__(self, program, name, host="127.0.0.1", flags=(), steps=ENDLESS, secure=False, num_ps=1):
         self.program, self.name, self.host = program, name, host
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="distmnist-security-"))
         self.log_dir = self.folder / "run"
-        ports = support.free_ports(1 + workers)
-        self.port = ports[0]
-        self.hosts = [f"--ps_hosts={host}:{ports[0]}", "--worker_hosts=" + ",".join(f"{host}:{port}" for port in ports[1:])]
+        addresses = [f"{host}:{port}" for port in support.free_ports(num_ps + WORKERS)]
+        self.num_ps, self.port = num_ps, int(addresses[0].rpartition(":")[2])
+        self.hosts = ["--ps_hosts=" + ",".join(addresses[:num_ps]), "--worker_hosts=" + ",".join(addresses[num_ps:])]
         self.flags = [*flags, f"--train_steps={steps}", "--log_every=5", f"--log_dir={self.log_dir}"]
         self.processes = []
         self.tasks = {}

@@ -31,7 +31,9 @@ class Foe(attacker.Attacker):
     def __init__(self, job, hello, **target):
         given = dict(flag[2:].partition("=")[::2] for flag in job.flags)
         hello = hello_with(hello, train_steps=given["train_steps"], on_nan=given.get("on_nan", "fail"),
+                           staleness=given.get("staleness", "keep"),
                            sync_replicas="true" if "sync_replicas" in given else "false")
+        hello = hello._replace(num_ps=job.num_ps)
         super().__init__(attacker.Target(job.host, job.port, hello, job.server_key(), **target), 1)
 
     def greets(self, worker=1, chief=False, **fields):
@@ -283,7 +285,7 @@ def speaks_for_no_other(program, hello):
         peer, session = foe.takes_part()
         peer.say("join", sequence=2, **session)
         told = peer.receive_until(("token",))
-        assert struct.unpack_from("<I", told[1], 1 + 1 + 8 + 4 + 8)[0] == 0, "a token names pushes of others"
+        assert not list(pushes_of_token(told[1])), "a token names pushes of others"
         other = foe.peer()
         leases = set()
         for kind in ("ping", "leave", "done", "pull"):
@@ -294,6 +296,47 @@ def speaks_for_no_other(program, hello):
         assert leases == {0}, "a stranger is told the lease of a worker"
         peer.say("leave", **session)
         job.wait_for_steps(100)
+
+
+def borrows_no_process(program, hello):
+    """cannot: speak for a worker whose process it has been told of, as those are that take part in a job of several ps"""
+    with Job(program, "borrowed", flags=[*MODEL, "--staleness=drop:1000"], num_ps=2) as job:
+        job.start("ps:0", "ps:1", "worker:0")
+        job.wait_for_steps(20)
+        foe = Foe(job, hello)
+        peer, session = foe.takes_part()
+        borrowed, end = set(), time.monotonic() + LITTLE_TIME_S
+        sequence = 2
+        while not borrowed and time.monotonic() < end:  # Each token tells of the updates under way.
+            peer.say("join", sequence=sequence, **session)
+            token = peer.receive_until(("token",))[1]
+            borrowed = {incarnation for worker, incarnation in pushes_of_token(token) if worker == 0}
+            sequence += 1
+        assert borrowed, "no token has named the process of worker:0"
+        for incarnation in borrowed:
+            other, answer, payload = foe.greets(0, chief=True, incarnation=incarnation)
+            assert refused_with((answer, payload)) == 6, answer
+            for kind in ("ping", "leave", "done", "create_end", "pull"):
+                got = foe.peer().ask(kind, worker=0, incarnation=incarnation, ps_epoch=session["ps_epoch"],
+                                     run=session["run"], sequence=1, timeout_s=2)
+                assert got and got[0]["type"] == wire.TYPES["stale"], (kind, got)
+            other.close()
+        peer.say("leave", **session)
+        job.wait_for_steps(100)
+
+
+def pushes_of_token(record):
+    """(worker, incarnation) of the pushes that a TokenRecord names."""
+    at = 1 + 1 + 8 + 4 + 8
+    (updates,) = struct.unpack_from("<I", record, at)
+    at += 4
+    for _ in range(updates):
+        (pushes,) = struct.unpack_from("<I", record, at + 8 + 4)
+        at += 8 + 4 + 4
+        for _ in range(pushes):
+            worker, incarnation, _ = struct.unpack_from("<IQQ", record, at)
+            at += 4 + 8 + 8
+            yield worker, incarnation
 
 
 def resets_nothing_from_afar(program, hello):
@@ -496,6 +539,6 @@ def changes_no_run_from_its_first_moment_on(program, hello):
 
 ALL = (takes_a_free_task, keeps_a_free_task, holds_the_others_up, ends_a_run_with_a_bad_gradient, resets_from_the_same_host,
        is_the_chief_first, skips_its_bad_gradients, is_no_second_chief, stops_nothing_with_done, locks_nobody_out,
-       speaks_for_no_other, resets_nothing_from_afar, takes_no_descriptors, keeps_no_descriptors, spreads_one_session_thin,
+       speaks_for_no_other, borrows_no_process, resets_nothing_from_afar, takes_no_descriptors, keeps_no_descriptors, spreads_one_session_thin,
        fills_a_ps_with_names, gets_nothing_by_squatting, speaks_with_its_own_key_only,
        changes_no_run_from_its_first_moment_on)
