@@ -224,9 +224,14 @@ TEST_CASE("a process that takes a dead one's task over goes on with its model an
 namespace {
 
 // The same with one number that is none, the last of the biases, which is on the last ps.
-Turn push_nan(ParameterClient& client, std::int64_t step, Floats& parameters) {
+Floats nan_gradients() {
   Floats gradients(static_cast<std::size_t>(kNumParameters), 2);
   gradients.back() = NAN;
+  return gradients;
+}
+
+// Where a ps refuses, parts of the gradients are still on their way to others: they have to outlive the client.
+Turn push_nan(ParameterClient& client, const Floats& gradients, std::int64_t step, Floats& parameters) {
   client.begin_push(gradients, step, kBatchSamples);
   client.push(kVariables[1].range);
   client.push(kVariables[0].range);
@@ -243,6 +248,7 @@ TEST_CASE("a push that one ps finds bad ends the run on all of them with 8, by t
     config.strategy.sync = sync;
     config.strategy.replicas_to_aggregate = 1;
     config.strategy.train_steps = 100;
+    const Floats bad = nan_gradients();
     RemoteClient client(config);
     client.open();
     StoredModel model = start_model(job.optimizer);
@@ -251,7 +257,7 @@ TEST_CASE("a push that one ps finds bad ends the run on all of them with 8, by t
     Floats parameters;
     client.join(into(parameters));
     const std::string words = "worker:0 has pushed a gradient with nan in fc/biases at global_step 0";
-    CHECK(fails_with(ExitCode::kDiverged, words, [&] { push_nan(client, 0, parameters); }));
+    CHECK(fails_with(ExitCode::kDiverged, words, [&] { push_nan(client, bad, 0, parameters); }));
     client.fail_run("said by nobody, for a ps has said why");
     for (auto& ps : servers.ps) CHECK(fails_with(ExitCode::kDiverged, words, [&] { ps->wait(); }));
   }
@@ -275,6 +281,7 @@ TEST_CASE("skip: a push that one ps finds bad, or its worker, is dropped on all 
     RemoteClientConfig config = job.worker(0);
     config.strategy.on_nan = OnNan::kSkip;
     config.strategy.train_steps = 100;
+    const Floats bad = nan_gradients();
     RemoteClient client(config);
     client.open();
     StoredModel model = start_model(job.optimizer);
@@ -282,7 +289,7 @@ TEST_CASE("skip: a push that one ps finds bad, or its worker, is dropped on all 
     client.create(model);
     Floats parameters;
     client.join(into(parameters));
-    const Turn dropped = push_nan(client, 0, parameters);
+    const Turn dropped = push_nan(client, bad, 0, parameters);
     CHECK_FALSE(dropped.accepted);
     CHECK_FALSE(dropped.finite);
     CHECK(dropped.global_step == 0);

@@ -391,7 +391,7 @@ def _fill_connections(program, hello, come):
         with Job(program, "descriptors", flags=MODEL) as job:
             job.start_task("ps:0", preexec_fn=limit)
             job.start("worker:0", "worker:1")
-            job.wait_for_steps(20)
+            job.wait_for_steps(20, "worker:1")
             before = job.descriptors()
             foe = Foe(job, hello, unix=unix)
             for _ in range(2 * most):
@@ -399,6 +399,7 @@ def _fill_connections(program, hello, come):
                     come(foe)
                 except (wire.Closed, TimeoutError):
                     foe.counts["cut"] += 1
+            time.sleep(0.5)  # Greetings that wait are turned away by now.
             job.tasks["worker:1"].kill()
             job.start_task("worker:1")
             job.wait_for_steps(20, "worker:1")
