@@ -126,10 +126,11 @@ merge_found() {
     # shellcheck disable=SC2086 # several flags
     "$build/tests/fuzz/${target}_fuzz" $FUZZ_FLAGS -set_cover_merge=1 "$kept" "tests/fuzz/corpus/$target" \
       "$build/corpus/$target" >"$findings/$target-merge.log" 2>&1 || { echo "$target: not merged, see $findings"; continue; }
-    # Inputs of many features come first.
-    for file in "$kept"/*; do
+    # The oldest was found to reach the most.
+    # shellcheck disable=SC2012 # names are checksums
+    for file in $(ls -rt "$kept"); do
       [ "$(find "tests/fuzz/corpus/$target" -type f | wc -l)" -lt "$MAX_FILES" ] || break
-      cmp -s "$file" "tests/fuzz/corpus/$target/$(basename "$file")" || cp "$file" "tests/fuzz/corpus/$target/"
+      cp "$kept/$file" "tests/fuzz/corpus/$target/"
     done
   done
 }
