@@ -98,18 +98,22 @@ find_symbolizer() {
 # Freed memory is kept from being used again for a while; as much of it as ASan keeps by default costs time.
 export ASAN_OPTIONS="quarantine_size_mb=16:${ASAN_OPTIONS:-}"
 
-# fuzz TARGET: its log is FINDINGS/TARGET.log, what it found FINDINGS/TARGET-*.
+# fuzz TARGET, in a process of its own: its log is FINDINGS/TARGET.log, what it found FINDINGS/TARGET-*.
 fuzz() {
   local target=$1
   mkdir -p "$build/corpus/$target"
   rm -f "$findings/$target"-*
   # shellcheck disable=SC2086 # several flags
-  "$build/tests/fuzz/${target}_fuzz" $FUZZ_FLAGS -max_total_time="$seconds" -artifact_prefix="$findings/$target-" \
-    "$build/corpus/$target" "tests/fuzz/corpus/$target" >"$findings/$target.log" 2>&1 || true
+  exec "$build/tests/fuzz/${target}_fuzz" $FUZZ_FLAGS -max_total_time="$seconds" -artifact_prefix="$findings/$target-" \
+    "$build/corpus/$target" "tests/fuzz/corpus/$target" >"$findings/$target.log" 2>&1
 }
 
+# Whoever ends this script ends them all.
 fuzz_all() {
   local target
+  trap 'kill $(jobs -rp) 2>/dev/null || true' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
   for target in "${targets[@]}"; do
     while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
     fuzz "$target" &
