@@ -28,7 +28,7 @@ readonly FUZZ_FLAGS="-max_len=$MAX_INPUT_BYTES -malloc_limit_mb=64 -rss_limit_mb
 # Loops that are vectorized at -O3 are not at -O1, and clang says so.
 readonly FLAGS="-fsanitize=fuzzer-no-link,float-cast-overflow -fno-sanitize-recover=all -Wno-pass-failed"
 
-seconds=${FUZZ_SECONDS:-60} jobs=2 build=build/fuzz findings= merge=false seeds=false
+seconds=${FUZZ_SECONDS:-60} jobs=2 build=build/fuzz findings='' merge=false seeds=false
 targets=()
 
 usage_error() { echo "tests/fuzz/run.sh: $1" >&2; exit 2; }
@@ -131,7 +131,7 @@ merge_found() {
     "$build/tests/fuzz/${target}_fuzz" $FUZZ_FLAGS -set_cover_merge=1 "$kept" "tests/fuzz/corpus/$target" \
       "$build/corpus/$target" >"$findings/$target-merge.log" 2>&1 || { echo "$target: not merged, see $findings"; continue; }
     # The oldest was found to reach the most.
-    # shellcheck disable=SC2012 # names are checksums
+    # shellcheck disable=SC2045 # names are checksums
     for file in $(ls -rt "$kept"); do
       [ "$(find "tests/fuzz/corpus/$target" -type f | wc -l)" -lt "$MAX_FILES" ] || break
       cp "$kept/$file" "tests/fuzz/corpus/$target/"
