@@ -193,10 +193,18 @@ class Process:
         os.waitpid(self.pid, 0)
 
 
+def _be_unimportant():
+    os.setsid()
+    os.nice(19)
+    with contextlib.suppress(OSError):  # Where sessions share the processors, not processes.
+        with open("/proc/self/autogroup", "w", encoding="ascii") as file:
+            file.write("19")
+
+
 def _serve(pipe, target, kinds, seed, user, own_network):
     status = 1
     try:
-        os.nice(19)
+        _be_unimportant()
         if own_network and ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
             os._exit(2)
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

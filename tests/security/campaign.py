@@ -1,19 +1,20 @@
 """A campaign: one job, one position, and each kind of attack in short windows, in turns with quiet ones. The job's rate
 is that in all windows of a kind together, beside that in the quiet ones between them: what else the machine does, which
-changes more slowly, is in both."""
+changes more slowly, is in both. It is too low where that is more than chance: by two standard errors of the pairs."""
 
 import contextlib
 import dataclasses
 import math
+import statistics
 import time
 
 import attacker
 import curve
-from job import IN_STEP, Clock, Job, checkpoint, when
+from job import IN_STEP, Job, Rate, checkpoint, when
 
 WINDOW_S = 0.2
 PAIRS = 5  # of an attacked and a quiet window, at least
-MOST_PAIRS = 60  # where the rate is below what it has to be: to tell it from chance
+MORE_PAIRS = 30  # where the rate is below what it has to be, to tell it from chance
 MOST_CONNECTIONS_A_SECOND = 300
 LEAST_RATE = 0.95  # of that in the quiet windows
 MOST_MEMORY_KIB = 16 * 1024
@@ -35,9 +36,7 @@ class Row:
     answers: dict = dataclasses.field(default_factory=dict)
     refusals: dict = dataclasses.field(default_factory=dict)
     memory_kib: int = 0
-    pairs: int = 0
-    attacked: Clock = dataclasses.field(default_factory=Clock)
-    quiet: Clock = dataclasses.field(default_factory=Clock)
+    rates: list = dataclasses.field(default_factory=list)  # (attacked, quiet) of each pair of windows
     faults: list = dataclasses.field(default_factory=list)
 
     def add(self, done):
@@ -54,8 +53,15 @@ class Row:
 
     @property
     def ratio(self):
-        """Of the rates."""
-        return self.attacked.rate() / self.quiet.rate() if self.quiet.rate() else float("nan")
+        """Of all steps under attack to all quiet ones; the windows are of about one length."""
+        quiet = sum(quiet for _, quiet in self.rates)
+        return sum(attacked for attacked, _ in self.rates) / quiet if quiet else float("nan")
+
+    def is_slower_than(self, least):
+        """Whether it is below that ratio, and not by chance."""
+        short = [least * quiet - attacked for attacked, quiet in self.rates]
+        error = statistics.stdev(short) / math.sqrt(len(short)) if len(short) > 1 else 0.0
+        return statistics.mean(short) > 2 * error
 
     def what_happened(self):
         said = [f"cut off {self.cut}"] if self.cut else []
@@ -116,7 +122,7 @@ class Campaign:
         pairs = max(PAIRS, math.ceil(connections / MOST_CONNECTIONS_A_SECOND / WINDOW_S))
         each = max(1, round(connections / pairs))
         for row in self.rows:
-            while row.pairs < pairs or (row.ratio < LEAST_RATE and row.pairs < pairs + MOST_PAIRS):
+            while len(row.rates) < pairs or (row.ratio < LEAST_RATE and len(row.rates) < pairs + MORE_PAIRS):
                 self._pair(job, foe, row, each, quiet_kib)
                 if not self._is_well(job):
                     return
@@ -130,14 +136,14 @@ class Campaign:
     def _pair(self, job, foe, row, connections, quiet_kib):
         job.forget_peak()
         before_kib = job.peak_kib()
-        with row.attacked.runs(job):
-            foe.ask(row.kind, connections, WINDOW_S)
-            row.add(foe.result())
-        with row.quiet.runs(job):
-            time.sleep(WINDOW_S)
+        rate = Rate(job)
+        foe.ask(row.kind, connections, WINDOW_S)
+        row.add(foe.result())
+        attacked, rate = rate.end(), Rate(job)
+        time.sleep(WINDOW_S)
+        row.rates.append((attacked, rate.end()))
         row.memory_kib = max(row.memory_kib, job.peak_kib() - before_kib)
         self.memory_kib = max(self.memory_kib, job.peak_kib() - quiet_kib)
-        row.pairs += 1
 
     def _is_well(self, job):
         ended = [f"{task} has ended with {process.popen.returncode}" for task, process in job.tasks.items()
@@ -162,8 +168,8 @@ class Campaign:
 
     def _judge(self, row):
         self.faults += row.faults
-        if row.ratio < LEAST_RATE:
-            self.faults.append(f"'{row.kind}' leaves {row.ratio:.0%} of the rate ({row.pairs} windows)")
+        if not row.rates or row.is_slower_than(LEAST_RATE):
+            self.faults.append(f"'{row.kind}' leaves {row.ratio:.0%} of the rate ({len(row.rates)} windows)")
         if row.leaks:
             self.faults.append(f"'{row.kind}': {row.leaks} answers told a stranger the lease of a worker")
         if not self.heard and (row.answers or row.refusals):

@@ -134,21 +134,15 @@ class Job:
         return self.ps.stderr.count("\n")
 
 
-class Clock:
-    """Steps and seconds, of all windows that it has run in."""
+class Rate:
+    """Steps a second from now until end()."""
 
-    def __init__(self):
-        self.steps, self.seconds = 0, 0.0
+    def __init__(self, job):
+        self.job = job
+        self.begin_s, self.first = time.monotonic(), job.steps()
 
-    @contextlib.contextmanager
-    def runs(self, job):
-        begin_s, first = time.monotonic(), job.steps()
-        yield
-        self.steps += job.steps() - first
-        self.seconds += time.monotonic() - begin_s
-
-    def rate(self):
-        return self.steps / self.seconds if self.seconds else 0.0
+    def end(self):
+        return (self.job.steps() - self.first) / (time.monotonic() - self.begin_s)
 
 
 def hello_of_a_worker(program, host="127.0.0.1"):

@@ -478,7 +478,7 @@ def speaks_with_its_own_key_only(program, hello):
 
 def changes_no_run_from_its_first_moment_on(program, hello):
     """cannot: change a run that is attacked from before its ps listens until its end; exit codes 0"""
-    steps = 4000
+    steps = 2000
     with Job(program, "whole_run", flags=IN_STEP, steps=steps) as job, Job(program, "undisturbed") as other:
         target = attacker.Target(job.host, job.port, hello_with(hello, train_steps=str(steps)))
         foe = attacker.Process(target, {"mixture": kinds.mixture(kinds.BEFORE_THE_END)}, 11)
@@ -490,7 +490,7 @@ def changes_no_run_from_its_first_moment_on(program, hello):
         finally:
             foe.close()
         assert set(codes.values()) == {0}, (codes, job.said())
-        other.run(f"--num_workers={2}", *IN_STEP, f"--train_steps={steps}", f"--log_dir={other.log_dir}")
+        other.run("--num_workers=2", "--num_ps=1", *IN_STEP, f"--train_steps={steps}", f"--log_dir={other.log_dir}")
         assert checkpoint(job.log_dir, steps) == checkpoint(other.log_dir, steps), "other bits"
 
 

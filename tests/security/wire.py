@@ -5,6 +5,7 @@ said wrongly can be said.
 """
 
 import collections
+import functools
 import struct
 import time
 
@@ -52,6 +53,7 @@ def _crc_table():
 _CRC = _crc_table()
 
 
+@functools.lru_cache(maxsize=64)  # Attackers are to cost the ps time, not the machine.
 def crc32c(data):
     value = 0xFFFFFFFF
     for byte in data:

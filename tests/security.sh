@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Attacks a job from every position that somebody may be in, shows what an allowed peer without a key can do and cannot,
+# and closes with a table and a line "N passed, N failed". Uses the program of the build folder.
+#
+#   tests/security.sh [--build_dir DIR] [--connections N | --long] [--only NAME] [--seed N]
+#
+#   --build_dir DIR    where the program was built (default: build); $DISTMNIST names another program
+#   --connections N    in all (default: 2000, some four minutes); more where a rate has to be measured again
+#   --long             100,000 of them
+#   --only NAME        positions, attacks and statements that have NAME in their name
+#   --seed N           of the attackers' dice; the first line says which it was
+#
+# Other users and other hosts are played where this is root; else their parts are skipped. Linux; no package is needed.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+set -euo pipefail
+script=$(readlink -f "${BASH_SOURCE[0]}")
+root=$(dirname "$(dirname "$script")")
+
+build=build arguments=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$script"; exit 0 ;;
+    --build_dir=* | --build-dir=*) build=${1#*=} ;;
+    --build_dir | --build-dir) [ $# -ge 2 ] || { echo "tests/security.sh: $1 needs a folder" >&2; exit 2; }; build=$2; shift ;;
+    *) arguments+=("$1") ;;
+  esac
+  shift
+done
+case $build in /*) ;; *) build=$root/$build ;; esac
+program=${DISTMNIST:-$build/tools/distmnist}
+[ -x "$program" ] || { echo "tests/security.sh: $program is not there; launch/build.py makes it" >&2; exit 2; }
+export DISTMNIST=$program CUDA_VISIBLE_DEVICES='' PYTHONDONTWRITEBYTECODE=1
+exec python3 "$root/tests/security/run.py" "${arguments[@]}"
