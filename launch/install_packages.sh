@@ -86,7 +86,7 @@ can_fuzz() {
   done
   return 1
 }
-has_header() { echo "#include <$1>" | ${CXX:-c++} -std=c++20 -E -x c++ -; }
+has_header() { ${CXX:-c++} -std=c++20 -E -x c++ - <<<"#include <$1>"; }
 
 # What is lost without a package that is only of use, not needed. Fails for the others.
 lost_without() {

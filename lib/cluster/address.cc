@@ -286,7 +286,9 @@ SameHost probe_same_host(std::string_view ip, std::uint16_t port) {
   const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket) return SameHost::kNobody;
   if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) return SameHost::kNobody;
-  return is_trusted_user(user_at_other_end(socket.get())) ? SameHost::kTrusted : SameHost::kForeign;
+  const int user = user_at_other_end(socket.get());
+  if (user == 0 && geteuid() != 0) return SameHost::kNobody;  // A ps of root's takes only root there.
+  return is_trusted_user(user) ? SameHost::kTrusted : SameHost::kForeign;
 }
 
 namespace {

@@ -64,7 +64,7 @@ Probe probe_tcp(std::string_view ip, std::uint16_t port, int timeout_ms);
 // Who listens at same_host_endpoint(ip, port) in this network namespace. Any user may take such a name, so the kernel
 // is asked whose process it is. Never waits.
 enum class SameHost {
-  kNobody,
+  kNobody,   // or nobody who would take this process: one of root's, where this is not
   kTrusted,  // a process of our own user, or of root
   kForeign,  // of another user
 };

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -32,6 +33,7 @@ struct Doorkeeper::Shared {
   void look_up();
 
   const AccessRules rules;
+  std::map<std::string, std::vector<std::string>> addresses;  // of each name, as it was last known; of the thread
   std::mutex mutex;
   std::condition_variable changed;
   AllowList list;
@@ -81,13 +83,22 @@ void Doorkeeper::Shared::run() {
 void Doorkeeper::Shared::look_up() {
   AllowList found;
   std::optional<std::string> wrong;
+  bool first = false;
+  {
+    const std::lock_guard lock(mutex);
+    first = !looked_up;
+  }
   for (const AddressBlock& block : rules.allow) found.add(block);
   for (const HostPort& host : rules.hosts) {
     if (!is_known(host)) continue;
-    for (const std::string& ip : resolve_all_ips(host)) {
+    // A name server that fails for a while takes nobody from the list.
+    const std::vector<std::string> ips = resolve_all_ips(host);
+    std::vector<std::string>& known = addresses[host.host];
+    if (!ips.empty()) known = ips;
+    for (const std::string& ip : known) {
       const AddressBlock block = parse_address_block(ip);
       if (!rules.insecure && is_public(block)) {
-        wrong = public_text(block, host.to_string());
+        if (first) wrong = public_text(block, host.to_string());  // Later it is only not let in.
       } else {
         found.add(block);
       }
@@ -95,7 +106,7 @@ void Doorkeeper::Shared::look_up() {
   }
   const std::lock_guard lock(mutex);
   list = std::move(found);
-  fault = std::move(wrong);
+  if (first) fault = std::move(wrong);
   looked_up = true;
   changed.notify_all();
 }

@@ -91,6 +91,7 @@ void check_openness(const std::string& tcp_endpoint, const AccessRules& access) 
   if (!access.insecure) {
     std::vector<std::string> own = {ip};
     if (any) own = local_addresses();
+    if (ip == "0.0.0.0") std::erase_if(own, [](const std::string& each) { return each.find(':') != each.npos; });
     for (const std::string& address : own) require_private(parse_address_block(address), "where this ps listens");
   }
   if (!any) return;

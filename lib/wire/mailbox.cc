@@ -44,7 +44,10 @@ bool Mailbox::put(const Sender& from, Received&& received) {
   peer.waiting_bytes += received.message.payload.size();
   letters_.push_back({from, std::move(received)});
   if (letters_.size() == 1) letters_ready_.set();
-  peer.paused = peer.waiting_messages >= limits_.waiting_messages || peer.waiting_bytes >= limits_.waiting_bytes;
+  // It stays so until kReadOn is ordered, whatever is taken meanwhile.
+  if (peer.waiting_messages >= limits_.waiting_messages || peer.waiting_bytes >= limits_.waiting_bytes) {
+    peer.paused = true;
+  }
   return !peer.paused;
 }
 

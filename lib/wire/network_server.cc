@@ -79,7 +79,11 @@ class NetworkServer::Loop {
   void listen(const ServerOptions& options);
   void watch(int operation, int descriptor, Number number, std::uint32_t events);
   void run();
+  template <class Action>
+  void at_the_cost_of(Number number, const Action& action);
+  void carry_out_orders(TimeMs now);
   void handle(Number number, std::uint32_t events, TimeMs now);
+  void serve(Number number, std::uint32_t events, TimeMs now);
   void accept_all(const ListeningSocket& listening, TimeMs now);
   void admit(const ListeningSocket& listening, AcceptedSocket&& accepted, TimeMs now);
   const char* why_not(const ListeningSocket& listening, const AcceptedSocket& accepted) const;
@@ -152,25 +156,43 @@ void NetworkServer::Loop::run() {
     const TimeMs now = monotonic_ms();
     for (int i = 0; i < count; ++i)
       handle(events[static_cast<std::size_t>(i)].data.u64, events[static_cast<std::size_t>(i)].events, now);
-    look_at_clocks(now);
+    at_the_cost_of(kOrders, [&] { look_at_clocks(now); });
     if (!stopping_) continue;
     if (stop_by_ms == 0) {
       stop_by_ms = now + kLingerMs;
       listening_.clear();
     }
-    for (Mailbox::Order& order : mailbox.take_orders()) carry_out(std::move(order), now);
+    carry_out_orders(now);
     const bool all_sent =
         std::ranges::none_of(peers_, [](const auto& entry) { return entry.second.connection.has_unsent(); });
     if (all_sent || now >= stop_by_ms) return;
   }
 }
 
-void NetworkServer::Loop::handle(Number number, std::uint32_t events, TimeMs now) {
-  if (number < listening_.size()) return accept_all(listening_[number], now);
-  if (number == kOrders) {
-    for (Mailbox::Order& order : mailbox.take_orders()) carry_out(std::move(order), now);
-    return;
+// Whatever fails, for want of memory above all, is the trouble of the connection that it was for.
+template <class Action>
+void NetworkServer::Loop::at_the_cost_of(Number number, const Action& action) {
+  try {
+    action();
+  } catch (const std::exception&) {
+    const auto at = peers_.find(number);
+    if (at != peers_.end()) close(at, "needs more than this ps has");
   }
+}
+
+void NetworkServer::Loop::carry_out_orders(TimeMs now) {
+  for (Mailbox::Order& order : mailbox.take_orders()) {
+    at_the_cost_of(number_of(order.route), [&] { carry_out(std::move(order), now); });
+  }
+}
+
+void NetworkServer::Loop::handle(Number number, std::uint32_t events, TimeMs now) {
+  if (number == kOrders) return carry_out_orders(now);
+  at_the_cost_of(number, [&] { serve(number, events, now); });
+}
+
+void NetworkServer::Loop::serve(Number number, std::uint32_t events, TimeMs now) {
+  if (number < listening_.size()) return accept_all(listening_[number], now);
   const auto at = peers_.find(number);
   if (at == peers_.end()) return;  // Ended by an event before this one.
   if ((events & EPOLLOUT) != 0 && !write(at, now)) return;
@@ -339,7 +361,11 @@ void NetworkServer::Loop::look_at_clocks(TimeMs now) {
 }
 
 void NetworkServer::Loop::refuse(const std::string& address, const std::string& why) const {
-  if (options_.refused) options_.refused(address, why);
+  try {
+    if (options_.refused) options_.refused(address, why);
+  } catch (const std::exception&) {
+    // Not even that can be said.
+  }
 }
 
 // ---- The owner's side ----

@@ -26,10 +26,10 @@ inline constexpr TimeMs kFirstWordMs = 5'000;  // from a connection to keep()
 inline constexpr TimeMs kIdleMs = 60'000;      // silence, heartbeats included, after which a connection is closed
 inline constexpr TimeMs kStalledMs = 30'000;   // a peer that takes nothing of what is to be sent to it
 
-inline constexpr std::size_t kMaxUnprovenMessages = 16;       // of a connection before keep(); above it is closed
-inline constexpr std::size_t kMaxUnprovenBytes = 128u << 10;  // the same, handshake and heartbeats included
-inline constexpr std::size_t kMaxUnproven = 128;              // connections that are not kept; above it the oldest goes
-inline constexpr std::size_t kMaxUnprovenOfAddress = 32;      // the same of one address
+inline constexpr std::size_t kMaxUnprovenMessages = 16;      // of a connection before keep(); above it is closed
+inline constexpr std::size_t kMaxUnprovenBytes = 64u << 10;  // the same, handshake and heartbeats included
+inline constexpr std::size_t kMaxUnproven = 256;             // connections that are not kept; above it the oldest goes
+inline constexpr std::size_t kMaxUnprovenOfAddress = 128;    // the same of one address
 inline constexpr std::size_t kMaxWaitingBytes = 16u
                                                 << 20;   // of a peer, received and not taken; then it is not read from
 inline constexpr std::size_t kMaxWaitingMessages = 256;  // the same

@@ -266,7 +266,7 @@ class ConnectionWatch {
         return set_broken("closed the connection");
       case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
         keys_differ_ = true;
-        return set_broken("does not know the key of this task");
+        return set_broken("does not know the key of this task, or has another one than this task was given");
       default:
         keys_differ_ = value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH;
         if (!keys_differ_) return set_broken("does not finish ZeroMQ's handshake");

@@ -232,7 +232,8 @@ bool ZmtpPeer::parse_sealed_frame() {
 bool ZmtpPeer::on_handshake(std::span<const std::byte> body) {
   if (curve_) {
     const CurveServer::Reply answer = curve_->on_command(body);
-    if (answer.fault == CurveFault::kUnknownKey) append_command(replies_, bytes_of(kCurveRefusal));
+    if (answer.fault == CurveFault::kUnknownKey || answer.fault == CurveFault::kServerKey)
+      append_command(replies_, bytes_of(kCurveRefusal));
     if (answer.fault != CurveFault::kNone)
       return fail(fmt::format("has no key of this job: {}", to_string(answer.fault)));
     append_command(replies_, answer.body);

@@ -108,6 +108,6 @@ class ZmtpPeer {
 };
 
 // What somebody who has not yet said anything of ours may send in one payload.
-inline constexpr std::size_t kMaxNewcomerPayload = 64 * 1024;
+inline constexpr std::size_t kMaxNewcomerPayload = 32 * 1024;
 
 }  // namespace distmnist

@@ -251,8 +251,10 @@ class Script : public ExchangeActions {
     const auto slot = static_cast<std::uint8_t>(input_.below(4));
     const std::int64_t commit = input_.signed_number();
     for (std::size_t count = input_.below(4); count > 0; --count) {
-      record.marks[static_cast<std::uint32_t>(input_.number())] = {input_.number(), input_.number()};
-      record.consumed_samples[static_cast<std::uint32_t>(input_.number())] = input_.signed_number();
+      const auto pusher = static_cast<std::uint32_t>(input_.number());
+      record.marks[pusher] = {input_.number(), input_.number()};
+      const auto worker = static_cast<std::uint32_t>(input_.number());
+      record.consumed_samples[worker] = input_.signed_number();
     }
     Message message = ps_.record(type, encode(record));
     message.header.slot = slot;

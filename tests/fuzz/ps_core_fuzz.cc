@@ -253,7 +253,8 @@ class Script : public PsActions {
     }
     if ((bits & 0x80) != 0) {
       record.global_step = input_.signed_number();
-      record.consumed_samples[static_cast<std::uint32_t>(input_.number())] = input_.signed_number();
+      const auto worker = static_cast<std::uint32_t>(input_.number());
+      record.consumed_samples[worker] = input_.signed_number();
     }
     peer.run = 7 + input_.below(4);
     return record;
