@@ -80,7 +80,7 @@ struct Header {
   std::uint32_t worker = 0;       // task index of the sender, or of the worker answered
   std::uint64_t run = 0;          // drawn by the chief when it creates the model
   std::uint64_t ps_epoch = 0;     // drawn by a ps when it starts
-  std::uint64_t lease = 0;        // drawn by the ps for its welcome
+  std::uint64_t lease = 0;        // drawn by the ps for its welcome, and told to nobody else
   std::uint64_t incarnation = 0;  // drawn by a worker when it starts; not 0. It tells processes apart, not their order
   std::uint64_t sequence = 0;     // of the worker's requests, from 1; an answer repeats it
   std::uint64_t container = 0;    // container_id(name)

@@ -44,7 +44,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         self.assertGreaterEqual(ready_at, step, "the ps kept the model")
         self.wait_for_progress(chief)
         self.wait_for_progress(cluster.worker(1))
-        self.assertIn("worker:0: the old process does not answer; the new one, from this host, takes over", cluster.ps().stderr)
+        self.assertIn("worker:0: the old process does not answer; the new one takes over, from this host", cluster.ps().stderr)
         self.stop(cluster)
         self.assertEqual(len(small_runs.checkpoint_steps(self.log_dir)), 1)
 
