@@ -5,8 +5,8 @@
 #   tests/security.sh [--build_dir DIR] [--connections N | --long] [--only NAME] [--seed N]
 #
 #   --build_dir DIR    where the program was built (default: build); $DISTMNIST names another program
-#   --connections N    in all (default: 2000, some four minutes); more where a rate has to be measured again
-#   --long             100,000 of them
+#   --connections N    in all (default: 2000, in some four minutes); more where a rate has to be measured again
+#   --long             100,000 of them, in an hour or two
 #   --only NAME        positions, attacks and statements that have NAME in their name
 #   --seed N           of the attackers' dice; the first line says which it was
 #

@@ -196,6 +196,7 @@ class Process:
 def _be_unimportant():
     os.setsid()
     os.nice(19)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     with contextlib.suppress(OSError):  # Where sessions share the processors, not processes.
         with open("/proc/self/autogroup", "w", encoding="ascii") as file:
             file.write("19")

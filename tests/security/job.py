@@ -22,6 +22,7 @@ import wire  # noqa: E402
 ENDLESS = small_runs.ENDLESS
 WORKERS = 2
 PATIENCE_S = 60.0
+LONGEST_S = 6 * 3600  # for a run to the step that a long campaign has come to
 STEP = re.compile(r"^Worker : \d+, Step: (\d+),", re.MULTILINE)
 # Enough work that a step is not all messages, and enough messages that a slow ps shows.
 MODEL = ["--model=mlp", "--batch_size=100", "--learning_rate=0.001", "--seed=5", "--dataset=synthetic",
@@ -176,7 +177,7 @@ class Reference:
         if step not in small_runs.checkpoint_steps(self.folder):
             subprocess.run([self.program, f"--num_workers={WORKERS}", "--num_ps=1", *IN_STEP, "--log_every=1000",
                             f"--train_steps={step}", f"--log_dir={self.folder}"], check=True, capture_output=True,
-                           timeout=600)
+                           timeout=LONGEST_S)
         return checkpoint(self.folder, step)
 
 

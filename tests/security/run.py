@@ -63,7 +63,7 @@ def campaigns_of(total):
 def print_rows(rows):
     head = ("position", "attack", "connections", "messages", "MiB", "rate", "what happened")
     lines = [head] + [(row.position, row.kind, str(row.connections), str(row.messages), f"{row.memory_kib / 1024:.1f}",
-                       f"{row.ratio:.2f}", row.what_happened()) for row in rows]
+                       f"{campaigns.ratio_of(row.rates):.2f}", row.what_happened()) for row in rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
     for line in lines:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths)) + "  " + line[-1], flush=True)
@@ -117,7 +117,7 @@ def run_campaigns(program, hello, arguments, score):
         score.skip(position, why)
     for campaign in found:
         if arguments.only and arguments.only not in campaign.position:
-            campaign.kinds = {name: kind for name, kind in campaign.kinds.items() if arguments.only in name}
+            campaign.narrow(arguments.only)
     found = [campaign for campaign in found if campaign.kinds]
     dice = random.Random(arguments.seed)
     for campaign in found:
@@ -133,6 +133,8 @@ def run_campaigns(program, hello, arguments, score):
         reference.close()
     print_rows([row for campaign in found for row in campaign.rows])
     for campaign in found:
+        print(f"{campaign.position}: {campaigns.ratio_of(campaign.rates()):.3f} of the rate, "
+              f"{campaign.memory_kib / 1024:.1f} MiB more, step {campaign.step}")
         score.note(f"attacks from: {campaign.position}", campaign.faults)
     print(f"{sum(row.connections for campaign in found for row in campaign.rows)} connections in all")
 
