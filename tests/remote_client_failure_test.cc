@@ -30,6 +30,9 @@ TEST_CASE("a worker of another protocol version is told so and the ps lives on")
   Job job;
   Servers servers(job.pick_ports());
   WireContext context;
+  while (probe_tcp("127.0.0.1", job.ports[0], 1000) == Probe::kRefused) {  // It is about to listen.
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   ClientSocket old(context, tcp_endpoint("127.0.0.1", job.ports[0]));
   Message hello;
   hello.header.version = 99;

@@ -291,10 +291,7 @@ SameHost probe_same_host(std::string_view ip, std::uint16_t port) {
   return is_trusted_user(user) ? SameHost::kTrusted : SameHost::kForeign;
 }
 
-namespace {
-
-// `greeted`: whether a TCP listener has to begin like a ps.
-Listener look_for(const HostPort& address, bool greeted) {
+Listener find_ps(const HostPort& address) {
   const Resolution resolved = resolve_ip(address);
   if (!resolved) return {{}, resolved.error};
   const std::string same_host = same_host_endpoint(resolved.ip, address.port);
@@ -306,31 +303,19 @@ Listener look_for(const HostPort& address, bool greeted) {
   if (is_local_address(resolved.ip)) std::this_thread::sleep_for(kSameHostPause);
   here = probe_same_host(resolved.ip, address.port);
   if (here == SameHost::kTrusted) return {same_host, {}};
-  if (greeted) {
-    const std::string greeting = foreign_greeting(resolved.ip, address.port, kGreetingMs);
-    if (greeting == kSaysNothing) return {{}, std::string(kNoAnswer)};
-    if (greeting == kCloses) {
-      return {{},
-              "closes the connection: this host may not be on its allow list (see --allow), or another program listens "
-              "there"};
-    }
-    if (!greeting.empty()) return {{}, fmt::format("is no ps: what listens there {}", greeting)};
+  const std::string greeting = foreign_greeting(resolved.ip, address.port, kGreetingMs);
+  if (greeting == kSaysNothing) return {{}, std::string(kNoAnswer)};
+  if (greeting == kCloses) {
+    return {{},
+            "closes the connection: this host may not be on its allow list (see --allow), or another program listens "
+            "there"};
   }
+  if (!greeting.empty()) return {{}, fmt::format("is no ps: what listens there {}", greeting)};
   Listener found{tcp_endpoint(resolved.ip, address.port), {}};
   if (here == SameHost::kForeign) {
     found.warning = fmt::format("{} is a process of another user, which is passed over", same_host);
   }
   return found;
-}
-
-}  // namespace
-
-Listener find_listener(const HostPort& address) {
-  return look_for(address, false);
-}
-
-Listener find_ps(const HostPort& address) {
-  return look_for(address, true);
 }
 
 }  // namespace distmnist

@@ -85,12 +85,8 @@ struct Listener {
   std::string warning{};  // of something that is wrong nevertheless
 };
 
-// The same-host endpoint where somebody listens there, else the TCP one. Waits half a second at most, beside what the
-// look-up of the name takes.
-Listener find_listener(const HostPort& address);
-
-// The same, for a first connection: over TCP, the peer must also begin like a ps. Waits two seconds at most. A stopped
-// ps does not, so to look for a ps that has answered before, use find_listener.
+// The same-host endpoint where a ps listens there, else the TCP one, where the peer has to begin like a ps. Waits two
+// seconds at most, beside what the look-up of the name takes.
 Listener find_ps(const HostPort& address);
 
 }  // namespace distmnist

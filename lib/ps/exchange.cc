@@ -48,11 +48,14 @@ void Exchange::end(TimeMs now) {
 void Exchange::add(const RequestPart& part) {
   if (!request_) return;  // Answered before it was whole.
   request_->parts.push_back(part);
-  if (state_ == State::kOpen) send_part(part);
+  if (state_ != State::kOpen) return;
+  request_->sent_here = true;
+  send_part(part, Lifetime::kUntilAnswered);
 }
 
 void Exchange::leave() {
-  if (state_ == State::kOpen || state_ == State::kAwaitingModel) actions_.send(header_for(MessageType::kLeave), {});
+  if (state_ != State::kOpen && state_ != State::kAwaitingModel) return;
+  actions_.send(header_for(MessageType::kLeave), {}, Lifetime::kCall);
 }
 
 void Exchange::leave(const RefuseRecord& why) {
@@ -60,7 +63,7 @@ void Exchange::leave(const RefuseRecord& why) {
   Header header = header_for(MessageType::kLeave);
   header.dtype = WireDtype::kRecord;
   const Frame record = encode(why);
-  actions_.send(header, record.bytes());
+  actions_.send(header, record.bytes(), Lifetime::kCall);
 }
 
 // ---- Connecting and greeting ----
@@ -77,7 +80,7 @@ void Exchange::greet(TimeMs now) {
   header.dtype = WireDtype::kRecord;
   header.sequence = hello_sequence_;
   header.run = header.ps_epoch = 0;  // The lease proves who it is, where there was one.
-  actions_.send(header, hello_.bytes());
+  actions_.send(header, hello_.bytes(), Lifetime::kCall);
 }
 
 void Exchange::on_unreachable(const std::string& why, TimeMs now) {
@@ -98,6 +101,7 @@ void Exchange::on_keys_differ(const std::string& why) {
 
 void Exchange::give_up_connection(const std::string& why, TimeMs now) {
   state_ = State::kConnecting;
+  if (request_) request_->sent_here = false;
   trouble_since_ms_ = trouble_since_ms_.value_or(now);
   trouble_ = why;
   if (std::exchange(reported_, why) != why) last_report_ms_ = now - kWaitReportMs;  // Said at once.
@@ -150,7 +154,7 @@ Header Exchange::header_for(MessageType type) const {
   return header;
 }
 
-void Exchange::send_part(const RequestPart& part) {
+void Exchange::send_part(const RequestPart& part, Lifetime lifetime) {
   Header header = header_for(part.type);
   header.dtype = part.dtype;
   header.slot = part.slot;
@@ -158,12 +162,20 @@ void Exchange::send_part(const RequestPart& part) {
   header.flags = part.flags;
   header.range_offset = part.range.offset;
   header.range_size = part.range.size;
-  actions_.send(header, part.bytes);
+  actions_.send(header, part.bytes, lifetime);
 }
 
+// The answer to what is sent for the second time over a connection may come before that has gone out; nothing sent
+// before it is still under way then.
 void Exchange::send_request(TimeMs now) {
   request_->sent_ms = now;
-  for (const RequestPart& part : request_->parts) send_part(part);
+  const Lifetime lifetime = std::exchange(request_->sent_here, true) ? Lifetime::kCall : Lifetime::kUntilAnswered;
+  for (const RequestPart& part : request_->parts) send_part(part, lifetime);
+}
+
+void Exchange::on_progress(TimeMs now) {
+  if (!request_ || state_ != State::kOpen) return;
+  request_->sent_ms = last_heard_ms_ = now;
 }
 
 void Exchange::on_message(Received&& received, TimeMs now) {
@@ -202,7 +214,7 @@ void Exchange::on_message(Received&& received, TimeMs now) {
       if (state_ == State::kAwaitingModel && header.run != 0) greet(now);
       return;
     case MessageType::kProbe:
-      return actions_.send(header_for(MessageType::kPing), {});
+      return actions_.send(header_for(MessageType::kPing), {}, Lifetime::kCall);
     case MessageType::kParameters:
     case MessageType::kSnapshotData:
       return on_values(received.message);
@@ -329,7 +341,7 @@ void Exchange::watch_silence(TimeMs now) {
   // anew.
   if (state_ != State::kGreeting && silent_ms >= kPingAfterMs && now - last_ping_ms_ >= kPingAfterMs) {
     last_ping_ms_ = now;
-    actions_.send(header_for(MessageType::kPing), {});
+    actions_.send(header_for(MessageType::kPing), {}, Lifetime::kCall);
   }
   if (state_ == State::kOpen && request_ && now - request_->sent_ms >= kResendMs) send_request(now);
 }

@@ -23,11 +23,16 @@ inline constexpr TimeMs kResendMs = 10'000;      // a request without an answer 
 inline constexpr TimeMs kWaitReportMs = 10'000;  // a line about whom a wait is for
 inline constexpr TimeMs kFirstReportMs = 1'000;  // at start a ps may come up a moment later than its workers
 
+// How long the bytes of a payload are there.
+enum class Lifetime {
+  kUntilAnswered,  // as long as the request that they belong to waits for its answer
+  kCall,
+};
+
 class ExchangeActions {
  public:
   virtual ~ExchangeActions() = default;
-  // `payload` stays valid until the request it belongs to is answered; of kLeave, which is not, only during the call.
-  virtual void send(const Header& header, std::span<const std::byte> payload) = 0;
+  virtual void send(const Header& header, std::span<const std::byte> payload, Lifetime lifetime) = 0;
   // Drop the connection and try to make it again; then on_connected or on_unreachable.
   virtual void reconnect() = 0;
   virtual void report(const std::string& line) = 0;  // trouble
@@ -99,7 +104,8 @@ class Exchange {
   void on_keys_differ(const std::string& why);
   // Whether a message of the ps is due.
   bool waiting() const { return state_ == State::kGreeting || state_ == State::kAwaitingModel || request_.has_value(); }
-  TimeMs silent_ms(TimeMs now) const { return waiting() ? now - last_heard_ms_ : 0; }
+  // Bytes of a request or of its answer have come through: a slow connection is not a silent one.
+  void on_progress(TimeMs now);
   void on_message(Received&& received, TimeMs now);
   void on_tick(TimeMs now);
 
@@ -128,6 +134,7 @@ class Exchange {
   struct Request {
     RequestInfo info;
     TimeMs sent_ms = 0;
+    bool sent_here = false;  // over this connection
     std::vector<RequestPart> parts;
     // Of the answer: its commit, whether its token has come, and which of its values, by slot * chunks + chunk.
     std::int64_t commit = -1;
@@ -147,7 +154,7 @@ class Exchange {
   bool counts(const Header& header, std::size_t chunk);
   void finish_if_whole(const Header& header);
   void on_record(const Message& message);
-  void send_part(const RequestPart& part);
+  void send_part(const RequestPart& part, Lifetime lifetime);
   void send_request(TimeMs now);
   void give_up_connection(const std::string& why, TimeMs now);
   void watch_silence(TimeMs now);

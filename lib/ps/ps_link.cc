@@ -6,13 +6,6 @@
 #include "lib/base/log.h"
 
 namespace distmnist {
-namespace {
-
-constexpr TimeMs kProbeEveryMs = 200;
-constexpr TimeMs kSuspectMs = 2'000;  // silence after which the listener is probed
-
-}  // namespace
-
 PsLink::PsLink(WireContext& context, HostPort address, std::string fixed_endpoint, ExchangeConfig config,
                const ValuesSink& sink, std::optional<ClientKeys> keys)
     : context_(context),
@@ -20,7 +13,6 @@ PsLink::PsLink(WireContext& context, HostPort address, std::string fixed_endpoin
       fixed_endpoint_(std::move(fixed_endpoint)),
       keys_(std::move(keys)),
       sink_(sink),
-      last_probe_ms_(-kSuspectMs),
       exchange(std::move(config), *this) {}
 
 void PsLink::receive(TimeMs now) {
@@ -38,35 +30,36 @@ void PsLink::tend(TimeMs now) {
     if (socket_->keys_differ()) return exchange.on_keys_differ(socket_->broken());
     if (exchange.waiting()) exchange.on_broken(std::string(socket_->broken()), now);
   }
-  if (now - last_probe_ms_ >= kProbeEveryMs && exchange.wants_connection()) {
-    last_probe_ms_ = now;
+  if (exchange.wants_connection() && now - last_try_ms_ >= kTryEveryMs) {
+    last_try_ms_ = now;
     connect(now);
-  } else if (now - last_probe_ms_ >= kSuspectMs && exchange.silent_ms(now) >= kSuspectMs) {
-    last_probe_ms_ = now;
-    const Listener listener = find(find_listener);
-    if (listener.endpoint.empty()) exchange.on_broken(listener.why_not, now);
   }
+  watch_progress(now);
   exchange.on_tick(now);
 }
 
+void PsLink::watch_progress(TimeMs now) {
+  const std::uint64_t moved = socket_ ? socket_->moved_bytes() : 0;
+  if (moved < moved_bytes_ + kProgressBytes) return;
+  moved_bytes_ = moved;
+  exchange.on_progress(now);
+}
+
 void PsLink::connect(TimeMs now) {
-  const Listener listener = find(find_ps);
+  const Listener listener = fixed_endpoint_.empty() ? find_ps(address_) : Listener{fixed_endpoint_, {}, {}};
   endpoint_ = listener.endpoint;
   if (endpoint_.empty()) return exchange.on_unreachable(listener.why_not, now);
   if (!listener.warning.empty() && !std::exchange(warned_, true)) log_warning("{}", listener.warning);
   socket_.emplace(context_, endpoint_, keys_);
+  moved_bytes_ = 0;
   exchange.on_connected(now);
 }
 
-Listener PsLink::find(Listener (*look)(const HostPort& address)) const {
-  return fixed_endpoint_.empty() ? look(address_) : Listener{fixed_endpoint_, {}, {}};
-}
-
-void PsLink::send(const Header& header, std::span<const std::byte> payload) {
+void PsLink::send(const Header& header, std::span<const std::byte> payload, Lifetime lifetime) {
   if (!socket_) return;
   sent_bytes_ += static_cast<std::int64_t>(kHeaderBytes + payload.size());
-  const bool stays_valid = header.type != MessageType::kLeave;
-  if (fixed_endpoint_.empty() && stays_valid) return socket_->send(Message{header, Frame::borrow(payload)}), void();
+  const bool borrows = fixed_endpoint_.empty() && lifetime == Lifetime::kUntilAnswered;
+  if (borrows) return socket_->send(Message{header, Frame::borrow(payload)}), void();
   // Within a process ZeroMQ hands the very bytes over, and a ps may keep a gradient for longer than its worker does.
   Frame copy = Frame::allocate(payload.size());
   std::ranges::copy(payload, copy.bytes().begin());

@@ -18,6 +18,11 @@ namespace distmnist {
 // Takes values that come in: slot 0 parameters, else a slot of a snapshot. Valid during the call.
 using ValuesSink = std::function<void(std::size_t slot, Range, std::span<const float>)>;
 
+inline constexpr TimeMs kTryEveryMs = 200;  // to connect
+// What has to come through for a connection not to be silent. ZeroMQ's heartbeats, which the kernel of a host takes
+// even where the ps itself is stopped, are far less.
+inline constexpr std::uint64_t kProgressBytes = 4096;
+
 class PsLink : public ExchangeActions {
  public:
   // `fixed_endpoint`: of a ps in this process; empty: it is looked for at the address. Context and sink outlive it; the
@@ -33,19 +38,18 @@ class PsLink : public ExchangeActions {
 
   // Hands what has come to the exchange.
   void receive(TimeMs now);
-  // Connects where the exchange asks for it and somebody listens; looks after a silent peer.
+  // Connects where the exchange asks for it and somebody listens; looks whether the connection is whole, and moves.
   void tend(TimeMs now);
 
-  void send(const Header& header, std::span<const std::byte> payload) override;
+  void send(const Header& header, std::span<const std::byte> payload, Lifetime lifetime) override;
   void reconnect() override;
   void report(const std::string& line) override;
   void notice(const std::string& line) override;
   void values(std::size_t slot, Range range, std::span<const float> values) override { sink_(slot, range, values); }
 
  private:
-  // `look`: find_ps or find_listener.
-  Listener find(Listener (*look)(const HostPort& address)) const;
   void connect(TimeMs now);
+  void watch_progress(TimeMs now);
 
   WireContext& context_;
   HostPort address_;
@@ -54,7 +58,8 @@ class PsLink : public ExchangeActions {
   const ValuesSink& sink_;
   std::string endpoint_;
   std::optional<ClientSocket> socket_;
-  TimeMs last_probe_ms_;
+  TimeMs last_try_ms_ = -kTryEveryMs;
+  std::uint64_t moved_bytes_ = 0;  // of the connection, when it was last looked at
   bool warned_ = false;
   std::int64_t sent_bytes_ = 0;
   std::int64_t received_bytes_ = 0;

@@ -12,6 +12,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/socket_user.h"
+#include "lib/base/tcp_bytes.h"
 #include "lib/base/thread_trial.h"
 #include "lib/wire/curve.h"
 
@@ -256,9 +257,10 @@ class ConnectionWatch {
 
  private:
   void note(int kind, int value) {
+    // Once the connection is over, the number may be that of another one.
+    descriptor_ = kind == ZMQ_EVENT_CONNECTED ? value : -1;
     switch (kind) {
       case ZMQ_EVENT_CONNECTED:
-        descriptor_ = value;
         return;
       case ZMQ_EVENT_CLOSED:
         return set_broken("cannot be connected to");
@@ -366,6 +368,11 @@ const std::string& ClientSocket::broken() {
 
 bool ClientSocket::keys_differ() const {
   return impl_->watch && impl_->watch->keys_differ();
+}
+
+std::uint64_t ClientSocket::moved_bytes() const {
+  if (!impl_->is_open() || !impl_->watch || !impl_->watch->connected()) return 0;
+  return tcp_bytes_moved(impl_->watch->descriptor());
 }
 
 void ClientSocket::poll(const std::vector<ClientSocket*>& sockets, int timeout_ms) {

@@ -3,6 +3,7 @@
 // thread.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,6 +60,9 @@ class ClientSocket {
   // The connection broke because of keys, so another one would, too: the ps does not know the key of this side, or one
   // side has keys and the other none. broken() says which.
   bool keys_differ() const;
+
+  // Bytes that the other end's kernel has taken, and that have come from it; counted over TCP, else 0.
+  std::uint64_t moved_bytes() const;
 
   // Waits until one of the sockets (null pointers are passed over) has a message or is broken, up to timeout_ms. A
   // signal ends the wait early.

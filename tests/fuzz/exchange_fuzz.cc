@@ -57,7 +57,9 @@ class Script : public ExchangeActions {
   }
 
   // ---- What the exchange does ----
-  void send(const Header& header, std::span<const std::byte> payload) override { check_sendable(header, payload); }
+  void send(const Header& header, std::span<const std::byte> payload, Lifetime) override {
+    check_sendable(header, payload);
+  }
   void reconnect() override { check(exchange_.wants_connection(), "who reconnects wants a connection"); }
   void report(const std::string&) override {}
   void notice(const std::string&) override {}

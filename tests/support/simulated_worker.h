@@ -45,7 +45,7 @@ class SimulatedWorker {
   // The line to one ps.
   struct Link : ExchangeActions {
     Link(SimulatedWorker& worker, std::uint32_t ps);
-    void send(const Header& header, std::span<const std::byte> payload) override {
+    void send(const Header& header, std::span<const std::byte> payload, Lifetime) override {
       line.send({header, frame_of(payload)});
     }
     void reconnect() override { line.give_up(); }

@@ -401,8 +401,9 @@ class PsTrace {
 // 2".
 class ExchangeRecorder : public ExchangeActions {
  public:
-  void send(const Header& header, std::span<const std::byte> payload) override {
+  void send(const Header& header, std::span<const std::byte> payload, Lifetime lifetime) override {
     sent.push_back(header);
+    lifetimes.push_back(lifetime);
     std::string line = fmt::format("send {} seq {}", name_of(header.type), header.sequence);
     if (is_number(header.dtype)) {
       line += fmt::format(" {}{}", note_of(header.dtype), text_of(header.range(), floats_of(header.dtype, payload)));
@@ -420,7 +421,8 @@ class ExchangeRecorder : public ExchangeActions {
   Lines take() { return std::exchange(lines, {}); }
 
   Lines lines;
-  std::vector<Header> sent;  // all headers, from the beginning
+  std::vector<Header> sent;         // all headers, from the beginning
+  std::vector<Lifetime> lifetimes;  // of their payloads
 };
 
 }  // namespace distmnist::trace
