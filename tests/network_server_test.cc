@@ -373,4 +373,41 @@ TEST_CASE("with keys messages of every size go there and back") {
   }
 }
 
+TEST_CASE("with keys, what waits for a peer that reads nothing is not copied") {
+  const KeyPair ps = make_key_pair(), worker = make_key_pair();
+  const std::uint16_t port = free_port();
+  NetworkServer server(
+      {.endpoints = {tcp_endpoint("127.0.0.1", port)}, .keys = ServerKeys{ps, {{worker.public_key, {}}}}});
+  WireContext context;
+  ClientSocket client(context, tcp_endpoint("127.0.0.1", port), ClientKeys{worker, ps.public_key});
+  client.send(ping(1));
+  Sender from;
+  while (!server.receive(from)) server.poll(100);
+  server.keep(from.route);
+  const auto shared = std::make_shared<Frame>(Frame::allocate(4096));
+  const auto send = [&] {
+    Message message = ping(2);
+    message.payload = Frame::share(shared);
+    return server.send(from.route, std::move(message));
+  };
+  // ZeroMQ's client and the kernel take so much, and the server keeps the rest.
+  TimeMs last_taken_ms = monotonic_ms();
+  while (monotonic_ms() - last_taken_ms < 500) {
+    if (send()) {
+      last_taken_ms = monotonic_ms();
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+  CHECK(shared.use_count() > static_cast<long>(kMaxUnsentMessages) * 3 / 4);
+  std::size_t num_received = 0;
+  for (const TimeMs began = monotonic_ms(); shared.use_count() > 1 && monotonic_ms() - began < kPatienceMs;) {
+    while (client.receive()) ++num_received;
+    ClientSocket::poll({&client}, 10);
+  }
+  CHECK(shared.use_count() == 1);
+  CHECK(num_received > kMaxUnsentMessages);
+  CHECK(client.broken().empty());  // Nothing came out of order.
+}
+
 }  // namespace distmnist

@@ -13,7 +13,12 @@
 namespace distmnist {
 namespace {
 
-constexpr std::size_t kMaxPieces = 64;  // of memory in one system call
+constexpr std::size_t kMaxPieces = 64;          // of memory in one system call
+constexpr std::size_t kEncodedAhead = 1 << 20;  // bytes, of messages that are made ready to be written
+
+std::size_t size_of(const Message& message) {
+  return kHeaderBytes + message.payload.size();
+}
 
 }  // namespace
 
@@ -60,23 +65,34 @@ bool Connection::is_choked() const {
 }
 
 void Connection::enqueue(Message&& message) {
-  ZmtpPeer::Encoded encoded = zmtp_.encode(std::move(message));
-  enqueue_bytes({std::move(encoded.head), std::move(encoded.payload), true});
+  unsent_bytes_ += size_of(message);
+  messages_.push_back(std::move(message));
 }
 
 void Connection::take_replies() {
   std::vector<std::byte> replies = zmtp_.take_replies();
-  if (!replies.empty()) enqueue_bytes({std::move(replies), {}, false});
+  if (replies.empty()) return;
+  unsent_reply_bytes_ += replies.size();
+  add_encoded({std::move(replies), {}, false});
 }
 
-void Connection::enqueue_bytes(Outgoing&& outgoing) {
+void Connection::add_encoded(Outgoing&& outgoing) {
   unsent_bytes_ += outgoing.size();
-  if (!outgoing.is_message) unsent_reply_bytes_ += outgoing.size();
+  encoded_bytes_ += outgoing.size();
   out_.push_back(std::move(outgoing));
 }
 
+void Connection::encode_ahead() {
+  while (!messages_.empty() && encoded_bytes_ < kEncodedAhead) {
+    unsent_bytes_ -= size_of(messages_.front());
+    ZmtpPeer::Encoded encoded = zmtp_.encode(std::move(messages_.front()));
+    messages_.pop_front();
+    add_encoded({std::move(encoded.head), std::move(encoded.payload), true});
+  }
+}
+
 bool Connection::write(TimeMs now, std::size_t& sent) {
-  while (!out_.empty()) {
+  for (encode_ahead(); !out_.empty(); encode_ahead()) {
     std::array<iovec, kMaxPieces> pieces;
     std::size_t count = 0, skip = written_;
     const auto add = [&](std::span<const std::byte> bytes) {
@@ -96,6 +112,7 @@ bool Connection::write(TimeMs now, std::size_t& sent) {
     if (size < 0) return errno == EAGAIN || errno == EINTR;
     written_ms_ = now;
     unsent_bytes_ -= static_cast<std::size_t>(size);
+    encoded_bytes_ -= static_cast<std::size_t>(size);
     written_ += static_cast<std::size_t>(size);
     while (!out_.empty() && written_ >= out_.front().size()) {
       written_ -= out_.front().size();
@@ -103,7 +120,6 @@ bool Connection::write(TimeMs now, std::size_t& sent) {
       if (!out_.front().is_message) unsent_reply_bytes_ -= out_.front().size();
       out_.pop_front();
     }
-    if (out_.empty()) written_ms_ = now;
   }
   return true;
 }

@@ -41,7 +41,7 @@ class Connection {
   // Writes what the socket takes. False where the connection is broken. `sent` counts messages that have gone out
   // whole.
   bool write(TimeMs now, std::size_t& sent);
-  bool has_unsent() const { return !out_.empty(); }
+  bool has_unsent() const { return !out_.empty() || !messages_.empty(); }
   // Whether so much is to be sent that nothing more is to be read.
   bool is_choked() const;
   // After what is to be sent, the connection is closed.
@@ -67,16 +67,19 @@ class Connection {
     std::size_t size() const { return head.size() + payload.size(); }
   };
   void take_replies();
-  void enqueue_bytes(Outgoing&& outgoing);
+  void add_encoded(Outgoing&& outgoing);
+  // Only what is about to be written is encoded: with keys that makes a copy, and numbers it.
+  void encode_ahead();
 
   FileDescriptor socket_;
   Sender sender_;
   ZmtpPeer zmtp_;
   TimeMs accepted_ms_, heard_ms_, written_ms_;
   bool kept_ = false, closing_ = false, paused_ = false;
-  std::deque<Outgoing> out_;
-  std::size_t written_ = 0;  // of the first
-  std::size_t unsent_bytes_ = 0, unsent_reply_bytes_ = 0;
+  std::deque<Message> messages_;  // that are to be encoded
+  std::deque<Outgoing> out_;      // that goes out before them
+  std::size_t written_ = 0;       // of the first of these
+  std::size_t unsent_bytes_ = 0, encoded_bytes_ = 0, unsent_reply_bytes_ = 0;
   std::size_t unproven_messages_ = 0, unproven_bytes_ = 0;  // that came before keep()
 };
 

@@ -37,18 +37,21 @@ void Mailbox::drop_peer(const Route& route) {
   peers_.erase(route);
 }
 
-bool Mailbox::put(const Sender& from, Received&& received) {
+Mailbox::Put Mailbox::put(const Sender& from, Received&& received) {
   const std::lock_guard lock(mutex_);
   Peer& peer = peers_[from.route];
+  const std::size_t newcomer_bytes = peer.kept ? 0 : sizeof(Letter) + received.message.payload.size();
+  if (newcomers_bytes_ + newcomer_bytes > limits_.newcomers_bytes && newcomer_bytes > 0) return Put::kNoRoom;
+  newcomers_bytes_ += newcomer_bytes;
   ++peer.waiting_messages;
   peer.waiting_bytes += received.message.payload.size();
-  letters_.push_back({from, std::move(received)});
+  letters_.push_back({from, std::move(received), newcomer_bytes});
   if (letters_.size() == 1) letters_ready_.set();
   // It stays so until kReadOn is ordered, whatever is taken meanwhile.
   if (peer.waiting_messages >= limits_.waiting_messages || peer.waiting_bytes >= limits_.waiting_bytes) {
     peer.paused = true;
   }
-  return !peer.paused;
+  return peer.paused ? Put::kPause : Put::kReadOn;
 }
 
 void Mailbox::note_sent(const Route& route) {
@@ -80,6 +83,7 @@ std::optional<Received> Mailbox::take(Sender& from) {
   if (letters_.empty()) return std::nullopt;
   from = std::move(letters_.front().from);
   Received received = std::move(letters_.front().received);
+  newcomers_bytes_ -= letters_.front().newcomer_bytes;
   letters_.pop_front();
   const auto at = peers_.find(from.route);
   if (at == peers_.end()) return received;  // It has gone since; what it said counts.

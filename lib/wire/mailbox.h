@@ -37,15 +37,20 @@ class Mailbox {
     Message message = {};  // of kSend
   };
   struct Limits {
-    std::size_t waiting_messages, waiting_bytes, unsent_messages;
+    std::size_t waiting_messages, waiting_bytes, unsent_messages;  // of a peer
+    std::size_t newcomers_bytes;  // waiting, of all who are not kept, those who have gone among them
   };
   explicit Mailbox(Limits limits) : limits_(limits) {}
 
   // ---- The server's thread ----
   void add_peer(const Route& route);
   void drop_peer(const Route& route);
-  // False where the peer has so much waiting now that it must not be read from until an order kReadOn comes.
-  bool put(const Sender& from, Received&& received);
+  enum class Put {
+    kReadOn,
+    kPause,   // it has so much waiting now that it must not be read from until an order kReadOn comes
+    kNoRoom,  // nothing was put in: it is a newcomer, and newcomers have too much waiting
+  };
+  Put put(const Sender& from, Received&& received);
   // A message of an order kSend has been written.
   void note_sent(const Route& route);
   std::vector<Order> take_orders();
@@ -67,6 +72,7 @@ class Mailbox {
   struct Letter {
     Sender from;
     Received received;
+    std::size_t newcomer_bytes = 0;  // that it counts for among those of newcomers
   };
   void push_order(Order&& order);
 
@@ -74,6 +80,7 @@ class Mailbox {
   std::mutex mutex_;
   std::unordered_map<Route, Peer> peers_;
   std::deque<Letter> letters_;
+  std::size_t newcomers_bytes_ = 0;
   std::vector<Order> orders_;
   Signal letters_ready_, orders_ready_;
 };

@@ -61,7 +61,7 @@ class NetworkServer::Loop {
   explicit Loop(ServerOptions options);
   ~Loop();
 
-  Mailbox mailbox{{kMaxWaitingMessages, kMaxWaitingBytes, kMaxUnsentMessages}};
+  Mailbox mailbox{{kMaxWaitingMessages, kMaxWaitingBytes, kMaxUnsentMessages, kMaxNewcomersBytes}};
   std::vector<std::string> bound;
   std::vector<std::pair<std::string, std::string>> left_out;
 
@@ -301,7 +301,9 @@ void NetworkServer::Loop::read(Peers::iterator at, TimeMs now) {
   const bool goes_on = connection.read(now);
   while (auto received = connection.next()) {
     if (connection.says_too_much()) break;
-    if (!mailbox.put(connection.sender(), std::move(*received))) connection.pause();
+    const Mailbox::Put put = mailbox.put(connection.sender(), std::move(*received));
+    if (put == Mailbox::Put::kNoRoom) return close(at, "came while too much of others like it was waiting"), void();
+    if (put == Mailbox::Put::kPause) connection.pause();
   }
   if (connection.says_too_much()) return close(at, "said too much before it had greeted"), void();
   if (!goes_on) {

@@ -1,0 +1,67 @@
+#include "lib/wire/mailbox.h"
+
+#include "tests/support/catch.h"
+
+namespace distmnist {
+namespace {
+
+constexpr std::size_t kSize = 1'000;
+constexpr Mailbox::Limits kLimits{
+    .waiting_messages = 4, .waiting_bytes = 1u << 20, .unsent_messages = 2, .newcomers_bytes = 20 * kSize};
+
+Received letter() {
+  return {{{}, Frame::allocate(kSize)}, HeaderFault::kNone};
+}
+
+}  // namespace
+
+TEST_CASE("what newcomers have said is limited in all, also of those who have gone; of others it is not") {
+  Mailbox mailbox(kLimits);
+  mailbox.add_peer("kept");
+  mailbox.order({Mailbox::Action::kKeep, "kept"});
+  std::size_t taken_in = 0;
+  for (int number = 0; number < 100; ++number) {
+    const Sender from{std::to_string(number)};
+    mailbox.add_peer(from.route);
+    taken_in += mailbox.put(from, letter()) == Mailbox::Put::kReadOn;
+    mailbox.drop_peer(from.route);
+  }
+  CHECK(taken_in < kLimits.newcomers_bytes / kSize);
+  CHECK(taken_in > kLimits.newcomers_bytes / kSize / 2);
+  CHECK(mailbox.put({"kept"}, letter()) == Mailbox::Put::kReadOn);
+  Sender from;
+  std::size_t taken_out = 0;
+  while (mailbox.take(from)) ++taken_out;
+  CHECK(taken_out == taken_in + 1);
+  mailbox.add_peer("late");
+  CHECK(mailbox.put({"late"}, letter()) == Mailbox::Put::kReadOn);
+}
+
+TEST_CASE("a peer with much waiting is not read from until half of it has been taken") {
+  Mailbox mailbox(kLimits);
+  mailbox.add_peer("a");
+  for (int i = 0; i < 3; ++i) CHECK(mailbox.put({"a"}, letter()) == Mailbox::Put::kReadOn);
+  CHECK(mailbox.put({"a"}, letter()) == Mailbox::Put::kPause);
+  Sender from;
+  mailbox.take(from);
+  CHECK(mailbox.take_orders().empty());
+  mailbox.take(from);
+  const auto orders = mailbox.take_orders();
+  REQUIRE(orders.size() == 1);
+  CHECK(orders[0].action == Mailbox::Action::kReadOn);
+}
+
+TEST_CASE("no more than so many messages wait to be sent to a peer, and none to one who has gone") {
+  Mailbox mailbox(kLimits);
+  mailbox.add_peer("a");
+  const auto send = [&] { return mailbox.order({Mailbox::Action::kSend, "a", {}}); };
+  CHECK(send());
+  CHECK(send());
+  CHECK_FALSE(send());
+  mailbox.note_sent("a");
+  CHECK(send());
+  mailbox.drop_peer("a");
+  CHECK_FALSE(send());
+}
+
+}  // namespace distmnist
