@@ -335,6 +335,15 @@ TEST_CASE("values that an enumeration or a truth value lacks are no record") {
   token[1] = std::byte{2};  // accepted
   CHECK_FALSE(decode<TokenRecord>(token));
 
+  for (const std::int64_t samples : {std::int64_t{-1}, kMaxCount + 1}) {
+    TokenRecord used = sample_token();
+    used.consumed_samples = samples;
+    CHECK_FALSE(decode<TokenRecord>(bytes_of_record(used)));
+    SnapshotRecord snapshot = sample_snapshot();
+    snapshot.consumed_samples[1] = samples;
+    CHECK_FALSE(decode<SnapshotRecord>(bytes_of_record(snapshot)));
+  }
+
   // The strategy of a creation without pieces stands after the byte order, their number and the optimizer.
   CreateRecord bare = sample_create();
   bare.pieces.clear();

@@ -17,6 +17,18 @@ TEST_CASE("the hosts of the cluster and what the user adds are let in, and nobod
     CHECK(doorkeeper.lets_in(inside));
   for (const char* outside : {"10.3.0.2", "192.168.6.1", "8.8.8.8"}) CHECK_FALSE(doorkeeper.lets_in(outside));
   CHECK_FALSE(doorkeeper.fault());
+  CHECK(doorkeeper.take_warning() ==
+        "no-such-host.invalid:2224 cannot be resolved here: nobody is let in from there until it can");
+  CHECK_FALSE(doorkeeper.take_warning());
+}
+
+TEST_CASE("of many hosts that cannot be resolved a few are named") {
+  AccessRules rules;
+  for (std::uint16_t k = 1; k <= 7; ++k) rules.hosts.push_back({"no-such-host.invalid", k});
+  const auto warning = Doorkeeper(rules).take_warning();
+  REQUIRE(warning);
+  CHECK(warning->find("no-such-host.invalid:5 and 2 more cannot be resolved here") != std::string::npos);
+  CHECK(warning->ends_with("until they can"));
 }
 
 TEST_CASE("without loopback among its hosts nobody comes in from there") {

@@ -128,6 +128,14 @@ TEST_CASE("a secret that others may read or write is refused, and so is its fold
   CHECK(refused(keys.folder, kWorker1, "chmod 700 " + keys.folder.string()));
 }
 
+TEST_CASE("a folder that has no keys is not asked to be private") {
+  const Keys keys;
+  const fs::path other = keys.temporary / "other";
+  fs::create_directory(other);
+  set_mode(other, 0755);
+  CHECK(refused(other, kWorker1, "worker-1.key_secret is neither in"));
+}
+
 TEST_CASE("a public key that others may write is refused: they could put theirs there") {
   const Keys keys;
   const fs::path folder = keys.of("worker-1"), file = folder / "ps-0.key";

@@ -68,6 +68,9 @@ std::optional<Place> find_place(const Flags& flags) {
     }
     if (!flags.bind.empty())
       fail(ExitCode::kUsage, "--bind={} without --job_name: a local run listens nowhere", flags.bind);
+    if (!flags.allow.empty())
+      fail(ExitCode::kUsage, "--allow={} without --job_name: nobody connects to a local run", flags.allow);
+    if (flags.insecure) fail(ExitCode::kUsage, "--insecure without --job_name: nobody connects to a local run");
     if (flags.keys)
       fail(ExitCode::kUsage, "--keys={} without --job_name: a local run speaks to no other process", *flags.keys);
     return std::nullopt;

@@ -35,8 +35,8 @@ void add_cluster_flags(CLI::App& app, Flags& flags) {
                  "address in the cluster)")
       ->group("cluster");
   app.add_option("--allow", flags.allow,
-                 "addresses that a ps without --keys takes connections from beside those of the cluster's hosts: "
-                 "10.0.0.0/24,192.168.1.7")
+                 "addresses that a ps takes connections from beside those of the cluster's hosts: "
+                 "10.0.0.0/24,192.168.1.7 (default: none; with --keys all)")
       ->group("cluster");
   app.add_flag("--insecure,!--noinsecure", flags.insecure, "let a ps without --keys serve at, and to, public addresses")
       ->group("cluster");

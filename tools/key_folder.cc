@@ -56,7 +56,7 @@ void require_private(const fs::path& path, const struct stat& status, mode_t for
                      (open & kOthersWrite) != 0 ? "written" : "read", status.st_mode & 07777, cure, path.string()));
 }
 
-void require_private_folder(const fs::path& folder) {
+struct stat require_folder(const fs::path& folder) {
   struct stat status;
   if (stat(folder.c_str(), &status) != 0) {
     const int error = errno;
@@ -67,6 +67,11 @@ void require_private_folder(const fs::path& folder) {
   if (!S_ISDIR(status.st_mode)) {
     refuse(fmt::format("{} is no folder; name the folder that distmnist keygen has made", folder.string()));
   }
+  return status;
+}
+
+void require_private_folder(const fs::path& folder) {
+  const struct stat status = require_folder(folder);
   require_private(folder, status, kOthersRead | kOthersWrite, "chmod 700");
 }
 
@@ -166,7 +171,6 @@ fs::path find_folder(const fs::path& folder, const KeyOwner& self) {
   if (found.size() > 1) {
     refuse(fmt::format("{} is in {} of {}; name one of these folders", name, join(found, " and "), folder.string()));
   }
-  require_private_folder(folder / found.front());
   return folder / found.front();
 }
 
@@ -207,8 +211,10 @@ Key key_of(const TaskKeys& keys, const KeyOwner& owner, const fs::path& folder) 
 TaskKeys read_task_keys(const fs::path& named, const KeyOwner& self) {
   if (named.empty()) refuse("the name of the folder is empty; name the one that distmnist keygen has made");
   require_crypto();
+  require_folder(named);
+  const fs::path folder = find_folder(named, self);  // First of all: what has no keys in it need not be private.
   require_private_folder(named);
-  const fs::path folder = find_folder(named, self);
+  if (folder != named) require_private_folder(folder);
   TaskKeys keys{read_secret(folder / secret_name(self)), read_public_keys(folder)};
   for (const auto& [owner, key] : keys.known) {
     if ((owner == self) == (key == keys.own.public_key)) continue;

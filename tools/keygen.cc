@@ -17,6 +17,7 @@
 #include "lib/base/file.h"
 #include "lib/base/folder.h"
 #include "lib/base/join.h"
+#include "lib/base/log.h"
 #include "lib/base/lower_case.h"
 #include "lib/base/output.h"
 #include "lib/base/text_table.h"
@@ -270,6 +271,10 @@ ExitCode keygen_command(const Flags& flags) {
   const std::vector<KeyFolderPlan> plan =
       hosts ? plan_of_hosts(described_cluster(flags)) : plan_of_tasks(flags.keygen_tasks);
   write_key_folders(flags.keygen_folder, plan);
+  const bool has_workers = std::ranges::any_of(plan, [](const KeyFolderPlan& each) {
+    return std::ranges::any_of(each.owners, [](const KeyOwner& owner) { return owner.role == kWorker; });
+  });
+  if (!has_workers) log_warning("there are no keys of workers, so no worker can speak to these ps tasks");
   print_table(flags.keygen_folder, plan);
   return ExitCode::kOk;
 }

@@ -77,8 +77,9 @@ ExitCode reset_command(const Flags& flags) {
     failed.push_back(ps_name(config, k));
     if (code == ExitCode::kOk) code = outcome.code;
   }
-  if (code != ExitCode::kOk) fail(code, "{} was not reset; ask again when it is there", join(failed, ", "));
-  return ExitCode::kOk;
+  if (code == ExitCode::kOk) return code;
+  const std::string_view advice = code == ExitCode::kLostPeer ? "; ask again when it is there" : "";
+  fail(code, "{} was not reset{}", join(failed, ", "), advice);
 }
 
 }  // namespace distmnist

@@ -24,8 +24,6 @@ namespace distmnist {
 
 // The largest shard a ps accepts, in floats with slots: 16 GiB.
 inline constexpr std::int64_t kMaxShardFloats = std::int64_t{1} << 32;
-// The largest count of steps or samples that a creation may begin with: what is added to it never overflows.
-inline constexpr std::int64_t kMaxCount = std::int64_t{1} << 60;
 inline constexpr std::uint32_t kMaxWorkers = kMaxReplicas;  // of a container of a ps with --ps_stay
 // Bytes of names and values in what a worker says of its job; a ps keeps them for each of its workers.
 inline constexpr std::size_t kMaxFingerprintBytes = 16 * 1024;

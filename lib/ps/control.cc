@@ -17,6 +17,13 @@ void bounded_map(Archive& archive, std::map<Key, Value>& map, const Element& ele
   map = {list.begin(), list.end()};
 }
 
+// Samples that have been used.
+template <class Archive>
+void samples(Archive& archive, std::int64_t& count) {
+  archive(count);
+  if (Archive::is_loading::value && (count < 0 || count > kMaxCount)) throw cereal::Exception("no number of samples");
+}
+
 template <class Archive>
 void fields(Archive& archive, Fingerprint& fingerprint) {
   bounded(archive, fingerprint, [&](auto& entry) {
@@ -88,7 +95,8 @@ void fields(Archive& archive, UpdatesRecord& record) {
 template <class Archive>
 void fields(Archive& archive, TokenRecord& record) {
   bounded(archive, record.accepted);
-  archive(record.staleness, record.waited_ms, record.consumed_samples);
+  archive(record.staleness, record.waited_ms);
+  samples(archive, record.consumed_samples);
   fields(archive, record.updates);
   bounded(archive, record.finite);
 }
@@ -113,7 +121,7 @@ void fields(Archive& archive, CreateRecord& record) {
 template <class Archive>
 void fields(Archive& archive, SnapshotRecord& record) {
   bounded_map(archive, record.marks, [&](PushMark& mark) { archive(mark.incarnation, mark.sequence); });
-  bounded_map(archive, record.consumed_samples, [&](std::int64_t& count) { archive(count); });
+  bounded_map(archive, record.consumed_samples, [&](std::int64_t& count) { samples(archive, count); });
   fields(archive, record.updates);
   bounded_map(archive, record.processes, [&](std::uint64_t& incarnation) { archive(incarnation); });
 }

@@ -17,6 +17,9 @@
 
 namespace distmnist {
 
+// The largest count of steps or samples that is taken from a peer: what is added to it never overflows.
+inline constexpr std::int64_t kMaxCount = std::int64_t{1} << 60;
+
 // What must be the same in every worker of a job, as (flag or fact, value) in a fixed order.
 using Fingerprint = std::vector<std::pair<std::string, std::string>>;
 

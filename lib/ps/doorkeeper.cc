@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "lib/base/error.h"
+#include "lib/base/join.h"
 #include "lib/cluster/address.h"
 
 namespace distmnist {
@@ -19,6 +20,16 @@ std::string public_text(const AddressBlock& block, std::string_view whose) {
       "distmnist "
       "keygen and give every task --keys, or say --insecure",
       block.to_string(), whose);
+}
+
+constexpr std::size_t kMaxNamed = 5;
+
+std::string unknown_text(std::vector<std::string> hosts) {
+  const std::size_t count = hosts.size();
+  if (count > kMaxNamed) hosts.resize(kMaxNamed);
+  const std::string more = count > kMaxNamed ? fmt::format(" and {} more", count - kMaxNamed) : "";
+  return fmt::format("{}{} cannot be resolved here: nobody is let in from there until {} can", join(hosts, ", "), more,
+                     count > 1 ? "they" : "it");
 }
 
 }  // namespace
@@ -38,6 +49,7 @@ struct Doorkeeper::Shared {
   std::condition_variable changed;
   AllowList list;
   std::optional<std::string> fault;
+  std::optional<std::string> warning;
   bool looked_up = false, stranger_came = false, stopping = false;
 };
 
@@ -69,6 +81,11 @@ std::optional<std::string> Doorkeeper::fault() {
   return shared_->fault;
 }
 
+std::optional<std::string> Doorkeeper::take_warning() {
+  const std::lock_guard lock(shared_->mutex);
+  return std::exchange(shared_->warning, std::nullopt);
+}
+
 void Doorkeeper::Shared::run() {
   while (true) {
     look_up();
@@ -83,6 +100,7 @@ void Doorkeeper::Shared::run() {
 void Doorkeeper::Shared::look_up() {
   AllowList found;
   std::optional<std::string> wrong;
+  std::vector<std::string> unknown;
   bool first = false;
   {
     const std::lock_guard lock(mutex);
@@ -95,6 +113,7 @@ void Doorkeeper::Shared::look_up() {
     const std::vector<std::string> ips = resolve_all_ips(host);
     std::vector<std::string>& known = addresses[host.host];
     if (!ips.empty()) known = ips;
+    if (known.empty()) unknown.push_back(host.to_string());
     for (const std::string& ip : known) {
       const AddressBlock block = parse_address_block(ip);
       if (!rules.insecure && is_public(block)) {
@@ -107,6 +126,7 @@ void Doorkeeper::Shared::look_up() {
   const std::lock_guard lock(mutex);
   list = std::move(found);
   if (first) fault = std::move(wrong);
+  if (first && !unknown.empty()) warning = unknown_text(unknown);
   looked_up = true;
   changed.notify_all();
 }

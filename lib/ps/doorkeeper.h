@@ -1,4 +1,4 @@
-// Doorkeeper: who may connect to a ps that has no keys: the hosts of its cluster, and addresses that the user adds.
+// Doorkeeper: who may connect to a ps over TCP: the hosts of its cluster, and addresses that the user adds.
 // Names are looked up by a thread of its own, at the start and when somebody comes who is not known, for a name may
 // mean another address by then.
 #pragma once
@@ -37,6 +37,8 @@ class Doorkeeper {
   bool lets_in(std::string_view address);
   // What is wrong with an address that a name has turned out to mean, for an Error (kSecurity). Thread-safe.
   std::optional<std::string> fault();
+  // What the user should know, once: that names of hosts meant nothing when they were looked up first. Thread-safe.
+  std::optional<std::string> take_warning();
 
  private:
   struct Shared;

@@ -88,17 +88,21 @@ void check_openness(const std::string& tcp_endpoint, const AccessRules& access) 
   const std::string place = tcp_endpoint.substr(std::string_view("tcp://").size());
   const std::string ip = parse_host_port(place).host;
   const bool any = is_any_address(ip);
-  if (!access.insecure) {
-    std::vector<std::string> own = {ip};
-    if (any) own = local_addresses();
-    if (ip == "0.0.0.0") std::erase_if(own, [](const std::string& each) { return each.find(':') != each.npos; });
-    for (const std::string& address : own) require_private(parse_address_block(address), "where this ps listens");
+  std::vector<std::string> own = {ip};
+  if (any) own = local_addresses();
+  if (ip == "0.0.0.0") std::erase_if(own, [](const std::string& each) { return each.find(':') != each.npos; });
+  bool is_open = false;
+  for (const std::string& address : own) {
+    const AddressBlock block = parse_address_block(address);
+    if (!access.insecure) require_private(block, "where this ps listens");
+    is_open |= is_public(block);
   }
-  if (!any) return;
+  if (!any && !is_open) return;
   log_warning(
-      "this ps serves all interfaces without keys: only the allow list (the hosts of the cluster, and --allow) keeps "
-      "others "
-      "out, and what goes over the network can be read there; distmnist keygen makes keys for --keys");
+      "this ps serves {} without keys: only the allow list (the hosts of the cluster, and --allow) keeps others out, "
+      "and "
+      "what goes over the network can be read there; distmnist keygen makes keys for --keys",
+      any ? "all interfaces" : "a public address");
 }
 
 // Who was not let in. The server's thread reports it, the ps's thread says what was left out.
@@ -106,7 +110,8 @@ class Refusals {
  public:
   void note(const std::string& address, const std::string& why) {
     const std::lock_guard lock(mutex_);
-    if (const auto line = log_.line(address, fmt::format("cut off {}: it {}", address, why), monotonic_ms())) {
+    const std::string_view who = address == kThisHost ? "a process of " : "";
+    if (const auto line = log_.line(address, fmt::format("cut off {}{}: it {}", who, address, why), monotonic_ms())) {
       log_warning("{}", *line);
     }
   }
@@ -120,9 +125,11 @@ class Refusals {
   RareLog log_;
 };
 
-// A ps lets in what comes from its own address, whoever else there is.
+// A ps lets in what comes from its own address, whoever else there is. With keys public addresses are as good as
+// others.
 AccessRules rules_of(const ParameterServerConfig& config) {
   AccessRules rules = config.access;
+  rules.insecure |= config.keys.has_value();
   rules.hosts.push_back(config.address);
   return rules;
 }
@@ -133,8 +140,8 @@ struct Network {
     ServerOptions options;
     options.endpoints = endpoints_of(config);
     options.keys = config.keys;
-    if (!config.keys) {
-      check_openness(options.endpoints.front(), config.access);
+    if (!config.keys) check_openness(options.endpoints.front(), config.access);
+    if (!config.keys || !config.access.allow.empty()) {
       doorkeeper.emplace(rules_of(config));
       options.lets_in = [this](std::string_view address) { return doorkeeper->lets_in(address); };
     }
@@ -146,10 +153,11 @@ struct Network {
   }
   void look_around() {
     refusals.say_what_is_due();
+    if (const auto warning = doorkeeper ? doorkeeper->take_warning() : std::nullopt) log_warning("{}", *warning);
     if (const auto fault = doorkeeper ? doorkeeper->fault() : std::nullopt) throw Error(ExitCode::kSecurity, *fault);
   }
 
-  std::optional<Doorkeeper> doorkeeper;  // where there are no keys
+  std::optional<Doorkeeper> doorkeeper;  // where not everybody may try
   Refusals refusals;
   std::unique_ptr<NetworkServer> server;
 };

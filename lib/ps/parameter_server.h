@@ -17,7 +17,7 @@ namespace distmnist {
 struct ParameterServerConfig {
   HostPort address;                // where workers look for this ps
   std::optional<HostPort> bind;    // where it listens instead
-  AccessRules access;              // who may connect over TCP, where there are no keys
+  AccessRules access;              // who may connect over TCP; with keys anybody, unless `allow` names somebody
   std::optional<ServerKeys> keys;  // who may connect at all
   PsIdentity identity;
   PsLimits limits;

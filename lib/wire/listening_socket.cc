@@ -123,7 +123,7 @@ AcceptedSocket accept_from(const ListeningSocket& listening) {
   }
   const int socket = out.socket.get();
   if (listening.same_host) {
-    out.address = "this host";
+    out.address = kThisHost;
     out.on_own_host = true;
     out.user = user_at_other_end(socket);
     return out;

@@ -6,6 +6,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/socket_user.h"
+#include "lib/wire/sender.h"
 
 namespace distmnist {
 
@@ -23,7 +24,7 @@ struct ListeningSocket {
 // A connection that has been accepted.
 struct AcceptedSocket {
   FileDescriptor socket;
-  std::string address;       // numeric, without the port; "this host" over a Unix socket
+  std::string address;       // numeric, without the port; kThisHost over a Unix socket
   bool on_own_host = false;  // both ends are on this host
   int user = kNoUser;        // over a Unix socket: whose process it is
   int error = 0;             // of errno, where there is none: EAGAIN, EMFILE ...

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -26,9 +27,11 @@ struct KeyOwner {
   auto operator<=>(const KeyOwner&) const = default;
 };
 
+inline constexpr std::string_view kThisHost = "this host";  // the address of who comes over a Unix socket
+
 struct Sender {
   Route route;
-  std::string address = "this process";  // "10.0.0.2", "this host": for the log
+  std::string address = "this process";  // "10.0.0.2", kThisHost: for the log
   bool on_own_host = true;               // a process of this host
   std::optional<KeyOwner> key = {};      // where the server asks for keys
 };

@@ -67,6 +67,22 @@ class AccessTest(small_runs.SmallRunTest):
         trusting = self.start_ps("127.0.0.1", port, "--allow=8.8.8.0/24", "--insecure")
         trusting.wait_for("listening on")
 
+    def test_with_keys_everybody_may_try_unless_the_list_is_given(self):
+        port, = support.free_ports(1)
+        self.assert_exit(self.run_program("keygen", self.folder / "keys", "--tasks=ps:1,worker:1"), 0)
+        keys = f"--keys={self.folder / 'keys'}"
+        for allow, bytes_said in (((), 64), (("--allow=10.0.0.0/24",), 0), (("--allow=127.0.0.1,8.8.8.8",), 64)):
+            with self.subTest(allow):
+                ps = self.start_ps(ELSEWHERE, port, "--bind=127.0.0.1", keys, *allow)
+                ps.wait_for("listening on")
+                self.assertEqual(len(self.first_bytes(port)), bytes_said)
+                ps.kill()
+        self.assert_refused(self.start_ps("127.0.0.1", port, keys, "--insecure"), 2, "--insecure and --keys")
+
+    def test_a_local_run_lets_nobody_in(self):
+        for flag in ("--allow=10.0.0.0/24", "--insecure"):
+            self.assert_refused(self.run_program(flag), 2, f"{flag} without --job_name")
+
     def test_lists_that_make_no_sense(self):
         for allow in ("somebody", "10.0.0.0/33", "10.0.0.1,,10.0.0.2"):
             with self.subTest(allow):
