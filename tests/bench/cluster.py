@@ -3,15 +3,17 @@
 asynchronous and synchronous. Batches per second, the time to the first step, and the peak memory of each role are what
 the program logs. Runs come in rounds, so that what else the machine does falls on all of them; the table has medians.
 
-    tests/bench/cluster.py --data_dir DIR [--rounds 5] [--batches 1500] [--only async] [-- --precision=bf16]
+    tests/bench/cluster.py --data_dir DIR [--rounds 5] [--batches 1500] [--only async] [--keys] [-- --precision=bf16]
 
-What follows "--" is given to every process.
+What follows "--" is given to every process. With --keys each cluster runs once more with keys, after it has without.
 """
 
 import argparse
 import datetime
 import pathlib
+import subprocess
 import sys
+import tempfile
 
 import processes
 from report import ROOT, commit, machine, markdown, median_and_all, median_of
@@ -49,6 +51,18 @@ def split_arguments(arguments):
     return arguments[:at], arguments[at + 1:]
 
 
+def and_with_keys(jobs, binary, folder):
+    """The jobs, and behind each cluster the same with keys, which are made in the folder."""
+    keys = pathlib.Path(folder) / "keys"
+    tasks = f"ps:1,worker:{max(job.workers for job in JOBS)}"
+    subprocess.run([binary, "keygen", str(keys), f"--tasks={tasks}"], check=True, stdout=subprocess.DEVNULL)
+    for job in jobs:
+        yield job
+        if job.workers:
+            yield processes.Job(f"{job.name}, keys", [*job.flags, f"--keys={keys}"], job.workers,
+                                batches_per_step=job.batches_per_step)
+
+
 def main(arguments=None):
     own, flags = split_arguments(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -57,13 +71,18 @@ def main(arguments=None):
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="runs with this in their name: " +
                         "; ".join(job.name for job in JOBS))
+    parser.add_argument("--keys", action="store_true", help="each cluster once more, with keys")
     options = parser.parse_args(own)
     jobs = [job for job in JOBS if options.only in job.name]
     for job in jobs:
         job.flags += flags
-    results = processes.run_in_rounds(jobs, options.rounds,
-                                      lambda job: processes.run_job(job, options, options.batches), say)
-    print(f"`tests/bench/cluster.py {' '.join(['--', *flags] if flags else [])}`: {options.rounds} rounds in turns, "
+    with tempfile.TemporaryDirectory() as folder:
+        if options.keys:
+            jobs = list(and_with_keys(jobs, options.binary, folder))
+        results = processes.run_in_rounds(jobs, options.rounds,
+                                          lambda job: processes.run_job(job, options, options.batches), say)
+    said = [*(["--keys"] if options.keys else []), *(["--", *flags] if flags else [])]
+    print(f"`tests/bench/cluster.py {' '.join(said)}`: {options.rounds} rounds in turns, "
           f"{options.batches} batches in all a run. {machine()}; {datetime.date.today()}; commit {commit()}.\n")
     print("\n".join(markdown(HEADINGS, [row(name, figures) for name, figures in results.items()])))
     return 0 if len(results) == len(jobs) else 1

@@ -125,6 +125,15 @@ class ScriptsTest(support.EndToEndTest):
         self.assertEqual(["--sync_replicas" in run for run in runs], ([False] * 3 + [True] * 3) * 2)
         self.assertEqual({re.search(r"train_steps=(\d+)", run).group(1) for run in runs[3:6]}, {"45"})
 
+    def test_each_cluster_runs_once_more_with_keys_where_that_is_asked_for(self):
+        done, rows, runs = self.cluster("--only", "1 ", "--rounds", "1", "--keys")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([row[0] for row in rows[2:]], ["local, 1 thread", "async, 1 worker", "async, 1 worker, keys",
+                                                        "sync, 1 worker", "sync, 1 worker, keys"])
+        self.assertRegex(runs[0], r"^keygen \S+/keys --tasks=ps:1,worker:3$")
+        folder = runs[0].split()[1]
+        self.assertEqual([f"--keys={folder}" in run for run in runs[1:]], [False] * 3 + [True] * 2 + [False] * 2 + [True] * 2)
+
     def test_a_run_that_fails_is_left_out_with_why(self):
         done, rows, _ = self.cluster("--only", "local, 1", "--rounds", "2", "--", "--fail")
         self.assertEqual((done.returncode, rows[2:]), (1, []))
