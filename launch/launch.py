@@ -103,6 +103,8 @@ def parse_arguments(arguments):
     check_options(options)
     if options.secure and any(re.match("--keys(=|$)", argument) for argument in program_arguments):
         raise UsageError("--secure makes keys for this run, and --keys names others: give one of them")
+    if options.secure and "--insecure" in program_arguments:
+        raise UsageError("--secure and --insecure: the second is for runs without keys; leave it out")
     if not own or options.print_only:
         options.base_port = options.base_port or SEEDS_BASE_PORT
     options.num_workers = options.num_workers or (len(options.hosts) if options.hosts else 3)

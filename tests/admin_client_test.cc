@@ -111,7 +111,7 @@ TEST_CASE("a ps that cannot be reached in time is lost, the others answer") {
   const auto outcomes = ask(config, questions(VariableAction::kInit, 2));
   CHECK(value_of(outcomes[0]) == 1);
   CHECK(outcomes[1].code == ExitCode::kLostPeer);
-  CHECK(outcomes[1].error.starts_with("cannot be reached (connection refused) for "));
+  CHECK(outcomes[1].error.starts_with("cannot be reached (connection refused); gave up after "));
 }
 
 TEST_CASE("a ps that takes the connection and says nothing is lost, too") {

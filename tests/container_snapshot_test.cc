@@ -116,7 +116,9 @@ TEST_CASE("begin and take that are sent again are answered again") {
   ps.begin();
   CHECK(ps.begin() == Lines{"a: snapshot_vector 1:10/1"});
   CHECK(ps.take({{1, {10, 1}}}) == snapshot_of("-1 -1", "-1", " 1:10/1"));
-  CHECK(ps.take({{1, {10, 1}}}) == snapshot_of("-1 -1", "-1", " 1:10/1"));
+  for (int i = 0; i < 250; ++i) CHECK(ps.take({{1, {10, 1}}}).empty());  // Once more, after a rest.
+  CHECK(ps.tick(kSnapshotRestMs - 1).empty());
+  CHECK(ps.tick(kSnapshotRestMs) == snapshot_of("-1 -1", "-1", " 1:10/1"));
   CHECK(ps.push(ps.worker, {1, 1, 1}).size() == 2);  // Nothing is held any more.
 }
 
@@ -141,7 +143,21 @@ TEST_CASE("workers that do not exist, in a snapshot's marks, are neither waited 
   Shard ps;
   ps.begin();
   CHECK(ps.take({{77, {10, 1}}}) == snapshot_of("0 0", "0", ""));
+  ps.now = kSnapshotRestMs;
   CHECK(ps.begin() == Lines{"a: snapshot_vector"});
+}
+
+TEST_CASE("a push that only one ps got, of a worker that has left, is not waited for") {
+  TwoShards job;
+  job.first.push(job.first.worker, {1, 2, 3});
+  for (Shard* shard : {&job.first, &job.second}) {
+    shard->say(shard->worker, shard->worker.plain(MessageType::kLeave));
+  }
+  CHECK(job.first.begin() == Lines{"a: snapshot_vector 1:10/1"});
+  CHECK(job.first.take({{1, {10, 1}}}) == snapshot_of("-1 -2", "-3", " 1:10/1"));
+  CHECK(job.second.take({{1, {10, 1}}}) == snapshot_of("0 0", "0", " 1:10/1"));
+  job.second.now = kSnapshotRestMs;
+  CHECK(job.second.begin() == Lines{"a: snapshot_vector 1:10/1"});
 }
 
 TEST_CASE("of a task's held pushes the newest process's is kept") {

@@ -300,6 +300,27 @@ TEST_CASE("a creation costs no memory before its values come") {
   CHECK(resident_kb() - before < 100 * 1024);
 }
 
+TEST_CASE("pieces at the end of all numbers, and names that are none, are refused") {
+  PsScript ps;
+  Peer chief = chief_peer();
+  chief.num_parameters = std::numeric_limits<std::int64_t>::max();
+  ps.greet(chief);
+  chief.run = kRun;
+  CreateRecord far = small_model();
+  far.pieces = {{"x", {chief.num_parameters - 10, 10}}};
+  CHECK(holds(ps.say(chief, chief.record(MessageType::kCreate, encode(far))).at(0), "a: refuse 2: a model of 9223"));
+  PsScript other;
+  chief = chief_peer();
+  other.greet(chief);
+  chief.run = kRun;
+  for (const char* name : {"", "a\nb", "\x1b[2J", "a b"}) {
+    CreateRecord named = small_model();
+    named.pieces[0].name = name;
+    CHECK(holds(other.say(chief, chief.record(MessageType::kCreate, encode(named))).at(0), "a name is 1 to"));
+  }
+  CHECK(other.create(chief) == Lines{"a: welcome ready, step 0"});
+}
+
 TEST_CASE("a model that does not fit this machine's memory is refused, and the ps lives on") {
   PsScript ps;
   Peer chief = chief_peer();

@@ -178,6 +178,35 @@ TEST_CASE("an update that another ps cannot make is refused, and changes nothing
   CHECK(ps.pull(ps.chief) == parameters("a", "0 0", "0", 0));
 }
 
+TEST_CASE("another ps that is told of two different updates of one number ends the run") {
+  const PushId first{0, {10, 2}}, second{0, {10, 3}};
+  for (const Update& other : {Update{1, {second}, 1}, {1, {first}, 0.5f}, {1, {first, second}, 1}}) {
+    Shard ps(1);
+    ++ps.chief.sequence;
+    ps.push_again(ps.chief, {1, 2, 3});
+    CHECK(ps.advance(ps.chief, {{1, {first}, 1}}) == parameters("a", "-1 -2", "-3", 1));
+    CHECK(ps.advance(ps.chief, {{1, {first}, 1}}) == parameters("a", "-1 -2", "-3", 1));
+    CHECK(ps.advance(ps.chief, {other}).empty());
+    REQUIRE(ps.core.failure());
+    CHECK(holds(*ps.core.failure(), "ps:1 was told of two different updates 1, the second time by worker:0"));
+  }
+}
+
+TEST_CASE("nobody brings updates to ps 0, nor says there which pushes are dropped") {
+  Shard ps(0, 2);
+  Peer worker = {.worker = 1, .incarnation = 10, .route = "b", .samples = 50};
+  ps.greet(worker);
+  ps.push(ps.chief, {2, 4, 6});
+  CHECK(ps.commit(ps.chief).empty());  // Accepted; the second one is waited for.
+  const std::uint64_t accepted = ps.chief.sequence;
+  ++ps.chief.sequence;
+  CHECK(ps.say(ps.chief, ps.chief.record(MessageType::kAdvance, encode(UpdatesRecord{{}, accepted}))).empty());
+  CHECK(ps.actions.was_cut.contains("a"));
+  CHECK(ps.advance(ps.chief, {{1, {{0, {10, accepted}}}, 1}}).empty());
+  ps.push(worker, {4, 4, 4});
+  CHECK(any_holds(ps.commit(worker), "b: parameters [0,2) -3 -4 step 1"));
+}
+
 TEST_CASE("joins and commits are ps 0's business; records that are none are dropped") {
   Shard ps(1);
   CHECK(ps.join(ps.chief).empty());

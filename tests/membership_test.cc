@@ -80,6 +80,49 @@ TEST_CASE("a newcomer takes over when the old process leaves a probe unanswered"
   CHECK(script.hear(0, 11, 7002).standing == Standing::kCurrent);
 }
 
+TEST_CASE("who takes a task over with the number of the process before it has none of its leases") {
+  Script script;
+  const auto greet_without_lease = [&](TimeMs now, const Route& route) {
+    Header header = script.header(0, 10, MessageType::kHello);
+    header.lease = 0;
+    return script.members.greet({header, Sender{route}, {}}, now);
+  };
+  SECTION("before that one has said a word") {
+    script.greet(0, 10, 0, "first");
+    const Header first = script.header(0, 10, MessageType::kPush);
+    CHECK(greet_without_lease(1, "second") == Admission::kAdmitted);
+    CHECK_FALSE(script.members.is_current(first));
+    CHECK(script.members.take_orphans() == std::vector<Route>{"first"});
+  }
+  SECTION("because that one does not answer a probe") {
+    script.greet(0, 10, 0, "first");
+    const Header first = script.header(0, 10, MessageType::kPush);
+    script.hear(0, 10, 1, MessageType::kPush, "first");
+    CHECK(greet_without_lease(5000, "second") == Admission::kProbe);
+    CHECK(script.members.tick(5000 + kProbeMs).taken_over == Workers{0});
+    CHECK_FALSE(script.members.is_current(first));
+  }
+  CHECK(script.members.is_current(script.header(0, 10, MessageType::kPush)));
+  CHECK(script.members.session(0)->greeting.from.route == "second");
+}
+
+TEST_CASE("a task that a process was done with is not done for the process after it, unless the run is over") {
+  Script script;
+  script.greet(0, 10, 0);
+  script.greet(1, 10, 0);
+  script.members.set_done(1);
+  script.members.leave(1, 1);
+  CHECK(script.greet(1, 11, 2) == Admission::kAdmitted);
+  CHECK(script.members.missing() == Workers{0, 1});
+  CHECK(script.greet(1, 12, 3) == Admission::kProbe);  // It lives.
+  CHECK(script.members.tick(2 + kLeaseMs + kProbeMs).taken_over == Workers{1});
+  CHECK(script.members.missing() == Workers{0, 1});
+  script.members.set_done(0);
+  script.members.set_done(1);
+  script.greet(1, 13, 100'000);
+  CHECK(script.members.all_done());
+}
+
 TEST_CASE("a newcomer is turned away when the old process answers") {
   Script script;
   script.greet(0, 10, 0, "old");

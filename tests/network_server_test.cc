@@ -339,8 +339,13 @@ TEST_CASE("with keys only who has one of them is heard, and everybody is known b
     CHECK(echo.serves(endpoint, ClientKeys{worker, ps.public_key}));
     CHECK_FALSE(echo.serves(endpoint));
     CHECK(echo.last_break == "asks for a key, and this task has none");
+    const std::string who = endpoint == echo.tcp() ? "127.0.0.1" : "this host";
+    for (int i = 0; i < 1'000 && echo.times_refused(who + ": hung up when it was asked for a key") == 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    CHECK(echo.times_refused(who + ": hung up when it was asked for a key") == 1);
     CHECK_FALSE(echo.serves(endpoint, ClientKeys{stranger, ps.public_key}));
-    CHECK(echo.last_break == "does not know the key of this task, or has another one than this task was given");
+    CHECK(echo.last_break == "does not recognize this task's key, or has a different key from the one expected");
     CHECK_FALSE(echo.serves(endpoint, ClientKeys{worker, stranger.public_key}));
   }
   CHECK(echo.owners == std::set<std::string>{"worker:3"});

@@ -261,7 +261,7 @@ TEST_CASE("a description of a job that is beyond all measure is refused") {
   Ps ps(false);
   Fingerprint job(300, {"--flag", std::string(100, 'x')});
   CHECK(holds(ps.say(ps.worker, ps.worker.hello(job, 2, 1, 0)).at(0),
-              "b: refuse 2: worker:1 describes its job in 34200 bytes, 16384 are the most"));
+              "b: refuse 2: worker:1 describes its job in 51000 bytes, 16384 are the most"));
 }
 
 // ---- Exceptions ----
@@ -322,12 +322,23 @@ TEST_CASE("a message that fails ends its session and its connection, and nobody 
   CHECK(ps.say(ps.worker, ps.worker.hello(kJob, 2, 1, 0)) == Lines{"b: welcome ready, step 0"});
 }
 
+TEST_CASE("an update that fails halfway ends the run: half of it would be in the model") {
+  Failing ps;
+  ++ps.worker.sequence;
+  ps.say(ps.worker, ps.worker.push(0, {1, 1}));
+  ps.actions.fails = ps.actions.once = true;
+  const Lines out = ps.say(ps.worker, ps.worker.push(2, {1}));
+  CHECK(any_holds(out, "a: refuse 8: an update could not be finished: a queue is full; go on from the newest"));
+  CHECK(any_holds(out, "b: refuse 8: an update could not be finished"));
+  CHECK(holds(ps.say(ps.chief, ps.chief.plain(MessageType::kPull)).at(0), "a: refuse 8: an update could not be"));
+}
+
 TEST_CASE("a message that there is no memory for is refused with exit 7, and the session goes on") {
   Failing ps;
   ps.actions.fails = ps.actions.once = ps.actions.memory = true;
   const Lines out = ps.say(ps.worker, ps.worker.plain(MessageType::kPull));
   REQUIRE(out.size() == 1);
-  CHECK(holds(out[0], "b: refuse 7: ps:0 has not the memory for this"));
+  CHECK(holds(out[0], "b: refuse 7: ps:0 does not have the memory for this"));
   CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPing)) == Lines{"b: pong"});
   ps.actions.fails = true;
   ps.actions.once = false;
@@ -399,6 +410,25 @@ TEST_CASE("what a peer sent is quoted to it whole, and in the log in part") {
   CHECK(line.size() < 300);
 }
 
+TEST_CASE("nobody's connection outlives a run that is gone") {
+  StayScript ps;
+  Peer chief = {.worker = 0, .incarnation = 10, .chief = true, .route = "a"}, other = chief;
+  ps.greet(chief, 1);
+  other.incarnation = 11;
+  other.route = "waits";
+  ps.greet(other, 1);
+  CHECK(ps.actions.was_cut.empty());
+  SECTION("it was reset") {
+    ps.reset({});
+  }
+  SECTION("nothing came of it") {
+    ps.tick(kProbeMs);
+    ps.tick(kProbeMs + 2 * kLeaseMs);
+  }
+  CHECK(ps.actions.was_cut.contains("waits"));
+  CHECK(ps.actions.was_cut.contains("a"));
+}
+
 // ---- Another container ----
 
 TEST_CASE("a container that has no model makes way for another one when none of its processes answers") {
@@ -406,10 +436,12 @@ TEST_CASE("a container that has no model makes way for another one when none of 
   Peer stranger = {.worker = 1, .incarnation = 5, .route = "stranger", .container = "mine"};
   ps.greet(stranger);
   CHECK(ps.greet(ps.chief) == Lines{"stranger: probe"});
-  CHECK(ps.keeps("a"));
+  CHECK_FALSE(ps.keeps("a"));  // Who knows what it wants?
   CHECK(ps.greet(ps.worker) == Lines{"stranger: probe"});
   CHECK(ps.tick(kProbeMs - 1).empty());
   CHECK(ps.tick(kProbeMs) == Lines{"a: welcome awaiting_model, step 0", "b: welcome awaiting_model, step 0"});
+  CHECK(ps.keeps("a"));
+  CHECK(ps.cuts("stranger"));
   CHECK(holds(ps.say(stranger, stranger.plain(MessageType::kPing)).at(0), "stranger: refuse 5: ps:0 serves another"));
 }
 

@@ -63,6 +63,25 @@ struct Script {
 
 }  // namespace
 
+TEST_CASE("a push before its worker's turn, or from parameters to come, does not count") {
+  Script script(synchronous(2));
+  CHECK(script.join(0, 1) == Lines{"0:1"});
+  CHECK(script.join(1, 1) == Lines{"1:1"});
+  const auto accepted = [&](std::uint64_t sequence, std::int64_t ahead = 0) {
+    Header commit = script.header(MessageType::kCommit, 0, sequence);
+    commit.step += ahead;
+    return script.turns.decide("route", commit, script.step, script.now).accepted;
+  };
+  CHECK(accepted(2));
+  CHECK_FALSE(accepted(3));
+  CHECK(script.grants().empty());
+  CHECK(script.decide(1, 2) == Lines{"0:3", "1:2"});
+  CHECK_FALSE(accepted(4, 1));
+  CHECK(script.decide(1, 3) == Lines{"0:4"});
+  CHECK(script.join(0, 5) == Lines{"0:5"});
+  CHECK(accepted(6));
+}
+
 TEST_CASE("turns come in the order in which workers began to wait") {
   Script script(synchronous(3), 3);
   for (const std::uint32_t worker : {0, 1, 2}) CHECK(script.join(worker, 1).size() == 1);

@@ -53,6 +53,17 @@ ClusterSpec cluster_of(const Flags& flags, Workers workers) {
 
 }  // namespace
 
+std::vector<AddressBlock> allowed_addresses(const Flags& flags) {
+  if (flags.insecure && flags.keys)
+    fail(ExitCode::kUsage, "--insecure and --keys: the first is for tasks without keys; leave it out");
+  if (flags.allow.empty()) return {};
+  try {
+    return parse_address_blocks(flags.allow);
+  } catch (const Error& error) {
+    fail(error.code(), "--allow={}: {}", flags.allow, error.what());
+  }
+}
+
 bool describes_cluster(const Flags& flags) {
   return !flags.ps_hosts.empty() || !flags.worker_hosts.empty() || !flags.cluster.empty();
 }
@@ -76,6 +87,7 @@ std::optional<Place> find_place(const Flags& flags) {
     return std::nullopt;
   }
   const std::string role = role_of(flags);
+  allowed_addresses(flags);  // Of use to a ps only; but a slip is a slip.
   // Who works with a ps that stays is not known when it starts.
   const Workers workers = role == "ps" && flags.ps_stay ? Workers::kOptional : Workers::kNeeded;
   Place place{cluster_of(flags, workers), {role, flags.task_index}};

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "lib/cluster/allow_list.h"
 #include "lib/cluster/cluster_spec.h"
 #include "tools/flags.h"
 
@@ -14,6 +15,9 @@ struct Place {
   TaskId task;                     // job "ps" or "worker", whatever the description calls it
   std::optional<HostPort> bind{};  // where a ps listens, if not at its address
 };
+
+// What --allow names. Error (kUsage), also where --insecure and --keys contradict each other.
+std::vector<AddressBlock> allowed_addresses(const Flags& flags);
 
 // Whether flags describe a cluster; without one a task takes the built-in cluster.
 bool describes_cluster(const Flags& flags);

@@ -14,6 +14,7 @@
 #include "lib/base/file.h"
 #include "lib/base/folder.h"
 #include "lib/base/join.h"
+#include "lib/base/log.h"
 #include "lib/wire/key_file.h"
 #include "lib/wire/transport.h"
 
@@ -195,13 +196,18 @@ std::map<KeyOwner, Key> read_public_keys(const fs::path& folder) {
   return known;
 }
 
-Key key_of(const TaskKeys& keys, const KeyOwner& owner, const fs::path& folder) {
+void say_where_from(const TaskKeys& keys) {
+  log_info("keys from {}: what is sent is encrypted, and only tasks with a key of this cluster are listened to",
+           keys.folder.string());
+}
+
+Key key_of(const TaskKeys& keys, const KeyOwner& owner) {
   const auto found = keys.known.find(owner);
   if (found == keys.known.end()) {
     refuse(
         fmt::format("{}, the public key of {}, is not in {} with the others; copy it there, or make new keys with "
                     "distmnist keygen",
-                    public_name(owner), owner.to_string(), folder.string()));
+                    public_name(owner), owner.to_string(), keys.folder.string()));
   }
   return found->second;
 }
@@ -215,7 +221,7 @@ TaskKeys read_task_keys(const fs::path& named, const KeyOwner& self) {
   const fs::path folder = find_folder(named, self);  // First of all: what has no keys in it need not be private.
   require_private_folder(named);
   if (folder != named) require_private_folder(folder);
-  TaskKeys keys{read_secret(folder / secret_name(self)), read_public_keys(folder)};
+  TaskKeys keys{folder, read_secret(folder / secret_name(self)), read_public_keys(folder)};
   for (const auto& [owner, key] : keys.known) {
     if ((owner == self) == (key == keys.own.public_key)) continue;
     refuse(owner == self ? fmt::format("{} does not fit {} in {}; copy both anew", public_name(self), secret_name(self),
@@ -230,10 +236,11 @@ TaskKeys read_task_keys(const fs::path& named, const KeyOwner& self) {
 ServerKeys server_keys(const fs::path& folder, std::uint32_t index, const ClusterSpec& cluster, bool any_worker) {
   using enum KeyOwner::Role;
   const TaskKeys keys = read_task_keys(folder, {kPs, index});
+  say_where_from(keys);
   ServerKeys out{keys.own, {}};
   for (std::uint32_t worker = 0; worker < cluster.workers.size(); ++worker) {
     const KeyOwner owner{kWorker, worker};
-    if (is_known(cluster.workers[worker])) out.known[key_of(keys, owner, folder)] = owner;
+    if (is_known(cluster.workers[worker])) out.known[key_of(keys, owner)] = owner;
   }
   for (const auto& [owner, key] : keys.known) {
     if (owner.role == kAdmin || (any_worker && owner.role == kWorker)) out.known[key] = owner;
@@ -244,9 +251,9 @@ ServerKeys server_keys(const fs::path& folder, std::uint32_t index, const Cluste
 std::vector<ClientKeys> client_keys(const fs::path& folder, const KeyOwner& self, std::size_t num_ps) {
   require_curve();
   const TaskKeys keys = read_task_keys(folder, self);
+  if (self.role != KeyOwner::Role::kAdmin) say_where_from(keys);
   std::vector<ClientKeys> out;
-  for (std::uint32_t ps = 0; ps < num_ps; ++ps)
-    out.push_back({keys.own, key_of(keys, {KeyOwner::Role::kPs, ps}, folder)});
+  for (std::uint32_t ps = 0; ps < num_ps; ++ps) out.push_back({keys.own, key_of(keys, {KeyOwner::Role::kPs, ps})});
   return out;
 }
 

@@ -13,6 +13,7 @@
 namespace distmnist {
 
 struct TaskKeys {
+  std::filesystem::path folder;  // where they were found
   KeyPair own;
   std::map<KeyOwner, Key> known;  // whose key is which, the own one included where it is there
 };

@@ -81,7 +81,12 @@ void require_folder_name(const std::string& name) {
 class TemporaryFolder {
  public:
   explicit TemporaryFolder(const fs::path& target) : target_(target) {
-    std::string name = (parent_folder(target) / ".distmnist-keys-XXXXXX").string();
+    const fs::path parent = parent_folder(target);
+    std::error_code ignored;
+    if (!fs::exists(parent, ignored)) {
+      fail(ExitCode::kUsage, "cannot make {}: there is no folder {}; make it first", target.string(), parent.string());
+    }
+    std::string name = (parent / ".distmnist-keys-XXXXXX").string();
     if (mkdtemp(name.data()) == nullptr) fail_writing(target, errno);  // with mode 0700
     path_ = name;
   }

@@ -78,8 +78,8 @@ ExitCode reset_command(const Flags& flags) {
     if (code == ExitCode::kOk) code = outcome.code;
   }
   if (code == ExitCode::kOk) return code;
-  const std::string_view advice = code == ExitCode::kLostPeer ? "; ask again when it is there" : "";
-  fail(code, "{} was not reset{}", join(failed, ", "), advice);
+  const std::string_view advice = code == ExitCode::kLostPeer ? "; try again when the ps tasks can be reached" : "";
+  fail(code, "{} {} not reset{}", join(failed, ", "), failed.size() == 1 ? "was" : "were", advice);
 }
 
 }  // namespace distmnist

@@ -25,14 +25,7 @@ AccessRules access_of(const Flags& flags, const Place& place) {
   access.hosts = place.cluster.ps;
   access.hosts.insert(access.hosts.end(), place.cluster.workers.begin(), place.cluster.workers.end());
   access.insecure = flags.insecure;
-  if (flags.insecure && flags.keys)
-    fail(ExitCode::kUsage, "--insecure and --keys: what it permits is without keys; leave it out");
-  if (flags.allow.empty()) return access;
-  try {
-    access.allow = parse_address_blocks(flags.allow);
-  } catch (const Error& error) {
-    fail(error.code(), "--allow={}: {}", flags.allow, error.what());
-  }
+  access.allow = allowed_addresses(flags);
   return access;
 }
 

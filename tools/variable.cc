@@ -8,6 +8,7 @@
 #include "lib/base/output.h"
 #include "lib/ps/control.h"
 #include "lib/ps/names.h"
+#include "lib/supervisor/safetensors_header.h"
 #include "tools/admin.h"
 #include "tools/commands.h"
 
@@ -54,7 +55,7 @@ void print_list(const Flags& flags, const std::vector<VariableAnswerRecord>& ans
     fail(ExitCode::kUsage, "{} is not there; a run with this --container or distmnist variable init makes it",
          container_title(flags.container));
   }
-  for (const auto& [name, value] : answers.front().shared) print("{} = {}\n", name, text_of(value));
+  for (const auto& [name, value] : answers.front().shared) print("{} = {}\n", printable(name), text_of(value));
   std::vector<std::string> names;
   std::map<std::string, std::string> lines;
   for (std::size_t k = 0; k < answers.size(); ++k) {
@@ -64,7 +65,7 @@ void print_list(const Flags& flags, const std::vector<VariableAnswerRecord>& ans
       lines[name] += fmt::format("{} {}{} on ps:{}", first ? ":" : ",", floats, first ? " floats" : "", k);
     }
   }
-  for (const std::string& name : names) print("{}{}\n", name, lines[name]);
+  for (const std::string& name : names) print("{}{}\n", printable(name), lines[name]);
 }
 
 }  // namespace

@@ -34,6 +34,16 @@ std::size_t utf8_length(std::string_view text) {
   return wrong ? 0 : size;
 }
 
+// Whether a text that begins with a character of `length` bytes begins with one that a terminal may obey instead of
+// showing it: U+0080 to U+009F, which to some are 0x1b and a letter, ends of lines, and changes of direction.
+bool is_unseen(std::string_view text, std::size_t length) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  if (length == 2) return byte(0) == 0xc2 && byte(1) < 0xa0;
+  if (length != 3 || byte(0) != 0xe2) return false;
+  return (byte(1) == 0x80 && byte(2) >= 0xa8 && byte(2) <= 0xae) ||  // U+2028 to U+202E
+         (byte(1) == 0x81 && byte(2) >= 0xa6 && byte(2) <= 0xa9);    // U+2066 to U+2069
+}
+
 // The text between the quotes of a JSON string, valid UTF-8 whatever bytes come in: paths and host names may be any.
 std::string json_escaped(std::string_view text) {
   constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
@@ -43,6 +53,9 @@ std::string json_escaped(std::string_view text) {
     const auto c = static_cast<unsigned char>(text.front());
     if (length == 0) {
       out += kReplacement;
+    } else if (is_unseen(text, length)) {
+      const auto low = [&](std::size_t i) { return static_cast<unsigned>(text[i]) & 0x3f; };
+      out += fmt::format("\\u{:04x}", length == 2 ? 0x80 | low(1) : 0x2000 | low(1) << 6 | low(2));
     } else if (length > 1) {
       out += text.substr(0, length);
     } else if (c == '"' || c == '\\') {
@@ -71,13 +84,21 @@ class JsonMessage : public spdlog::custom_flag_formatter {
 class TextMessage : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
-    for (const char c : std::string_view(message.payload.data(), message.payload.size())) {
-      const auto byte = static_cast<unsigned char>(c);
-      if (byte >= 0x20 && byte != 0x7f) {
-        out.push_back(c);
-      } else {
-        fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
+    std::string_view text(message.payload.data(), message.payload.size());
+    while (!text.empty()) {
+      const std::size_t length = utf8_length(text);
+      const auto byte = static_cast<unsigned char>(text.front());
+      const bool control = length == 1   ? byte < 0x20 || byte == 0x7f
+                           : length == 0 ? byte < 0xa0  // No UTF-8; in other encodings 0x80 to 0x9f are controls.
+                                         : is_unseen(text, length);
+      for (const char c : text.substr(0, std::max<std::size_t>(length, 1))) {
+        if (!control) {
+          out.push_back(c);
+        } else {
+          fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<unsigned char>(c));
+        }
       }
+      text.remove_prefix(std::max<std::size_t>(length, 1));
     }
   }
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<TextMessage>(); }

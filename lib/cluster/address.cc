@@ -260,8 +260,12 @@ Probe probe_tcp(std::string_view ip, std::uint16_t port, int timeout_ms) {
 std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeout_ms) {
   const Connection made = connect_tcp(ip, port, timeout_ms);
   if (made.error != 0) return std::string(kCloses);
-  say(made.socket.get(), kZmtpSignature);
-  auto words = first_words(made.socket.get(), timeout_ms / 2);
+  // A ps speaks first. It is told nothing, so that it need not take us for somebody who breaks off.
+  auto words = first_words(made.socket.get(), timeout_ms / 4);
+  if (!words) {
+    say(made.socket.get(), kZmtpSignature);
+    words = first_words(made.socket.get(), timeout_ms / 4);
+  }
   if (!words) {
     // A server that reads whole lines answers an empty one.
     say(made.socket.get(), "\r\n\r\n");

@@ -71,11 +71,28 @@ AddressBlock parse_address_block(std::string_view text) {
   return *block;
 }
 
+namespace {
+
+constexpr std::string_view kBlanks = " \t\r\n";
+
+std::string_view trimmed(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(kBlanks);
+  if (first == text.npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
+}
+
+}  // namespace
+
 std::vector<AddressBlock> parse_address_blocks(std::string_view text) {
   std::vector<AddressBlock> blocks;
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t comma = std::min(text.find(',', begin), text.size());
-    blocks.push_back(parse_address_block(text.substr(begin, comma - begin)));
+    std::string_view piece = trimmed(text.substr(begin, comma - begin));
+    do {
+      const std::string_view word = piece.substr(0, piece.find_first_of(kBlanks));
+      blocks.push_back(parse_address_block(word));
+      piece = trimmed(piece.substr(word.size()));
+    } while (!piece.empty());
     begin = comma + 1;
   }
   return blocks;

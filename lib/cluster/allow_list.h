@@ -15,14 +15,15 @@ struct AddressBlock {
   int bits = 128;  // of the address that count
 
   bool contains(const AddressBlock& other) const;
-  std::string to_string() const;  // "10.0.0.0/8", "10.0.0.1"
+  bool is_one() const { return bits == 128; }  // a single address
+  std::string to_string() const;               // "10.0.0.0/8", "10.0.0.1"
   auto operator<=>(const AddressBlock&) const = default;
 };
 
 // "10.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"; a scope (%eth0) is left out. Error (kUsage) quotes the text.
 AddressBlock parse_address_block(std::string_view text);
 
-// Several, comma-separated. Error (kUsage), also for an empty entry.
+// Several, separated by commas, with or without spaces, or in lines. Error (kUsage), also for an empty entry.
 std::vector<AddressBlock> parse_address_blocks(std::string_view text);
 
 // The addresses of this host itself: 127.0.0.0/8 and ::1.

@@ -46,9 +46,12 @@ class Call {
       receive();  // What came before it broke.
       if (over_) return;
       why_not_ = socket_->broken();
-      if (socket_->keys_differ()) {
+      if (socket_->key_trouble() != KeyTrouble::kNone) {
+        const bool none_there = socket_->key_trouble() == KeyTrouble::kNoneThere;
         return finish(ExitCode::kSecurity,
-                      why_not_ + "; give --keys with the folder of the administrator's key, or leave it out");
+                      why_not_ + (none_there ? "; leave --keys out"
+                                             : "; give --keys with the folder of the administrator's key, as distmnist "
+                                               "keygen made it with the keys of this ps"));
       }
       hang_up();
     } else if (socket_ && now - asked_ms_ >= kAskAgainMs) {
@@ -62,7 +65,7 @@ class Call {
     const TimeMs waited_ms = now - began_ms_;
     if (waited_ms >= config_.wait_ms) {
       hang_up();
-      return finish(ExitCode::kLostPeer, fmt::format("{} for {:.0f} s", why_not_, seconds(waited_ms)));
+      return finish(ExitCode::kLostPeer, fmt::format("{}; gave up after {:.0f} s", why_not_, seconds(waited_ms)));
     }
     if (now < report_ms_) return;
     report_ms_ = now + kReportEveryMs;

@@ -21,6 +21,7 @@ std::optional<std::string> fault_of(const std::vector<NamedRange>& pieces, std::
   std::int64_t end = 0, floats = 0;
   for (const NamedRange& piece : pieces) {
     const Range range = piece.range;
+    if (!is_name(piece.name)) return "a variable whose name is none: " + name_rule();
     if (range.offset < end || range.size <= 0) return "pieces out of order or out of range";
     if (range.size > num_parameters || range.offset > num_parameters - range.size) {
       return fmt::format("a piece beyond the {} parameters that its chief's model has", num_parameters);
@@ -56,7 +57,7 @@ std::optional<std::string> fault_of_counts(const CreateRecord& record) {
 
 std::size_t bytes_of(const Fingerprint& fingerprint) {
   std::size_t bytes = 0;
-  for (const auto& [name, value] : fingerprint) bytes += name.size() + value.size() + 8;
+  for (const auto& [name, value] : fingerprint) bytes += name.size() + value.size() + sizeof(Fingerprint::value_type);
   return bytes;
 }
 
@@ -187,6 +188,11 @@ void Container::end_session(const Header& header, TimeMs now) {
   depart(header.worker, now);
 }
 
+void Container::hang_up() {
+  members_.dismiss_all();
+  cut_orphans();
+}
+
 // ---- Who takes part ----
 
 void Container::on_hello(const Sender& from, const Message& message, TimeMs now) {
@@ -297,7 +303,7 @@ void Container::on_create(const Sender& from, const Message& message) {
                                record->consumed_samples, record->strategy, record->pieces, std::move(store)});
   } catch (const std::bad_alloc&) {
     refuse(from, message.header, ExitCode::kResources,
-           fmt::format("ps:{} has not the memory for its part of the model; use more ps tasks or a smaller model",
+           fmt::format("ps:{} does not have the memory for its part of the model; use more ps tasks or a smaller model",
                        ps_.index));
   }
 }
@@ -308,7 +314,9 @@ std::optional<std::string> Container::fault_of_creation(const CreateRecord& reco
   if (auto fault = fault_of(record.strategy)) return fault;
   if (auto fault = fault_of_counts(record)) return fault;
   const std::int64_t num_parameters = members_.session(header.worker)->greeting.hello.num_parameters;
-  return fault_of(record.pieces, num_parameters, record.optimizer);
+  if (auto fault = fault_of(record.pieces, num_parameters, record.optimizer)) return fault;
+  if (num_parameters > kMaxParameters) return fmt::format("a model of {} parameters", num_parameters);
+  return std::nullopt;
 }
 
 void Container::on_load(const Sender& from, const Message& message) {
@@ -349,12 +357,14 @@ void Container::on_create_end(const Message& message, TimeMs now) {
   if (ps_.index == 0) turns_.emplace(strategy_, ps_.num_workers, now, limits_.recovery_wait_ms);
   staged_ = StagedPushes((strategy_.sync ? strategy_.replicas_to_aggregate : 1) + kMaxAbandonedPushes);
   updates_.clear();
+  made_.clear();
   commits_on_hold_.clear();
   published_.forget();
   const HelloRecord& chief = members_.session(message.header.worker)->greeting.hello;
   fingerprint_ = chief.fingerprint;
   num_parameters_ = chief.num_parameters;
-  log(LogLevel::kInfo,
+  log_now_and_then(
+      LogLevel::kInfo, fmt::format("ready {}", message.header.incarnation),
       fmt::format("model ready: {} parameters in {}, optimizer {}, global_step {}", store_->chunks().num_floats(),
                   counted(static_cast<std::int64_t>(store_->chunks().size()), "chunk"),
                   to_string(store_->optimizer().kind), store_->global_step()));
@@ -392,7 +402,7 @@ std::string Container::describe(const WholePush& push) const {
   const auto piece =
       std::ranges::find_if(pieces_, [&](const NamedRange& each) { return push.bad->at < each.range.end(); });
   return fmt::format("{} has pushed a gradient with {} in {} at global_step {}", task_name(push.header.worker),
-                     push.bad->text, piece == pieces_.end() ? "nothing" : piece->name, push.header.step);
+                     push.bad->text, piece == pieces_.end() ? "nothing" : shown(piece->name), push.header.step);
 }
 
 void Container::apply(WholePush&& push) {
@@ -404,16 +414,18 @@ void Container::apply(WholePush&& push) {
   history.mark = mark;
   history.consumed_samples += push.header.samples;
   published_.forget();
-  store_->begin_update();
-  for (std::size_t chunk = 0; chunk < push.gradients.size(); ++chunk) {
-    Frame frame = std::move(push.gradients[chunk]);
-    // The new parameters are written over the gradient, and its memory goes back to the worker while the next chunk is
-    // being worked on.
-    const Numbers gradient{push.header.dtype, frame.bytes()};
-    store_->apply(chunk, {&gradient, 1}, frame.bytes(), pool_);
-    actions_.send(push.route, Message{values_header(push.header, MessageType::kParameters, chunk, gradient.dtype),
-                                      std::move(frame)});
-  }
+  all_or_nothing([&] {
+    store_->begin_update();
+    for (std::size_t chunk = 0; chunk < push.gradients.size(); ++chunk) {
+      Frame frame = std::move(push.gradients[chunk]);
+      // The new parameters are written over the gradient, and its memory goes back to the worker while the next chunk
+      // is being worked on.
+      const Numbers gradient{push.header.dtype, frame.bytes()};
+      store_->apply(chunk, {&gradient, 1}, frame.bytes(), pool_);
+      actions_.send(push.route, Message{values_header(push.header, MessageType::kParameters, chunk, gradient.dtype),
+                                        std::move(frame)});
+    }
+  });
 }
 
 // ---- The end ----

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -24,11 +25,17 @@ namespace distmnist {
 
 // The largest shard a ps accepts, in floats with slots: 16 GiB.
 inline constexpr std::int64_t kMaxShardFloats = std::int64_t{1} << 32;
+// The largest model, over all ps tasks: ranges of it never overflow.
+inline constexpr std::int64_t kMaxParameters = std::int64_t{1} << 40;
 inline constexpr std::uint32_t kMaxWorkers = kMaxReplicas;  // of a container of a ps with --ps_stay
 // Bytes of names and values in what a worker says of its job; a ps keeps them for each of its workers.
 inline constexpr std::size_t kMaxFingerprintBytes = 16 * 1024;
 // Updates that ps 0 tells the others of, and pushes in them: so many fit a message.
 inline constexpr std::size_t kMaxUpdatesToTell = 4096, kMaxPushesToTell = 32 * 1024;
+// Updates that another ps remembers to have made, so that it notices when it is told of different ones.
+inline constexpr std::size_t kMaxMadeUpdates = 1024;
+// Between two snapshots that need no hold.
+inline constexpr TimeMs kSnapshotRestMs = 100;
 
 struct PsIdentity {
   std::uint32_t index = 0;
@@ -62,6 +69,8 @@ class Container {
   void probe_everyone();
   // The process of this message takes part no more: what it said could not be dealt with.
   void end_session(const Header& header, TimeMs now);
+  // Ends the connections of all who take part or want to; what was sent to them still goes out.
+  void hang_up();
 
   bool has_model() const { return store_.has_value(); }
   bool ended() const { return store_.has_value() && members_.all_done(); }
@@ -126,7 +135,18 @@ class Container {
   void count_skipped(const Header& commit, const WholePush& push);
   void on_advance(const Sender& from, const Message& message);
   bool make_updates(const Sender& from, const Header& request, const std::vector<Update>& updates);
+  bool contradicts(const Update& update) const;
   void make(const Update& update);
+  void remember_made(const Update& update);
+  // An update must not be left half made: where this throws, the run fails.
+  template <class Action>
+  void all_or_nothing(const Action& make_update) {
+    try {
+      make_update();
+    } catch (const std::exception& error) {
+      fail_run(std::string("an update could not be finished: ") + error.what() + "; go on from the newest checkpoint");
+    }
+  }
   void go_on(TimeMs now);
   void tick_turns(TimeMs now);
   void depart(std::uint32_t worker, TimeMs now);
@@ -137,6 +157,8 @@ class Container {
   void on_snapshot_take(const Sender& from, const Message& message, TimeMs now);
   void tick_snapshot(TimeMs now);
   bool lacks(std::uint32_t worker, const PushMark& mark);
+  bool has_left(std::uint32_t worker, const PushMark& mark) const;
+  void give_up_push(std::uint32_t worker, const PushMark& mark);
   void try_take(bool whole_steps_only, TimeMs now);
   void send_snapshot(const Route& route, const Header& request);
   void release_hold(TimeMs now);
@@ -156,6 +178,10 @@ class Container {
   void log(LogLevel level, const std::string& line) { actions_.log(level, line); }
   enum class Event { kComes, kBack, kLost, kTakenOver, kLeaves, kDone };
   void log_event(Event event, std::uint32_t worker, const std::string& what);
+  // What a peer can bring about again and again: `key` is that of log_event() of PsActions.
+  void log_now_and_then(LogLevel level, const std::string& key, const std::string& line) {
+    actions_.log_event(level, key, line);
+  }
 
   bool ordered() const { return strategy_.ordered(); }
 
@@ -179,6 +205,7 @@ class Container {
   std::optional<Turns> turns_;  // on ps 0
   StagedPushes staged_;
   std::vector<Update> updates_;                             // on ps 0: that another ps may not have made yet
+  std::deque<Update> made_;                                 // on other ps tasks: the last ones
   std::vector<std::pair<Sender, Header>> commits_on_hold_;  // on ps 0, during a snapshot; of each worker at most one
   PublishedParameters published_;
   std::optional<std::pair<Route, Header>> awaiting_others_;  // the chief's question

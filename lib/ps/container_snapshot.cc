@@ -1,4 +1,5 @@
 // The part of Container that is about snapshots: all ps tasks stop at the same pushes.
+#include <algorithm>
 #include <utility>
 
 #include "lib/ps/container.h"
@@ -8,8 +9,7 @@ namespace distmnist {
 // Training goes on for at least as long between two holds as the first of them has lasted, whatever the chief asks.
 void Container::on_snapshot(const Sender& from, Message&& message, TimeMs now) {
   const bool takes = message.header.type == MessageType::kSnapshotTake;
-  const bool would_hold = !hold_ && !(takes && ordered());
-  if (would_hold && now < rest_until_ms_) {
+  if (!hold_ && now < rest_until_ms_) {
     put_off_.emplace(from, std::move(message));
   } else if (takes) {
     on_snapshot_take(from, message, now);
@@ -28,7 +28,8 @@ void Container::tick_snapshot(TimeMs now) {
   }
   if (!hold_ || !hold_->overdue(now)) return;
   if (hold_->take()) {
-    log(LogLevel::kWarning, "snapshot: a push that reached another ps did not arrive here; taken without it");
+    log_now_and_then(LogLevel::kWarning, "snapshot",
+                     "snapshot: a push that reached another ps did not arrive here; taken without it");
     try_take(false, now);
   } else {
     release_hold(now);
@@ -44,8 +45,9 @@ void Container::on_snapshot_take(const Sender& from, const Message& message, Tim
   auto record = decode<SnapshotRecord>(message.payload.bytes());
   if (!record) return cut_off(from, message.header, "a question about a snapshot that cannot be read");
   if (ordered()) {
-    if (!make_updates(from, message.header, record->updates)) return;
+    if (ps_.index != 0 && !make_updates(from, message.header, record->updates)) return;
     send_snapshot(from.route, message.header);
+    rest_until_ms_ = now + kSnapshotRestMs;
     if (hold_) release_hold(now);
     return;
   }
@@ -62,6 +64,7 @@ void Container::try_take(bool whole_steps_only, TimeMs now) {
   if (!hold_->take()) return;
   for (const auto& [worker, mark] : hold_->take()->target) {
     if (whole_steps_only && lacks(worker, mark)) return;
+    give_up_push(worker, mark);
   }
   send_snapshot(hold_->take()->route, hold_->take()->request);
   release_hold(now);
@@ -72,7 +75,20 @@ bool Container::lacks(std::uint32_t worker, const PushMark& mark) {
   const PushMark& own = histories_[worker].mark;
   if (own == mark || mark.before(own)) return false;
   const auto at = members_.members().find(worker);
-  return at != members_.members().end() && at->second.latest == mark.incarnation;
+  return at != members_.members().end() && at->second.latest == mark.incarnation && !has_left(worker, mark);
+}
+
+// Whether the process that has pushed this was the last of its task and has said that it goes: nothing more comes.
+bool Container::has_left(std::uint32_t worker, const PushMark& mark) const {
+  const auto at = members_.members().find(worker);
+  return at != members_.members().end() && !at->second.session && at->second.latest == mark.incarnation;
+}
+
+// A push that another ps has applied and that will not come here counts as one that has: or no two ps tasks would ever
+// be at the same pushes again.
+void Container::give_up_push(std::uint32_t worker, const PushMark& mark) {
+  PushMark& own = histories_[worker].mark;
+  if (own != mark && !mark.before(own) && has_left(worker, mark)) own = mark;
 }
 
 void Container::send_snapshot(const Route& route, const Header& request) {
@@ -86,7 +102,7 @@ void Container::send_snapshot(const Route& route, const Header& request) {
 }
 
 void Container::release_hold(TimeMs now) {
-  rest_until_ms_ = now + hold_->lasted_ms(now);
+  rest_until_ms_ = now + std::max(hold_->lasted_ms(now), kSnapshotRestMs);
   std::vector<WholePush> held = hold_->release();
   hold_.reset();
   for (WholePush& push : held) apply(std::move(push));

@@ -1,5 +1,6 @@
 // The part of Container that is about runs in which ps 0 decides: pushes are staged on every ps, committed at ps 0, and
 // made everywhere in the order of its updates; a worker is answered when its turn comes.
+#include <algorithm>
 #include <utility>
 
 #include "lib/ps/container.h"
@@ -26,9 +27,10 @@ void Container::stage(WholePush&& push) {
 }
 
 void Container::on_advance(const Sender& from, const Message& message) {
-  const auto record = decode<UpdatesRecord>(message.payload.bytes());
-  if (!record) return cut_off(from, message.header, "a list of updates that cannot be read");
   const Header& header = message.header;
+  if (ps_.index == 0 || !ordered()) return cut_off(from, header, "updates to a ps that nobody brings any");
+  const auto record = decode<UpdatesRecord>(message.payload.bytes());
+  if (!record) return cut_off(from, header, "a list of updates that cannot be read");
   if (record->dropped != 0) staged_.discard({header.worker, {header.incarnation, record->dropped}});
   if (make_updates(from, header, record->updates)) send_parameters(from.route, header, header.wants);
 }
@@ -36,6 +38,13 @@ void Container::on_advance(const Sender& from, const Message& message) {
 // Makes those of ps 0's updates that this ps has not made yet. False, and a refusal, where it cannot.
 bool Container::make_updates(const Sender& from, const Header& request, const std::vector<Update>& updates) {
   for (const Update& update : updates) {
+    if (contradicts(update)) {
+      fail_run(
+          fmt::format("ps:{} was told of two different updates {}, the second time by {} at {}, so the parts of "
+                      "the model do not belong together; go on from the newest checkpoint",
+                      ps_.index, update.commit, task_name(request.worker), from.address));
+      return false;
+    }
     if (update.commit <= store_->commit()) continue;
     if (update.pushes.empty() || update.commit != store_->commit() + 1 || !staged_.has_all(update)) {
       refuse(from, request, ExitCode::kInternal,
@@ -59,9 +68,28 @@ bool Container::make_updates(const Sender& from, const Header& request, const st
   return true;
 }
 
+// Whether it is another one than the update that was made in its place.
+bool Container::contradicts(const Update& update) const {
+  const auto made = std::ranges::find(made_, update.commit, &Update::commit);
+  return made != made_.end() && *made != update;
+}
+
 void Container::make(const Update& update) {
-  WholePush first = staged_.make(update, *store_, pool_);
-  published_.adopt(*store_, first.header.dtype, std::move(first.gradients));
+  all_or_nothing([&] {
+    if (ps_.index != 0) remember_made(update);
+    WholePush first = staged_.make(update, *store_, pool_);
+    published_.adopt(*store_, first.header.dtype, std::move(first.gradients));
+  });
+}
+
+void Container::remember_made(const Update& update) {
+  made_.push_back(update);
+  std::size_t pushes = 0;
+  for (const Update& each : made_) pushes += each.pushes.size();
+  while (made_.size() > 1 && (made_.size() > kMaxMadeUpdates || pushes > kMaxPushesToTell)) {
+    pushes -= made_.front().pushes.size();
+    made_.pop_front();
+  }
 }
 
 // ---- On ps 0 ----
@@ -158,7 +186,9 @@ void Container::count_skipped(const Header& commit, const WholePush& push) {
       push.bad ? describe(push)
                : fmt::format("worker:{} has had a loss or a gradient that is not finite at global_step {}",
                              commit.worker, commit.step);
-  if (++skipped == 1) log(LogLevel::kWarning, what + ": dropped (--on_nan=skip)");
+  if (++skipped == 1) {
+    log_now_and_then(LogLevel::kWarning, "skipped " + task_name(commit.worker), what + ": dropped (--on_nan=skip)");
+  }
   if (skipped < kMaxSkippedInARow) return;
   fail_run(
       fmt::format("{}, the {}th one after another, so the model itself is ruined; go on from the newest checkpoint, "
@@ -175,8 +205,9 @@ void Container::go_on(TimeMs now) {
       histories_[id.worker].pending_samples -= samples;
       histories_[id.worker].consumed_samples += samples;
     }
+    if (ps_.num_ps > 1) updates_.push_back(*update);
     make(*update);
-    if (ps_.num_ps > 1) updates_.push_back(std::move(*update));
+    if (failure_) return;
   }
   while (auto turn = turns_->next_grant(store_->global_step(), now)) {
     const History& history = histories_[turn->request.worker];
@@ -196,7 +227,7 @@ void Container::depart(std::uint32_t worker, TimeMs now) {
 }
 
 void Container::tick_turns(TimeMs now) {
-  for (const std::string& warning : turns_->watch(now)) log(LogLevel::kWarning, warning);
+  for (const std::string& warning : turns_->watch(now)) log_now_and_then(LogLevel::kWarning, "turns", warning);
   go_on(now);  // First: who may go on now that somebody is missed is not told to give up.
   const Turns::Words words = turns_->tell_waiting(store_->global_step(), now);
   for (const Turns::Word& notice : words.notices) {

@@ -9,17 +9,15 @@
 
 #include "lib/base/error.h"
 #include "lib/base/join.h"
-#include "lib/cluster/address.h"
 
 namespace distmnist {
 namespace {
 
 std::string public_text(const AddressBlock& block, std::string_view whose) {
   return fmt::format(
-      "{} is a public address ({}): without keys everybody there could take part and read along; make keys with "
-      "distmnist "
-      "keygen and give every task --keys, or say --insecure",
-      block.to_string(), whose);
+      "{} {} ({}): without keys everybody there could take part and read along; make keys with distmnist keygen and "
+      "give every task --keys, or say --insecure",
+      block.to_string(), block.is_one() ? "is a public address" : "has public addresses in it", whose);
 }
 
 constexpr std::size_t kMaxNamed = 5;
@@ -49,12 +47,12 @@ struct Doorkeeper::Shared {
   std::condition_variable changed;
   AllowList list;
   std::optional<std::string> fault;
-  std::optional<std::string> warning;
+  std::vector<std::string> warnings;
   bool looked_up = false, stranger_came = false, stopping = false;
 };
 
 Doorkeeper::Doorkeeper(AccessRules rules) : shared_(std::make_shared<Shared>(std::move(rules))) {
-  if (!shared_->rules.insecure) {
+  if (!shared_->rules.insecure && !shared_->rules.has_keys) {
     for (const AddressBlock& block : shared_->rules.allow) require_private(block, "--allow");
   }
   std::thread([shared = shared_] { shared->run(); }).detach();
@@ -81,9 +79,9 @@ std::optional<std::string> Doorkeeper::fault() {
   return shared_->fault;
 }
 
-std::optional<std::string> Doorkeeper::take_warning() {
+std::vector<std::string> Doorkeeper::take_warnings() {
   const std::lock_guard lock(shared_->mutex);
-  return std::exchange(shared_->warning, std::nullopt);
+  return std::exchange(shared_->warnings, {});
 }
 
 void Doorkeeper::Shared::run() {
@@ -91,7 +89,7 @@ void Doorkeeper::Shared::run() {
     look_up();
     std::unique_lock lock(mutex);
     stranger_came = false;
-    changed.wait_for(lock, std::chrono::milliseconds(kLookUpAgainMs), [this] { return stopping; });
+    changed.wait_for(lock, std::chrono::milliseconds(rules.look_up_again_ms), [this] { return stopping; });
     changed.wait(lock, [this] { return stopping || stranger_came; });
     if (stopping) return;
   }
@@ -106,27 +104,37 @@ void Doorkeeper::Shared::look_up() {
     const std::lock_guard lock(mutex);
     first = !looked_up;
   }
-  for (const AddressBlock& block : rules.allow) found.add(block);
+  bool lets_in_public = false;
+  for (const AddressBlock& block : rules.allow) {
+    found.add(block);
+    lets_in_public |= is_public(block);
+  }
   for (const HostPort& host : rules.hosts) {
     if (!is_known(host)) continue;
     // A name server that fails for a while takes nobody from the list.
-    const std::vector<std::string> ips = resolve_all_ips(host);
+    const std::vector<std::string> ips = rules.resolve(host);
     std::vector<std::string>& known = addresses[host.host];
     if (!ips.empty()) known = ips;
     if (known.empty()) unknown.push_back(host.to_string());
     for (const std::string& ip : known) {
       const AddressBlock block = parse_address_block(ip);
-      if (!rules.insecure && is_public(block)) {
+      if (!rules.insecure && !rules.has_keys && is_public(block)) {
         if (first) wrong = public_text(block, host.to_string());  // Later it is only not let in.
       } else {
         found.add(block);
+        lets_in_public |= is_public(block);
       }
     }
   }
   const std::lock_guard lock(mutex);
   list = std::move(found);
   if (first) fault = std::move(wrong);
-  if (first && !unknown.empty()) warning = unknown_text(unknown);
+  if (first && !unknown.empty()) warnings.push_back(unknown_text(unknown));
+  if (first && lets_in_public && !rules.has_keys) {
+    warnings.emplace_back(
+        "public addresses are let in without keys (--insecure): who is there can take part, and read and change what "
+        "goes over the network; distmnist keygen makes keys for --keys");
+  }
   looked_up = true;
   changed.notify_all();
 }

@@ -3,6 +3,7 @@
 // mean another address by then.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "lib/base/clock.h"
+#include "lib/cluster/address.h"
 #include "lib/cluster/allow_list.h"
 #include "lib/cluster/cluster_spec.h"
 
@@ -22,11 +24,15 @@ struct AccessRules {
   std::vector<HostPort> hosts;        // of all tasks of the cluster; unknown ones are passed over
   std::vector<AddressBlock> allow{};  // --allow
   bool insecure = false;              // public addresses are let in, too
+  bool has_keys = false;              // ... as with keys they always are
+  TimeMs look_up_again_ms = kLookUpAgainMs;
+  // All addresses that a host's name means now; empty where it means none.
+  std::function<std::vector<std::string>(const HostPort& host)> resolve = resolve_all_ips;
 };
 
 class Doorkeeper {
  public:
-  // Error (kSecurity): a public address among the rules, without `insecure`.
+  // Error (kSecurity): a public address among the rules, without `insecure` or keys.
   explicit Doorkeeper(AccessRules rules);
   ~Doorkeeper();
   Doorkeeper(const Doorkeeper&) = delete;
@@ -37,8 +43,9 @@ class Doorkeeper {
   bool lets_in(std::string_view address);
   // What is wrong with an address that a name has turned out to mean, for an Error (kSecurity). Thread-safe.
   std::optional<std::string> fault();
-  // What the user should know, once: that names of hosts meant nothing when they were looked up first. Thread-safe.
-  std::optional<std::string> take_warning();
+  // What the user should know, once each: that names of hosts meant nothing when they were looked up first, and that
+  // public addresses are let in without keys. Thread-safe.
+  std::vector<std::string> take_warnings();
 
  private:
   struct Shared;

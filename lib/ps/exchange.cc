@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/base/rare_log.h"
 #include "lib/cluster/address.h"
 #include "lib/wire/numbers.h"
 
@@ -94,9 +95,9 @@ void Exchange::on_broken(const std::string& why, TimeMs now) {
 }
 
 void Exchange::on_keys_differ(const std::string& why) {
-  fail_with(
-      ExitCode::kSecurity,
-      fmt::format("{} {}; give every task --keys, with keys of one distmnist keygen, or none", config_.ps_name, why));
+  fail_with(ExitCode::kSecurity,
+            fmt::format("{} {}; give every task --keys, with keys of the same distmnist keygen, or none",
+                        config_.ps_name, why));
 }
 
 void Exchange::give_up_connection(const std::string& why, TimeMs now) {
@@ -190,6 +191,7 @@ void Exchange::on_message(Received&& received, TimeMs now) {
       header.incarnation != config_.incarnation) {
     return;
   }
+  if (header.step < 0 || header.step > kMaxCount || header.commit > kMaxCount) return;  // No ps of ours counts so far.
   last_heard_ms_ = now;
   trouble_since_ms_.reset();
   reported_.clear();
@@ -201,8 +203,10 @@ void Exchange::on_message(Received&& received, TimeMs now) {
       const int code = refusal ? std::clamp(refusal->exit_code, 1, 255) : 1;
       const std::string reason = refusal ? refusal->reason : "no reason given";
       if (!failure_) {
-        failure_ =
-            Failure{static_cast<ExitCode>(code), fmt::format("refused by {}: {}", config_.ps_name, reason), reason};
+        const bool ended = code == static_cast<int>(ExitCode::kDiverged);
+        const std::string words = ended ? fmt::format("{} has ended the run: {}", config_.ps_name, reason)
+                                        : fmt::format("refused by {}: {}", config_.ps_name, reason);
+        failure_ = Failure{static_cast<ExitCode>(code), words, reason};
       }
       return;
     }
@@ -265,7 +269,9 @@ void Exchange::on_notice(const Message& message, TimeMs now) {
   const auto notice = decode<NoticeRecord>(message.payload.bytes());
   if (!notice) return;
   request_->sent_ms = now;  // The request is there: it need not be sent again.
-  actions_.notice(fmt::format("{}: {}", config_.ps_name, notice->text));
+  if (now - last_notice_ms_ < kLeastNoticeMs) return;
+  last_notice_ms_ = now;
+  actions_.notice(fmt::format("{}: {}", config_.ps_name, shown(notice->text)));
 }
 
 // A request that was sent twice may be answered twice. An answer is of one commit: one of a newer commit starts over,

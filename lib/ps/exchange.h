@@ -21,6 +21,7 @@ inline constexpr TimeMs kSilenceMs = 15'000;     // silence after which a connec
 inline constexpr TimeMs kNoWelcomeMs = 3'000;    // silence after a hello before the peer is reported
 inline constexpr TimeMs kResendMs = 10'000;      // a request without an answer from a living ps is sent again
 inline constexpr TimeMs kWaitReportMs = 10'000;  // a line about whom a wait is for
+inline constexpr TimeMs kLeastNoticeMs = 500;    // between two lines about why an answer takes long
 inline constexpr TimeMs kFirstReportMs = 1'000;  // at start a ps may come up a moment later than its workers
 
 // How long the bytes of a payload are there.
@@ -185,6 +186,7 @@ class Exchange {
   TimeMs last_heard_ms_ = 0;
   TimeMs last_ping_ms_ = 0;
   TimeMs last_report_ms_ = 0;
+  TimeMs last_notice_ms_ = -kLeastNoticeMs;
   TimeMs model_wait_since_ms_ = 0;
   std::optional<TimeMs> trouble_since_ms_;
   std::string reported_;  // the last trouble that was said at once

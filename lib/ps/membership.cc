@@ -26,8 +26,11 @@ bool Membership::is_current(const Header& header) const {
   if (at == members_.end() || !at->second.session) return false;
   const Session& session = *at->second.session;
   if (session.incarnation() != header.incarnation) return false;
-  if (std::ranges::find(session.leases, header.lease) != session.leases.end()) return true;
-  return header.type == MessageType::kHello && !session.proven;
+  return names_a_lease(session, header) || (header.type == MessageType::kHello && !session.proven);
+}
+
+bool Membership::names_a_lease(const Session& session, const Header& header) const {
+  return std::ranges::find(session.leases, header.lease) != session.leases.end();
 }
 
 Processes Membership::processes() const {
@@ -38,15 +41,15 @@ Processes Membership::processes() const {
   return out;
 }
 
-void Membership::admit(Member& member, Greeting greeting, TimeMs now) {
+void Membership::admit(Member& member, Greeting greeting, bool again, TimeMs now) {
   const std::uint64_t incarnation = greeting.header.incarnation;
-  const bool same_process = member.session && member.session->incarnation() == incarnation;
+  const bool new_process = member.latest != incarnation;
   const Route route = greeting.from.route;
   Session next;
   next.greeting = std::move(greeting);
   next.lease = draw_lease_();
   next.last_heard_ms = now;
-  if (same_process) {
+  if (again) {
     next.ping_route = member.session->ping_route;
     next.proven = member.session->proven;
     next.leases = std::move(member.session->leases);
@@ -57,10 +60,12 @@ void Membership::admit(Member& member, Greeting greeting, TimeMs now) {
   }
   next.leases.push_back(next.lease);
   if (next.leases.size() > kMaxLeases) next.leases.pop_front();
-  if (member.latest != 0 && member.latest != incarnation) {
+  if (member.latest != 0 && new_process) {
     member.retired.push_back(member.latest);
     if (member.retired.size() > kMaxRetiredProcesses) member.retired.pop_front();
   }
+  // What the process before it has said is not its word. (A run that is over stays so.)
+  if (new_process && member.done && !all_done()) member.done = false;
   member.latest = incarnation;
   member.session = std::move(next);
   add_route(*member.session, route);
@@ -88,7 +93,9 @@ Admission Membership::greet(Greeting greeting, TimeMs now) {
   const bool again_here = is_current(greeting.header);
   const bool vacant = !member.session || member.session->lost || member.done;
   if (again_here || (vacant && member.waiting.empty())) {
-    admit(member, std::move(greeting), now);
+    // Where only the number of its process speaks for it, nobody else may keep a lease that was given to that number.
+    const bool proves_it = again_here && names_a_lease(*member.session, greeting.header);
+    admit(member, std::move(greeting), proves_it, now);
     return Admission::kAdmitted;
   }
   const auto again = std::ranges::find(member.waiting, incarnation, incarnation_of);
@@ -131,7 +138,7 @@ Membership::Tick Membership::tick(TimeMs now) {
     if (!member.waiting.empty() && now >= member.probe_deadline_ms) {
       Greeting first = std::move(member.waiting.front());
       member.waiting.erase(member.waiting.begin());
-      admit(member, std::move(first), now);
+      admit(member, std::move(first), false, now);
       out.taken_over.push_back(worker);
       if (member.waiting.empty()) continue;
       // It may have died meanwhile, as the one before.
@@ -150,6 +157,13 @@ void Membership::leave(std::uint32_t worker, TimeMs now) {
   end_session(member);
   member.probe_deadline_ms = now;
   last_life_ms_ = now;
+}
+
+void Membership::dismiss_all() {
+  for (auto& [worker, member] : members_) {
+    end_session(member);
+    for (const Greeting& other : std::exchange(member.waiting, {})) orphans_.push_back(other.from.route);
+  }
 }
 
 bool Membership::others_done(std::uint32_t worker) const {

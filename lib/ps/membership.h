@@ -106,6 +106,8 @@ class Membership {
   void leave(std::uint32_t worker, TimeMs now);
   // Ends the session of a process that was refused after it had been admitted.
   void dismiss(std::uint32_t worker) { end_session(members_[worker]); }
+  // Ends all sessions and turns everybody away who waits: no connection is needed any more.
+  void dismiss_all();
   void set_done(std::uint32_t worker) { members_[worker].done = true; }
 
   bool all_done() const { return missing().empty(); }
@@ -118,7 +120,9 @@ class Membership {
   std::optional<TimeMs> last_life_ms() const { return last_life_ms_; }
 
  private:
-  void admit(Member& member, Greeting greeting, TimeMs now);
+  // `again`: the process that speaks for the task has greeted once more, and has proved that it is that one.
+  void admit(Member& member, Greeting greeting, bool again, TimeMs now);
+  bool names_a_lease(const Session& session, const Header& header) const;
   void add_route(Session& session, const Route& route);
   void end_session(Member& member);
 

@@ -63,11 +63,19 @@ void warn_of_loopback(const HostPort& address, const std::string& ip) {
               address.host, ip, join(local_addresses(), ", "));
 }
 
+// --bind is of this host, which knows its own names.
+std::string ip_to_bind(const HostPort& own) {
+  const Resolution resolved = resolve_ip(own);
+  if (resolved) return resolved.ip;
+  fail(ExitCode::kUsage, "--bind={}: {}; give an address of this host ({}), or 0.0.0.0 for all of them", own.host,
+       resolved.error, join(local_addresses(), ", "));
+}
+
 // The endpoints of a ps: TCP first and always, beside it the same-host one, named after where workers look for the ps.
 std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
   const TaskId task{"ps", static_cast<int>(config.identity.index)};
   const HostPort& own = config.bind ? *config.bind : config.address;
-  const std::string ip = wait_for_name(task, own, config);
+  const std::string ip = config.bind ? ip_to_bind(own) : wait_for_name(task, own, config);
   if (!config.bind) {
     require_local_address(task, own, ip);
     warn_of_loopback(own, ip);
@@ -129,7 +137,7 @@ class Refusals {
 // others.
 AccessRules rules_of(const ParameterServerConfig& config) {
   AccessRules rules = config.access;
-  rules.insecure |= config.keys.has_value();
+  rules.has_keys = config.keys.has_value();
   rules.hosts.push_back(config.address);
   return rules;
 }
@@ -143,17 +151,23 @@ struct Network {
     if (!config.keys) check_openness(options.endpoints.front(), config.access);
     if (!config.keys || !config.access.allow.empty()) {
       doorkeeper.emplace(rules_of(config));
+      require_no_fault();
       options.lets_in = [this](std::string_view address) { return doorkeeper->lets_in(address); };
     }
     options.refused = [this](const std::string& address, const std::string& why) { refusals.note(address, why); };
     server = std::make_unique<NetworkServer>(std::move(options));
     for (const auto& [endpoint, why] : server->left_out()) {
-      log_warning("{}; until then workers of this host use TCP, which is slower", why);
+      log_warning("{}; so workers of this host use TCP, which is slower", why);
     }
   }
   void look_around() {
     refusals.say_what_is_due();
-    if (const auto warning = doorkeeper ? doorkeeper->take_warning() : std::nullopt) log_warning("{}", *warning);
+    if (doorkeeper) {
+      for (const std::string& warning : doorkeeper->take_warnings()) log_warning("{}", warning);
+    }
+    require_no_fault();
+  }
+  void require_no_fault() {
     if (const auto fault = doorkeeper ? doorkeeper->fault() : std::nullopt) throw Error(ExitCode::kSecurity, *fault);
   }
 

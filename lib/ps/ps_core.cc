@@ -9,6 +9,20 @@
 #include "lib/ps/roles.h"
 
 namespace distmnist {
+namespace {
+
+// Whether the action was carried out. It is one that has to do without: there may be no memory even to say so.
+template <class Action>
+bool attempt(const Action& action) noexcept {
+  try {
+    action();
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+}  // namespace
 
 PsCore::TitledActions::TitledActions(const std::string& container, PsCore& ps)
     : title(container.empty() ? "" : container_title(shown(container)) + ": "), core(ps) {}
@@ -29,26 +43,26 @@ void PsCore::on_message(const Sender& from, Received&& received, TimeMs now) {
   try {
     handle(from, std::move(received), now);
   } catch (const std::bad_alloc&) {
-    try {
+    const bool told = attempt([&] {
       refuse(from, header, ExitCode::kResources,
-             fmt::format("ps:{} has not the memory for this; use more ps tasks or a smaller model", identity_.index));
-    } catch (const std::exception&) {
-      actions_.cut(from.route);
-    }
+             fmt::format("ps:{} does not have the memory for this; use more ps tasks or a smaller model",
+                         identity_.index));
+    });
+    if (!told) attempt([&] { actions_.cut(from.route); });
   } catch (const std::exception& error) {
     break_off(from, header, error.what(), now);
   }
 }
 
-void PsCore::break_off(const Sender& from, const Header& header, const std::string& why, TimeMs now) {
-  cut_off(from, fmt::format("a message of type {} failed: {}", static_cast<int>(header.type), shown(why)));
-  const auto at = containers_.find(header.container);
-  if (at == containers_.end() || !at->second.run) return;
-  try {
-    at->second.run->end_session(header, now);
-  } catch (const std::exception& error) {
-    actions_.log(LogLevel::kError, fmt::format("what others waited for failed, too: {}", error.what()));
-  }
+void PsCore::break_off(const Sender& from, const Header& header, const char* why, TimeMs now) {
+  const bool told = attempt([&] {
+    cut_off(from, fmt::format("a message of type {} failed: {}", static_cast<int>(header.type), shown(why)));
+  });
+  if (!told) attempt([&] { actions_.cut(from.route); });
+  attempt([&] {
+    const auto at = containers_.find(header.container);
+    if (at != containers_.end() && at->second.run) at->second.run->end_session(header, now);
+  });
 }
 
 void PsCore::handle(const Sender& from, Received&& received, TimeMs now) {
@@ -116,7 +130,13 @@ PsCore::Entry* PsCore::entry_for(const Sender& from, Message& message, TimeMs no
     identity.num_workers = hello->num_workers;
   }
   Entry* entry = claim(from, header, hello->container);
-  if (entry != nullptr) entry->run = std::make_unique<Container>(identity, limits_, entry->actions, pool_);
+  if (entry == nullptr) return nullptr;
+  try {
+    entry->run = std::make_unique<Container>(identity, limits_, entry->actions, pool_);
+  } catch (const std::bad_alloc&) {
+    if (entry->variables.values().empty()) containers_.erase(header.container);
+    throw;
+  }
   return entry;
 }
 
@@ -143,10 +163,7 @@ bool PsCore::makes_way(const Sender& from, Message& greeting, TimeMs now) {
   if (run.members().num_live() == 0) return drop_first_run(now), true;
   if (!contest_) contest_ = Contest{containers_.begin()->first, now + kProbeMs, {}};
   run.probe_everyone();
-  if (contest_->greetings.size() < kMaxContestants) {
-    actions_.keep(from.route);
-    contest_->greetings.emplace_back(from, std::move(greeting));
-  }
+  if (contest_->greetings.size() < kMaxContestants) contest_->greetings.emplace_back(from, std::move(greeting));
   return false;
 }
 
@@ -173,6 +190,7 @@ void PsCore::drop_first_run(TimeMs now) {
   log_event(LogLevel::kInfo, "claims",
             fmt::format("{} had no model and nobody answers; another one takes its place",
                         container_title(shown(containers_.begin()->second.name))));
+  containers_.begin()->second.run->hang_up();
   containers_.clear();
   vacant_since_ms_ = last_report_ms_ = now;
 }
@@ -193,7 +211,8 @@ void PsCore::settle(Entries::iterator at, TimeMs now) {
 PsCore::Entries::iterator PsCore::end_failed_run(Entries::iterator at, TimeMs now) {
   const Container& run = *at->second.run;
   const std::string reason = *run.failure();
-  at->second.actions.log(LogLevel::kWarning, fmt::format("the run has failed, its model is dropped: {}", reason));
+  at->second.actions.log_event(LogLevel::kWarning, "failed",
+                               fmt::format("the run has failed, its model is dropped: {}", shown(reason)));
   if (!identity_.stay) {
     const std::vector<std::uint32_t> missing = run.members().missing();
     failed_ = Failed{reason, now, {missing.begin(), missing.end()}, now};
@@ -211,14 +230,22 @@ void PsCore::on_message_after_failure(const Route& route, const Header& header, 
   if (header.type != MessageType::kLeave) send_refusal(route, header, ExitCode::kDiverged, failed_->reason);
 }
 
-// What comes after the entry whose run is dropped. Shared variables stay.
+// What comes after the entry whose run is dropped. Shared variables stay, and so do connections over which the workers
+// of a run that has failed are still to say that they leave.
 PsCore::Entries::iterator PsCore::drop_run(Entries::iterator at) {
+  if (!failed_) at->second.run->hang_up();
   at->second.run.reset();
   return at->second.variables.values().empty() ? containers_.erase(at) : std::next(at);
 }
 
 void PsCore::on_tick(TimeMs now) {
   now_ = now;
+  if (!attempt([&] { tick(now); })) {
+    attempt([&] { log_event(LogLevel::kError, "tick", "what was due has failed; it is tried again"); });
+  }
+}
+
+void PsCore::tick(TimeMs now) {
   for (const std::string& line : refusals_.due(now)) actions_.log(LogLevel::kWarning, line);
   for (const std::string& line : events_.due(now)) actions_.log(LogLevel::kInfo, line);
   tick_contest(now);
@@ -235,7 +262,7 @@ void PsCore::on_tick(TimeMs now) {
     try {
       run->on_tick(now);
     } catch (const std::exception& error) {
-      actions_.log(LogLevel::kError, fmt::format("what was due has failed: {}", error.what()));
+      log_event(LogLevel::kError, "tick", fmt::format("what was due has failed: {}", shown(error.what())));
     }
     if (run->failure()) {
       at = end_failed_run(at, now);

@@ -99,7 +99,8 @@ class PsCore {
 
   void handle(const Sender& from, Received&& received, TimeMs now);
   // After an exception.
-  void break_off(const Sender& from, const Header& header, const std::string& why, TimeMs now);
+  void break_off(const Sender& from, const Header& header, const char* why, TimeMs now);
+  void tick(TimeMs now);
   // The entry whose run the message is for. A hello makes one; null where there is none, and the sender has been told.
   Entry* entry_for(const Sender& from, Message& message, TimeMs now);
   // The entry of this name, made where there is room for it; null where not, and the sender has been told.

@@ -42,10 +42,11 @@ ResetDoneRecord::Container PsCore::reset(const Sender& from, const std::string& 
   const auto at = containers_.find(container_id(name));
   if (at == containers_.end()) return result;
   result.was_there = true;
-  if (const Container* run = at->second.run.get()) {
+  if (Container* run = at->second.run.get()) {
     const std::string reason =
         fmt::format("{} was reset; start this task again to begin anew", container_title(shown(name)));
     result.num_sessions = shut_out(*run, {static_cast<std::int32_t>(ExitCode::kVersion), reason});
+    run->hang_up();
   }
   containers_.erase(at);
   vacant_since_ms_ = last_report_ms_ = now;
@@ -103,6 +104,10 @@ void PsCore::on_variable(const Sender& from, const Message& message) {
   Entry* entry = at == containers_.end() ? nullptr : &at->second;
   const bool adds = question->action == VariableAction::kAdd;
   std::optional<double> value;
+  if (entry != nullptr) value = entry->variables.get(name);
+  if (adds && value && !std::isfinite(*value + question->value)) {
+    return refuse(from, header, ExitCode::kUsage, fmt::format("the sum with {} is not finite", *value));
+  }
   if (entry != nullptr) value = adds ? entry->variables.add(name, question->value) : entry->variables.get(name);
   if (!value) return refuse(from, header, ExitCode::kUsage, missing_text(*question, entry));
   Frame record = encode(VariableAnswerRecord{*value, true, {}, {}});

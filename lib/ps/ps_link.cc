@@ -27,7 +27,7 @@ void PsLink::receive(TimeMs now) {
 void PsLink::tend(TimeMs now) {
   if (socket_ && !socket_->broken().empty()) {
     receive(now);  // What came before it broke.
-    if (socket_->keys_differ()) return exchange.on_keys_differ(socket_->broken());
+    if (socket_->key_trouble() != KeyTrouble::kNone) return exchange.on_keys_differ(socket_->broken());
     if (exchange.waiting()) exchange.on_broken(std::string(socket_->broken()), now);
   }
   if (exchange.wants_connection() && now - last_try_ms_ >= kTryEveryMs) {

@@ -22,6 +22,11 @@ void StagedPushes::stage(WholePush&& push) {
   pushes_.try_emplace(id, Staged{std::move(push)});
 }
 
+void StagedPushes::discard(const PushId& id) {
+  const auto at = pushes_.find(id);
+  if (at != pushes_.end() && !at->second.accepted) pushes_.erase(at);
+}
+
 bool StagedPushes::has_all(const Update& update) const {
   return std::ranges::all_of(update.pushes, [this](const PushId& id) { return has(id); });
 }

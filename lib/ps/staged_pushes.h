@@ -29,7 +29,8 @@ class StagedPushes {
   const WholePush& at(const PushId& id) const { return pushes_.at(id).push; }
   // On ps 0: the push belongs to an update to come, and stays until that is made.
   void accept(const PushId& id) { pushes_.at(id).accepted = true; }
-  void discard(const PushId& id) { pushes_.erase(id); }
+  // It belongs to no update; one that is accepted stays.
+  void discard(const PushId& id);
   // The first push of the update that may not be applied; null where all may. They are all here.
   const WholePush* bad_one_of(const Update& update) const;
 

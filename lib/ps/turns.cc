@@ -22,6 +22,7 @@ void Turns::join(const Route& route, const Header& request, TimeMs now) {
     depart(request.worker, now);
     worker.joined = request.incarnation;
     worker.decided = {request.incarnation, 0};
+    worker.granted = false;
   }
   coordinator_->arrive(request.worker);
   wait(route, request, now);
@@ -37,8 +38,15 @@ Turns::Known Turns::known(const Header& commit) const {
 Verdict Turns::decide(const Route& route, const Header& commit, std::int64_t global_step, TimeMs now) {
   Worker& worker = workers_[commit.worker];
   worker.decided = id_of(commit).mark;
-  worker.verdict = (commit.flags & kNotFinite) != 0 ? coordinator_->drop(id_of(commit), commit.step, global_step)
-                                                    : coordinator_->push(id_of(commit), commit.step, global_step);
+  // No worker of ours pushes before its turn, or from parameters that nobody has: it would take another one's place.
+  const bool out_of_turn = !std::exchange(worker.granted, false) || commit.step > global_step;
+  if (out_of_turn) {
+    worker.verdict = {false, 0};
+  } else if ((commit.flags & kNotFinite) != 0) {
+    worker.verdict = coordinator_->drop(id_of(commit), commit.step, global_step);
+  } else {
+    worker.verdict = coordinator_->push(id_of(commit), commit.step, global_step);
+  }
   wait(route, commit, now);
   return worker.verdict;
 }
@@ -79,7 +87,8 @@ std::optional<Update> Turns::next_update(TimeMs now) {
 std::optional<Turns::Grant> Turns::next_grant(std::int64_t global_step, TimeMs now) {
   for (auto waiting = waiting_.begin(); waiting != waiting_.end(); ++waiting) {
     if (!coordinator_->take_token(waiting->request.worker, global_step)) continue;
-    const Worker& worker = workers_[waiting->request.worker];
+    Worker& worker = workers_[waiting->request.worker];
+    worker.granted = true;
     Grant grant{waiting->route, waiting->request, {}};
     if (waiting->request.type == MessageType::kCommit) {
       grant.token.accepted = worker.verdict.accepted;

@@ -76,7 +76,8 @@ class Turns {
   struct Worker {
     std::uint64_t joined = 0;  // incarnation of the process that takes part; 0: none
     PushMark decided;
-    Verdict verdict;  // of that push
+    Verdict verdict;       // of that push
+    bool granted = false;  // its turn has come since
   };
   void wait(const Route& route, const Header& request, TimeMs now);
 

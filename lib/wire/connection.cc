@@ -28,21 +28,29 @@ Connection::Connection(FileDescriptor socket, Sender sender, const ServerKeys* k
       zmtp_(keys),
       accepted_ms_(now),
       heard_ms_(now),
-      written_ms_(now) {
-  take_replies();
+      written_ms_(now),
+      asks_for_key_(keys != nullptr) {
+  take_replies(now);
 }
 
 bool Connection::read(TimeMs now) {
   const std::span<std::byte> space = zmtp_.space();
   const ssize_t size = recv(socket_.get(), space.data(), space.size(), 0);
   if (size < 0) return errno == EAGAIN || errno == EINTR;
-  if (size == 0) return false;
+  if (size == 0) {
+    left_without_key_ = asks_for_key_ && !zmtp_.is_ready() && unproven_bytes_ > 0;
+    return false;
+  }
   heard_ms_ = now;
   if (!kept_) unproven_bytes_ += static_cast<std::size_t>(size);
   zmtp_.advance(static_cast<std::size_t>(size));
-  take_replies();
+  take_replies(now);
   if (zmtp_.is_ready() && !sender_.key) sender_.key = zmtp_.key_owner();
   return zmtp_.fault().empty();
+}
+
+std::string_view Connection::fault() const {
+  return left_without_key_ ? "hung up when it was asked for a key" : std::string_view(zmtp_.fault());
 }
 
 void Connection::keep() {
@@ -64,14 +72,16 @@ bool Connection::is_choked() const {
   return unsent_bytes_ > kMaxUnsentBytes || unsent_reply_bytes_ > kMaxUnsentReplies;
 }
 
-void Connection::enqueue(Message&& message) {
+void Connection::enqueue(Message&& message, TimeMs now) {
+  note_waiting(now);
   unsent_bytes_ += size_of(message);
   messages_.push_back(std::move(message));
 }
 
-void Connection::take_replies() {
+void Connection::take_replies(TimeMs now) {
   std::vector<std::byte> replies = zmtp_.take_replies();
   if (replies.empty()) return;
+  note_waiting(now);
   unsent_reply_bytes_ += replies.size();
   add_encoded({std::move(replies), {}, false});
 }
@@ -134,7 +144,9 @@ const char* Connection::overdue(TimeMs now) const {
   if (!zmtp_.is_ready() && now - accepted_ms_ >= kHandshakeMs) return "did not finish the handshake in time";
   if (!kept_ && now - accepted_ms_ >= kFirstWordMs) return "did not greet in time";
   if (has_unsent() && now - written_ms_ >= kStalledMs) return "takes nothing of what is sent to it";
-  if (!paused_ && now - heard_ms_ >= kIdleMs) return "has been silent for too long";
+  // Who is not read from, for want of room for its answers, may well be speaking; what it takes is a sign of life.
+  if (!paused_ && !is_choked() && now - std::max(heard_ms_, written_ms_) >= kIdleMs)
+    return "has been silent for too long";
   return nullptr;
 }
 

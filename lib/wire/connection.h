@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <deque>
 #include <optional>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/clock.h"
@@ -24,20 +24,17 @@ class Connection {
 
   int descriptor() const { return socket_.get(); }
   const Sender& sender() const { return sender_; }
-  TimeMs accepted_ms() const { return accepted_ms_; }
-
   // Reads once, up to a message's worth. False where the connection is over: the peer has closed it, or broke the
   // protocol; fault() tells.
   bool read(TimeMs now);
   std::optional<Received> next();
-  const std::string& fault() const { return zmtp_.fault(); }
+  std::string_view fault() const;
 
   void keep();
-  bool is_kept() const { return kept_; }
   // Whether somebody who is not kept has said so much that the connection has to end.
   bool says_too_much() const;
 
-  void enqueue(Message&& message);
+  void enqueue(Message&& message, TimeMs now);
   // Writes what the socket takes. False where the connection is broken. `sent` counts messages that have gone out
   // whole.
   bool write(TimeMs now, std::size_t& sent);
@@ -54,6 +51,7 @@ class Connection {
   const char* overdue(TimeMs now) const;
 
   bool wants_to_read() const { return !paused_ && !closing_ && !zmtp_.is_over(); }
+  bool is_paused() const { return paused_; }
   void pause() { paused_ = true; }
   void go_on() { paused_ = false; }
 
@@ -66,7 +64,11 @@ class Connection {
     bool is_message = true;
     std::size_t size() const { return head.size() + payload.size(); }
   };
-  void take_replies();
+  void take_replies(TimeMs now);
+  // A stall counts from when there is something to be taken.
+  void note_waiting(TimeMs now) {
+    if (!has_unsent()) written_ms_ = now;
+  }
   void add_encoded(Outgoing&& outgoing);
   // Only what is about to be written is encoded: with keys that makes a copy, and numbers it.
   void encode_ahead();
@@ -76,6 +78,7 @@ class Connection {
   ZmtpPeer zmtp_;
   TimeMs accepted_ms_, heard_ms_, written_ms_;
   bool kept_ = false, closing_ = false, paused_ = false;
+  bool asks_for_key_, left_without_key_ = false;
   std::deque<Message> messages_;  // that are to be encoded
   std::deque<Outgoing> out_;      // that goes out before them
   std::size_t written_ = 0;       // of the first of these

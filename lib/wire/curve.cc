@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "lib/base/bytes.h"
+#include "lib/wire/metadata.h"
 
 namespace distmnist {
 namespace {
@@ -96,45 +97,12 @@ bool same(const Key& key, Bytes bytes) {
   return bytes.size() == key.size() && sodium_memcmp(key.data(), bytes.data(), key.size()) == 0;
 }
 
-// A name with its length in a byte, a value with its length in four, again and again.
-struct Property {
-  std::string_view name, value;
-};
-bool read_property(ByteReader& reader, Property& property) {
-  std::uint8_t name_size = 0;
-  std::array<std::uint8_t, 4> sizes{};
-  Bytes name, value;
-  if (!reader.read(name_size) || name_size == 0 || !reader.read_bytes(name_size, name)) return false;
-  std::size_t value_size = 0;
-  for (std::uint8_t& byte : sizes) {
-    if (!reader.read(byte)) return false;
-    value_size = value_size << 8 | byte;
-  }
-  if (!reader.read_bytes(value_size, value)) return false;
-  property = {text_of(name), text_of(value)};
-  return true;
-}
-
-bool is_socket_type(std::string_view name) {
-  constexpr std::string_view kSocketType = "socket-type";
-  return std::ranges::equal(name, kSocketType, [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; });
-}
-
 // Of what a client says about itself only the type of its socket matters; its Identity would be a name of its own
 // choice, and is passed over.
 CurveFault check_metadata(Bytes metadata) {
-  ByteReader reader(metadata);
-  bool is_dealer = false;
-  std::size_t num_types = 0;
-  while (reader.remaining() > 0) {
-    Property property;
-    if (!read_property(reader, property)) return CurveFault::kMetadata;
-    if (!is_socket_type(property.name)) continue;
-    ++num_types;
-    is_dealer = property.value == "DEALER";
-  }
-  if (num_types != 1) return CurveFault::kMetadata;
-  return is_dealer ? CurveFault::kNone : CurveFault::kSocketType;
+  const auto type = socket_type_of(metadata);
+  if (!type) return CurveFault::kMetadata;
+  return type == "DEALER" ? CurveFault::kNone : CurveFault::kSocketType;
 }
 
 std::vector<std::byte> server_metadata() {
@@ -274,7 +242,6 @@ CurveFault CurveServer::check_client(Bytes opened) {
   const Key client = key_in(opened);
   if (const CurveFault fault = check_vouch(client, opened.subspan(kKeyBytes, kVouchBytes)); fault != CurveFault::kNone)
     return fault;
-  peer_key_ = client;
   const auto found = keys_.known.find(client);
   if (found == keys_.known.end()) return CurveFault::kUnknownKey;
   peer_ = found->second;

@@ -78,8 +78,6 @@ class CurveServer {
   bool ready() const { return state_ == State::kReady; }
   // Whose key the client has; where ready().
   const KeyOwner& peer() const { return *peer_; }
-  // The lasting key that the client has proved to own, even where nobody knows it: for the log.
-  const std::optional<Key>& peer_key() const { return peer_key_; }
 
   struct Opened {
     CurveFault fault = CurveFault::kNone;
@@ -117,7 +115,6 @@ class CurveServer {
   // not remember anybody before INITIATE; a server of TCP connections remembers those anyway.
   std::array<std::byte, kCookieBytes> cookie_{};
   Key shared_{};  // the secret of C' and S', that seals messages
-  std::optional<Key> peer_key_;
   std::optional<KeyOwner> peer_;
   std::uint64_t last_number_ = 0;  // of the client
   std::uint64_t next_number_ = 1;  // of ours

@@ -42,10 +42,11 @@ Mailbox::Put Mailbox::put(const Sender& from, Received&& received) {
   Peer& peer = peers_[from.route];
   const std::size_t newcomer_bytes = peer.kept ? 0 : sizeof(Letter) + received.message.payload.size();
   if (newcomers_bytes_ + newcomer_bytes > limits_.newcomers_bytes && newcomer_bytes > 0) return Put::kNoRoom;
+  const std::size_t bytes = received.message.payload.size();
+  letters_.push_back({from, std::move(received), newcomer_bytes});
   newcomers_bytes_ += newcomer_bytes;
   ++peer.waiting_messages;
-  peer.waiting_bytes += received.message.payload.size();
-  letters_.push_back({from, std::move(received), newcomer_bytes});
+  peer.waiting_bytes += bytes;
   if (letters_.size() == 1) letters_ready_.set();
   // It stays so until kReadOn is ordered, whatever is taken meanwhile.
   if (peer.waiting_messages >= limits_.waiting_messages || peer.waiting_bytes >= limits_.waiting_bytes) {

@@ -47,6 +47,19 @@ int connections_possible() {
   return std::clamp(most - open_descriptors() - kReservedDescriptors, 4, kMaxConnections);
 }
 
+std::string name_of_user(int user) {
+  return user == kNoUser ? "a user of another container of this host" : fmt::format("user {} of this host", user);
+}
+
+// The first of the address that has the most: one address alone does not push out those of others.
+template <class Newcomers>
+auto oldest_of_the_most(const Newcomers& newcomers) {
+  std::map<std::string_view, int> counts;
+  for (const auto& [number, address] : newcomers) ++counts[address];
+  const auto most = std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; });
+  return std::ranges::find_if(newcomers, [&](const auto& newcomer) { return newcomer.second == most->first; });
+}
+
 // The connection is ended at once, without the kernel remembering it.
 void reset_connection(int socket) {
   const linger at_once{1, 0};
@@ -72,6 +85,7 @@ class NetworkServer::Loop {
     explicit Peer(Connection&& made) : connection(std::move(made)) {}
     Connection connection;
     std::uint32_t events = 0;  // that are waited for
+    bool hung_up = false;      // seen while it was paused: it is not watched, and what it has said is read later
     TimeMs close_by_ms = 0;    // once it is closing
   };
   using Peers = std::map<Number, Peer>;
@@ -93,9 +107,9 @@ class NetworkServer::Loop {
   // Both may end the connection.
   bool write(Peers::iterator at, TimeMs now);
   void wait_for_next(Peers::iterator at);
-  Peers::iterator close(Peers::iterator at, const std::string& why);
+  Peers::iterator close(Peers::iterator at, std::string_view why);
   void look_at_clocks(TimeMs now);
-  void refuse(const std::string& address, const std::string& why) const;
+  void refuse(std::string_view address, std::string_view why) const noexcept;
   static Number number_of(const Route& route);
 
   ServerOptions options_;
@@ -196,7 +210,12 @@ void NetworkServer::Loop::serve(Number number, std::uint32_t events, TimeMs now)
   const auto at = peers_.find(number);
   if (at == peers_.end()) return;  // Ended by an event before this one.
   if ((events & EPOLLOUT) != 0 && !write(at, now)) return;
-  if ((events & (EPOLLHUP | EPOLLERR)) != 0 && (at->second.events & EPOLLIN) == 0) return close(at, ""), void();
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0 && (at->second.events & EPOLLIN) == 0) {
+    if (!at->second.connection.is_paused()) return close(at, ""), void();
+    at->second.hung_up = true;
+    watch(EPOLL_CTL_DEL, at->second.connection.descriptor(), number, 0);
+    return;
+  }
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(at, now);
 }
 
@@ -223,7 +242,7 @@ void NetworkServer::Loop::admit(const ListeningSocket& listening, AcceptedSocket
   if (const char* why = why_not(listening, accepted)) {
     reset_connection(accepted.socket.get());
     const bool foreign = listening.same_host && !is_trusted_user(accepted.user);
-    return refuse(foreign ? fmt::format("user {} of this host", accepted.user) : accepted.address, why);
+    return refuse(foreign ? name_of_user(accepted.user) : accepted.address, why);
   }
   const std::string address = accepted.address;
   make_room_for(address);
@@ -251,14 +270,15 @@ const char* NetworkServer::Loop::why_not(const ListeningSocket& listening, const
   return nullptr;
 }
 
-// Of those who have not greeted the oldest goes: who is one of ours greets within milliseconds.
+// Of those who have not greeted the oldest goes, of the address that has the most: who is one of ours greets within
+// milliseconds.
 void NetworkServer::Loop::make_room_for(const std::string& address) {
   const auto of_address = [&](const auto& newcomer) { return newcomer.second == address; };
   const bool full_for_address =
       std::ranges::count_if(newcomers_, of_address) >= static_cast<std::ptrdiff_t>(kMaxUnprovenOfAddress);
   const std::size_t room = static_cast<std::size_t>(max_connections_) - (peers_.size() - newcomers_.size());
   if (!full_for_address && newcomers_.size() < std::min(kMaxUnproven, std::max<std::size_t>(room, 1))) return;
-  const auto oldest = full_for_address ? std::ranges::find_if(newcomers_, of_address) : newcomers_.begin();
+  const auto oldest = full_for_address ? std::ranges::find_if(newcomers_, of_address) : oldest_of_the_most(newcomers_);
   close(peers_.find(oldest->first), "gave way to others before it had greeted");
 }
 
@@ -277,7 +297,7 @@ void NetworkServer::Loop::carry_out(Mailbox::Order&& order, TimeMs now) {
   switch (order.action) {
     case Mailbox::Action::kSend:
       if (connection.is_closing()) return mailbox.note_sent(order.route);
-      connection.enqueue(std::move(order.message));
+      connection.enqueue(std::move(order.message), now);
       break;
     case Mailbox::Action::kKeep:
       connection.keep();
@@ -289,7 +309,9 @@ void NetworkServer::Loop::carry_out(Mailbox::Order&& order, TimeMs now) {
       break;
     case Mailbox::Action::kReadOn:
       connection.go_on();
-      return wait_for_next(at);
+      if (!std::exchange(at->second.hung_up, false)) return wait_for_next(at);
+      at->second.events = EPOLLIN;
+      return watch(EPOLL_CTL_ADD, connection.descriptor(), at->first, EPOLLIN);
   }
   write(at, now);
 }
@@ -328,17 +350,16 @@ bool NetworkServer::Loop::write(Peers::iterator at, TimeMs now) {
 void NetworkServer::Loop::wait_for_next(Peers::iterator at) {
   Connection& connection = at->second.connection;
   const bool reads = connection.wants_to_read() && !connection.is_choked();
+  if (at->second.hung_up) return;
   const std::uint32_t events = (reads ? EPOLLIN : 0u) | (connection.has_unsent() ? EPOLLOUT : 0u);
   if (events == at->second.events) return;
   at->second.events = events;
   watch(EPOLL_CTL_MOD, connection.descriptor(), at->first, events);
 }
 
-NetworkServer::Loop::Peers::iterator NetworkServer::Loop::close(Peers::iterator at, const std::string& why) {
+NetworkServer::Loop::Peers::iterator NetworkServer::Loop::close(Peers::iterator at, std::string_view why) {
   const Connection& connection = at->second.connection;
-  if (!why.empty()) {
-    refuse(connection.sender().address, why);
-  }
+  if (!why.empty()) refuse(connection.sender().address, why);
   mailbox.drop_peer(connection.sender().route);
   newcomers_.erase(at->first);
   return peers_.erase(at);
@@ -362,9 +383,9 @@ void NetworkServer::Loop::look_at_clocks(TimeMs now) {
   }
 }
 
-void NetworkServer::Loop::refuse(const std::string& address, const std::string& why) const {
+void NetworkServer::Loop::refuse(std::string_view address, std::string_view why) const noexcept {
   try {
-    if (options_.refused) options_.refused(address, why);
+    if (options_.refused) options_.refused(std::string(address), std::string(why));
   } catch (const std::exception&) {
     // Not even that can be said.
   }

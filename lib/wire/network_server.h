@@ -30,10 +30,9 @@ inline constexpr std::size_t kMaxUnprovenMessages = 16;      // of a connection 
 inline constexpr std::size_t kMaxUnprovenBytes = 64u << 10;  // the same, handshake and heartbeats included
 inline constexpr std::size_t kMaxUnproven = 256;             // connections that are not kept; above it the oldest goes
 inline constexpr std::size_t kMaxUnprovenOfAddress = 128;    // the same of one address
-inline constexpr std::size_t kMaxWaitingBytes = 16u
-                                                << 20;  // of a peer, received and not taken; then it is not read from
+// Of a peer, received and not taken; then it is not read from.
+inline constexpr std::size_t kMaxWaitingBytes = 16u << 20, kMaxWaitingMessages = 256;
 inline constexpr std::size_t kMaxNewcomersBytes = 16u << 20;  // of all who are not kept, received and not taken
-inline constexpr std::size_t kMaxWaitingMessages = 256;       // the same
 inline constexpr std::size_t kMaxUnsentMessages = 4096;       // to a peer; what is beyond is dropped
 inline constexpr std::size_t kMaxUnsentBytes = 64u << 20;     // to a peer; above it nothing is read from it
 inline constexpr std::size_t kMaxUnsentReplies = 64u << 10;   // the same, of answers to its heartbeats

@@ -248,7 +248,7 @@ class ConnectionWatch {
     }
   }
   const std::string& broken() const { return broken_; }
-  bool keys_differ() const { return keys_differ_; }
+  KeyTrouble key_trouble() const { return key_trouble_; }
   bool connected() const { return descriptor_ >= 0; }
   int descriptor() const { return descriptor_; }
   void set_broken(std::string why) {
@@ -267,18 +267,20 @@ class ConnectionWatch {
       case ZMQ_EVENT_DISCONNECTED:
         return set_broken("closed the connection");
       case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-        keys_differ_ = true;
-        return set_broken("does not know the key of this task, or has another one than this task was given");
+        key_trouble_ = KeyTrouble::kUnknown;
+        return set_broken("does not recognize this task's key, or has a different key from the one expected");
       default:
-        keys_differ_ = value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH;
-        if (!keys_differ_) return set_broken("does not finish ZeroMQ's handshake");
+        if (value != ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH) {
+          return set_broken("does not finish ZeroMQ's handshake");
+        }
+        key_trouble_ = has_keys_ ? KeyTrouble::kNoneThere : KeyTrouble::kNoneHere;
         return set_broken(has_keys_ ? "has no keys, and this task has" : "asks for a key, and this task has none");
     }
   }
 
   zmq::socket_t events_;
   const bool has_keys_;
-  bool keys_differ_ = false;
+  KeyTrouble key_trouble_ = KeyTrouble::kNone;
   int descriptor_ = -1;
   std::string broken_;
 };
@@ -366,8 +368,8 @@ const std::string& ClientSocket::broken() {
   return impl_->watch->broken();
 }
 
-bool ClientSocket::keys_differ() const {
-  return impl_->watch && impl_->watch->keys_differ();
+KeyTrouble ClientSocket::key_trouble() const {
+  return impl_->watch ? impl_->watch->key_trouble() : KeyTrouble::kNone;
 }
 
 std::uint64_t ClientSocket::moved_bytes() const {

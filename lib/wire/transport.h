@@ -38,6 +38,13 @@ inline constexpr int kHeartbeatIntervalMs = 5'000;  // ZMTP's own, of an idle co
 // Error (kSecurity) where this ZeroMQ has no CURVE, so that its sockets cannot use keys.
 void require_curve();
 
+enum class KeyTrouble {
+  kNone,
+  kUnknown,    // the ps does not know the key of this side, or has not the one that this side expects
+  kNoneThere,  // this side has keys, and the ps has none
+  kNoneHere,   // ... and the other way round
+};
+
 // One connection to a ps. It is not made again when it breaks: what was under way is lost then, and who owns it knows.
 class ClientSocket {
  public:
@@ -57,9 +64,8 @@ class ClientSocket {
   // Why there is no connection any more, "closed the connection"; empty while there is one or it is being made. What
   // came before can still be received.
   const std::string& broken();
-  // The connection broke because of keys, so another one would, too: the ps does not know the key of this side, or one
-  // side has keys and the other none. broken() says which.
-  bool keys_differ() const;
+  // What is wrong with the keys, so that another connection would break, too.
+  KeyTrouble key_trouble() const;
 
   // Bytes that the other end's kernel has taken, and that have come from it; counted over TCP, else 0.
   std::uint64_t moved_bytes() const;

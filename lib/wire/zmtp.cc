@@ -6,6 +6,9 @@
 
 #include <fmt/format.h>
 
+#include "lib/base/bytes.h"
+#include "lib/wire/metadata.h"
+
 namespace distmnist {
 namespace {
 
@@ -20,14 +23,6 @@ constexpr std::uint8_t kReserved = 0xF8;
 
 std::uint8_t byte_at(std::span<const std::byte> bytes, std::size_t at) {
   return static_cast<std::uint8_t>(bytes[at]);
-}
-
-std::string_view text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
 }
 
 std::uint64_t big_endian(std::span<const std::byte> bytes) {
@@ -58,24 +53,6 @@ std::string_view take_name(std::span<const std::byte>& body) {
   const std::string_view name = text_of(body.subspan(1, size));
   body = body.subspan(1 + size);
   return name;
-}
-
-bool equal_without_case(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return (x | 0x20) == (y | 0x20); });
-}
-
-// The value of a property among (name, value) pairs; nothing where it is not there, or the pairs are not whole.
-std::optional<std::string_view> property(std::span<const std::byte> metadata, std::string_view wanted) {
-  std::optional<std::string_view> found;
-  while (!metadata.empty()) {
-    const std::string_view name = take_name(metadata);
-    if (name.empty() || metadata.size() < 4) return std::nullopt;
-    const std::uint64_t size = big_endian(metadata.first(4));
-    if (size > metadata.size() - 4) return std::nullopt;
-    if (equal_without_case(name, wanted)) found = text_of(metadata.subspan(4, static_cast<std::size_t>(size)));
-    metadata = metadata.subspan(4 + static_cast<std::size_t>(size));
-  }
-  return found;
 }
 
 void append(std::vector<std::byte>& out, std::span<const std::byte> bytes) {
@@ -242,7 +219,7 @@ bool ZmtpPeer::on_handshake(std::span<const std::byte> body) {
   }
   const std::string_view name = take_name(body);
   if (name != "READY") return fail("breaks the handshake off");
-  if (property(body, "Socket-Type") != "DEALER") return fail("is no DEALER");
+  if (socket_type_of(body) != "DEALER") return fail("is no DEALER");
   append_command(replies_, bytes_of(command("READY", std::string("\x0BSocket-Type\0\0\0\x06ROUTER", 22))));
   state_ = State::kReady;
   return true;
