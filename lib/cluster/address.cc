@@ -79,8 +79,9 @@ Probe outcome_of(int descriptor, int error) {
   switch (error) {
     case 0:
       return met_itself(descriptor) ? Probe::kRefused : Probe::kListening;
+    case ECONNRESET:  // Somebody took the connection, and hung up at once.
+      return Probe::kListening;
     case ECONNREFUSED:
-    case ECONNRESET:
       return Probe::kRefused;
     case ETIMEDOUT:
       return Probe::kTimeout;

@@ -120,7 +120,7 @@ class ContainerTest(small_runs.SmallRunTest):
             self.assert_fails(self.run_program("reset", f"--container={names}", self.ps_hosts), 2, "entry . is empty")
         lines = self.ask("reset", "--all", "--recovery_wait_secs=1", code=138)
         self.assertRegex(lines[0], r"^ps:0 localhost:\d+: dropped a \(0 sessions ended\)$")
-        self.assertRegex(lines[1], r"^ps:1 localhost:\d+: not reset: cannot be reached \(connection refused\) for 1 s$")
+        self.assertRegex(lines[1], r"^ps:1 localhost:\d+: not reset: cannot be reached \(connection refused\); gave up after 1 s$")
         self.stop(ps[0])
 
     def test_clients_share_a_variable(self):
