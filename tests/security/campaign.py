@@ -19,6 +19,7 @@ PAIRS = 5  # of an attacked and a quiet window, at least
 MORE_PAIRS = 20  # where the rate seems too low, to be sure
 MOST_CONNECTIONS_A_SECOND = 75
 LEAST_RATE = 0.95  # of that in the quiet windows
+LEAST_CONNECTIONS = 0.8  # of those that are to be made; some attacks keep theirs
 MOST_MEMORY_KIB = 16 * 1024
 MOST_LOG_LINES, MOST_LOG_LINES_A_MINUTE = 60, 8  # at first each address has a line of each kind
 DESCRIPTORS_BACK_S = 10.0
@@ -175,6 +176,11 @@ class Campaign:
             self.tensors = checkpoint(job.log_dir, self.step)
         for row in self.rows:
             self._judge(row)
+        made = sum(row.connections for row in self.rows)
+        if made < LEAST_CONNECTIONS * self.connections:
+            self.faults.append(f"only {made} of {self.connections:g} connections were made")
+        if self.heard and not any(row.answers or row.refusals for row in self.rows):
+            self.faults.append("no attack was answered, so none got as far as the rules")
         if are_too_low(self.rates()):
             self.faults.append(f"the attacks leave {ratio_of(self.rates()):.0%} of the rate")
         if self.memory_kib > MOST_MEMORY_KIB:

@@ -180,7 +180,7 @@ def ends_a_run_with_a_bad_gradient(program, hello):
 
 
 def skips_its_bad_gradients(program, hello):
-    """cannot: with --on_nan=skip do more than be ignored so"""
+    """can: with --on_nan=skip have bad gradients dropped; the tenth in a row ends the run (exit 8)"""
     with half_a_job(program, "skipped", "--on_nan=skip") as job:
         job.wait_for_steps(20)
         peer, session = Foe(job, hello).takes_part()
@@ -191,7 +191,62 @@ def skips_its_bad_gradients(program, hello):
             peer.say("commit", sequence=3 + number, step=values["step"], commit=values["commit"], samples=100, **session)
             values, after = parameters(peer)
             assert all(abs(number) < 1e6 for number in floats(after)), value
+        job.wait_for_steps(100)
+        for sequence in range(8, 13):
+            if sequence > 8:
+                values, _ = parameters(peer)
+            push(peer, session, float("nan"), values["step"], sequence=sequence)
+            peer.say("commit", sequence=sequence, step=values["step"], commit=values["commit"], samples=100, **session)
+        got = peer.receive_until(("refuse",))
+        assert refused_with(got) == 8, got
         peer.say("leave", **session)
+        codes = {task: process.wait(LITTLE_TIME_S) for task, process in job.tasks.items()}
+        assert set(codes.values()) == {8}, (codes, job.said())
+
+
+def ends_a_run_by_saying_that_it_failed(program, hello):
+    """can: say that the run has failed, which ends it for all (exit 8)"""
+    with half_a_job(program, "said_to_fail") as job:
+        job.wait_for_steps(20)
+        peer, session = Foe(job, hello).takes_part()
+        peer.say("leave", wire.refuse_record(8, "the loss is \x1b[2J nan"), **session)
+        codes = {task: process.wait(LITTLE_TIME_S) for task, process in job.tasks.items()}
+        assert set(codes.values()) == {8}, (codes, job.said())
+        assert "\x1b" not in job.said()
+
+
+def commits_no_more_than_its_share(program, hello):
+    """cannot: push twice in a synchronous step, or in one to come"""
+    with half_a_job(program, "share", in_step=True) as job:
+        job.ps.wait_for("model ready")
+        peer, session = Foe(job, hello).takes_part()
+        peer.say("join", sequence=2, **session)
+        values, _ = parameters(peer)
+        for sequence in range(3, 53):
+            push(peer, session, 0.0, values["step"] + sequence % 2, sequence=sequence)
+            peer.say("commit", sequence=sequence, step=values["step"] + sequence % 2, commit=values["commit"], samples=100,
+                     **session)
+        seen, _ = parameters(peer)
+        assert seen["step"] <= values["step"] + 1, (values, seen)
+        peer.say("leave", **session)
+        peer.close()
+        job.start_task("worker:1")
+        job.wait_for_steps(100)
+
+
+def leaves_a_task_that_was_said_to_be_done(program, hello):
+    """cannot: have a task count as done for a process that comes after it"""
+    with half_a_job(program, "done_before", in_step=True) as job:
+        job.ps.wait_for("model ready")
+        foe = Foe(job, hello)
+        peer, session = foe.takes_part()
+        peer.ask("done", sequence=2, timeout_s=3, **session)
+        peer.say("leave", **session)
+        peer.close()
+        job.start_task("worker:1")
+        job.wait_for_steps(100)
+        _, _, payload = foe.greets(1)
+        assert wire.read_refusal(payload)[0] == 6, payload
         job.wait_for_steps(100)
 
 
@@ -253,7 +308,7 @@ def is_no_second_chief(program, hello):
 
 
 def stops_nothing_with_done(program, hello):
-    """cannot: end the ps or the other workers by saying that it is done, or that the run has failed"""
+    """cannot: end the ps or the other workers by saying that it is done"""
     with half_a_job(program, "done", steps=2000) as job:
         job.wait_for_steps(20)
         foe = Foe(job, hello)
@@ -539,7 +594,8 @@ def changes_no_run_from_its_first_moment_on(program, hello):
 
 
 ALL = (takes_a_free_task, keeps_a_free_task, holds_the_others_up, ends_a_run_with_a_bad_gradient, resets_from_the_same_host,
-       is_the_chief_first, skips_its_bad_gradients, is_no_second_chief, stops_nothing_with_done, locks_nobody_out,
+       is_the_chief_first, skips_its_bad_gradients, ends_a_run_by_saying_that_it_failed, is_no_second_chief,
+       commits_no_more_than_its_share, leaves_a_task_that_was_said_to_be_done, stops_nothing_with_done, locks_nobody_out,
        speaks_for_no_other, borrows_no_process, resets_nothing_from_afar, takes_no_descriptors, keeps_no_descriptors, spreads_one_session_thin,
        fills_a_ps_with_names, gets_nothing_by_squatting, speaks_with_its_own_key_only,
        changes_no_run_from_its_first_moment_on)
