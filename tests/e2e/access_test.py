@@ -109,5 +109,60 @@ class AccessTest(small_runs.SmallRunTest):
                     ps.kill()
 
 
+class WithKeysTest(small_runs.SmallRunTest):
+    """The whole way, with the real program on both sides."""
+
+    def setUp(self):
+        super().setUp()
+        self.keys = self.folder / "keys"
+        self.assert_exit(self.run_program("keygen", self.keys, "--tasks=ps:1,worker:2"), 0)
+
+    def test_a_run_with_keys_does_what_one_without_does(self):
+        self.train_cluster(1, 2, "--sync_replicas", log_dir=False)
+        plain = self.train_cluster(1, 2, "--sync_replicas", f"--log_dir={self.folder / 'plain'}")
+        locked = self.train_cluster(1, 2, "--sync_replicas", f"--keys={self.keys}")
+        for task in ("ps:0", "worker:0", "worker:1"):
+            self.assertIn(f"keys from {self.keys}/{task.replace(':', '-')}: what is sent is encrypted",
+                          locked.tasks[task].stderr)
+            self.assertNotIn("encrypted", plain.tasks[task].stderr)
+        self.assertEqual(self.checkpoint(100).tensors, self.checkpoint(100, self.folder / "plain").tensors)
+
+    def test_the_administrator_asks_with_a_key_of_its_own(self):
+        port, = support.free_ports(1)
+        hosts = f"--ps_hosts=localhost:{port}"
+        ps = self.start([self.program(), hosts, "--job_name=ps", "--ps_stay", f"--keys={self.keys}"])
+        ps.wait_for("listening on")
+        admin = f"--keys={self.keys / 'admin'}"
+        self.assertEqual(self.run_program("variable", "init", "x", "--value=3", hosts, admin).stdout, "3.0\n")
+        self.assertEqual(self.run_program("variable", "add", "x", "--value=2", hosts, admin).stdout, "5.0\n")
+        reset = self.run_program("reset", "--all", hosts, admin)
+        self.assert_exit(reset, 0)
+        self.assertIn("dropped the default container", reset.stdout)
+        without = self.run_program("reset", "--all", hosts)
+        self.assert_exit(without, 9)
+        self.assertIn("asks for a key, and this task has none; give --keys with the folder of the administrator's key",
+                      without.stdout)
+        other = self.folder / "other"
+        self.assert_exit(self.run_program("keygen", other, "--tasks=ps:1,worker:2"), 0)
+        foreign = self.run_program("reset", "--all", hosts, f"--keys={other / 'admin'}")
+        self.assert_exit(foreign, 9)
+        self.assertIn("does not recognize this task's key, or has a different key", foreign.stdout)
+        ps.wait_for("cut off a process of this host: it (has no key of this job|hung up when it was asked for a key)")
+        open_port, = support.free_ports(1)
+        open_ps = self.start([self.program(), f"--ps_hosts=localhost:{open_port}", "--job_name=ps", "--ps_stay"])
+        open_ps.wait_for("listening on")
+        needless = self.run_program("reset", "--all", f"--ps_hosts=localhost:{open_port}", admin)
+        self.assert_exit(needless, 9)
+        self.assertIn("has no keys, and this task has; leave --keys out", needless.stdout)
+
+    def test_the_launcher_makes_keys_for_one_run(self):
+        run = self.start([support.LAUNCHER, "--binary", self.program(), "--secure", "--num_workers", 2, "--",
+                          *self.flags(steps=60)], name="launch")
+        self.assert_exit(run, 0, support.LONG_DEADLINE_S)
+        self.assertEqual(len(small_runs.checkpoint_steps(self.log_dir)), 1)
+        for flags in (["--", "--insecure"], ["--", "--keys=x"]):
+            self.assert_exit(self.start([support.LAUNCHER, "--secure", *flags], name=f"launch{len(self.processes)}"), 2)
+
+
 if __name__ == "__main__":
     support.main()
