@@ -139,7 +139,8 @@ class JobScript {
     ++process(0).sequence;
     Lines out;
     for (auto k = static_cast<std::uint32_t>(ps.size()); k-- > 0;) {
-      append(out, say(k, 0, peer(k, 0).record(MessageType::kSnapshotTake, encode(SnapshotRecord{{}, {}, agreed_, {}}))));
+      append(out,
+             say(k, 0, peer(k, 0).record(MessageType::kSnapshotTake, encode(SnapshotRecord{{}, {}, agreed_, {}}))));
     }
     return out;
   }
