@@ -24,8 +24,8 @@ class Progress {
   // A step's result is there: the first time, the log says how long that took since the process started.
   void note_step_done();
   // The result of step(), or, between the steps whose lines are printed, the last one known: updates the progress line
-  // and, at every log_every-th step, prints the batch's accuracy and adds a row to the metrics. The last step has a row,
-  // too.
+  // and, at every log_every-th step, prints the batch's accuracy and adds a row to the metrics. The last step has a
+  // row, too.
   void report(const StepResult& result, std::int64_t batch_size);
   // What became of the steps and of the time, to the log.
   void log_account() const;
