@@ -12,11 +12,14 @@ namespace {
 constexpr int kLanes = DISTMNIST_LANES;
 constexpr int kRegisters = DISTMNIST_REGISTERS;
 
-#include "lib/backend/cpu/vector/direct.inl"
+// Each uses those before it.
+// clang-format off
+#include "lib/backend/cpu/vector/vec.inl"
 #include "lib/backend/cpu/vector/matmul.inl"
 #include "lib/backend/cpu/vector/pooling.inl"
-#include "lib/backend/cpu/vector/vec.inl"
+#include "lib/backend/cpu/vector/direct.inl"
 #include "lib/backend/cpu/vector/winograd.inl"
+// clang-format on
 
 }  // namespace
 
