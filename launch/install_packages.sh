@@ -2,7 +2,7 @@
 # Installs those packages of apt-packages.txt that are missing; calls apt only when one is. Works on Debian 12 and
 # Ubuntu 24.04 or newer, as root or with sudo, and never waits for ever for the network or for a lock.
 #
-#   launch/install_packages.sh [build] [run] [test] [fuzz]     these sets of packages; without a name all but fuzz
+#   launch/install_packages.sh [build] [run] [test] [fuzz] [style]     these sets; without a name all but fuzz and style
 #
 # Where everything is there already, as a package or otherwise, nobody needs to be root. Ends with 0 when all is there
 # that the sets cannot do without, and says what the rest would have been good for.
@@ -30,8 +30,8 @@ parse_arguments() {
   for set in "$@"; do
     case $set in
       -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-      build | run | test | fuzz) ;;
-      *) stop "'$set' is no set of packages: there are build, run, test and fuzz" 2 ;;
+      build | run | test | fuzz | style) ;;
+      *) stop "'$set' is no set of packages: there are build, run, test, fuzz and style" 2 ;;
     esac
   done
 }
@@ -54,7 +54,7 @@ is_provided() {
     g++) has_command g++ || has_command c++ || has_command "${CXX:-}" ;;
     ninja-build) has_command ninja ;;
     qemu-user) has_command qemu-x86_64 ;;
-    meson | pkg-config | python3 | valgrind) has_command "$1" ;;
+    meson | pkg-config | python3 | valgrind | clang-format-14 | shellcheck) has_command "$1" ;;
     python3-venv) python3 -c 'import ensurepip, venv' ;;
     ca-certificates) [ -e "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ] ;;
     libcli11-dev) pkg-config --exists CLI11 ;;

@@ -167,10 +167,7 @@ TEST_CASE("what is not an address is unreachable") {
 }
 
 TEST_CASE("a closed IPv6 port is refused") {
-  if (!has_ipv6_loopback()) {
-    WARN("skipped: this host has no IPv6 loopback");
-    return;
-  }
+  if (!has_ipv6_loopback()) SKIP_CASE("this host has no IPv6 loopback");
   CHECK(probe_tcp("::1", 1, 5000) == Probe::kRefused);
 }
 

@@ -19,8 +19,8 @@ struct BackendCase {
 // Every layer alone and in company, odd sizes, strides and paddings; batches of 1 to 50.
 std::vector<BackendCase> backend_cases();
 
-// The names of the backends under test: the oracle, and of the cpu backend what this processor chooses and what one with
-// AMX computes. Where tests are told an instruction set, the cpu backend alone.
+// The names of the backends under test: the oracle, and of the cpu backend what this processor chooses and what one
+// with AMX computes. Where tests are told an instruction set, the cpu backend alone.
 const std::vector<std::string>& backends_under_test();
 // The backend of such a name ("reference", "cpu", "tiles"), in the instruction set that tests are told to use, if any.
 // Another name is make_backend()'s.

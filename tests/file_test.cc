@@ -70,10 +70,8 @@ TEST_CASE("a write beyond the file size limit is a lack of resources and keeps t
 
 TEST_CASE("a full file system is a lack of resources and keeps the old file") {
   const TempDir dir;
-  if (mount("none", dir.path().c_str(), "tmpfs", 0, "size=64k") != 0) {
-    WARN("skipped: mounting a small file system needs root");
-    return;
-  }
+  if (mount("none", dir.path().c_str(), "tmpfs", 0, "size=64k") != 0)
+    SKIP_CASE("mounting a small file system needs root");
   const auto path = dir / "file";
   write_text_file(path, "old");
   CHECK(fails_with(ExitCode::kResources, errno_text(ENOSPC), [&] { write_text_file(path, std::string(100000, 'x')); }));
@@ -91,10 +89,7 @@ TEST_CASE("a folder that cannot be written, is missing or stands in the place of
 
   std::filesystem::create_directory(dir / "locked");
   const ReadOnlyFolder read_only(dir / "locked");
-  if (!read_only.works()) {
-    WARN("skipped: this process cannot give up being root");
-    return;
-  }
+  if (!read_only.works()) SKIP_CASE("this process cannot give up being root");
   CHECK(fails_with(ExitCode::kUsage, errno_text(EACCES), [&] { write_text_file(dir / "locked/file", "x"); }));
 }
 

@@ -10,6 +10,7 @@
 #include "lib/optim/optimizer.h"
 #include "models/models.h"
 #include "tests/support/catch.h"
+#include "tests/support/cpu_kernels.h"
 
 using namespace distmnist;
 
@@ -77,10 +78,7 @@ void check(const std::vector<double>& losses, std::span<const double> expected) 
 }  // namespace
 
 TEST_CASE("twenty steps of fifty samples on the cpu backend follow PyTorch") {
-  if (make_backend("cpu")->name() != "cpu") {
-    WARN("skipped: this build has no oneDNN, and the plain loops take too long for it");
-    return;
-  }
+  if (!has_cpu_kernels()) SKIP_CASE("this build has no oneDNN, and the plain loops take too long for it");
   const int threads = GENERATE(1, 2);
   check(train("cpu", 50, threads), golden::kLossesBatch50);
 }

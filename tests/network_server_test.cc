@@ -229,10 +229,7 @@ TEST_CASE("who is not on the list does not come in over TCP, and does over the U
 }
 
 TEST_CASE("a process of another user of this host does not come in over the Unix socket") {
-  if (geteuid() != 0) {
-    WARN("skipped: only root can be another user");
-    return;
-  }
+  if (geteuid() != 0) SKIP_CASE("only root can be another user");
   EchoServer echo;
   const int outcome = as_nobody([&] {
     const FileDescriptor socket = abstract_socket(echo.port, false);
@@ -244,10 +241,7 @@ TEST_CASE("a process of another user of this host does not come in over the Unix
 }
 
 TEST_CASE("nothing is said to a Unix socket that another user listens at") {
-  if (geteuid() != 0) {
-    WARN("skipped: only root can be another user");
-    return;
-  }
+  if (geteuid() != 0) SKIP_CASE("only root can be another user");
   const std::uint16_t port = free_port();
   int ready[2];
   REQUIRE(pipe(ready) == 0);

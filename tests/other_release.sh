@@ -163,5 +163,6 @@ copy_checkout
 collect_variables
 mount_all
 echo "Testing on $(. "$folder/etc/os-release" && echo "$PRETTY_NAME") in $folder"
+# shellcheck disable=SC2016 # It is the inner shell that expands.
 exec chroot "$folder" /usr/bin/env -i "${variables[@]}" \
   /bin/bash -c 'cd "$0" && exec tests/run.sh --werror "$@"' "$CHECKOUT_INSIDE" ${run_arguments[@]+"${run_arguments[@]}"}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, runs every test, and closes with a line "N passed, N failed".
+# Installs what is missing, builds, runs every test, and closes with a line "N passed, N failed", which counts cases.
 #
 #   tests/run.sh [--build_dir DIR] [--clean] [--werror] [--no_install] [--instructions] [arguments of meson test]
 #
@@ -93,27 +93,6 @@ matching_tests() {
   meson test -C "$build" --no-rebuild --list 2>/dev/null | awk -F ' / ' 'NF > 1 { print $NF }' | grep -F -- "$name_part"
 }
 
-# Reads meson's own results and prints the closing line; fails unless something passed and nothing failed.
-summarize() {
-  python3 - "$1" <<'PYTHON'
-import collections, json, pathlib, sys
-
-log = pathlib.Path(sys.argv[1])
-lines = log.read_text().splitlines() if log.exists() else []
-tests = [json.loads(line) for line in lines]
-count = collections.Counter(test["result"] for test in tests)
-passed = count["OK"] + count["EXPECTEDFAIL"]
-failed = [f"{test['name']} ({test['result'].lower()})" for test in tests
-          if test["result"] not in ("OK", "EXPECTEDFAIL", "SKIP")]
-if failed:
-    print("Failed: " + ", ".join(failed))
-if not tests:
-    print("No test ran.")
-print(f"{passed} passed, {len(failed)} failed" + (f", {count['SKIP']} skipped" if count["SKIP"] else ""))
-sys.exit(0 if passed and not failed else 1)
-PYTHON
-}
-
 parse_arguments "$@"
 if $install && ! launch/install_packages.sh build run test; then
   stop_untested "Packages that the tests need are missing, so no test ran; it counts as the failure."
@@ -134,5 +113,5 @@ test_status=0
 meson test -C "$build" --no-rebuild --print-errorlogs "${meson_arguments[@]}" || test_status=$?
 # Before the summary, which is the last line.
 if $instructions; then tests/bench/instructions.py --build_dir "$build" || echo "The report of instructions is not whole."; fi
-summarize "$log" || exit 1
+python3 tests/summarize.py "$log" || exit 1
 exit "$test_status"

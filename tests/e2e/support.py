@@ -290,6 +290,11 @@ def main():
     heed_signals()
     program = unittest.main(exit=False, verbosity=2)
     result = program.result
+    for case, reason in result.skipped:
+        print(f"skipped case: {case.id()}: {reason}")
+    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    print(f"cases: {max(result.testsRun - failed - len(result.skipped), 0)} passed, {failed} failed, "
+          f"{len(result.skipped)} skipped", flush=True)
     if not result.wasSuccessful() or result.testsRun == 0:
         sys.exit(1)
     sys.exit(SKIPPED if len(result.skipped) == result.testsRun else 0)

@@ -7,3 +7,19 @@ using Catch::Approx;
 #else
 #include <catch2/catch.hpp>
 #endif
+
+#include <string>
+
+namespace distmnist {
+
+// Notes that the test case that runs now does not run to its end, and why; tests/run.sh counts and lists it.
+void note_skipped_case(const std::string& reason);
+
+}  // namespace distmnist
+
+// Leaves a test case that cannot run here. A plain `return` would count as passed. (Catch2 2.x has no SKIP of its own.)
+#define SKIP_CASE(reason)                   \
+  do {                                      \
+    ::distmnist::note_skipped_case(reason); \
+    return;                                 \
+  } while (false)

@@ -55,8 +55,8 @@ inline void tap_sums(const ConvolutionShape& s, const float* pixels, std::ptrdif
   for (int row = 0; row < 2; ++row) {
     for (std::int64_t x = 0; x < s.width; ++x, gradient += s.out) {
       const Vec g0 = load(gradient), g1 = load(gradient + kLanes);
-    #pragma GCC unroll 8
-  for (int t = 0; t < kTaps; ++t) {
+#pragma GCC unroll 8
+      for (int t = 0; t < kTaps; ++t) {
         const Vec pixel = splat(pixels[row * image_row + x + t]);
         totals[t][0] += pixel * g0;
         totals[t][1] += pixel * g1;

@@ -12,16 +12,26 @@ namespace {
 constexpr int kLanes = DISTMNIST_LANES;
 constexpr int kRegisters = DISTMNIST_REGISTERS;
 
+// Each uses those before it.
+// clang-format off
 #include "lib/backend/cpu/vector/vec.inl"
 #include "lib/backend/cpu/vector/matmul.inl"
 #include "lib/backend/cpu/vector/pooling.inl"
 #include "lib/backend/cpu/vector/direct.inl"
 #include "lib/backend/cpu/vector/winograd.inl"
+// clang-format on
 
 }  // namespace
 
 extern const VectorKernels kVectorKernels;
-const VectorKernels kVectorKernels = {product, pack, row_products,     direct_forward,    direct_backward,
-                                      winograd_weights, winograd_forward, winograd_backward, winograd_weight_gradient};
+const VectorKernels kVectorKernels = {product,
+                                      pack,
+                                      row_products,
+                                      direct_forward,
+                                      direct_backward,
+                                      winograd_weights,
+                                      winograd_forward,
+                                      winograd_backward,
+                                      winograd_weight_gradient};
 
 }  // namespace distmnist::cpu::DISTMNIST_KERNELS

@@ -11,8 +11,12 @@ inline Vec load(const float* from) {
   __builtin_memcpy(&v, from, sizeof v);
   return v;
 }
-inline void store(float* to, Vec v) { __builtin_memcpy(to, &v, sizeof v); }
-inline Vec splat(float x) { return x - Vec{}; }
+inline void store(float* to, Vec v) {
+  __builtin_memcpy(to, &v, sizeof v);
+}
+inline Vec splat(float x) {
+  return x - Vec{};
+}
 
 // From bytes to numbers and, of the numbers below 256, back. Compilers make dozens of instructions of a conversion that
 // the processor has one for, and fewer in two steps than in one.
@@ -44,7 +48,9 @@ inline void store_bytes(std::uint8_t* to, Ints v) {
 }
 
 // `v` where the mask is set, else 0.
-inline Vec where(Ints mask, Vec v) { return reinterpret_cast<Vec>(reinterpret_cast<Ints>(v) & mask); }
+inline Vec where(Ints mask, Vec v) {
+  return reinterpret_cast<Vec>(reinterpret_cast<Ints>(v) & mask);
+}
 
 // Halves are added to halves, down to one number.
 inline float sum(Vec v) {

@@ -107,8 +107,12 @@ inline constexpr std::int64_t kWinogradPoints = 64;
 inline constexpr std::int64_t kWinogradImages = 2;  // whose tiles share the products: more would not fit the cache
 
 // From one point's numbers to the next one's, in floats: not a power of two, which would crowd few sets of the cache.
-inline std::int64_t winograd_stride(std::int64_t numbers) { return numbers + 16; }
-inline std::int64_t winograd_weight_stride(std::int64_t in, std::int64_t out) { return winograd_stride(in * out); }
+inline std::int64_t winograd_stride(std::int64_t numbers) {
+  return numbers + 16;
+}
+inline std::int64_t winograd_weight_stride(std::int64_t in, std::int64_t out) {
+  return winograd_stride(in * out);
+}
 
 struct WinogradShape {
   ConvolutionShape convolution;  // window 5x5
@@ -126,7 +130,9 @@ struct WinogradShape {
   std::int64_t scratch_size(std::int64_t images) const {
     return kWinogradPoints / 4 * (in_stride() + out_stride()) + images * outputs_size();
   }
-  std::int64_t weights_size() const { return kWinogradPoints * winograd_weight_stride(convolution.in, convolution.out); }
+  std::int64_t weights_size() const {
+    return kWinogradPoints * winograd_weight_stride(convolution.in, convolution.out);
+  }
 };
 
 // From weights [5, 5, in, out] to their transforms, 64 times [in, out] and, unless it is null, [out, in], each

@@ -1,0 +1,15 @@
+// Whether the cpu backend has kernels of its own in this build.
+#pragma once
+
+#include "lib/backend/backend.h"
+#include "lib/graph/slim.h"
+#include "models/models.h"
+
+namespace distmnist {
+
+// Without oneDNN "cpu" is the plain loops, which are slow and have no bfloat16.
+inline bool has_cpu_kernels() {
+  return make_backend("cpu")->kernel_of(softmax().layers.front(), Precision::kBf16).has_value();
+}
+
+}  // namespace distmnist
