@@ -22,7 +22,6 @@ void Turns::join(const Route& route, const Header& request, TimeMs now) {
     depart(request.worker, now);
     worker.joined = request.incarnation;
     worker.decided = {request.incarnation, 0};
-    worker.granted = false;
   }
   coordinator_->arrive(request.worker);
   wait(route, request, now);
@@ -39,7 +38,7 @@ Verdict Turns::decide(const Route& route, const Header& commit, std::int64_t glo
   Worker& worker = workers_[commit.worker];
   worker.decided = id_of(commit).mark;
   // No worker of ours pushes before its turn, or from parameters that nobody has: it would take another one's place.
-  const bool out_of_turn = !std::exchange(worker.granted, false) || commit.step > global_step;
+  const bool out_of_turn = std::exchange(worker.turn_of, 0) != commit.incarnation || commit.step > global_step;
   if (out_of_turn) {
     worker.verdict = {false, 0};
   } else if ((commit.flags & kNotFinite) != 0) {
@@ -88,7 +87,7 @@ std::optional<Turns::Grant> Turns::next_grant(std::int64_t global_step, TimeMs n
   for (auto waiting = waiting_.begin(); waiting != waiting_.end(); ++waiting) {
     if (!coordinator_->take_token(waiting->request.worker, global_step)) continue;
     Worker& worker = workers_[waiting->request.worker];
-    worker.granted = true;
+    worker.turn_of = waiting->request.incarnation;
     Grant grant{waiting->route, waiting->request, {}};
     if (waiting->request.type == MessageType::kCommit) {
       grant.token.accepted = worker.verdict.accepted;

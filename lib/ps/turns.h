@@ -76,8 +76,8 @@ class Turns {
   struct Worker {
     std::uint64_t joined = 0;  // incarnation of the process that takes part; 0: none
     PushMark decided;
-    Verdict verdict;       // of that push
-    bool granted = false;  // its turn has come since
+    Verdict verdict;            // of that push
+    std::uint64_t turn_of = 0;  // incarnation of the process whose turn has come since; 0: none
   };
   void wait(const Route& route, const Header& request, TimeMs now);
 
