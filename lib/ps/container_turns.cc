@@ -68,7 +68,7 @@ bool Container::make_updates(const Sender& from, const Header& request, const st
   return true;
 }
 
-// Whether it is another one than the update that was made in its place.
+// Whether a different update with this number was made.
 bool Container::contradicts(const Update& update) const {
   const auto made = std::ranges::find(made_, update.commit, &Update::commit);
   return made != made_.end() && *made != update;

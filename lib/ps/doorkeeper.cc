@@ -132,8 +132,8 @@ void Doorkeeper::Shared::look_up() {
   if (first && !unknown.empty()) warnings.push_back(unknown_text(unknown));
   if (first && lets_in_public && !rules.has_keys) {
     warnings.emplace_back(
-        "public addresses are let in without keys (--insecure): who is there can take part, and read and change what "
-        "goes over the network; distmnist keygen makes keys for --keys");
+        "public addresses are let in without keys (--insecure): anybody there can take part, and read and change the "
+        "traffic; distmnist keygen makes keys for --keys");
   }
   looked_up = true;
   changed.notify_all();

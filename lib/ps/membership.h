@@ -106,7 +106,7 @@ class Membership {
   void leave(std::uint32_t worker, TimeMs now);
   // Ends the session of a process that was refused after it had been admitted.
   void dismiss(std::uint32_t worker) { end_session(members_[worker]); }
-  // Ends all sessions and turns everybody away who waits: no connection is needed any more.
+  // Ends all sessions and turns away all processes that wait: no connection is needed any more.
   void dismiss_all();
   void set_done(std::uint32_t worker) { members_[worker].done = true; }
 

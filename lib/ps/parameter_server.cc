@@ -133,8 +133,7 @@ class Refusals {
   RareLog log_;
 };
 
-// A ps lets in what comes from its own address, whoever else there is. With keys public addresses are as good as
-// others.
+// A ps always lets in connections from its own address. With keys, public addresses are treated like all others.
 AccessRules rules_of(const ParameterServerConfig& config) {
   AccessRules rules = config.access;
   rules.has_keys = config.keys.has_value();

@@ -39,6 +39,8 @@ void PsLink::tend(TimeMs now) {
 }
 
 void PsLink::watch_progress(TimeMs now) {
+  if (now - looked_ms_ < kLookEveryMs) return;
+  looked_ms_ = now;
   const std::uint64_t moved = socket_ ? socket_->moved_bytes() : 0;
   if (moved < moved_bytes_ + kProgressBytes) return;
   moved_bytes_ = moved;

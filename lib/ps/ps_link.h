@@ -18,7 +18,8 @@ namespace distmnist {
 // Takes values that come in: slot 0 parameters, else a slot of a snapshot. Valid during the call.
 using ValuesSink = std::function<void(std::size_t slot, Range, std::span<const float>)>;
 
-inline constexpr TimeMs kTryEveryMs = 200;  // to connect
+inline constexpr TimeMs kTryEveryMs = 200;   // to connect
+inline constexpr TimeMs kLookEveryMs = 200;  // at what has come through
 // What has to come through for a connection not to be silent. ZeroMQ's heartbeats, which the kernel of a host takes
 // even where the ps itself is stopped, are far less.
 inline constexpr std::uint64_t kProgressBytes = 4096;
@@ -59,6 +60,7 @@ class PsLink : public ExchangeActions {
   std::string endpoint_;
   std::optional<ClientSocket> socket_;
   TimeMs last_try_ms_ = -kTryEveryMs;
+  TimeMs looked_ms_ = -kLookEveryMs;
   std::uint64_t moved_bytes_ = 0;  // of the connection, when it was last looked at
   bool warned_ = false;
   std::int64_t sent_bytes_ = 0;
