@@ -8,6 +8,7 @@
 #include <span>
 
 #include "lib/base/error.h"
+#include "lib/base/trimmed.h"
 
 namespace distmnist {
 namespace {
@@ -70,18 +71,6 @@ AddressBlock parse_address_block(std::string_view text) {
   for (int bit = block->bits; bit < 128; ++bit) block->address[static_cast<std::size_t>(bit / 8)] &= ~(0x80 >> bit % 8);
   return *block;
 }
-
-namespace {
-
-constexpr std::string_view kBlanks = " \t\r\n";
-
-std::string_view trimmed(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(kBlanks);
-  if (first == text.npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
-}
-
-}  // namespace
 
 std::vector<AddressBlock> parse_address_blocks(std::string_view text) {
   std::vector<AddressBlock> blocks;

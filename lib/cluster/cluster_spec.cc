@@ -11,6 +11,7 @@
 #include "lib/base/error.h"
 #include "lib/base/join.h"
 #include "lib/base/lower_case.h"
+#include "lib/base/trimmed.h"
 
 namespace distmnist {
 namespace {
@@ -56,16 +57,6 @@ std::pair<std::string_view, std::string_view> split_host_port(std::string_view t
 
 bool is_host_character(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_' || c == ':' || c == '%';
-}
-
-bool is_space(char c) {
-  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
 }
 
 // What stands between two addresses of one piece of a list, "a:1;b:2", where it is no separator; empty where there is
@@ -228,19 +219,18 @@ std::vector<HostPort> parse_host_list(std::string_view text) {
   std::size_t begin = 0;
   while (true) {
     const std::size_t comma = std::min(text.find(',', begin), text.size());
-    std::string_view piece = trim(text.substr(begin, comma - begin));
+    std::string_view piece = trimmed(text.substr(begin, comma - begin));
     if (piece.empty()) {
       fail(ExitCode::kUsage, "entry {} of the host list '{}' is empty: write host:port,host:port", hosts.size(), text);
     }
     while (!piece.empty()) {  // Between commas, addresses may stand in a row: the lines of a file, say.
-      const auto word_end = std::find_if(piece.begin(), piece.end(), is_space);
-      const std::string_view word(piece.begin(), word_end);
+      const std::string_view word = piece.substr(0, piece.find_first_of(kBlanks));
       if (const std::string_view separator = foreign_separator(word); !separator.empty()) {
         fail(ExitCode::kUsage, "'{}': the addresses of a host list are separated by commas or spaces, not by '{}'",
              word, separator);
       }
       hosts.push_back(parse_host_port(word));
-      piece = trim(piece.substr(word.size()));
+      piece = trimmed(piece.substr(word.size()));
     }
     if (comma == text.size()) return hosts;
     begin = comma + 1;

@@ -4,12 +4,12 @@
 #include <charconv>
 #include <cstdint>
 
+#include "lib/base/trimmed.h"
 #include "lib/wire/z85.h"
 
 namespace distmnist {
 namespace {
 
-constexpr std::string_view kBlank = " \t\r";
 constexpr std::size_t kTextBytes = 512;  // more than any text of ours has
 
 // "ps-0", "worker-1": the number as it is written, without zeros in front.
@@ -21,12 +21,6 @@ std::optional<std::uint32_t> index_in(std::string_view name, std::string_view jo
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
   if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
   return index;
-}
-
-std::string_view trimmed(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(kBlank);
-  if (begin == text.npos) return {};
-  return text.substr(begin, text.find_last_not_of(kBlank) - begin + 1);
 }
 
 // Takes the next line off the text.
@@ -115,7 +109,7 @@ KeyFile read_key_text(std::string_view text) {
   while (!text.empty() && file.fault.empty()) {
     const std::string_view line = next_line(text), words = trimmed(line);
     if (words.empty() || words.front() == '#') continue;
-    if (kBlank.find(line.front()) == kBlank.npos) {  // a section, or a name and a value outside of any
+    if (kBlanks.find(line.front()) == kBlanks.npos) {  // a section, or a name and a value outside of any
       in_curve = words == "curve";
       continue;
     }
