@@ -363,7 +363,7 @@ void Container::on_create_end(const Message& message, TimeMs now) {
   const HelloRecord& chief = members_.session(message.header.worker)->greeting.hello;
   fingerprint_ = chief.fingerprint;
   num_parameters_ = chief.num_parameters;
-  log_now_and_then(
+  actions_.log_event(
       LogLevel::kInfo, fmt::format("ready {}", message.header.incarnation),
       fmt::format("model ready: {} parameters in {}, optimizer {}, global_step {}", store_->chunks().num_floats(),
                   counted(static_cast<std::int64_t>(store_->chunks().size()), "chunk"),
@@ -402,7 +402,7 @@ std::string Container::describe(const WholePush& push) const {
   const auto piece =
       std::ranges::find_if(pieces_, [&](const NamedRange& each) { return push.bad->at < each.range.end(); });
   return fmt::format("{} has pushed a gradient with {} in {} at global_step {}", task_name(push.header.worker),
-                     push.bad->text, piece == pieces_.end() ? "nothing" : shown(piece->name), push.header.step);
+                     push.bad->text, piece == pieces_.end() ? "nothing" : piece->name, push.header.step);
 }
 
 void Container::apply(WholePush&& push) {

@@ -175,13 +175,8 @@ class Container {
   void refuse(const Sender& to, const Header& request, ExitCode code, const std::string& reason);
   // Something that no worker of ours says: its connection ends.
   void cut_off(const Sender& from, const Header& header, const std::string& what);
-  void log(LogLevel level, const std::string& line) { actions_.log(level, line); }
   enum class Event { kComes, kBack, kLost, kTakenOver, kLeaves, kDone };
   void log_event(Event event, std::uint32_t worker, const std::string& what);
-  // What a peer can bring about again and again: `key` is that of log_event() of PsActions.
-  void log_now_and_then(LogLevel level, const std::string& key, const std::string& line) {
-    actions_.log_event(level, key, line);
-  }
 
   bool ordered() const { return strategy_.ordered(); }
 

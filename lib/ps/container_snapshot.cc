@@ -28,8 +28,8 @@ void Container::tick_snapshot(TimeMs now) {
   }
   if (!hold_ || !hold_->overdue(now)) return;
   if (hold_->take()) {
-    log_now_and_then(LogLevel::kWarning, "snapshot",
-                     "snapshot: a push that reached another ps did not arrive here; taken without it");
+    actions_.log_event(LogLevel::kWarning, "snapshot",
+                       "snapshot: a push that reached another ps did not arrive here; taken without it");
     try_take(false, now);
   } else {
     release_hold(now);

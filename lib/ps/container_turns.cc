@@ -187,7 +187,7 @@ void Container::count_skipped(const Header& commit, const WholePush& push) {
                : fmt::format("worker:{} has had a loss or a gradient that is not finite at global_step {}",
                              commit.worker, commit.step);
   if (++skipped == 1) {
-    log_now_and_then(LogLevel::kWarning, "skipped " + task_name(commit.worker), what + ": dropped (--on_nan=skip)");
+    actions_.log_event(LogLevel::kWarning, "skipped " + task_name(commit.worker), what + ": dropped (--on_nan=skip)");
   }
   if (skipped < kMaxSkippedInARow) return;
   fail_run(
@@ -227,7 +227,7 @@ void Container::depart(std::uint32_t worker, TimeMs now) {
 }
 
 void Container::tick_turns(TimeMs now) {
-  for (const std::string& warning : turns_->watch(now)) log_now_and_then(LogLevel::kWarning, "turns", warning);
+  for (const std::string& warning : turns_->watch(now)) actions_.log_event(LogLevel::kWarning, "turns", warning);
   go_on(now);  // First: who may go on now that somebody is missed is not told to give up.
   const Turns::Words words = turns_->tell_waiting(store_->global_step(), now);
   for (const Turns::Word& notice : words.notices) {
