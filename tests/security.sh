@@ -6,7 +6,7 @@
 #
 #   --build_dir DIR    where the program was built (default: build); $DISTMNIST names another program
 #   --connections N    in all (default: 2000, in some four minutes); more where a rate has to be measured again
-#   --long             100,000 of them, in an hour or two
+#   --long             100,000 of them, in an hour or two; the job must keep 95 % of its rate (shorter runs: 80 %)
 #   --only NAME        positions, attacks and statements that have NAME in their name
 #   --seed N           of the attackers' dice; the first line says which it was
 #

@@ -18,7 +18,6 @@ WINDOW_S = 0.2
 PAIRS = 5  # of an attacked and a quiet window, at least
 MORE_PAIRS = 20  # where the rate seems too low, to be sure
 MOST_CONNECTIONS_A_SECOND = 75
-LEAST_RATE = 0.95  # of that in the quiet windows
 LEAST_CONNECTIONS = 0.8  # of those that are to be made; some attacks keep theirs
 MOST_MEMORY_KIB = 16 * 1024
 MOST_LOG_LINES, MOST_LOG_LINES_A_MINUTE = 60, 8  # at first each address has a line of each kind
@@ -32,9 +31,9 @@ def ratio_of(rates):
     return sum(attacked for attacked, _ in rates) / quiet if quiet else float("nan")
 
 
-def are_too_low(rates):
-    """Whether the ratio is below LEAST_RATE, and not by chance."""
-    short = [LEAST_RATE * quiet - attacked for attacked, quiet in rates]
+def are_too_low(rates, least):
+    """Whether their ratio is below `least`, and not by chance."""
+    short = [least * quiet - attacked for attacked, quiet in rates]
     error = statistics.stdev(short) / math.sqrt(len(short)) if len(short) > 1 else 0.0
     return not short or statistics.mean(short) > 2 * error
 
@@ -88,6 +87,7 @@ class Campaign:
     flags: tuple = ()  # of the ps
     link: object = None  # a network.Link to the attacker, which then has a network of its own
     heard: bool = True  # whether what is said gets beyond the connection: with keys nothing may
+    least_rate: float = 0.95  # of that in the quiet windows
 
     rows: list = dataclasses.field(default_factory=list)
     faults: list = dataclasses.field(default_factory=list)
@@ -135,7 +135,8 @@ class Campaign:
         pairs = max(PAIRS, math.ceil(connections / MOST_CONNECTIONS_A_SECOND / WINDOW_S))
         each = max(1, round(connections / pairs))
         for row in self.rows:
-            while len(row.rates) < pairs or (are_too_low(row.rates) and len(row.rates) < pairs + MORE_PAIRS):
+            while len(row.rates) < pairs or (len(row.rates) < pairs + MORE_PAIRS
+                                             and are_too_low(row.rates, self.least_rate)):
                 self._pair(job, foe, row, each, quiet_kib)
                 if not self._is_well(job):
                     return
@@ -181,14 +182,14 @@ class Campaign:
             self.faults.append(f"only {made} of {self.connections:g} connections were made")
         if self.heard and not any(row.answers or row.refusals for row in self.rows):
             self.faults.append("no attack was answered, so none got as far as the rules")
-        if are_too_low(self.rates()):
+        if are_too_low(self.rates(), self.least_rate):
             self.faults.append(f"the attacks leave {ratio_of(self.rates()):.0%} of the rate")
         if self.memory_kib > MOST_MEMORY_KIB:
             self.faults.append(f"the attacks cost {self.memory_kib / 1024:.1f} MiB")
 
     def _judge(self, row):
         self.faults += row.faults
-        if are_too_low(row.rates):
+        if are_too_low(row.rates, self.least_rate):
             self.faults.append(f"'{row.kind}' leaves {ratio_of(row.rates):.0%} of the rate ({len(row.rates)} windows)")
         if row.leaks:
             self.faults.append(f"'{row.kind}': {row.leaks} answers told a stranger the lease of a worker")
