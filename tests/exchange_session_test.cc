@@ -125,6 +125,45 @@ TEST_CASE("a creation during which the connection breaks is sent again, unless i
   }
 }
 
+TEST_CASE("a creation is not sent to a ps that was started again in the middle of it: the first one may have had pushes") {
+  Script chief(true);
+  chief.open();
+  chief.connect();
+  chief.ps.run = 0;
+  chief.welcome(ModelState::kAwaitingModel);
+  chief.ask(MessageType::kCreate, MessageType::kWelcome, 2);
+  chief.exchange.on_broken("closed the connection", chief.now);
+  chief.take();
+  chief.connect();
+  chief.ps.ps_epoch = kEpoch + 1;
+  CHECK(chief.welcome(ModelState::kAwaitingModel).empty());
+  CHECK(chief.exchange.stale());
+}
+
+TEST_CASE("a connection that breaks is made again though nothing is due: the ps may have been started again") {
+  Script worker;
+  worker.start();
+  CHECK(worker.exchange.connected());
+  worker.exchange.on_broken("closed the connection", worker.now);
+  CHECK(worker.take() == Lines{"reconnect"});
+  CHECK(worker.exchange.wants_connection());
+  CHECK(worker.connect() == Lines{"send hello seq 1"});
+  worker.ps.ps_epoch = kEpoch + 1;
+  worker.ps.run = kRun + 1;
+  worker.welcome();
+  CHECK(worker.exchange.stale());
+}
+
+TEST_CASE("once a ps has heard that this worker is done it may end") {
+  Script worker;
+  worker.start();
+  worker.ask(MessageType::kDone, MessageType::kDoneAck, 2);
+  CHECK(worker.exchange.connected());
+  worker.says(MessageType::kDoneAck, 2);
+  CHECK(worker.exchange.answered());
+  CHECK_FALSE(worker.exchange.connected());
+}
+
 TEST_CASE("a chief that replaces a model is not called stale by its own new run") {
   Script chief(true);
   chief.start();

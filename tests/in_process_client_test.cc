@@ -5,6 +5,7 @@
 
 #include "tests/support/catch.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/into.h"
 
 namespace distmnist {
 namespace {
@@ -16,12 +17,6 @@ OptimizerSpec sgd() {
   spec.kind = OptimizerKind::kSgd;
   spec.learning_rate = 0.5f;
   return spec;
-}
-
-ParameterSink into(Floats& block) {
-  return [&block](Range range, std::span<const float> values) {
-    std::ranges::copy(values, slice(std::span(block), range).begin());
-  };
 }
 
 }  // namespace

@@ -25,6 +25,16 @@ TEST_CASE("on a network that loses every fifth message jobs still come to their 
   for (std::uint64_t seed = 0; seed < 200; ++seed) run_and_check({seed, 2, 2, {0.1, 0.1, 0.01, 50, 20'000}});
 }
 
+TEST_CASE("a ps that is started again gets a new model, and the job comes to its end on it") {
+  int ps_restarts = 0;
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    Plan plan{seed, 1 + static_cast<std::uint32_t>(seed % 2), 3, {}};
+    plan.ps_restarts = true;
+    ps_restarts += run_and_check(plan).ps_restarts;
+  }
+  CHECK(ps_restarts > 200);
+}
+
 TEST_CASE("processes that die and are started again leave no push applied twice") {
   for (std::uint64_t seed = 0; seed < 500; ++seed) {
     run_and_check({seed, 1 + static_cast<std::uint32_t>(seed % 2), 3, {}, true});

@@ -22,7 +22,7 @@ TEST_CASE("a job on one and on three ps: create, pull, push, snapshot, done; eve
     CHECK_FALSE(before.has_model);
     client.create(start_model(job.optimizer));
     Floats parameters;
-    CHECK(client.pull(into(parameters)) == 0);
+    CHECK(client.pull(into_new(parameters)) == 0);
     CHECK(decreased_by(parameters, 0));
 
     CHECK(push_all(client, 2, 0, parameters) == 1);
@@ -60,10 +60,10 @@ TEST_CASE("gradients and the parameters of a turn travel in the wire's type; wha
       std::ranges::fill(model.parameters, 1 + 1.0f / 65536);  // 1 in either type
       client.create(model);
       Floats parameters;
-      client.join(into(parameters));
+      client.join(into_new(parameters));
       // ps 0's are of the turn, and so are the others' where it decides.
       CHECK(parameters[0] == 1);
-      client.pull(into(parameters));
+      client.pull(into_new(parameters));
       CHECK(std::ranges::all_of(parameters, [](float each) { return each == 1 + 1.0f / 65536; }));
 
       const std::int64_t sent_before = client.costs().sent_bytes;
@@ -84,7 +84,7 @@ TEST_CASE("pushes of several workers at once are all applied, each once") {
     RemoteClient client(job.worker(index));
     if (!client.open().has_model) client.create(start_model(job.optimizer));
     Floats parameters;
-    std::int64_t step = client.pull(into(parameters));
+    std::int64_t step = client.pull(into_new(parameters));
     for (int i = 0; i < kPushes; ++i) step = push_all(client, 2, step, parameters);
     if (index != 0) {
       client.done();
@@ -214,7 +214,7 @@ TEST_CASE("a process that takes a dead one's task over goes on with its model an
   const SessionInfo info = second.open();
   CHECK(info.has_model);
   CHECK(info.global_step == 1);
-  CHECK(second.join(into(parameters)).consumed_samples == kBatchSamples);
+  CHECK(second.join(into_new(parameters)).consumed_samples == kBatchSamples);
   CHECK(push_all(second, 2, 1, parameters) == 2);
   CHECK(decreased_by(parameters, 2));
   second.done();
@@ -235,7 +235,7 @@ Turn push_nan(ParameterClient& client, const Floats& gradients, std::int64_t ste
   client.begin_push(gradients, step, kBatchSamples);
   client.push(kVariables[1].range);
   client.push(kVariables[0].range);
-  return client.finish_push(into(parameters));
+  return client.finish_push(into_new(parameters));
 }
 
 }  // namespace
@@ -255,7 +255,7 @@ TEST_CASE("a push that one ps finds bad ends the run on all of them with 8, by t
     model.strategy = config.strategy;
     client.create(model);
     Floats parameters;
-    client.join(into(parameters));
+    client.join(into_new(parameters));
     const std::string words = "worker:0 has pushed a gradient with nan in fc/biases at global_step 0";
     CHECK(fails_with(ExitCode::kDiverged, words, [&] { push_nan(client, bad, 0, parameters); }));
     client.fail_run("said by nobody, for a ps has said why");
@@ -288,7 +288,7 @@ TEST_CASE("skip: a push that one ps finds bad, or its worker, is dropped on all 
     model.strategy = config.strategy;
     client.create(model);
     Floats parameters;
-    client.join(into(parameters));
+    client.join(into_new(parameters));
     const Turn dropped = push_nan(client, bad, 0, parameters);
     CHECK_FALSE(dropped.accepted);
     CHECK_FALSE(dropped.finite);
@@ -300,7 +300,7 @@ TEST_CASE("skip: a push that one ps finds bad, or its worker, is dropped on all 
     client.begin_push(gradients, 0, kBatchSamples);
     for (const NamedRange& variable : kVariables) client.push(variable.range);
     client.drop_push();
-    CHECK_FALSE(client.finish_push(into(parameters)).finite);
+    CHECK_FALSE(client.finish_push(into_new(parameters)).finite);
     CHECK(decreased_by(parameters, 0));
 
     CHECK(push_all(client, 2, 0, parameters) == 1);

@@ -50,7 +50,7 @@ const std::vector<Job> kJobs = {
 };
 
 // Every job with 1 to 3 ps tasks, from `rounds` seeds each.
-Outcome run_all(const Faults& faults, bool deaths, std::uint64_t rounds) {
+Outcome run_all(const Faults& faults, bool deaths, std::uint64_t rounds, bool ps_restarts = false) {
   Outcome sum;
   for (std::uint64_t seed = 0; seed < rounds * kJobs.size() * 3; ++seed) {
     const Job& job = kJobs[seed % kJobs.size()];
@@ -59,12 +59,14 @@ Outcome run_all(const Faults& faults, bool deaths, std::uint64_t rounds) {
     if (seed % 5 == 4) plan.strategy.warmup_steps = job.strategy.sync ? 0 : 8;
     plan.death_every_ms = 4'000;
     plan.snapshot_every = 1;
+    plan.ps_restarts = ps_restarts;
     const Outcome one = run_and_check(plan);
     sum.steps += one.steps;
     sum.snapshots += one.snapshots;
     sum.whole_snapshots += one.whole_snapshots;
     sum.dropped += one.dropped;
     sum.deaths += one.deaths;
+    sum.ps_restarts += one.ps_restarts;
   }
   return sum;
 }
@@ -88,6 +90,10 @@ TEST_CASE("on a network that loses every fifth message all ps tasks still make t
 
 TEST_CASE("whoever dies and is started again, all ps tasks make the same updates") {
   CHECK(run_all(kBad, true, 40).deaths > 1000);
+}
+
+TEST_CASE("whichever ps is started again, all make the same updates of the new model") {
+  CHECK(run_all(kBad, false, 10, true).ps_restarts > 100);
 }
 
 }  // namespace distmnist::trace

@@ -1,6 +1,7 @@
 #include "lib/worker/resident_client.h"
 
 #include "tests/support/catch.h"
+#include "tests/support/into.h"
 #include "tests/support/local_run.h"
 
 using namespace distmnist;
@@ -77,21 +78,14 @@ TEST_CASE("steps count in global_step and in the samples, and the snapshot has t
   CHECK(twin.client->snapshot().slots == device.client->snapshot().slots);
 }
 
-TEST_CASE("join and pull give the parameters and where the data goes on") {
+TEST_CASE("pull gives the parameters, and to the executor nothing that it has already") {
   Device device;
   device.client->create(device.model);
   device.run({0, 1, 2, 3}, 70);
-  std::vector<float> pulled, joined;
-  const auto into = [](std::vector<float>& block) {
-    return [&block](Range range, std::span<const float> values) {
-      block.resize(static_cast<std::size_t>(range.end()));
-      std::ranges::copy(values, slice(std::span(block), range).begin());
-    };
-  };
+  std::vector<float> pulled(device.model.parameters.size());
   CHECK(device.client->pull(into(pulled)) == 8);
-  const Turn turn = device.client->join(into(joined));
-  CHECK(turn.global_step == 8);
-  CHECK(turn.consumed_samples == 74);
+  CHECK(device.client->pull(*device.executor) == 8);
+  CHECK(device.client->global_step() == 8);
+  CHECK(device.client->consumed_samples() == 74);
   CHECK(pulled == device.client->snapshot().parameters);
-  CHECK(joined == pulled);
 }

@@ -7,6 +7,7 @@
 #include "lib/supervisor/saver.h"
 #include "tests/support/catch.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/into.h"
 #include "tests/support/local_run.h"
 #include "tests/support/temp_dir.h"
 
@@ -161,9 +162,9 @@ TEST_CASE("a model that another worker has ruined is never saved") {
   Run run(&folder);
   run.train(5);
   const std::vector<float> ruin(static_cast<std::size_t>(run.graph.num_parameters), std::nanf(""));
-  const ParameterSink ignore = [](Range, std::span<const float>) {};
-  run.client->begin_push(ruin, 5, 20);
-  run.client->finish_push(ignore);
+  NoSink ignore;
+  run.exchange().begin_push(ruin, 5, 20);
+  run.exchange().finish_push(ignore);
   try {
     run.supervisor->save_now();
     FAIL("it was saved");
@@ -180,8 +181,9 @@ TEST_CASE("a model whose parameters are finite and whose slots are not is never 
   Run run(&folder);
   run.train(5);
   const std::vector<float> large(static_cast<std::size_t>(run.graph.num_parameters), 1e22f);
-  run.client->begin_push(large, 5, 20);  // Without push(), nobody has looked at it.
-  run.client->finish_push([](Range, std::span<const float>) {});
+  NoSink ignore;
+  run.exchange().begin_push(large, 5, 20);  // Without push(), nobody has looked at it.
+  run.exchange().finish_push(ignore);
   CHECK(all_finite(run.client->snapshot().parameters));
   CHECK(fails_with(ExitCode::kDiverged, "optimizer/v/pred/weights is not finite at global_step 6",
                    [&] { run.supervisor->save_now(); }));

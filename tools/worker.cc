@@ -173,9 +173,9 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
       flags.warmup_epochs > 0 ? steps_of_epochs(flags.warmup_epochs, job.data.train.count, step_batch_sizes(flags))
                               : flags.warmup_steps;
   const Strategy strategy = strategy_of(flags, seat.num_workers, warmup_steps);
-  std::unique_ptr<ResidentClient> resident = make_resident_client(job, seat, *executor);
-  ResidentClient* const on_device = resident.get();
-  const std::unique_ptr<ParameterClient> client = resident ? std::move(resident) : make_client(job, seat, strategy);
+  const std::unique_ptr<ResidentClient> resident = make_resident_client(job, seat, *executor);
+  const std::unique_ptr<ParameterClient> client = resident ? nullptr : make_client(job, seat, strategy);
+  ParameterSession& session = resident ? static_cast<ParameterSession&>(*resident) : *client;
 
   // Nothing is written, and no old run moved aside, before flags and data have turned out right.
   std::optional<RunFolder> folder;
@@ -196,7 +196,7 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   supervision.config = job.config;
   supervision.save_every_ms = flags.save_model_secs * 1000;
   supervision.max_to_keep = flags.max_to_keep;
-  Supervisor supervisor(std::move(supervision), job.graph, *client, folder ? &*folder : nullptr);
+  Supervisor supervisor(std::move(supervision), job.graph, session, folder ? &*folder : nullptr);
   Console console(seat.task.index, progress_style(flags, seat.is_chief()), flags.train_steps);
 
   TrainingConfig config;
@@ -211,9 +211,9 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   config.on_nan = strategy.on_nan;
   config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
   config.started_s = job.started_s;
-  const TrainingParts parts{job.data,   *executor, job.graph.output().size(),     *client,
-                            supervisor, console,   metrics ? &*metrics : nullptr, seat.stop_signal,
-                            on_device};
+  TrainingParts parts{job.data,   *executor, job.graph.output().size(),     client.get(),
+                      supervisor, console,   metrics ? &*metrics : nullptr, seat.stop_signal};
+  if (resident) parts.client = resident.get();
   return run_training(config, parts);
 }
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/base/parameter_sink.h"
 #include "lib/base/range.h"
 #include "lib/graph/graph.h"
 #include "lib/math/instruction_set.h"
@@ -103,12 +104,10 @@ struct LayerChoices {
 };
 
 // A graph compiled for one device. Owns its copy of the parameters. One thread at a time may call it.
-class Executor {
+class Executor : public ParameterSink {
  public:
-  virtual ~Executor() = default;
+  // load(), as a ParameterSink, copies parameters in: any range, pieces of a variable, too.
 
-  // Copies parameters in (values.size() == range.size, canonical layout); any range, pieces of a variable too.
-  virtual void load(Range range, std::span<const float> values) = 0;
   // Copies parameters out in canonical layout.
   virtual void read(Range range, std::span<float> values) const = 0;
 

@@ -1,12 +1,12 @@
-// Time in milliseconds. Everything below the shells takes the time as an argument; only shells ask for it.
+// Clocks. Everything below the shells takes the time as an argument; only shells ask for it.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 
-namespace distmnist {
+#include "lib/base/time_ms.h"
 
-using TimeMs = std::int64_t;  // monotonic milliseconds
+namespace distmnist {
 
 inline TimeMs monotonic_ms() {
   using namespace std::chrono;

@@ -114,8 +114,11 @@ void Exchange::on_welcome(const Message& message, TimeMs now) {
   if (!welcome) return;
   const Header& header = message.header;
   const bool session_goes_on = run_ != 0 && header.run == run_ && header.ps_epoch == epoch_;
-  const bool creating = request_ && request_->info.answer == MessageType::kWelcome && request_->info.run == header.run;
-  if (run_ != 0 && !session_goes_on && !creating) {
+  const bool makes_model = request_ && request_->info.answer == MessageType::kWelcome;
+  const bool creating = makes_model && request_->info.run == header.run;
+  // A ps that was started again must not be given the model a second time: workers may have pushed to the first one.
+  const bool is_another_process = makes_model && header.ps_epoch != epoch_;
+  if ((run_ != 0 && !session_goes_on && !creating) || is_another_process) {
     stale_ = true;
     return;
   }
@@ -243,7 +246,9 @@ void Exchange::on_values(const Message& message) {
   const WireDtype dtype = parameters ? request_->info.wants : WireDtype::kF32;
   if (!chunk || header.dtype != dtype || (parameters && header.slot != 0)) return;
   if (!counts(header, *chunk)) return;
-  if (header.range_size > 0) actions_.values(header.slot, header.range(), floats_of(message));
+  if (header.range_size > 0 && header.slot < sinks_.size()) {
+    sinks_[header.slot]->load(header.range(), floats_of(message));
+  }
   if (parameters) finish_if_whole(header);
 }
 
@@ -323,6 +328,7 @@ void Exchange::on_record(const Message& message) {
   step_ = header.step;
   commit_ = header.commit;
   request_.reset();
+  if (header.type == MessageType::kDoneAck) state_ = State::kClosed;  // The ps may be gone from now on.
 }
 
 // ---- Time ----

@@ -6,13 +6,15 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "lib/base/clock.h"
 #include "lib/base/error.h"
+#include "lib/base/parameter_sink.h"
+#include "lib/base/time_ms.h"
 #include "lib/ps/chunk_table.h"
 #include "lib/ps/control.h"
-#include "lib/wire/transport.h"
+#include "lib/wire/received.h"
 
 namespace distmnist {
 
@@ -38,8 +40,6 @@ class ExchangeActions {
   virtual void reconnect() = 0;
   virtual void report(const std::string& line) = 0;  // trouble
   virtual void notice(const std::string& line) = 0;  // why an answer takes long, in the words of the ps
-  // Values that came in: slot 0 parameters, else a slot of a snapshot. Valid during the call.
-  virtual void values(std::size_t slot, Range range, std::span<const float> values) = 0;
 };
 
 // One message of a request. `bytes` stay valid until the request is answered.
@@ -86,10 +86,13 @@ class Exchange {
   // answers before all are there is no ps of ours: the rest is not sent.
   void begin(const RequestInfo& info, TimeMs now);
   void add(const RequestPart& part);
+  // Where values of answers go from now on: [0] parameters, then the slots of a snapshot. What has no sink is only
+  // counted. The sinks outlive it, or the next call.
+  void deliver_to(std::vector<ParameterSink*> sinks) { sinks_ = std::move(sinks); }
   // All parts are there: from now on the answer is awaited.
   void end(TimeMs now);
   bool answered() const { return !request_; }
-  // Says that this process goes. Not answered.
+  // Says that this process goes. Not answered. (Where kDoneAck has ended the conversation, nothing is left to say.)
   void leave();
   // The same, and that the run has failed. The ps ends it for everybody.
   void leave(const RefuseRecord& why);
@@ -99,10 +102,13 @@ class Exchange {
   bool wants_connection() const { return state_ == State::kConnecting; }
   void on_connected(TimeMs now);
   void on_unreachable(const std::string& why, TimeMs now);
-  // The shell has found the connection dead while an answer was awaited.
+  // The shell has found the connection dead. It is made again at once, whether an answer is due or not: that the ps has
+  // been started again may be for this worker alone to tell, while it waits for another ps.
   void on_broken(const std::string& why, TimeMs now);
   // No connection can be made because of keys.
   void on_keys_differ(const std::string& why);
+  // Whether there is a connection, as far as it knows.
+  bool connected() const { return state_ != State::kClosed && state_ != State::kConnecting; }
   // Whether a message of the ps is due.
   bool waiting() const { return state_ == State::kGreeting || state_ == State::kAwaitingModel || request_.has_value(); }
   // Bytes of a request or of its answer have come through: a slow connection is not a silent one.
@@ -179,7 +185,8 @@ class Exchange {
   TokenRecord token_;
   bool staged_is_bad_ = false;
   std::optional<Request> request_;
-  std::vector<float> floats_;  // of the last chunk that came in as other numbers
+  std::vector<ParameterSink*> sinks_;  // by slot
+  std::vector<float> floats_;          // of the last chunk that came in as other numbers
   std::optional<Failure> failure_;
   bool stale_ = false;
 

@@ -29,14 +29,14 @@ void InProcessClient::create(const StoredModel& model) {
   consumed_samples_ = own == model.consumed_samples.end() ? 0 : own->second;
 }
 
-std::int64_t InProcessClient::pull(const ParameterSink& sink) {
+std::int64_t InProcessClient::pull(ParameterSink& sink) {
   for (std::size_t chunk = 0; chunk < store_->chunks().size(); ++chunk) {
-    sink(store_->chunks().range(chunk), store_->values(0, chunk));
+    sink.load(store_->chunks().range(chunk), store_->values(0, chunk));
   }
   return store_->global_step();
 }
 
-Turn InProcessClient::join(const ParameterSink& sink) {
+Turn InProcessClient::join(ParameterSink& sink) {
   return {pull(sink), consumed_samples_, true, 0};
 }
 
@@ -55,7 +55,7 @@ void InProcessClient::push(Range range) {
   dropped_ = fmt::format("a gradient has {} in {}", bad.text, variable->name);
 }
 
-Turn InProcessClient::finish_push(const ParameterSink& sink) {
+Turn InProcessClient::finish_push(ParameterSink& sink) {
   consumed_samples_ += pushed_samples_;
   if (!dropped_.empty()) {
     skip_push();
@@ -67,7 +67,7 @@ Turn InProcessClient::finish_push(const ParameterSink& sink) {
     const Range range = store_->chunks().range(chunk);
     const std::span<float> parameters = store_->values(0, chunk);
     store_->apply(chunk, slice(gradients_, range), parameters);
-    sink(range, parameters);
+    sink.load(range, parameters);
   }
   return {store_->global_step(), consumed_samples_, true, 0};
 }

@@ -18,14 +18,14 @@ class InProcessClient : public ParameterClient {
 
   SessionInfo open() override;
   void create(const StoredModel& model) override;
-  std::int64_t pull(const ParameterSink& sink) override;
-  Turn join(const ParameterSink& sink) override;
+  std::int64_t pull(ParameterSink& sink) override;
+  Turn join(ParameterSink& sink) override;
   void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override;
   // Looks at the numbers while they are in the cache. Nothing is gained by applying a part early.
   void push(Range range) override;
   void drop_push() override { dropped_ = "the loss is not finite"; }
   // Error (kDiverged) for a gradient that may not be applied, and where kMaxSkippedInARow were skipped.
-  Turn finish_push(const ParameterSink& sink) override;
+  Turn finish_push(ParameterSink& sink) override;
   StoredModel snapshot() override;
   bool await_others(TimeMs) override { return true; }
   void done() override {}

@@ -1,15 +1,15 @@
-// ParameterClient: how a worker reaches the parameters, whether they are in this process or on parameter servers.
+// ParameterSession and ParameterClient: how a worker reaches the parameters.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "lib/base/clock.h"
+#include "lib/base/parameter_sink.h"
 #include "lib/base/range.h"
+#include "lib/base/time_ms.h"
 #include "lib/optim/optimizer.h"
 #include "lib/ps/control.h"
 
@@ -50,9 +50,6 @@ struct ExchangeCosts {
   std::int64_t received_bytes = 0;
 };
 
-// Receives parameters, piece by piece, in canonical layout; valid during the call.
-using ParameterSink = std::function<void(Range, std::span<const float>)>;
-
 // The model of the session is gone (a ps was started anew, or the chief made another model): open() again.
 class SessionLost : public std::runtime_error {
  public:
@@ -65,36 +62,19 @@ class StopRequested : public std::runtime_error {
   StopRequested() : std::runtime_error("a stop was asked for while waiting for the turn") {}
 };
 
-// One thread calls it. Every call may throw Error (kLostPeer after the deadline, or what a ps refused with) or
-// SessionLost; join and finish_push also StopRequested.
-class ParameterClient {
+// What a worker asks of the parameters wherever they are: in this process, on its device, or on parameter servers. One
+// thread calls it. Every call may throw Error (kLostPeer after the deadline, or what a ps refused with) or SessionLost.
+class ParameterSession {
  public:
-  virtual ~ParameterClient() = default;
+  virtual ~ParameterSession() = default;
 
   // Greets; returns when the model is ready, for the chief when every ps has answered. Call again after SessionLost.
   virtual SessionInfo open() = 0;
-  // The chief's model; whatever the ps tasks held before is replaced.
+  // The chief's model; whatever was held before is replaced.
   virtual void create(const StoredModel& model) = 0;
 
   // All parameters, whoever's turn it is; returns their global_step.
-  virtual std::int64_t pull(const ParameterSink& sink) = 0;
-
-  // Before the first batch of a session: waits until the strategy lets this worker compute, and pulls.
-  virtual Turn join(const ParameterSink& sink) = 0;
-
-  // Push, wait for the next turn, and pull, as one exchange. begin_push names the gradient block (alive and unchanged
-  // until finish_push returns), the global_step of this worker's turn (not a later one that a snapshot has shown) and
-  // the samples of the batch; push hands over a range, as soon as its gradient is final; finish_push returns when this
-  // worker may compute the next batch.
-  virtual void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) = 0;
-  virtual void push(Range range) = 0;
-  // Between begin_push and finish_push, where bad gradients are skipped: this one is not to count, for its loss is not
-  // finite.
-  virtual void drop_push() = 0;
-  virtual Turn finish_push(const ParameterSink& sink) = 0;
-
-  virtual ExchangeCosts costs() const { return {}; }
-
+  virtual std::int64_t pull(ParameterSink& sink) = 0;
   // A copy of the whole model at one moment: every push is in it everywhere or nowhere.
   virtual StoredModel snapshot() = 0;
 
@@ -105,6 +85,26 @@ class ParameterClient {
   virtual void leave() = 0;
   // This process leaves because the model is ruined (kDiverged), for the reason `why`: the run ends for everybody.
   virtual void fail_run(const std::string& why) = 0;
+};
+
+// A session in which gradients go to the parameters. join and finish_push may also throw StopRequested.
+class ParameterClient : public ParameterSession {
+ public:
+  // Before the first batch of a session: waits until the strategy lets this worker compute, and pulls.
+  virtual Turn join(ParameterSink& sink) = 0;
+
+  // Push, wait for the next turn, and pull, as one exchange. begin_push names the gradient block (alive and unchanged
+  // until finish_push returns), the global_step of this worker's turn (not a later one that a snapshot has shown) and
+  // the samples of the batch; push hands over a range, as soon as its gradient is final; finish_push returns when this
+  // worker may compute the next batch.
+  virtual void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) = 0;
+  virtual void push(Range range) = 0;
+  // Between begin_push and finish_push, where bad gradients are skipped: this one is not to count, for its loss is not
+  // finite.
+  virtual void drop_push() = 0;
+  virtual Turn finish_push(ParameterSink& sink) = 0;
+
+  virtual ExchangeCosts costs() const { return {}; }
 };
 
 }  // namespace distmnist

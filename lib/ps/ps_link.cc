@@ -3,42 +3,41 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 
 namespace distmnist {
-PsLink::PsLink(WireContext& context, HostPort address, std::string fixed_endpoint, ExchangeConfig config,
-               const ValuesSink& sink, std::optional<ClientKeys> keys)
-    : context_(context),
-      address_(std::move(address)),
-      fixed_endpoint_(std::move(fixed_endpoint)),
-      keys_(std::move(keys)),
-      sink_(sink),
-      exchange(std::move(config), *this) {}
 
-void PsLink::receive(TimeMs now) {
-  while (socket_ && !exchange.failure()) {
+PsLink::PsLink(WireContext& context, std::size_t ps, PsAddress address)
+    : context_(context), ps_(ps), address_(std::move(address)) {}
+
+void PsLink::receive(WorkerSession& session, TimeMs now) {
+  while (socket_ && !session.exchange(ps_).failure()) {
     auto received = socket_->receive();
     if (!received) return;
-    received_bytes_ += static_cast<std::int64_t>(kHeaderBytes + received->message.payload.size());
-    exchange.on_message(std::move(*received), now);
+    const Message& message = received->message;
+    received_bytes_ += static_cast<std::int64_t>(kHeaderBytes + message.payload.size());
+    if (message.header.type == MessageType::kParameters && !first_values_s_) first_values_s_ = monotonic_s();
+    session.on_message(ps_, std::move(*received), now);
   }
 }
 
-void PsLink::tend(TimeMs now) {
+void PsLink::tend(WorkerSession& session, TimeMs now) {
+  receive(session, now);
+  Exchange& exchange = session.exchange(ps_);
   if (socket_ && !socket_->broken().empty()) {
-    receive(now);  // What came before it broke.
+    receive(session, now);  // What came before it broke.
     if (socket_->key_trouble() != KeyTrouble::kNone) return exchange.on_keys_differ(socket_->broken());
-    if (exchange.waiting()) exchange.on_broken(std::string(socket_->broken()), now);
+    if (exchange.connected()) exchange.on_broken(std::string(socket_->broken()), now);
   }
   if (exchange.wants_connection() && now - last_try_ms_ >= kTryEveryMs) {
     last_try_ms_ = now;
-    connect(now);
+    connect(exchange, now);
   }
-  watch_progress(now);
-  exchange.on_tick(now);
+  watch_progress(exchange, now);
 }
 
-void PsLink::watch_progress(TimeMs now) {
+void PsLink::watch_progress(Exchange& exchange, TimeMs now) {
   if (now - looked_ms_ < kLookEveryMs) return;
   looked_ms_ = now;
   const std::uint64_t moved = socket_ ? socket_->moved_bytes() : 0;
@@ -47,12 +46,13 @@ void PsLink::watch_progress(TimeMs now) {
   exchange.on_progress(now);
 }
 
-void PsLink::connect(TimeMs now) {
-  const Listener listener = fixed_endpoint_.empty() ? find_ps(address_) : Listener{fixed_endpoint_, {}, {}};
+void PsLink::connect(Exchange& exchange, TimeMs now) {
+  const Listener listener =
+      address_.fixed_endpoint.empty() ? find_ps(address_.address) : Listener{address_.fixed_endpoint, {}, {}};
   endpoint_ = listener.endpoint;
   if (endpoint_.empty()) return exchange.on_unreachable(listener.why_not, now);
   if (!listener.warning.empty() && !std::exchange(warned_, true)) log_warning("{}", listener.warning);
-  socket_.emplace(context_, endpoint_, keys_);
+  socket_.emplace(context_, endpoint_, address_.keys);
   moved_bytes_ = 0;
   exchange.on_connected(now);
 }
@@ -60,7 +60,7 @@ void PsLink::connect(TimeMs now) {
 void PsLink::send(const Header& header, std::span<const std::byte> payload, Lifetime lifetime) {
   if (!socket_) return;
   sent_bytes_ += static_cast<std::int64_t>(kHeaderBytes + payload.size());
-  const bool borrows = fixed_endpoint_.empty() && lifetime == Lifetime::kUntilAnswered;
+  const bool borrows = address_.fixed_endpoint.empty() && lifetime == Lifetime::kUntilAnswered;
   if (borrows) return socket_->send(Message{header, Frame::borrow(payload)}), void();
   // Within a process ZeroMQ hands the very bytes over, and a ps may keep a gradient for longer than its worker does.
   Frame copy = Frame::allocate(payload.size());

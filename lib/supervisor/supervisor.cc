@@ -10,21 +10,21 @@
 
 namespace distmnist {
 
-Supervisor::Supervisor(SupervisorConfig config, const Graph& graph, ParameterClient& client, const RunFolder* folder)
-    : config_(std::move(config)), graph_(graph), client_(client), folder_(folder), last_save_ms_(monotonic_ms()) {
+Supervisor::Supervisor(SupervisorConfig config, const Graph& graph, ParameterSession& session, const RunFolder* folder)
+    : config_(std::move(config)), graph_(graph), session_(session), folder_(folder), last_save_ms_(monotonic_ms()) {
   if (!config_.chief || folder == nullptr) return;
   saver_ = std::make_unique<Saver>(folder->path(), config_.max_to_keep);
   background_ = std::make_unique<BackgroundSaver>(*saver_);
 }
 
 SessionInfo Supervisor::prepare() {
-  SessionInfo info = client_.open();
+  SessionInfo info = session_.open();
   if (info.has_model) {
     log_info("the model is ready at global_step {}", info.global_step);
     return info;
   }
   const StoredModel model = initial_model();
-  client_.create(model);
+  session_.create(model);
   info.has_model = true;
   info.global_step = model.global_step;
   return info;
@@ -78,7 +78,7 @@ void Supervisor::compare_data(const ModelSnapshot& restored) {
 }
 
 ModelSnapshot Supervisor::take_snapshot() {
-  StoredModel model = client_.snapshot();
+  StoredModel model = session_.snapshot();
   ModelSnapshot snapshot;
   snapshot.identity = config_.identity;
   snapshot.global_step = model.global_step;

@@ -32,13 +32,13 @@ struct SupervisorConfig {
 
 class Supervisor {
  public:
-  // `graph`, `client` and `folder` outlive it. `folder` is null where no files are wanted; checkpoints are only written
-  // to the chief's.
-  Supervisor(SupervisorConfig config, const Graph& graph, ParameterClient& client, const RunFolder* folder);
+  // `graph`, `session` and `folder` outlive it. `folder` is null where no files are wanted; checkpoints are only
+  // written to the chief's.
+  Supervisor(SupervisorConfig config, const Graph& graph, ParameterSession& session, const RunFolder* folder);
 
   // Opens the session and, as the chief, makes sure that there is a model: the one the ps tasks hold, else the newest
   // valid checkpoint, else fresh start values. A checkpoint of other data gets a warning; Error (kData) where images of
-  // that data have another size or other classes. Errors of client and Saver.
+  // that data have another size or other classes. Errors of session and Saver.
   SessionInfo prepare();
 
   // Writes config.toml where there is a folder. Call once the flags have proved to fit the model and training goes on:
@@ -60,7 +60,7 @@ class Supervisor {
 
   SupervisorConfig config_;
   const Graph& graph_;
-  ParameterClient& client_;
+  ParameterSession& session_;
   const RunFolder* folder_;
   std::unique_ptr<Saver> saver_;  // null where nothing is saved
   std::unique_ptr<BackgroundSaver> background_;

@@ -15,13 +15,15 @@ constexpr int kPrefetchedBatches = 2;
 
 class ExchangeLoop final : public StepLoop {
  public:
-  ExchangeLoop(const TrainingConfig& config, const TrainingParts& parts, Progress& progress)
-      : config_(config), parts_(parts), progress_(progress), load_(load_into(parts.executor)) {
-    push_ = [this](Range range) { parts_.client.push(range); };
+  ExchangeLoop(const TrainingConfig& config, const TrainingParts& parts, ParameterClient& client, Progress& progress)
+      : config_(config), parts_(parts), client_(client), progress_(progress) {
+    push_ = [this](Range range) { client_.push(range); };
   }
 
-  void begin(std::int64_t first_sample) override {
-    position_ = first_sample;
+  void begin() override {
+    const Turn turn = client_.join(parts_.executor);
+    progress_.set_step(turn.global_step);
+    position_ = turn.consumed_samples;
     batches_.reset();
   }
 
@@ -48,13 +50,13 @@ class ExchangeLoop final : public StepLoop {
   // Nothing where the step does not count, for something of it is not finite.
   std::optional<StepResult> step() {
     const Batch batch{batch_.size, batch_.images, batch_.labels, static_cast<std::uint64_t>(batch_.first_sample)};
-    progress_.accounting().begin_step(monotonic_s(), parts_.client.costs());
-    parts_.client.begin_push(parts_.executor.gradients(), progress_.step(), batch_.size);
+    progress_.accounting().begin_step(monotonic_s(), client_.costs());
+    client_.begin_push(parts_.executor.gradients(), progress_.step(), batch_.size);
     const StepResult result = parts_.executor.train_step(batch, push_);
     if (config_.on_nan == OnNan::kFail) progress_.require_finite(result.loss);
-    if (!std::isfinite(result.loss)) parts_.client.drop_push();
-    const Turn turn = parts_.client.finish_push(load_);
-    progress_.accounting().end_step(turn, monotonic_s(), parts_.client.costs());
+    if (!std::isfinite(result.loss)) client_.drop_push();
+    const Turn turn = client_.finish_push(parts_.executor);
+    progress_.accounting().end_step(turn, monotonic_s(), client_.costs());
     progress_.set_step(turn.global_step);
     progress_.note_step_done();
     if (!turn.finite) return std::nullopt;
@@ -63,8 +65,8 @@ class ExchangeLoop final : public StepLoop {
 
   const TrainingConfig& config_;
   const TrainingParts& parts_;
+  ParameterClient& client_;
   Progress& progress_;
-  ParameterSink load_;
   GradientReady push_;
   std::int64_t position_ = 0;  // of the sample after the last batch
   std::int64_t batch_size_ = 0;
@@ -75,12 +77,8 @@ class ExchangeLoop final : public StepLoop {
 }  // namespace
 
 std::unique_ptr<StepLoop> make_exchange_loop(const TrainingConfig& config, const TrainingParts& parts,
-                                             Progress& progress) {
-  return std::make_unique<ExchangeLoop>(config, parts, progress);
-}
-
-ParameterSink load_into(Executor& executor) {
-  return [&executor](Range range, std::span<const float> values) { executor.load(range, values); };
+                                             ParameterClient& client, Progress& progress) {
+  return std::make_unique<ExchangeLoop>(config, parts, client, progress);
 }
 
 }  // namespace distmnist

@@ -12,9 +12,6 @@ namespace distmnist {
 
 // All outlive it.
 std::unique_ptr<StepLoop> make_exchange_loop(const TrainingConfig& config, const TrainingParts& parts,
-                                             Progress& progress);
-
-// A sink that loads parameters into the executor, which outlives it.
-ParameterSink load_into(Executor& executor);
+                                             ParameterClient& client, Progress& progress);
 
 }  // namespace distmnist

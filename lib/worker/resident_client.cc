@@ -26,13 +26,9 @@ void ResidentClient::create(const StoredModel& model) {
   consumed_samples_ = own == model.consumed_samples.end() ? 0 : own->second;
 }
 
-std::int64_t ResidentClient::pull(const ParameterSink& sink) {
-  sink({0, num_parameters_}, parameters());
+std::int64_t ResidentClient::pull(ParameterSink& sink) {
+  if (&sink != &executor_) sink.load({0, num_parameters_}, parameters());
   return global_step_;
-}
-
-Turn ResidentClient::join(const ParameterSink& sink) {
-  return {pull(sink), consumed_samples_, true, 0};
 }
 
 StoredModel ResidentClient::snapshot() {
@@ -59,23 +55,6 @@ Turn ResidentClient::run(const ResidentSteps& steps) {
 
 StepResult ResidentClient::last_step() {
   return training_.last_step();
-}
-
-void ResidentClient::begin_push(std::span<const float>, std::int64_t, std::int64_t) {
-  assert(!"gradients stay on the device");
-}
-
-void ResidentClient::push(Range) {
-  assert(!"gradients stay on the device");
-}
-
-void ResidentClient::drop_push() {
-  assert(!"gradients stay on the device");
-}
-
-Turn ResidentClient::finish_push(const ParameterSink&) {
-  assert(!"gradients stay on the device");
-  return {};
 }
 
 std::vector<float> ResidentClient::parameters() const {

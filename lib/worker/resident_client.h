@@ -10,7 +10,7 @@
 
 namespace distmnist {
 
-class ResidentClient : public ParameterClient {
+class ResidentClient : public ParameterSession {
  public:
   // The executor outlives it, has a resident_training(), which has kept its samples, and `num_parameters` parameters.
   ResidentClient(Executor& executor, std::int64_t num_parameters);
@@ -19,23 +19,18 @@ class ResidentClient : public ParameterClient {
   // Loads the parameters into the executor and starts its training.
   void create(const StoredModel& model) override;
 
-  // These wait until the device has made all steps that run() handed to it, and give copies: the executor itself has
-  // the parameters already.
-  std::int64_t pull(const ParameterSink& sink) override;
-  Turn join(const ParameterSink& sink) override;
+  // These wait until the device has made all steps that run() handed to it. The executor has the parameters already:
+  // where it is the sink itself, nothing is copied.
+  std::int64_t pull(ParameterSink& sink) override;
   StoredModel snapshot() override;
 
-  // In the place of an exchange: hands these steps to the device and returns the turn after them, while they may still
-  // be under way.
+  // With the steps that are under way.
+  std::int64_t global_step() const { return global_step_; }
+  std::int64_t consumed_samples() const { return consumed_samples_; }
+  // Hands these steps to the device and returns the turn after them, while they may still be under way.
   Turn run(const ResidentSteps& steps);
   // Waits: the result of the last of them.
   StepResult last_step();
-
-  // Gradients never leave the device: not to be called.
-  void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override;
-  void push(Range range) override;
-  void drop_push() override;
-  Turn finish_push(const ParameterSink& sink) override;
 
   bool await_others(TimeMs) override { return true; }
   void done() override {}
@@ -50,7 +45,7 @@ class ResidentClient : public ParameterClient {
   std::int64_t num_parameters_;
   bool has_model_ = false;
   OptimizerSpec optimizer_;
-  std::int64_t global_step_ = 0;  // with the steps that are under way
+  std::int64_t global_step_ = 0;
   std::int64_t consumed_samples_ = 0;
 };
 

@@ -16,15 +16,19 @@ constexpr double kTurnSeconds = 0.2;
 
 class ResidentLoop final : public StepLoop {
  public:
-  ResidentLoop(const TrainingConfig& config, const TrainingParts& parts, Progress& progress)
+  ResidentLoop(const TrainingConfig& config, const TrainingParts& parts, ResidentClient& client, Progress& progress)
       : config_(config),
-        parts_(parts),
+        client_(client),
         progress_(progress),
+        train_(parts.data.train),
         order_(repeat(shuffle(slices(parts.data.train), config.seed, static_cast<std::uint64_t>(config.task_index)))) {
     assert(config.augmentation == Augmentation::kNone);
   }
 
-  void begin(std::int64_t first_sample) override { position_ = first_sample; }
+  void begin() override {
+    progress_.set_step(client_.global_step());
+    position_ = client_.consumed_samples();
+  }
 
   void advance() override {
     const double began_s = monotonic_s();
@@ -43,14 +47,14 @@ class ResidentLoop final : public StepLoop {
   }
 
   void run(std::int64_t steps, std::int64_t batch_size) {
-    check_batch_size(batch_size, parts_.data.train);
+    check_batch_size(batch_size, train_);
     samples_.resize(static_cast<std::size_t>(steps * batch_size));
     fill_samples(*order_, position_, samples_);
     progress_.accounting().begin_step(monotonic_s(), {});
-    const Turn turn = parts_.resident->run({batch_size, samples_, static_cast<std::uint64_t>(position_)});
+    const Turn turn = client_.run({batch_size, samples_, static_cast<std::uint64_t>(position_)});
     const bool wanted =
         !waited_ || turn.global_step % config_.log_every == 0 || turn.global_step == config_.train_steps;
-    if (wanted) last_ = parts_.resident->last_step();
+    if (wanted) last_ = client_.last_step();
     progress_.accounting().end_resident_steps(steps, monotonic_s());
     position_ = turn.consumed_samples;
     progress_.set_step(turn.global_step);
@@ -66,8 +70,9 @@ class ResidentLoop final : public StepLoop {
   }
 
   const TrainingConfig& config_;
-  const TrainingParts& parts_;
+  ResidentClient& client_;
   Progress& progress_;
+  const ImageSet& train_;
   DatasetPtr order_;
   std::int64_t position_ = 0;      // of the next turn's first sample
   std::int64_t largest_turn_ = 1;  // steps; grows as long as turns are short
@@ -79,8 +84,8 @@ class ResidentLoop final : public StepLoop {
 }  // namespace
 
 std::unique_ptr<StepLoop> make_resident_loop(const TrainingConfig& config, const TrainingParts& parts,
-                                             Progress& progress) {
-  return std::make_unique<ResidentLoop>(config, parts, progress);
+                                             ResidentClient& client, Progress& progress) {
+  return std::make_unique<ResidentLoop>(config, parts, client, progress);
 }
 
 }  // namespace distmnist

@@ -13,8 +13,8 @@ namespace distmnist {
 
 inline constexpr std::int64_t kLargestTurn = 100;  // steps handed over together
 
-// parts.resident is the client, and the images are not augmented: the device has kept them. All outlive it.
+// The images are not augmented: the device has kept them. All outlive it.
 std::unique_ptr<StepLoop> make_resident_loop(const TrainingConfig& config, const TrainingParts& parts,
-                                             Progress& progress);
+                                             ResidentClient& client, Progress& progress);
 
 }  // namespace distmnist

@@ -1,15 +1,13 @@
 // StepLoop: how a replica makes its steps: the inside of the training loop.
 #pragma once
 
-#include <cstdint>
-
 namespace distmnist {
 
 class StepLoop {
  public:
   virtual ~StepLoop() = default;
-  // A session begins, or goes on after it was lost: the next sample is number `first_sample` of this worker's data.
-  virtual void begin(std::int64_t first_sample) = 0;
+  // A session begins, or goes on after it was lost: waits for this worker's turn, and tells progress the step.
+  virtual void begin() = 0;
   // One step or several, not beyond train_steps; its progress has counted and reported them. Called until progress has
   // reached train_steps, which it has not yet. Whatever ends training is thrown.
   virtual void advance() = 0;

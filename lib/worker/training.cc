@@ -16,16 +16,18 @@ namespace {
 constexpr TimeMs kAwaitOthersMs = 10'000;  // how long the chief's last snapshot waits for the other workers
 constexpr std::chrono::milliseconds kReopenPause{200};
 
+ParameterSession& session_of(const TrainingParts& parts) {
+  return std::visit([](auto* client) -> ParameterSession& { return *client; }, parts.client);
+}
+
 class Training {
  public:
   Training(const TrainingConfig& config, const TrainingParts& parts)
-      : config_(config), parts_(parts), progress_(config, parts) {
-    if (parts.resident == nullptr) {
-      load_ = load_into(parts.executor);
-      loop_ = make_exchange_loop(config, parts, progress_);
+      : config_(config), parts_(parts), session_(session_of(parts)), progress_(config, parts) {
+    if (const auto client = std::get_if<ParameterClient*>(&parts.client)) {
+      loop_ = make_exchange_loop(config, parts, **client, progress_);
     } else {
-      load_ = [](Range, std::span<const float>) {};  // The executor has them already.
-      loop_ = make_resident_loop(config, parts, progress_);
+      loop_ = make_resident_loop(config, parts, *std::get<ResidentClient*>(parts.client), progress_);
     }
   }
 
@@ -75,9 +77,7 @@ class Training {
   std::optional<ExitCode> train() {
     if (progress_.step() >= config_.train_steps) return std::nullopt;
     try {
-      const Turn first = parts_.client.join(load_);
-      progress_.set_step(first.global_step);
-      loop_->begin(first.consumed_samples);
+      loop_->begin();
       while (progress_.step() < config_.train_steps) {
         if (const auto signal = parts_.stop_signal()) return signal;
         loop_->advance();
@@ -96,11 +96,11 @@ class Training {
                parts_.console.steps_per_second());
       progress_.log_account();
     }
-    if (config_.chief && !parts_.client.await_others(kAwaitOthersMs)) {
+    if (config_.chief && !session_.await_others(kAwaitOthersMs)) {
       log_warning("not all workers are done after {:.0f} s; the last snapshot is taken without them",
                   kAwaitOthersMs / 1000.0);
     }
-    progress_.set_step(parts_.client.pull(load_));
+    progress_.set_step(session_.pull(parts_.executor));
     parts_.data.train.let_pages_go();  // Before the memory of a snapshot comes on top.
     const Evaluation evaluation =
         evaluate(parts_.executor, parts_.data.test, config_.batch_sizes.largest(), parts_.classes);
@@ -110,7 +110,7 @@ class Training {
     const std::optional<Error> unsaved = already_done ? std::nullopt : parts_.supervisor.save_now();
     // Before this worker counts as done: the chief's closing line, after all are done, is the last one.
     parts_.console.closing_line(evaluation.accuracy, progress_.step());
-    parts_.client.done();
+    session_.done();
     if (unsaved) throw *unsaved;
     return ExitCode::kOk;
   }
@@ -121,16 +121,16 @@ class Training {
     progress_.log_account();
     parts_.data.train.let_pages_go();
     const std::optional<Error> unsaved = parts_.supervisor.save_now();
-    parts_.client.leave();
+    session_.leave();
     if (unsaved) throw *unsaved;  // The signal's code would say that everything is saved.
     return signal;
   }
 
   const TrainingConfig& config_;
   const TrainingParts& parts_;
+  ParameterSession& session_;
   Progress progress_;
   std::unique_ptr<StepLoop> loop_;
-  ParameterSink load_;
 };
 
 }  // namespace
@@ -140,14 +140,14 @@ ExitCode run_training(const TrainingConfig& config, const TrainingParts& parts) 
     return Training(config, parts).run();
   } catch (const Error& error) {
     if (error.code() == ExitCode::kDiverged) {
-      parts.client.fail_run(error.what());
+      session_of(parts).fail_run(error.what());
     } else {
-      parts.client.leave();
+      session_of(parts).leave();
     }
     throw;
   } catch (...) {
     // Said to the ps tasks, so that they do not take this process for a silent one until its lease runs out.
-    parts.client.leave();
+    session_of(parts).leave();
     throw;
   }
 }

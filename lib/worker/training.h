@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <variant>
 
 #include "data/augment.h"
 #include "data/image_set.h"
@@ -14,10 +15,9 @@
 #include "lib/supervisor/supervisor.h"
 #include "lib/worker/batch_size_schedule.h"
 #include "lib/worker/console.h"
+#include "lib/worker/resident_client.h"
 
 namespace distmnist {
-
-class ResidentClient;
 
 struct TrainingConfig {
   int task_index = 0;
@@ -38,12 +38,12 @@ struct TrainingParts {
   const TrainAndTest& data;
   Executor& executor;  // max_batch_size at least the largest of batch_sizes
   std::int64_t classes = 10;
-  ParameterClient& client;
+  // Where the parameters are: elsewhere, if only in another part of this process, or on the device that trains them.
+  std::variant<ParameterClient*, ResidentClient*> client;
   Supervisor& supervisor;
   Console& console;
   MetricsWriter* metrics = nullptr;                      // null: no file
   std::function<std::optional<ExitCode>()> stop_signal;  // the code to end with, once a signal has come
-  ResidentClient* resident = nullptr;                    // the client, where training stays on the device; else null
 };
 
 // Trains until global_step reaches train_steps, evaluates, prints the closing lines and reports done: kOk. After a

@@ -198,13 +198,12 @@ Times push_and_pull(bool tcp, WireDtype dtype, int repeats, const Keys* keys) {
 
   const std::vector<float> gradients(static_cast<std::size_t>(kFloats), 1e-3f);
   std::vector<float> parameters(gradients.size());
+  BlockSink sink(parameters);
   std::int64_t step = 0;
   const Times times = measure(repeats, [&] {
     client.begin_push(gradients, step, 1);
     client.push({0, kFloats});
-    const Turn turn = client.finish_push([&](Range range, std::span<const float> values) {
-      std::ranges::copy(values, slice(std::span(parameters), range).begin());
-    });
+    const Turn turn = client.finish_push(sink);
     step = turn.global_step;
   });
   client.leave();

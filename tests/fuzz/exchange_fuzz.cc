@@ -1,5 +1,6 @@
 // A worker's conversation with a ps that may say anything: the input is a script of what the worker asks, what the ps
 // says, and how time passes (exchange_script.h). The worker's side is as RemoteClient and PsLink have it.
+#include <array>
 #include <set>
 #include <string>
 #include <vector>
@@ -42,6 +43,7 @@ class Script : public ExchangeActions {
     ps_.lease = 3;
     ps_.ps_epoch = kEpoch;
     ps_.run = kRun;
+    exchange_.deliver_to({&slots_[0], &slots_[1], &slots_[2]});
     open();
   }
 
@@ -63,14 +65,20 @@ class Script : public ExchangeActions {
   void reconnect() override { check(exchange_.wants_connection(), "who reconnects wants a connection"); }
   void report(const std::string&) override {}
   void notice(const std::string&) override {}
-  void values(std::size_t slot, Range range, std::span<const float> values) override {
-    check(values.size() == static_cast<std::size_t>(range.size), "values fill their range");
-    check(exchange_.chunks().find(range).has_value(), "values are a chunk of this ps");
-    if (slot == 0) delivered_.insert(range.offset);
-    sum_ += values.back();  // They are there.
-  }
 
  private:
+  struct Slot : ParameterSink {
+    Slot(Script& script, int number) : script(script), number(number) {}
+    void load(Range range, std::span<const float> values) override {
+      check(values.size() == static_cast<std::size_t>(range.size), "values fill their range");
+      check(script.exchange_.chunks().find(range).has_value(), "values are a chunk of this ps");
+      if (number == 0) script.delivered_.insert(range.offset);
+      script.sum_ += values.back();  // They are there.
+    }
+    Script& script;
+    int number;
+  };
+
   ExchangeConfig config() {
     const std::uint8_t bits = input_.byte();
     ExchangeConfig config;
@@ -118,7 +126,7 @@ class Script : public ExchangeActions {
         if (exchange_.wants_connection()) exchange_.on_unreachable("refused the connection", now_);
         return;
       case ExchangeAct::kBroken:
-        if (exchange_.waiting()) exchange_.on_broken("broke the connection", now_);
+        if (exchange_.connected()) exchange_.on_broken("broke the connection", now_);
         return;
       case ExchangeAct::kTick:
         now_ += take_time();
@@ -287,6 +295,7 @@ class Script : public ExchangeActions {
   bool building_ = false;  // parts of the request are to come
   std::set<std::int64_t> delivered_;
   float sum_ = 0;
+  std::array<Slot, 3> slots_{Slot{*this, 0}, Slot{*this, 1}, Slot{*this, 2}};
 };
 
 }  // namespace

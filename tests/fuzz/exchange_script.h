@@ -17,7 +17,7 @@ enum class ExchangeAct : std::uint8_t {
   kLeave,        // flag: with a reason
   kConnected,    // where a connection is wanted
   kUnreachable,  // likewise
-  kBroken,       // where a message is due
+  kBroken,       // where there is a connection
   kTick,         // how long
   // The ps.
   kWelcome,   // state, flags

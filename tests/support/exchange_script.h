@@ -13,7 +13,9 @@ inline constexpr TimeMs kWaitMs = 60'000;
 class Script : public ExchangeRecorder {
  public:
   explicit Script(bool chief = false, std::vector<Range> pieces = {{0, 2}, {2, 1}})
-      : exchange(config(chief, std::move(pieces)), *this) {}
+      : exchange(config(chief, std::move(pieces)), *this) {
+    exchange.deliver_to(sinks());
+  }
 
   // ---- the worker and its shell ----
   Lines open(std::uint64_t sequence = 1) {

@@ -60,16 +60,24 @@ struct Run {
   ExitCode train(std::int64_t steps, std::optional<ExitCode> signal = std::nullopt) {
     config.train_steps = steps;
     Console console(0, ProgressStyle::kNone, steps);
-    return run_training(config, {data, *executor, 10, *client, *supervisor, console, metrics,
-                                 [signal] { return signal; }, dynamic_cast<ResidentClient*>(client.get())});
+    TrainingParts parts{data, *executor, 10, {}, *supervisor, console, metrics, [signal] { return signal; }};
+    if (auto* resident = dynamic_cast<ResidentClient*>(client.get())) {
+      parts.client = resident;
+    } else {
+      parts.client = &exchange();
+    }
+    return run_training(config, parts);
   }
+
+  // The client, where the parameters are in this process.
+  ParameterClient& exchange() { return dynamic_cast<ParameterClient&>(*client); }
 
   std::vector<float> parameters() { return client->snapshot().parameters; }
 
   Graph graph = softmax();
   TrainAndTest data = small_digits();
   std::unique_ptr<Executor> executor;
-  std::unique_ptr<ParameterClient> client;  // goes before the executor
+  std::unique_ptr<ParameterSession> client;  // goes before the executor
   std::unique_ptr<Supervisor> supervisor;
   TrainingConfig config;
   MetricsWriter* metrics = nullptr;

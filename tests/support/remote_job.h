@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lib/ps/remote_client.h"
+#include "tests/support/into.h"
 #include "tests/support/test_ps.h"
 #include "tests/support/trace.h"
 
@@ -94,12 +95,10 @@ inline void start(RemoteClient& chief, const Job& job) {
   chief.create(start_model(job.optimizer));
 }
 
-// A sink that puts parameters into `block`.
-inline ParameterSink into(Floats& block) {
+// A sink for one call, that puts parameters into `block`.
+inline Into into_new(Floats& block) {
   block.assign(static_cast<std::size_t>(kNumParameters), NAN);
-  return [&block](Range range, std::span<const float> values) {
-    std::ranges::copy(values, slice(std::span(block), range).begin());
-  };
+  return into(block);
 }
 
 // One push of a gradient that is `value` everywhere, variable by variable in the order of a backward pass. Returns the
@@ -109,7 +108,7 @@ inline std::int64_t push_all(ParameterClient& client, float value, std::int64_t 
   client.begin_push(gradients, step, kBatchSamples);
   client.push(kVariables[1].range);
   client.push(kVariables[0].range);
-  return client.finish_push(into(parameters)).global_step;
+  return client.finish_push(into_new(parameters)).global_step;
 }
 
 // counting(0) - decrease, everywhere.

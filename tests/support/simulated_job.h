@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lib/ps/ps_core.h"
+#include "lib/ps/worker_session.h"
 #include "tests/support/catch.h"
 #include "tests/support/network.h"
 
@@ -29,6 +30,7 @@ struct Plan {
   Strategy strategy = {};
   std::uint64_t death_every_ms = 20'000;  // at most; three in all
   int snapshot_every = 4;                 // pushes of the chief
+  bool ps_restarts = false;               // a ps task is started again, without its model, before anybody is done
 
   // Pushes to an update. Their mean is exact in float32 where it is a power of 2, and then each push can be found in
   // it.
@@ -63,7 +65,11 @@ class SimulatedPs : public PsActions {
   void cut(const Route&) override {}
   void log(LogLevel, const std::string&) override {}
 
-  PsCore core;
+  // Ends, and is started again with nothing.
+  void start();
+
+  std::unique_ptr<PsCore> core;
+  std::uint64_t run = 0;  // of the model that it answers with
   std::int64_t newest_step = -1;
   float value = 0;  // of the parameters at newest_step
   Counts applied;   // in it
@@ -72,11 +78,23 @@ class SimulatedPs : public PsActions {
   void note(const Header& header, float value);
 
   SimulatedJob& job_;
+  std::uint32_t index_;
+  std::uint64_t starts_ = 0;
+};
+
+// By worker, over all its processes: pushes begun, and answered as accepted or as dropped.
+struct Ledger {
+  Counts begun, accepted, dropped;
 };
 
 struct SimulatedJob {
   explicit SimulatedJob(const Plan& plan) : plan(plan), network(clock, plan.seed, plan.faults), random(plan.seed, 2) {
     for (std::uint32_t k = 0; k < plan.num_ps; ++k) servers.push_back(std::make_unique<SimulatedPs>(*this, k));
+  }
+
+  // Whether a worker at this step has nothing more to do.
+  bool over(std::uint32_t worker, std::uint64_t run, std::int64_t step) {
+    return plan.strategy.train_steps > 0 ? step >= plan.strategy.train_steps : ledgers[run].accepted[worker] >= kPushes;
   }
 
   Plan plan;
@@ -85,18 +103,87 @@ struct SimulatedJob {
   Random random;
   std::vector<std::unique_ptr<SimulatedPs>> servers;
 
-  // By worker, over all its processes: pushes begun, and answered as accepted or as dropped.
-  Counts begun, accepted, dropped;
+  std::map<std::uint64_t, Ledger> ledgers;  // by model
   // Where ps 0 decides: the value of all parameters by model and update; it is the same on all ps tasks.
   std::map<std::pair<std::uint64_t, std::int64_t>, float> values;
   int snapshots = 0, whole_snapshots = 0;
-  int deaths = 0;
+  int deaths = 0, ps_restarts = 0;
+  std::uint64_t models = 0;  // that were made
+  // By process and sequence: whether the question is a greeting.
+  std::map<std::pair<std::uint64_t, std::uint64_t>, bool> greets;
 };
 
-inline SimulatedPs::SimulatedPs(SimulatedJob& job, std::uint32_t index)
-    : core({index, job.plan.num_ps, job.plan.num_workers, 500 + index}, {kForeverMs}, *this, 0), job_(job) {}
+// A worker's line to one ps.
+struct SimulatedLink : ExchangeActions {
+  SimulatedLink(SimulatedJob& job, std::uint32_t ps, SimulatedNetwork::ToWorker to_worker)
+      : job(job),
+        line(
+            job.network,
+            [&job, ps](const Route& route, Received&& received) {
+              job.servers[ps]->core->on_message(Sender{route}, std::move(received), job.clock.now());
+            },
+            std::move(to_worker)) {}
+  // A sequence names one question of a process: it is not a greeting and a request.
+  void send(const Header& header, std::span<const std::byte> payload, Lifetime) override {
+    const bool greets = header.type == MessageType::kHello;
+    const bool asks = header.type != MessageType::kPing && header.type != MessageType::kLeave;
+    if (asks)
+      REQUIRE(job.greets.emplace(std::pair(header.incarnation, header.sequence), greets).first->second == greets);
+    line.send({header, frame_of(payload)});
+  }
+  void reconnect() override { line.give_up(); }
+  void report(const std::string&) override {}
+  void notice(const std::string&) override {}
+
+  SimulatedJob& job;
+  SimulatedNetwork::Line line;
+};
+
+// That the chief makes.
+inline StoredModel start_model(const Plan& plan) {
+  StoredModel model;
+  model.optimizer = {OptimizerKind::kSgd, 1.0f};
+  model.strategy = plan.strategy;
+  model.parameters.resize(plan.num_ps * kShardFloats);
+  return model;
+}
+
+// Of a process of worker `index`.
+inline WorkerSessionConfig session_config(SimulatedJob& job, std::uint32_t index, std::uint64_t incarnation) {
+  WorkerSessionConfig config;
+  for (std::uint32_t ps = 0; ps < job.plan.num_ps; ++ps) {
+    const std::int64_t begin = ps * kShardFloats, cut = begin + kShardFloats - 1;
+    config.ps.push_back({"ps", static_cast<std::uint16_t>(ps)});
+    config.plan.push_back({{fmt::format("v{}", ps), {begin, kShardFloats - 1}}, {fmt::format("w{}", ps), {cut, 1}}});
+  }
+  config.num_parameters = job.plan.num_ps * kShardFloats;
+  config.worker = index;
+  config.num_workers = job.plan.num_workers;
+  config.chief = index == 0;
+  config.incarnation = incarnation;
+  config.draw_run = [&job, incarnation] { return mix64(incarnation) + ++job.models; };
+  config.optimizer = {OptimizerKind::kSgd, 1.0f};
+  config.strategy = job.plan.strategy;
+  config.fingerprint = kJob;
+  config.recovery_wait_ms = kForeverMs;
+  return config;
+}
+
+inline SimulatedPs::SimulatedPs(SimulatedJob& job, std::uint32_t index) : job_(job), index_(index) {
+  start();
+}
+
+inline void SimulatedPs::start() {
+  const PsIdentity identity{index_, job_.plan.num_ps, job_.plan.num_workers, 500 + index_ + 100 * starts_++};
+  core = std::make_unique<PsCore>(identity, PsLimits{kForeverMs}, *this, job_.clock.now());
+  newest_step = -1;
+  value = 0;
+  applied.clear();
+}
 
 inline void SimulatedPs::send(const Route& to, Message&& message) {
+  if (message.header.type == MessageType::kParameters && std::exchange(run, message.header.run) != run)
+    newest_step = -1;
   if (message.header.type == MessageType::kParameters && message.header.step >= newest_step) {
     for (const float each : message.payload.floats()) note(message.header, each);
   }

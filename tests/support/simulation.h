@@ -23,6 +23,7 @@ class Simulation {
     const std::uint64_t first_death_ms = job.plan.seed % 4 == 0 ? 500 : job.plan.death_every_ms;
     if (job.plan.deaths)
       job.clock.at(static_cast<TimeMs>(job.random.below(first_death_ms)), [this] { kill_someone(); });
+    if (job.plan.ps_restarts) job.clock.at(static_cast<TimeMs>(job.random.below(3'000)), [this] { restart_ps(); });
     while (!over() && job.clock.step()) REQUIRE(job.clock.now() < kForeverMs);
   }
 
@@ -40,9 +41,20 @@ class Simulation {
     current_[index] = processes_.back().get();
   }
   void tick() {
-    for (auto& ps : job.servers) ps->core.on_tick(job.clock.now());
+    for (auto& ps : job.servers) ps->core->on_tick(job.clock.now());
     for (const auto& [index, worker] : current_) worker->tick();
     job.clock.at(job.clock.now() + kTickMs, [this] { tick(); });
+  }
+  // Once somebody is done, a ps that does not know it would wait for ever.
+  void restart_ps() {
+    if (std::ranges::any_of(current_, [](const auto& entry) { return entry.second->is_done(); })) return;
+    ++job.ps_restarts;
+    const std::size_t ps = job.random.below(job.plan.num_ps);
+    job.servers[ps]->start();
+    for (const auto& [index, worker] : current_) {
+      Exchange& exchange = worker->session().exchange(ps);
+      if (exchange.connected()) exchange.on_broken("closed the connection", job.clock.now());
+    }
   }
   void kill_someone() {
     const auto index = static_cast<std::uint32_t>(job.random.below(job.plan.num_workers));
@@ -72,7 +84,7 @@ class Simulation {
 struct Outcome {
   std::int64_t steps = 0;
   int snapshots = 0, whole_snapshots = 0;
-  int dropped = 0, deaths = 0;
+  int dropped = 0, deaths = 0, ps_restarts = 0;
 };
 
 // Runs a job to its end and checks what must hold then: each ps has the same updates, a push that was answered as
@@ -84,10 +96,11 @@ inline Outcome run_and_check(const Plan& plan) {
   Simulation simulation(plan);
   simulation.run();
   SimulatedJob& job = simulation.job;
-  Outcome out{job.servers.front()->newest_step, job.snapshots, job.whole_snapshots, 0, job.deaths};
+  Outcome out{job.servers.front()->newest_step, job.snapshots, job.whole_snapshots, 0, job.deaths, job.ps_restarts};
+  Ledger& ledger = job.ledgers[job.servers.front()->run];
   for (const auto& ps : job.servers) {
-    REQUIRE(ps->core.end().has_value());
-    CHECK(ps->core.end()->code == ExitCode::kOk);
+    REQUIRE(ps->core->end().has_value());
+    CHECK(ps->core->end()->code == ExitCode::kOk);
     if (strategy.ordered()) {
       CHECK(ps->newest_step == out.steps);
       CHECK(ps->value == job.servers.front()->value);
@@ -96,14 +109,14 @@ inline Outcome run_and_check(const Plan& plan) {
     if (strategy.train_steps > 0) CHECK(ps->newest_step >= strategy.train_steps);
     if (!plan.countable()) continue;
     for (std::uint32_t worker = 0; worker < plan.num_workers; ++worker) {
-      const int unanswered = job.begun[worker] - job.accepted[worker] - job.dropped[worker];
-      CHECK(ps->applied[worker] >= job.accepted[worker]);
-      CHECK(ps->applied[worker] <= job.accepted[worker] + unanswered);
-      if (strategy.train_steps == 0) CHECK(job.accepted[worker] == kPushes);
+      const int unanswered = ledger.begun[worker] - ledger.accepted[worker] - ledger.dropped[worker];
+      CHECK(ps->applied[worker] >= ledger.accepted[worker]);
+      CHECK(ps->applied[worker] <= ledger.accepted[worker] + unanswered);
+      if (strategy.train_steps == 0) CHECK(ledger.accepted[worker] == kPushes);
       if (!plan.deaths) CHECK(unanswered == 0);
     }
   }
-  for (const auto& [worker, count] : job.dropped) out.dropped += count;
+  for (const auto& [worker, count] : ledger.dropped) out.dropped += count;
   return out;
 }
 

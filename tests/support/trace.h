@@ -3,6 +3,7 @@
 //   "parameters [0,2) -1 -2 step 1", "refuse 5: ...", "snapshot_vector 0:10/3 1:11/1"
 #pragma once
 
+#include <array>
 #include <cstring>
 #include <map>
 #include <set>
@@ -413,9 +414,8 @@ class ExchangeRecorder : public ExchangeActions {
   void reconnect() override { lines.push_back("reconnect"); }
   void report(const std::string& line) override { lines.push_back("report " + line); }
   void notice(const std::string& line) override { lines.push_back("notice " + line); }
-  void values(std::size_t slot, Range range, std::span<const float> values) override {
-    lines.push_back(fmt::format("values {} {}", slot, text_of(range, values)));
-  }
+  // Where the exchange's values are to go, by slot.
+  std::vector<ParameterSink*> sinks() { return {&slots_[0], &slots_[1], &slots_[2]}; }
 
   // The lines since the last call.
   Lines take() { return std::exchange(lines, {}); }
@@ -423,6 +423,17 @@ class ExchangeRecorder : public ExchangeActions {
   Lines lines;
   std::vector<Header> sent;         // all headers, from the beginning
   std::vector<Lifetime> lifetimes;  // of their payloads
+
+ private:
+  struct Slot : ParameterSink {
+    Slot(ExchangeRecorder& recorder, int number) : recorder(recorder), number(number) {}
+    void load(Range range, std::span<const float> values) override {
+      recorder.lines.push_back(fmt::format("values {} {}", number, text_of(range, values)));
+    }
+    ExchangeRecorder& recorder;
+    int number;
+  };
+  std::array<Slot, 3> slots_{Slot{*this, 0}, Slot{*this, 1}, Slot{*this, 2}};
 };
 
 }  // namespace distmnist::trace

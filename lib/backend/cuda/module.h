@@ -13,7 +13,7 @@ inline constexpr const char* kCudaModuleSymbol = "distmnist_cuda_module";
 
 // Raised whenever this table, Backend, Executor or a type they mention changes: a module of another version is refused,
 // for its virtual tables would not match.
-inline constexpr std::uint32_t kCudaModuleAbi = 2;
+inline constexpr std::uint32_t kCudaModuleAbi = 3;
 
 struct CudaModule {
   std::uint32_t abi_version = 0;  // always first, so that every version can read it

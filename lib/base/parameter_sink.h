@@ -1,0 +1,31 @@
+// ParameterSink: takes parameters, or numbers of an optimizer in the same layout, piece by piece.
+#pragma once
+
+#include <algorithm>
+#include <span>
+
+#include "lib/base/range.h"
+
+namespace distmnist {
+
+class ParameterSink {
+ public:
+  virtual ~ParameterSink() = default;
+  // values.size() == range.size, in canonical layout, valid during the call. Pieces come in any order, and one may come
+  // more than once: the last one counts.
+  virtual void load(Range range, std::span<const float> values) = 0;
+};
+
+// Puts them into a block of memory, which outlives it and has room for all of them.
+class BlockSink final : public ParameterSink {
+ public:
+  explicit BlockSink(std::span<float> block) : block_(block) {}
+  void load(Range range, std::span<const float> values) override {
+    std::ranges::copy(values, slice(block_, range).begin());
+  }
+
+ private:
+  std::span<float> block_;
+};
+
+}  // namespace distmnist

@@ -1,0 +1,76 @@
+// What must hold of all that the worker processes of a SimulatedJob are given.
+#pragma once
+
+#include <span>
+
+#include "lib/ps/worker_session.h"
+#include "tests/support/simulated_job.h"
+
+namespace distmnist::trace {
+
+// What a ps has handed over is the same at all its places.
+inline float shard_value(std::size_t ps, std::span<const float> block) {
+  const auto shard = block.subspan(ps * kShardFloats, kShardFloats);
+  for (const float value : shard) REQUIRE(value == shard.front());
+  return shard.front();
+}
+
+// The parameters that a turn has brought. Where ps 0 decides, the others are at its update, or further.
+inline void check_parameters(const SimulatedJob& job, WorkerSession& session, std::span<const float> parameters) {
+  const std::int64_t commit = session.exchange(0).commit();
+  for (std::size_t ps = 0; ps < session.num_ps(); ++ps) {
+    const float value = shard_value(ps, parameters);
+    if (!job.plan.strategy.ordered()) continue;
+    REQUIRE(session.exchange(ps).commit() >= commit);
+    if (session.exchange(ps).commit() == commit) REQUIRE(value == parameters.front());
+  }
+}
+
+// Counts a push that has been answered. `position`: of this worker's data, before; returns that after it.
+inline std::int64_t check_push(SimulatedJob& job, std::uint32_t worker, WorkerSession& session,
+                               std::span<const float> parameters, std::int64_t position) {
+  const Plan& plan = job.plan;
+  const Turn& turn = session.turn();
+  Ledger& ledger = job.ledgers[session.run()];
+  ++(turn.accepted ? ledger.accepted : ledger.dropped)[worker];
+  const int accepted = ledger.accepted[worker], dropped = ledger.dropped[worker];
+  if (plan.strategy.ordered()) {
+    // Every batch moves the position in the data on, whether it counts or not.
+    REQUIRE(turn.consumed_samples == position + kBatchSamples);
+    REQUIRE(turn.consumed_samples >= (accepted + dropped) * kBatchSamples);
+  }
+  check_parameters(job, session, parameters);
+  // With several batches to a step a push may be accepted and not be in the parameters yet.
+  const bool applied = !plan.strategy.sync || plan.per_update() <= plan.num_workers;
+  for (std::size_t ps = 0; ps < session.num_ps() && plan.countable(); ++ps) {
+    const int count = counts_of(shard_value(ps, parameters), plan).at(worker);
+    if (applied) REQUIRE(count >= accepted);
+    REQUIRE(count <= ledger.begun[worker] - dropped);
+  }
+  return turn.consumed_samples;
+}
+
+// A shard's values are those of the batches it says, and a whole snapshot has the same of all shards.
+inline void check_snapshot(SimulatedJob& job, WorkerSession& session) {
+  const Plan& plan = job.plan;
+  const bool ordered = plan.strategy.ordered(), whole = session.snapshot_is_whole();
+  const StoredModel model = session.take_snapshot();
+  Ledger& ledger = job.ledgers[session.run()];
+  for (std::size_t ps = 0; ps < session.num_ps(); ++ps) {
+    const float value = shard_value(ps, model.parameters);
+    if (whole && (ordered || !plan.deaths)) REQUIRE(value == model.parameters.front());
+    if (!plan.countable()) continue;
+    const ConsumedSamples& consumed = session.exchange(ps).snapshot().consumed_samples;
+    for (const auto& [worker, count] : counts_of(value, plan)) {
+      const int batches = consumed.contains(worker) ? static_cast<int>(consumed.at(worker) / kBatchSamples) : 0;
+      if (!ordered) REQUIRE(batches == count);
+      if (!ordered || ps != 0) continue;
+      REQUIRE(batches >= count);  // ps 0 counts what was dropped, too.
+      REQUIRE(batches <= count + ledger.begun[worker] - ledger.accepted[worker]);
+    }
+  }
+  ++job.snapshots;
+  job.whole_snapshots += whole ? 1 : 0;
+}
+
+}  // namespace distmnist::trace
