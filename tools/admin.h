@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <string>
 
-#include "lib/ps/admin_client.h"
+#include "lib/ps/client/admin_client.h"
 #include "tools/flags.h"
 
 namespace distmnist {

@@ -9,7 +9,7 @@
 #include "data/augment.h"
 #include "lib/base/error.h"
 #include "lib/cluster/placement.h"
-#include "lib/ps/names.h"
+#include "lib/ps/records/names.h"
 #include "tools/admin_flags.h"
 #include "tools/command_line.h"
 #include "tools/device_flags.h"

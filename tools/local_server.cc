@@ -8,7 +8,7 @@
 #include "lib/base/counted.h"
 #include "lib/base/log.h"
 #include "lib/base/unguessable.h"
-#include "lib/ps/parameter_server.h"
+#include "lib/ps/server/parameter_server.h"
 #include "tools/failure.h"
 #include "tools/num_threads.h"
 #include "tools/signals.h"

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "lib/ps/control.h"
-#include "lib/ps/strategy.h"
+#include "lib/ps/records/control.h"
+#include "lib/ps/records/strategy.h"
 #include "tools/flags.h"
 
 namespace distmnist {

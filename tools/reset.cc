@@ -4,8 +4,8 @@
 #include "lib/base/counted.h"
 #include "lib/base/join.h"
 #include "lib/base/output.h"
-#include "lib/ps/control.h"
-#include "lib/ps/names.h"
+#include "lib/ps/records/control.h"
+#include "lib/ps/records/names.h"
 #include "tools/admin.h"
 #include "tools/commands.h"
 

@@ -2,7 +2,7 @@
 
 #include "lib/base/log.h"
 #include "lib/base/unguessable.h"
-#include "lib/ps/parameter_server.h"
+#include "lib/ps/server/parameter_server.h"
 #include "tools/commands.h"
 #include "tools/key_folder.h"
 #include "tools/num_threads.h"

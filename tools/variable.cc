@@ -6,8 +6,8 @@
 
 #include "lib/base/join.h"
 #include "lib/base/output.h"
-#include "lib/ps/control.h"
-#include "lib/ps/names.h"
+#include "lib/ps/records/control.h"
+#include "lib/ps/records/names.h"
 #include "lib/supervisor/safetensors_header.h"
 #include "tools/admin.h"
 #include "tools/commands.h"

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "lib/base/clock.h"
+#include "lib/base/time_ms.h"
 
 namespace distmnist {
 

@@ -7,10 +7,10 @@
 #include <optional>
 #include <string>
 
-#include "lib/base/clock.h"
 #include "lib/base/error.h"
+#include "lib/base/time_ms.h"
 #include "lib/graph/graph.h"
-#include "lib/ps/parameter_client.h"
+#include "lib/ps/client/parameter_client.h"
 #include "lib/supervisor/background_saver.h"
 #include "lib/supervisor/run_folder.h"
 #include "lib/supervisor/saver.h"

@@ -8,10 +8,10 @@
 #include <string_view>
 #include <vector>
 
-#include "lib/base/clock.h"
 #include "lib/base/file.h"
+#include "lib/base/time_ms.h"
 #include "lib/wire/frame.h"
-#include "lib/wire/received.h"
+#include "lib/wire/message.h"
 #include "lib/wire/sender.h"
 #include "lib/wire/zmtp.h"
 

@@ -54,12 +54,4 @@ class Frame {
   Owner owner_{nullptr, [](void*) {}};
 };
 
-struct Message {
-  Header header;
-  Frame payload;
-  // Of a gradient that came out of a socket: whether its numbers may be applied (lib/wire/numbers.h). The thread that
-  // reads looks at them, for they are in its cache; the ps's own thread has enough to do.
-  std::optional<bool> may_be_applied = {};
-};
-
 }  // namespace distmnist

@@ -11,7 +11,7 @@
 
 #include "lib/base/file.h"
 #include "lib/wire/frame.h"
-#include "lib/wire/received.h"
+#include "lib/wire/message.h"
 #include "lib/wire/sender.h"
 
 namespace distmnist {

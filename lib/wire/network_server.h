@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "lib/base/clock.h"
+#include "lib/base/time_ms.h"
 #include "lib/wire/keys.h"
 #include "lib/wire/server_socket.h"
 

@@ -9,11 +9,9 @@
 
 #include <fmt/format.h>
 
-namespace distmnist {
+#include "lib/wire/message.h"
 
-// A connected peer of a ServerSocket: the server's own name for the connection, good until it breaks, and never that of
-// another one.
-using Route = std::string;
+namespace distmnist {
 
 // Whose key a peer has proved to have. A key is one task's, or the administrator's.
 struct KeyOwner {

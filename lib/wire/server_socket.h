@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "lib/wire/frame.h"
-#include "lib/wire/received.h"
+#include "lib/wire/message.h"
 #include "lib/wire/sender.h"
 
 namespace distmnist {

@@ -11,7 +11,7 @@
 
 #include "lib/wire/frame.h"
 #include "lib/wire/keys.h"
-#include "lib/wire/received.h"
+#include "lib/wire/message.h"
 #include "lib/wire/server_socket.h"
 
 namespace distmnist {

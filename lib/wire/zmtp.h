@@ -20,7 +20,7 @@
 #include "lib/wire/curve.h"
 #include "lib/wire/frame.h"
 #include "lib/wire/keys.h"
-#include "lib/wire/received.h"
+#include "lib/wire/message.h"
 
 namespace distmnist {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "lib/ps/parameter_client.h"
+#include "lib/ps/client/parameter_client.h"
 
 namespace distmnist {
 

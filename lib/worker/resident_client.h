@@ -6,7 +6,7 @@
 
 #include "lib/backend/backend.h"
 #include "lib/optim/optimizer.h"
-#include "lib/ps/parameter_client.h"
+#include "lib/ps/client/parameter_client.h"
 
 namespace distmnist {
 

@@ -10,7 +10,7 @@
 #include "data/image_set.h"
 #include "lib/backend/backend.h"
 #include "lib/base/error.h"
-#include "lib/ps/parameter_client.h"
+#include "lib/ps/client/parameter_client.h"
 #include "lib/supervisor/metrics_writer.h"
 #include "lib/supervisor/supervisor.h"
 #include "lib/worker/batch_size_schedule.h"

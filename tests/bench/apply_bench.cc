@@ -16,7 +16,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/thread_pool.h"
-#include "lib/ps/variable_store.h"
+#include "lib/ps/store/variable_store.h"
 #include "lib/wire/frame.h"
 
 namespace distmnist {

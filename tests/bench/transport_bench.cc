@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "lib/base/clock.h"
-#include "lib/ps/remote_client.h"
+#include "lib/ps/client/remote_client.h"
 #include "lib/wire/network_server.h"
 #include "tests/support/test_ps.h"
 

@@ -4,7 +4,7 @@
 #include <array>
 #include <optional>
 
-#include "lib/ps/control.h"
+#include "lib/ps/records/control.h"
 #include "lib/wire/header.h"
 #include "tests/fuzz/check.h"
 #include "tests/fuzz/input.h"

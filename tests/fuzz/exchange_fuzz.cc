@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "lib/ps/exchange.h"
+#include "lib/ps/client/exchange.h"
 #include "lib/wire/numbers.h"
 #include "tests/fuzz/check.h"
 #include "tests/fuzz/exchange_script.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "lib/optim/optimizer.h"
-#include "lib/ps/ps_core.h"
+#include "lib/ps/server/ps_core.h"
 #include "lib/wire/numbers.h"
 #include "tests/fuzz/check.h"
 #include "tests/fuzz/input.h"

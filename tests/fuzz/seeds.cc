@@ -9,11 +9,11 @@
 
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
-#include "lib/ps/control.h"
+#include "lib/ps/records/control.h"
 #include "lib/supervisor/checkpoint.h"
 #include "lib/supervisor/safetensors.h"
 #include "lib/wire/key_file.h"
-#include "lib/wire/received.h"
+#include "lib/wire/message.h"
 #include "tests/fuzz/exchange_script.h"
 #include "tests/fuzz/ps_core_script.h"
 #include "tests/fuzz/zmtp_curve_script.h"

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "lib/wire/frame.h"
-#include "lib/wire/received.h"
+#include "lib/wire/message.h"
 #include "tests/fuzz/check.h"
 #include "tests/fuzz/input.h"
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "lib/base/bytes.h"
-#include "lib/wire/received.h"
+#include "lib/wire/message.h"
 #include "lib/wire/zmtp.h"
 #include "tests/fuzz/check.h"
 

@@ -3,7 +3,7 @@
 
     python3 tests/golden/make_mnist_cnn_golden.py > tests/golden/mnist_cnn_golden.h
 
-Needs torch and numpy. The start weights and the batches are those of tests/golden_test.cc, bit for bit: the random streams
+Needs torch and numpy. The start weights and the batches are those of tests/golden/golden_test.cc, bit for bit: the random streams
 of lib/base/random.h and the initializer of lib/graph/initializers.h are computed again here. From there on everything is in
 double precision, so the numbers are the network's own and not one float library's. Adam is written out in the form of
 lib/optim/optimizer.h, whose epsilon stands elsewhere than in torch.optim.Adam.

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Checks who includes whom: the direction between folders, and which files may know a third-party library.
+"""Checks who includes whom: the direction between folders, which files may know a third-party library, and which may know
+no socket, thread or clock.
 
-The two tables below are the rule of docs/architecture.md; change both together. Run with --self_test, the check proves
+The three tables below are the rule of docs/architecture.md; change both together. Run with --self_test, the check proves
 that it finds each kind of mistake."""
 
 import fnmatch
@@ -12,15 +13,21 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 # base <- math <- {cluster, wire, optim, graph, data} <- {ps, backend, models} <- supervisor <- worker <- tools
+# within ps: records <- store <- {server, client}
 # Siblings do not include each other. A folder may include itself and what stands here.
 BASE = {"lib/base", "lib/math"}
 LOW = {"lib/cluster", "lib/wire", "lib/optim", "lib/graph", "data"}
-MIDDLE = {"lib/ps", "lib/backend", "models"}
+PS = {"lib/ps/records", "lib/ps/store", "lib/ps/server", "lib/ps/client"}
+MIDDLE = PS | {"lib/backend", "models"}
+BELOW_PS = BASE | {"lib/cluster", "lib/wire", "lib/optim"}
 MAY_INCLUDE = {
     "lib/base": set(),
     "lib/math": {"lib/base"},
     **{folder: BASE for folder in LOW},
-    "lib/ps": BASE | {"lib/cluster", "lib/wire", "lib/optim"},
+    "lib/ps/records": BELOW_PS,
+    "lib/ps/store": BELOW_PS | {"lib/ps/records"},
+    "lib/ps/server": BELOW_PS | {"lib/ps/records", "lib/ps/store"},
+    "lib/ps/client": BELOW_PS | {"lib/ps/records", "lib/ps/store"},
     "lib/backend": BASE | {"lib/graph", "lib/optim"},
     "models": BASE | {"lib/graph"},
     "lib/supervisor": BASE | LOW | MIDDLE,
@@ -54,6 +61,16 @@ THIRD_PARTY = {
     "catch2/*": ["tests/support/*"],
     "catch*.hpp": ["tests/support/*"],
 }
+# Rules without machinery: what goes in are messages and the time. None of these headers may be in what they include, or
+# in what that includes.
+PURE = ["lib/ps/records/*", "lib/ps/store/*.h", "lib/ps/store/chunk_table.cc", "lib/ps/server/*", "lib/ps/client/exchange.*",
+        "lib/ps/client/worker_session.*", "lib/ps/client/newest_marks.*", "lib/ps/client/parameter_client.h",
+        "lib/wire/zmtp.*", "lib/wire/curve.*", "lib/wire/message.*", "lib/wire/metadata.*"]
+NOT_PURE = ["lib/ps/server/parameter_server.*", "lib/ps/server/doorkeeper.*"]
+MACHINERY = {"lib/wire/transport.h", "lib/wire/network_server.h", "lib/base/clock.h", "lib/base/thread_pool.h",
+             "lib/base/blocking_queue.h", "atomic", "chrono", "condition_variable", "ctime", "future", "mutex", "thread",
+             "sys/socket.h", "poll.h", "time.h"}
+
 STANDARD_HEADER = re.compile(r"^[a-z][a-z0-9_]*$")  # <vector>, <cstdint>
 SYSTEM_HEADERS = {  # POSIX, Linux, the compiler's own
     "sys/*", "netinet/*", "arpa/*", "net/*", "linux/*", "cpuid.h", "*intrin.h", "arm_neon.h", "dirent.h", "dlfcn.h",
@@ -61,14 +78,12 @@ SYSTEM_HEADERS = {  # POSIX, Linux, the compiler's own
     "signal.h", "spawn.h", "stdio.h", "stdlib.h", "termios.h", "ucontext.h", "unistd.h",
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
-SOURCES = ("*.h", "*.cc", "*.cu", "*.cuh")
+SOURCES = ("*.h", "*.cc", "*.inl", "*.cu", "*.cuh")
 
 
 def folder_of(path):
-    """The row of MAY_INCLUDE that a path belongs to, or None."""
-    parts = pathlib.PurePosixPath(path).parts
-    name = "/".join(parts[:2]) if parts[0] == "lib" else parts[0]
-    return name if name in MAY_INCLUDE else None
+    """The row of MAY_INCLUDE that a path belongs to: that of the innermost folder which has one. None: there is none."""
+    return next((folder.as_posix() for folder in pathlib.PurePosixPath(path).parents if folder.as_posix() in MAY_INCLUDE), None)
 
 
 def matches(name, patterns):
@@ -99,16 +114,35 @@ def problem_of_foreign(path, header):
     return f"<{header}> is not a header that check_includes.py knows: if it is a library's, add it to THIRD_PARTY"
 
 
-def problems_in(path, text, exists):
+def machinery_behind(header, read, seen):
+    """The first of MACHINERY that is `header` or that it includes, however deep; None where there is none."""
+    if header in MACHINERY:
+        return header
+    text = read(header)
+    if text is None or header in seen:
+        return None
+    seen.add(header)
+    return next((found for _, inner in INCLUDE.findall(text) if (found := machinery_behind(inner, read, seen))), None)
+
+
+def is_pure(path):
+    return matches(path, PURE) and not matches(path, NOT_PURE)
+
+
+def problems_in(path, text, exists, read=lambda header: None):
+    """`read`: the text of a header of the project; None for others."""
     if folder_of(path) is None:
         return [f"{path}: in a folder that check_includes.py does not know"]
     found = []
+    seen = set()
     for match in INCLUDE.finditer(text):
         line = text.count("\n", 0, match.start(2)) + 1
         kind, header = match.groups()
         problem = problem_of_own(path, header, exists) if kind == '"' else problem_of_foreign(path, header)
         if problem:
             found.append(f"{path}:{line}: {problem}")
+        if is_pure(path) and (machine := machinery_behind(header, read, seen)):
+            found.append(f"{path}:{line}: has no part in sockets, threads and clocks, but \"{header}\" brings {machine}")
     return found
 
 
@@ -122,7 +156,9 @@ def sources():
 
 def check_tree():
     files = list(sources())
-    found = [p for path in files for p in problems_in(path, (ROOT / path).read_text(), lambda h: (ROOT / h).is_file())]
+    texts = {path: (ROOT / path).read_text() for path in files}
+    found = [problem for path in files for problem in problems_in(path, texts[path], texts.__contains__, texts.get)]
+    found += [f"{pattern} is no file any more" for pattern in PURE + NOT_PURE if not fnmatch.filter(files, pattern)]
     print("\n".join(found + [f"{len(files)} files, {len(found)} bad includes"]))
     return 0 if files and not found else 1
 
@@ -133,8 +169,19 @@ def self_test():
         ("lib/base/x.cc", '#include "lib/math/y.h"', True),
         ("lib/math/x.cc", '#include "lib/base/y.h"', False),
         ("lib/wire/x.h", '#include "lib/optim/y.h"', True),  # a sibling
-        ("lib/ps/x.cc", '#include "lib/wire/y.h"', False),
-        ("lib/ps/x.cc", '#include "lib/graph/y.h"', True),
+        ("lib/ps/server/x.cc", '#include "lib/wire/y.h"', False),
+        ("lib/ps/server/x.cc", '#include "lib/graph/y.h"', True),
+        ("lib/ps/server/x.cc", '#include "lib/ps/store/y.h"', False),
+        ("lib/ps/store/x.cc", '#include "lib/ps/server/y.h"', True),
+        ("lib/ps/client/x.cc", '#include "lib/ps/server/y.h"', True),
+        ("lib/ps/x.cc", "", True),
+        ("lib/ps/client/x.cc", "#include <mutex>", False),
+        ("lib/ps/client/exchange.cc", "#include <mutex>", True),
+        ("lib/ps/client/exchange.cc", '#include "lib/wire/transport.h"', True),
+        ("lib/ps/client/exchange.cc", '#include "lib/base/knows_time.h"', True),  # through another header
+        ("lib/ps/client/exchange.cc", '#include "lib/base/time_ms.h"', False),
+        ("lib/ps/server/parameter_server.cc", "#include <thread>", False),
+        ("lib/backend/cpu/vector/x.inl", '#include "lib/ps/store/y.h"', True),
         ("lib/backend/cpu/x.cc", '#include "lib/ps/y.h"', True),
         ("lib/backend/cpu/x.cc", '#include "lib/backend/y.h"', False),
         ("models/x.cc", '#include "lib/backend/y.h"', True),
@@ -143,7 +190,7 @@ def self_test():
         ("lib/worker/x.cc", '  #  include "tools/y.h"', True),
         ("lib/base/x.cc", '#include "missing.h"', True),
         ("other/x.cc", "", True),
-        ("lib/ps/x.h", "#include <zmq.hpp>", True),
+        ("lib/ps/client/x.h", "#include <zmq.hpp>", True),
         ("lib/wire/transport.cc", "#include <zmq.hpp>", False),
         ("tools/distmnist.cc", "#include <CLI/CLI.hpp>", True),
         ("tools/flags.cc", "#include <CLI/CLI.hpp>", False),
@@ -154,12 +201,13 @@ def self_test():
         ("lib/graph/x.cc", "#include <vector>\n#include <sys/mman.h>\n#include <fmt/format.h>", False),
         ("lib/graph/x.cc", "// #include <zmq.hpp> is for others", False),
     ]
+    headers = {"lib/base/knows_time.h": '#include "lib/base/also.h"', "lib/base/also.h": "#include <chrono>"}
     wrong = [case for case in cases
-             if bool(problems_in(case[0], case[1], lambda header: header != "missing.h")) != case[2]]
+             if bool(problems_in(case[0], case[1], lambda header: header != "missing.h", headers.get)) != case[2]]
     for path, text, bad in wrong:
         print(f"{path}: {text!r} should {'' if bad else 'not '}be refused")
-    line = problems_in("lib/base/x.cc", '\n\n#include "lib/ps/y.h"', lambda header: True)
-    if line != ['lib/base/x.cc:3: lib/base must not include lib/ps ("lib/ps/y.h")']:
+    line = problems_in("lib/base/x.cc", '\n\n#include "lib/wire/y.h"', lambda header: True)
+    if line != ['lib/base/x.cc:3: lib/base must not include lib/wire ("lib/wire/y.h")']:
         wrong.append(line)
         print(f"the place is told wrongly: {line}")
     print(f"{len(cases) + 1} cases, {len(wrong)} wrong")

@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "lib/ps/coordinator.h"
+#include "lib/ps/server/coordinator.h"
 
 namespace distmnist {
 

@@ -1,7 +1,7 @@
 // Script: a trace of a worker's conversation with one ps, in words that a test can be read in.
 #pragma once
 
-#include "lib/ps/exchange.h"
+#include "lib/ps/client/exchange.h"
 #include "tests/support/trace.h"
 
 namespace distmnist::trace {

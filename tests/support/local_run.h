@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "data/synthetic.h"
-#include "lib/ps/in_process_client.h"
+#include "lib/ps/client/in_process_client.h"
 #include "lib/worker/resident_client.h"
 #include "lib/worker/training.h"
 #include "models/models.h"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "lib/backend/reference/reference_backend.h"
-#include "tests/backend_cases.h"
+#include "tests/lib/backend/backend_cases.h"
 
 namespace distmnist {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "lib/ps/container.h"
+#include "lib/ps/server/container.h"
 #include "tests/support/trace.h"
 
 namespace distmnist::trace {

@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "lib/ps/remote_client.h"
+#include "lib/ps/client/remote_client.h"
 #include "tests/support/into.h"
 #include "tests/support/test_ps.h"
 #include "tests/support/trace.h"

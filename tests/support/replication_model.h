@@ -12,8 +12,8 @@
 
 #include <fmt/format.h>
 
-#include "lib/ps/coordinator.h"
-#include "lib/ps/sync_replicas.h"
+#include "lib/ps/server/coordinator.h"
+#include "lib/ps/server/sync_replicas.h"
 
 namespace distmnist::trace {
 

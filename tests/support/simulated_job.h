@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "lib/ps/ps_core.h"
-#include "lib/ps/worker_session.h"
+#include "lib/ps/client/worker_session.h"
+#include "lib/ps/server/ps_core.h"
 #include "tests/support/catch.h"
 #include "tests/support/network.h"
 

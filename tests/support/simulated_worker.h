@@ -1,4 +1,5 @@
-// SimulatedWorker: a process of a worker task in a SimulatedJob: the shipped WorkerSession and a training loop around it.
+// SimulatedWorker: a process of a worker task in a SimulatedJob: the shipped WorkerSession and a training loop around
+// it.
 #pragma once
 
 #include <algorithm>

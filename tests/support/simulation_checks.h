@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "lib/ps/worker_session.h"
+#include "lib/ps/client/worker_session.h"
 #include "tests/support/simulated_job.h"
 
 namespace distmnist::trace {

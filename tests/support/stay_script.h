@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "lib/ps/ps_core.h"
+#include "lib/ps/server/ps_core.h"
 #include "tests/support/ps_script.h"
 
 namespace distmnist::trace {

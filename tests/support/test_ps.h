@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "lib/cluster/address.h"
-#include "lib/ps/parameter_server.h"
+#include "lib/ps/server/parameter_server.h"
 #include "lib/wire/network_server.h"
 #include "tests/support/loopback.h"
 

@@ -14,9 +14,9 @@
 
 #include <fmt/format.h>
 
-#include "lib/ps/control.h"
-#include "lib/ps/exchange.h"
-#include "lib/ps/ps_actions.h"
+#include "lib/ps/client/exchange.h"
+#include "lib/ps/records/control.h"
+#include "lib/ps/server/ps_actions.h"
 #include "lib/wire/numbers.h"
 #include "lib/wire/transport.h"
 

@@ -1,0 +1,48 @@
+// InProcessClient: the parameters are in this process: no sockets, no copies on the way.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/ps/client/parameter_client.h"
+#include "lib/ps/store/variable_store.h"
+
+namespace distmnist {
+
+class InProcessClient : public ParameterClient {
+ public:
+  // `variables`: the ranges of the block, in order, without holes.
+  explicit InProcessClient(std::vector<NamedRange> variables, OnNan on_nan = OnNan::kFail)
+      : variables_(std::move(variables)), on_nan_(on_nan) {}
+
+  SessionInfo open() override;
+  void create(const StoredModel& model) override;
+  std::int64_t pull(ParameterSink& sink) override;
+  Turn join(ParameterSink& sink) override;
+  void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override;
+  // Looks at the numbers while they are in the cache. Nothing is gained by applying a part early.
+  void push(Range range) override;
+  void drop_push() override { dropped_ = "the loss is not finite"; }
+  // Error (kDiverged) for a gradient that may not be applied, and where kMaxSkippedInARow were skipped.
+  Turn finish_push(ParameterSink& sink) override;
+  StoredModel snapshot() override;
+  bool await_others(TimeMs) override { return true; }
+  void done() override {}
+  void leave() override {}
+  void fail_run(const std::string&) override {}
+
+ private:
+  void skip_push();
+
+  std::vector<NamedRange> variables_;
+  OnNan on_nan_;
+  std::optional<VariableStore> store_;
+  std::span<const float> gradients_;
+  std::int64_t pushed_samples_ = 0;
+  std::int64_t consumed_samples_ = 0;
+  std::string dropped_;       // why the push that is under way is not applied; empty: it is
+  int skipped_in_a_row_ = 0;  // pushes
+};
+
+}  // namespace distmnist

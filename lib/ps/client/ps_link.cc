@@ -1,0 +1,84 @@
+#include "lib/ps/client/ps_link.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+
+namespace distmnist {
+
+PsLink::PsLink(WireContext& context, std::size_t ps, PsAddress address)
+    : context_(context), ps_(ps), address_(std::move(address)) {}
+
+void PsLink::receive(WorkerSession& session, TimeMs now) {
+  while (socket_ && !session.exchange(ps_).failure()) {
+    auto received = socket_->receive();
+    if (!received) return;
+    const Message& message = received->message;
+    received_bytes_ += static_cast<std::int64_t>(kHeaderBytes + message.payload.size());
+    if (message.header.type == MessageType::kParameters && !first_values_s_) first_values_s_ = monotonic_s();
+    session.on_message(ps_, std::move(*received), now);
+  }
+}
+
+void PsLink::tend(WorkerSession& session, TimeMs now) {
+  receive(session, now);
+  Exchange& exchange = session.exchange(ps_);
+  if (socket_ && !socket_->broken().empty()) {
+    receive(session, now);  // What came before it broke.
+    if (socket_->key_trouble() != KeyTrouble::kNone) return exchange.on_keys_differ(socket_->broken());
+    if (exchange.connected()) exchange.on_broken(std::string(socket_->broken()), now);
+  }
+  if (exchange.wants_connection() && now - last_try_ms_ >= kTryEveryMs) {
+    last_try_ms_ = now;
+    connect(exchange, now);
+  }
+  watch_progress(exchange, now);
+}
+
+void PsLink::watch_progress(Exchange& exchange, TimeMs now) {
+  if (now - looked_ms_ < kLookEveryMs) return;
+  looked_ms_ = now;
+  const std::uint64_t moved = socket_ ? socket_->moved_bytes() : 0;
+  if (moved < moved_bytes_ + kProgressBytes) return;
+  moved_bytes_ = moved;
+  exchange.on_progress(now);
+}
+
+void PsLink::connect(Exchange& exchange, TimeMs now) {
+  const Listener listener =
+      address_.fixed_endpoint.empty() ? find_ps(address_.address) : Listener{address_.fixed_endpoint, {}, {}};
+  endpoint_ = listener.endpoint;
+  if (endpoint_.empty()) return exchange.on_unreachable(listener.why_not, now);
+  if (!listener.warning.empty() && !std::exchange(warned_, true)) log_warning("{}", listener.warning);
+  socket_.emplace(context_, endpoint_, address_.keys);
+  moved_bytes_ = 0;
+  exchange.on_connected(now);
+}
+
+void PsLink::send(const Header& header, std::span<const std::byte> payload, Lifetime lifetime) {
+  if (!socket_) return;
+  sent_bytes_ += static_cast<std::int64_t>(kHeaderBytes + payload.size());
+  const bool borrows = address_.fixed_endpoint.empty() && lifetime == Lifetime::kUntilAnswered;
+  if (borrows) return socket_->send(Message{header, Frame::borrow(payload)}), void();
+  // Within a process ZeroMQ hands the very bytes over, and a ps may keep a gradient for longer than its worker does.
+  Frame copy = Frame::allocate(payload.size());
+  std::ranges::copy(payload, copy.bytes().begin());
+  socket_->send(Message{header, std::move(copy)});
+}
+
+void PsLink::reconnect() {
+  if (socket_) socket_->discard();  // The request will be sent again; its memory must not go out twice.
+  socket_.reset();
+}
+
+void PsLink::report(const std::string& line) {
+  log_warning("{}", line);
+}
+
+void PsLink::notice(const std::string& line) {
+  log_info("{}", line);
+}
+
+}  // namespace distmnist

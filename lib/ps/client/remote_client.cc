@@ -1,0 +1,179 @@
+#include "lib/ps/client/remote_client.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+
+namespace distmnist {
+namespace {
+
+constexpr int kPollMs = 100;        // how often clocks are looked at while waiting
+constexpr int kConnectPollMs = 20;  // and while a connection is being made
+
+std::vector<std::unique_ptr<PsLink>> make_links(WireContext& context, const RemoteClientConfig& config) {
+  std::vector<std::unique_ptr<PsLink>> links;
+  for (std::size_t k = 0; k < config.ps.size(); ++k) {
+    PsAddress address{config.ps[k], {}, {}};
+    if (!config.endpoints.empty()) address.fixed_endpoint = config.endpoints[k];
+    if (!config.keys.empty()) address.keys = config.keys[k];
+    links.push_back(std::make_unique<PsLink>(context, k, std::move(address)));
+  }
+  return links;
+}
+
+std::vector<ExchangeActions*> actions_of(const std::vector<std::unique_ptr<PsLink>>& links) {
+  std::vector<ExchangeActions*> actions;
+  for (const auto& link : links) actions.push_back(link.get());
+  return actions;
+}
+
+}  // namespace
+
+RemoteClient::RemoteClient(RemoteClientConfig config)
+    : config_(std::move(config)),
+      context_(config_.context != nullptr ? *config_.context : own_context_.emplace()),
+      links_(make_links(context_, config_)),
+      session_(config_, actions_of(links_)),
+      heartbeat_(context_) {}
+
+// ---- The session ----
+
+SessionInfo RemoteClient::open() {
+  session_.open(monotonic_ms());
+  drive();
+  std::vector<Heartbeat::Target> targets;
+  for (std::size_t k = 0; k < links_.size(); ++k) {
+    targets.push_back({links_[k]->endpoint(), session_.heartbeat(k), links_[k]->keys()});
+  }
+  heartbeat_.set_targets(std::move(targets));
+  if (!std::exchange(opened_once_, true)) {
+    for (const auto& link : links_) log_info("connected to {}", link->endpoint());
+  }
+  return session_.info();
+}
+
+void RemoteClient::create(const StoredModel& model) {
+  session_.create(model, monotonic_ms());
+  drive();
+}
+
+std::int64_t RemoteClient::pull(ParameterSink& sink) {
+  session_.pull(sink, monotonic_ms());
+  drive();
+  return session_.step();
+}
+
+StoredModel RemoteClient::snapshot() {
+  session_.snapshot(monotonic_ms());
+  drive();
+  return session_.take_snapshot();
+}
+
+bool RemoteClient::await_others(TimeMs limit_ms) {
+  session_.await_others(monotonic_ms());
+  return drive(limit_ms);
+}
+
+void RemoteClient::done() {
+  session_.done(monotonic_ms());
+  drive();
+  heartbeat_.stop();
+}
+
+void RemoteClient::leave() {
+  heartbeat_.stop();
+  session_.leave();
+}
+
+void RemoteClient::fail_run(const std::string& why) {
+  heartbeat_.stop();
+  session_.fail_run(why);
+}
+
+// ---- Turns, and what they cost ----
+
+Turn RemoteClient::join(ParameterSink& sink) {
+  session_.join(sink, monotonic_ms());
+  drive();
+  return session_.turn();
+}
+
+void RemoteClient::begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) {
+  const double began_s = monotonic_s();
+  session_.begin_push(gradients, step, samples, monotonic_ms());
+  costs_.push_s += monotonic_s() - began_s;
+}
+
+void RemoteClient::push(Range range) {
+  const double began_s = monotonic_s();
+  session_.push(range);
+  costs_.push_s += monotonic_s() - began_s;
+}
+
+Turn RemoteClient::finish_push(ParameterSink& sink) {
+  const double began_s = monotonic_s();
+  for (auto& link : links_) link->reset_first_values();
+  session_.finish_push(sink, monotonic_ms());
+  drive();
+  const double ended_s = monotonic_s();
+  double first_values_s = ended_s;
+  for (const auto& link : links_) first_values_s = std::min(first_values_s, link->first_values_s().value_or(ended_s));
+  costs_.wait_s += first_values_s - began_s;
+  costs_.pull_s += ended_s - first_values_s;
+  if (config_.strategy.ordered()) costs_.others_s += static_cast<double>(session_.waited_ms()) / 1000;
+  return session_.turn();
+}
+
+ExchangeCosts RemoteClient::costs() const {
+  ExchangeCosts costs = costs_;
+  for (const auto& link : links_) {
+    costs.sent_bytes += link->sent_bytes();
+    costs.received_bytes += link->received_bytes();
+  }
+  return costs;
+}
+
+// ---- The loop ----
+
+bool RemoteClient::drive(std::optional<TimeMs> limit_ms) {
+  const TimeMs began = monotonic_ms();
+  try {
+    while (true) {
+      const TimeMs now = monotonic_ms();
+      for (auto& link : links_) link->tend(session_, now);
+      session_.on_tick(now);
+      if (const auto* failure = session_.failure()) throw Error(failure->code, failure->reason);
+      if (!session_.lost().empty()) throw SessionLost(session_.lost());
+      if (session_.finished()) return true;
+      const bool stops = config_.stop_requested && config_.stop_requested();
+      // The caller goes on without what it has waited for.
+      if (limit_ms && (stops || now - began >= *limit_ms)) return session_.give_up(), false;
+      if (stops) require_patience(now);
+      wait();
+    }
+  } catch (...) {
+    session_.give_up();
+    throw;
+  }
+}
+
+void RemoteClient::wait() {
+  std::vector<ClientSocket*> sockets;
+  for (auto& link : links_) sockets.push_back(link->socket());
+  ClientSocket::poll(sockets, session_.connecting() ? kConnectPollMs : kPollMs);
+}
+
+// A stop is asked for: what a ps tells at once is still waited for.
+void RemoteClient::require_patience(TimeMs now) {
+  if (std::exchange(stopped_request_, session_.requests()) != session_.requests()) stop_since_ = now;
+  const TimeMs since_ms = now - stop_since_;
+  if (session_.awaits_turn() && since_ms >= kTurnStopMs) throw StopRequested();
+  if (opened_once_ && !session_.connecting() && since_ms < kStopGraceMs) return;
+  fail(ExitCode::kInterrupted, "stopped by a signal while waiting for the ps tasks");
+}
+
+}  // namespace distmnist

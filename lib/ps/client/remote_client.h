@@ -1,0 +1,71 @@
+// RemoteClient: the parameters are on ps tasks. What a WorkerSession knows nothing of: sockets, clocks, signals to
+// stop, and what all of it costs.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/ps/client/heartbeat.h"
+#include "lib/ps/client/parameter_client.h"
+#include "lib/ps/client/ps_link.h"
+#include "lib/ps/client/worker_session.h"
+
+namespace distmnist {
+
+// After a stop is asked for, a request under way may still take this long; a wait for the turn, which other workers may
+// have left, this long.
+inline constexpr TimeMs kStopGraceMs = 5'000;
+inline constexpr TimeMs kTurnStopMs = 500;
+
+struct RemoteClientConfig : WorkerSessionConfig {
+  // Where ps tasks of this process listen ("inproc://..."), one for each of `ps`, with the context they share; else
+  // empty and null.
+  std::vector<std::string> endpoints;
+  WireContext* context = nullptr;
+  std::vector<ClientKeys> keys;  // for each of `ps`, where the cluster has keys
+  // Asked while waiting; a wait that would go on then throws Error (kInterrupted).
+  std::function<bool()> stop_requested;
+};
+
+class RemoteClient : public ParameterClient {
+ public:
+  explicit RemoteClient(RemoteClientConfig config);
+
+  SessionInfo open() override;
+  void create(const StoredModel& model) override;
+  std::int64_t pull(ParameterSink& sink) override;
+  Turn join(ParameterSink& sink) override;
+  void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override;
+  void push(Range range) override;
+  void drop_push() override { session_.drop_push(); }
+  Turn finish_push(ParameterSink& sink) override;
+  ExchangeCosts costs() const override;
+  StoredModel snapshot() override;
+  bool await_others(TimeMs limit_ms) override;
+  void done() override;
+  void leave() override;
+  void fail_run(const std::string& why) override;
+
+ private:
+  // Runs sockets and clocks until the session has finished its operation. With a limit: false where that passes, or a
+  // stop is asked for, before.
+  bool drive(std::optional<TimeMs> limit_ms = std::nullopt);
+  void require_patience(TimeMs now);
+  void wait();
+
+  RemoteClientConfig config_;
+  std::optional<WireContext> own_context_;
+  WireContext& context_;
+  std::vector<std::unique_ptr<PsLink>> links_;
+  WorkerSession session_;
+  Heartbeat heartbeat_;  // Ends before what it pings for.
+  bool opened_once_ = false;
+  TimeMs stop_since_ = 0;  // when a stop was first seen during the request below
+  std::int64_t stopped_request_ = -1;
+  ExchangeCosts costs_;  // without the bytes, which the links count
+};
+
+}  // namespace distmnist

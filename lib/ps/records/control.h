@@ -1,0 +1,166 @@
+// Control records: the small messages that are not tensors. docs/protocol.md lists their fields.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lib/base/range.h"
+#include "lib/cluster/placement.h"
+#include "lib/optim/optimizer.h"
+#include "lib/ps/records/push_id.h"
+#include "lib/ps/records/strategy.h"
+#include "lib/wire/frame.h"
+
+namespace distmnist {
+
+// The largest count of steps or samples that is taken from a peer: what is added to it never overflows.
+inline constexpr std::int64_t kMaxCount = std::int64_t{1} << 60;
+
+// What must be the same in every worker of a job, as (flag or fact, value) in a fixed order.
+using Fingerprint = std::vector<std::pair<std::string, std::string>>;
+
+// The first difference of two fingerprints as a sentence part, "--batch_size is 100 here and 50 at worker:0"; empty if
+// equal.
+std::string first_difference(const Fingerprint& here, const Fingerprint& chief);
+
+struct HelloRecord {
+  std::string container;
+  bool chief = false;
+  std::uint32_t num_workers = 0;
+  std::uint32_t num_ps = 0;
+  std::uint32_t ps_index = 0;  // the ps this hello is meant for
+  Fingerprint fingerprint;
+  std::int64_t num_parameters = 0;  // of the whole model
+};
+
+enum class ModelState : std::uint8_t { kAwaitingModel = 0, kReady = 1, kEnded = 2 };
+
+struct WelcomeRecord {
+  ModelState state = ModelState::kAwaitingModel;
+};
+
+// Also what a process leaves with whose run has failed.
+struct RefuseRecord {
+  std::int32_t exit_code = 1;
+  std::string reason;
+};
+
+// By worker index: samples of the worker's own order that lie behind it, because their batch was applied or dropped.
+using ConsumedSamples = std::map<std::uint32_t, std::int64_t>;
+
+struct CreateRecord {
+  std::vector<NamedRange> pieces;  // that this ps holds, in order of offset, without overlap
+  OptimizerSpec optimizer;
+  Strategy strategy;
+  std::int64_t global_step = 0;
+  ConsumedSamples consumed_samples;
+};
+
+struct UpdatesRecord {
+  std::vector<Update> updates;  // in order of commit
+  // The sequence of the sender's own last push, where ps 0 has dropped it: it need not be kept any more. 0: none.
+  std::uint64_t dropped = 0;
+};
+
+// A worker may compute a batch on the parameters that follow.
+struct TokenRecord {
+  bool accepted = true;               // what became of its push; true for a join
+  std::int64_t staleness = 0;         // of that push: updates between its parameters and its verdict
+  std::uint32_t waited_ms = 0;        // for other workers
+  std::int64_t consumed_samples = 0;  // of this worker, its push counted: where it goes on
+  std::vector<Update> updates;        // that not every other ps is known to have made
+  bool finite = true;                 // false: the push was dropped because a number of it or its loss was not finite
+};
+
+struct NoticeRecord {
+  std::string text;
+};
+
+struct SnapshotRecord {
+  PushMarks marks;
+  ConsumedSamples consumed_samples;
+  std::vector<Update> updates;  // as in TokenRecord
+  Processes processes;          // that have been let in last, here
+};
+
+// ---- From outside of any run ----
+
+struct ResetRecord {
+  std::vector<std::string> containers;  // empty: all there are
+};
+
+struct ResetDoneRecord {
+  struct Container {
+    std::string name;
+    bool was_there = false;
+    std::uint32_t num_sessions = 0;  // of living processes, ended by the reset
+  };
+  std::vector<Container> containers;
+};
+
+enum class VariableAction : std::uint8_t { kInit = 0, kGet = 1, kAdd = 2, kList = 3 };
+
+struct VariableRecord {
+  VariableAction action = VariableAction::kGet;
+  std::uint32_t num_ps = 0;
+  std::uint32_t ps_index = 0;  // the ps this question is meant for
+  std::string container;
+  std::string name;  // not of kList
+  double value = 0;  // of kInit and kAdd
+};
+
+struct VariableAnswerRecord {
+  double value = 0;  // not of kList
+  // kList: what the container has here. Where it is not there both lists are empty.
+  bool container_is_there = false;
+  std::vector<std::pair<std::string, double>> shared;       // name, value
+  std::vector<std::pair<std::string, std::int64_t>> model;  // name, floats of it on this ps; in order of the block
+};
+
+Frame encode(const HelloRecord& record);
+Frame encode(const WelcomeRecord& record);
+Frame encode(const RefuseRecord& record);
+Frame encode(const CreateRecord& record);
+Frame encode(const SnapshotRecord& record);
+Frame encode(const UpdatesRecord& record);
+Frame encode(const TokenRecord& record);
+Frame encode(const NoticeRecord& record);
+Frame encode(const ResetRecord& record);
+Frame encode(const ResetDoneRecord& record);
+Frame encode(const VariableRecord& record);
+Frame encode(const VariableAnswerRecord& record);
+
+// Nothing where the bytes are not exactly one such record with every size within its limit.
+template <class Record>
+std::optional<Record> decode(std::span<const std::byte> bytes);
+template <>
+std::optional<HelloRecord> decode<HelloRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<WelcomeRecord> decode<WelcomeRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<RefuseRecord> decode<RefuseRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<CreateRecord> decode<CreateRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<SnapshotRecord> decode<SnapshotRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<UpdatesRecord> decode<UpdatesRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<TokenRecord> decode<TokenRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<NoticeRecord> decode<NoticeRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<ResetRecord> decode<ResetRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<ResetDoneRecord> decode<ResetDoneRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<VariableRecord> decode<VariableRecord>(std::span<const std::byte> bytes);
+template <>
+std::optional<VariableAnswerRecord> decode<VariableAnswerRecord>(std::span<const std::byte> bytes);
+
+}  // namespace distmnist

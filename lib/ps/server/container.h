@@ -1,0 +1,83 @@
+// Container: the rules of one run on one ps: who takes part, when the model is ready, when the run is over. What is
+// said of the model goes to the part that it is about: Creation, OrderedRun, SnapshotTaking. A pure state machine: a
+// message or the time goes in, PsActions come out.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lib/ps/server/creation.h"
+#include "lib/ps/server/ordered_run.h"
+#include "lib/ps/server/run_state.h"
+#include "lib/ps/server/snapshot_taking.h"
+
+namespace distmnist {
+
+inline constexpr std::uint32_t kMaxWorkers = kMaxReplicas;  // of a container of a ps with --ps_stay
+// Bytes of names and values in what a worker says of its job; a ps keeps them for each of its workers.
+inline constexpr std::size_t kMaxFingerprintBytes = 16 * 1024;
+class Container {
+ public:
+  // `pool`: threads that share the work of an update; null: only the caller's. It outlives the container.
+  Container(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, ThreadPool* pool = nullptr)
+      : run_(identity, limits, actions, pool) {}
+
+  // A message whose header has been checked and that is meant for this container.
+  void on_message(const Sender& from, Message&& message, TimeMs now);
+  void on_tick(TimeMs now);
+  // Asks every process that takes part whether it is alive; any message of it is an answer.
+  void probe_everyone();
+  // The process of this message takes part no more: what it said could not be dealt with.
+  void end_session(const Header& header, TimeMs now);
+  // Ends the connections of all who take part or want to; what was sent to them still goes out.
+  void hang_up();
+
+  bool has_model() const { return run_.shard.has_value(); }
+  bool ended() const { return has_model() && members().all_done(); }
+  // Why the run has failed (ExitCode::kDiverged), once it has: its model is ruined or will be. Nothing is applied from
+  // then on; the owner tells everybody and drops this container.
+  const std::optional<std::string>& failure() const { return run_.failure; }
+  // The pieces of the model that are here, in order of offset; none while there is no model.
+  std::vector<NamedRange> pieces() const { return has_model() ? run_.shard->pieces : std::vector<NamedRange>(); }
+  const Membership& members() const { return run_.members; }
+
+ private:
+  // What there is to say of a model, once there is one.
+  struct Parts {
+    Parts(RunState& run, TimeMs now, TimeMs rest_until_ms)
+        : ordered(run, *run.shard, now), snapshot(run, *run.shard, ordered, rest_until_ms) {}
+    OrderedRun ordered;
+    SnapshotTaking snapshot;
+  };
+
+  void handle(const Sender& from, Message&& message, TimeMs now);
+  // Ends connections that nobody has need of.
+  void cut_orphans();
+  void on_hello(const Sender& from, const Message& message, TimeMs now);
+  void probe(std::uint32_t worker);
+  void welcome(std::uint32_t worker);
+  void welcome_everyone();
+  bool fits_job(const Greeting& greeting);
+  std::string misfit(const HelloRecord& hello) const;
+  void on_create(const Sender& from, const Message& message);
+  void on_load(const Sender& from, const Message& message);
+  void on_create_end(const Message& message, TimeMs now);
+  void on_push(const Route& route, Message&& message, TimeMs now);
+  void depart(std::uint32_t worker, TimeMs now);
+  void on_leave(const Message& message, TimeMs now);
+  void on_await_others(const Route& route, const Header& header);
+  void on_done(const Route& route, const Header& header);
+  void tell_awaiting();
+
+  RunState run_;
+  std::optional<Creation> creation_;
+  std::optional<Parts> parts_;                               // with the shard
+  Fingerprint fingerprint_;                                  // the chief's
+  std::int64_t num_parameters_ = 0;                          // of the whole model, as the chief says
+  std::optional<std::pair<Route, Header>> awaiting_others_;  // the chief's question
+};
+
+}  // namespace distmnist

@@ -1,0 +1,349 @@
+#include "lib/ps/server/ps_core.h"
+
+#include <iterator>
+#include <limits>
+#include <new>
+#include <utility>
+
+#include "lib/ps/records/names.h"
+#include "lib/ps/server/roles.h"
+
+namespace distmnist {
+namespace {
+
+// Whether the action was carried out. It is one that has to do without: there may be no memory even to say so.
+template <class Action>
+bool attempt(const Action& action) noexcept {
+  try {
+    action();
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+PsCore::TitledActions::TitledActions(const std::string& container, PsCore& ps)
+    : title(container.empty() ? "" : container_title(shown(container)) + ": "), core(ps) {}
+
+PsCore::PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, TimeMs now, ThreadPool* pool)
+    : identity_(identity),
+      limits_(limits),
+      actions_(actions),
+      pool_(pool),
+      vacant_since_ms_(now),
+      last_report_ms_(now),
+      now_(now) {}
+
+// Whatever goes wrong with one message is its sender's trouble, not that of the process and its other workers.
+void PsCore::on_message(const Sender& from, Received&& received, TimeMs now) {
+  now_ = now;
+  const Header header = received.message.header;
+  try {
+    handle(from, std::move(received), now);
+  } catch (const std::bad_alloc&) {
+    const bool told = attempt([&] {
+      refuse(from, header, ExitCode::kResources,
+             fmt::format("ps:{} does not have the memory for this; use more ps tasks or a smaller model",
+                         identity_.index));
+    });
+    if (!told) attempt([&] { actions_.cut(from.route); });
+  } catch (const std::exception& error) {
+    break_off(from, header, error.what(), now);
+  }
+}
+
+void PsCore::break_off(const Sender& from, const Header& header, const char* why, TimeMs now) {
+  const bool told = attempt([&] {
+    cut_off(from, fmt::format("a message of type {} failed: {}", static_cast<int>(header.type), shown(why)));
+  });
+  if (!told) attempt([&] { actions_.cut(from.route); });
+  attempt([&] {
+    const auto at = containers_.find(header.container);
+    if (at != containers_.end() && at->second.run) at->second.run->end_session(header, now);
+  });
+}
+
+void PsCore::handle(const Sender& from, Received&& received, TimeMs now) {
+  Header& header = received.message.header;
+  if (received.fault == HeaderFault::kVersion) {
+    refuse(from, header, ExitCode::kVersion,
+           fmt::format("ps:{} speaks protocol version {} and was addressed in version {}; use one version of distmnist "
+                       "everywhere",
+                       identity_.index, kProtocolVersion, header.version));
+    return actions_.cut(from.route);
+  }
+  if (received.fault != HeaderFault::kNone) return cut_off(from, to_string(received.fault));
+  if (const std::string fault = fault_of_key(from, header); !fault.empty()) {
+    refuse(from, header, ExitCode::kSecurity, fault);
+    return actions_.cut(from.route);
+  }
+  if (header.type == MessageType::kReset) return on_reset(from, received.message, now);
+  if (header.type == MessageType::kVariable) return on_variable(from, received.message);
+  if (failed_) return on_message_after_failure(from.route, header, now);
+  if (const RefuseRecord* refusal = shut_out_.find({header.container, header.worker, header.incarnation})) {
+    return answer(from.route, header, MessageType::kRefuse, encode(*refusal));
+  }
+  Entry* entry = entry_for(from, received.message, now);
+  if (entry == nullptr) return;
+  const std::uint64_t id = header.container;
+  if (contest_ && contest_->container == id && header.type != MessageType::kLeave &&
+      entry->run->members().is_current(header)) {
+    end_contest();
+  }
+  const bool leaves = header.type == MessageType::kLeave;
+  const std::uint32_t worker = header.worker;
+  entry->run->on_message(from, std::move(received.message), now);
+  settle(containers_.find(id), now);
+  if (failed_ && leaves) failed_->workers.erase(worker);
+}
+
+PsCore::Entry* PsCore::entry_for(const Sender& from, Message& message, TimeMs now) {
+  const Header header = message.header;
+  const auto at = containers_.find(header.container);
+  if (at != containers_.end() && at->second.run) return &at->second;
+  const bool other_is_here = !identity_.stay && !containers_.empty();
+  if (header.type != MessageType::kHello) {
+    if (other_is_here) return refuse(from, header, ExitCode::kVersion, other_container_text()), nullptr;
+    // From a session with the process that was here before: its worker has to greet anew.
+    actions_.send(from.route, Message{answer_to(header, MessageType::kStale, identity_.epoch), {}});
+    return nullptr;
+  }
+  // Only a greeting that names the container it is for claims this ps.
+  const auto hello = decode<HelloRecord>(message.payload.bytes());
+  if (!hello || container_id(hello->container) != header.container) {
+    return cut_off(from, "a greeting that cannot be read"), nullptr;
+  }
+  if (!is_container_name(hello->container)) {
+    refuse(from, header, ExitCode::kUsage, "the name of its container is not a name; " + name_rule());
+    return nullptr;
+  }
+  if (other_is_here && !makes_way(from, message, now)) return nullptr;
+  PsIdentity identity = identity_;
+  if (identity_.stay) {
+    if (hello->num_workers < 1 || hello->num_workers > kMaxWorkers) {
+      refuse(from, header, ExitCode::kUsage,
+             fmt::format("a run has 1 to {} workers, this one has {}", kMaxWorkers, hello->num_workers));
+      return nullptr;
+    }
+    identity.num_workers = hello->num_workers;
+  }
+  Entry* entry = claim(from, header, hello->container);
+  if (entry == nullptr) return nullptr;
+  try {
+    entry->run = std::make_unique<Container>(identity, limits_, entry->actions, pool_);
+  } catch (const std::bad_alloc&) {
+    if (entry->variables.values().empty()) containers_.erase(header.container);
+    throw;
+  }
+  return entry;
+}
+
+PsCore::Entry* PsCore::claim(const Sender& from, const Header& request, const std::string& name) {
+  const std::uint64_t id = container_id(name);
+  const auto at = containers_.find(id);
+  if (at != containers_.end()) return &at->second;
+  if (containers_.size() < kMaxContainers) return &containers_.try_emplace(id, name, *this).first->second;
+  refuse(from, request, ExitCode::kResources,
+         fmt::format("ps:{} holds {} containers, the most it takes; drop one with distmnist reset --container NAME",
+                     identity_.index, kMaxContainers));
+  return nullptr;
+}
+
+// ---- A first greeting of a stranger, say, for a container that nobody else asks for ----
+
+std::string PsCore::other_container_text() const {
+  return fmt::format("ps:{} serves another container; start it with --ps_stay to serve several", identity_.index);
+}
+
+bool PsCore::makes_way(const Sender& from, Message& greeting, TimeMs now) {
+  Container& run = *containers_.begin()->second.run;
+  if (run.has_model()) return refuse(from, greeting.header, ExitCode::kVersion, other_container_text()), false;
+  if (run.members().num_live() == 0) return drop_first_run(now), true;
+  if (!contest_) contest_ = Contest{containers_.begin()->first, now + kProbeMs, {}};
+  run.probe_everyone();
+  if (contest_->greetings.size() < kMaxContestants) contest_->greetings.emplace_back(from, std::move(greeting));
+  return false;
+}
+
+// A process of the container that is here is alive.
+void PsCore::end_contest() {
+  const Contest contest = *std::exchange(contest_, std::nullopt);
+  for (const auto& [from, greeting] : contest.greetings) {
+    refuse(from, greeting.header, ExitCode::kVersion, other_container_text());
+    actions_.cut(from.route);
+  }
+}
+
+void PsCore::tick_contest(TimeMs now) {
+  if (!contest_) return;
+  const auto contested = containers_.find(contest_->container);
+  const bool is_there = contested != containers_.end();  // Else it was reset.
+  if (is_there && contested->second.run->members().num_live() > 0 && now < contest_->deadline_ms) return;
+  if (is_there) drop_first_run(now);
+  Contest contest = *std::exchange(contest_, std::nullopt);
+  for (auto& [from, greeting] : contest.greetings) on_message(from, {std::move(greeting), HeaderFault::kNone}, now);
+}
+
+void PsCore::drop_first_run(TimeMs now) {
+  log_event(LogLevel::kInfo, "claims",
+            fmt::format("{} had no model and nobody answers; another one takes its place",
+                        container_title(shown(containers_.begin()->second.name))));
+  containers_.begin()->second.run->hang_up();
+  containers_.clear();
+  vacant_since_ms_ = last_report_ms_ = now;
+}
+
+// What a message may have changed about a container as a whole.
+void PsCore::settle(Entries::iterator at, TimeMs now) {
+  Entry& entry = at->second;
+  if (entry.run->failure()) return end_failed_run(at, now), void();
+  if (entry.run->members().members().empty()) return drop_run(at), void();  // Its first greeting was refused.
+  if (!entry.run->ended()) return;
+  if (!identity_.stay) {
+    end_ = End{ExitCode::kOk, "all workers are done"};
+  } else if (!std::exchange(entry.end_logged, true)) {
+    entry.actions.log(LogLevel::kInfo, "all workers are done; the variables stay");
+  }
+}
+
+PsCore::Entries::iterator PsCore::end_failed_run(Entries::iterator at, TimeMs now) {
+  const Container& run = *at->second.run;
+  const std::string reason = *run.failure();
+  at->second.actions.log_event(LogLevel::kWarning, "failed",
+                               fmt::format("the run has failed, its model is dropped: {}", shown(reason)));
+  if (!identity_.stay) {
+    const std::vector<std::uint32_t> missing = run.members().missing();
+    failed_ = Failed{reason, now, {missing.begin(), missing.end()}, now};
+  }
+  shut_out(run, {static_cast<std::int32_t>(ExitCode::kDiverged), reason});
+  vacant_since_ms_ = last_report_ms_ = now;
+  return drop_run(at);
+}
+
+void PsCore::on_message_after_failure(const Route& route, const Header& header, TimeMs now) {
+  // Who leaves has been told, and who greets is told now.
+  if (header.type == MessageType::kLeave || header.type == MessageType::kHello) {
+    if (failed_->workers.erase(header.worker) > 0) failed_->last_word_ms = now;
+  }
+  if (header.type != MessageType::kLeave) send_refusal(route, header, ExitCode::kDiverged, failed_->reason);
+}
+
+// What comes after the entry whose run is dropped. Shared variables stay, and so do connections over which the workers
+// of a run that has failed are still to say that they leave.
+PsCore::Entries::iterator PsCore::drop_run(Entries::iterator at) {
+  if (!failed_) at->second.run->hang_up();
+  at->second.run.reset();
+  return at->second.variables.values().empty() ? containers_.erase(at) : std::next(at);
+}
+
+void PsCore::on_tick(TimeMs now) {
+  now_ = now;
+  if (!attempt([&] { tick(now); })) {
+    attempt([&] { log_event(LogLevel::kError, "tick", "what was due has failed; it is tried again"); });
+  }
+}
+
+void PsCore::tick(TimeMs now) {
+  for (const std::string& line : refusals_.due(now)) actions_.log(LogLevel::kWarning, line);
+  for (const std::string& line : events_.due(now)) actions_.log(LogLevel::kInfo, line);
+  tick_contest(now);
+  // Once a signal has come a worker that died is not waited for until its lease runs out.
+  const TimeMs heard_since = signal_ ? now - kSignalSilenceMs : std::numeric_limits<TimeMs>::min();
+  int live = 0;
+  TimeMs last_life = -1;
+  for (auto at = containers_.begin(); at != containers_.end();) {
+    Container* run = at->second.run.get();
+    if (run == nullptr) {
+      ++at;
+      continue;
+    }
+    try {
+      run->on_tick(now);
+    } catch (const std::exception& error) {
+      log_event(LogLevel::kError, "tick", fmt::format("what was due has failed: {}", shown(error.what())));
+    }
+    if (run->failure()) {
+      at = end_failed_run(at, now);
+      continue;
+    }
+    live += run->members().num_live(heard_since);
+    last_life = std::max(last_life, run->members().last_life_ms().value_or(-1));
+    // Nothing came of it: the next run under this name may be of another size.
+    const bool abandoned = identity_.stay && !run->has_model() && run->members().num_live() == 0;
+    at = abandoned ? drop_run(at) : std::next(at);
+  }
+  if (end_) return;
+  if (failed_) {
+    const bool all_gone = failed_->workers.empty() && now - failed_->last_word_ms >= kLastWordMs;
+    if (all_gone || signal_ || now - failed_->since_ms >= kSignalGraceMs) {
+      end_ = End{ExitCode::kDiverged, failed_->reason};
+    }
+    return;
+  }
+  if (signal_ && (live == 0 || now - signal_->second >= kSignalGraceMs)) {
+    end_ = End{signal_->first, live == 0 ? "stopped by a signal" : "stopped by a signal; workers were still there"};
+    return;
+  }
+  if (identity_.stay) return;
+  if (live > 0) {
+    last_report_ms_ = now;
+    return;
+  }
+  const bool never = last_life < 0;
+  const TimeMs since = never ? vacant_since_ms_ : last_life;
+  const TimeMs limit = never ? kFirstWorkerMs : limits_.recovery_wait_ms;
+  if (now - since >= limit) {
+    end_ = End{ExitCode::kLostPeer,
+               fmt::format("no sign of {} for {:.0f} s", waiting_for(), static_cast<double>(now - since) / 1000)};
+  } else if (now - last_report_ms_ >= kReportEveryMs) {
+    last_report_ms_ = now;
+    actions_.log(LogLevel::kInfo, fmt::format("waiting for {}, for another {:.0f} s at most", waiting_for(),
+                                              static_cast<double>(limit - (now - since)) / 1000));
+  }
+}
+
+void PsCore::on_signal(ExitCode code, TimeMs now) {
+  if (!signal_) signal_ = {code, now};
+}
+
+std::string PsCore::waiting_for() const {
+  std::string out;
+  if (containers_.empty())
+    return identity_.num_workers == 1 ? "worker:0" : fmt::format("worker:0..{}", identity_.num_workers - 1);
+  for (const std::uint32_t worker : containers_.begin()->second.run->members().missing()) {
+    out += fmt::format("{}worker:{}", out.empty() ? "" : ", ", worker);
+  }
+  return out;
+}
+
+void PsCore::refuse(const Sender& to, const Header& request, ExitCode code, const std::string& reason) {
+  log_about_peer(to.address, fmt::format("refused a peer at {}: {}", to.address, shown(reason)));
+  send_refusal(to.route, request, code, reason);
+}
+
+void PsCore::cut_off(const Sender& from, const std::string& why) {
+  log_about_peer(from.address, fmt::format("dropped a connection of {}: {}", from.address, why));
+  actions_.cut(from.route);
+}
+
+void PsCore::log_about_peer(const std::string& address, const std::string& line) {
+  if (const auto text = refusals_.line(address, line, now_)) actions_.log(LogLevel::kWarning, *text);
+}
+
+void PsCore::log_event(LogLevel level, const std::string& key, const std::string& line) {
+  if (const auto text = events_.line(key, line, now_)) actions_.log(level, *text);
+}
+
+void PsCore::send_refusal(const Route& route, const Header& request, ExitCode code, const std::string& reason) {
+  answer(route, request, MessageType::kRefuse, encode(RefuseRecord{static_cast<std::int32_t>(code), reason}));
+}
+
+void PsCore::answer(const Route& route, const Header& request, MessageType type, Frame record) {
+  Header header = answer_to(request, type, identity_.epoch);
+  header.dtype = WireDtype::kRecord;
+  actions_.send(route, Message{header, std::move(record)});
+}
+
+}  // namespace distmnist

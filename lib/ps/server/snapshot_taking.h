@@ -1,0 +1,52 @@
+// SnapshotTaking: the rules of a snapshot on one ps: all ps tasks stop at the same pushes, and the chief gets a copy.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "lib/ps/server/ordered_run.h"
+#include "lib/ps/server/run_state.h"
+#include "lib/ps/server/snapshot_hold.h"
+
+namespace distmnist {
+
+// Between two snapshots that need no hold.
+inline constexpr TimeMs kSnapshotRestMs = 100;
+
+class SnapshotTaking {
+ public:
+  // All outlive it. No snapshot is begun before rest_until_ms.
+  SnapshotTaking(RunState& run, Shard& shard, OrderedRun& ordered, TimeMs rest_until_ms)
+      : run_(run), shard_(shard), ordered_(ordered), rest_until_ms_(rest_until_ms) {}
+
+  // The chief's kSnapshotBegin or kSnapshotTake. Training goes on for at least as long between two holds as the first
+  // of them has lasted, whatever the chief asks.
+  void on_question(const Sender& from, Message&& message, TimeMs now);
+  void tick(TimeMs now);
+  // Whether pushes wait until the ps tasks have agreed.
+  bool holds() const { return hold_.has_value(); }
+  // Applies a push that needs no decision; false where it has to wait.
+  bool admit(WholePush&& push, TimeMs now);
+  TimeMs rest_until_ms() const { return rest_until_ms_; }
+
+ private:
+  void on_begin(const Route& route, const Header& header, TimeMs now);
+  void on_take(const Sender& from, const Message& message, TimeMs now);
+  void try_take(bool whole_steps_only, TimeMs now);
+  bool lacks(std::uint32_t worker, const PushMark& mark);
+  bool has_left(std::uint32_t worker, const PushMark& mark) const;
+  void give_up_push(std::uint32_t worker, const PushMark& mark);
+  void send_snapshot(const Route& route, const Header& request);
+  void release_hold(TimeMs now);
+  SnapshotRecord progress() const;
+
+  RunState& run_;
+  Shard& shard_;
+  OrderedRun& ordered_;
+  std::optional<SnapshotHold> hold_;                   // while a snapshot is agreed on
+  TimeMs rest_until_ms_;                               // until then no push is held again
+  std::optional<std::pair<Sender, Message>> put_off_;  // the chief's question, until then
+};
+
+}  // namespace distmnist

@@ -1,0 +1,135 @@
+#include "lib/ps/server/sync_replicas.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "lib/base/counted.h"
+
+namespace distmnist {
+
+SyncReplicas::SyncReplicas(const Strategy& strategy, std::uint32_t num_workers, TimeMs now, TimeMs first_worker_ms)
+    : replicas_to_aggregate_(strategy.replicas_to_aggregate),
+      on_lost_worker_(strategy.on_lost_worker),
+      train_steps_(strategy.train_steps),
+      workers_(num_workers),
+      needed_(replicas_to_aggregate_) {
+  for (Worker& worker : workers_) worker.missed_from_ms = now + first_worker_ms;
+}
+
+// ---- Who takes part ----
+
+void SyncReplicas::arrive(std::uint32_t worker) {
+  workers_[worker].present = true;
+}
+
+void SyncReplicas::depart(std::uint32_t worker, TimeMs now) {
+  Worker& gone = workers_[worker];
+  if (!gone.present) return;
+  gone.present = false;
+  gone.missed_from_ms = now + kLostWorkerGraceMs;
+  const bool unused = std::exchange(gone.in_hand, false);
+  // For its successor, which goes on where this process was; or for who asks first.
+  gone.has_own_token = !several_batches() && (gone.has_own_token || unused);
+}
+
+// ---- Pushes and tokens ----
+
+Verdict SyncReplicas::push(const PushId& id, std::int64_t step, std::int64_t global_step) {
+  // Its token is gone with its step. (One of this step, which a question that came twice has taken, stays in its hand.)
+  if (step < global_step) return {false, global_step - step};
+  accepted_.push_back(id);
+  Worker& worker = workers_[id.worker];
+  worker.in_hand = false;
+  // A process that had counted as lost gave its token back, and takes it again: else it would push twice in this step.
+  worker.has_own_token = false;
+  return {true, 0};
+}
+
+// A token of this step stays in its worker's hand, for the next batch; so the step still takes R gradients.
+Verdict SyncReplicas::drop(const PushId&, std::int64_t step, std::int64_t global_step) {
+  return {false, std::max<std::int64_t>(0, global_step - step), false};
+}
+
+std::optional<Update> SyncReplicas::next_update() {
+  if (accepted_.empty() || accepted_.size() < needed_) return std::nullopt;
+  Update update;
+  update.pushes = std::exchange(accepted_, {});
+  std::ranges::sort(update.pushes);  // The sum is in order of the workers, not of arrival.
+  new_tokens();
+  return update;
+}
+
+void SyncReplicas::new_tokens() {
+  for (Worker& worker : workers_) {
+    worker.has_own_token = worker.present || !several_batches();
+    worker.in_hand = false;  // Tokens of the step before: what is pushed for them will be dropped.
+  }
+}
+
+// N < R: of the R batches of a step those that nobody has done, does, or has a token of its own for.
+std::int64_t SyncReplicas::shared_tokens() const {
+  if (!several_batches()) return 0;
+  auto tokens = static_cast<std::int64_t>(replicas_to_aggregate_) - static_cast<std::int64_t>(accepted_.size());
+  for (const Worker& worker : workers_) tokens -= (worker.in_hand ? 1 : 0) + (worker.has_own_token ? 1 : 0);
+  return tokens;
+}
+
+bool SyncReplicas::take_token(std::uint32_t worker, std::int64_t global_step) {
+  if (global_step >= train_steps_) return true;  // The run is over; nobody waits.
+  Worker& taker = workers_[worker];
+  if (taker.in_hand) return true;  // Only the answer got lost.
+  if (!taker.has_own_token && shared_tokens() <= 0) return false;
+  taker.has_own_token = false;
+  taker.in_hand = true;
+  return true;
+}
+
+// ---- Losses ----
+
+CoordinatorTick SyncReplicas::tick(TimeMs now) {
+  CoordinatorTick out;
+  std::string missed;
+  std::uint32_t left = 0;
+  for (std::uint32_t index = 0; index < workers_.size(); ++index) {
+    Worker& worker = workers_[index];
+    if (worker.present || now < worker.missed_from_ms) {
+      ++left;
+      continue;
+    }
+    missed += fmt::format("{}worker:{}", missed.empty() ? "" : ", ", index);
+    // Nobody will use the token that was kept for its first batch.
+    if (several_batches() && std::exchange(worker.has_own_token, false)) out.eased = true;
+  }
+  if (several_batches()) return out;  // Others contribute in place of who is missing.
+
+  const std::uint32_t wanted = std::min(replicas_to_aggregate_, left);
+  if (on_lost_worker_ == OnLostWorker::kFail && wanted < replicas_to_aggregate_) {
+    out.failure = fmt::format("{} lost: {} left, and a step takes {} gradients (--on_lost_worker=fail)", missed,
+                              counted(left, "worker"), replicas_to_aggregate_);
+  } else if (on_lost_worker_ == OnLostWorker::kShrink) {
+    set_needed(std::max(wanted, 1u), out);
+  }
+  return out;
+}
+
+void SyncReplicas::set_needed(std::uint32_t needed, CoordinatorTick& out) {
+  if (needed == needed_) return;
+  out.warnings.push_back(fmt::format("{}: a step now takes {} gradients instead of {} (--on_lost_worker=shrink)",
+                                     needed < needed_ ? "workers are lost" : "workers are back", needed, needed_));
+  out.eased = true;
+  needed_ = needed;
+}
+
+std::string SyncReplicas::waiting_for(std::int64_t global_step) const {
+  std::string whom;
+  for (std::uint32_t index = 0; index < workers_.size(); ++index) {
+    const Worker& worker = workers_[index];
+    if (worker.in_hand || worker.has_own_token) whom += fmt::format("{}worker:{}", whom.empty() ? "" : ", ", index);
+  }
+  return fmt::format("{} ({} of {} gradients for step {} are there)", whom.empty() ? "a worker" : whom,
+                     accepted_.size(), needed_, global_step + 1);
+}
+
+}  // namespace distmnist

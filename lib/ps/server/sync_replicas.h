@@ -1,0 +1,54 @@
+// SyncReplicas: synchronous training with backup workers (Chen et al., arXiv 1604.00981; TensorFlow 1.x's
+// SyncReplicasOptimizer, whose rules these are, without its chief thread).
+//
+// A step takes R gradients. A push counts where it was computed from the parameters of the current step, else it is
+// dropped. After R of them the model is updated with their mean, the step is one more, and max(N, R) tokens appear; a
+// worker needs one for each batch, and tokens that nobody took are gone at the next step.
+// N >= R: a token for each worker, so that one worker's gradient counts at most once in a step and a run with N = R is
+//         the same every time; the N - R slowest of a step are dropped (backup workers).
+// N < R:  a token for each worker that takes part, the others for who asks first.
+#pragma once
+
+#include <vector>
+
+#include "lib/ps/server/coordinator.h"
+
+namespace distmnist {
+
+inline constexpr TimeMs kLostWorkerGraceMs = 5'000;  // after a worker has gone: time for a new process of its task
+
+class SyncReplicas : public Coordinator {
+ public:
+  SyncReplicas(const Strategy& strategy, std::uint32_t num_workers, TimeMs now, TimeMs first_worker_ms);
+
+  void arrive(std::uint32_t worker) override;
+  void depart(std::uint32_t worker, TimeMs now) override;
+  Verdict push(const PushId& id, std::int64_t step, std::int64_t global_step) override;
+  Verdict drop(const PushId& id, std::int64_t step, std::int64_t global_step) override;
+  std::optional<Update> next_update() override;
+  bool take_token(std::uint32_t worker, std::int64_t global_step) override;
+  std::string waiting_for(std::int64_t global_step) const override;
+  CoordinatorTick tick(TimeMs now) override;
+
+ private:
+  struct Worker {
+    bool present = false;
+    TimeMs missed_from_ms = 0;  // while it is not present: from when on the run counts it as lost
+    bool has_own_token = true;  // its token of this step is still there
+    bool in_hand = false;       // it has taken a token of this step, and has not pushed for it
+  };
+
+  bool several_batches() const { return workers_.size() < replicas_to_aggregate_; }
+  std::int64_t shared_tokens() const;
+  void new_tokens();
+  void set_needed(std::uint32_t needed, CoordinatorTick& out);
+
+  std::uint32_t replicas_to_aggregate_;
+  OnLostWorker on_lost_worker_;
+  std::int64_t train_steps_;
+  std::vector<Worker> workers_;  // by task index
+  std::uint32_t needed_;         // gradients to the current step: R, fewer after a loss
+  std::vector<PushId> accepted_;
+};
+
+}  // namespace distmnist

@@ -1,0 +1,67 @@
+// What only the cpu backend has; what it shares with the others is in backend_test.cc.
+#include "lib/backend/cpu/cpu_executor.h"
+
+#include <omp.h>
+
+#include <thread>
+
+#include "models/models.h"
+#include "tests/lib/backend/backend_cases.h"
+#include "tests/support/catch.h"
+
+using namespace distmnist;
+
+TEST_CASE("the caller's number of OpenMP threads is left as it was") {
+  omp_set_num_threads(3);
+  const Graph graph = mlp();
+  const auto executor = make_executor("cpu", graph, {.max_batch_size = 2, .threads = 2}, make_parameters(graph, 1));
+  const Samples samples = make_samples(graph, 2, 1);
+  int inside = 0;
+  executor->train_step(samples.batch(), [&](Range) { inside = omp_get_max_threads(); });
+  predict(*executor, graph, samples);
+  CHECK(inside == 2);
+  CHECK(omp_get_max_threads() == 3);
+}
+
+TEST_CASE("an executor made on one thread runs on another") {
+  const Graph graph = mnist_cnn();
+  const CompileOptions options{.max_batch_size = 2, .threads = 2};
+  const auto executor = make_executor("cpu", graph, options, make_parameters(graph, 1));
+  const Samples samples = make_samples(graph, 2, 1);
+  const TrainOutcome here = train(*executor, samples.batch());
+  TrainOutcome there;
+  std::thread([&] { there = train(*executor, samples.batch()); }).join();
+  CHECK(there.gradients == here.gradients);
+}
+
+TEST_CASE("executors on several threads do not disturb one another") {
+  const Graph graph = mnist_cnn();
+  const std::vector<float> block = make_parameters(graph, 1);
+  const Samples samples = make_samples(graph, 4, 1);
+  const TrainOutcome alone = train(*make_executor("cpu", graph, {.max_batch_size = 4}, block), samples.batch());
+  std::vector<TrainOutcome> outcomes(3);
+  std::vector<std::thread> threads;
+  for (TrainOutcome& outcome : outcomes) {
+    threads.emplace_back([&] {
+      const auto executor = make_executor("cpu", graph, {.max_batch_size = 4}, block);
+      for (int step = 0; step < 5; ++step) outcome = train(*executor, samples.batch());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const TrainOutcome& outcome : outcomes) CHECK(outcome.gradients == alone.gradients);
+}
+
+TEST_CASE("times are kept per layer once asked for") {
+  const Graph graph = mlp();
+  cpu::CpuExecutor executor(graph, {.max_batch_size = 2});
+  const Samples samples = make_samples(graph, 2, 1);
+  executor.train_step(samples.batch(), {});
+  CHECK(executor.layer_times().empty());
+  executor.start_layer_times();
+  executor.train_step(samples.batch(), {});
+  REQUIRE(executor.layer_times().size() == graph.layers.size());
+  for (const cpu::LayerTime& time : executor.layer_times()) {
+    CHECK(time.forward_s > 0);
+    CHECK(time.backward_s > 0);
+  }
+}

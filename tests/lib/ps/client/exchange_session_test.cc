@@ -1,0 +1,248 @@
+#include "lib/ps/client/exchange.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/exchange_script.h"
+
+namespace distmnist::trace {
+
+// ---- Another session, another model ----
+
+TEST_CASE("a ps that calls the session stale is greeted again, and the request goes on") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  CHECK(worker.says(MessageType::kStale, 2) == Lines{"send hello seq 1"});
+  CHECK(worker.says(MessageType::kStale, 2).empty());  // One for each part; one greeting is enough.
+  worker.ps.lease = 8;
+  CHECK(worker.welcome() == kPushLines);
+  CHECK_FALSE(worker.exchange.stale());
+}
+
+TEST_CASE("a model of another run, or a ps that has started anew, makes the session stale") {
+  const auto stale_after = [](auto change) {
+    Script worker;
+    worker.start();
+    worker.push(2);
+    worker.says(MessageType::kStale, 2);
+    change(worker.ps);
+    const Lines out = worker.welcome(worker.ps.run == 0 ? ModelState::kAwaitingModel : ModelState::kReady);
+    return worker.exchange.stale() && out.empty();
+  };
+  CHECK(stale_after([](Peer& ps) { ps.run = kRun + 1; }));
+  CHECK(stale_after([](Peer& ps) { ps.run = 0, ps.ps_epoch = kEpoch + 1; }));
+  CHECK(stale_after([](Peer& ps) { ps.ps_epoch = kEpoch + 1; }));
+  CHECK_FALSE(stale_after([](Peer& ps) { ++ps.lease; }));
+}
+
+TEST_CASE("the news of another model makes the session stale without a question, and opening again takes it") {
+  Script worker;
+  worker.start();
+  worker.ps.run = kRun + 1;
+  worker.welcome(ModelState::kReady, 40);
+  CHECK(worker.exchange.stale());
+  CHECK(worker.open(5) == Lines{"send hello seq 5"});
+  worker.welcome(ModelState::kReady, 40);
+  CHECK_FALSE(worker.exchange.stale());
+  CHECK(worker.exchange.opened());
+  CHECK(worker.exchange.run() == kRun + 1);
+  CHECK(worker.exchange.step() == 40);
+}
+
+TEST_CASE("whoever takes a connection and does not welcome is soon said to be no ps, and given up in time") {
+  Script worker;
+  worker.open();
+  CHECK(worker.connect() == Lines{"send hello seq 1"});
+  CHECK(worker.tick(kFirstReportMs) ==
+        Lines{"report ps:0 localhost:2222 has not answered yet; trying for another 59 s"});
+  CHECK(worker.tick(kNoWelcomeMs - 1).empty());
+  const Lines out = worker.tick(kNoWelcomeMs);
+  CHECK(any_holds(out, "report ps:0 localhost:2222 does not answer like a ps"));
+  CHECK(worker.tick(kNoWelcomeMs + 1).empty());
+  // One that was only slow is a ps all the same.
+  worker.welcome();
+  CHECK(worker.exchange.opened());
+  CHECK(worker.tick(kWaitMs).empty());
+}
+
+TEST_CASE("a probe is answered at once, in every state") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  CHECK(worker.says(MessageType::kProbe) == Lines{"send ping seq 0"});
+  worker.welcome();
+  CHECK(worker.says(MessageType::kProbe) == Lines{"send ping seq 0"});
+  worker.push(2);
+  CHECK(worker.says(MessageType::kProbe) == Lines{"send ping seq 2"});
+}
+
+TEST_CASE("a worker says that it leaves where it has a session, and nothing where it has none") {
+  Script worker;
+  worker.open();
+  worker.exchange.leave();
+  CHECK(worker.take().empty());
+  worker.connect();
+  worker.welcome();
+  worker.exchange.leave();
+  CHECK(worker.take() == Lines{"send leave seq 0"});
+}
+
+// ---- The chief ----
+
+TEST_CASE("a creation is answered by the welcome of its own run") {
+  Script chief(true);
+  chief.open();
+  chief.connect();
+  chief.ps.run = 0;
+  chief.welcome(ModelState::kAwaitingModel);
+  chief.ask(MessageType::kCreate, MessageType::kWelcome, 2);
+  chief.welcome(ModelState::kAwaitingModel);
+  CHECK_FALSE(chief.exchange.answered());
+  chief.ps.run = kRun;
+  chief.welcome();
+  CHECK(chief.exchange.answered());
+  CHECK(chief.exchange.run() == kRun);
+  CHECK_FALSE(chief.exchange.stale());
+}
+
+TEST_CASE("a creation during which the connection breaks is sent again, unless it had arrived") {
+  for (const bool arrived : {false, true}) {
+    Script chief(true);
+    chief.open();
+    chief.connect();
+    chief.ps.run = 0;
+    chief.welcome(ModelState::kAwaitingModel);
+    CHECK(chief.ask(MessageType::kCreate, MessageType::kWelcome, 2) == Lines{"send create seq 2"});
+    chief.exchange.on_broken("cannot be reached", chief.now);
+    chief.take();
+    chief.connect();
+    if (arrived) {
+      chief.ps.run = kRun;
+      CHECK(chief.welcome().empty());
+    } else {
+      CHECK(chief.welcome(ModelState::kAwaitingModel) == Lines{"send create seq 2"});
+    }
+    CHECK(chief.exchange.answered() == arrived);
+  }
+}
+
+TEST_CASE(
+    "a creation is not sent to a ps that was started again in the middle of it: the first one may have had pushes") {
+  Script chief(true);
+  chief.open();
+  chief.connect();
+  chief.ps.run = 0;
+  chief.welcome(ModelState::kAwaitingModel);
+  chief.ask(MessageType::kCreate, MessageType::kWelcome, 2);
+  chief.exchange.on_broken("closed the connection", chief.now);
+  chief.take();
+  chief.connect();
+  chief.ps.ps_epoch = kEpoch + 1;
+  CHECK(chief.welcome(ModelState::kAwaitingModel).empty());
+  CHECK(chief.exchange.stale());
+}
+
+TEST_CASE("a connection that breaks is made again though nothing is due: the ps may have been started again") {
+  Script worker;
+  worker.start();
+  CHECK(worker.exchange.connected());
+  worker.exchange.on_broken("closed the connection", worker.now);
+  CHECK(worker.take() == Lines{"reconnect"});
+  CHECK(worker.exchange.wants_connection());
+  CHECK(worker.connect() == Lines{"send hello seq 1"});
+  worker.ps.ps_epoch = kEpoch + 1;
+  worker.ps.run = kRun + 1;
+  worker.welcome();
+  CHECK(worker.exchange.stale());
+}
+
+TEST_CASE("once a ps has heard that this worker is done it may end") {
+  Script worker;
+  worker.start();
+  worker.ask(MessageType::kDone, MessageType::kDoneAck, 2);
+  CHECK(worker.exchange.connected());
+  worker.says(MessageType::kDoneAck, 2);
+  CHECK(worker.exchange.answered());
+  CHECK_FALSE(worker.exchange.connected());
+}
+
+TEST_CASE("a chief that replaces a model is not called stale by its own new run") {
+  Script chief(true);
+  chief.start();
+  chief.exchange.begin({MessageType::kWelcome, 2, kRun + 1}, chief.now);
+  chief.exchange.add({MessageType::kCreateEnd, WireDtype::kNone, 0, {}, {}});
+  chief.ps.run = kRun + 1;
+  chief.welcome();
+  CHECK(chief.exchange.answered());
+  CHECK_FALSE(chief.exchange.stale());
+  CHECK(chief.exchange.run() == kRun + 1);
+}
+
+// ---- Snapshots ----
+
+TEST_CASE("a snapshot is there with its end, when every chunk of every slot has come") {
+  Script chief(true);
+  chief.start();
+  chief.ask(MessageType::kSnapshotTake, MessageType::kSnapshotEnd, 2);
+  CHECK(chief.snapshot_data(2, 0, 0, {1, 2}) == Lines{"values 0 [0,2) 1 2"});
+  CHECK(chief.snapshot_data(2, 0, 2, {3}) == Lines{"values 0 [2,3) 3"});
+  CHECK(chief.snapshot_data(2, 1, 0, {4, 5}) == Lines{"values 1 [0,2) 4 5"});
+  CHECK(chief.snapshot_data(2, 1, 2, {6}) == Lines{"values 1 [2,3) 6"});
+  CHECK_FALSE(chief.exchange.answered());
+  chief.snapshot_end(2, 1);
+  CHECK(chief.exchange.answered());
+  CHECK(chief.exchange.snapshot().marks == PushMarks{{1, {10, 4}}});
+  CHECK(chief.exchange.snapshot().consumed_samples == ConsumedSamples{{1, 4}});
+}
+
+TEST_CASE("a snapshot with a chunk or a slot missing is not taken for whole; it is asked for again") {
+  for (const bool whole_slot : {false, true}) {
+    Script chief(true);
+    chief.start();
+    chief.ask(MessageType::kSnapshotTake, MessageType::kSnapshotEnd, 2);
+    chief.snapshot_data(2, 0, 0, {1, 2});
+    chief.snapshot_data(2, 0, 2, {3});
+    if (!whole_slot) chief.snapshot_data(2, 1, 0, {4, 5});
+    chief.snapshot_end(2, 1);
+    CHECK_FALSE(chief.exchange.answered());
+    CHECK(any_holds(chief.tick(kResendMs), "send snapshot_take seq 2"));
+  }
+}
+
+TEST_CASE("a snapshot is of one commit") {
+  Script chief(true);
+  chief.start();
+  chief.ask(MessageType::kSnapshotTake, MessageType::kSnapshotEnd, 2);
+  chief.snapshot_data(2, 0, 0, {1, 2}, 5);
+  chief.snapshot_data(2, 0, 2, {3}, 8);  // of the second answer
+  chief.snapshot_end(2, 0, 8);
+  CHECK_FALSE(chief.exchange.answered());
+  chief.snapshot_data(2, 0, 0, {6, 7}, 8);
+  chief.snapshot_end(2, 0, 5);
+  CHECK_FALSE(chief.exchange.answered());
+  chief.snapshot_end(2, 0, 8);
+  CHECK(chief.exchange.answered());
+}
+
+TEST_CASE("a snapshot's vector or end that is no record is not taken") {
+  Script chief(true);
+  chief.start();
+  chief.ask(MessageType::kSnapshotBegin, MessageType::kSnapshotVector, 2);
+  chief.says(MessageType::kSnapshotVector, 2);
+  CHECK_FALSE(chief.exchange.answered());
+  Message vector = chief.ps.record(MessageType::kSnapshotVector, encode(SnapshotRecord{{{0, {1, 2}}}, {}, {}, {}}));
+  vector.header.sequence = 2;
+  chief.says(std::move(vector));
+  CHECK(chief.exchange.answered());
+}
+
+TEST_CASE("a ps without parameters takes part with empty chunks") {
+  Script worker(false, {});
+  worker.start();
+  worker.exchange.begin({MessageType::kParameters, 2, kRun}, worker.now);
+  worker.exchange.add({MessageType::kPush, WireDtype::kF32, 0, {}, {}});
+  CHECK(worker.take() == Lines{"send push seq 2 [0,0)"});
+  CHECK(worker.parameters(2, 0, {}).empty());  // No values to hand on,
+  CHECK(worker.exchange.answered());           // but an answer.
+}
+
+}  // namespace distmnist::trace

@@ -1,0 +1,366 @@
+#include "lib/ps/client/exchange.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/exchange_script.h"
+
+namespace distmnist::trace {
+
+// ---- Greeting ----
+
+TEST_CASE("an exchange greets when it is connected, and is open when the ps has a model") {
+  Script worker;
+  CHECK_FALSE(worker.exchange.wants_connection());
+  CHECK(worker.open().empty());
+  CHECK(worker.exchange.wants_connection());
+  CHECK(worker.connect() == Lines{"send hello seq 1"});
+  CHECK_FALSE(worker.exchange.opened());
+  worker.welcome(ModelState::kReady, 12);
+  CHECK(worker.exchange.opened());
+  CHECK(worker.exchange.step() == 12);
+  CHECK(worker.exchange.run() == kRun);
+  CHECK(worker.exchange.lease() == 3);
+  CHECK(worker.exchange.ps_epoch() == kEpoch);
+}
+
+TEST_CASE("parameters count in the type that was asked for, and are handed over as float32") {
+  Script worker;
+  worker.start();
+  worker.exchange.begin({MessageType::kParameters, 2, kRun, 0, 50, WireDtype::kBf16}, worker.now);
+  worker.exchange.add({MessageType::kPull, WireDtype::kNone, 0, {}, {}});
+  CHECK(worker.sent.back().wants == WireDtype::kBf16);
+  worker.take();
+  const auto says = [&](std::int64_t offset, const std::vector<float>& values, WireDtype dtype) {
+    Message message = worker.ps.values_of(MessageType::kParameters, 2, offset, values, 0, 1);
+    message.payload = frame_of(values, dtype);
+    message.header.dtype = dtype;
+    return worker.says(std::move(message));
+  };
+  CHECK(says(0, {1, 2}, WireDtype::kF32).empty());
+  CHECK(says(0, {1, 2}, WireDtype::kBf16) == Lines{"values 0 [0,2) 1 2"});
+  CHECK_FALSE(worker.exchange.answered());
+  CHECK(says(2, {3}, WireDtype::kBf16) == Lines{"values 0 [2,3) 3"});
+  CHECK(worker.exchange.answered());
+}
+
+TEST_CASE("a hello carries the container's number and no session yet") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  const Header& hello = worker.sent.back();
+  CHECK(hello.container == container_id(""));
+  CHECK(hello.worker == 1);
+  CHECK(hello.incarnation == kIncarnation);
+  CHECK(hello.run == 0);
+  CHECK(hello.lease == 0);
+  CHECK(hello.ps_epoch == 0);
+}
+
+TEST_CASE("a worker waits for the model, the chief is open without one") {
+  Script worker, chief(true);
+  for (Script* script : {&worker, &chief}) {
+    script->open();
+    script->connect();
+    script->ps.run = 0;
+    script->welcome(ModelState::kAwaitingModel);
+  }
+  CHECK_FALSE(worker.exchange.opened());
+  CHECK(chief.exchange.opened());
+  worker.ps.run = kRun;
+  worker.welcome();  // Told without asking again.
+  CHECK(worker.exchange.opened());
+}
+
+TEST_CASE("a worker that hears that there is a model, but missed the welcome, greets again") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  worker.ps.run = 0;
+  worker.welcome(ModelState::kAwaitingModel);
+  CHECK(any_holds(worker.tick(kPingAfterMs), "send ping"));
+  CHECK(worker.says(MessageType::kPong).empty());
+  CHECK(any_holds(worker.tick(2 * kPingAfterMs), "send ping"));
+  worker.ps.run = kRun;  // The model has come, and the connection broke just then.
+  CHECK(worker.says(MessageType::kPong) == Lines{"send hello seq 1"});
+  worker.welcome();
+  CHECK(worker.exchange.opened());
+}
+
+TEST_CASE("a worker that waits for the model gives up at the deadline and names the chief") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  worker.ps.run = 0;
+  worker.welcome(ModelState::kAwaitingModel);
+  Lines reports;
+  for (TimeMs time = 1000; time <= kWaitMs && !worker.exchange.failure(); time += 1000) {
+    for (const std::string& line : worker.tick(time)) {
+      if (holds(line, "report")) reports.push_back(line);
+      if (holds(line, "ping")) worker.says(MessageType::kPong);
+    }
+  }
+  CHECK(reports.size() >= 3);
+  CHECK(any_holds(reports, "ps:0 localhost:2222 has no model yet: worker:0 (the chief) has not initialised it"));
+  CHECK(failed_with(worker, ExitCode::kLostPeer, "worker:0 (the chief)"));
+  CHECK(failed_with(worker, ExitCode::kLostPeer, "gave up after 60 s"));
+}
+
+TEST_CASE("a refusal is a failure with its code and reason") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  worker.refuse(5, "--batch_size is 100 here and 50 at the chief");
+  CHECK(failed_with(worker, ExitCode::kVersion, "refused by ps:0 localhost:2222: --batch_size is 100 here and 50"));
+}
+
+TEST_CASE("a refusal's code is kept within what a process can exit with, and never 0") {
+  for (const auto& [code, expected] : {std::pair{0, 1}, {-7, 1}, {1'000'000, 255}}) {
+    Script worker;
+    worker.start();
+    worker.refuse(code, "x");
+    REQUIRE(worker.exchange.failure());
+    CHECK(static_cast<int>(worker.exchange.failure()->code) == expected);
+  }
+  Script worker;
+  worker.start();
+  worker.says(MessageType::kRefuse);  // without a record
+  CHECK(failed_with(worker, ExitCode::kInternal, "no reason given"));
+}
+
+TEST_CASE("a ps of another protocol version is a failure that names both") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  Received other;
+  other.fault = HeaderFault::kVersion;
+  other.message.header.version = 9;
+  worker.exchange.on_message(std::move(other), 0);
+  CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, this program 4"));
+}
+
+TEST_CASE("what is broken or meant for another process is not heard") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  Message welcome = worker.ps.record(MessageType::kWelcome, encode(WelcomeRecord{ModelState::kReady}));
+  const auto ignored = [&](auto change) {
+    Received received = trace::received(copy_of(welcome));
+    change(received);
+    worker.exchange.on_message(std::move(received), 0);
+    return !worker.exchange.opened();
+  };
+  CHECK(ignored([](Received& r) { r.message.header.worker = 0; }));
+  CHECK(ignored([](Received& r) { r.message.header.incarnation = 9; }));
+  CHECK(ignored([](Received& r) { r.fault = HeaderFault::kChecksum; }));
+  CHECK(ignored([](Received& r) { r.message.payload = {}; }));
+  CHECK_FALSE(ignored([](Received&) {}));
+}
+
+// ---- Reaching a ps ----
+
+TEST_CASE("a refused connection is reported, tried again, and given up at the deadline") {
+  Script worker;
+  worker.open();
+  worker.exchange.on_unreachable("cannot be reached (connection refused)", 0);
+  CHECK(worker.tick(kFirstReportMs - 1).empty());
+  CHECK(worker.tick(kFirstReportMs) ==
+        Lines{"report ps:0 localhost:2222 cannot be reached (connection refused); trying for another 59 s"});
+  CHECK(worker.tick(kFirstReportMs + kWaitReportMs - 1).empty());
+  CHECK(worker.tick(kFirstReportMs + kWaitReportMs).size() == 1);
+  CHECK(worker.exchange.wants_connection());
+  worker.tick(kWaitMs - 1);
+  CHECK_FALSE(worker.exchange.failure());
+  worker.tick(kWaitMs);
+  CHECK(failed_with(worker, ExitCode::kLostPeer,
+                    "ps:0 localhost:2222 cannot be reached (connection refused); gave up after 60 s"));
+}
+
+TEST_CASE("a ps that accepts connections and says nothing is given up at the same deadline") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  Lines out;
+  for (TimeMs time = 1000; time <= kWaitMs && !worker.exchange.failure(); time += 1000) {
+    out = out + worker.tick(time);
+    if (worker.exchange.wants_connection()) out = out + worker.connect();
+  }
+  CHECK(any_holds(out, "report ps:0 localhost:2222 silent for 15.0 s"));
+  CHECK(failed_with(worker, ExitCode::kLostPeer, "gave up after 60 s"));
+  CHECK_FALSE(any_holds(out, "ping"));  // A stranger's ping would only be answered with `stale`.
+}
+
+TEST_CASE("any word from the ps ends the trouble, and the next trouble has its own deadline") {
+  Script worker;
+  worker.open();
+  worker.tick(50'000);
+  worker.connect();
+  worker.welcome();
+  worker.push(2);
+  worker.tick(65'000);
+  CHECK(worker.exchange.wants_connection());
+  worker.tick(80'000);
+  CHECK_FALSE(worker.exchange.failure());
+  worker.tick(65'000 + kWaitMs);
+  CHECK(failed_with(worker, ExitCode::kLostPeer, "silent for 15.0 s"));
+}
+
+// ---- Requests ----
+
+TEST_CASE("a push goes out part by part, and its answer ends it when every chunk is there") {
+  Script worker;
+  worker.start();
+  CHECK(worker.push(2) == kPushLines);
+  CHECK_FALSE(worker.exchange.answered());
+  CHECK(worker.parameters(2, 2, {-3}) == Lines{"values 0 [2,3) -3"});
+  CHECK_FALSE(worker.exchange.answered());
+  CHECK(worker.parameters(2, 0, {-1, -2}) == Lines{"values 0 [0,2) -1 -2"});
+  CHECK(worker.exchange.answered());
+  CHECK(worker.exchange.step() == 1);
+}
+
+TEST_CASE("a chunk of an answer that comes twice counts once") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  CHECK(worker.parameters(2, 2, {-3}).size() == 1);
+  CHECK(worker.parameters(2, 2, {-3}).empty());
+  CHECK_FALSE(worker.exchange.answered());
+}
+
+TEST_CASE("an answer is of one commit: chunks of a later one start over, late ones of an earlier are dropped") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  worker.parameters(2, 0, {-1, -2}, 5);  // Then the connection broke, and the push was sent and answered again.
+  CHECK(worker.parameters(2, 2, {-8}, 7) == Lines{"values 0 [2,3) -8"});
+  CHECK_FALSE(worker.exchange.answered());
+  CHECK(worker.parameters(2, 0, {-1, -2}, 5).empty());
+  CHECK_FALSE(worker.exchange.answered());
+  CHECK(worker.parameters(2, 0, {-6, -7}, 7) == Lines{"values 0 [0,2) -6 -7"});
+  CHECK(worker.exchange.answered());
+  CHECK(worker.exchange.step() == 7);
+}
+
+TEST_CASE("late answers of earlier requests and of other runs are ignored") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  worker.parameters(2, 0, {-1, -2});
+  worker.parameters(2, 2, {-3});
+  worker.push(3);
+  CHECK(worker.parameters(2, 0, {9, 9}).empty());
+  CHECK(worker.parameters(4, 0, {9, 9}).empty());
+  Message other_run = worker.ps.values_of(MessageType::kParameters, 3, 0, {9, 9}, 0, 1);
+  other_run.header.run = kRun + 1;
+  CHECK(worker.says(std::move(other_run)).empty());
+  CHECK(worker.says(MessageType::kDoneAck, 3).empty());
+  CHECK_FALSE(worker.exchange.answered());
+  CHECK(worker.parameters(3, 0, {-1, -2}).size() == 1);
+  CHECK(worker.parameters(3, 2, {-3}).size() == 1);
+  CHECK(worker.exchange.answered());
+}
+
+TEST_CASE("ranges that are no chunk of this ps, and values that are no parameters, are ignored") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  CHECK(worker.parameters(2, 0, {1, 2, 3}).empty());
+  CHECK(worker.parameters(2, 1, {1, 2}).empty());
+  CHECK(worker.parameters(2, 3, {1}).empty());
+  CHECK(worker.says(worker.ps.values_of(MessageType::kParameters, 2, 0, {1, 2}, 1, 1)).empty());  // a slot
+  CHECK(worker.snapshot_data(2, 0, 0, {1, 2}).empty());
+  CHECK_FALSE(worker.exchange.answered());
+}
+
+TEST_CASE("parts added while the connection is being made go out once it is") {
+  Script worker;
+  worker.start();
+  worker.exchange.on_broken("cannot be reached", worker.now);
+  worker.take();
+  CHECK(worker.push(2).empty());
+  CHECK(worker.connect() == Lines{"send hello seq 1"});
+  CHECK(worker.welcome() == kPushLines);
+}
+
+TEST_CASE("a request that a living ps does not answer is sent again, with the same sequence") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  CHECK(worker.tick(kPingAfterMs) == Lines{"send ping seq 2"});
+  worker.says(MessageType::kPong);
+  CHECK(worker.tick(kResendMs - 1).empty());
+  CHECK(any_holds(worker.tick(kResendMs), "send push seq 2"));
+  worker.says(MessageType::kPong);
+  CHECK_FALSE(any_holds(worker.tick(2 * kResendMs - 1), "send push"));
+  CHECK(any_holds(worker.tick(2 * kResendMs), "send push seq 2"));
+}
+
+TEST_CASE(
+    "what is sent again over the same connection is a copy, for the answer to the first may come before it is out") {
+  Script worker;
+  worker.start();
+  const auto lifetimes_of = [&](const Lines& lines) {
+    CHECK(lines == kPushLines);
+    return std::vector(worker.lifetimes.end() - 2, worker.lifetimes.end());
+  };
+  const std::vector borrowed(2, Lifetime::kUntilAnswered), copied(2, Lifetime::kCall);
+  CHECK(lifetimes_of(worker.push(2)) == borrowed);
+  worker.exchange.on_message(received({worker.ps.header_of(MessageType::kPong, 2), {}}), kResendMs - 1);
+  CHECK(lifetimes_of(worker.tick(kResendMs)) == copied);
+  worker.says(MessageType::kStale);  // It is greeted again, over the same connection.
+  worker.take();
+  CHECK(lifetimes_of(worker.welcome()) == copied);
+  worker.exchange.on_broken("closed the connection", worker.now);
+  worker.take();
+  worker.connect();
+  CHECK(lifetimes_of(worker.welcome()) == borrowed);
+}
+
+TEST_CASE("a connection on which bytes go through is not silent, and what is on its way is not sent again") {
+  Script worker;
+  worker.start();
+  worker.exchange.on_progress(1);  // of nothing that is waited for
+  worker.push(2);
+  for (TimeMs time = 4'000; time <= 4 * kSilenceMs; time += 4'000) {
+    worker.exchange.on_progress(time);
+    CHECK(worker.tick(time + kPingAfterMs - 1).empty());
+  }
+  const TimeMs last = worker.now;
+  CHECK(any_holds(worker.tick(last + kSilenceMs), "reconnect"));
+}
+
+TEST_CASE("silence ends the connection; a new one greets again and repeats the request") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  CHECK_FALSE(any_holds(worker.tick(kSilenceMs - 1), "reconnect"));
+  CHECK(worker.tick(kSilenceMs) ==
+        Lines{"reconnect", "report ps:0 localhost:2222 silent for 15.0 s, last step 0; trying for another 60 s"});
+  CHECK(worker.exchange.wants_connection());
+  CHECK(worker.connect() == Lines{"send hello seq 1"});
+  worker.ps.lease = 4;
+  CHECK(worker.welcome() == kPushLines);
+  CHECK(worker.sent.back().lease == 4);
+  CHECK_FALSE(worker.exchange.stale());
+}
+
+TEST_CASE("a worker that computes for long waits for nobody, and silence counts from its next question") {
+  Script worker;
+  worker.start();
+  CHECK(worker.tick(100'000).empty());
+  CHECK(worker.push(2) == kPushLines);
+  CHECK(worker.tick(100'001).empty());
+}
+
+TEST_CASE("a connection that the shell finds broken is made anew at once, and that is said once") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  worker.exchange.on_broken("cannot be reached (connection refused)", 2000);
+  CHECK(worker.take() == Lines{"reconnect"});
+  worker.exchange.on_broken("cannot be reached (connection refused)", 2000);
+  CHECK(worker.take().empty());
+  CHECK(worker.tick(2000) ==
+        Lines{"report ps:0 localhost:2222 cannot be reached (connection refused); trying for another 60 s"});
+}
+
+}  // namespace distmnist::trace

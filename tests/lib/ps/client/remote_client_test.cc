@@ -1,0 +1,314 @@
+#include "lib/ps/client/remote_client.h"
+
+#include <algorithm>
+#include <future>
+
+#include "tests/support/catch.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/remote_job.h"
+
+namespace distmnist {
+
+TEST_CASE("a job on one and on three ps: create, pull, push, snapshot, done; every ps ends with 0") {
+  for (const auto& [num_ps, placement] : {std::pair{1u, PlacementPolicy::kSplit},
+                                          {3u, PlacementPolicy::kSplit},
+                                          {3u, PlacementPolicy::kRoundRobin}}) {  // the third ps holds nothing
+    CAPTURE(num_ps);
+    Job job{.num_ps = num_ps, .placement = placement};
+    Servers servers(job.pick_ports());
+    RemoteClient client(job.worker(0));
+
+    const SessionInfo before = client.open();
+    CHECK_FALSE(before.has_model);
+    client.create(start_model(job.optimizer));
+    Floats parameters;
+    CHECK(client.pull(into_new(parameters)) == 0);
+    CHECK(decreased_by(parameters, 0));
+
+    CHECK(push_all(client, 2, 0, parameters) == 1);
+    CHECK(decreased_by(parameters, 1));
+    CHECK(push_all(client, 4, 1, parameters) == 2);
+    CHECK(decreased_by(parameters, 3));
+
+    const StoredModel stored = client.snapshot();
+    CHECK(stored.global_step == 2);
+    CHECK(stored.parameters == parameters);
+    CHECK(stored.slots.empty());
+    CHECK(stored.consumed_samples == ConsumedSamples{{0, 2 * kBatchSamples}});
+
+    CHECK(client.await_others(1000));
+    client.done();
+    for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
+  }
+}
+
+TEST_CASE("gradients and the parameters of a turn travel in the wire's type; what is evaluated and saved is float32") {
+  for (const WireDtype dtype : {WireDtype::kBf16, WireDtype::kF16}) {
+    for (const auto& [num_ps, sync] : {std::pair{1u, false}, {2u, false}, {2u, true}}) {
+      CAPTURE(to_string(dtype), num_ps, sync);
+      Job job{.num_ps = num_ps};
+      Servers servers(job.pick_ports());
+      RemoteClientConfig config = job.worker(0);
+      config.wire_dtype = dtype;
+      config.strategy.sync = sync;
+      config.strategy.replicas_to_aggregate = 1;
+      config.strategy.train_steps = 100;
+      RemoteClient client(config);
+      client.open();
+      StoredModel model = start_model(job.optimizer);
+      model.strategy = config.strategy;
+      std::ranges::fill(model.parameters, 1 + 1.0f / 65536);  // 1 in either type
+      client.create(model);
+      Floats parameters;
+      client.join(into_new(parameters));
+      // ps 0's are of the turn, and so are the others' where it decides.
+      CHECK(parameters[0] == 1);
+      client.pull(into_new(parameters));
+      CHECK(std::ranges::all_of(parameters, [](float each) { return each == 1 + 1.0f / 65536; }));
+
+      const std::int64_t sent_before = client.costs().sent_bytes;
+      CHECK(push_all(client, 1 + 1.0f / 65536, 0, parameters) == 1);
+      CHECK(client.costs().sent_bytes - sent_before < 3 * kNumParameters);
+      CHECK(std::ranges::all_of(parameters, [](float each) { return each == 0.5f; }));
+      CHECK(client.snapshot().parameters == Floats(parameters.size(), 0.5f + 1.0f / 65536));
+      client.leave();
+    }
+  }
+}
+
+TEST_CASE("pushes of several workers at once are all applied, each once") {
+  Job job{.num_ps = 2, .num_workers = 3};
+  Servers servers(job.pick_ports());
+  constexpr int kPushes = 20;
+  const auto work = [&](std::uint32_t index) {
+    RemoteClient client(job.worker(index));
+    if (!client.open().has_model) client.create(start_model(job.optimizer));
+    Floats parameters;
+    std::int64_t step = client.pull(into_new(parameters));
+    for (int i = 0; i < kPushes; ++i) step = push_all(client, 2, step, parameters);
+    if (index != 0) {
+      client.done();
+      return Floats();
+    }
+    REQUIRE(client.await_others(60'000));
+    const StoredModel stored = client.snapshot();
+    CHECK(stored.global_step == 3 * kPushes);
+    constexpr std::int64_t kSamples = kPushes * kBatchSamples;
+    CHECK(stored.consumed_samples == ConsumedSamples{{0, kSamples}, {1, kSamples}, {2, kSamples}});
+    client.done();
+    return stored.parameters;
+  };
+  std::vector<std::future<Floats>> workers;
+  for (std::uint32_t index = 0; index < 3; ++index) workers.push_back(std::async(std::launch::async, work, index));
+  CHECK(decreased_by(workers[0].get(), 3 * kPushes));
+  for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
+}
+
+TEST_CASE("snapshots during training are of whole pushes: every parameter has seen as many as the step says") {
+  Job job{.num_ps = 2, .num_workers = 2};
+  Servers servers(job.pick_ports());
+  RemoteClient chief(job.worker(0));
+  start(chief, job);
+  std::atomic<bool> enough = false;
+  auto other = std::async(std::launch::async, [&] {
+    RemoteClient client(job.worker(1));
+    client.open();
+    Floats parameters;
+    for (std::int64_t step = 0; !enough;) step = push_all(client, 2, step, parameters);
+    client.done();
+  });
+  for (int i = 0; i < 20; ++i) {
+    const StoredModel stored = chief.snapshot();
+    CHECK(decreased_by(stored.parameters, static_cast<float>(stored.global_step)));
+  }
+  enough = true;
+  other.get();
+  chief.done();
+  for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
+}
+
+TEST_CASE("a snapshot during which a ps stalls for longer than pushes are held is of whole pushes all the same") {
+  Job job{.num_ps = 2, .num_workers = 2};
+  job.pick_ports();
+  MortalPs quick(job.ports[0], job.identity(0)), stalled(job.ports[1], job.identity(1));
+  RemoteClient chief(job.worker(0)), worker(job.worker(1));
+  start(chief, job);
+  worker.open();
+  stalled.pause();
+  auto snapshot = std::async(std::launch::async, [&] { return chief.snapshot(); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  auto push = std::async(std::launch::async, [&] {
+    Floats parameters;
+    return push_all(worker, 2, 0, parameters);
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(kSnapshotHoldMs + 500));  // The quick ps applies the push.
+  stalled.resume();
+  CHECK(push.get() == 1);
+  const StoredModel stored = snapshot.get();
+  CHECK(decreased_by(stored.parameters, static_cast<float>(stored.global_step)));
+}
+
+TEST_CASE("a stored model with slots goes to the ps and comes back bit for bit, on another number of ps") {
+  StoredModel model = start_model(OptimizerSpec{}, 123);
+  model.slots = {counting(0.5f), counting(7)};
+  model.consumed_samples = {{0, 60}, {1, 63}};
+  for (const std::uint32_t num_ps : {1u, 3u}) {
+    Job job{.num_ps = num_ps, .optimizer = OptimizerSpec{}};
+    Servers servers(job.pick_ports());
+    RemoteClient client(job.worker(0));
+    client.open();
+    client.create(model);
+    const StoredModel stored = client.snapshot();
+    CHECK(stored.global_step == 123);
+    CHECK(stored.parameters == model.parameters);
+    CHECK(stored.slots == model.slots);
+    CHECK(stored.consumed_samples == model.consumed_samples);
+    client.done();
+  }
+}
+
+TEST_CASE("workers may start before the ps tasks and before the chief") {
+  Job job{.num_ps = 2, .num_workers = 2};
+  job.pick_ports();
+  auto second = std::async(std::launch::async, [&] {
+    RemoteClient client(job.worker(1));
+    const SessionInfo info = client.open();
+    client.done();
+    return info.has_model;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  Servers servers(job);
+  RemoteClient chief(job.worker(0));
+  start(chief, job);
+  CHECK(second.get());
+  chief.done();
+  for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
+}
+
+TEST_CASE("a second process for a task is turned away while the first one lives, even if that one only computes") {
+  Job job{.num_workers = 2};
+  Servers servers(job.pick_ports());
+  RemoteClient first(job.worker(0));
+  start(first, job);
+  // Nobody drives the first client now: its heartbeat answers for it.
+  RemoteClientConfig config = job.worker(0);
+  config.incarnation = 11;
+  CHECK(fails_with(ExitCode::kConflict, "worker:0 is already running", [&] { RemoteClient(config).open(); }));
+  Floats parameters;
+  CHECK(push_all(first, 2, 0, parameters) == 1);
+  first.leave();
+}
+
+TEST_CASE("a process that takes a dead one's task over goes on with its model and its position in the data") {
+  Job job;
+  Servers servers(job.pick_ports());
+  Floats parameters;
+  {
+    RemoteClient first(job.worker(0));
+    start(first, job);
+    push_all(first, 2, 0, parameters);
+  }  // gone without a word
+  RemoteClientConfig config = job.worker(0);
+  config.incarnation = 11;
+  RemoteClient second(config);
+  const SessionInfo info = second.open();
+  CHECK(info.has_model);
+  CHECK(info.global_step == 1);
+  CHECK(second.join(into_new(parameters)).consumed_samples == kBatchSamples);
+  CHECK(push_all(second, 2, 1, parameters) == 2);
+  CHECK(decreased_by(parameters, 2));
+  second.done();
+  CHECK(servers.ps[0]->wait() == ExitCode::kOk);
+}
+
+namespace {
+
+// The same with one number that is none, the last of the biases, which is on the last ps.
+Floats nan_gradients() {
+  Floats gradients(static_cast<std::size_t>(kNumParameters), 2);
+  gradients.back() = NAN;
+  return gradients;
+}
+
+// Where a ps refuses, parts of the gradients are still on their way to others: they have to outlive the client.
+Turn push_nan(ParameterClient& client, const Floats& gradients, std::int64_t step, Floats& parameters) {
+  client.begin_push(gradients, step, kBatchSamples);
+  client.push(kVariables[1].range);
+  client.push(kVariables[0].range);
+  return client.finish_push(into_new(parameters));
+}
+
+}  // namespace
+
+TEST_CASE("a push that one ps finds bad ends the run on all of them with 8, by the word of its worker") {
+  for (const bool sync : {false, true}) {
+    Job job{.num_ps = 3};
+    Servers servers(job.pick_ports());
+    RemoteClientConfig config = job.worker(0);
+    config.strategy.sync = sync;
+    config.strategy.replicas_to_aggregate = 1;
+    config.strategy.train_steps = 100;
+    const Floats bad = nan_gradients();
+    RemoteClient client(config);
+    client.open();
+    StoredModel model = start_model(job.optimizer);
+    model.strategy = config.strategy;
+    client.create(model);
+    Floats parameters;
+    client.join(into_new(parameters));
+    const std::string words = "worker:0 has pushed a gradient with nan in fc/biases at global_step 0";
+    CHECK(fails_with(ExitCode::kDiverged, words, [&] { push_nan(client, bad, 0, parameters); }));
+    client.fail_run("said by nobody, for a ps has said why");
+    for (auto& ps : servers.ps) CHECK(fails_with(ExitCode::kDiverged, words, [&] { ps->wait(); }));
+  }
+}
+
+TEST_CASE("a worker's own reason to end the run reaches every ps") {
+  Job job{.num_ps = 2};
+  Servers servers(job.pick_ports());
+  RemoteClient client(job.worker(0));
+  start(client, job);
+  client.fail_run("the loss is nan");
+  for (auto& ps : servers.ps) {
+    CHECK(fails_with(ExitCode::kDiverged, "worker:0 has ended the run: the loss is nan", [&] { ps->wait(); }));
+  }
+}
+
+TEST_CASE("skip: a push that one ps finds bad, or its worker, is dropped on all of them, and training goes on") {
+  for (const std::uint32_t num_ps : {1u, 3u}) {
+    Job job{.num_ps = num_ps};
+    Servers servers(job.pick_ports());
+    RemoteClientConfig config = job.worker(0);
+    config.strategy.on_nan = OnNan::kSkip;
+    config.strategy.train_steps = 100;
+    const Floats bad = nan_gradients();
+    RemoteClient client(config);
+    client.open();
+    StoredModel model = start_model(job.optimizer);
+    model.strategy = config.strategy;
+    client.create(model);
+    Floats parameters;
+    client.join(into_new(parameters));
+    const Turn dropped = push_nan(client, bad, 0, parameters);
+    CHECK_FALSE(dropped.accepted);
+    CHECK_FALSE(dropped.finite);
+    CHECK(dropped.global_step == 0);
+    CHECK(dropped.consumed_samples == kBatchSamples);
+    CHECK(decreased_by(parameters, 0));
+
+    const Floats gradients(static_cast<std::size_t>(kNumParameters), 2);
+    client.begin_push(gradients, 0, kBatchSamples);
+    for (const NamedRange& variable : kVariables) client.push(variable.range);
+    client.drop_push();
+    CHECK_FALSE(client.finish_push(into_new(parameters)).finite);
+    CHECK(decreased_by(parameters, 0));
+
+    CHECK(push_all(client, 2, 0, parameters) == 1);
+    CHECK(decreased_by(parameters, 1));
+    CHECK(client.snapshot().consumed_samples == ConsumedSamples{{0, 3 * kBatchSamples}});
+    client.done();
+    for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
+  }
+}
+
+}  // namespace distmnist

@@ -1,0 +1,209 @@
+// The rules of asynchronous training, message by message: plain, with bounds on staleness, and with a warm-up.
+#include "lib/ps/server/container.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/job_script.h"
+
+namespace distmnist::trace {
+namespace {
+
+Strategy drop_above(std::int64_t limit) {
+  Strategy strategy = asynchronous();
+  strategy.staleness = StalenessPolicy::kDrop;
+  strategy.drop_above = limit;
+  return strategy;
+}
+
+Strategy at_most_ahead(std::int64_t batches) {
+  Strategy strategy = asynchronous();
+  strategy.max_staleness = batches;
+  return strategy;
+}
+
+JobScript joined(const Strategy& strategy, std::uint32_t num_workers, std::uint32_t num_ps = 1, PsLimits limits = {}) {
+  JobScript job(strategy, num_workers, num_ps, limits);
+  for (std::uint32_t w = 0; w < num_workers; ++w) job.join(w);
+  return job;
+}
+
+}  // namespace
+
+// ---- Plain: every ps applies a push as it comes ----
+
+TEST_CASE("plain asynchronous workers are answered at once, each by every ps") {
+  JobScript job(asynchronous(), 2, 2);
+  CHECK(job.join(0) == Lines{"0: step 0, sample 0, value 0"});
+  CHECK(job.push(0, 1) == Lines{"0: step 1, value -1", "0: step 1, value -1"});
+  CHECK(job.push(0, 1) == Lines{"0: step 2, value -2", "0: step 2, value -2"});
+  CHECK(job.join(1) == Lines{"1: step 2, sample 0, value -2"});
+  CHECK(job.push(1, 2) == Lines{"1: step 3, value -4", "1: step 3, value -4"});
+}
+
+TEST_CASE("a process that takes a plain worker's task over goes on behind what was applied") {
+  JobScript job = joined(asynchronous(), 2);
+  job.push(1, 1);
+  job.push(1, 1);
+  job.restart(1);
+  CHECK(job.join(1) == Lines{"1: step 2, sample 100, value -2"});
+}
+
+// ---- drop:K and scale ----
+
+TEST_CASE("drop: a push staler than the limit is dropped on all ps tasks, and its worker goes on at once") {
+  JobScript job = joined(drop_above(1), 3, 2);
+  CHECK(job.push(0, 1) == Lines{"0: step 1, sample 50, value -1"});
+  CHECK(job.push(1, 1) == Lines{"1: stale by 1, step 2, sample 50, value -2"});
+  CHECK(job.push(2, 1) == Lines{"2: dropped (stale by 2), step 2, sample 50, value -2"});
+  CHECK(job.push(2, 1) == Lines{"2: step 3, sample 100, value -3"});
+}
+
+TEST_CASE("drop: whichever ps a push reaches first, ps 0 decides for both") {
+  JobScript job = joined(drop_above(0), 2, 2);
+  CHECK(job.stage(1, 100, 1).empty());  // At ps 1 before worker 0's,
+  CHECK(job.push(0, 1) == Lines{"0: step 1, sample 50, value -1"});
+  CHECK(job.stage_again(1, 100, 0).empty());  // at ps 0 after it.
+  CHECK(job.commit(1) == Lines{"1: dropped (stale by 1), step 1, sample 50, value -1"});
+}
+
+TEST_CASE("drop: a push that comes twice is applied once, and a verdict stands") {
+  JobScript job = joined(drop_above(0), 2, 2);
+  CHECK(job.push(0, 1) == Lines{"0: step 1, sample 50, value -1"});
+  CHECK(job.commit_again(0) == Lines{"0: step 1, sample 50, value -1"});
+  CHECK(job.push(1, 1) == Lines{"1: dropped (stale by 1), step 1, sample 50, value -1"});
+  CHECK(job.push(0, 1) == Lines{"0: step 2, sample 100, value -2"});
+  CHECK(job.commit_again(1) == Lines{"1: dropped (stale by 1), step 2, sample 50, value -2"});
+}
+
+TEST_CASE("drop: the second ps makes all updates in the order of the first, whoever tells it of them") {
+  JobScript job = joined(drop_above(5), 3, 2);
+  job.visit_others = false;
+  job.push(0, 1);
+  job.push(1, 2);
+  job.leave(0);
+  job.visit_others = true;
+  CHECK(job.push(2, 4) == Lines{"2: stale by 2, step 3, sample 50, value -7"});
+}
+
+TEST_CASE("scale: the learning rate of a push is divided by its staleness, on all ps tasks") {
+  Strategy strategy = asynchronous();
+  strategy.staleness = StalenessPolicy::kScale;
+  JobScript job = joined(strategy, 3, 2);
+  CHECK(job.push(0, 4) == Lines{"0: step 1, sample 50, value -4"});
+  CHECK(job.push(1, 4) == Lines{"1: stale by 1, step 2, sample 50, value -8"});
+  CHECK(job.push(2, 4) == Lines{"2: stale by 2, step 3, sample 50, value -10"});
+  CHECK(job.push(2, 4) == Lines{"2: step 4, sample 100, value -14"});
+}
+
+// ---- Stale synchronous parallel ----
+
+TEST_CASE("max_staleness 0: a worker waits until all have done as many batches, and all pushes count") {
+  JobScript job = joined(at_most_ahead(0), 2);
+  CHECK(job.push(0, 1).empty());
+  CHECK(job.push(1, 1) == Lines{"0: step 2, sample 50, value -2", "1: stale by 1, step 2, sample 50, value -2"});
+  CHECK(job.push(1, 1).empty());
+  CHECK(job.push(0, 1) == Lines{"1: step 4, sample 100, value -4", "0: stale by 1, step 4, sample 100, value -4"});
+}
+
+TEST_CASE("max_staleness 2: the fast worker is two batches ahead, and waits for the slow one's next") {
+  JobScript job = joined(at_most_ahead(2), 2);
+  CHECK(job.push(0, 1) == Lines{"0: step 1, sample 50, value -1"});
+  CHECK(job.push(0, 1) == Lines{"0: step 2, sample 100, value -2"});
+  CHECK(job.push(0, 1).empty());
+  job.pass(1000);
+  CHECK(job.take_notices() == Lines{"0: notice: waiting for worker:1, the slowest, at batch 0 (--max_staleness=2)"});
+  CHECK(job.push(1, 1) == Lines{"0: step 4, sample 150, value -4", "1: stale by 3, step 4, sample 50, value -4"});
+  CHECK(job.push(0, 1).empty());
+}
+
+TEST_CASE("lost and done workers hold nobody up") {
+  SECTION("lost") {
+    JobScript job = joined(at_most_ahead(0), 2);
+    CHECK(job.push(0, 1).empty());
+    CHECK(job.lose(1) == Lines{"0: step 1, sample 50, value -1"});
+    CHECK(job.push(0, 1).size() == 1);
+  }
+  SECTION("done") {
+    JobScript job = joined(at_most_ahead(0), 2);
+    CHECK(job.push(0, 1).empty());
+    CHECK(job.done(1) == Lines{"0: step 1, sample 50, value -1"});
+  }
+  SECTION("left") {
+    JobScript job = joined(at_most_ahead(0), 2);
+    CHECK(job.push(0, 1).empty());
+    CHECK(job.leave(1) == Lines{"0: step 1, sample 50, value -1"});
+  }
+}
+
+TEST_CASE("a late worker begins beside the slowest one, and nobody waits for what it has missed") {
+  JobScript job(at_most_ahead(0), 2);
+  job.join(0);
+  for (int i = 0; i < 5; ++i) CHECK(job.push(0, 1).size() == 1);
+  CHECK(job.join(1) == Lines{"1: step 5, sample 0, value -5"});
+  CHECK(job.push(0, 1).empty());
+  CHECK(job.push(1, 1) == Lines{"0: step 7, sample 300, value -7", "1: stale by 1, step 7, sample 50, value -7"});
+}
+
+TEST_CASE("where the slowest worker does nothing more, those that wait for it give up in the end") {
+  JobScript job = joined(at_most_ahead(0), 2, 1, {.recovery_wait_ms = 20'000});
+  job.push(0, 1);
+  CHECK(job.pass(19'500).empty());
+  CHECK(job.pass(500) ==
+        Lines{"0: refuse 138: waited 20 s in vain for worker:1, the slowest, at batch 0 (--max_staleness=0)"});
+}
+
+TEST_CASE("at the last step nobody waits for slow workers") {
+  Strategy strategy = at_most_ahead(0);
+  strategy.train_steps = 2;
+  JobScript job = joined(strategy, 3);
+  CHECK(job.push(0, 1).empty());
+  CHECK(job.push(1, 1) == Lines{"0: step 2, sample 50, value -2", "1: stale by 1, step 2, sample 50, value -2"});
+}
+
+// ---- Warm-up ----
+
+TEST_CASE("in a warm-up worker 0 trains alone; the others wait, are told so, and begin when it is over") {
+  for (const std::int64_t max_staleness : {kUnboundedStaleness, std::int64_t{10}}) {
+    Strategy strategy = at_most_ahead(max_staleness);
+    strategy.warmup_steps = 2;
+    JobScript job(strategy, 2);
+    CHECK(job.join(1).empty());
+    CHECK(job.join(0).size() == 1);
+    CHECK(job.push(0, 1).size() == 1);
+    CHECK(job.pass(1000).empty());
+    CHECK(job.take_notices() == Lines{"1: notice: waiting for worker:0, which trains alone until global_step 2 and is "
+                                      "at 1 (--warmup_steps)"});
+    const Lines out = job.push(0, 1);
+    REQUIRE(out.size() == 2);
+    CHECK(any_holds(out, "1: step 2, sample 0, value -2"));
+  }
+}
+
+TEST_CASE("a warm-up that goes on for longer than a lost peer is borne is no reason to give up") {
+  Strategy strategy = asynchronous();
+  strategy.warmup_steps = 100;
+  JobScript job(strategy, 2, 1, {.recovery_wait_ms = 5'000});
+  job.join(1);
+  job.join(0);
+  for (int i = 0; i < 10; ++i) {
+    CHECK(job.push(0, 1).size() == 1);
+    CHECK(job.pass(4'000).empty());
+  }
+  CHECK(job.pass(1'000) == Lines{"1: refuse 138: waited 5 s in vain for worker:0, which trains alone until global_step "
+                                 "100 and is at 10 (--warmup_steps)"});
+}
+
+// ---- Snapshots ----
+
+TEST_CASE("a snapshot is of one commit on two ps tasks, also where nobody has told the second one of it") {
+  JobScript job = joined(drop_above(5), 3, 2);
+  job.visit_others = false;
+  job.push(1, 1);
+  job.push(2, 2);
+  job.visit_others = true;
+  job.snapshot_begin();
+  CHECK(job.push(0, 4).empty());  // Decided when ps 0 has copied its part, and told to ps 1 after that one has.
+  CHECK(job.snapshot_take() == Lines{"snapshot: step 2, value -3", "snapshot: step 2, value -3, samples 1:50 2:50",
+                                     "0: stale by 2, step 3, sample 50, value -7"});
+}
+
+}  // namespace distmnist::trace

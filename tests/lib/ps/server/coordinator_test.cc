@@ -1,0 +1,37 @@
+#include "lib/ps/server/coordinator.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/coordinator_script.h"
+
+namespace distmnist {
+
+TEST_CASE("the strategy says which rules decide") {
+  Strategy strategy;
+  strategy.train_steps = 10;
+  strategy.replicas_to_aggregate = 2;
+  const auto first_push = [&] {
+    CoordinatorScript script(make_coordinator(strategy, 2, 0, 1000));
+    script.coordinator->arrive(0);
+    return script.push(0);
+  };
+  CHECK(first_push() == "update 0");
+  strategy.sync = true;
+  CHECK(first_push().empty());  // Waits for a second one.
+}
+
+TEST_CASE("ps 0 decides in synchronous runs and where staleness matters, else every ps for itself") {
+  CHECK_FALSE(Strategy{}.ordered());
+  Strategy strategy;
+  strategy.warmup_steps = 10;
+  CHECK_FALSE(strategy.ordered());
+  strategy.sync = true;
+  CHECK(strategy.ordered());
+  strategy = {};
+  strategy.staleness = StalenessPolicy::kScale;
+  CHECK(strategy.ordered());
+  strategy = {};
+  strategy.max_staleness = 0;
+  CHECK(strategy.ordered());
+}
+
+}  // namespace distmnist

@@ -1,0 +1,263 @@
+// One ps in a run where ps 0 decides: what is answered with what, and what is refused.
+#include "lib/ps/server/ordered_run.h"
+
+#include <cmath>
+#include <limits>
+
+#include "tests/support/catch.h"
+#include "tests/support/ps_script.h"
+
+namespace distmnist::trace {
+namespace {
+
+// A synchronous run of one or two workers on two ps tasks, seen from one of them; worker 0 has pushed nothing yet.
+struct Shard : PsScript {
+  explicit Shard(std::uint32_t index, std::uint32_t num_workers = 1) : PsScript({index, 2, num_workers, kEpoch}) {
+    CreateRecord record = small_model();
+    record.strategy.sync = true;
+    record.strategy.replicas_to_aggregate = num_workers;
+    record.strategy.train_steps = 100;
+    greet(chief);
+    create(chief, {0, 0, 0}, record);
+  }
+  Peer chief = {.worker = 0, .incarnation = 10, .chief = true, .route = "a", .samples = 50};
+};
+
+// ps 0 of two, in an asynchronous run of two workers in which old pushes are dropped.
+struct Dropping : PsScript {
+  Dropping() : PsScript({0, 2, 2, kEpoch}) {
+    CreateRecord record = small_model();
+    record.strategy.staleness = StalenessPolicy::kDrop;
+    record.strategy.drop_above = 1'000'000;
+    record.strategy.train_steps = 1'000'000;
+    greet(chief);
+    greet(worker);
+    create(chief, {0, 0, 0}, record);
+  }
+  Lines push_and_commit(Peer& peer, std::int64_t others_commit) {
+    push(peer, {1, 1, 1});
+    Lines out = commit(peer, others_commit);
+    for (const PsRecorder::Sent& sent : last_sent) peer.step = sent.message.header.step;
+    return out;
+  }
+  Lines join_again(Peer& peer) { return say(peer, peer.plain(MessageType::kJoin)); }
+
+  Peer chief = {.worker = 0, .incarnation = 10, .chief = true, .route = "a", .samples = 50};
+  Peer worker = {.worker = 1, .incarnation = 10, .route = "b", .samples = 50};
+};
+
+Lines operator+(Lines first, const Lines& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+}  // namespace
+
+TEST_CASE("ps 0 answers a push only when it is committed, and names the update for the others") {
+  Shard ps(0);
+  CHECK(ps.join(ps.chief) == Lines{"a: token step 0, sample 0"} + parameters("a", "0 0", "0", 0));
+  CHECK(ps.push(ps.chief, {1, 2, 3}).empty());
+  CHECK(ps.pull(ps.chief) == parameters("a", "0 0", "0", 0));
+  CHECK(ps.commit(ps.chief) ==
+        Lines{"a: token step 1, sample 50 update 1{0:10/3}"} + parameters("a", "-1 -2", "-3", 1));
+}
+
+TEST_CASE("a worker gets the type of numbers that it asks for, whatever the gradients were") {
+  Shard ps(0);
+  ps.chief.wire_dtype = WireDtype::kBf16;
+  CHECK(any_holds(ps.join(ps.chief), "parameters (bf16) [0,2) 0 0 step 0"));
+  CHECK(ps.push(ps.chief, {1, 2, 3}).empty());
+  CHECK(ps.commit(ps.chief).at(1) == "a: parameters (bf16) [0,2) -1 -2 step 1");
+  CHECK(ps.last_sent.at(1).message.payload.size() == 4);
+  const std::byte* const memory = ps.last_sent.at(1).message.payload.bytes().data();
+  ps.commit(ps.chief);  // Asked again: the same memory is sent, which was the gradient's.
+  CHECK(ps.last_sent.at(1).message.payload.bytes().data() == memory);
+  ps.chief.wire_dtype = WireDtype::kF32;
+  CHECK(ps.pull(ps.chief) == parameters("a", "-1 -2", "-3", 1));
+
+  Shard other(1);
+  other.chief.wire_dtype = WireDtype::kF16;
+  ++other.chief.sequence;
+  other.say(other.chief, other.chief.push(0, {1, 2}));
+  CHECK(other.say(other.chief, other.chief.push(2, {3})) == Lines{"a: staged"});
+  CHECK(other.advance(other.chief, {{1, {{0, {10, other.chief.sequence}}}, 1}}).at(0) ==
+        "a: parameters (f16) [0,2) -1 -2 step 1");
+}
+
+TEST_CASE("ps 0 names an update until its workers say that the others have made it") {
+  Dropping ps;
+  ps.join(ps.chief);
+  CHECK(ps.push_and_commit(ps.chief, 0).at(0) == "a: token step 1, sample 50 update 1{0:10/3}");
+  CHECK(ps.join(ps.worker).at(0) == "b: token step 1, sample 0 update 1{0:10/3}");
+  CHECK(ps.push_and_commit(ps.chief, 1).at(0) == "a: token step 2, sample 100 update 2{0:10/4}");
+  CHECK(ps.push_and_commit(ps.worker, 1).at(0) ==
+        "b: token step 3, sample 50, stale by 2 update 2{0:10/4} update 3{1:10/2}");
+  CHECK(ps.push_and_commit(ps.chief, 3).at(0) == "a: token step 4, sample 150, stale by 1 update 4{0:10/5}");
+}
+
+TEST_CASE("a worker that does not bring the others what it was told of is refused") {
+  Dropping ps;
+  ps.join(ps.chief);
+  ps.push_and_commit(ps.chief, 0);
+  ps.join(ps.worker);
+  ps.push_and_commit(ps.chief, 1);
+  const Lines out = ps.push_and_commit(ps.worker, 0);
+  REQUIRE(out.size() == 1);
+  CHECK(out[0] == "b: refuse 1: worker:1 was told of update 1 and has brought the other ps tasks to update 0 only");
+  CHECK(any_holds(ps.push_and_commit(ps.worker, 1), "b: token step 3"));
+}
+
+TEST_CASE("a worker answers for the answer that it went on with, though a double of its question is answered later") {
+  Dropping ps;
+  ps.join(ps.chief);
+  CHECK(ps.push_and_commit(ps.chief, 0).at(0) == "a: token step 1, sample 50 update 1{0:10/3}");
+  Peer asked = ps.chief;
+  ps.join(ps.worker);
+  ps.push_and_commit(ps.worker, 1);
+  CHECK(ps.commit(asked, 0).at(0) == "a: token step 2, sample 50 update 2{1:10/2}");  // The double.
+  CHECK(ps.push_and_commit(ps.chief, 1).at(0) ==
+        "a: token step 3, sample 100, stale by 1 update 2{1:10/2} update 3{0:10/4}");
+  CHECK(any_holds(ps.join_again(asked), "a: token"));  // An older double says nothing of the newest answer.
+  CHECK(any_holds(ps.push_and_commit(ps.chief, 3), "a: token step 4"));
+}
+
+TEST_CASE("a worker cannot say that the others have made more updates than there are") {
+  Dropping ps;
+  ps.join(ps.chief);
+  for (const std::int64_t commit : {std::int64_t{1}, std::numeric_limits<std::int64_t>::max()}) {
+    CHECK(ps.push_and_commit(ps.chief, commit) ==
+          Lines{fmt::format("a: refuse 1: worker:0 speaks of update {} when there are 0", commit)});
+  }
+  CHECK(ps.push_and_commit(ps.chief, 0).at(0) == "a: token step 1, sample 50 update 1{0:10/5}");
+}
+
+TEST_CASE("updates that nobody brings to the others do not pile up, also where each is a new process's first") {
+  Dropping ps;
+  ps.say(ps.worker, ps.worker.plain(MessageType::kLeave));
+  for (std::uint64_t number = 0; number < 20; ++number) {
+    Peer process = {.worker = 1, .incarnation = 1000 + number, .route = "b", .samples = 50};
+    ps.greet(process);
+    const bool joins = number % 2 == 0;
+    if (joins) ps.join(process);
+    const Lines out = ps.push_and_commit(process, 0);
+    if (number == 0) {
+      CHECK(out.at(0) == "b: token step 1, sample 50 update 1{1:1000/2}");
+    } else if (joins) {
+      CHECK(out ==
+            Lines{"b: refuse 1: worker:1 was told of update 1 and has brought the other ps tasks to update 0 only"});
+    } else {
+      CHECK(holds(out.at(0), "b: token step 1"));  // Out of turn, so its push did not count.
+    }
+    ps.say(process, process.plain(MessageType::kLeave));
+  }
+}
+
+TEST_CASE("another ps says when a push is whole, and makes it when it is told to, once") {
+  Shard ps(1);
+  ++ps.chief.sequence;
+  CHECK(ps.say(ps.chief, ps.chief.push(0, {1, 2})).empty());
+  CHECK(ps.say(ps.chief, ps.chief.push(2, {3})) == Lines{"a: staged"});
+  CHECK(ps.push_again(ps.chief, {1, 2, 3}) == Lines{"a: staged"});
+  const Update update{1, {{0, {10, 2}}}, 1};
+  CHECK(ps.advance(ps.chief, {update}) == parameters("a", "-1 -2", "-3", 1));
+  CHECK(ps.advance(ps.chief, {update}) == parameters("a", "-1 -2", "-3", 1));
+}
+
+TEST_CASE("an update that another ps cannot make is refused, and changes nothing") {
+  Shard ps(1);
+  ps.push(ps.chief, {1, 2, 3});
+  const PushId known{0, {10, 2}}, unknown{0, {10, 9}};
+  const auto refused = [&](const Update& update) {
+    return any_holds(ps.advance(ps.chief, {update}), "a: refuse 1: ps:1 is at update 0 and cannot make update");
+  };
+  CHECK(refused({1, {unknown}, 1}));
+  CHECK(refused({1, {known, unknown}, 1}));
+  CHECK(refused({2, {known}, 1}));  // What about the first?
+  CHECK(refused({1, {}, 1}));
+  for (const float rate_factor : {NAN, INFINITY, -1.0f, 0.0f, 1e30f}) {
+    CHECK(any_holds(ps.advance(ps.chief, {{1, {known}, rate_factor}}), "a: refuse 1: an update with "));
+  }
+  CHECK(ps.pull(ps.chief) == parameters("a", "0 0", "0", 0));
+}
+
+TEST_CASE("another ps that is told of two different updates of one number ends the run") {
+  const PushId first{0, {10, 2}}, second{0, {10, 3}};
+  for (const Update& other : {Update{1, {second}, 1}, {1, {first}, 0.5f}, {1, {first, second}, 1}}) {
+    Shard ps(1);
+    ++ps.chief.sequence;
+    ps.push_again(ps.chief, {1, 2, 3});
+    CHECK(ps.advance(ps.chief, {{1, {first}, 1}}) == parameters("a", "-1 -2", "-3", 1));
+    CHECK(ps.advance(ps.chief, {{1, {first}, 1}}) == parameters("a", "-1 -2", "-3", 1));
+    CHECK(ps.advance(ps.chief, {other}).empty());
+    REQUIRE(ps.core.failure());
+    CHECK(holds(*ps.core.failure(), "ps:1 was told of two different updates 1, the second time by worker:0"));
+  }
+}
+
+TEST_CASE("nobody brings updates to ps 0, nor says there which pushes are dropped") {
+  Shard ps(0, 2);
+  Peer worker = {.worker = 1, .incarnation = 10, .route = "b", .samples = 50};
+  ps.greet(worker);
+  ps.join(ps.chief);
+  ps.join(worker);
+  ps.push(ps.chief, {2, 4, 6});
+  CHECK(ps.commit(ps.chief).empty());  // Accepted; the second one is waited for.
+  const std::uint64_t accepted = ps.chief.sequence;
+  ++ps.chief.sequence;
+  CHECK(ps.say(ps.chief, ps.chief.record(MessageType::kAdvance, encode(UpdatesRecord{{}, accepted}))).empty());
+  CHECK(ps.actions.was_cut.contains("a"));
+  CHECK(ps.advance(ps.chief, {{1, {{0, {10, accepted}}}, 1}}).empty());
+  ps.push(worker, {4, 4, 4});
+  CHECK(any_holds(ps.commit(worker), "b: parameters [0,2) -3 -4 step 1"));
+}
+
+TEST_CASE("joins and commits are ps 0's business; records that are none are dropped") {
+  Shard ps(1);
+  CHECK(ps.join(ps.chief).empty());
+  ps.push(ps.chief, {1, 2, 3});
+  CHECK(ps.commit(ps.chief).empty());
+  CHECK(ps.say(ps.chief, ps.chief.record(MessageType::kAdvance, frame_of(std::vector<float>{1}))).empty());
+}
+
+TEST_CASE("a commit that nobody has pushed for is not answered, also where no ps decides") {
+  Shard ps(0);
+  ps.join(ps.chief);
+  CHECK(ps.commit(ps.chief).empty());
+  PsScript plain({0, 1, 1, kEpoch});
+  Peer chief = {.chief = true, .route = "a"};
+  plain.greet(chief);
+  plain.create(chief);
+  CHECK(plain.commit(chief).empty());
+}
+
+TEST_CASE("a worker that pushes anew in the middle of a step does not take its accepted gradient out of it") {
+  Shard ps(0, 2);
+  Peer worker = {.worker = 1, .incarnation = 10, .route = "b", .samples = 50};
+  ps.greet(worker);
+  ps.join(ps.chief);
+  ps.join(worker);
+  ps.push(ps.chief, {2, 2, 2});
+  CHECK(ps.commit(ps.chief).empty());
+  ps.chief.step = 7;  // As no worker of ours does.
+  ps.push(ps.chief, {100, 100, 100});
+  ps.push(worker, {4, 4, 4});
+  CHECK(any_holds(ps.commit(worker), "parameters [0,2) -3 -3 step 1"));
+}
+
+TEST_CASE("a new model begins with new turns") {
+  Shard ps(0, 2);
+  ps.join(ps.chief);
+  ps.push(ps.chief, {1, 1, 1});
+  CHECK(ps.commit(ps.chief).empty());  // Waits for worker 1,
+  CreateRecord record = small_model();
+  record.strategy.sync = true;
+  record.strategy.replicas_to_aggregate = 1;
+  record.strategy.train_steps = 100;
+  ps.create(ps.chief, {5, 5, 5}, record, kRun + 1);
+  CHECK(ps.tick(2 * kFirstNoticeMs).empty());  // and waits no longer.
+  CHECK(ps.join(ps.chief).at(0) == "a: token step 0, sample 0");
+  ps.push(ps.chief, {1, 1, 1});
+  CHECK(holds(ps.commit(ps.chief).at(0), "a: token step 1, sample 50"));
+}
+
+}  // namespace distmnist::trace

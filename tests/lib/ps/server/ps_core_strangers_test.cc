@@ -1,0 +1,501 @@
+// What a peer may do to a ps that has no business with it: who is let in, whose connection stays or ends, what is said
+// in the log, and that no message, whatever it holds, ends the process or another's session.
+#include <limits>
+#include <new>
+#include <stdexcept>
+
+#include "lib/ps/records/names.h"
+#include "lib/ps/server/ps_core.h"
+#include "tests/support/catch.h"
+#include "tests/support/stay_script.h"
+
+namespace distmnist::trace {
+namespace {
+
+constexpr std::uint64_t kLargest = std::numeric_limits<std::uint64_t>::max();
+
+// A ps without --ps_stay for a job of two workers, which are there, with a model.
+struct Ps : PsTrace<PsCore> {
+  explicit Ps(bool with_model = true) : PsTrace(PsIdentity{0, 1, 2, kEpoch}, PsLimits{}, actions, 0) {
+    if (!with_model) return;
+    greet(chief);
+    greet(worker);
+    chief.run = kRun;
+    say(chief, chief.record(MessageType::kCreate, encode(small_model())));
+    say(chief, chief.load(0, {0, 0}));
+    say(chief, chief.load(2, {0}));
+    say(chief, chief.plain(MessageType::kCreateEnd));
+    actions.kept.clear();
+  }
+  Lines greet(Peer& peer) { return say(peer, peer.hello(kJob, 2, 1, 0)); }
+  Lines push(Peer& peer, float gradient) {
+    ++peer.sequence;
+    Lines out = say(peer, peer.push(0, {gradient, gradient}));
+    for (const std::string& line : say(peer, peer.push(2, {gradient}))) out.push_back(line);
+    return out;
+  }
+  void hear_fault(HeaderFault fault, const Route& route) {
+    core.on_message(Sender{route, "10.0.0.2"}, Received{{}, fault}, now);
+  }
+  bool keeps(const Route& route) const { return actions.kept.contains(route); }
+  bool cuts(const Route& route) const { return actions.was_cut.contains(route); }
+
+  Peer chief = {.worker = 0, .incarnation = 10, .chief = true, .route = "a"};
+  Peer worker = {.worker = 1, .incarnation = 10, .route = "b"};
+};
+
+Frame junk() {
+  return frame_of(std::vector<float>{1});
+}
+
+}  // namespace
+
+// ---- Whose connection stays ----
+
+TEST_CASE("the connection of a process that is let in, or waits for it, stays, and that of its heartbeat") {
+  Ps ps(false);
+  ps.greet(ps.worker);
+  CHECK(ps.keeps("b"));
+  Peer newcomer = {.worker = 1, .incarnation = 5, .route = "new"};
+  CHECK(ps.greet(newcomer) == Lines{"b: probe"});
+  CHECK(ps.keeps("new"));
+  Peer heartbeat = ps.worker;
+  heartbeat.route = "heartbeat";
+  ps.say(heartbeat, heartbeat.plain(MessageType::kPing));
+  CHECK(ps.keeps("heartbeat"));
+  heartbeat.route = "heartbeat's next connection";
+  ps.greet(ps.worker);  // Its heartbeat does not know yet.
+  CHECK(ps.say(heartbeat, heartbeat.plain(MessageType::kPing)) == Lines{"heartbeat's next connection: stale"});
+  CHECK(ps.keeps("heartbeat's next connection"));
+}
+
+TEST_CASE("the connection of a client whose question is answered stays") {
+  StayScript ps;
+  ps.reset({});
+  CHECK(ps.actions.kept == std::set<Route>{"admin"});
+  ps.actions.kept.clear();
+  ps.ask(VariableAction::kInit, "", "x");
+  CHECK(ps.actions.kept == std::set<Route>{"admin"});
+}
+
+TEST_CASE("who is refused, or is not known, is not kept") {
+  Ps ps;
+  Peer beyond = {.worker = 2, .route = "beyond"}, other = {.route = "other", .container = "c"};
+  Peer misfit = {.worker = 1, .incarnation = 3, .route = "misfit"}, unknown = {.worker = 1, .route = "unknown"};
+  unknown.incarnation = 77;
+  ps.greet(beyond);
+  ps.greet(other);
+  ps.say(misfit, misfit.hello({{"--model", "softmax"}}, 2, 1, 0));
+  CHECK(ps.say(unknown, unknown.plain(MessageType::kPing)) == Lines{"unknown: stale"});
+  Peer guesser = ps.worker;
+  guesser.route = "guesser";
+  ++guesser.incarnation;
+  CHECK(ps.say(guesser, guesser.plain(MessageType::kPull)) == Lines{"guesser: stale"});
+  ps.say(ps.chief, ps.chief.plain(MessageType::kPing));
+  CHECK(ps.actions.kept == std::set<Route>{"a"});
+  CHECK(ps.actions.was_cut.empty());
+}
+
+TEST_CASE("a process that is let in and found not to fit when the model comes is not kept for that") {
+  Ps ps(false);
+  ps.say(ps.worker, ps.worker.hello({{"--model", "softmax"}}, 2, 1, 0));
+  ps.greet(ps.chief);
+  ps.actions.kept.clear();
+  ps.chief.run = kRun;
+  ps.say(ps.chief, ps.chief.record(MessageType::kCreate, encode(small_model())));
+  ps.say(ps.chief, ps.chief.load(0, {0, 0}));
+  ps.say(ps.chief, ps.chief.load(2, {0}));
+  CHECK(any_holds(ps.say(ps.chief, ps.chief.plain(MessageType::kCreateEnd)), "b: refuse 5"));
+  CHECK_FALSE(ps.keeps("b"));
+}
+
+// ---- Whose connection ends ----
+
+TEST_CASE("faulty messages end their connection") {
+  for (const HeaderFault fault :
+       {HeaderFault::kSize, HeaderFault::kMagic, HeaderFault::kChecksum, HeaderFault::kField, HeaderFault::kPayload}) {
+    Ps ps;
+    ps.hear_fault(fault, "x");
+    CHECK(ps.actions.sent.empty());
+    CHECK(ps.actions.was_cut == std::set<Route>{"x"});
+    CHECK(any_holds(ps.actions.log_lines, fmt::format("dropped a connection of 10.0.0.2: {}", to_string(fault))));
+  }
+}
+
+TEST_CASE("another version is answered, and then its connection ends") {
+  Ps ps;
+  ps.hear_fault(HeaderFault::kVersion, "x");
+  REQUIRE(ps.actions.sent.size() == 1);
+  CHECK(holds(describe(ps.actions.sent[0].message), "refuse 5: ps:0 speaks protocol version 4"));
+  CHECK(ps.cuts("x"));
+}
+
+TEST_CASE("records that cannot be read end their connection, and nothing else") {
+  for (const MessageType type : {MessageType::kHello, MessageType::kCreate, MessageType::kAdvance,
+                                 MessageType::kSnapshotTake, MessageType::kReset, MessageType::kVariable}) {
+    Ps ps;
+    Peer peer = ps.chief;
+    peer.route = "x";
+    CAPTURE(static_cast<int>(type));
+    CHECK(ps.say(peer, peer.record(type, junk())).empty());
+    CHECK(ps.actions.was_cut == std::set<Route>{"x"});
+    CHECK(ps.push(ps.chief, 1).size() == 2);
+  }
+  Ps empty(false);
+  CHECK(empty.say(empty.worker, empty.worker.record(MessageType::kHello, junk())).empty());
+  CHECK(empty.cuts("b"));
+}
+
+TEST_CASE("a process without a number is none") {
+  Ps ps;
+  Peer nobody = {.worker = 1, .incarnation = 0, .route = "x"};
+  CHECK(ps.greet(nobody).empty());
+  CHECK(ps.cuts("x"));
+}
+
+// ---- Keys ----
+
+TEST_CASE("who has another's key is refused with exit 9, in a sentence, and its connection ends") {
+  Ps ps;
+  ps.sender.key = KeyOwner{KeyOwner::Role::kWorker, 1};
+  const Lines out = ps.say(ps.chief, ps.chief.plain(MessageType::kPull));
+  CHECK(out == Lines{"a: refuse 9: the key of worker:1 does not speak for worker:0; give each task its own key"});
+  CHECK(ps.cuts("a"));
+  CHECK_FALSE(ps.keeps("a"));
+  CHECK(ps.push(ps.worker, 1).size() == 2);
+  CHECK_FALSE(ps.cuts("b"));
+}
+
+TEST_CASE("with keys only the administrator's resets, from wherever") {
+  StayScript ps;
+  Peer chief = chief_of("a", "chief");
+  ps.start(chief, 1);
+  ps.sender = {"", "10.0.0.9", true, KeyOwner{KeyOwner::Role::kWorker, 0}};
+  CHECK(holds(ps.reset({}).at(0), "admin: refuse 9: a reset needs the admin key"));
+  ps.sender = {"", "10.0.0.9", false, KeyOwner{KeyOwner::Role::kAdmin, 0}};
+  CHECK(ps.reset({"a"}).back() == "admin: reset_done 'a' ended 1");
+}
+
+// ---- Resets without keys ----
+
+TEST_CASE("without keys and --ps_stay a reset from another host is refused with exit 9 and changes nothing") {
+  Ps ps;
+  Peer admin = {.incarnation = 900, .route = "admin", .sequence = 1};
+  const auto reset = [&] { return ps.say(admin, admin.record(MessageType::kReset, encode(ResetRecord{}))); };
+  ps.sender = {"", "10.0.0.2", false, {}};
+  CHECK(holds(reset().at(0), "admin: refuse 9: without keys this ps is reset from its own host only; ask there, or"));
+  CHECK_FALSE(ps.keeps("admin"));
+  ps.sender = {};
+  CHECK(ps.push(ps.worker, 1).size() == 2);
+  CHECK(reset().back() == "admin: reset_done '' ended 2");
+}
+
+TEST_CASE("the log says who has asked for a reset that was done") {
+  StayScript ps;
+  Peer chief = chief_of("a", "chief");
+  ps.start(chief, 1);
+  ps.sender = {"", "10.0.0.2", false, {}};
+  ps.reset({"a"});
+  CHECK(any_holds(ps.actions.log_lines, "reset by 10.0.0.2: dropped container 'a', 1 session ended"));
+}
+
+TEST_CASE("a reset of what is no name is refused before anything is dropped") {
+  StayScript ps;
+  Peer chief = chief_of("a", "chief");
+  ps.start(chief, 1);
+  CHECK(holds(ps.reset({"a", std::string(4096, 'x')}).at(0), "refuse 2: the name of a container is not a name"));
+  CHECK(ps.pull(chief).size() == 2);
+}
+
+TEST_CASE("what is remembered of answers is bounded in bytes, however large they are") {
+  StayScript ps;
+  ps.ask(VariableAction::kInit, "", "x");
+  CHECK(ps.ask(VariableAction::kAdd, "", "x", 1) == Lines{"admin: variable_answer 1"});
+  CHECK(ps.ask_again(VariableAction::kAdd, "", "x", 1) == Lines{"admin: variable_answer 1"});
+  const std::uint64_t first = ps.admin.incarnation;
+  const std::vector<std::string> names(kMaxContainers, std::string(kMaxNameBytes, 'n'));
+  const std::size_t bytes_each = kMaxContainers * kMaxNameBytes;
+  for (std::size_t bytes = 0; bytes < kMaxRememberedBytes; bytes += bytes_each) ps.reset(names);
+  ps.admin.incarnation = first;
+  CHECK(ps.ask_again(VariableAction::kAdd, "", "x", 1) == Lines{"admin: variable_answer 2"});  // Forgotten.
+}
+
+// ---- Roles and numbers ----
+
+TEST_CASE("only worker:0 is the chief, and a second one is refused while the first lives") {
+  Ps ps;
+  Peer other = {.worker = 1, .incarnation = 99, .chief = true, .route = "x"};
+  CHECK(holds(ps.greet(other).at(0), "x: refuse 6: worker:0 is the chief of a run, and worker:1 asks to be it"));
+  Peer second = {.worker = 0, .incarnation = kLargest, .chief = true, .route = "second"};
+  CHECK(ps.greet(second) == Lines{"a: probe"});
+  CHECK(
+      any_holds(ps.say(ps.chief, ps.chief.plain(MessageType::kPing)), "second: refuse 6: worker:0 is already running"));
+}
+
+TEST_CASE("what only the chief does is refused to others") {
+  Ps ps;
+  for (const MessageType type : {MessageType::kCreate, MessageType::kLoad, MessageType::kCreateEnd,
+                                 MessageType::kSnapshotBegin, MessageType::kSnapshotTake, MessageType::kAwaitOthers}) {
+    CHECK(ps.say(ps.worker, ps.worker.plain(type)) ==
+          Lines{"b: refuse 2: only the chief, worker:0, creates the model, takes snapshots and awaits the others"});
+  }
+}
+
+TEST_CASE("no number of a process that has come and gone keeps the next one of its task from training") {
+  Ps ps;
+  ps.say(ps.worker, ps.worker.plain(MessageType::kLeave));
+  Peer liar = {.worker = 1, .incarnation = kLargest, .route = "liar"};
+  ps.greet(liar);
+  liar.sequence = kLargest - 1;
+  liar.step = std::numeric_limits<std::int64_t>::max();
+  CHECK(ps.push(liar, 1).size() == 2);
+  Peer next = {.worker = 1, .incarnation = 1, .route = "next"};
+  CHECK(ps.greet(next) == Lines{"liar: probe"});
+  CHECK(ps.tick(kProbeMs) == Lines{"next: welcome ready, step 1"});
+  CHECK(ps.push(next, 1) == parameters("next", "-2 -2", "-2", 2));
+  CHECK(ps.push(ps.chief, 1) == parameters("a", "-3 -3", "-3", 3));
+  CHECK(holds(ps.push(liar, 1).at(0), "liar: refuse 6: another process has taken worker:1 over"));
+}
+
+TEST_CASE("a description of a job that is beyond all measure is refused") {
+  Ps ps(false);
+  Fingerprint job(300, {"--flag", std::string(100, 'x')});
+  CHECK(holds(ps.say(ps.worker, ps.worker.hello(job, 2, 1, 0)).at(0),
+              "b: refuse 2: worker:1 describes its job in 51000 bytes, 16384 are the most"));
+}
+
+// ---- Exceptions ----
+
+namespace {
+
+// A ps whose sending fails when a test says so.
+struct Failing {
+  struct Actions : PsRecorder {
+    void send(const Route& to, Message&& message) override {
+      if (fails && (only_to.empty() || to == only_to)) {
+        if (once) fails = false;
+        if (memory) throw std::bad_alloc();
+        throw std::runtime_error("a queue is full");
+      }
+      PsRecorder::send(to, std::move(message));
+    }
+    bool fails = false, once = false, memory = false;
+    Route only_to;
+  };
+
+  Failing() {
+    for (Peer* peer : {&chief, &worker}) say(*peer, peer->hello(kJob, 2, 1, 0));
+    chief.run = kRun;
+    say(chief, chief.record(MessageType::kCreate, encode(small_model())));
+    say(chief, chief.load(0, {0, 0}));
+    say(chief, chief.load(2, {0}));
+    say(chief, chief.plain(MessageType::kCreateEnd));
+  }
+  Lines say(Peer& peer, Message message) {
+    core.on_message(Sender{peer.route}, received(std::move(message)), 0);
+    Lines out;
+    for (const PsRecorder::Sent& sent : std::exchange(actions.sent, {})) {
+      out.push_back(sent.to + ": " + describe(sent.message));
+      Peer& to = sent.to == chief.route ? chief : worker;
+      if (sent.message.header.type == MessageType::kWelcome) to.learn(sent.message.header);
+    }
+    return out;
+  }
+
+  Actions actions;
+  PsCore core{PsIdentity{0, 1, 2, kEpoch}, PsLimits{}, actions, 0};
+  Peer chief = {.worker = 0, .incarnation = 10, .chief = true, .route = "a"};
+  Peer worker = {.worker = 1, .incarnation = 10, .route = "b"};
+};
+
+}  // namespace
+
+TEST_CASE("a message that fails ends its session and its connection, and nobody else's") {
+  Failing ps;
+  ps.actions.fails = true;
+  CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPull)).empty());
+  ps.actions.fails = false;
+  CHECK(ps.actions.was_cut == std::set<Route>{"b"});
+  CHECK(any_holds(ps.actions.log_lines, "a message of type 5 failed: a queue is full"));
+  CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPull)) == Lines{"b: stale"});
+  CHECK(ps.say(ps.chief, ps.chief.plain(MessageType::kPull)).size() == 2);
+  CHECK(ps.say(ps.worker, ps.worker.hello(kJob, 2, 1, 0)) == Lines{"b: welcome ready, step 0"});
+}
+
+TEST_CASE("an update that fails halfway ends the run: half of it would be in the model") {
+  Failing ps;
+  ++ps.worker.sequence;
+  ps.say(ps.worker, ps.worker.push(0, {1, 1}));
+  ps.actions.fails = ps.actions.once = true;
+  const Lines out = ps.say(ps.worker, ps.worker.push(2, {1}));
+  CHECK(any_holds(out, "a: refuse 8: an update could not be finished: a queue is full; go on from the newest"));
+  CHECK(any_holds(out, "b: refuse 8: an update could not be finished"));
+  CHECK(holds(ps.say(ps.chief, ps.chief.plain(MessageType::kPull)).at(0), "a: refuse 8: an update could not be"));
+}
+
+TEST_CASE("a message that there is no memory for is refused with exit 7, and the session goes on") {
+  Failing ps;
+  ps.actions.fails = ps.actions.once = ps.actions.memory = true;
+  const Lines out = ps.say(ps.worker, ps.worker.plain(MessageType::kPull));
+  REQUIRE(out.size() == 1);
+  CHECK(holds(out[0], "b: refuse 7: ps:0 does not have the memory for this"));
+  CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPing)) == Lines{"b: pong"});
+  ps.actions.fails = true;
+  ps.actions.once = false;
+  CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPull)).empty());  // Not even for the refusal.
+  CHECK(ps.actions.was_cut == std::set<Route>{"b"});
+}
+
+TEST_CASE("what fails as time passes does not end the process") {
+  Failing ps;
+  Peer newcomer = {.worker = 1, .incarnation = 11, .route = "c"};
+  ps.say(newcomer, newcomer.hello(kJob, 2, 1, 0));
+  ps.actions.fails = true;
+  ps.core.on_tick(kProbeMs);
+  ps.actions.fails = false;
+  CHECK(any_holds(ps.actions.log_lines, "what was due has failed: a queue is full"));
+  CHECK(ps.say(ps.chief, ps.chief.plain(MessageType::kPing)) == Lines{"a: pong"});
+}
+
+// ---- The log ----
+
+TEST_CASE("any number of refused and faulty messages write a few lines, and each refusal is answered whole") {
+  Ps ps;
+  const std::size_t before = ps.actions.log_lines.size();
+  Peer beyond = {.worker = 99, .route = "x"};
+  for (int i = 0; i < 50'000; ++i) {
+    ps.now = i / 100;
+    CHECK(ps.say(beyond, beyond.plain(MessageType::kPing)).size() == 1);
+    ps.hear_fault(HeaderFault::kMagic, "y");
+  }
+  CHECK(ps.actions.log_lines.size() - before == 2);  // One of each address.
+  ps.tick(70'000);
+  CHECK(any_holds(ps.actions.log_lines,
+                  "refused worker:99 of this process: worker:99 is not in the cluster of ps:0, "
+                  "which has 2 workers (and 49998 more like it)"));
+}
+
+TEST_CASE("a worker that comes and goes any number of times writes a few lines") {
+  Ps ps;
+  const std::size_t before = ps.actions.log_lines.size();
+  for (int i = 0; i < 1000; ++i) {
+    Peer peer = {.worker = 1, .incarnation = 100 + static_cast<std::uint64_t>(i), .route = "x"};
+    ps.say(ps.worker, ps.worker.plain(MessageType::kLeave));
+    ps.greet(peer);
+    ps.say(peer, peer.plain(MessageType::kLeave));
+  }
+  CHECK(ps.actions.log_lines.size() - before == 2);  // It leaves; and worker:1 of before is refused.
+  ps.tick(70'000);
+  CHECK(any_holds(ps.actions.log_lines, "worker:1 leaves at global_step 0 (and 999 more like it)"));
+}
+
+TEST_CASE("whoever claims a ps again and again writes a few lines") {
+  Ps ps(false);
+  for (int i = 0; i < 1000; ++i) {
+    Peer peer = {.worker = 1, .incarnation = 5, .route = "x", .container = fmt::format("c{}", i)};
+    ps.greet(peer);
+    ps.say(peer, peer.plain(MessageType::kLeave));
+  }
+  CHECK(ps.actions.log_lines.size() <= 256 + 2);
+}
+
+TEST_CASE("what a peer sent is quoted to it whole, and in the log in part") {
+  Ps ps;
+  Peer misfit = {.worker = 1, .incarnation = 3, .route = "x"};
+  const std::string value(3000, 'y');
+  const Lines out = ps.say(misfit, misfit.hello({{"--model", value}}, 2, 1, 0));
+  CHECK(holds(out.at(0), value));
+  const std::string line = ps.actions.log_lines.back();
+  CHECK(holds(line, "refused worker:1 of this process: worker:1 does not fit this job: --model is yyy"));
+  CHECK(line.size() < 300);
+}
+
+TEST_CASE("nobody's connection outlives a run that is gone") {
+  StayScript ps;
+  Peer chief = {.worker = 0, .incarnation = 10, .chief = true, .route = "a"}, other = chief;
+  ps.greet(chief, 1);
+  other.incarnation = 11;
+  other.route = "waits";
+  ps.greet(other, 1);
+  CHECK(ps.actions.was_cut.empty());
+  SECTION("it was reset") {
+    ps.reset({});
+  }
+  SECTION("nothing came of it") {
+    ps.tick(kProbeMs);
+    ps.tick(kProbeMs + 2 * kLeaseMs);
+  }
+  CHECK(ps.actions.was_cut.contains("waits"));
+  CHECK(ps.actions.was_cut.contains("a"));
+}
+
+// ---- Another container ----
+
+TEST_CASE("a container that has no model makes way for another one when none of its processes answers") {
+  Ps ps(false);
+  Peer stranger = {.worker = 1, .incarnation = 5, .route = "stranger", .container = "mine"};
+  ps.greet(stranger);
+  CHECK(ps.greet(ps.chief) == Lines{"stranger: probe"});
+  CHECK_FALSE(ps.keeps("a"));  // Who knows what it wants?
+  CHECK(ps.greet(ps.worker) == Lines{"stranger: probe"});
+  CHECK(ps.tick(kProbeMs - 1).empty());
+  CHECK(ps.tick(kProbeMs) == Lines{"a: welcome awaiting_model, step 0", "b: welcome awaiting_model, step 0"});
+  CHECK(ps.keeps("a"));
+  CHECK(ps.cuts("stranger"));
+  CHECK(holds(ps.say(stranger, stranger.plain(MessageType::kPing)).at(0), "stranger: refuse 5: ps:0 serves another"));
+}
+
+TEST_CASE("a container whose process answers stays, and so does one that has a model") {
+  Ps ps(false);
+  Peer other = {.worker = 0, .incarnation = 5, .route = "other", .container = "mine"};
+  ps.greet(ps.worker);
+  CHECK(ps.greet(other) == Lines{"b: probe"});
+  const Lines out = ps.say(ps.worker, ps.worker.plain(MessageType::kPing));
+  REQUIRE(out.size() == 2);
+  CHECK(holds(out[0], "other: refuse 5: ps:0 serves another container; start it with --ps_stay"));
+  CHECK(out[1] == "b: pong");
+  CHECK(ps.tick(2 * kProbeMs).empty());
+
+  Ps running;
+  CHECK(holds(running.greet(other).at(0), "other: refuse 5: ps:0 serves another container"));
+  running.tick(2 * kLeaseMs);  // All are silent: their model is worth more than a greeting.
+  CHECK(holds(running.greet(other).at(0), "other: refuse 5: ps:0 serves another container"));
+}
+
+TEST_CASE("a container without a model and without a process makes way at once") {
+  Ps ps(false);
+  Peer stranger = {.worker = 1, .incarnation = 5, .route = "stranger", .container = "mine"};
+  ps.greet(stranger);
+  SECTION("it has left") {
+    ps.say(stranger, stranger.plain(MessageType::kLeave));
+  }
+  SECTION("it is lost") {
+    ps.tick(kLeaseMs);
+  }
+  CHECK(ps.greet(ps.chief) == Lines{"a: welcome awaiting_model, step 0"});
+}
+
+TEST_CASE("a container that is reset while another asks for its place makes way, and the next one is not undone") {
+  Ps ps(false);
+  Peer first = {.worker = 1, .incarnation = 5, .route = "first", .container = "mine"};
+  Peer admin = {.incarnation = 900, .route = "admin", .sequence = 1};
+  ps.greet(first);
+  ps.greet(ps.chief);
+  ps.say(admin, admin.record(MessageType::kReset, encode(ResetRecord{})));
+  CHECK(ps.greet(ps.worker) == Lines{"b: welcome awaiting_model, step 0"});
+  CHECK(ps.tick(100) == Lines{"a: welcome awaiting_model, step 0"});
+  CHECK(ps.tick(5 * kProbeMs).empty());
+  CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPing)) == Lines{"b: pong"});
+}
+
+TEST_CASE("of greetings for another container no more wait than may") {
+  Ps ps(false);
+  ps.greet(ps.worker);
+  for (std::size_t i = 0; i < 2 * kMaxContestants; ++i) {
+    Peer other = {.worker = 0, .incarnation = 100 + i, .route = "other", .container = "mine"};
+    ps.greet(other);
+  }
+  CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPing)).size() == kMaxContestants + 1);
+}
+
+}  // namespace distmnist::trace

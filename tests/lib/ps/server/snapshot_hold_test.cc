@@ -1,0 +1,75 @@
+#include "lib/ps/server/snapshot_hold.h"
+
+#include "tests/support/catch.h"
+
+namespace distmnist {
+namespace {
+
+WholePush push_of(std::uint32_t worker, std::uint64_t sequence) {
+  WholePush push;
+  push.header.worker = worker;
+  push.header.incarnation = 10;
+  push.header.sequence = sequence;
+  return push;
+}
+
+std::vector<std::uint32_t> workers_of(const std::vector<WholePush>& pushes) {
+  std::vector<std::uint32_t> out;
+  for (const WholePush& push : pushes) out.push_back(push.header.worker);
+  return out;
+}
+
+using Workers = std::vector<std::uint32_t>;
+
+}  // namespace
+
+TEST_CASE("until the target is named no push is admitted") {
+  SnapshotHold hold(0);
+  CHECK_FALSE(hold.admits(push_of(0, 1)));
+  CHECK_FALSE(hold.take());
+}
+
+TEST_CASE("the target lets the pushes go that belong to it, in order of arrival, and keeps the others") {
+  SnapshotHold hold(0);
+  for (const std::uint32_t worker : {2, 0, 3, 1}) hold.hold(push_of(worker, 5));
+  Header request;
+  request.sequence = 77;
+  CHECK(workers_of(hold.set_target("chief", request, {{0, {10, 5}}, {1, {10, 4}}, {2, {9, 1}}},
+                                   {{0, 10}, {1, 10}, {2, 9}})) == Workers{2, 0});
+  REQUIRE(hold.take());
+  CHECK(hold.take()->route == "chief");
+  CHECK(hold.take()->request.sequence == 77);
+  CHECK(hold.admits(push_of(0, 5)));
+  CHECK_FALSE(hold.admits(push_of(0, 6)));
+  CHECK_FALSE(hold.admits(push_of(3, 1)));
+  CHECK(workers_of(hold.release()) == Workers{3, 1});
+  CHECK(hold.release().empty());
+}
+
+TEST_CASE("a push that is sent again keeps its place and waits once") {
+  SnapshotHold hold(0);
+  hold.hold(push_of(1, 5));
+  hold.hold(push_of(0, 3));
+  hold.hold(push_of(1, 6));
+  const std::vector<WholePush> held = hold.release();
+  CHECK(workers_of(held) == Workers{1, 0});
+  CHECK(held[0].header.sequence == 6);
+}
+
+TEST_CASE("what waits of a process that another has followed came before what that one has pushed") {
+  SnapshotHold hold(0);
+  hold.hold(push_of(1, 5));
+  CHECK(hold.set_target("chief", {}, {{1, {9, 1}}}, {{1, 10}}).empty());  // 9 was before 10.
+  CHECK_FALSE(hold.take_held_before(1, 10));
+  CHECK_FALSE(hold.take_held_before(0, 11));
+  CHECK(hold.take_held_before(1, 11));
+  CHECK(hold.release().empty());
+}
+
+TEST_CASE("a hold is overdue at its limit") {
+  SnapshotHold hold(1'000);
+  CHECK_FALSE(hold.overdue(1'000 + kSnapshotHoldMs - 1));
+  CHECK(hold.overdue(1'000 + kSnapshotHoldMs));
+}
+
+}  // namespace distmnist
