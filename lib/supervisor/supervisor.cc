@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/graph/initializers.h"
 #include "lib/supervisor/checkpoint.h"

@@ -15,6 +15,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/thread_trial.h"
 #include "lib/wire/connection.h"

@@ -4,6 +4,7 @@
 #include <memory>
 #include <thread>
 
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/worker/evaluation.h"
 #include "lib/worker/exchange_loop.h"

@@ -9,6 +9,7 @@
 #include "data/augment.h"
 #include "data/image_set.h"
 #include "lib/backend/backend.h"
+#include "lib/base/time_ms.h"
 #include "lib/base/error.h"
 #include "lib/ps/client/parameter_client.h"
 #include "lib/supervisor/metrics_writer.h"

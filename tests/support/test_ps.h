@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "lib/base/clock.h"
 #include "lib/cluster/address.h"
 #include "lib/ps/server/parameter_server.h"
 #include "lib/wire/network_server.h"

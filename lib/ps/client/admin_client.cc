@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/cluster/address.h"
 #include "lib/ps/records/control.h"

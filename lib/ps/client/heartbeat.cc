@@ -3,6 +3,7 @@
 #include <exception>
 #include <utility>
 
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 
 namespace distmnist {

@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "lib/base/clock.h"
 #include "lib/base/join.h"
 #include "lib/base/log.h"
 #include "lib/base/rare_log.h"

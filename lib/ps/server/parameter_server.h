@@ -14,6 +14,8 @@
 
 namespace distmnist {
 
+class WireContext;
+
 struct ParameterServerConfig {
   HostPort address;                // where workers look for this ps
   std::optional<HostPort> bind;    // where it listens instead

@@ -1,4 +1,5 @@
 #include "lib/wire/network_server.h"
+#include "lib/base/clock.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>

@@ -1,4 +1,5 @@
 #include "lib/ps/client/heartbeat.h"
+#include "lib/base/clock.h"
 
 #include <optional>
 

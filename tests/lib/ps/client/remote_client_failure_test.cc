@@ -1,6 +1,7 @@
 // A RemoteClient that is refused, loses its ps or is told to stop; remote_client_test.cc has what goes well.
 #include <future>
 
+#include "lib/base/clock.h"
 #include "lib/ps/client/remote_client.h"
 #include "tests/support/catch.h"
 #include "tests/support/expect_error.h"
