@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "lib/base/random.h"
+#include "lib/base/thread_pool.h"
 #include "lib/math/mean.h"
 #include "tests/support/catch.h"
 
