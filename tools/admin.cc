@@ -11,10 +11,10 @@ namespace distmnist {
 AdminConfig admin_config(const Flags& flags) {
   AdminConfig config;
   config.ps = find_ps_tasks(flags);
-  if (flags.keys) config.keys = client_keys(*flags.keys, {KeyOwner::Role::kAdmin, 0}, config.ps.size());
+  if (flags.cluster.keys) config.keys = client_keys(*flags.cluster.keys, {KeyOwner::Role::kAdmin, 0}, config.ps.size());
   require_sockets(2 * static_cast<int>(config.ps.size()));  // ZeroMQ ends the process where it gets none.
   config.incarnation = unguessable_number();
-  config.wait_ms = static_cast<TimeMs>(flags.admin_wait_secs * 1000);
+  config.wait_ms = static_cast<TimeMs>(flags.admin.wait_secs * 1000);
   config.stop_requested = [] { return signal_received().has_value(); };
   return config;
 }

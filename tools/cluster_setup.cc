@@ -12,11 +12,11 @@ namespace {
 constexpr std::size_t kMaxClusterFileBytes = 1 << 20;
 
 std::string role_of(const Flags& flags) {
-  if (flags.job_name == flags.ps_job || flags.job_name == "ps") return "ps";
-  if (flags.job_name == flags.worker_job || flags.job_name == "worker") return "worker";
+  if (flags.cluster.job_name == flags.cluster.ps_job || flags.cluster.job_name == "ps") return "ps";
+  if (flags.cluster.job_name == flags.cluster.worker_job || flags.cluster.job_name == "worker") return "worker";
   fail(ExitCode::kUsage,
        "--job_name={}: this program plays ps or worker; --ps_job and --worker_job say which job of a cluster does",
-       flags.job_name);
+       flags.cluster.job_name);
 }
 
 // A cluster file that cannot be read is a wrong description, not bad data.
@@ -35,18 +35,19 @@ std::string read_cluster_file(const std::string& path) {
 }
 
 ClusterSpec cluster_of(const Flags& flags, Workers workers) {
-  const bool hosts = !flags.ps_hosts.empty() || !flags.worker_hosts.empty();
-  if (hosts && !flags.cluster.empty()) {
+  const bool hosts = !flags.cluster.ps_hosts.empty() || !flags.cluster.worker_hosts.empty();
+  if (hosts && !flags.cluster.file.empty()) {
     fail(ExitCode::kUsage, "--cluster={} and --ps_hosts/--worker_hosts both describe the cluster; give one of them",
-         flags.cluster);
+         flags.cluster.file);
   }
-  if (!flags.cluster.empty()) {
-    return cluster_from_json(read_cluster_file(flags.cluster), flags.cluster, flags.ps_job, flags.worker_job, workers);
+  if (!flags.cluster.file.empty()) {
+    return cluster_from_json(read_cluster_file(flags.cluster.file), flags.cluster.file, flags.cluster.ps_job,
+                             flags.cluster.worker_job, workers);
   }
   if (!hosts) return built_in_cluster();
   ClusterSpec cluster;
-  if (!flags.ps_hosts.empty()) cluster.ps = parse_host_list(flags.ps_hosts);
-  if (!flags.worker_hosts.empty()) cluster.workers = parse_host_list(flags.worker_hosts);
+  if (!flags.cluster.ps_hosts.empty()) cluster.ps = parse_host_list(flags.cluster.ps_hosts);
+  if (!flags.cluster.worker_hosts.empty()) cluster.workers = parse_host_list(flags.cluster.worker_hosts);
   cluster.source = "--ps_hosts and --worker_hosts";
   return cluster;
 }
@@ -54,47 +55,48 @@ ClusterSpec cluster_of(const Flags& flags, Workers workers) {
 }  // namespace
 
 std::vector<AddressBlock> allowed_addresses(const Flags& flags) {
-  if (flags.insecure && flags.keys)
+  if (flags.cluster.insecure && flags.cluster.keys)
     fail(ExitCode::kUsage, "--insecure and --keys: the first is for tasks without keys; leave it out");
-  if (flags.allow.empty()) return {};
+  if (flags.cluster.allow.empty()) return {};
   try {
-    return parse_address_blocks(flags.allow);
+    return parse_address_blocks(flags.cluster.allow);
   } catch (const Error& error) {
-    fail(error.code(), "--allow={}: {}", flags.allow, error.what());
+    fail(error.code(), "--allow={}: {}", flags.cluster.allow, error.what());
   }
 }
 
 bool describes_cluster(const Flags& flags) {
-  return !flags.ps_hosts.empty() || !flags.worker_hosts.empty() || !flags.cluster.empty();
+  return !flags.cluster.ps_hosts.empty() || !flags.cluster.worker_hosts.empty() || !flags.cluster.file.empty();
 }
 
 std::optional<Place> find_place(const Flags& flags) {
-  if (flags.job_name.empty()) {
+  if (flags.cluster.job_name.empty()) {
     if (describes_cluster(flags))
       fail(ExitCode::kUsage,
            "a cluster is described but --job_name is missing; say --job_name=ps or --job_name=worker");
-    if (flags.task_index_given) {
+    if (flags.cluster.task_index) {
       fail(ExitCode::kUsage, "--task_index={} without --job_name: say --job_name=ps or --job_name=worker",
-           flags.task_index);
+           *flags.cluster.task_index);
     }
-    if (!flags.bind.empty())
-      fail(ExitCode::kUsage, "--bind={} without --job_name: a local run listens nowhere", flags.bind);
-    if (!flags.allow.empty())
-      fail(ExitCode::kUsage, "--allow={} without --job_name: nobody connects to a local run", flags.allow);
-    if (flags.insecure) fail(ExitCode::kUsage, "--insecure without --job_name: nobody connects to a local run");
-    if (flags.keys)
-      fail(ExitCode::kUsage, "--keys={} without --job_name: a local run speaks to no other process", *flags.keys);
+    if (!flags.cluster.bind.empty())
+      fail(ExitCode::kUsage, "--bind={} without --job_name: a local run listens nowhere", flags.cluster.bind);
+    if (!flags.cluster.allow.empty())
+      fail(ExitCode::kUsage, "--allow={} without --job_name: nobody connects to a local run", flags.cluster.allow);
+    if (flags.cluster.insecure) fail(ExitCode::kUsage, "--insecure without --job_name: nobody connects to a local run");
+    if (flags.cluster.keys)
+      fail(ExitCode::kUsage, "--keys={} without --job_name: a local run speaks to no other process",
+           *flags.cluster.keys);
     return std::nullopt;
   }
   const std::string role = role_of(flags);
   allowed_addresses(flags);  // Of use to a ps only; but a slip is a slip.
   // Who works with a ps that stays is not known when it starts.
-  const Workers workers = role == "ps" && flags.ps_stay ? Workers::kOptional : Workers::kNeeded;
-  Place place{cluster_of(flags, workers), {role, flags.task_index}};
+  const Workers workers = role == "ps" && flags.cluster.ps_stay ? Workers::kOptional : Workers::kNeeded;
+  Place place{cluster_of(flags, workers), {role, flags.cluster.task_index.value_or(0)}};
   validate(place.cluster, workers);
   const HostPort& address = address_of(place.cluster, place.task);
   if (role == "worker") require_all_known(place.cluster.ps, "ps", place.cluster.source);
-  if (!flags.bind.empty()) place.bind = parse_bind_address(flags.bind, address.port);
+  if (!flags.cluster.bind.empty()) place.bind = parse_bind_address(flags.cluster.bind, address.port);
   return place;
 }
 

@@ -1,16 +1,21 @@
 #include "tools/command_line.h"
 
 #include <algorithm>
+#include <deque>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <set>
 #include <sstream>
 #include <string_view>
 
+#include <CLI/CLI.hpp>
+
 #include "lib/base/error.h"
 #include "lib/base/folder.h"
 #include "tools/arguments.h"
 #include "tools/environment.h"
+#include "tools/help.h"
 
 namespace distmnist {
 namespace {
@@ -45,21 +50,24 @@ std::string suggestion(std::string_view text, const std::vector<std::string>& na
   return nearest ? fmt::format("; did you mean {}?", *nearest) : "";
 }
 
-// Whether a flag takes a value; the subcommands agree with the program where they have the same flag.
-FlagKind kind_of_flag(const CLI::App& app, const std::string& name) {
-  std::vector<const CLI::App*> apps = {&app};
-  for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; }))
-    apps.push_back(subcommand);
-  for (const CLI::App* each : apps) {
-    if (const CLI::Option* option = each->get_option_no_throw(name))
-      return option->get_items_expected_min() == 0          ? FlagKind::kSwitch
-             : option->get_type_name().starts_with("FLOAT") ? FlagKind::kNumber
-                                                            : FlagKind::kValue;
+// Whether a flag takes a value; commands agree where they have the same flag.
+FlagKind kind_of_flag(const std::string& name) {
+  if (name == "--config") return FlagKind::kValue;
+  if (name == "--help" || name == "--version") return FlagKind::kSwitch;
+  const bool is_no = name.starts_with("--no");
+  for (const FlagRow& row : flag_table()) {
+    if (is_no && row.type == FlagType::kSwitch && row.bare_name() == std::string_view(name).substr(4)) {
+      return FlagKind::kSwitch;
+    }
+    if (row.name != name) continue;
+    return row.type == FlagType::kSwitch   ? FlagKind::kSwitch
+           : row.type == FlagType::kNumber ? FlagKind::kNumber
+                                           : FlagKind::kValue;
   }
   return FlagKind::kUnknown;
 }
 
-// A configuration is read more than once, so a pipe would be empty the second time.
+// The words are read before CLI11 opens the file, and its own messages about what is no file are poor.
 void require_file(const std::string& config) {
   std::error_code ignored;
   const std::filesystem::file_status status = std::filesystem::status(config, ignored);
@@ -69,10 +77,10 @@ void require_file(const std::string& config) {
 }
 
 // The words in one spelling, the name of the configuration made whole.
-std::vector<std::string> words_of(const CLI::App& app, int argc, const char* const* argv) {
+std::vector<std::string> words_of(int argc, const char* const* argv) {
   constexpr std::string_view kConfig = "--config";
   std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
-  words = normalised(words, [&](const std::string& name) { return kind_of_flag(app, name); });
+  words = normalised(words, kind_of_flag);
   for (std::size_t i = 0; i < words.size(); ++i) {
     const bool apart = words[i] == kConfig && i + 1 < words.size();
     if (!apart && !words[i].starts_with(std::string(kConfig) + "=")) continue;
@@ -118,23 +126,80 @@ std::string at_home(const std::string& path) {
   return path.starts_with('~') ? expand_home(path, home_folder().string()) : path;
 }
 
-void add_config_flag(CLI::App& app) {
-  app.set_config("--config", "", "TOML file of flags; those of the command line win")->group("console");
-  app.config_formatter(std::make_shared<FlatConfig>());
-  app.allow_config_extras(CLI::config_extras_mode::error);
-}
+namespace {
 
-CommandLine read_command_line(CLI::App& app, int argc, const char* const* argv) {
-  CommandLine line{words_of(app, argc, argv), std::nullopt};
-  std::vector<std::string> arguments(line.words.rbegin(), line.words.rend());  // CLI11 takes them from the back.
+// What CLI11 has found for the flags of one command.
+class Values {
+ public:
+  void add(CLI::App& app, const FlagRow& row) {
+    Value& value = values_.emplace_back();
+    value.row = &row;
+    const std::string bare(row.bare_name());
+    switch (row.type) {
+      case FlagType::kSwitch:
+        value.option = app.add_flag(fmt::format("--{},!--no{}", bare, bare), value.is_on);
+        break;
+      case FlagType::kTexts:
+        value.option = app.add_option(row.name, value.texts);
+        break;
+      default:
+        value.option = app.add_option(row.name, value.texts.emplace_back());
+    }
+    if ((row.uses & kRequired) != 0) value.option->required();
+  }
+  std::vector<GivenFlag> given() const {
+    std::vector<GivenFlag> out;
+    for (const Value& value : values_) {
+      if (value.option->count() == 0) continue;
+      const bool is_switch = value.row->type == FlagType::kSwitch;
+      out.push_back({value.row, is_switch ? std::vector<std::string>{value.is_on ? "true" : "false"} : value.texts});
+    }
+    return out;
+  }
+
+ private:
+  struct Value {
+    const FlagRow* row = nullptr;
+    CLI::Option* option = nullptr;
+    bool is_on = false;
+    std::vector<std::string> texts;
+  };
+  std::deque<Value> values_;  // CLI11 keeps their addresses.
+};
+
+// The program's command line, as CLI11 knows it.
+struct Parser {
+  Parser() {
+    app.name("distmnist");
+    app.set_version_flag("--version", "distmnist " DISTMNIST_VERSION);
+    app.set_config("--config");
+    app.config_formatter(std::make_shared<FlatConfig>());
+    app.allow_config_extras(CLI::config_extras_mode::error);
+    app.require_subcommand(0, 1);
+    for (const CommandRow& command : command_table()) {
+      CLI::App& of_command = command.name.empty() ? app : *app.add_subcommand(command.name);
+      for (const FlagRow& row : flag_table()) {
+        if (row.is_for(command.command)) values[command.command].add(of_command, row);
+      }
+    }
+  }
+  Command command() const {
+    const auto asked = app.get_subcommands();
+    if (asked.empty()) return Command::kTrain;
+    return std::ranges::find(command_table(), asked.front()->get_name(), &CommandRow::name)->command;
+  }
+
+  CLI::App app;
+  std::map<Command, Values> values;
+};
+
+// Error (kUsage): one sentence that names the flag or the key, and the one that may have been meant.
+void parse(CLI::App& app, const std::vector<std::string>& words) {
+  std::vector<std::string> arguments(words.rbegin(), words.rend());  // CLI11 takes them from the back.
   try {
     app.parse(arguments);
-  } catch (const CLI::CallForVersion&) {
-    line.text = app.version() + "\n";
-  } catch (const CLI::Success&) {  // --help
-    const CLI::App* asked = &app;
-    for (const CLI::App* subcommand : app.get_subcommands()) asked = subcommand;
-    line.text = asked->help();
+  } catch (const CLI::Success&) {  // --help, --version
+    throw;
   } catch (const CLI::ConfigError& error) {
     // CLI11 says "INI was not able to parse KEY" of a key that is no flag.
     const std::string_view what = error.what();
@@ -157,6 +222,23 @@ CommandLine read_command_line(CLI::App& app, int argc, const char* const* argv) 
       fail(ExitCode::kUsage, "{}; see {} --help", describe_extra(app), asked_program(app));
     fail(ExitCode::kUsage, "{}; see {} --help", error.what(), asked_program(app));
   }
+}
+
+}  // namespace
+
+CommandLine read_command_line(int argc, const char* const* argv) {
+  Parser parser;
+  CommandLine line;
+  line.words = words_of(argc, argv);
+  try {
+    parse(parser.app, line.words);
+  } catch (const CLI::CallForVersion&) {
+    line.text = parser.app.version() + "\n";
+  } catch (const CLI::Success&) {
+    line.text = help_text(parser.command());
+  }
+  line.command = parser.command();
+  line.given = parser.values[line.command].given();
   return line;
 }
 

@@ -67,24 +67,25 @@ LoadedData load_default(const Cache& cache, bool only_mnist) {
 }  // namespace
 
 LoadedData load_data(const Flags& flags) {
-  if (flags.dataset == kSynthetic && !flags.data_dir.empty())
-    fail(ExitCode::kUsage, "--dataset=synthetic is drawn, not read: leave --data_dir={} out", flags.data_dir);
+  if (flags.data.dataset == DatasetChoice::kSynthetic && !flags.data.data_dir.empty())
+    fail(ExitCode::kUsage, "--dataset=synthetic is drawn, not read: leave --data_dir={} out", flags.data.data_dir);
   const Cache cache;
-  if (flags.dataset == kSynthetic) return load_synthetic(cache);
-  if (!flags.data_dir.empty()) return load_real(flags.data_dir, cache);
-  return load_default(cache, flags.dataset == kCached);
+  if (flags.data.dataset == DatasetChoice::kSynthetic) return load_synthetic(cache);
+  if (!flags.data.data_dir.empty()) return load_real(flags.data.data_dir, cache);
+  return load_default(cache, flags.data.dataset == DatasetChoice::kMnist);
 }
 
 Flags with_source(Flags flags, const std::string& source) {
   const bool is_folder = source.starts_with('/');
-  flags.data_dir = is_folder ? source : "";
-  flags.dataset = is_folder ? "" : source;
+  flags.data.data_dir = is_folder ? source : "";
+  flags.data.dataset.reset();
+  if (!is_folder) flags.data.dataset = source == kSynthetic ? DatasetChoice::kSynthetic : DatasetChoice::kMnist;
   return flags;
 }
 
 void download_data(const Flags& flags) {
   const std::string script = find_script("download_mnist.py").string();
-  const auto cached = flags.data_dir.empty() ? Cache().folder("mnist") : fs::path(flags.data_dir);
+  const auto cached = flags.data.data_dir.empty() ? Cache().folder("mnist") : fs::path(flags.data.data_dir);
   if (!cached) fail(ExitCode::kUsage, "there is no cache to download MNIST to; name a folder with --data_dir");
   execlp("python3", "python3", script.c_str(), "--dir", cached->c_str(), static_cast<char*>(nullptr));
   fail(ExitCode::kUsage, "cannot run python3 {}: {}; install Python 3", script, std::strerror(errno));

@@ -155,7 +155,7 @@ void Devices::log_startup() {
 
 std::vector<DeviceSpec> Devices::wanted_devices(const Flags& flags, const DeviceSpec& own) {
   std::vector<DeviceSpec> wanted;
-  if (!flags.device.empty() || has_towers(flags)) {
+  if (flags.devices.device || has_towers(flags)) {
     for (const DeviceSpec& named : devices_of(flags)) wanted.push_back(own_device(named, own));
     return wanted;
   }
@@ -172,8 +172,8 @@ const Backend* Devices::gpu_backend(const std::vector<DeviceSpec>& devices, cons
   if (backend) return backend.get();
   backend = make_backend("gpu", search_.module_folder,
                          {.devices = indices_of(devices),
-                          .memory_fraction = flags.per_process_gpu_memory_fraction,
-                          .allow_growth = flags.allow_growth});
+                          .memory_fraction = flags.devices.per_process_gpu_memory_fraction,
+                          .allow_growth = flags.devices.allow_growth});
   for (const DeviceSpec& gpu : devices) {
     log_info("{}", creation_line(*std::ranges::find(gpus().gpus, *gpu.index, &GpuInfo::index)));
   }
@@ -188,7 +188,7 @@ const Backend* Devices::host_backend(const DeviceSpec& device, const Flags& flag
   std::unique_ptr<Backend>& backend = host_backends_[*device.type];
   if (!backend) {
     CpuOptions options;
-    if (flags.instruction_set != "auto") options.instruction_set = parse_instruction_set(flags.instruction_set);
+    options.instruction_set = flags.devices.instruction_set;
     backend = make_backend(lower(*device.type), {}, {}, options);
   }
   return backend.get();
@@ -205,9 +205,9 @@ std::vector<DeviceBackend> Devices::find_backends(const std::vector<DeviceSpec>&
 
 std::vector<DeviceBackend> Devices::choose(const Flags& flags, const DeviceSpec& own, const Graph& graph) {
   const std::lock_guard lock(mutex_);
-  const Precision precision = parse_precision(flags.precision);
+  const Precision precision = flags.devices.precision;
   const std::vector<DeviceSpec> wanted = wanted_devices(flags, own);
-  const bool asked = !flags.device.empty() || has_towers(flags);
+  const bool asked = flags.devices.device || has_towers(flags);
   std::set<std::vector<int>> before;
   for (const auto& [gpus, backend] : gpu_backends_) before.insert(gpus);
   std::vector<DeviceBackend> found;
@@ -216,7 +216,7 @@ std::vector<DeviceBackend> Devices::choose(const Flags& flags, const DeviceSpec&
     for (const DeviceBackend& each : found) require_kernels(each, graph, precision);
   } catch (const Error& error) {
     if (error.code() != ExitCode::kUsage) throw;
-    if (asked && !flags.allow_soft_placement) {
+    if (asked && !flags.devices.allow_soft_placement) {
       fail(ExitCode::kUsage, "{}; use --device=/cpu:0 or --allow_soft_placement", error.what());
     }
     log_info("{}; {}using /cpu:0 instead", error.what(), asked ? "--allow_soft_placement: " : "");
@@ -246,7 +246,7 @@ DeviceExecutor Devices::make_executor(const Flags& flags, const DeviceSpec& own,
     log_warning("--batch_size={}: smaller than the number of towers, {} of which stay idle", options.max_batch_size,
                 num_devices - options.max_batch_size);
   }
-  options.precision = parse_precision(flags.precision);
+  options.precision = flags.devices.precision;
   if (found.size() == 1) {
     made.executor = compile(found[0], graph, options);
     return made;

@@ -29,8 +29,8 @@ void print_devices(Devices& devices) {
 }
 
 void print_kernels(const Flags& flags, Devices& devices) {
-  const Graph graph = make_model(flags.model);
-  const Precision precision = parse_precision(flags.precision);
+  const Graph graph = make_model(flags.training.model);
+  const Precision precision = flags.devices.precision;
   std::vector<std::vector<std::string>> rows = {{"layer", "device", "kernel"}};
   for (const DeviceBackend& each : devices.choose(flags, local_task(), graph)) {
     for (const Layer& layer : graph.layers) {
@@ -43,12 +43,13 @@ void print_kernels(const Flags& flags, Devices& devices) {
 }  // namespace
 
 ExitCode devices_command(const Flags& flags) {
-  if (!flags.show_kernels && (!flags.device.empty() || flags.allow_soft_placement || flags.precision != "f32")) {
+  if (!flags.devices.show_kernels &&
+      (flags.devices.device || flags.devices.allow_soft_placement || flags.devices.precision != Precision::kF32)) {
     fail(ExitCode::kUsage,
          "devices: --device, --precision and --allow_soft_placement have an effect with --kernels only");
   }
   Devices devices(find_gpu_search());
-  if (flags.show_kernels) {
+  if (flags.devices.show_kernels) {
     print_kernels(flags, devices);
   } else {
     print_devices(devices);

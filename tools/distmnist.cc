@@ -23,7 +23,7 @@ ExitCode run_task(const Flags& flags, const std::optional<Place>& place, double 
         place ? "takes the built-in cluster" : "trains alone");
   }
   if (!place) return train(flags, place, started_s);
-  set_up_log(place->task.to_string(), flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+  set_up_log(place->task.to_string(), flags.console.log_format);
   log_info("cluster from {}: {} ps, {}; this is {}", place->cluster.source, place->cluster.ps.size(),
            counted(static_cast<std::int64_t>(place->cluster.workers.size()), "worker"), place->task.to_string());
   for (const std::string& remark : place->cluster.remarks) log_warning("{}", remark);
@@ -49,7 +49,7 @@ ExitCode run_command(const Flags& flags, double started_s) {
     case Command::kTrain:
       break;
   }
-  if (flags.download_only) download_data(flags);
+  if (flags.data.download_only) download_data(flags);
   const std::optional<Place> place = find_place(flags);
   const ExitCode code = run_task(flags, place, started_s);
   log_info("peak memory {:.0f} MB, {:.1f} s in all", peak_memory_mb(), monotonic_s() - started_s);
@@ -59,9 +59,9 @@ ExitCode run_command(const Flags& flags, double started_s) {
 // Whether this process runs oneDNN's kernels on several threads.
 bool computes_on_threads(const Flags& flags) {
   const bool computes = flags.command == Command::kTrain
-                            ? flags.job_name != flags.ps_job
+                            ? flags.cluster.job_name != flags.cluster.ps_job
                             : flags.command == Command::kEvaluate || flags.command == Command::kPredict;
-  return computes && flags.intra_op_parallelism_threads != 1;
+  return computes && flags.devices.intra_op_parallelism_threads != 1;
 }
 
 // Commands that have something to finish when they are asked to stop; others end at once.
@@ -72,7 +72,9 @@ bool heeds_signals(Command command) {
 
 // The task in the lines of the log.
 std::string name_of(const Flags& flags) {
-  return flags.job_name.empty() ? "local" : fmt::format("{}:{}", flags.job_name, flags.task_index);
+  return flags.cluster.job_name.empty()
+             ? "local"
+             : fmt::format("{}:{}", flags.cluster.job_name, flags.cluster.task_index.value_or(0));
 }
 
 // A standard stream that the caller has closed would give its number to the next file or socket, and our lines would be
@@ -102,7 +104,7 @@ int main_with_errors(int argc, char** argv) {
     }
     const Flags& flags = parsed.flags;
     if (computes_on_threads(flags)) limit_spinning(argv);
-    set_up_log(name_of(flags), flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+    set_up_log(name_of(flags), flags.console.log_format);
     if (heeds_signals(flags.command)) note_signals();
     const ExitCode code = run_command(flags, started_s);
     if (code == ExitCode::kOk) check_output();

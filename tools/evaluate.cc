@@ -14,7 +14,7 @@ namespace {
 
 // The data that the flags name, else that of the run.
 LoadedData load_data_of(const RestoredModel& model, const Flags& flags) {
-  if (!flags.data_dir.empty() || !flags.dataset.empty()) return load_data(flags);
+  if (!flags.data.data_dir.empty() || flags.data.dataset) return load_data(flags);
   if (!model.data) {
     log_warning("{} does not say which data it was trained on, as files of earlier versions; give --data_dir",
                 model.path.string());
@@ -33,7 +33,7 @@ LoadedData load_data_of(const RestoredModel& model, const Flags& flags) {
 
 // An accuracy on other data says nothing about the run.
 void require_data_of(const RestoredModel& model, const LoadedData& loaded, const Flags& flags) {
-  if (!model.data || flags.other_data) return;
+  if (!model.data || flags.data.other_data) return;
   const DataIdentity here = identity_of(loaded.data);
   if (here == *model.data) return;
   fail(ExitCode::kData,

@@ -1,4 +1,4 @@
-// The command line: every flag with its default, and which subcommand was asked for.
+// The flags of a command line, parsed: one part for each subject. flag_table.h has what they are called.
 #pragma once
 
 #include <cstdint>
@@ -6,111 +6,161 @@
 #include <string>
 #include <vector>
 
+#include "data/augment.h"
+#include "lib/backend/backend.h"
+#include "lib/base/device_spec.h"
 #include "lib/base/log.h"
+#include "lib/cluster/placement.h"
+#include "lib/optim/learning_rate.h"
+#include "lib/optim/optimizer.h"
+#include "lib/ps/records/control.h"
+#include "lib/ps/records/strategy.h"
+#include "lib/wire/numbers.h"
 #include "lib/worker/batch_size_schedule.h"
 
 namespace distmnist {
 
 enum class Command { kTrain, kEvaluate, kPredict, kInspect, kReset, kVariable, kKeygen, kDevices };
 
-struct Flags {
-  Command command = Command::kTrain;
-
-  // cluster
+struct ClusterFlags {
   std::string job_name;
-  int task_index = 0;
-  bool task_index_given = false;
+  std::optional<int> task_index;
   std::string ps_hosts, worker_hosts;
-  std::string cluster;  // a file
-  std::string bind;     // where a ps listens; empty: at its address
-  std::string allow;    // more addresses that a ps without keys takes connections from, as of parse_address_blocks()
+  std::string file;   // --cluster
+  std::string bind;   // where a ps listens; empty: at its address
+  std::string allow;  // more addresses that a ps without keys takes connections from, as of parse_address_blocks()
   bool insecure = false;
   std::string ps_job = "ps", worker_job = "worker";
-  std::optional<std::string> keys;  // the folder; not given: everybody is heard
+  std::optional<std::string> keys;  // the folder; not given: no keys
   std::string container;            // of a worker's run; of variable
   bool ps_stay = false;
+};
 
-  // replication
+// What becomes of pushes with old parameters.
+struct StalenessRule {
+  StalenessPolicy policy = StalenessPolicy::kKeep;
+  std::int64_t drop_above = 0;
+  bool operator==(const StalenessRule&) const = default;
+};
+
+struct ReplicationFlags {
   int num_workers = 1, num_ps = 1;  // of a local run
-  bool sync_replicas = false;
-  bool sync_replicas_given = false;
-  int replicas_to_aggregate = 0;    // 0: the number of workers
-  std::string on_lost_worker;       // empty: shrink
-  std::string staleness = "keep";   // keep, drop:K, scale
-  std::int64_t max_staleness = -1;  // -1: unbounded
+  std::optional<bool> sync_replicas;
+  int replicas_to_aggregate = 0;               // 0: the number of workers
+  std::optional<OnLostWorker> on_lost_worker;  // not given: shrink
+  StalenessRule staleness;
+  std::int64_t max_staleness = kUnboundedStaleness;
   std::int64_t warmup_steps = 0;
   double warmup_epochs = 0;
-  std::string on_nan = "fail";  // or skip
+  OnNan on_nan = OnNan::kFail;
 
-  // data
+  bool sync() const { return sync_replicas.value_or(false); }
+};
+
+enum class DatasetChoice { kMnist, kSynthetic };
+
+struct DataFlags {
   std::string data_dir;
-  std::string dataset;  // empty: mnist where it is found, else synthetic
+  std::optional<DatasetChoice> dataset;  // not given: mnist where it is found, else synthetic
   bool download_only = false;
   bool other_data = false;  // evaluate
+};
 
-  // training; the values of --preset=seeds
-  std::string preset = "seeds";  // which preset has given the defaults
+// With the values of --preset=seeds.
+struct TrainingFlags {
+  std::string preset = "seeds";  // that has given the defaults
   std::string model = "mnist_cnn";
-  std::int64_t batch_size = 50;     // with a schedule: its first
-  std::string batch_size_schedule;  // empty: batch_size throughout
+  std::int64_t batch_size = 50;  // with a schedule: its first
+  std::optional<BatchSizeSchedule> batch_size_schedule;
   std::int64_t train_steps = 5000;
-  std::string optimizer = "adam";
+  OptimizerKind optimizer = OptimizerKind::kAdam;
   std::optional<double> momentum;  // not given: the optimizer's default
   bool nesterov = false;
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.999;
   double learning_rate = 1e-4;
-  std::string learning_rate_schedule = "constant";
+  LearningRateSchedule learning_rate_schedule = LearningRateSchedule::kConstant;
   std::int64_t decay_steps = 0;      // 0: train_steps
   std::optional<double> decay_rate;  // not given: 0.96
   std::int64_t learning_rate_warmup_steps = 0;
-  std::string augment = "none";  // as of parse_augmentation()
+  Augmentation augment = Augmentation::kNone;
   std::int64_t log_every = 100;
   std::uint64_t seed = 0;
 
-  // devices
-  std::string device;                         // empty: a GPU where there is one, else /cpu:0
-  std::string replication = "between_graph";  // or "in_graph"
-  std::string devices;                        // of the towers, comma-separated; empty: no towers
-  int num_gpus = 0;                           // 0: no towers
-  bool batch_per_tower = false;               // each tower has a batch of batch_size
-  int intra_op_parallelism_threads = 0;       // 0: as of num_threads()
-  bool allow_soft_placement = false;          // /cpu:0 where a device or a kernel is not there
+  BatchSizeSchedule batch_sizes() const { return batch_size_schedule.value_or(BatchSizeSchedule(batch_size)); }
+};
+
+enum class Replication { kBetweenGraph, kInGraph };
+enum class PinChoice { kAuto, kNone };
+
+struct DeviceFlags {
+  std::optional<DeviceSpec> device;  // not given: a GPU where there is one, else /cpu:0
+  Replication replication = Replication::kBetweenGraph;
+  std::vector<DeviceSpec> devices;       // of the towers; empty: no towers
+  int num_gpus = 0;                      // 0: no towers
+  bool batch_per_tower = false;          // each tower has a batch of batch_size
+  int intra_op_parallelism_threads = 0;  // 0: as of num_threads()
+  bool allow_soft_placement = false;     // /cpu:0 where a device or a kernel is not there
   bool log_device_placement = false;
   std::optional<double> per_process_gpu_memory_fraction;  // not given: as needed, without a limit
   bool allow_growth = false;                              // take that share as needed, not at once
-  std::string precision = "f32";                          // as of parse_precision()
-  std::string instruction_set = "auto";                   // or as of parse_instruction_set()
-  std::string pin = "auto";                               // or "none"
+  Precision precision = Precision::kF32;
+  std::optional<InstructionSet> instruction_set;  // auto: the best that the processor has
+  PinChoice pin = PinChoice::kAuto;
+  bool show_kernels = false;  // devices
+};
 
-  // wire
-  std::string wire_dtype = "f32";  // or bf16, f16
-  std::string placement = "split";
-  std::string place_variables;  // the rules of placement "manual"
+struct WireFlags {
+  WireDtype dtype = WireDtype::kF32;
+  PlacementPolicy placement = PlacementPolicy::kSplit;
+  std::string place_variables;  // the rules of kManual, see placement_rules()
+};
 
-  // supervisor
+struct SupervisorFlags {
   std::string log_dir;
   std::int64_t save_model_secs = 600;
   int max_to_keep = 5;
   double recovery_wait_secs = 120;
   bool fresh = false;
+};
 
-  // console
-  std::string progress = "auto";
-  std::string log_format = "text";
+enum class ProgressChoice { kAuto, kPlain, kNone };
 
-  // of the subcommands
-  std::string checkpoint;                       // inspect
-  std::vector<std::string> files;               // predict
-  bool raw = false;                             // predict: the pixels of pictures as they are
-  std::optional<std::string> reset_containers;  // reset
-  bool reset_all = false;                       // reset: all containers instead
-  std::string variable_action, variable_name;   // variable
-  std::optional<double> variable_value;
-  double admin_wait_secs = 5;  // reset, variable: --recovery_wait_secs; a person waits for the answer
-  bool show_kernels = false;   // devices
-  std::string keygen_folder;
-  std::string keygen_tasks;  // "ps:2,worker:3"; empty: those of the cluster
+struct ConsoleFlags {
+  ProgressChoice progress = ProgressChoice::kAuto;
+  LogFormat log_format = LogFormat::kText;
+};
+
+// Of reset and variable.
+struct AdminFlags {
+  std::optional<std::string> containers;  // reset
+  bool all = false;                       // reset: all containers instead
+  std::optional<VariableAction> action;   // variable
+  std::string name;                       // variable
+  std::optional<double> value;
+  double wait_secs = 5;  // --recovery_wait_secs; a person waits for the answer
+};
+
+struct FileFlags {
+  std::string checkpoint;          // inspect
+  std::vector<std::string> files;  // predict
+  bool raw = false;                // predict: the pixels of pictures as they are
+  std::string key_folder;          // keygen
+  std::string key_tasks;           // keygen: "ps:2,worker:3"; empty: those of the cluster
+};
+
+struct Flags {
+  Command command = Command::kTrain;
+  ClusterFlags cluster;
+  ReplicationFlags replication;
+  DataFlags data;
+  TrainingFlags training;
+  DeviceFlags devices;
+  WireFlags wire;
+  SupervisorFlags supervisor;
+  ConsoleFlags console;
+  AdminFlags admin;
+  FileFlags files;
 };
 
 // What to do with a command line: run it, or print `text` (help, version) and end with kOk.
@@ -127,7 +177,7 @@ ParsedFlags parse_flags(int argc, const char* const* argv);
 // The flags that make a run what it is, as the text of config.toml: --config takes it again.
 std::string to_toml(const Flags& flags);
 
-// Of --batch_size_schedule, else of --batch_size. Error: as BatchSizeSchedule::parse.
-BatchSizeSchedule batch_sizes_of(const Flags& flags);
+// Of WireFlags::place_variables. Error (kUsage): as of parse_placement_rules().
+std::vector<PlacementRule> placement_rules(const Flags& flags);
 
 }  // namespace distmnist

@@ -11,7 +11,7 @@
 namespace distmnist {
 
 ExitCode inspect_command(const Flags& flags) {
-  std::filesystem::path file = flags.checkpoint;
+  std::filesystem::path file = flags.files.checkpoint;
   require_open(file);
   std::error_code ignored;  // opening the file says it better
   if (std::filesystem::is_directory(file, ignored)) file = read_named_run(file).path;

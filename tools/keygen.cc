@@ -267,20 +267,20 @@ void write_key_folders(const fs::path& folder, const std::vector<KeyFolderPlan>&
 
 ExitCode keygen_command(const Flags& flags) {
   const bool hosts = describes_cluster(flags);
-  if (hosts == !flags.keygen_tasks.empty()) {
+  if (hosts == !flags.files.key_tasks.empty()) {
     fail(ExitCode::kUsage,
          "keygen {}: say {} --tasks=ps:2,worker:3 or --cluster, --ps_hosts and --worker_hosts, which tell the hosts, "
          "too",
-         flags.keygen_folder, hosts ? "either" : "for which tasks, with");
+         flags.files.key_folder, hosts ? "either" : "for which tasks, with");
   }
   const std::vector<KeyFolderPlan> plan =
-      hosts ? plan_of_hosts(described_cluster(flags)) : plan_of_tasks(flags.keygen_tasks);
-  write_key_folders(flags.keygen_folder, plan);
+      hosts ? plan_of_hosts(described_cluster(flags)) : plan_of_tasks(flags.files.key_tasks);
+  write_key_folders(flags.files.key_folder, plan);
   const bool has_workers = std::ranges::any_of(plan, [](const KeyFolderPlan& each) {
     return std::ranges::any_of(each.owners, [](const KeyOwner& owner) { return owner.role == kWorker; });
   });
   if (!has_workers) log_warning("there are no keys of workers, so no worker can speak to these ps tasks");
-  print_table(flags.keygen_folder, plan);
+  print_table(flags.files.key_folder, plan);
   return ExitCode::kOk;
 }
 

@@ -11,7 +11,7 @@ namespace distmnist {
 // --intra_op_parallelism_threads, else OMP_NUM_THREADS, else the cores that this process may use divided by the tasks
 // that share them, at least 1.
 inline int num_threads(const Flags& flags, int num_sharing_cores) {
-  if (flags.intra_op_parallelism_threads > 0) return flags.intra_op_parallelism_threads;
+  if (flags.devices.intra_op_parallelism_threads > 0) return flags.devices.intra_op_parallelism_threads;
   if (const int given = omp_num_threads(); given > 0) return given;
   return std::max(1, num_cores() / num_sharing_cores);
 }

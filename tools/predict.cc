@@ -80,14 +80,14 @@ ExitCode predict_command(const Flags& flags) {
   if (model.graph.input.size() != kDigitSide * kDigitSide)
     fail(ExitCode::kData, "the model does not take 28x28 images");
   std::size_t failed = 0;
-  for (const std::string& file : flags.files) {
+  for (const std::string& file : flags.files.files) {
     std::string problem;
     try {
-      predict_file(model, file, flags.raw);
+      predict_file(model, file, flags.files.raw);
       continue;
     } catch (const Error& error) {
       // A bad file does not keep the others from being predicted.
-      if (error.code() != ExitCode::kData || flags.files.size() == 1) throw;
+      if (error.code() != ExitCode::kData || flags.files.files.size() == 1) throw;
       problem = error.what();
     } catch (const std::bad_alloc&) {
       problem = fmt::format("{}: not enough memory for it", file);
@@ -97,7 +97,7 @@ ExitCode predict_command(const Flags& flags) {
   }
   if (failed > 0) {
     fail(ExitCode::kData, "{} of {} files could not be predicted; the lines above say which and why", failed,
-         flags.files.size());
+         flags.files.files.size());
   }
   return ExitCode::kOk;
 }

@@ -11,23 +11,23 @@ namespace {
 // 0.97 and a rate of 8e-3 it was 26 of 30.
 Flags fast() {
   Flags flags;
-  flags.batch_size = 64;
-  flags.train_steps = 730;
-  flags.adam_beta2 = 0.99;
-  flags.learning_rate = 6e-3;
-  flags.learning_rate_schedule = "cosine";
-  flags.learning_rate_warmup_steps = 30;
+  flags.training.batch_size = 64;
+  flags.training.train_steps = 730;
+  flags.training.adam_beta2 = 0.99;
+  flags.training.learning_rate = 6e-3;
+  flags.training.learning_rate_schedule = LearningRateSchedule::kCosine;
+  flags.training.learning_rate_warmup_steps = 30;
   return flags;
 }
 
 // More than one pass is of use only with images that are others in each. Here one_cycle is ahead.
 Flags best() {
   Flags flags;
-  flags.batch_size = 64;
-  flags.train_steps = 2814;  // three passes
-  flags.learning_rate = 4e-3;
-  flags.learning_rate_schedule = "one_cycle";
-  flags.augment = "affine";
+  flags.training.batch_size = 64;
+  flags.training.train_steps = 2814;  // three passes
+  flags.training.learning_rate = 4e-3;
+  flags.training.learning_rate_schedule = LearningRateSchedule::kOneCycle;
+  flags.training.augment = Augmentation::kAffine;
   return flags;
 }
 
@@ -39,21 +39,11 @@ Flags flags_of_preset(std::string_view name) {
     flags = fast();
   } else if (name == "best") {
     flags = best();
-  } else if (name != flags.preset) {
+  } else if (name != flags.training.preset) {
     fail(ExitCode::kUsage, "--preset={}: choose seeds, fast or best", name);
   }
-  flags.preset = name;
+  flags.training.preset = name;
   return flags;
-}
-
-std::string describe_preset_values(const Flags& flags) {
-  return fmt::format(
-      "batch_size {}, train_steps {}, optimizer {}, adam_beta1 {}, adam_beta2 {}, learning_rate {}, "
-      "learning_rate_schedule {}, "
-      "learning_rate_warmup_steps {}, augment {}, precision {}",
-      batch_sizes_of(flags).to_string(), flags.train_steps, flags.optimizer, flags.adam_beta1, flags.adam_beta2,
-      flags.learning_rate, flags.learning_rate_schedule, flags.learning_rate_warmup_steps, flags.augment,
-      flags.precision);
 }
 
 }  // namespace distmnist

@@ -15,7 +15,4 @@ namespace distmnist {
 // Both aims are for the model mnist_cnn on MNIST and one worker. Error (kUsage) names the known presets.
 Flags flags_of_preset(std::string_view name);
 
-// What a preset decides, as the run has it, for the log: "batch_size 64, train_steps 900, ...".
-std::string describe_preset_values(const Flags& flags);
-
 }  // namespace distmnist

@@ -46,17 +46,17 @@ std::string describe(const ResetDoneRecord& done) {
 }  // namespace
 
 ExitCode reset_command(const Flags& flags) {
-  if (!flags.reset_containers && !flags.reset_all) {
+  if (!flags.admin.containers && !flags.admin.all) {
     fail(
         ExitCode::kUsage,
         "reset drops variables, and ends the runs that use them: say of which containers with --container a,b (\"\" is "
         "the default one), or --all");
   }
-  if (flags.reset_containers && flags.reset_all) {
-    fail(ExitCode::kUsage, "--container={} and --all: give one of them", *flags.reset_containers);
+  if (flags.admin.containers && flags.admin.all) {
+    fail(ExitCode::kUsage, "--container={} and --all: give one of them", *flags.admin.containers);
   }
   ResetRecord question;
-  if (flags.reset_containers) question.containers = split_names(*flags.reset_containers);
+  if (flags.admin.containers) question.containers = split_names(*flags.admin.containers);
   const AdminConfig config = admin_config(flags);
   std::vector<Frame> questions;
   for (std::size_t k = 0; k < config.ps.size(); ++k) questions.push_back(encode(question));

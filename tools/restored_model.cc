@@ -12,7 +12,7 @@ namespace distmnist {
 
 RestoredModel restore_model(const Flags& flags, Devices& devices, std::int64_t max_batch_size) {
   require_threads(num_threads(flags, 1) + 1);
-  const RestoredCheckpoint restored = read_named_run(flags.log_dir);
+  const RestoredCheckpoint restored = read_named_run(flags.supervisor.log_dir);
   const ModelSnapshot& snapshot = restored.snapshot;
   const auto names = model_names();
   if (std::ranges::find(names, snapshot.identity.model) == names.end()) {

@@ -24,7 +24,7 @@ AccessRules access_of(const Flags& flags, const Place& place) {
   AccessRules access;
   access.hosts = place.cluster.ps;
   access.hosts.insert(access.hosts.end(), place.cluster.workers.begin(), place.cluster.workers.end());
-  access.insecure = flags.insecure;
+  access.insecure = flags.cluster.insecure;
   access.allow = allowed_addresses(flags);
   return access;
 }
@@ -36,14 +36,14 @@ ExitCode serve_parameters(const Flags& flags, const Place& place) {
   config.address = address_of(place.cluster, place.task);
   config.bind = place.bind;
   const auto index = static_cast<std::uint32_t>(place.task.index);
-  if (flags.keys) config.keys = server_keys(*flags.keys, index, place.cluster, flags.ps_stay);
+  if (flags.cluster.keys) config.keys = server_keys(*flags.cluster.keys, index, place.cluster, flags.cluster.ps_stay);
   config.access = access_of(flags, place);
   config.identity.index = index;
   config.identity.num_ps = static_cast<std::uint32_t>(place.cluster.ps.size());
   config.identity.num_workers = static_cast<std::uint32_t>(place.cluster.workers.size());
-  config.identity.stay = flags.ps_stay;
+  config.identity.stay = flags.cluster.ps_stay;
   config.identity.epoch = unguessable_number();
-  config.limits.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
+  config.limits.recovery_wait_ms = static_cast<TimeMs>(flags.supervisor.recovery_wait_secs * 1000);
   config.threads = num_threads(flags, num_tasks_here(place));
   config.stop_signal = signal_received;
   raise_descriptor_limit();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lib/base/error.h"
+#include "tools/flag_values.h"
 
 namespace distmnist {
 namespace {
@@ -10,7 +11,8 @@ namespace {
 constexpr int kMaxTowers = 64;
 
 void check_in_graph(const Flags& flags) {
-  if (!flags.job_name.empty() || !flags.ps_hosts.empty() || !flags.worker_hosts.empty() || !flags.cluster.empty()) {
+  if (!flags.cluster.job_name.empty() || !flags.cluster.ps_hosts.empty() || !flags.cluster.worker_hosts.empty() ||
+      !flags.cluster.file.empty()) {
     fail(ExitCode::kUsage,
          "--replication=in_graph: in-graph replication is within one process; leave --job_name and the cluster out, or "
          "give --devices to the workers of a between_graph run");
@@ -18,9 +20,9 @@ void check_in_graph(const Flags& flags) {
   if (!has_towers(flags)) {
     fail(ExitCode::kUsage, "--replication=in_graph: say with --devices or --num_gpus what the towers compute on");
   }
-  if (flags.num_workers > 1) {
+  if (flags.replication.num_workers > 1) {
     fail(ExitCode::kUsage, "--num_workers={}: in-graph replication has one worker; its replicas are the --devices",
-         flags.num_workers);
+         flags.replication.num_workers);
   }
 }
 
@@ -29,11 +31,12 @@ void check_device_names(const Flags& flags) {
   for (DeviceSpec device : devices_of(flags)) {
     if (device.job || device.replica || device.task) {
       fail(ExitCode::kUsage, "--devices={}: towers are within one process; leave the job and the task of {} out",
-           flags.devices, device.to_string());
+           *text_of(flags.devices.devices), device.to_string());
     }
     device.index = device.index.value_or(0);
     if (std::ranges::find(seen, device) != seen.end()) {
-      fail(ExitCode::kUsage, "--devices={}: {} is there twice; number the devices", flags.devices, device.to_string());
+      fail(ExitCode::kUsage, "--devices={}: {} is there twice; number the devices", *text_of(flags.devices.devices),
+           device.to_string());
     }
     seen.push_back(device);
   }
@@ -45,56 +48,57 @@ void check_device_names(const Flags& flags) {
 }  // namespace
 
 bool has_towers(const Flags& flags) {
-  return !flags.devices.empty() || flags.num_gpus > 0;
+  return !flags.devices.devices.empty() || flags.devices.num_gpus > 0;
 }
 
 std::vector<DeviceSpec> devices_of(const Flags& flags) {
-  if (!flags.devices.empty()) return parse_device_list(flags.devices);
-  if (flags.num_gpus == 0) return {parse_device(flags.device.empty() ? "/cpu:0" : flags.device)};
+  if (!flags.devices.devices.empty()) return flags.devices.devices;
+  if (flags.devices.num_gpus == 0) return {flags.devices.device.value_or(parse_device("/cpu:0"))};
   std::vector<DeviceSpec> gpus;
-  for (int i = 0; i < flags.num_gpus; ++i) gpus.push_back(parse_device(fmt::format("/gpu:{}", i)));
+  for (int i = 0; i < flags.devices.num_gpus; ++i) gpus.push_back(parse_device(fmt::format("/gpu:{}", i)));
   return gpus;
 }
 
 BatchSizeSchedule step_batch_sizes(const Flags& flags) {
-  const BatchSizeSchedule sizes = batch_sizes_of(flags);
-  return flags.batch_per_tower ? sizes.times(std::ssize(devices_of(flags))) : sizes;
+  const BatchSizeSchedule sizes = flags.training.batch_sizes();
+  return flags.devices.batch_per_tower ? sizes.times(std::ssize(devices_of(flags))) : sizes;
 }
 
 bool has_independent_towers(const Flags& flags) {
-  return flags.replication == "in_graph" && flags.sync_replicas_given && !flags.sync_replicas;
+  return flags.devices.replication == Replication::kInGraph && flags.replication.sync_replicas == false;
 }
 
 Flags flags_of_independent_tower(const Flags& flags, std::size_t tower) {
   const std::vector<DeviceSpec> devices = devices_of(flags);
   Flags out = flags;
-  out.replication = "between_graph";
-  out.num_workers = static_cast<int>(devices.size());
-  out.devices = devices[tower].to_string();
-  out.num_gpus = 0;
-  out.batch_per_tower = false;
-  if (!flags.batch_per_tower) out.batch_size = std::max<std::int64_t>(1, flags.batch_size / std::ssize(devices));
+  out.devices.replication = Replication::kBetweenGraph;
+  out.replication.num_workers = static_cast<int>(devices.size());
+  out.devices.devices = {devices[tower]};
+  out.devices.num_gpus = 0;
+  out.devices.batch_per_tower = false;
+  if (!flags.devices.batch_per_tower)
+    out.training.batch_size = std::max<std::int64_t>(1, flags.training.batch_size / std::ssize(devices));
   return out;
 }
 
 void check_tower_flags(const Flags& flags) {
-  if (flags.num_gpus < 0 || flags.num_gpus > kMaxTowers) {
-    fail(ExitCode::kUsage, "--num_gpus={}: 0 to {} GPUs", flags.num_gpus, kMaxTowers);
+  if (flags.devices.num_gpus < 0 || flags.devices.num_gpus > kMaxTowers) {
+    fail(ExitCode::kUsage, "--num_gpus={}: 0 to {} GPUs", flags.devices.num_gpus, kMaxTowers);
   }
-  if (!flags.device.empty() + !flags.devices.empty() + (flags.num_gpus > 0) > 1) {
+  if (flags.devices.device.has_value() + !flags.devices.devices.empty() + (flags.devices.num_gpus > 0) > 1) {
     fail(ExitCode::kUsage, "--device, --devices and --num_gpus all say what to compute on; give one of them");
   }
-  if (flags.batch_per_tower && !has_towers(flags)) {
+  if (flags.devices.batch_per_tower && !has_towers(flags)) {
     fail(ExitCode::kUsage, "--batch_per_tower: there are no towers; give --devices or --num_gpus");
   }
-  if (flags.replication == "in_graph") check_in_graph(flags);
-  if (has_independent_towers(flags) && !flags.batch_size_schedule.empty() && !flags.batch_per_tower) {
+  if (flags.devices.replication == Replication::kInGraph) check_in_graph(flags);
+  if (has_independent_towers(flags) && flags.training.batch_size_schedule && !flags.devices.batch_per_tower) {
     fail(ExitCode::kUsage,
          "--batch_size_schedule={}: towers that apply on their own take it with --batch_per_tower only, for their own "
          "batches",
-         flags.batch_size_schedule);
+         flags.training.batch_size_schedule->to_string());
   }
-  if (!flags.devices.empty()) check_device_names(flags);
+  if (!flags.devices.devices.empty()) check_device_names(flags);
 }
 
 }  // namespace distmnist

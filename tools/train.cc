@@ -7,10 +7,10 @@
 #include "tools/data_source.h"
 #include "tools/device.h"
 #include "tools/environment.h"
+#include "tools/flag_table.h"
 #include "tools/key_folder.h"
 #include "tools/local_server.h"
 #include "tools/num_threads.h"
-#include "tools/preset.h"
 #include "tools/process_limits.h"
 #include "tools/replication_flags.h"
 #include "tools/signals.h"
@@ -22,15 +22,15 @@ namespace {
 
 void require_fitting_data(const Graph& graph, const TrainAndTest& data, const Flags& flags) {
   if (data.train.image_size() != graph.input.size()) {
-    fail(ExitCode::kData, "--model={} takes {} pixels per image, {} has {}", flags.model, graph.input.size(),
+    fail(ExitCode::kData, "--model={} takes {} pixels per image, {} has {}", flags.training.model, graph.input.size(),
          data.description, data.train.image_size());
   }
   const BatchSizeSchedule sizes = step_batch_sizes(flags);
   if (sizes.largest() > data.train.count) {
     fail(ExitCode::kUsage,
          "--batch_size{}={}: a step of {} samples is larger than the training set of {} images; choose a smaller batch",
-         flags.batch_size_schedule.empty() ? "" : "_schedule", batch_sizes_of(flags).to_string(), sizes.largest(),
-         data.train.count);
+         flags.training.batch_size_schedule ? "_schedule" : "", flags.training.batch_sizes().to_string(),
+         sizes.largest(), data.train.count);
   }
 }
 
@@ -51,14 +51,14 @@ WorkerSeat seat_of(const std::optional<Place>& place, std::vector<ClientKeys> ke
 }
 
 std::vector<ClientKeys> keys_of(const Flags& flags, const std::optional<Place>& place) {
-  if (!flags.keys || !place) return {};
+  if (!flags.cluster.keys || !place) return {};
   const KeyOwner self{KeyOwner::Role::kWorker, static_cast<std::uint32_t>(place->task.index)};
-  return client_keys(*flags.keys, self, place->cluster.ps.size());
+  return client_keys(*flags.cluster.keys, self, place->cluster.ps.size());
 }
 
 // Whether a run without a cluster is one all the same, of threads.
 bool needs_ps(const Flags& flags, int num_workers) {
-  return num_workers > 1 || flags.num_ps > 1 || flags.replicas_to_aggregate > 1;
+  return num_workers > 1 || flags.replication.num_ps > 1 || flags.replication.replicas_to_aggregate > 1;
 }
 
 // Before anything is begun: libraries that cannot start a thread or open a socket later end the process.
@@ -69,10 +69,11 @@ void require_room(const Flags& flags, const std::optional<Place>& place, int num
     require_threads(num_threads(flags, seat_of(place).num_sharing_cores) + kBesides + kOfZeroMq);
     require_sockets(4 * static_cast<int>(place->cluster.ps.size()));
   } else if (needs_ps(flags, num_workers)) {
-    const int tasks = num_workers + flags.num_ps;
-    const int threads = num_workers * num_threads(flags, num_workers) + flags.num_ps * num_threads(flags, tasks);
+    const int tasks = num_workers + flags.replication.num_ps;
+    const int threads =
+        num_workers * num_threads(flags, num_workers) + flags.replication.num_ps * num_threads(flags, tasks);
     require_threads(threads + 2 * num_workers + kBesides + kOfZeroMq);
-    require_sockets((num_workers + 1) * flags.num_ps);
+    require_sockets((num_workers + 1) * flags.replication.num_ps);
   } else {
     require_threads(num_threads(flags, 1) + kBesides);
   }
@@ -80,7 +81,8 @@ void require_room(const Flags& flags, const std::optional<Place>& place, int num
 
 // The workers of a run without a cluster.
 std::vector<Flags> local_workers(const Flags& flags) {
-  if (!has_independent_towers(flags)) return std::vector<Flags>(static_cast<std::size_t>(flags.num_workers), flags);
+  if (!has_independent_towers(flags))
+    return std::vector<Flags>(static_cast<std::size_t>(flags.replication.num_workers), flags);
   std::vector<Flags> towers;
   for (std::size_t i = 0; i < devices_of(flags).size(); ++i) towers.push_back(flags_of_independent_tower(flags, i));
   return towers;
@@ -90,12 +92,12 @@ std::vector<Flags> local_workers(const Flags& flags) {
 
 ExitCode train(const Flags& flags, const std::optional<Place>& place, double started_s) {
   const std::vector<ClientKeys> keys = keys_of(flags, place);
-  const Graph graph = make_model(flags.model);
+  const Graph graph = make_model(flags.training.model);
   const std::vector<Flags> workers = local_workers(flags);
   require_room(flags, place, static_cast<int>(workers.size()));
   const LoadedData loaded = load_data(flags);
   require_fitting_data(graph, loaded.data, flags);
-  log_info("preset {}: {}", flags.preset, describe_preset_values(flags));
+  log_info("preset {}: {}", flags.training.preset, describe_preset_values(flags));
   Devices devices(find_gpu_search());
   const Job job{.flags = flags,
                 .graph = graph,
@@ -106,7 +108,7 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
                 .config = to_toml(with_source(flags, loaded.source)),
                 .started_s = started_s};
   if (place) return run_worker(job, seat_of(place, keys));
-  return needs_ps(flags, static_cast<int>(workers.size())) ? run_local_server(job, flags.num_ps, workers)
+  return needs_ps(flags, static_cast<int>(workers.size())) ? run_local_server(job, flags.replication.num_ps, workers)
                                                            : run_worker(job, seat_of(place));
 }
 

@@ -11,19 +11,13 @@
 #include "lib/supervisor/safetensors_header.h"
 #include "tools/admin.h"
 #include "tools/commands.h"
+#include "tools/flag_values.h"
 
 namespace distmnist {
 namespace {
 
-VariableAction action_of(const std::string& text) {
-  if (text == "init") return VariableAction::kInit;
-  if (text == "get") return VariableAction::kGet;
-  if (text == "add") return VariableAction::kAdd;
-  return VariableAction::kList;
-}
-
 // The shortest text that is this number, with at least one decimal: 1.0, 2.5, 1e+20.
-std::string text_of(double value) {
+std::string shortest_text(double value) {
   std::string text = fmt::format("{}", value);
   if (text.find_first_not_of("-0123456789") == std::string::npos) text += ".0";
   return text;
@@ -31,19 +25,19 @@ std::string text_of(double value) {
 
 VariableRecord question_of(const Flags& flags) {
   VariableRecord question;
-  question.action = action_of(flags.variable_action);
-  question.container = flags.container;
-  question.name = flags.variable_name;
-  question.value = flags.variable_value.value_or(question.action == VariableAction::kAdd ? 1 : 0);
+  question.action = *flags.admin.action;
+  question.container = flags.cluster.container;
+  question.name = flags.admin.name;
+  question.value = flags.admin.value.value_or(question.action == VariableAction::kAdd ? 1 : 0);
   if (question.action == VariableAction::kList) {
     if (!question.name.empty()) fail(ExitCode::kUsage, "variable list {}: list takes no name", question.name);
   } else if (!is_name(question.name)) {
-    fail(ExitCode::kUsage, "variable {} '{}': not a variable's name; {}", flags.variable_action, question.name,
+    fail(ExitCode::kUsage, "variable {} '{}': not a variable's name; {}", *text_of(*flags.admin.action), question.name,
          name_rule());
   }
   const bool takes_value = question.action == VariableAction::kInit || question.action == VariableAction::kAdd;
-  if (flags.variable_value && !takes_value) {
-    fail(ExitCode::kUsage, "--value={}: variable {} takes no value", *flags.variable_value, flags.variable_action);
+  if (flags.admin.value && !takes_value) {
+    fail(ExitCode::kUsage, "--value={}: variable {} takes no value", *flags.admin.value, *text_of(*flags.admin.action));
   }
   if (!std::isfinite(question.value)) fail(ExitCode::kUsage, "--value={}: a finite number", question.value);
   return question;
@@ -53,9 +47,9 @@ VariableRecord question_of(const Flags& flags) {
 void print_list(const Flags& flags, const std::vector<VariableAnswerRecord>& answers) {
   if (std::ranges::none_of(answers, &VariableAnswerRecord::container_is_there)) {
     fail(ExitCode::kUsage, "{} is not there; a run with this --container or distmnist variable init makes it",
-         container_title(flags.container));
+         container_title(flags.cluster.container));
   }
-  for (const auto& [name, value] : answers.front().shared) print("{} = {}\n", printable(name), text_of(value));
+  for (const auto& [name, value] : answers.front().shared) print("{} = {}\n", printable(name), shortest_text(value));
   std::vector<std::string> names;
   std::map<std::string, std::string> lines;
   for (std::size_t k = 0; k < answers.size(); ++k) {
@@ -92,7 +86,7 @@ ExitCode variable_command(const Flags& flags) {
   if (list) {
     print_list(flags, answers);
   } else {
-    print("{}\n", text_of(answers.front().value));
+    print("{}\n", shortest_text(answers.front().value));
   }
   return ExitCode::kOk;
 }

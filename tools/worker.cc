@@ -25,6 +25,8 @@
 #include "lib/worker/resident_client.h"
 #include "lib/worker/training.h"
 #include "tools/environment.h"
+#include "tools/flag_table.h"
+#include "tools/flag_values.h"
 #include "tools/num_threads.h"
 #include "tools/optimizer_flags.h"
 #include "tools/pinning.h"
@@ -34,32 +36,13 @@
 namespace distmnist {
 namespace {
 
+// What a worker must have in common with its chief: facts about the job, and flags.
 Fingerprint fingerprint_of(const Job& job) {
-  const Flags& flags = job.flags;
-  const OptimizerSpec optimizer = optimizer_of(flags);
-  const LearningRate& rate = optimizer.learning_rate;
   Fingerprint out = {{"the version of distmnist", DISTMNIST_VERSION},
-                     {"--model", flags.model},
                      {"the network", describe(job.graph)},
                      {"the data", describe(job.data_identity)},
-                     {"the batch per step (--batch_size)", step_batch_sizes(flags).to_string()},
-                     {"--train_steps", std::to_string(flags.train_steps)},
-                     {"--optimizer", flags.optimizer},
-                     {"--learning_rate", fmt::format("{}", flags.learning_rate)},
-                     {"--momentum", fmt::format("{}", optimizer.momentum)},
-                     {"--nesterov", fmt::format("{}", optimizer.nesterov)},
-                     {"--adam_beta1", fmt::format("{}", optimizer.beta1)},
-                     {"--adam_beta2", fmt::format("{}", optimizer.beta2)},
-                     {"--learning_rate_schedule", flags.learning_rate_schedule},
-                     {"--decay_steps", fmt::format("{}", rate.decay_steps)},
-                     {"--decay_rate", fmt::format("{}", rate.decay_rate)},
-                     {"--learning_rate_warmup_steps", fmt::format("{}", rate.warmup_steps)},
-                     {"--augment", flags.augment},
-                     {"--seed", std::to_string(flags.seed)},
-                     {"--wire_dtype", flags.wire_dtype},
-                     {"--placement", flags.placement},
-                     {"--place_variables", flags.place_variables.empty() ? "not given" : flags.place_variables}};
-  for (auto& fact : replication_fingerprint(flags)) out.push_back(std::move(fact));
+                     {"the batch per step (--batch_size)", step_batch_sizes(job.flags).to_string()}};
+  for (auto& fact : fingerprint_of_flags(job.flags)) out.push_back(std::move(fact));
   return out;
 }
 
@@ -71,14 +54,14 @@ std::vector<NamedRange> named_ranges(const Graph& graph) {
 
 PlacementPlan make_plan(const Flags& flags, const Graph& graph, int num_ps) {
   std::vector<PlacementRule> rules;
-  if (!flags.place_variables.empty()) rules = parse_placement_rules(flags.place_variables, flags.ps_job);
-  return place(named_ranges(graph), num_ps, parse_placement(flags.placement), rules);
+  if (flags.wire.placement == PlacementPolicy::kManual) rules = placement_rules(flags);
+  return place(named_ranges(graph), num_ps, flags.wire.placement, rules);
 }
 
 std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& seat, const Strategy& strategy) {
   const Flags& flags = job.flags;
   if (seat.ps.empty()) {
-    return std::make_unique<InProcessClient>(named_ranges(job.graph), parse_on_nan(flags.on_nan));
+    return std::make_unique<InProcessClient>(named_ranges(job.graph), flags.replication.on_nan);
   }
   RemoteClientConfig config;
   config.ps = seat.ps;
@@ -88,15 +71,15 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
   config.plan = make_plan(flags, job.graph, static_cast<int>(config.ps.size()));
   config.num_parameters = job.graph.num_parameters;
   config.worker = static_cast<std::uint32_t>(seat.task.index);
-  config.container = flags.container;
+  config.container = flags.cluster.container;
   config.num_workers = seat.num_workers;
   config.chief = seat.is_chief();
   config.incarnation = unguessable_number();
   config.optimizer = optimizer_of(flags);
   config.strategy = strategy;
-  config.wire_dtype = parse_wire_dtype(flags.wire_dtype);
+  config.wire_dtype = flags.wire.dtype;
   config.fingerprint = fingerprint_of(job);
-  config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
+  config.recovery_wait_ms = static_cast<TimeMs>(flags.supervisor.recovery_wait_secs * 1000);
   config.stop_requested = [&seat] { return seat.stop_signal().has_value(); };
   if (config.chief) {
     for (const std::string& line : describe(config.plan)) log_info("placement: {}", line);
@@ -108,12 +91,12 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
 std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const WorkerSeat& seat, Executor& executor) {
   ResidentTraining* training = executor.resident_training();
   if (!seat.ps.empty() || seat.num_workers != 1 || training == nullptr) return nullptr;
-  if (parse_augmentation(job.flags.augment) != Augmentation::kNone) {
+  if (job.flags.training.augment != Augmentation::kNone) {
     log_info("--augment={}: the host makes the images of each step anew, so training does not stay on the device",
-             job.flags.augment);
+             *text_of(job.flags.training.augment));
     return nullptr;
   }
-  if (parse_on_nan(job.flags.on_nan) == OnNan::kSkip) {
+  if (job.flags.replication.on_nan == OnNan::kSkip) {
     log_info("--on_nan=skip: the host looks at each gradient, so training does not stay on the device");
     return nullptr;
   }
@@ -150,8 +133,9 @@ void log_placement(const Job& job, const WorkerSeat& seat, const std::vector<Dev
 
 ProgressStyle progress_style(const Flags& flags, bool chief) {
   // One task of a job shows progress: several on one terminal would write over each other.
-  if (flags.progress == "none" || !chief) return ProgressStyle::kNone;
-  return flags.progress == "auto" && isatty(STDERR_FILENO) != 0 ? ProgressStyle::kLine : ProgressStyle::kPlain;
+  if (flags.console.progress == ProgressChoice::kNone || !chief) return ProgressStyle::kNone;
+  return flags.console.progress == ProgressChoice::kAuto && isatty(STDERR_FILENO) != 0 ? ProgressStyle::kLine
+                                                                                       : ProgressStyle::kPlain;
 }
 
 }  // namespace
@@ -161,17 +145,18 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   CompileOptions options;
   options.max_batch_size = step_batch_sizes(flags).largest();
   options.threads = num_threads(flags, seat.num_sharing_cores);
-  options.seed = flags.seed;
+  options.seed = flags.training.seed;
   options.stream = static_cast<std::uint64_t>(seat.task.index);
-  if (flags.pin == "auto") pin(seat, options.threads);  // Before any of its threads begins.
-  log_info("model {}: {} parameters", flags.model, job.graph.num_parameters);
+  if (flags.devices.pin == PinChoice::kAuto) pin(seat, options.threads);  // Before any of its threads begins.
+  log_info("model {}: {} parameters", flags.training.model, job.graph.num_parameters);
   // The client goes before the executor: messages under way read its gradients.
   const DeviceExecutor computing = job.devices.make_executor(flags, own_task(seat), job.graph, options);
   const std::unique_ptr<Executor>& executor = computing.executor;
-  if (flags.log_device_placement) log_placement(job, seat, computing.devices);
+  if (flags.devices.log_device_placement) log_placement(job, seat, computing.devices);
   const std::int64_t warmup_steps =
-      flags.warmup_epochs > 0 ? steps_of_epochs(flags.warmup_epochs, job.data.train.count, step_batch_sizes(flags))
-                              : flags.warmup_steps;
+      flags.replication.warmup_epochs > 0
+          ? steps_of_epochs(flags.replication.warmup_epochs, job.data.train.count, step_batch_sizes(flags))
+          : flags.replication.warmup_steps;
   const Strategy strategy = strategy_of(flags, seat.num_workers, warmup_steps);
   const std::unique_ptr<ResidentClient> resident = make_resident_client(job, seat, *executor);
   const std::unique_ptr<ParameterClient> client = resident ? nullptr : make_client(job, seat, strategy);
@@ -180,36 +165,36 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   // Nothing is written, and no old run moved aside, before flags and data have turned out right.
   std::optional<RunFolder> folder;
   std::optional<MetricsWriter> metrics;
-  if (!flags.log_dir.empty()) {
-    folder.emplace(task_folder(flags.log_dir, seat.task, seat.is_chief()), flags.fresh);
+  if (!flags.supervisor.log_dir.empty()) {
+    folder.emplace(task_folder(flags.supervisor.log_dir, seat.task, seat.is_chief()), flags.supervisor.fresh);
     metrics.emplace(folder->path() / "metrics.csv");
   }
 
   SupervisorConfig supervision;
   supervision.chief = seat.is_chief();
-  supervision.identity = {flags.model, describe(job.graph), job.graph.variables, optimizer_of(flags)};
+  supervision.identity = {flags.training.model, describe(job.graph), job.graph.variables, optimizer_of(flags)};
   supervision.data = job.data_identity;
   supervision.data_source = job.data_source;
   supervision.strategy = strategy;
-  supervision.seed = flags.seed;
+  supervision.seed = flags.training.seed;
   supervision.run_id = nanoseconds_since_1970();
   supervision.config = job.config;
-  supervision.save_every_ms = flags.save_model_secs * 1000;
-  supervision.max_to_keep = flags.max_to_keep;
+  supervision.save_every_ms = flags.supervisor.save_model_secs * 1000;
+  supervision.max_to_keep = flags.supervisor.max_to_keep;
   Supervisor supervisor(std::move(supervision), job.graph, session, folder ? &*folder : nullptr);
-  Console console(seat.task.index, progress_style(flags, seat.is_chief()), flags.train_steps);
+  Console console(seat.task.index, progress_style(flags, seat.is_chief()), flags.training.train_steps);
 
   TrainingConfig config;
   config.task_index = seat.task.index;
   config.chief = seat.is_chief();
   config.batch_sizes = step_batch_sizes(flags);
   config.batches_per_step = strategy.sync ? strategy.replicas_to_aggregate : 1;
-  config.train_steps = flags.train_steps;
-  config.log_every = flags.log_every;
-  config.seed = flags.seed;
-  config.augmentation = parse_augmentation(flags.augment);
+  config.train_steps = flags.training.train_steps;
+  config.log_every = flags.training.log_every;
+  config.seed = flags.training.seed;
+  config.augmentation = flags.training.augment;
   config.on_nan = strategy.on_nan;
-  config.recovery_wait_ms = static_cast<TimeMs>(flags.recovery_wait_secs * 1000);
+  config.recovery_wait_ms = static_cast<TimeMs>(flags.supervisor.recovery_wait_secs * 1000);
   config.started_s = job.started_s;
   TrainingParts parts{job.data,   *executor, job.graph.output().size(),     client.get(),
                       supervisor, console,   metrics ? &*metrics : nullptr, seat.stop_signal};

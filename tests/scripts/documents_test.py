@@ -23,7 +23,7 @@ def help_of(*command):
 
 
 def subcommands():
-    listed = help_of(PROGRAM).partition("Subcommands:")[2]
+    listed = help_of(PROGRAM).partition("\nCommands")[2].partition("\n\n")[0]
     return set(re.findall(r"^  ([a-z]\w*)", listed, re.MULTILINE))
 
 

@@ -11,8 +11,8 @@ namespace {
 
 Flags ps_flags() {
   Flags flags;
-  flags.job_name = "ps";
-  flags.ps_hosts = "127.0.0.1:2222,127.0.0.1:2223";
+  flags.cluster.job_name = "ps";
+  flags.cluster.ps_hosts = "127.0.0.1:2222,127.0.0.1:2223";
   return flags;
 }
 
@@ -21,7 +21,7 @@ Flags ps_flags() {
 TEST_CASE("a ps needs to know the workers unless it stays") {
   Flags flags = ps_flags();
   CHECK_THROWS_AS(find_place(flags), Error);
-  flags.ps_stay = true;
+  flags.cluster.ps_stay = true;
   const auto place = find_place(flags);
   REQUIRE(place);
   CHECK(place->cluster.ps.size() == 2);
@@ -30,10 +30,10 @@ TEST_CASE("a ps needs to know the workers unless it stays") {
 
 TEST_CASE("a worker takes --ps_stay as the launcher passes it to all, and still needs the workers") {
   Flags flags = ps_flags();
-  flags.ps_stay = true;
-  flags.job_name = "worker";
+  flags.cluster.ps_stay = true;
+  flags.cluster.job_name = "worker";
   CHECK_THROWS_AS(find_place(flags), Error);
-  flags.worker_hosts = "127.0.0.1:2224";
+  flags.cluster.worker_hosts = "127.0.0.1:2224";
   CHECK(find_place(flags));
 }
 
@@ -42,11 +42,11 @@ TEST_CASE("a file without workers describes ps tasks that stay") {
   const auto file = temp.path() / "c.json";
   std::ofstream(file) << R"({"ps": ["127.0.0.1:2222"]})";
   Flags flags;
-  flags.job_name = "ps";
-  flags.cluster = file.string();
+  flags.cluster.job_name = "ps";
+  flags.cluster.file = file.string();
   CHECK_THROWS_AS(find_place(flags), Error);
   CHECK(find_ps_tasks(flags).size() == 1);
-  flags.ps_stay = true;
+  flags.cluster.ps_stay = true;
   CHECK(find_place(flags));
 }
 
@@ -55,29 +55,29 @@ TEST_CASE("a task of a cluster file with gaps needs what it connects to") {
   const auto file = temp.path() / "c.json";
   std::ofstream(file) << R"({"ps": {"0": "127.0.0.1:2222", "2": "127.0.0.1:2223"}, "worker": {"1": "127.0.0.1:2224"}})";
   Flags flags;
-  flags.cluster = file.string();
-  flags.job_name = "ps";
+  flags.cluster.file = file.string();
+  flags.cluster.job_name = "ps";
   const auto place = find_place(flags);
   REQUIRE(place);
   CHECK(place->cluster.ps.size() == 3);
   CHECK(place->cluster.workers.size() == 2);
-  flags.task_index = 1;
+  flags.cluster.task_index = 1;
   CHECK_THROWS_AS(find_place(flags), Error);
-  flags.job_name = "worker";
+  flags.cluster.job_name = "worker";
   CHECK_THROWS_AS(find_place(flags), Error);  // It has to reach ps:1.
   CHECK_THROWS_AS(find_ps_tasks(flags), Error);
   std::ofstream(file) << R"({"ps": ["127.0.0.1:2222"], "worker": {"1": "127.0.0.1:2224"}})";
   CHECK(find_place(flags));
-  flags.task_index = 0;
+  flags.cluster.task_index = 0;
   CHECK_THROWS_AS(find_place(flags), Error);
 }
 
 TEST_CASE("neither a worker's address nor a ps's is looked up while the command line is read") {
   Flags flags;
-  flags.ps_hosts = "ps-0.invalid:2222";
-  flags.worker_hosts = "203.0.113.7:2223,w-1.invalid:2223";
+  flags.cluster.ps_hosts = "ps-0.invalid:2222";
+  flags.cluster.worker_hosts = "203.0.113.7:2223,w-1.invalid:2223";
   for (const char* job : {"ps", "worker"}) {
-    flags.job_name = job;
+    flags.cluster.job_name = job;
     CHECK(find_place(flags));
   }
 }
@@ -85,8 +85,8 @@ TEST_CASE("neither a worker's address nor a ps's is looked up while the command 
 TEST_CASE("a ps listens where it is told to, at its own port unless it is told another") {
   const auto bind_of = [](const std::string& text) {
     Flags flags = ps_flags();
-    flags.worker_hosts = "127.0.0.1:2224";
-    flags.bind = text;
+    flags.cluster.worker_hosts = "127.0.0.1:2224";
+    flags.cluster.bind = text;
     return find_place(flags)->bind;
   };
   CHECK(!bind_of(""));
@@ -98,8 +98,8 @@ TEST_CASE("a ps listens where it is told to, at its own port unless it is told a
 
 TEST_CASE("the text of a cluster in place of its file is told from a file that is not there") {
   Flags flags;
-  flags.job_name = "ps";
-  flags.cluster = R"( {"cluster": {"ps": ["a:1"]}})";
+  flags.cluster.job_name = "ps";
+  flags.cluster.file = R"( {"cluster": {"ps": ["a:1"]}})";
   try {
     find_place(flags);
     FAIL("taken");
@@ -112,25 +112,25 @@ TEST_CASE("the text of a cluster in place of its file is told from a file that i
 TEST_CASE("flags of a task without a job are refused") {
   Flags flags;
   CHECK(!find_place(flags));
-  flags.task_index_given = true;
+  flags.cluster.task_index = true;
   CHECK_THROWS_AS(find_place(flags), Error);
   flags = {};
-  flags.bind = "0.0.0.0";
+  flags.cluster.bind = "0.0.0.0";
   CHECK_THROWS_AS(find_place(flags), Error);
-  flags.bind.clear();
-  flags.keys = "";
+  flags.cluster.bind.clear();
+  flags.cluster.keys = "";
   CHECK_THROWS_AS(find_place(flags), Error);
 }
 
 TEST_CASE("the ps tasks of a question come from the same flags as a task's") {
   Flags flags;
   CHECK(find_ps_tasks(flags) == std::vector<HostPort>{{"localhost", 2222}});
-  flags.ps_hosts = "a:1,b:2";
+  flags.cluster.ps_hosts = "a:1,b:2";
   CHECK(find_ps_tasks(flags) == std::vector<HostPort>{{"a", 1}, {"b", 2}});
-  flags.ps_hosts = "a:1,a:1";
+  flags.cluster.ps_hosts = "a:1,a:1";
   CHECK_THROWS_AS(find_ps_tasks(flags), Error);
-  flags.ps_hosts = "";
-  flags.worker_hosts = "a:1";
+  flags.cluster.ps_hosts = "";
+  flags.cluster.worker_hosts = "a:1";
   CHECK_THROWS_AS(find_ps_tasks(flags), Error);
 }
 

@@ -16,12 +16,12 @@ Flags parse(std::vector<const char*> arguments) {
 
 TEST_CASE("without flags nothing is soft, GPU memory is taken as needed and products are f32") {
   const Flags flags = parse({});
-  CHECK(flags.device.empty());
-  CHECK_FALSE(flags.allow_soft_placement);
-  CHECK_FALSE(flags.log_device_placement);
-  CHECK_FALSE(flags.per_process_gpu_memory_fraction);
-  CHECK_FALSE(flags.allow_growth);
-  CHECK(flags.precision == "f32");
+  CHECK_FALSE(flags.devices.device);
+  CHECK_FALSE(flags.devices.allow_soft_placement);
+  CHECK_FALSE(flags.devices.log_device_placement);
+  CHECK_FALSE(flags.devices.per_process_gpu_memory_fraction);
+  CHECK_FALSE(flags.devices.allow_growth);
+  CHECK(flags.devices.precision == Precision::kF32);
 }
 
 TEST_CASE("everything that computes takes the flags of devices") {
@@ -33,11 +33,11 @@ TEST_CASE("everything that computes takes the flags of devices") {
     std::vector<const char*> arguments = command;
     arguments.insert(arguments.end(), flags.begin(), flags.end());
     const Flags parsed = parse(arguments);
-    CHECK(parsed.device == "/gpu:1");
-    CHECK(parsed.allow_soft_placement);
-    CHECK(parsed.per_process_gpu_memory_fraction == 0.25);
-    CHECK(parsed.allow_growth);
-    CHECK(parsed.precision == "auto");
+    CHECK(parsed.devices.device == parse_device("/gpu:1"));
+    CHECK(parsed.devices.allow_soft_placement);
+    CHECK(parsed.devices.per_process_gpu_memory_fraction == 0.25);
+    CHECK(parsed.devices.allow_growth);
+    CHECK(parsed.devices.precision == Precision::kAuto);
   }
 }
 
@@ -51,8 +51,8 @@ TEST_CASE("what computes nothing takes none of them") {
 TEST_CASE("devices shows kernels of a model") {
   const Flags flags = parse({"devices", "--kernels", "--model=mlp"});
   CHECK(flags.command == Command::kDevices);
-  CHECK(flags.show_kernels);
-  CHECK(flags.model == "mlp");
+  CHECK(flags.devices.show_kernels);
+  CHECK(flags.training.model == "mlp");
   CHECK(fails_with(ExitCode::kUsage, "--kernels", [] { parse({"--kernels"}); }));
 }
 
@@ -74,9 +74,10 @@ TEST_CASE("values that are none are refused") {
   }
 }
 
-TEST_CASE("the precision is part of config.toml, what a process runs on is not") {
+TEST_CASE("config.toml has what a run computes on where it was named, and not how it takes memory") {
   const std::string text = to_toml(parse({"--precision=auto", "--device=/gpu:1", "--allow_growth"}));
   CHECK(text.find("precision = \"auto\"\n") != std::string::npos);
-  CHECK(text.find("gpu") == text.find("gpus = 0"));
+  CHECK(text.find("\ndevice = \"/device:GPU:1\"\n") != std::string::npos);
   CHECK(text.find("allow_growth") == std::string::npos);
+  CHECK(to_toml(parse({})).find("\ndevice =") == std::string::npos);
 }

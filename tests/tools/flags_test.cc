@@ -33,9 +33,9 @@ std::string usage_error(const std::vector<const char*>& arguments) {
 TEST_CASE("the defaults are those of the tutorials") {
   const Flags flags = parse({}).flags;
   CHECK(flags.command == Command::kTrain);
-  CHECK(flags.batch_size == 50);
-  CHECK(flags.train_steps == 5000);
-  CHECK(flags.log_every == 100);
+  CHECK(flags.training.batch_size == 50);
+  CHECK(flags.training.train_steps == 5000);
+  CHECK(flags.training.log_every == 100);
   const OptimizerSpec optimizer = optimizer_of(flags);
   CHECK(optimizer.kind == OptimizerKind::kAdam);
   CHECK(optimizer.learning_rate == 1e-4f);
@@ -43,21 +43,21 @@ TEST_CASE("the defaults are those of the tutorials") {
 
 TEST_CASE("flags are taken with underscores and with dashes, values as they are") {
   const Flags flags = parse({"--job-name=worker", "--task-index", "2", "--ps_hosts=a-b:1", "--log-dir=/x/y-z"}).flags;
-  CHECK(flags.job_name == "worker");
-  CHECK(flags.task_index == 2);
-  CHECK(flags.ps_hosts == "a-b:1");
-  CHECK(flags.log_dir == "/x/y-z");
+  CHECK(flags.cluster.job_name == "worker");
+  CHECK(flags.cluster.task_index == 2);
+  CHECK(flags.cluster.ps_hosts == "a-b:1");
+  CHECK(flags.supervisor.log_dir == "/x/y-z");
 }
 
 TEST_CASE("booleans have three forms") {
-  CHECK(parse({"--fresh"}).flags.fresh);
-  CHECK(parse({"--fresh=true"}).flags.fresh);
-  CHECK_FALSE(parse({"--fresh=false"}).flags.fresh);
-  CHECK_FALSE(parse({"--nofresh"}).flags.fresh);
+  CHECK(parse({"--fresh"}).flags.supervisor.fresh);
+  CHECK(parse({"--fresh=true"}).flags.supervisor.fresh);
+  CHECK_FALSE(parse({"--fresh=false"}).flags.supervisor.fresh);
+  CHECK_FALSE(parse({"--nofresh"}).flags.supervisor.fresh);
 }
 
 TEST_CASE("an unknown flag and a value out of range are one sentence that names them") {
-  CHECK(usage_error({"--on_nan=ignore"}) == "--on_nan=ignore: fail or skip");
+  CHECK(usage_error({"--on_nan=ignore"}) == "--on_nan=ignore: choose fail or skip");
   CHECK(usage_error({"--password=secret"}).find("--password") != std::string::npos);
   CHECK(usage_error({"--batch_size=0"}).find("--batch_size=0") != std::string::npos);
   CHECK(usage_error({"--batch_size=many"}).find("many") != std::string::npos);
@@ -71,15 +71,15 @@ TEST_CASE("an unknown flag and a value out of range are one sentence that names 
 }
 
 TEST_CASE("the wire's type of numbers is one of three, float32 where none is given") {
-  CHECK(parse({}).flags.wire_dtype == "f32");
-  CHECK(parse({"--wire-dtype=bf16"}).flags.wire_dtype == "bf16");
-  CHECK(parse({"--wire_dtype", "f16"}).flags.wire_dtype == "f16");
+  CHECK(parse({}).flags.wire.dtype == WireDtype::kF32);
+  CHECK(parse({"--wire-dtype=bf16"}).flags.wire.dtype == WireDtype::kBf16);
+  CHECK(parse({"--wire_dtype", "f16"}).flags.wire.dtype == WireDtype::kF16);
   CHECK(usage_error({"--wire_dtype=fp8"}).find("--wire_dtype") != std::string::npos);
 }
 
 TEST_CASE("rules of placement are given with manual placement, and only with it") {
   const char* const rules = "--place_variables=conv1/*=/job:ps/task:0,pred/*=/job:master/task:1";
-  CHECK(parse({"--placement=manual", "--ps_job=master", rules}).flags.place_variables == std::string(rules + 18));
+  CHECK(parse({"--placement=manual", "--ps_job=master", rules}).flags.wire.place_variables == std::string(rules + 18));
   CHECK(usage_error({"--placement=manual", rules}).find("names the job master") != std::string::npos);
   CHECK(usage_error({"--placement=manual"}).find("--place_variables") != std::string::npos);
   CHECK(usage_error({"--ps_job=master", rules}).find("--placement=manual") != std::string::npos);
@@ -88,10 +88,10 @@ TEST_CASE("rules of placement are given with manual placement, and only with it"
 
 TEST_CASE("a schedule of batch sizes brings its first one along") {
   const Flags flags = parse({"--batch_size_schedule=0:20,100:40"}).flags;
-  CHECK(flags.batch_size == 20);
-  CHECK(batch_sizes_of(flags).to_string() == "0:20,100:40");
-  CHECK(parse({"--batch_size=20", "--batch_size_schedule=0:20,100:40"}).flags.batch_size == 20);
-  CHECK(batch_sizes_of(parse({"--batch_size=30"}).flags).to_string() == "30");
+  CHECK(flags.training.batch_size == 20);
+  CHECK(flags.training.batch_sizes().to_string() == "0:20,100:40");
+  CHECK(parse({"--batch_size=20", "--batch_size_schedule=0:20,100:40"}).flags.training.batch_size == 20);
+  CHECK(parse({"--batch_size=30"}).flags.training.batch_sizes().to_string() == "30");
 }
 
 TEST_CASE("a schedule of batch sizes that is wrong or contradicts the batch size is refused") {
@@ -109,29 +109,30 @@ TEST_CASE("help and version only print") {
 TEST_CASE("subcommands take their own arguments") {
   const Flags evaluate = parse({"evaluate", "--log_dir", "logs"}).flags;
   CHECK(evaluate.command == Command::kEvaluate);
-  CHECK(evaluate.log_dir == "logs");
+  CHECK(evaluate.supervisor.log_dir == "logs");
   const Flags predict = parse({"predict", "--log-dir=logs", "a.png", "b.idx"}).flags;
-  CHECK(predict.files == std::vector<std::string>{"a.png", "b.idx"});
-  CHECK(parse({"inspect", "x.safetensors"}).flags.checkpoint == "x.safetensors");
+  CHECK(predict.files.files == std::vector<std::string>{"a.png", "b.idx"});
+  CHECK(parse({"inspect", "x.safetensors"}).flags.files.checkpoint == "x.safetensors");
   CHECK(usage_error({"inspect"}).find("checkpoint") != std::string::npos);
   CHECK(usage_error({"evaluate"}).find("log_dir") != std::string::npos);
 }
 
 TEST_CASE("a preset gives the defaults, and what is given wins") {
   const Flags fast = parse({"--preset=fast"}).flags, preset = flags_of_preset("fast");
-  CHECK(fast.batch_size == preset.batch_size);
-  CHECK(fast.train_steps == preset.train_steps);
-  CHECK(fast.learning_rate == preset.learning_rate);
-  CHECK(fast.learning_rate_schedule == preset.learning_rate_schedule);
-  CHECK(fast.train_steps != parse({}).flags.train_steps);
+  CHECK(fast.training.batch_size == preset.training.batch_size);
+  CHECK(fast.training.train_steps == preset.training.train_steps);
+  CHECK(fast.training.learning_rate == preset.training.learning_rate);
+  CHECK(fast.training.learning_rate_schedule == preset.training.learning_rate_schedule);
+  CHECK(fast.training.train_steps != parse({}).flags.training.train_steps);
 
   const Flags own = parse({"--batch_size=50", "--preset=fast", "--optimizer=sgd"}).flags;
-  CHECK(own.batch_size == 50);  // The value of another preset, but given.
-  CHECK(own.optimizer == "sgd");
-  CHECK(own.train_steps == preset.train_steps);
-  CHECK(batch_sizes_of(parse({"--preset=fast", "--batch_size_schedule=0:20,100:40"}).flags).to_string() ==
+  CHECK(own.training.batch_size == 50);  // The value of another preset, but given.
+  CHECK(own.training.optimizer == OptimizerKind::kSgd);
+  CHECK(own.training.train_steps == preset.training.train_steps);
+  CHECK(parse({"--preset=fast", "--batch_size_schedule=0:20,100:40"}).flags.training.batch_sizes().to_string() ==
         "0:20,100:40");
-  CHECK(parse({"--preset=fast", "--decay_steps=300"}).flags.decay_steps == 300);  // The preset has a schedule for it.
+  CHECK(parse({"--preset=fast", "--decay_steps=300"}).flags.training.decay_steps ==
+        300);  // The preset has a schedule for it.
 }
 
 TEST_CASE("a file of flags may name a preset, and wins over its values") {
@@ -140,9 +141,10 @@ TEST_CASE("a file of flags may name a preset, and wins over its values") {
   std::ofstream(file) << "preset = \"fast\"\nlearning_rate = 0.5\n";
   const std::string option = "--config=" + file.string();
   const Flags flags = parse({option.c_str()}).flags;
-  CHECK(flags.learning_rate == 0.5);
-  CHECK(flags.train_steps == flags_of_preset("fast").train_steps);
-  CHECK(parse({option.c_str(), "--preset=best"}).flags.train_steps == flags_of_preset("best").train_steps);
+  CHECK(flags.training.learning_rate == 0.5);
+  CHECK(flags.training.train_steps == flags_of_preset("fast").training.train_steps);
+  CHECK(parse({option.c_str(), "--preset=best"}).flags.training.train_steps ==
+        flags_of_preset("best").training.train_steps);
 }
 
 TEST_CASE("a run's config.toml holds what its preset came to") {
@@ -168,30 +170,31 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
              "--place_variables=conv1/*=/job:ps/task:0,*=/job:ps/task:1"})
           .flags;
   std::ofstream(file) << to_toml(flags);
-  CHECK(parse({("--config=" + file.string()).c_str()}).flags.batch_size_schedule.empty());
+  CHECK(parse({("--config=" + file.string()).c_str()}).flags.training.batch_size_schedule == std::nullopt);
   std::ofstream(file) << to_toml(parse({"--batch_size_schedule=0:20,100:40"}).flags);
-  CHECK(parse({("--config=" + file.string()).c_str()}).flags.batch_size_schedule == "0:20,100:40");
+  CHECK(parse({("--config=" + file.string()).c_str()}).flags.training.batch_size_schedule->to_string() ==
+        "0:20,100:40");
   std::ofstream(file) << to_toml(parse({"--adam_beta1=0.8", "--adam_beta2=0.95"}).flags);
   CHECK(optimizer_of(parse({("--config=" + file.string()).c_str()}).flags).beta1 == 0.8f);
   CHECK(optimizer_of(parse({("--config=" + file.string()).c_str()}).flags).beta2 == 0.95f);
   std::ofstream(file) << to_toml(flags);
   const std::string option = "--config=" + file.string();
   const Flags again = parse({option.c_str(), "--batch_size=10"}).flags;
-  CHECK(again.seed == 7);
-  CHECK(again.optimizer == "momentum");
+  CHECK(again.training.seed == 7);
+  CHECK(again.training.optimizer == OptimizerKind::kMomentum);
   CHECK(optimizer_of(again) == optimizer_of(flags));
-  CHECK(again.replication == "in_graph");
-  CHECK(again.on_nan == "skip");
-  CHECK(again.devices == flags.devices);
-  CHECK(again.batch_per_tower);
-  CHECK(again.precision == "auto");
-  CHECK(again.augment == "affine");
-  CHECK(again.placement == "manual");
-  CHECK(again.wire_dtype == "f16");
-  CHECK(again.place_variables == flags.place_variables);
-  CHECK(again.batch_size == 10);
+  CHECK(again.devices.replication == Replication::kInGraph);
+  CHECK(again.replication.on_nan == OnNan::kSkip);
+  CHECK(again.devices.devices == flags.devices.devices);
+  CHECK(again.devices.batch_per_tower);
+  CHECK(again.devices.precision == Precision::kAuto);
+  CHECK(again.training.augment == Augmentation::kAffine);
+  CHECK(again.wire.placement == PlacementPolicy::kManual);
+  CHECK(again.wire.dtype == WireDtype::kF16);
+  CHECK(again.wire.place_variables == flags.wire.place_variables);
+  CHECK(again.training.batch_size == 10);
   std::ofstream(file) << to_toml(parse({}).flags);  // What was not given is not held against other flags.
-  CHECK(parse({option.c_str(), "--optimizer=rmsprop"}).flags.optimizer == "rmsprop");
+  CHECK(parse({option.c_str(), "--optimizer=rmsprop"}).flags.training.optimizer == OptimizerKind::kRmsprop);
   std::ofstream(file, std::ios::app) << "no_such_flag = 1\n";
   CHECK(usage_error({option.c_str()}).find("no_such_flag") != std::string::npos);
   std::ofstream(file) << "[evaluate]\nlog_dir = \"logs\"\n";
@@ -205,13 +208,13 @@ TEST_CASE("a file's data gives way to data of the command line, by whichever fla
     std::ofstream(temp / "config.toml") << to_toml(parse(flags).flags);
   };
   write({"--data_dir=/my \"data\""});
-  CHECK(parse({option.c_str()}).flags.data_dir == "/my \"data\"");
-  CHECK(parse({option.c_str(), "--data-dir=/b"}).flags.data_dir == "/b");
-  CHECK(parse({option.c_str(), "--dataset=synthetic"}).flags.data_dir.empty());
+  CHECK(parse({option.c_str()}).flags.data.data_dir == "/my \"data\"");
+  CHECK(parse({option.c_str(), "--data-dir=/b"}).flags.data.data_dir == "/b");
+  CHECK(parse({option.c_str(), "--dataset=synthetic"}).flags.data.data_dir.empty());
   write({"--dataset=synthetic"});
-  CHECK(parse({option.c_str()}).flags.dataset == "synthetic");
-  CHECK(parse({option.c_str(), "--data_dir", "/b"}).flags.dataset.empty());
+  CHECK(parse({option.c_str()}).flags.data.dataset == DatasetChoice::kSynthetic);
+  CHECK(parse({option.c_str(), "--data_dir", "/b"}).flags.data.dataset == std::nullopt);
   write({"--dataset=mnist", "--data_dir=/a"});
-  CHECK(parse({option.c_str()}).flags.dataset == "mnist");
-  CHECK(parse({option.c_str()}).flags.data_dir == "/a");
+  CHECK(parse({option.c_str()}).flags.data.dataset == DatasetChoice::kMnist);
+  CHECK(parse({option.c_str()}).flags.data.data_dir == "/a");
 }

@@ -1,0 +1,367 @@
+#include "tools/flag_table.h"
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+#include "tools/flag_values.h"
+#include "tools/optimizer_flags.h"
+#include "tools/tower_flags.h"
+
+namespace distmnist {
+namespace {
+
+using Commands = std::vector<Command>;
+
+template <class T>
+constexpr FlagType type_of() {
+  if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::optional<bool>>) return FlagType::kSwitch;
+  if constexpr (Integer<T> || std::is_same_v<T, std::optional<int>>) return FlagType::kWholeNumber;
+  if constexpr (std::is_same_v<T, double> || std::is_same_v<T, std::optional<double>>) return FlagType::kNumber;
+  if constexpr (std::is_same_v<T, std::vector<std::string>>) return FlagType::kTexts;
+  return FlagType::kText;
+}
+
+// A flag that is `member` of `part`.
+template <class Part, class T>
+FlagRow row(std::string name, Part Flags::*part, T Part::*member, std::string help, unsigned uses = 0,
+            Commands commands = {Command::kTrain}) {
+  FlagRow row;
+  row.name = name;
+  row.help = std::move(help);
+  row.type = type_of<T>();
+  row.uses = uses;
+  row.commands = std::move(commands);
+  if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+    row.set = [=](Flags& flags, const std::vector<std::string>& texts) { flags.*part.*member = texts; };
+    row.get = [=](const Flags& flags) { return text_of(join(flags.*part.*member, " ")); };
+  } else {
+    row.set = [=](Flags& flags, const std::vector<std::string>& texts) {
+      read_value(name, texts.back(), flags.*part.*member);
+    };
+    row.get = [=](const Flags& flags) { return text_of(flags.*part.*member); };
+  }
+  row.effective = [get = row.get](const Flags& flags) { return get(flags).value_or("not given"); };
+  return row;
+}
+
+// The same, which in the fingerprint and the preset's line stands as `effective` says.
+FlagRow as(FlagRow row, std::function<std::string(const Flags&)> effective) {
+  row.effective = std::move(effective);
+  return row;
+}
+
+template <class Get>
+std::function<std::string(const Flags&)> of_optimizer(Get get) {
+  return [get](const Flags& flags) { return fmt::format("{}", get(optimizer_of(flags))); };
+}
+
+std::vector<FlagRow> in_group(const std::string& group, std::vector<FlagRow> rows) {
+  for (FlagRow& row : rows) row.group = group;
+  return rows;
+}
+
+constexpr unsigned kOfRun = kInConfig | kInFingerprint;
+const Commands kWithPs = {Command::kTrain, Command::kReset, Command::kVariable, Command::kKeygen};
+const Commands kComputing = {Command::kTrain, Command::kEvaluate, Command::kPredict, Command::kDevices};
+const Commands kOfCheckpoint = {Command::kEvaluate, Command::kPredict};
+const Commands kAdmin = {Command::kReset, Command::kVariable};
+
+std::vector<FlagRow> arguments() {
+  using F = FileFlags;
+  using A = AdminFlags;
+  return {
+      row("files", &Flags::files, &F::files, "pictures (PNG, JPEG), or IDX files of images", kRequired,
+          {Command::kPredict}),
+      row("checkpoint", &Flags::files, &F::checkpoint, "a .safetensors file, or a run folder: its newest checkpoint",
+          kRequired, {Command::kInspect}),
+      row("action", &Flags::admin, &A::action,
+          "init: create NAME with --value unless it exists; get: print its value; add: add --value to it; list: print "
+          "all variables of the container, and how many floats of the model each ps holds",
+          kRequired, {Command::kVariable}),
+      row("name", &Flags::admin, &A::name, "name of the variable (for init, get and add)", 0, {Command::kVariable}),
+      row("folder", &Flags::files, &F::key_folder, "folder to create for the keys; it must not exist, or be empty",
+          kRequired, {Command::kKeygen}),
+  };
+}
+
+std::vector<FlagRow> cluster_rows() {
+  using C = ClusterFlags;
+  using A = AdminFlags;
+  const auto cluster = &Flags::cluster;
+  return {
+      row("--job_name", cluster, &C::job_name, "role of this process: ps or worker (default: local training)"),
+      row("--task_index", cluster, &C::task_index, "index of this task within its job, from 0 (default: 0)"),
+      row("--ps_hosts", cluster, &C::ps_hosts, "host:port of every ps, comma-separated, in task order", 0, kWithPs),
+      row("--worker_hosts", cluster, &C::worker_hosts, "host:port of every worker, comma-separated, in task order", 0,
+          {Command::kTrain, Command::kKeygen}),
+      row("--cluster", cluster, &C::file, "JSON file that maps each job to its list of host:port", 0, kWithPs),
+      row("--ps_job", cluster, &C::ps_job, "name of the ps job in --cluster", 0, kWithPs),
+      row("--worker_job", cluster, &C::worker_job, "name of the worker job in --cluster", 0,
+          {Command::kTrain, Command::kKeygen}),
+      row("--bind", cluster, &C::bind,
+          "address a ps listens on: 0.0.0.0, [::], an IP address or a name, with or without :port (default: its "
+          "address in the cluster)"),
+      row("--allow", cluster, &C::allow,
+          "addresses a ps accepts connections from besides the cluster's hosts, for example 10.0.0.0/24,192.168.1.7 "
+          "(default: none; with --keys, all)"),
+      row("--insecure", cluster, &C::insecure, "let a ps without --keys use public addresses"),
+      row("--keys", cluster, &C::keys,
+          "folder with this task's keys, made by distmnist keygen (default: no keys, traffic is not encrypted)"),
+      row("--keys", cluster, &C::keys, "folder with the administrator's key, if the ps tasks use --keys", 0, kAdmin),
+      row("--container", cluster, &C::container,
+          "container that holds the run's variables on ps tasks with --ps_stay (default: the default container)"),
+      row("--container", cluster, &C::container, "container of the variable (default: the default container)", 0,
+          {Command::kVariable}),
+      row("--ps_stay", cluster, &C::ps_stay, "keep a ps running for any number of runs, each in its own --container"),
+      row("--container", &Flags::admin, &A::containers,
+          "containers to drop, comma-separated; \"\" is the default container", 0, {Command::kReset}),
+      row("--all", &Flags::admin, &A::all, "drop all containers", 0, {Command::kReset}),
+      row("--value", &Flags::admin, &A::value, "a number (default: 0 for init, 1 for add)", 0, {Command::kVariable}),
+      row("--recovery_wait_secs", &Flags::admin, &A::wait_secs, "seconds to retry a ps that cannot be reached", 0,
+          kAdmin),
+      row("--tasks", &Flags::files, &FileFlags::key_tasks,
+          "number of tasks of each job, for example ps:2,worker:3; one key folder per task (default: the tasks of the "
+          "cluster, one key folder per host)",
+          0, {Command::kKeygen}),
+  };
+}
+
+std::vector<FlagRow> replication_rows() {
+  using R = ReplicationFlags;
+  const auto replication = &Flags::replication;
+  return {
+      row("--num_workers", replication, &R::num_workers, "workers of a local run, as threads of this process",
+          kInConfig),
+      row("--num_ps", replication, &R::num_ps, "parameter servers of a local run with several workers", kInConfig),
+      as(row("--sync_replicas", replication, &R::sync_replicas,
+             "make each step from the mean of R gradients (default: asynchronous updates)", kOfRun),
+         [](const Flags& flags) { return flags.replication.sync() ? "true" : "false"; }),
+      row("--replicas_to_aggregate", replication, &R::replicas_to_aggregate,
+          "R of --sync_replicas: gradients per step; 0: the number of workers", kOfRun),
+      as(row("--on_lost_worker", replication, &R::on_lost_worker,
+             "what a synchronous run does with fewer than R workers left: wait, shrink or fail (default: shrink)",
+             kOfRun),
+         [](const Flags& flags) { return *text_of(flags.replication.on_lost_worker.value_or(OnLostWorker::kShrink)); }),
+      row("--staleness", replication, &R::staleness,
+          "what happens to gradients of old parameters: keep, drop:K (drop those older than K steps) or scale (divide "
+          "the learning rate by their age)",
+          kOfRun),
+      row("--max_staleness", replication, &R::max_staleness,
+          "batches a worker may be ahead of the slowest worker; -1: no limit", kOfRun),
+      row("--warmup_steps", replication, &R::warmup_steps, "global steps that worker 0 trains alone at the start",
+          kOfRun),
+      row("--warmup_epochs", replication, &R::warmup_epochs, "the same, in passes through the training set", kOfRun),
+      row("--on_nan", replication, &R::on_nan,
+          "what happens on a gradient or loss that is not finite: fail (end the run with exit code 8) or skip (drop "
+          "it)",
+          kOfRun),
+  };
+}
+
+std::vector<FlagRow> data_rows() {
+  using D = DataFlags;
+  const Commands reading = {Command::kTrain, Command::kEvaluate};
+  return {
+      row("--data_dir", &Flags::data, &D::data_dir,
+          "folder with the MNIST files, plain or .gz, or with MNIST/raw inside (default: the cache)", kInConfig,
+          reading),
+      row("--dataset", &Flags::data, &D::dataset,
+          "mnist or synthetic (default: mnist if it is found, otherwise synthetic)", kInConfig, reading),
+      row("--download_only", &Flags::data, &D::download_only, "download MNIST into the cache, then exit"),
+      row("--other_data", &Flags::data, &D::other_data, "allow data that the run was not trained on", 0,
+          {Command::kEvaluate}),
+  };
+}
+
+std::vector<FlagRow> training_rows() {
+  using T = TrainingFlags;
+  const auto training = &Flags::training;
+  return {
+      row("--preset", training, &T::preset,
+          "set of defaults for the training flags: seeds (those shown here), fast (99.0 % in the shortest time) or "
+          "best (99.4 %)"),
+      row("--model", training, &T::model, "network to train: mnist_cnn, mlp or softmax", kOfRun),
+      as(row("--batch_size", training, &T::batch_size, "samples per step and worker; see --batch_per_tower",
+             kInConfig | kInPreset),
+         [](const Flags& flags) { return flags.training.batch_sizes().to_string(); }),
+      row("--batch_size_schedule", training, &T::batch_size_schedule,
+          "batch sizes by global step, for example 0:50,1000:100 (default: always --batch_size)", kInConfig),
+      row("--train_steps", training, &T::train_steps, "global step at which training ends", kOfRun | kInPreset),
+      row("--optimizer", training, &T::optimizer, "sgd, momentum, adagrad, rmsprop or adam", kOfRun | kInPreset),
+      as(row("--momentum", training, &T::momentum,
+             "momentum of the optimizers momentum (default: 0.9) and rmsprop (default: 0)", kOfRun),
+         of_optimizer([](const OptimizerSpec& spec) { return spec.momentum; })),
+      as(row("--nesterov", training, &T::nesterov, "use Nesterov momentum, with --optimizer=momentum", kOfRun),
+         of_optimizer([](const OptimizerSpec& spec) { return spec.nesterov; })),
+      as(row("--adam_beta1", training, &T::adam_beta1, "decay rate of Adam's mean of the gradients",
+             kOfRun | kInPreset),
+         of_optimizer([](const OptimizerSpec& spec) { return spec.beta1; })),
+      as(row("--adam_beta2", training, &T::adam_beta2, "decay rate of Adam's mean of the squared gradients",
+             kOfRun | kInPreset),
+         of_optimizer([](const OptimizerSpec& spec) { return spec.beta2; })),
+      row("--learning_rate", training, &T::learning_rate, "largest learning rate of the schedule", kOfRun | kInPreset),
+      row("--learning_rate_schedule", training, &T::learning_rate_schedule,
+          "learning rate over the global steps: constant, exponential, staircase, cosine or one_cycle",
+          kOfRun | kInPreset),
+      as(row("--decay_steps", training, &T::decay_steps, "steps of the learning rate schedule; 0: --train_steps",
+             kOfRun),
+         of_optimizer([](const OptimizerSpec& spec) { return spec.learning_rate.decay_steps; })),
+      as(row("--decay_rate", training, &T::decay_rate,
+             "factor per --decay_steps of the schedules exponential and staircase (default: 0.96)", kOfRun),
+         of_optimizer([](const OptimizerSpec& spec) { return spec.learning_rate.decay_rate; })),
+      row("--learning_rate_warmup_steps", training, &T::learning_rate_warmup_steps,
+          "steps over which the learning rate rises from 0 at the start", kOfRun | kInPreset),
+      row("--augment", training, &T::augment,
+          "random changes to the training images, different in every pass: none, or affine (shift, rotate, scale, "
+          "shear)",
+          kOfRun | kInPreset),
+      row("--log_every", training, &T::log_every, "global steps between two lines of progress", kInConfig),
+      row("--seed", training, &T::seed, "seed of the weights, the data order and dropout", kOfRun),
+      row("--model", training, &T::model, "network: mnist_cnn, mlp or softmax", 0, {Command::kDevices}),
+  };
+}
+
+std::vector<FlagRow> device_rows() {
+  using D = DeviceFlags;
+  const auto devices = &Flags::devices;
+  return {
+      row("--device", devices, &D::device,
+          "device to compute on: /cpu:0, /gpu:1, /device:REFERENCE:0 (default: /gpu:0 if there is one, otherwise "
+          "/cpu:0)",
+          kInConfig, kComputing),
+      row("--precision", devices, &D::precision,
+          "number format of products: f32, tf32, bf16, or auto (the fastest of the device); sums and variables are f32",
+          kInConfig | kInPreset, kComputing),
+      row("--allow_soft_placement", devices, &D::allow_soft_placement,
+          "use /cpu:0 if a device, or a kernel on it, is missing (default: stop with an error)", kInConfig, kComputing),
+      row("--per_process_gpu_memory_fraction", devices, &D::per_process_gpu_memory_fraction,
+          "share of a GPU's memory to allocate at the start, above 0 and at most 1 (default: allocate as needed)", 0,
+          kComputing),
+      row("--allow_growth", devices, &D::allow_growth, "allocate GPU memory as needed, up to that share", 0,
+          kComputing),
+      row("--instruction_set", devices, &D::instruction_set,
+          "instruction set of the CPU kernels: portable, avx2, avx512, amx, or auto (the best of the processor)",
+          kInConfig, kComputing),
+      row("--intra_op_parallelism_threads", devices, &D::intra_op_parallelism_threads,
+          "threads of this task; 0: OMP_NUM_THREADS if it is set, otherwise the cores available to the process divided "
+          "by the workers on this host (for a ps, by all tasks on this host)",
+          kInConfig, kComputing),
+      row("--pin", devices, &D::pin,
+          "auto: give each worker of a host its own cores if their threads fill the host; none: use any core",
+          kInConfig),
+      row("--log_device_placement", devices, &D::log_device_placement,
+          "log the device of every variable, layer and gradient"),
+      row("--replication", devices, &D::replication,
+          "between_graph: replicas are tasks of a cluster; in_graph: replicas are towers of this process", kInConfig),
+      row("--devices", devices, &D::devices,
+          "devices that share the batch of each step, one tower on each: /gpu:0,/gpu:1 or /cpu:0,/cpu:1 (any number of "
+          "CPU devices)",
+          kInConfig),
+      row("--num_gpus", devices, &D::num_gpus, "short for --devices=/gpu:0,/gpu:1,...; 0: no towers", kInConfig),
+      row("--batch_per_tower", devices, &D::batch_per_tower,
+          "give each tower a batch of --batch_size samples (default: towers share one batch)", kInConfig),
+      row("--kernels", devices, &D::show_kernels, "print what computes each layer of --model on --device", 0,
+          {Command::kDevices}),
+  };
+}
+
+std::vector<FlagRow> wire_rows() {
+  using W = WireFlags;
+  return {
+      row("--wire_dtype", &Flags::wire, &W::dtype,
+          "number format of gradients and parameters between workers and ps: f32, bf16 or f16", kOfRun),
+      row("--placement", &Flags::wire, &W::placement,
+          "how variables are distributed over ps tasks: split, round_robin, load_balanced or manual", kOfRun),
+      row("--place_variables", &Flags::wire, &W::place_variables,
+          "rules of --placement=manual, of which the first that matches counts: 'conv1/*=/job:ps/task:0,...'", kOfRun),
+  };
+}
+
+std::vector<FlagRow> supervisor_rows() {
+  using S = SupervisorFlags;
+  const auto supervisor = &Flags::supervisor;
+  return {
+      row("--log_dir", supervisor, &S::log_dir,
+          "run folder for checkpoints, metrics.csv and config.toml (default: write no files)"),
+      row("--log_dir", supervisor, &S::log_dir, "run folder, or a checkpoint file", kRequired, kOfCheckpoint),
+      row("--save_model_secs", supervisor, &S::save_model_secs, "seconds between two checkpoints", kInConfig),
+      row("--max_to_keep", supervisor, &S::max_to_keep, "newest checkpoints to keep; 0: all", kInConfig),
+      row("--recovery_wait_secs", supervisor, &S::recovery_wait_secs,
+          "seconds to wait for a peer that is lost or not ready", kInConfig),
+      row("--fresh", supervisor, &S::fresh, "move the old run in --log_dir aside and start a new one"),
+  };
+}
+
+std::vector<FlagRow> console_rows() {
+  using C = ConsoleFlags;
+  const Commands commands = {Command::kTrain, Command::kEvaluate, Command::kPredict, Command::kInspect,
+                             Command::kDevices};
+  return {
+      row("--progress", &Flags::console, &C::progress,
+          "how progress is shown: auto (one line on a terminal), plain (lines of the log) or none", 0, commands),
+      row("--log_format", &Flags::console, &C::log_format, "format of the log: text or json", 0, commands),
+      row("--raw", &Flags::files, &FileFlags::raw, "use the pixels of 28x28 pictures unchanged: 0 background, 255 ink",
+          0, {Command::kPredict}),
+  };
+}
+
+std::vector<FlagRow> make_table() {
+  std::vector<FlagRow> table;
+  const auto add = [&](const std::string& group, std::vector<FlagRow> rows) {
+    for (FlagRow& row : in_group(group, std::move(rows))) table.push_back(std::move(row));
+  };
+  add("arguments", arguments());
+  add("training", training_rows());
+  add("data", data_rows());
+  add("supervisor", supervisor_rows());
+  add("cluster", cluster_rows());
+  add("replication", replication_rows());
+  add("wire", wire_rows());
+  add("devices", device_rows());
+  add("console", console_rows());
+  return table;
+}
+
+}  // namespace
+
+bool FlagRow::is_for(Command command) const {
+  return std::ranges::find(commands, command) != commands.end();
+}
+
+const std::vector<FlagRow>& flag_table() {
+  static const std::vector<FlagRow> table = make_table();
+  return table;
+}
+
+const std::vector<CommandRow>& command_table() {
+  static const std::vector<CommandRow> table = {
+      {Command::kTrain, "", "train on this machine, or be one task of a cluster"},
+      {Command::kEvaluate, "evaluate", "print accuracy, loss and confusion matrix of the newest checkpoint"},
+      {Command::kPredict, "predict", "print class and probabilities of images, by the newest checkpoint"},
+      {Command::kInspect, "inspect", "print the contents of a checkpoint file"},
+      {Command::kDevices, "devices", "print the devices of this host, and what runs on which of them"},
+      {Command::kReset, "reset", "drop containers on every ps, and end the runs in them"},
+      {Command::kVariable, "variable", "read or change shared variables on ps tasks that run with --ps_stay"},
+      {Command::kKeygen, "keygen", "make the keys of a cluster's tasks, for --keys"},
+  };
+  return table;
+}
+
+Fingerprint fingerprint_of_flags(const Flags& flags) {
+  Fingerprint out;
+  for (const FlagRow& row : flag_table()) {
+    if ((row.uses & kInFingerprint) != 0) out.emplace_back(row.name, row.effective(flags));
+  }
+  return out;
+}
+
+std::string describe_preset_values(const Flags& flags) {
+  std::vector<std::string> values;
+  for (const FlagRow& row : flag_table()) {
+    if ((row.uses & kInPreset) != 0) values.push_back(fmt::format("{} {}", row.bare_name(), row.effective(flags)));
+  }
+  return join(values, ", ");
+}
+
+}  // namespace distmnist
