@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "lib/backend/module_abi.h"
 #include "lib/base/error.h"
 
 namespace distmnist {

@@ -1,6 +1,7 @@
 #include "lib/backend/cuda/module.h"
 
 #include "lib/backend/cuda/cuda_backend.h"
+#include "lib/backend/module_abi.h"
 
 // The module's only symbol.
 extern "C" __attribute__((visibility("default"))) const distmnist::CudaModule* distmnist_cuda_module() {

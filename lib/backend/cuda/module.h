@@ -11,12 +11,10 @@ namespace distmnist {
 inline constexpr const char* kCudaModuleFile = "libdistmnist_cuda.so";
 inline constexpr const char* kCudaModuleSymbol = "distmnist_cuda_module";
 
-// Raised whenever this table, Backend, Executor or a type they mention changes: a module of another version is refused,
-// for its virtual tables would not match.
-inline constexpr std::uint32_t kCudaModuleAbi = 3;
-
 struct CudaModule {
-  std::uint32_t abi_version = 0;  // always first, so that every version can read it
+  // kCudaModuleAbi of the module (lib/backend/module_abi.h, which the build makes): with a different one than the
+  // program's its virtual tables would not match. Always first, so that every version can read it.
+  std::uint32_t abi_version = 0;
   // What is there; never throws for a missing GPU or driver, but says so.
   GpuSystem (*inspect)() = nullptr;
   // A new backend, owned by the caller. Error (kUsage) where a device is not there or not usable, kResources where its

@@ -4,6 +4,7 @@
 
 #include "lib/backend/compile_options.h"
 #include "lib/backend/cuda/module.h"
+#include "lib/backend/module_abi.h"
 #include "lib/backend/reference/reference_backend.h"
 #include "lib/base/error.h"
 

@@ -1,5 +1,6 @@
 // A module that answers as the CUDA module does where there is a GPU; its backend compiles nothing.
 #include "lib/backend/cuda/module.h"
+#include "lib/backend/module_abi.h"
 
 namespace {
 

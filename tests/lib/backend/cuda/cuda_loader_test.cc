@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "lib/backend/cuda/module.h"
+#include "lib/backend/module_abi.h"
 #include "tests/support/catch.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/module_folder.h"
