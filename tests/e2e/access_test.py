@@ -60,7 +60,8 @@ class AccessTest(small_runs.SmallRunTest):
         for arguments in (("--allow=8.8.8.0/24",), ("--allow=0.0.0.0/0",)):
             with self.subTest(arguments):
                 self.assert_refused(self.start_ps("127.0.0.1", port, *arguments), 9,
-                                    "has public addresses in it .*distmnist keygen .*--keys, or say --insecure")
+                                    "has public addresses in it .*distmnist keygen .*--keys, or accept the risk with "
+                                    "--insecure")
         worker_far = self.start([self.program(), f"--ps_hosts=127.0.0.1:{port}", "--worker_hosts=8.8.8.8:1",
                                  "--job_name=ps"])
         self.assert_refused(worker_far, 9, r"8\.8\.8\.8 is a public address \(8\.8\.8\.8:1\)")

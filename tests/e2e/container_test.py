@@ -100,7 +100,7 @@ class ContainerTest(small_runs.SmallRunTest):
             # The worker may have left a ps before that one was asked.
             self.assertRegex(line, rf"^ps:{index} localhost:\d+: dropped a \([01] sessions? ended\), c is not there$")
         self.assert_fails(a, 5, r"error: refused by ps:\d localhost:\d+: container 'a' was reset; start this "
-                                r"task again to begin anew; exit 5\n$")
+                                r"task again for a new run; exit 5\n$")
         self.wait_for_progress(b)
 
         (again,) = self.start_run("a", "--log_every=10", "--fresh", steps=small_runs.ENDLESS)
@@ -133,7 +133,7 @@ class ContainerTest(small_runs.SmallRunTest):
         self.assertEqual(self.ask("variable", "get", "x"), ["2.5"])
         self.assertEqual(self.ask("variable", "list"), ["x = 2.5"])
         missing = self.run_program("variable", "get", "y", self.ps_hosts)
-        self.assert_refused(missing, 2, "no shared variable 'y'", "take one of: x")
+        self.assert_refused(missing, 2, "no shared variable 'y'", "use one of: x")
         self.stop(*ps)
 
     def test_a_ps_that_ends_with_its_run_has_no_shared_variables(self):

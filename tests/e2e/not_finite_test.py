@@ -49,7 +49,7 @@ class NotFiniteTest(small_runs.SmallRunTest):
             cluster.start_task("worker", index, *self.flags(*MODEL, TOO_FAST, "--container=a", steps=30))
         for index in (0, 1):
             self.assert_refused(cluster.worker(index), 8, "lower --learning_rate")
-        cluster.ps().wait_for("container 'a': the run has failed, its model is dropped: worker:")
+        cluster.ps().wait_for("container 'a': the run has failed and its model is dropped: worker:")
         for index in (0, 1):
             cluster.start_task("worker", index, *self.flags(*MODEL, "--container=a", steps=30))
         for index in (0, 1):

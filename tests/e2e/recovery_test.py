@@ -44,7 +44,8 @@ class LostTaskTest(small_runs.SmallRunTest):
         self.assertGreaterEqual(ready_at, step, "the ps kept the model")
         self.wait_for_progress(chief)
         self.wait_for_progress(cluster.worker(1))
-        self.assertIn("worker:0: the old process does not answer; the new one takes over, from this host", cluster.ps().stderr)
+        self.assertIn("worker:0: the old process does not answer; the new one, from this host, takes over",
+                      cluster.ps().stderr)
         self.stop(cluster)
         self.assertEqual(len(small_runs.checkpoint_steps(self.log_dir)), 1)
 
@@ -89,8 +90,8 @@ class LostTaskTest(small_runs.SmallRunTest):
         cluster = self.start_endless()
         second = self.start([self.program(), *cluster.flags(), "--job_name=worker", "--task_index=1",
                              *self.flags(steps=small_runs.ENDLESS, log_dir=False)])
-        self.assert_refused(second, 6, r"worker:1 is already running and answers; stop it, or give this process "
-                                       r"another --task_index")
+        self.assert_refused(second, 6, r"worker:1 is already running; stop it, or give this process "
+                                       r"a different --task_index")
         self.wait_for_progress(cluster.worker(1))
         self.stop(cluster)
 
@@ -98,7 +99,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         cluster = self.start_endless()
         second = self.start([self.program(), *cluster.flags(), "--job_name=worker", "--task_index=0",
                              *self.flags(f"--log_dir={self.folder / 'other'}", steps=small_runs.ENDLESS)])
-        self.assert_refused(second, 6, r"worker:0 is already running and answers")
+        self.assert_refused(second, 6, r"worker:0 is already running; stop it")
         self.assertEqual(small_runs.checkpoint_steps(self.folder / "other"), [])
         self.stop(cluster)
 

@@ -108,7 +108,7 @@ TEST_CASE("a refusal is a failure with its code and reason") {
   Script worker;
   worker.open();
   worker.connect();
-  worker.refuse(5, "--batch_size is 100 here and 50 at the chief");
+  worker.refuse(5, "--batch_size is 100 here but 50 at the chief");
   CHECK(failed_with(worker, ExitCode::kVersion, "refused by ps:0 localhost:2222: --batch_size is 100 here and 50"));
 }
 

@@ -9,7 +9,7 @@ namespace distmnist::trace {
 
 TEST_CASE("a worker with other flags than the chief's is refused with both values") {
   const Fingerprint other = {{"--model", "mnist_cnn"}, {"--batch_size", "100"}};
-  const std::string words = "b: refuse 5: worker:1 does not fit this job: --batch_size is 100 here and 50 at the chief";
+  const std::string words = "b: refuse 5: worker:1 does not fit this job: --batch_size is 100 here but 50 at the chief";
 
   SECTION("after the model") {
     PsScript ps;
@@ -66,7 +66,7 @@ TEST_CASE("a chief of another job than the model's is refused with both values")
   const Lines out = job.greet(other, {{"--model", "softmax"}, {"--batch_size", "50"}});
   REQUIRE(out.size() == 1);
   CHECK(holds(out[0], "a': refuse 5: "));
-  CHECK(holds(out[0], "--model is softmax here and mnist_cnn at the chief"));
+  CHECK(holds(out[0], "--model is softmax here but mnist_cnn at the chief"));
 }
 
 TEST_CASE("a worker with another cluster description is refused") {

@@ -15,7 +15,7 @@ constexpr auto kGet = VariableAction::kGet;
 constexpr auto kAdd = VariableAction::kAdd;
 constexpr auto kList = VariableAction::kList;
 
-const std::string kReason = "refuse 5: container 'a' was reset; start this task again to begin anew";
+const std::string kReason = "refuse 5: container 'a' was reset; start this task again for a new run";
 
 }  // namespace
 
@@ -167,7 +167,7 @@ TEST_CASE("a variable that is not there is refused with those that are, and aski
   CHECK(ps.reset({"a"}) == Lines{"admin: reset_done 'a' was not there"});
   ps.ask(kInit, "a", "y");
   ps.ask(kInit, "a", "z");
-  CHECK(holds(ps.ask(kGet, "a", "x")[0], "or take one of: y, z"));
+  CHECK(holds(ps.ask(kGet, "a", "x")[0], "or use one of: y, z"));
 }
 
 TEST_CASE("a list holds the shared variables, and of a model's how many floats are here") {
