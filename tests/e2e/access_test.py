@@ -141,20 +141,20 @@ class WithKeysTest(small_runs.SmallRunTest):
         self.assertIn("dropped the default container", reset.stdout)
         without = self.run_program("reset", "--all", hosts)
         self.assert_exit(without, 9)
-        self.assertIn("asks for a key, and this task has none; give --keys with the folder of the administrator's key",
+        self.assertIn("asks for a key, but this task has none; give --keys with the folder of the administrator's key",
                       without.stdout)
         other = self.folder / "other"
         self.assert_exit(self.run_program("keygen", other, "--tasks=ps:1,worker:2"), 0)
         foreign = self.run_program("reset", "--all", hosts, f"--keys={other / 'admin'}")
         self.assert_exit(foreign, 9)
         self.assertIn("does not recognize this task's key, or has a different key", foreign.stdout)
-        ps.wait_for("cut off a process of this host: it (has no key of this job|hung up when it was asked for a key)")
+        ps.wait_for("cut off a process on this host: it (has no key of this job|hung up when it was asked for a key)")
         open_port, = support.free_ports(1)
         open_ps = self.start([self.program(), f"--ps_hosts=localhost:{open_port}", "--job_name=ps", "--ps_stay"])
         open_ps.wait_for("listening on")
         needless = self.run_program("reset", "--all", f"--ps_hosts=localhost:{open_port}", admin)
         self.assert_exit(needless, 9)
-        self.assertIn("has no keys, and this task has; leave --keys out", needless.stdout)
+        self.assertIn("has no keys, but this task has; leave --keys out", needless.stdout)
 
     def test_the_launcher_makes_keys_for_one_run(self):
         run = self.start([support.LAUNCHER, "--binary", self.program(), "--secure", "--num_workers", 2, "--",

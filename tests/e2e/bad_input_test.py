@@ -172,7 +172,7 @@ class CommandLineTest(small_runs.SmallRunTest):
                 ([*worker, "--ps_hosts=a:1;b:2", PS_AND_WORKER[1]], "separated by commas or spaces, not by ';'"),
                 ([*worker, "--ps_hosts=a:1", "b:2", PS_AND_WORKER[1]], "'b:2'.*quote"),
                 ([*worker, "--ps_hosts=0.0.0.0:2222", PS_AND_WORKER[1]], "every interface.*--bind=0.0.0.0"),
-                (["--job_name=ps", "--bind=*", *PS_AND_WORKER], "--bind=.*no address to listen at"),
+                (["--job_name=ps", "--bind=*", *PS_AND_WORKER], "--bind=.*not an address to listen on"),
                 (["--bind=0.0.0.0"], "--bind=0.0.0.0 without --job_name"),
                 (["--task_index=1"], "--task_index=1 without --job_name")):
             with self.subTest(arguments):
@@ -187,10 +187,11 @@ class CommandLineTest(small_runs.SmallRunTest):
         arguments = ["--job_name=ps", f"--cluster={file}"]
         self.assert_usage_error(*arguments, says=r"cluster\.json.*No such file")
         for content, says in (("{", r"cluster\.json is not JSON"), ("[]", r"cluster\.json"), ("", r"cluster\.json"),
-                              ('{"worker": ["localhost:1"]}', r"no job 'ps' but 'worker'.*--ps_job"),
+                              ('{"worker": ["localhost:1"]}', r"no job 'ps' \(it has 'worker'\).*--ps_job"),
                               ('{"ps": ["localhost:1"], "ps": ["localhost:2"], "worker": ["localhost:3"]}', "twice"),
                               ('{"ps": ["localhost"], "worker": ["localhost:3"]}', "no port"),
-                              ('{"ps": ["localhost:1"], "worker": {"one": "localhost:3"}}', "'one' .* no task's number"),
+                              ('{"ps": ["localhost:1"], "worker": {"one": "localhost:3"}}',
+                               "'one' .* not a task number"),
                               ('{"cluster": {"ps": ["h:1"], "worker": ["h:2"]}, "task": {"type": "ps", "index": 0}}',
                                'TF_CONFIG.*"cluster".*"task"'),
                               ('{"ps": "localhost:1", "worker": ["localhost:3"]}', r"cluster\.json")):

@@ -31,7 +31,7 @@ class NotFiniteTest(small_runs.SmallRunTest):
             with self.subTest(num_ps=num_ps, strategy=strategy):
                 flags = [*MODEL, *strategy, "--save_model_secs=1"]
                 diverging = self.cluster(num_ps, 2, self.flags(*flags, TOO_FAST, steps=small_runs.ENDLESS)).start()
-                self.assert_all_end_with_8(diverging, *(["the 10th one after another"] if "--on_nan=skip" in flags else []))
+                self.assert_all_end_with_8(diverging, *(["the 10th in a row"] if "--on_nan=skip" in flags else []))
                 kept = small_runs.checkpoint_steps(self.log_dir)
                 self.assertIn(step, kept)
                 self.assert_checkpoints_finite(kept)

@@ -227,7 +227,7 @@ TEST_CASE("a new process takes a task over when the old one leaves a probe unans
 
   const Lines late = job.push_again(job.worker, {1, 1, 1});
   REQUIRE(late.size() == 2);
-  CHECK(holds(late[0], "b: refuse 6: another process has taken worker:1 over"));
+  CHECK(holds(late[0], "b: refuse 6: another process has taken over worker:1"));
   CHECK(job.push(newcomer, {1, 1, 1}) == parameters("b'", "-2 -2", "-2", 2));  // Its sequences begin anew.
   CHECK(holds(job.greet(job.worker).at(0), "b: refuse 6: "));
 }
@@ -287,7 +287,7 @@ TEST_CASE("more newcomers for a task than may wait are refused") {
   std::vector<Peer> newcomers = {successor_of(job.worker)};
   while (newcomers.size() <= kMaxNewcomers) newcomers.push_back(successor_of(newcomers.back()));
   for (std::size_t i = 0; i < kMaxNewcomers; ++i) CHECK(job.greet(newcomers[i]) == Lines{"b: probe"});
-  CHECK(holds(job.greet(newcomers.back()).at(0), "refuse 6: 4 other processes are already asking for worker:1"));
+  CHECK(holds(job.greet(newcomers.back()).at(0), "refuse 6: 4 other processes are already asking to be worker:1"));
 }
 
 TEST_CASE("a silent worker is reported lost once, and its return as well; its session goes on") {

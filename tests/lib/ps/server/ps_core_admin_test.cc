@@ -121,7 +121,7 @@ TEST_CASE("a reset of more names than there can be containers is refused") {
   StayScript ps;
   const Lines out = ps.reset(std::vector<std::string>(kMaxContainers + 1, "a"));
   REQUIRE(out.size() == 1);
-  CHECK(holds(out[0], "refuse 2: a reset of 65 containers; name 64 at most"));
+  CHECK(holds(out[0], "refuse 2: a reset names 65 containers; name at most 64"));
 }
 
 TEST_CASE("without --ps_stay a reset makes the ps free for a first container again, with all the time to wait for it") {
@@ -207,14 +207,14 @@ TEST_CASE("questions that this ps cannot answer are refused with what to do") {
     return out[0];
   };
   CHECK(holds(say({kGet, 2, 0, "", "x", 0}),
-              "refuse 2: this is ps:0 of 1, asked as ps:0 of 2; give the same --ps_hosts"));
+              "refuse 2: this is ps:0 of 1, but it was asked as ps:0 of 2; give the same --ps_hosts"));
   CHECK(holds(say({kGet, 1, 1, "", "x", 0}), "asked as ps:1 of 1"));
-  CHECK(holds(say({kInit, 1, 0, "a b", "x", 0}), "refuse 2: the name of the container"));
-  CHECK(holds(say({kInit, 1, 0, "", "", 0}), "refuse 2: the name of the variable"));
+  CHECK(holds(say({kInit, 1, 0, "a b", "x", 0}), "refuse 2: invalid container name"));
+  CHECK(holds(say({kInit, 1, 0, "", "", 0}), "refuse 2: invalid variable name"));
   CHECK(holds(say({kInit, 1, 0, "", "x", std::nan("")}), "refuse 2: the value is not finite"));
   CHECK(holds(say({kInit, 1, 0, "", "x", std::numeric_limits<double>::infinity()}), "the value is not finite"));
   for (std::size_t i = 0; i < kMaxSharedVariables; ++i) ps.ask(kInit, "", fmt::format("x{}", i));
-  CHECK(holds(say({kInit, 1, 0, "", "x", 0}), "refuse 7: the default container has 1024 shared variables"));
+  CHECK(holds(say({kInit, 1, 0, "", "x", 0}), "refuse 7: the default container already has 1024 shared variables"));
 
   StayScript leaving(false);
   CHECK(holds(leaving.ask(kInit, "", "x")[0],

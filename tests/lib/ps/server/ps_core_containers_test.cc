@@ -119,7 +119,7 @@ TEST_CASE("a greeting that is refused makes no container") {
   Peer outside = worker_of("a", 7, "outside");
   CHECK(holds(ps.greet(outside, 3)[0], "refuse 2: worker:7 is not in the cluster"));
   Peer misnamed = chief_of("a b", "misnamed");
-  CHECK(holds(ps.greet(misnamed, 1)[0], "refuse 2: the name of its container is not a name"));
+  CHECK(holds(ps.greet(misnamed, 1)[0], "refuse 2: invalid container name"));
   CHECK(ps.reset({}) == Lines{"admin: reset_done"});
 }
 

@@ -204,7 +204,7 @@ TEST_CASE("a reset of what is no name is refused before anything is dropped") {
   StayScript ps;
   Peer chief = chief_of("a", "chief");
   ps.start(chief, 1);
-  CHECK(holds(ps.reset({"a", std::string(4096, 'x')}).at(0), "refuse 2: the name of a container is not a name"));
+  CHECK(holds(ps.reset({"a", std::string(4096, 'x')}).at(0), "refuse 2: invalid container name"));
   CHECK(ps.pull(chief).size() == 2);
 }
 
@@ -256,14 +256,14 @@ TEST_CASE("no number of a process that has come and gone keeps the next one of i
   CHECK(ps.tick(kProbeMs) == Lines{"next: welcome ready, step 1"});
   CHECK(ps.push(next, 1) == parameters("next", "-2 -2", "-2", 2));
   CHECK(ps.push(ps.chief, 1) == parameters("a", "-3 -3", "-3", 3));
-  CHECK(holds(ps.push(liar, 1).at(0), "liar: refuse 6: another process has taken worker:1 over"));
+  CHECK(holds(ps.push(liar, 1).at(0), "liar: refuse 6: another process has taken over worker:1"));
 }
 
 TEST_CASE("a description of a job that is beyond all measure is refused") {
   Ps ps(false);
   Fingerprint job(300, {"--flag", std::string(100, 'x')});
   CHECK(holds(ps.say(ps.worker, ps.worker.hello(job, 2, 1, 0)).at(0),
-              "b: refuse 2: worker:1 describes its job in 51000 bytes, 16384 are the most"));
+              "b: refuse 2: worker:1 describes its job in 51000 bytes, but at most 16384 are allowed"));
 }
 
 // ---- Exceptions ----
@@ -330,7 +330,7 @@ TEST_CASE("an update that fails halfway ends the run: half of it would be in the
   ps.say(ps.worker, ps.worker.push(0, {1, 1}));
   ps.actions.fails = ps.actions.once = true;
   const Lines out = ps.say(ps.worker, ps.worker.push(2, {1}));
-  CHECK(any_holds(out, "a: refuse 8: an update could not be finished: a queue is full; go on from the newest"));
+  CHECK(any_holds(out, "a: refuse 8: an update could not be finished: a queue is full; resume from the newest"));
   CHECK(any_holds(out, "b: refuse 8: an update could not be finished"));
   CHECK(holds(ps.say(ps.chief, ps.chief.plain(MessageType::kPull)).at(0), "a: refuse 8: an update could not be"));
 }
