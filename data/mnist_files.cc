@@ -90,7 +90,7 @@ void require_folder(const fs::path& name) {
   const auto target = broken_link(dir);
   fail(ExitCode::kData,
        "{}: there is no such folder{}; to download MNIST to it: distmnist --download_only --data_dir {}", dir.string(),
-       target ? ", but a link to " + target->string() + ", which is not there" : "", dir.string());
+       target ? ", but a link to " + target->string() + ", which does not exist" : "", dir.string());
 }
 
 bool has_all(const MnistCandidates& candidates) {

@@ -151,7 +151,7 @@ fs::path real_target(const fs::path& folder) {
   if (folder.empty()) fail(ExitCode::kUsage, "keygen: the name of the folder is empty");
   const fs::path plain = without_slash(folder);
   if (const auto target = broken_link(plain)) {
-    fail(ExitCode::kUsage, "{} is a link to {}, which is not there", plain.string(), target->string());
+    fail(ExitCode::kUsage, "{} is a link to {}, which does not exist", plain.string(), target->string());
   }
   std::error_code error;
   const fs::path target = fs::exists(plain, error) ? fs::canonical(plain, error) : plain;

@@ -54,7 +54,7 @@ bool is_ours(int fd) {
 [[noreturn]] void fail_opening(const std::filesystem::path& path, int error) {
   if (error == EACCES) require_open(path);
   if (const auto target = broken_link(path); target && error == ENOENT) {
-    fail(ExitCode::kData, "cannot read {}: it is a link to {}, which is not there", path.string(), target->string());
+    fail(ExitCode::kData, "cannot read {}: it is a link to {}, which does not exist", path.string(), target->string());
   }
   fail(exit_code_of(error, ExitCode::kData), "cannot read {}: {}", path.string(), errno_text(error));
 }

@@ -104,7 +104,7 @@ TEST_CASE("a file in the place of the folder, a missing one and a link to nothin
   };
   CHECK(says(dir / "file", ", it is a file; name the folder that it lies in: --data_dir " + dir.path().string()));
   CHECK(says(dir / "absent", "; to download"));
-  CHECK(says(dir / "link", ", but a link to /nowhere/mnist, which is not there"));
+  CHECK(says(dir / "link", ", but a link to /nowhere/mnist, which does not exist"));
 }
 
 TEST_CASE("a folder that may not be entered is named, be it the one asked for, one on the way or one below") {

@@ -303,7 +303,7 @@ class RunFolderTest(small_runs.SmallRunTest):
         for log_dir in (file, file / "below", "/proc/distmnist-run"):
             with self.subTest(log_dir):
                 self.assert_refused(self.run_program(*self.flags(f"--log_dir={log_dir}")), 2,
-                                    rf"cannot \w+ .*run folder {log_dir}: .*choose another --log_dir")
+                                    rf"cannot \w+ .*run folder {log_dir}: .*choose a different --log_dir")
         self.assertEqual(file.read_text(), "mine")
 
     def test_a_folder_that_another_run_holds(self):
@@ -329,7 +329,7 @@ class RunFolderTest(small_runs.SmallRunTest):
         small_runs.checkpoint_path(self.log_dir, 10).write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
         before = small_runs.contents(self.log_dir)
         process = self.run_program(*self.flags())
-        self.assert_refused(process, 3, r"1 checkpoint in \S+/run, and none is valid")
+        self.assert_refused(process, 3, r"1 checkpoint in \S+/run, but none is valid")
         self.assertRegex(process.stderr, r"W local\] skipped a broken checkpoint: \S+model\.ckpt-10\.safetensors: ")
         self.assertEqual({name: content for name, content in small_runs.contents(self.log_dir).items()
                           if name in before}, before)
@@ -384,7 +384,7 @@ class SubcommandTest(small_runs.SmallRunTest):
     def test_evaluate_refuses_an_empty_folder_and_missing_data(self):
         for log_dir in (self.folder / "none", self.folder):
             self.assert_refused(self.run_program("evaluate", f"--log_dir={log_dir}", f"--data_dir={self.data}"), 3,
-                                rf"{log_dir}: no checkpoint")
+                                rf"{log_dir} has no checkpoint")
         self.train(steps=5)
         no_data = self.folder / "no"
         self.assert_refused(self.run_program("evaluate", f"--log_dir={self.log_dir}", f"--data_dir={no_data}"), 3,

@@ -112,7 +112,7 @@ class RunPlaceTest(small_runs.SmallRunTest):
 
     def test_a_folder_of_runs_names_one(self):
         for command in (["evaluate", f"--log_dir={self.folder}"], ["inspect", self.folder]):
-            self.assert_refused(self.run_program(*command), 3, rf"{self.folder}: no checkpoint.*in {self.log_dir}")
+            self.assert_refused(self.run_program(*command), 3, rf"{self.folder} has no checkpoint.*in {self.log_dir}")
 
     def test_other_files_are_no_runs_and_folders_no_pictures(self):
         config = self.log_dir / "config.toml"

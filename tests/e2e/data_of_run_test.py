@@ -137,7 +137,7 @@ class ResumeTest(small_runs.SmallRunTest):
             with self.subTest(what):
                 self.train("--fresh", steps=20)
                 process = self.train(f"--data_dir={data}", steps=30)
-                self.assertRegex(process.stderr, self.WARNING + rf"{self.data} .*; the run goes on with {data} ")
+                self.assertRegex(process.stderr, self.WARNING + rf"{self.data} .*; the run continues with {data} ")
                 self.assertEqual(process.stderr.count("trained on other data"), 1)
                 self.assertEqual(self.checkpoint(30).metadata["data_source"], str(data))
                 self.assertNotIn("trained on other data", self.train(f"--data_dir={data}", steps=35).stderr)

@@ -69,7 +69,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         restored = int(cluster.worker(0).wait_for(r"restored global_step (\d+)").group(1))
         self.assertGreaterEqual(restored, saved)
         for index in (0, 1):
-            cluster.worker(index).wait_for(r"training goes on at global_step \d+")
+            cluster.worker(index).wait_for(r"training continues at global_step \d+")
             self.wait_for_progress(cluster.worker(index))
         self.stop(cluster)
 
@@ -80,7 +80,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         cluster.worker(0).wait_for(r"^Worker : 0, Step: 8000,", support.LONG_DEADLINE_S)
         cluster.ps().kill()
         cluster.start_task("ps", 0)
-        cluster.worker(0).wait_for(r"opening the session again")
+        cluster.worker(0).wait_for(r"reopening the session")
         cluster.worker(1).send(signal.SIGCONT)
         cluster.assert_all_done(support.LONG_DEADLINE_S)
         for index in (0, 1):
@@ -155,8 +155,8 @@ class FullDiskTest(small_runs.SmallRunTest):
         process = self.start_run("--save_model_secs=1", "--log_every=1000000", steps=small_runs.ENDLESS)
         process.wait_for(r"saved \S+/model\.ckpt-\d+")
         self.fill()
-        process.wait_for(r"E local\] checkpoint of step \d+ not saved, training goes on, older checkpoints are kept: .*"
-                         r"No space left on device")
+        process.wait_for(r"E local\] the checkpoint of step \d+ was not saved, but training continues and "
+                         r"older checkpoints are kept: .*No space left on device")
         kept = small_runs.checkpoint_steps(self.seen / "run")
         self.assertTrue(kept)
         small_runs.read_checkpoint(small_runs.checkpoint_path(self.seen / "run", kept[-1]))

@@ -162,7 +162,7 @@ TEST_CASE("links are followed, and what they lead to is held to the same") {
   set_mode(elsewhere, 0777);
   CHECK(refused(folder, kWorker1, elsewhere.string() + " may be written by others"));
   fs::remove_all(elsewhere);
-  CHECK(refused(folder, kWorker1, "which is not there"));
+  CHECK(refused(folder, kWorker1, "which does not exist"));
 
   fs::create_directory_symlink(keys.of("ps-0"), keys.temporary / "link");
   CHECK(accepted(keys.temporary / "link", kPs0));

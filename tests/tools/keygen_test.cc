@@ -115,7 +115,7 @@ TEST_CASE("nothing is ever written over") {
   write_text_file(temporary / "file", "x");
   CHECK(fails_with(ExitCode::kUsage, "is no folder", [&] { write_key_folders(temporary / "file", plan); }));
   fs::create_symlink(temporary / "nowhere", temporary / "broken");
-  CHECK(fails_with(ExitCode::kUsage, "which is not there", [&] { write_key_folders(temporary / "broken", plan); }));
+  CHECK(fails_with(ExitCode::kUsage, "which does not exist", [&] { write_key_folders(temporary / "broken", plan); }));
   CHECK(fails_with(ExitCode::kUsage, "make it first", [&] { write_key_folders(temporary / "a" / "b", plan); }));
   CHECK(fails_with(ExitCode::kUsage, "is empty", [&] { write_key_folders("", plan); }));
   CHECK(files_in(temporary.path()) == std::set<std::string>{"keys", "link", "file", "broken"});

@@ -66,7 +66,7 @@ TEST_CASE("a folder is listed by name, with what links lead to") {
 TEST_CASE("a file that is a folder or a link to nothing says so when it is opened") {
   const TempDir dir;
   fs::create_symlink("nowhere", dir / "link");
-  CHECK(fails_with(ExitCode::kData, "it is a link to nowhere, which is not there",
+  CHECK(fails_with(ExitCode::kData, "it is a link to nowhere, which does not exist",
                    [&] { open_for_reading(dir / "link"); }));
   CHECK(fails_with(ExitCode::kData, "it is a folder", [&] { open_for_reading(dir.path()); }));
 }
