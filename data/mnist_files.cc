@@ -84,8 +84,8 @@ void require_folder(const fs::path& name) {
   const fs::file_status status = fs::status(dir, error);
   if (fs::is_directory(status)) return;
   if (fs::exists(status)) {
-    fail(ExitCode::kData, "{}: there is no such folder, it is a file; name the folder that it lies in: --data_dir {}",
-         dir.string(), parent_folder(dir).string());
+    fail(ExitCode::kData, "{} is a file, not a folder; name the folder that it is in: --data_dir {}", dir.string(),
+         parent_folder(dir).string());
   }
   const auto target = broken_link(dir);
   fail(ExitCode::kData,
@@ -106,7 +106,7 @@ bool looks_like_mnist(const std::string& name) {
 
 // "notes.txt", "raw/", "train-images-idx3-ubyte/ (a folder with a.bin, b.bin)", "x (a link that leads nowhere)"
 std::string describe_entry(const fs::path& dir, const FolderEntry& entry) {
-  if (entry.kind == EntryKind::kDanglingLink) return entry.name + " (a link that leads nowhere)";
+  if (entry.kind == EntryKind::kDanglingLink) return entry.name + " (a broken link)";
   if (entry.kind == EntryKind::kFile) return entry.name;
   if (!role_of(entry.name)) return entry.name + "/";
   std::vector<std::string> inside;

@@ -193,7 +193,7 @@ TEST_CASE("a rule that is none is refused and quoted") {
       {"conv1/*", "'conv1/*' is not a pattern and a task"},
       {"=/job:ps/task:0", "'=/job:ps/task:0' is not a pattern and a task"},
       {"a=/job:ps/task:0,", "'' is not a pattern and a task"},
-      {"a=", "'' names no device"},
+      {"a=", "'' does not name a device"},
       {"a=1", "'1' is not a device"},
       {"a=/job:ps", "'a=/job:ps' does not name a job and a task"},
       {"a=/task:0", "'a=/task:0' does not name a job and a task"},

@@ -210,10 +210,10 @@ TEST_CASE("a creation that makes no sense is refused") {
   CHECK(refused(record, "refuse 2: a decay over no steps"));
   record = small_model();
   record.optimizer.learning_rate = std::numeric_limits<float>::quiet_NaN();
-  CHECK(refused(record, "refuse 2: a learning rate that is no number"));
+  CHECK(refused(record, "refuse 2: a learning rate that is not a number"));
   record = small_model();
   record.optimizer.momentum = std::numeric_limits<float>::infinity();
-  CHECK(refused(record, "refuse 2: a constant of the optimizer that is no number"));
+  CHECK(refused(record, "refuse 2: an optimizer constant that is not a number"));
   for (const std::uint32_t replicas : {0u, kMaxReplicas + 1}) {
     record = small_model();
     record.strategy.sync = true;
