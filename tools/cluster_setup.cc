@@ -15,7 +15,7 @@ std::string role_of(const Flags& flags) {
   if (flags.job_name == flags.ps_job || flags.job_name == "ps") return "ps";
   if (flags.job_name == flags.worker_job || flags.job_name == "worker") return "worker";
   fail(ExitCode::kUsage,
-       "--job_name={}: this program plays ps or worker; --ps_job and --worker_job say which job of a cluster does",
+       "--job_name={}: choose ps or worker; --ps_job and --worker_job say which jobs of the cluster these are",
        flags.job_name);
 }
 
@@ -23,7 +23,7 @@ std::string role_of(const Flags& flags) {
 std::string read_cluster_file(const std::string& path) {
   if (const std::size_t first = path.find_first_not_of(" \t\r\n"); first != path.npos && path[first] == '{') {
     fail(ExitCode::kUsage,
-         "--cluster={}: this is the text of a description: write it to a file, of a TF_CONFIG what stands under its "
+         "--cluster={}: this is the text of a description: write it to a file, for a TF_CONFIG only the value of its "
          "\"cluster\", and name the file",
          path);
   }
@@ -55,7 +55,7 @@ ClusterSpec cluster_of(const Flags& flags, Workers workers) {
 
 std::vector<AddressBlock> allowed_addresses(const Flags& flags) {
   if (flags.insecure && flags.keys)
-    fail(ExitCode::kUsage, "--insecure and --keys: the first is for tasks without keys; leave it out");
+    fail(ExitCode::kUsage, "--insecure and --keys: --insecure is for tasks without keys; leave it out");
   if (flags.allow.empty()) return {};
   try {
     return parse_address_blocks(flags.allow);
@@ -78,12 +78,12 @@ std::optional<Place> find_place(const Flags& flags) {
            flags.task_index);
     }
     if (!flags.bind.empty())
-      fail(ExitCode::kUsage, "--bind={} without --job_name: a local run listens nowhere", flags.bind);
+      fail(ExitCode::kUsage, "--bind={} without --job_name: a local run does not listen", flags.bind);
     if (!flags.allow.empty())
-      fail(ExitCode::kUsage, "--allow={} without --job_name: nobody connects to a local run", flags.allow);
-    if (flags.insecure) fail(ExitCode::kUsage, "--insecure without --job_name: nobody connects to a local run");
+      fail(ExitCode::kUsage, "--allow={} without --job_name: a local run takes no connections", flags.allow);
+    if (flags.insecure) fail(ExitCode::kUsage, "--insecure without --job_name: a local run takes no connections");
     if (flags.keys)
-      fail(ExitCode::kUsage, "--keys={} without --job_name: a local run speaks to no other process", *flags.keys);
+      fail(ExitCode::kUsage, "--keys={} without --job_name: a local run does not talk to other processes", *flags.keys);
     return std::nullopt;
   }
   const std::string role = role_of(flags);

@@ -45,7 +45,7 @@ void print_kernels(const Flags& flags, Devices& devices) {
 ExitCode devices_command(const Flags& flags) {
   if (!flags.show_kernels && (!flags.device.empty() || flags.allow_soft_placement || flags.precision != "f32")) {
     fail(ExitCode::kUsage,
-         "devices: --device, --precision and --allow_soft_placement have an effect with --kernels only");
+         "devices: --device, --precision and --allow_soft_placement have an effect only with --kernels");
   }
   Devices devices(find_gpu_search());
   if (flags.show_kernels) {

@@ -26,14 +26,14 @@ StalenessRule parse_staleness(const std::string& text) {
     const auto [parsed_to, error] = std::from_chars(begin, end, limit);
     if (error == std::errc() && parsed_to == end && limit >= 0) return {StalenessPolicy::kDrop, limit};
   }
-  fail(ExitCode::kUsage, "--staleness={}: keep, drop:K with a whole number K from 0 up, or scale", text);
+  fail(ExitCode::kUsage, "--staleness={}: choose keep, drop:K with a whole number K from 0 up, or scale", text);
 }
 
 OnLostWorker parse_on_lost_worker(const std::string& text) {
   if (text.empty() || text == "shrink") return OnLostWorker::kShrink;
   if (text == "wait") return OnLostWorker::kWait;
   if (text == "fail") return OnLostWorker::kFail;
-  fail(ExitCode::kUsage, "--on_lost_worker={}: wait, shrink or fail", text);
+  fail(ExitCode::kUsage, "--on_lost_worker={}: choose wait, shrink or fail", text);
 }
 
 void forbid(bool given, const char* flag, const char* why) {
@@ -45,7 +45,7 @@ void forbid(bool given, const char* flag, const char* why) {
 OnNan parse_on_nan(const std::string& text) {
   if (text == "fail") return OnNan::kFail;
   if (text == "skip") return OnNan::kSkip;
-  fail(ExitCode::kUsage, "--on_nan={}: fail or skip", text);
+  fail(ExitCode::kUsage, "--on_nan={}: choose fail or skip", text);
 }
 
 void check_replication(const Flags& flags) {
@@ -54,7 +54,7 @@ void check_replication(const Flags& flags) {
   parse_on_nan(flags.on_nan);
   for (const auto& [name, value] : {std::pair{"num_workers", flags.num_workers}, {"num_ps", flags.num_ps}}) {
     if (value < 1 || value > kMaxLocalTasks) {
-      fail(ExitCode::kUsage, "--{}={}: 1 to {} threads", name, value, kMaxLocalTasks);
+      fail(ExitCode::kUsage, "--{}={}: give 1 to {} threads", name, value, kMaxLocalTasks);
     }
     if (value > 1 && !flags.job_name.empty()) {
       fail(ExitCode::kUsage, "--{}={} is for local runs; with --job_name the cluster is described by its hosts", name,
@@ -63,19 +63,20 @@ void check_replication(const Flags& flags) {
   }
   const std::int64_t replicas = flags.replicas_to_aggregate;
   if (replicas < 0 || replicas > kMaxReplicas) {
-    fail(ExitCode::kUsage, "--replicas_to_aggregate={}: 0 (the number of workers) to {}", replicas, kMaxReplicas);
+    fail(ExitCode::kUsage, "--replicas_to_aggregate={}: give 0 (the number of workers) to {}", replicas, kMaxReplicas);
   }
   if (flags.max_staleness < kUnboundedStaleness) {
-    fail(ExitCode::kUsage, "--max_staleness={}: a number of batches from 0 up, or -1 for any", flags.max_staleness);
+    fail(ExitCode::kUsage, "--max_staleness={}: give a number of batches from 0 up, or -1 for any",
+         flags.max_staleness);
   }
   if (flags.warmup_steps < 0 || !(flags.warmup_epochs >= 0 && flags.warmup_epochs <= 1e6)) {
-    fail(ExitCode::kUsage, "--warmup_steps={} --warmup_epochs={}: numbers from 0 up", flags.warmup_steps,
+    fail(ExitCode::kUsage, "--warmup_steps={} --warmup_epochs={}: give numbers from 0 up", flags.warmup_steps,
          flags.warmup_epochs);
   }
   forbid(flags.warmup_steps > 0 && flags.warmup_epochs > 0, "warmup_epochs",
-         "and --warmup_steps say the same; give one");
+         "and --warmup_steps say the same; give only one");
   if (flags.sync_replicas) {
-    const char* const why = "is for asynchronous runs; leave out --sync_replicas, or it";
+    const char* const why = "is for asynchronous runs; leave out either this flag or --sync_replicas";
     forbid(staleness.policy != StalenessPolicy::kKeep, "staleness", why);
     forbid(flags.max_staleness != kUnboundedStaleness, "max_staleness", why);
     forbid(flags.warmup_steps > 0, "warmup_steps", why);

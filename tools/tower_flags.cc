@@ -12,7 +12,7 @@ constexpr int kMaxTowers = 64;
 void check_in_graph(const Flags& flags) {
   if (!flags.job_name.empty() || !flags.ps_hosts.empty() || !flags.worker_hosts.empty() || !flags.cluster.empty()) {
     fail(ExitCode::kUsage,
-         "--replication=in_graph: in-graph replication is within one process; leave --job_name and the cluster out, or "
+         "--replication=in_graph: in-graph replication is within one process; leave out --job_name and the cluster, or "
          "give --devices to the workers of a between_graph run");
   }
   if (!has_towers(flags)) {
@@ -28,12 +28,12 @@ void check_device_names(const Flags& flags) {
   std::vector<DeviceSpec> seen;
   for (DeviceSpec device : devices_of(flags)) {
     if (device.job || device.replica || device.task) {
-      fail(ExitCode::kUsage, "--devices={}: towers are within one process; leave the job and the task of {} out",
+      fail(ExitCode::kUsage, "--devices={}: towers are within one process; leave out the job and the task of {}",
            flags.devices, device.to_string());
     }
     device.index = device.index.value_or(0);
     if (std::ranges::find(seen, device) != seen.end()) {
-      fail(ExitCode::kUsage, "--devices={}: {} is there twice; number the devices", flags.devices, device.to_string());
+      fail(ExitCode::kUsage, "--devices={}: {} is listed twice; number the devices", flags.devices, device.to_string());
     }
     seen.push_back(device);
   }
@@ -79,10 +79,10 @@ Flags flags_of_independent_tower(const Flags& flags, std::size_t tower) {
 
 void check_tower_flags(const Flags& flags) {
   if (flags.num_gpus < 0 || flags.num_gpus > kMaxTowers) {
-    fail(ExitCode::kUsage, "--num_gpus={}: 0 to {} GPUs", flags.num_gpus, kMaxTowers);
+    fail(ExitCode::kUsage, "--num_gpus={}: give 0 to {} GPUs", flags.num_gpus, kMaxTowers);
   }
   if (!flags.device.empty() + !flags.devices.empty() + (flags.num_gpus > 0) > 1) {
-    fail(ExitCode::kUsage, "--device, --devices and --num_gpus all say what to compute on; give one of them");
+    fail(ExitCode::kUsage, "--device, --devices and --num_gpus all say what to compute on; give only one of them");
   }
   if (flags.batch_per_tower && !has_towers(flags)) {
     fail(ExitCode::kUsage, "--batch_per_tower: there are no towers; give --devices or --num_gpus");
@@ -90,8 +90,8 @@ void check_tower_flags(const Flags& flags) {
   if (flags.replication == "in_graph") check_in_graph(flags);
   if (has_independent_towers(flags) && !flags.batch_size_schedule.empty() && !flags.batch_per_tower) {
     fail(ExitCode::kUsage,
-         "--batch_size_schedule={}: towers that apply on their own take it with --batch_per_tower only, for their own "
-         "batches",
+         "--batch_size_schedule={}: towers that apply their gradients separately take it only with --batch_per_tower, "
+         "for each tower's batch",
          flags.batch_size_schedule);
   }
   if (!flags.devices.empty()) check_device_names(flags);

@@ -104,7 +104,7 @@ class AccessTest(small_runs.SmallRunTest):
                                         f"--ps_hosts={network.here}:{port}"])
                     self.assert_exit(reset, code)
                     if stays:
-                        self.assertIn("no container is there", reset.stdout)
+                        self.assertIn("no containers to drop", reset.stdout)
                     else:
                         self.assertIn("--ps_stay", reset.stdout)
                     ps.kill()

@@ -82,10 +82,10 @@ class CommandLineTest(small_runs.SmallRunTest):
                 self.assert_usage_error(*arguments, says=says)
 
     def test_a_flag_does_not_take_the_next_one_for_its_value(self):
-        self.assert_usage_error("--log_dir", "--fresh", says="--log_dir takes a value, and --fresh follows")
+        self.assert_usage_error("--log_dir", "--fresh", says="--log_dir takes a value, but --fresh follows")
         for flag in "--adam_beta1", "--learning_rate", "--recovery_wait_secs", "--warmup_epochs", "--momentum":
-            self.assert_usage_error(f"{flag}=", "--progress=none", says=f"{flag}=: an empty value; a number is wanted")
-        self.assert_usage_error("--fresh=", "--progress=none", says="--fresh=: an empty value")
+            self.assert_usage_error(f"{flag}=", "--progress=none", says=f"{flag}=: the value is empty; give a number")
+        self.assert_usage_error("--fresh=", "--progress=none", says="--fresh=: the value is empty")
         process = self.run_program("--log_dir=", *self.flags(steps=3, log_dir=False), cwd=self.folder)
         self.assert_exit(process, 0)
         self.assertFalse((self.folder / f"--data_dir={self.data}").exists())
@@ -364,9 +364,11 @@ class SubcommandTest(small_runs.SmallRunTest):
         (self.folder / "small").write_bytes(struct.pack(">4BIII", 0, 0, 8, 3, 1, 14, 14) + bytes(196))
         (self.folder / "huge.png").write_bytes(pictures.png(50_000, 1, bytes(50_000)))
         (self.folder / "empty.png").write_bytes(b"")
-        for name, says in (("text.png", r"text \(\"not a picture\"\); PNG, JPEG and IDX"), ("cut.png", r"a PNG .*cut off"),
+        for name, says in (("text.png", r"text \(\"not a picture\"\); only PNG, JPEG and IDX"),
+                           ("cut.png", r"a PNG .*cut off"),
                            ("text.txt", r"text \(\"not a picture at all\"\)"), ("labels", "IDX file of labels"),
-                           ("small", "14x14.*28x28"), ("huge.png", "50000 x 1 pixels; at most 30000"),
+                           ("small", "14x14.*28x28"),
+                           ("huge.png", "50000 x 1 pixels are too many; scale it down to at most 30000"),
                            ("empty.png", "empty"), ("none.png", "No such file"), ("none", "No such file")):
             with self.subTest(name):
                 process = self.run_program("predict", f"--log_dir={self.log_dir}", self.folder / name)

@@ -98,7 +98,7 @@ class ContainerTest(small_runs.SmallRunTest):
         self.assertEqual(len(lines), 2, lines)
         for index, line in enumerate(lines):
             # The worker may have left a ps before that one was asked.
-            self.assertRegex(line, rf"^ps:{index} localhost:\d+: dropped a \([01] sessions? ended\), c is not there$")
+            self.assertRegex(line, rf"^ps:{index} localhost:\d+: dropped a \([01] sessions? ended\), c does not exist$")
         self.assert_fails(a, 5, r"error: refused by ps:\d localhost:\d+: container 'a' was reset; start this "
                                 r"task again for a new run; exit 5\n$")
         self.wait_for_progress(b)
@@ -114,7 +114,7 @@ class ContainerTest(small_runs.SmallRunTest):
         self.assertEqual(self.ask("variable", "init", "x", "--container=a"), ["0.0"])
         ps[1].kill()
         refused = self.run_program("reset", self.ps_hosts)
-        self.assert_fails(refused, 2, r"say of which containers with --container a,b .*, or --all")
+        self.assert_fails(refused, 2, r"name the containers with --container a,b .*, or give --all")
         self.assert_fails(self.run_program("reset", "--all", "--container=a", self.ps_hosts), 2, "give one of them")
         for names in "a,", ",", "a,,b":
             self.assert_fails(self.run_program("reset", f"--container={names}", self.ps_hosts), 2, "entry . is empty")

@@ -94,8 +94,8 @@ class EvaluateTest(small_runs.SmallRunTest):
         trained = support.closing_line(self.train(steps=6).stdout)
         other = changed(self.data, self.folder / "other", images=inverted)
         self.assert_refused(self.evaluate(f"--data_dir={other}"), 3, rf"trained on the data \"{self.data}\" \(400 \+ 100",
-                            rf"MNIST from {other} \(400 \+ 100\) is other data", "--other_data")
-        self.assert_refused(self.evaluate("--dataset=synthetic"), 3, r"synthetic digits .*is other data")
+                            rf"MNIST from {other} \(400 \+ 100\) is different data", "--other_data")
+        self.assert_refused(self.evaluate("--dataset=synthetic"), 3, r"synthetic digits .*is different data")
         process = self.evaluate(f"--data_dir={other}", "--other_data")
         self.assert_exit(process, 0)
         self.assertNotEqual(support.closing_line(process.stdout), trained)
@@ -107,7 +107,7 @@ class EvaluateTest(small_runs.SmallRunTest):
         self.train(f"--data_dir={data}", steps=6)
         shutil.rmtree(data)
         changed(self.data, data, labels=lambda labels: labels[::-1])
-        self.assert_refused(self.evaluate(), 3, "is other data")
+        self.assert_refused(self.evaluate(), 3, "is different data")
 
     def test_checkpoints_of_earlier_versions_are_evaluated_with_a_warning(self):
         trained = support.closing_line(self.train(steps=6).stdout)

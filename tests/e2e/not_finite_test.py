@@ -78,7 +78,7 @@ class NotFiniteTest(small_runs.SmallRunTest):
                 self.assertEqual(tensors[0], tensors[1])
 
     def test_other_values_of_the_flag_are_refused(self):
-        self.assert_refused(self.run_program("--on_nan=ignore"), 2, "--on_nan=ignore: fail or skip")
+        self.assert_refused(self.run_program("--on_nan=ignore"), 2, "--on_nan=ignore: choose fail or skip")
 
 
 if __name__ == "__main__":

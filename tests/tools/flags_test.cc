@@ -57,7 +57,7 @@ TEST_CASE("booleans have three forms") {
 }
 
 TEST_CASE("an unknown flag and a value out of range are one sentence that names them") {
-  CHECK(usage_error({"--on_nan=ignore"}) == "--on_nan=ignore: fail or skip");
+  CHECK(usage_error({"--on_nan=ignore"}) == "--on_nan=ignore: choose fail or skip");
   CHECK(usage_error({"--password=secret"}).find("--password") != std::string::npos);
   CHECK(usage_error({"--batch_size=0"}).find("--batch_size=0") != std::string::npos);
   CHECK(usage_error({"--batch_size=many"}).find("many") != std::string::npos);

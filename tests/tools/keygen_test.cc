@@ -108,9 +108,9 @@ TEST_CASE("nothing is ever written over") {
   const auto plan = plan_of_tasks("ps:1");
   write_key_folders(folder, plan);
   const std::string secret = read_text_file(folder / "ps-0" / "ps-0.key_secret", kMaxKeyFileBytes);
-  CHECK(fails_with(ExitCode::kConflict, "never written over", [&] { write_key_folders(folder, plan); }));
+  CHECK(fails_with(ExitCode::kConflict, "never overwritten", [&] { write_key_folders(folder, plan); }));
   fs::create_directory_symlink(folder, temporary / "link");
-  CHECK(fails_with(ExitCode::kConflict, "never written over", [&] { write_key_folders(temporary / "link", plan); }));
+  CHECK(fails_with(ExitCode::kConflict, "never overwritten", [&] { write_key_folders(temporary / "link", plan); }));
   CHECK(read_text_file(folder / "ps-0" / "ps-0.key_secret", kMaxKeyFileBytes) == secret);
   write_text_file(temporary / "file", "x");
   CHECK(fails_with(ExitCode::kUsage, "is no folder", [&] { write_key_folders(temporary / "file", plan); }));

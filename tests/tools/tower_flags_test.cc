@@ -79,7 +79,7 @@ TEST_CASE("devices that are none, twice there, of another task or too many are r
       {"--devices=/cpu:0,/cpu:1,/device:CPU:0", "/device:CPU:0 is there twice"},
       {"--devices=/cpu,/cpu:0", "/device:CPU:0 is there twice"},
       {"--devices=/job:worker/task:1/cpu:0,/cpu:1",
-       "leave the job and the task of /job:worker/task:1/device:CPU:0 out"},
+       "leave out the job and the task of /job:worker/task:1/device:CPU:0"},
       {many.c_str(), "65 devices are too many"},
   };
   for (const auto& [argument, says] : cases) {
