@@ -53,7 +53,7 @@ resolve_folders() {
   build=$(absolute "$build")
   [ -n "$data_dir" ] || return 0
   data_dir=$(absolute "$data_dir")
-  [ -d "$data_dir" ] || [ ! -e "$data_dir" ] || stop "$data_dir is a file: name the folder that it lies in" 3
+  [ -d "$data_dir" ] || [ ! -e "$data_dir" ] || stop "$data_dir is a file: name the folder that it is in" 3
   [ -d "$data_dir" ] || stop "the data folder $data_dir does not exist, or cannot be seen from here" 3
 }
 
@@ -79,7 +79,7 @@ attend() {
 end_by() {
   local tenths
   trap '' INT TERM HUP
-  [ -n "$child" ] || stop "interrupted; the same command goes on where it stopped" "$2"
+  [ -n "$child" ] || stop "interrupted; the same command continues where it stopped" "$2"
   for tenths in 1 2 3 4 5 6 7 8 9 10; do
     kill -0 "$child" 2>/dev/null || break
     [ "$tenths" -lt 10 ] || kill -s "$1" "$child" 2>/dev/null || true
@@ -153,7 +153,7 @@ make_log_dir() {
       ! mkdir "$log_dir" 2>/dev/null || return 0
     done
   done
-  stop "neither $checkout/logs nor $build/logs can be written to: name another folder with -- --log_dir DIR" 2
+  stop "neither $checkout/logs nor $build/logs can be written to: name a different folder with -- --log_dir DIR" 2
 }
 
 parse_arguments "$@"

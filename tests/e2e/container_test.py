@@ -144,7 +144,7 @@ class ContainerTest(small_runs.SmallRunTest):
     def test_the_launcher_leaves_the_ps_running_until_it_is_stopped(self):
         launch = self.start([sys.executable, support.LAUNCHER, "--binary", self.program(), "--num_workers=1",
                              "--ps_wait_s=0", "--", "--ps_stay", "--container=a", *self.flags(steps=20)], name="launch")
-        launch.wait_for(r"the workers are done; until Ctrl-C what stays is ps:0")
+        launch.wait_for(r"the workers are done; still running until Ctrl-C: ps:0")
         self.ps_hosts = "--ps_hosts=" + re.search(r"ps:0 on (\S+?),", launch.stderr).group(1)
         self.assertIn("weights", " ".join(self.ask("variable", "list", "--container=a")))
         launch.send(signal.SIGINT)
