@@ -31,7 +31,7 @@ std::vector<std::string> split_names(const std::string& text) {
   }
 }
 
-// "dropped a (2 sessions ended), b is not there"
+// "dropped a (2 sessions ended), b does not exist"
 std::string describe(const ResetDoneRecord& done) {
   std::vector<std::string> parts;
   for (const ResetDoneRecord::Container& container : done.containers) {

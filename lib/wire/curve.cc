@@ -135,9 +135,9 @@ const char* to_string(CurveFault fault) {
     case CurveFault::kCookie:
       return "an answer that belongs to a different connection";
     case CurveFault::kReplay:
-      return "a message that was sent before";
+      return "a replayed message";
     case CurveFault::kSeal:
-      return "a message that was changed on its way";
+      return "a message that was altered on the way";
     case CurveFault::kVouch:
       return "a key that is not its own";
     case CurveFault::kUnknownKey:

@@ -178,7 +178,7 @@ void Container::on_hello(const Sender& from, const Message& message, TimeMs now)
     case Admission::kAdmitted:
       run_.actions.keep(from.route);
       if (before != run_.members.processes())
-        run_.log_event(RunState::Event::kComes, header.worker, "takes part, from " + from.address);
+        run_.log_event(RunState::Event::kComes, header.worker, "joined from " + from.address);
       return welcome(header.worker);
     case Admission::kProbe:
       run_.actions.keep(from.route);
