@@ -147,7 +147,7 @@ class ResumeTest(small_runs.SmallRunTest):
         before = small_runs.contents(self.log_dir)
         five = changed(self.data, self.folder / "five", labels=lambda labels: bytes(label % 5 for label in labels))
         self.assert_refused(self.run_program(*self.flags(f"--data_dir={five}", steps=30)), 3,
-                            r"in 10 classes.*in 5 classes.*other classes.*--fresh")
+                            r"in 10 classes.*in 5 classes.*different classes.*--fresh")
         self.assertEqual(small_runs.contents(self.log_dir), before)
         self.train(f"--data_dir={five}", "--fresh", steps=5)
 
