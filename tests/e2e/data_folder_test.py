@@ -65,7 +65,7 @@ class LayoutTest(small_runs.SmallRunTest):
         path.write_bytes(path.read_bytes() + bytes(10240))
         self.train(f"--data_dir={folder}", steps=3, log_dir=False)
         path.write_bytes(path.read_bytes() + b"x")
-        self.assert_refused(self.run_program(*self.flags(f"--data_dir={folder}")), 3, "from offset .* something else")
+        self.assert_refused(self.run_program(*self.flags(f"--data_dir={folder}")), 3, "something else at offset")
 
     def test_what_lies_there_is_said_where_something_is_missing(self):
         folder = self.folder / "digits"

@@ -129,7 +129,7 @@ class StopTest(QuickstartTest):
         return started
 
     def assert_stopped(self, started, code=130):
-        self.assert_fails(started, code, "goes? on")
+        self.assert_fails(started, code, "continues?")
         told = [line for line in started.stderr.splitlines() if re.search("interrupted|interrupt:|terminated:", line)]
         self.assertEqual(len(told), 1, started.stderr)
         self.assertNotIn("Traceback", started.stderr)
