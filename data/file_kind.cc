@@ -33,7 +33,7 @@ constexpr std::array kMagics = {
     Magic{"BZh"sv, "bzip2 data", "decompress it: bzip2 -d"},
     Magic{"\x28\xb5\x2f\xfd"sv, "zstd data", "decompress it: zstd -d"},
     Magic{"\x04\x22\x4d\x18"sv, "lz4 data", "decompress it: lz4 -d"},
-    Magic{"\x1f\x9d"sv, "data of compress (.Z)", "decompress it: gzip -d"},
+    Magic{"\x1f\x9d"sv, "compress data (.Z)", "decompress it: gzip -d"},
     Magic{"\x1f\x8b"sv, "gzip data", "decompress it: gzip -d"},
     Magic{"\x93NUMPY"sv, "a NumPy array", "only IDX files are read"},
     Magic{"\x89HDF"sv, "an HDF5 file", "only IDX files are read"},
@@ -44,7 +44,7 @@ constexpr std::array kMagics = {
     Magic{"\x80\5"sv, "a Python pickle", "only IDX files are read"},
     Magic{"\x89PNG"sv, "a PNG picture", "an IDX file is expected here"},
     Magic{"\xff\xd8\xff"sv, "a JPEG picture", "an IDX file is expected here"},
-    Magic{"\0\5\x16\7"sv, "what macOS keeps beside a file (AppleDouble)", "take the file without ._ in its name"},
+    Magic{"\0\5\x16\7"sv, "macOS metadata of a file (AppleDouble)", "take the file without ._ in its name"},
     Magic{"\3\x08\0\0"sv, "IDX data with its bytes in reverse order", "its header has to be big-endian"},
     Magic{"\1\x08\0\0"sv, "IDX data with its bytes in reverse order", "its header has to be big-endian"},
 };
@@ -110,7 +110,7 @@ std::optional<FileKind> kind_of_text(std::string_view text) {
   if (text[0] == '<') {
     const std::string lower = lower_case(text);
     const bool html = lower.find("<html") != lower.npos || lower.find("<!doctype html") != lower.npos;
-    return FileKind{html ? "a page of HTML" : "a page of HTML or XML", kFetchAgain};
+    return FileKind{html ? "an HTML page" : "an HTML or XML page", kFetchAgain};
   }
   return FileKind{fmt::format("text (\"{}\")", beginning_of(text)), kFetchAgain};
 }

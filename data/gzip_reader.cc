@@ -49,8 +49,7 @@ struct GzipReader::State {
       const auto other = std::ranges::find_if(loaded(), [](Bytef byte) { return byte != 0; });
       const auto zeros = static_cast<std::size_t>(other - loaded().begin());
       if (other != loaded().end()) {
-        fail(ExitCode::kData,
-             "{}: the gzip data has ended, and from offset {} on there is something else; download the file again",
+        fail(ExitCode::kData, "{}: the gzip data is followed by something else at offset {}; download the file again",
              path.string(), bytes_loaded - stream.avail_in + zeros);
       }
       stream.avail_in = 0;
@@ -63,7 +62,7 @@ GzipReader::GzipReader(const std::filesystem::path& path) : state_(std::make_uni
   state_->path = path;
   state_->file = open_for_reading(path);
   if (inflateInit2(&state_->stream, kGzipWindowBits) != Z_OK) {
-    fail(ExitCode::kResources, "{}: no memory to decompress it", path.string());
+    fail(ExitCode::kResources, "{}: not enough memory to decompress it", path.string());
   }
 }
 

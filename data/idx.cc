@@ -73,7 +73,7 @@ std::vector<std::int64_t> parse_header(const std::string& file, std::span<const 
     if (dimension == 0)
       fail(ExitCode::kData, "{}: dimension 0 at offset {}: the file holds no {}", file, offset, plural(kind));
     if (dimension > kMaxIdxBytes / total) {
-      fail(ExitCode::kData, "{}: dimension {} at offset {} makes more than the {} bytes that are taken at most", file,
+      fail(ExitCode::kData, "{}: dimension {} at offset {} makes more than the {} bytes that are allowed", file,
            dimension, offset, kMaxIdxBytes);
     }
     total *= dimension;
@@ -132,7 +132,7 @@ IdxArray read_gzip(const std::filesystem::path& path, std::int64_t compressed_by
   const std::int64_t expected = product(array.dimensions);
   if (expected / GzipReader::kMaxExpansion > compressed_bytes) {
     fail(ExitCode::kData,
-         "{}: truncated at compressed offset {}; its header announces {} bytes, more than so few can hold",
+         "{}: truncated at compressed offset {}; its header announces {} bytes, more than so little data can hold",
          path.string(), compressed_bytes, expected);
   }
   const auto size = static_cast<std::size_t>(expected);

@@ -12,7 +12,7 @@ namespace distmnist {
 MappedFile::MappedFile(const std::filesystem::path& path, Trust trust) {
   const InputFile file = open_for_reading(path);
   if (trust == Trust::kThisUser && !file.is_private) {
-    fail(ExitCode::kData, "{} is not used: another user owns it or may write it", path.string());
+    fail(ExitCode::kData, "{} is not used: another user owns it or can write to it", path.string());
   }
   if (file.size_bytes == 0) return;  // the system refuses to map nothing
   void* address = mmap(nullptr, file.size_bytes, PROT_READ, MAP_PRIVATE, file.fd.get(), 0);

@@ -70,7 +70,7 @@ ReadFile read_first_whole(const std::vector<std::string>& paths, IdxKind kind, c
 }
 
 void warn_of_broken(const ReadFile& file) {
-  for (const std::string& what : file.broken) log_warning("data: took {} instead of {}", file.path.string(), what);
+  for (const std::string& what : file.broken) log_warning("data: using {} instead of {}", file.path.string(), what);
 }
 
 ImageSet join(ReadFile images_file, ReadFile labels_file) {
@@ -81,8 +81,8 @@ ImageSet join(ReadFile images_file, ReadFile labels_file) {
          images_file.path.string(), images.dimensions[0], labels_file.path.string(), labels.dimensions[0]);
   }
   if (images.dimensions[1] != kSide || images.dimensions[2] != kSide) {
-    fail(ExitCode::kData, "{}: its images are {}x{} (offset 8), those of MNIST are {}x{}", images_file.path.string(),
-         images.dimensions[1], images.dimensions[2], kSide, kSide);
+    fail(ExitCode::kData, "{}: its images are {}x{} (offset 8), but those of MNIST are {}x{}",
+         images_file.path.string(), images.dimensions[1], images.dimensions[2], kSide, kSide);
   }
   std::vector<std::shared_ptr<const MappedFile>> mapped;
   for (const IdxArray* array : {&images, &labels}) {
@@ -149,8 +149,9 @@ std::optional<std::string> checksum_warning(const TrainAndTest& data) {
     if (md5 != kFiles[i].md5) different += (different.empty() ? "" : ", ") + std::string(kMnistNames[i]);
   }
   if (different.empty()) return std::nullopt;
-  return fmt::format("{}: the published MD5 sums of MNIST do not fit {}; another data set, or damaged files",
-                     data.description, different);
+  return fmt::format(
+      "{}: the published MD5 sums of MNIST do not match {}; this is a different data set, or the files are damaged",
+      data.description, different);
 }
 
 BackgroundChecksum::BackgroundChecksum(TrainAndTest data, std::function<void(const std::string&)> warn)

@@ -84,13 +84,13 @@ void require_folder(const fs::path& name) {
   const fs::file_status status = fs::status(dir, error);
   if (fs::is_directory(status)) return;
   if (fs::exists(status)) {
-    fail(ExitCode::kData, "{}: there is no such folder, it is a file; name the folder that it lies in: --data_dir {}",
-         dir.string(), parent_folder(dir).string());
+    fail(ExitCode::kData, "{} is a file, not a folder; name the folder that it is in: --data_dir {}", dir.string(),
+         parent_folder(dir).string());
   }
   const auto target = broken_link(dir);
   fail(ExitCode::kData,
        "{}: there is no such folder{}; to download MNIST to it: distmnist --download_only --data_dir {}", dir.string(),
-       target ? ", but a link to " + target->string() + ", which is not there" : "", dir.string());
+       target ? ", but a link to " + target->string() + ", which does not exist" : "", dir.string());
 }
 
 bool has_all(const MnistCandidates& candidates) {
@@ -106,7 +106,7 @@ bool looks_like_mnist(const std::string& name) {
 
 // "notes.txt", "raw/", "train-images-idx3-ubyte/ (a folder with a.bin, b.bin)", "x (a link that leads nowhere)"
 std::string describe_entry(const fs::path& dir, const FolderEntry& entry) {
-  if (entry.kind == EntryKind::kDanglingLink) return entry.name + " (a link that leads nowhere)";
+  if (entry.kind == EntryKind::kDanglingLink) return entry.name + " (a broken link)";
   if (entry.kind == EntryKind::kFile) return entry.name;
   if (!role_of(entry.name)) return entry.name + "/";
   std::vector<std::string> inside;

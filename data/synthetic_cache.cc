@@ -97,7 +97,8 @@ TrainAndTest synthetic_digits(const fs::path& cache_dir, std::int64_t train_coun
   create_private_folders(folder);
   const FileDescriptor lock = lock_folder(folder);
   if (auto cached = load_cached(folder, train_count, test_count)) return *std::move(cached);
-  if (has_mnist(folder)) log_warning("the synthetic digits in {} cannot be used and are drawn again", folder.string());
+  if (has_mnist(folder))
+    log_warning("the synthetic digits in {} cannot be used and are generated again", folder.string());
   TrainAndTest made = make_all(train_count, test_count);
   if (!write_cache(folder, made)) return made;
   // The mapped files replace our copy: their pages are shared by all processes of this host.

@@ -53,7 +53,7 @@ def parse_arguments(arguments):
     parser.add_argument("--build_dir", "--build-dir", default=ROOT / "build", metavar="DIR",
                         help="where to build (build/ of the checkout)")
     parser.add_argument("--clean", action="store_true", help="removes what was built there, then builds")
-    parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time (as many as processors, and two)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time (the number of processors plus two)")
     parser.add_argument("--lock_wait_s", "--lock-wait-s", type=float, default=LOCK_WAIT_S, metavar="S",
                         help=f"seconds to wait for another build of the folder ({LOCK_WAIT_S})")
     parser.add_argument("-D", action="append", default=[], dest="options", metavar="OPTION=VALUE", help="an option of meson")
@@ -78,7 +78,7 @@ def find_meson():
     result = subprocess.run([path, "--version"], capture_output=True, text=True)
     version = result.stdout.strip()
     if result.returncode != 0 or not re.match(r"\d+\.\d+", version):
-        last = (result.stderr.strip().splitlines() or ["it says no version"])[-1]
+        last = (result.stderr.strip().splitlines() or ["it prints no version"])[-1]
         raise BuildError(f"{path} does not work ({last})")
     wanted = re.search(r"meson_version: '>=([\d.]+)'", (ROOT / "meson.build").read_text()).group(1)
     if numbers(version) < numbers(wanted):
@@ -166,7 +166,7 @@ def compile_targets(folder, ninja, targets, jobs):
         return
     cores = len(os.sched_getaffinity(0))
     say(f"{steps} steps, {rough_time(steps * STEP_S / min(jobs or cores, cores))} on {cores} processors; Ctrl-C stops it, "
-        "and the same command goes on")
+        "and the same command continues")
     output = BuildOutput()
     try:
         code = run(command, output.line, {"NINJA_STATUS": "[%f/%t] ", **output.environment()})
@@ -197,7 +197,7 @@ def why_not_built(output, folder):
     if "unknown target" in output:
         return BuildError(re.search(r"unknown target.*", output).group(0), EXIT_USAGE)
     if "FAILED: " in output:
-        return BuildError("not built: the messages above say why. When that is mended, the same command goes on where it "
+        return BuildError("not built: the messages above say why; once that is fixed, the same command continues where it "
                           "stopped")
     return BuildError(f"not built: {last_line(output)}")
 
@@ -225,7 +225,7 @@ def is_utf8(path):
 def build(options):
     folder = BuildFolder(options.build_dir)
     if folder.path == ROOT:
-        raise BuildError(f"--build_dir {folder.path} is the checkout itself: name a folder of its own", EXIT_USAGE)
+        raise BuildError(f"--build_dir {folder.path} is the checkout itself: name a separate folder", EXIT_USAGE)
     for path in (ROOT, folder.path):
         if not is_utf8(path):
             raise BuildError(f"the path {ascii(os.fspath(path))} is not UTF-8, which meson cannot build in: rename the folder",
@@ -238,7 +238,7 @@ def build(options):
             folder.clear()
         reason = folder.why_anew(ROOT, version)
         if reason:
-            say(f"{folder.path} {reason}: it is made anew")
+            say(f"{folder.path} {reason}: it is set up again")
             folder.clear()
         fresh = not folder.configured()
         try:
@@ -246,7 +246,7 @@ def build(options):
         except DamagedFolder as error:
             if fresh:
                 raise BuildError(f"not built: {error}") from error
-            say(f"{folder.path} is damaged ({error}): it is made anew")
+            say(f"{folder.path} is damaged ({error}): it is set up again")
             folder.clear()
             try:
                 configure_and_compile(folder, meson, ninja, options)
@@ -275,7 +275,7 @@ def main(arguments):
         say(error)
         return error.code
     except Interrupted as interrupt:
-        say(f"{signal.strsignal(interrupt.number).lower()}: the same command goes on where it stopped")
+        say(f"{signal.strsignal(interrupt.number).lower()}: the same command continues where it stopped")
         return 128 + interrupt.number
     except OSError as error:
         say(f"not built: {error}")

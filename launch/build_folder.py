@@ -40,7 +40,7 @@ def is_full(error):
 
 def full_disk(place):
     return BuildError(f"the disk of {place} is full: make room (a build takes about 20 MB, with the tests 300 MB), then the "
-                      "same command goes on where it stopped", EXIT_FULL)
+                      "same command continues where it stopped", EXIT_FULL)
 
 
 def is_nearly_full(place):
@@ -54,7 +54,7 @@ def owner(path):
     try:
         uid = os.lstat(path).st_uid
     except OSError:
-        return "somebody else"
+        return "another user"
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -77,8 +77,8 @@ class BuildFolder:
         strangers = [path.name for path in self.path.iterdir()
                      if not any(path.match(pattern) for pattern in (*OWN_FILES, "logs"))]
         if strangers and not self.is_mesons():
-            raise BuildError(f"{self.path} is no build folder, and not empty ({sorted(strangers)[0]}): name a folder of its own "
-                             "with --build_dir DIR", EXIT_USAGE)
+            raise BuildError(f"{self.path} is not a build folder and not empty ({sorted(strangers)[0]}): name a "
+                             "separate folder with --build_dir DIR", EXIT_USAGE)
         for path in (*self.path.glob("*"), *self.path.glob(".ninja_*"), *self.path.glob("meson-*/*")):
             if not path.is_symlink() and not os.access(path, os.W_OK):
                 raise self._cannot_write(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), path)
@@ -93,7 +93,7 @@ class BuildFolder:
         else:
             reason = (f"the build folder {self.path} cannot be written to ({error.strerror}: {path} belongs to "
                       f"{owner(path)})")
-        return BuildError(f"{reason}: name one that can be, with --build_dir DIR", EXIT_USAGE)
+        return BuildError(f"{reason}: name a different one with --build_dir DIR", EXIT_USAGE)
 
     @contextlib.contextmanager
     def locked(self, wait_s, say):
@@ -115,11 +115,11 @@ class BuildFolder:
             except OSError:
                 return None  # a file system without locks
             if time.monotonic() >= deadline:
-                raise BuildError(f"another build was still at work in {self.path} after {wait_s:g} s: let it end, or name "
-                                 "another folder with --build_dir DIR", EXIT_CONFLICT)
+                raise BuildError(f"another build was still running in {self.path} after {wait_s:g} s: wait for it to end, "
+                                 "or name a different folder with --build_dir DIR", EXIT_CONFLICT)
             if not said:
                 said = True
-                say(f"another build is at work in {self.path}: waiting until it is done, {wait_s:g} s at most")
+                say(f"another build is running in {self.path}: waiting for it for at most {wait_s:g} s")
             time.sleep(0.2)
 
     def is_mesons(self):
@@ -144,9 +144,9 @@ class BuildFolder:
             if os.path.realpath(was) != os.path.realpath(now):
                 return f"was made for {was}"
         if made_by.split(".")[:2] != meson_version.split(".")[:2]:
-            return f"was made by meson {made_by}, and here is {meson_version}"
+            return f"was made by meson {made_by}, but this is {meson_version}"
         tool = self.missing_compiler()
-        return f"was made with {tool}, which is not here" if tool else None
+        return f"was made with {tool}, which is missing here" if tool else None
 
     def missing_compiler(self):
         """The compiler (or what stands before it, as ccache does) that the folder calls and that is gone, or None."""

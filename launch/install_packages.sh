@@ -31,7 +31,7 @@ parse_arguments() {
     case $set in
       -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
       build | run | test | fuzz | style) ;;
-      *) stop "'$set' is no set of packages: there are build, run, test, fuzz and style" 2 ;;
+      *) stop "'$set' is not a set of packages: choose from build, run, test, fuzz and style" 2 ;;
     esac
   done
 }
@@ -133,7 +133,7 @@ make_log() {
   for folder in "${TMPDIR:-/tmp}" "${XDG_CACHE_HOME:-${HOME:-}/.cache}" /var/tmp; do
     if log=$(mktemp "$folder/distmnist-apt-XXXXXX.log" 2>/dev/null); then return; fi
   done
-  stop "there is no room for apt's log, neither in ${TMPDIR:-/tmp} nor in /var/tmp: make some, or set TMPDIR" "$EXIT_FULL"
+  stop "there is no room for apt's log in ${TMPDIR:-/tmp} or in /var/tmp: free some space, or set TMPDIR" "$EXIT_FULL"
 }
 
 # apt_get TIMEOUT_S ARGUMENTS...: runs apt-get as root, with its output in the log.
@@ -161,7 +161,7 @@ report() {
   while sleep 1 >/dev/null 2>&1; do  # short, and without our output, for it may be left behind
     second=$((second + 1))
     [ $((second % REPORT_EVERY_S)) -eq 0 ] || continue
-    say "  apt is at work for $second s: $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-80)"
+    say "  apt has been running for $second s: $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-80)"
   done
 }
 
@@ -177,7 +177,7 @@ install_reporting() {
   return "$code"
 }
 
-interrupted() { say ""; stop "interrupted; the same command goes on where it stopped (what apt said: $log)" "$1"; }
+interrupted() { say ""; stop "interrupted; the same command continues where it stopped (apt's output: $log)" "$1"; }
 
 # One sentence on why apt failed.
 explain_failure() {
@@ -185,15 +185,15 @@ explain_failure() {
     stop "the disk is full, so the packages could not be installed: make room, and run the same command again ($log)" "$EXIT_FULL"
   fi
   if grep -qE "$NO_NETWORK" "$log"; then
-    say "install_packages: no network: apt reached no package server. With one (or with http_proxy set) run the same command again."
+    say "install_packages: no network: apt reached no package server. Connect to a network (or set http_proxy) and run the same command again."
   elif grep -qE 'Could not get lock|Unable to acquire the dpkg' "$log"; then
-    say "install_packages: another apt has been at work for $LOCK_TIMEOUT_S s: let it end, and run the same command again."
+    say "install_packages: another apt has been running for $LOCK_TIMEOUT_S s: wait for it to end, and run the same command again."
   else
     say "install_packages: apt could not install the packages:"
   fi
   grep -E '^E: ' "$log" | tail -n 3 | sed 's/^/  /' >&2 || tail -n 3 "$log" >&2
   say "Could not install: $*"
-  say "All that apt said is in $log. By hand it is: apt-get install --no-install-recommends $*"
+  say "apt's output is in $log. To install by hand: apt-get install --no-install-recommends $*"
 }
 
 # A package that is only of use, and that this system does not have, shall not keep the others away.
@@ -214,11 +214,11 @@ main() {
   [ $# -gt 0 ] || sets=(build run test)
   mapfile -t missing < <(missing_packages "${sets[@]}")
   if [ ${#missing[@]} -eq 0 ]; then
-    echo "All packages of apt-packages.txt (${sets[*]}) are there."
+    echo "All packages of apt-packages.txt (${sets[*]}) are installed."
     return 0
   fi
   if ! has_command dpkg-query >/dev/null || ! has_command apt-get >/dev/null; then
-    say "Not Debian or Ubuntu: nothing is installed. What the build misses has names like these here: ${missing[*]}"
+    say "Not Debian or Ubuntu: nothing is installed. The build still needs what these packages contain: ${missing[*]}"
     return 0
   fi
   if ! find_root; then
@@ -228,7 +228,7 @@ main() {
   fi
   make_log
   say "Installing ${#missing[@]} missing packages and what they need (about 100 on a fresh system; 1 to 5 minutes): ${missing[*]}"
-  say "What apt says goes to $log"
+  say "apt's output goes to $log"
   if install_reporting "${missing[@]}"; then
     say "Installed."
     return 0

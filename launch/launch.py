@@ -65,7 +65,7 @@ def host_list(text):
     hosts = comma_list(text)
     for host in hosts:
         if not re.fullmatch(r"[\w.%:\[\]-]+", host):
-            raise argparse.ArgumentTypeError(f"'{host}' is not a host: names or addresses, separated by commas")
+            raise argparse.ArgumentTypeError(f"'{host}' is not a host: give names or addresses, separated by commas")
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
             raise argparse.ArgumentTypeError(
                 f"'{host}': give hosts without ports (ports count up from --base_port), IPv6 in brackets")
@@ -87,7 +87,7 @@ def parse_arguments(arguments):
     parser.add_argument("--gpus", type=comma_list, metavar="0,1", help="GPUs that the workers take turns at")
     parser.add_argument("--gpus_per_host", type=positive, metavar="N", help="the same as --gpus 0,...,N-1")
     parser.add_argument("--secure", action="store_true",
-                        help="make keys for this run, so that its ps tasks hear nobody but its workers")
+                        help="make keys for this run, so that its ps tasks accept only its workers")
     parser.add_argument("--grace_s", type=seconds, default=20.0, metavar="S",
                         help="seconds that the tasks have to save and leave before they are killed (20)")
     parser.add_argument("--ps_wait_s", type=seconds, default=30.0, metavar="S",
@@ -102,9 +102,9 @@ def parse_arguments(arguments):
                          "as in launch/launch.py --num_workers 3 -- --train_steps 5000")
     check_options(options)
     if options.secure and any(re.match("--keys(=|$)", argument) for argument in program_arguments):
-        raise UsageError("--secure makes keys for this run, and --keys names others: give one of them")
+        raise UsageError("--secure makes keys for this run, but --keys names others: give only one of them")
     if options.secure and "--insecure" in program_arguments:
-        raise UsageError("--secure and --insecure: the second is for runs without keys; leave it out")
+        raise UsageError("--secure and --insecure: --insecure is for runs without keys; leave it out")
     if not own or options.print_only:
         options.base_port = options.base_port or SEEDS_BASE_PORT
     options.num_workers = options.num_workers or (len(options.hosts) if options.hosts else 3)
@@ -131,7 +131,7 @@ def check_options(options):
         raise UsageError("--hosts needs --print: this launcher starts tasks on its own host only, "
                          "so print the commands and run each on its host")
     if options.gpus and options.gpus_per_host:
-        raise UsageError("--gpus and --gpus_per_host say the same thing twice: give one of them")
+        raise UsageError("--gpus and --gpus_per_host say the same thing twice: give only one of them")
 
 
 # Tasks ----------------------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def check_ports(tasks):
     for task in tasks:
         if task.job == "ps" and not port_is_free(task.port):
             raise UsageError(f"port {task.port} for {task.name} is in use (or not allowed) on this host: "
-                             "stop what listens there, or choose another --base_port", EXIT_CONFLICT)
+                             "stop what listens there, or choose a different --base_port", EXIT_CONFLICT)
 
 
 def choose_free_ports(tasks):

@@ -192,7 +192,7 @@ class Watch:
             elif self.workers_done_at is None:
                 self.workers_done_at = time.monotonic()
                 if self.ps_wait_s is None and self.running("ps"):
-                    say(f"the workers are done; until Ctrl-C what stays is {names(self.running('ps'))}")
+                    say(f"the workers are done; still running until Ctrl-C: {names(self.running('ps'))}")
 
     def on_time(self):
         deadline = self.deadline()

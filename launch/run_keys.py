@@ -46,7 +46,8 @@ def make_private_folder():
         return tempfile.mkdtemp(prefix="distmnist-keys-")
     except OSError as error:
         code = EXIT_RESOURCES if error.errno in (errno.ENOSPC, errno.EDQUOT) else EXIT_USAGE
-        raise UsageError(f"could not make a folder for the keys of this run: {error.strerror}; $TMPDIR names another place",
+        raise UsageError(f"could not make a folder for the keys of this run: {error.strerror}; choose a different "
+                         "place with $TMPDIR",
                          code) from error
 
 

@@ -60,10 +60,11 @@ std::vector<std::string> normalised(const std::vector<std::string>& words,
     const std::string name = with_underscores(word.substr(0, equals));
     const std::string rest = word.substr(equals);
     const FlagKind kind = kind_of(name);
-    if (rest == "=" && kind == FlagKind::kSwitch) fail(ExitCode::kUsage, "{}: an empty value; true or false", word);
+    if (rest == "=" && kind == FlagKind::kSwitch)
+      fail(ExitCode::kUsage, "{}: the value is empty; give true or false", word);
     const bool empty_word = rest.empty() && i + 1 < words.size() && words[i + 1].empty();
     if (kind == FlagKind::kNumber && (rest == "=" || empty_word)) {
-      fail(ExitCode::kUsage, "{}=: an empty value; a number is wanted", name);
+      fail(ExitCode::kUsage, "{}=: the value is empty; give a number", name);
     }
     if (rest == "=" && kind == FlagKind::kValue) {
       out.insert(out.end(), {name, ""});
@@ -73,7 +74,7 @@ std::vector<std::string> normalised(const std::vector<std::string>& words,
     const bool takes_value = kind == FlagKind::kValue || kind == FlagKind::kNumber;
     if (!rest.empty() || !takes_value || i + 1 == words.size()) continue;
     if (words[i + 1].starts_with("--")) {
-      fail(ExitCode::kUsage, "{} takes a value, and {} follows; for an empty value write {}=", name, words[i + 1],
+      fail(ExitCode::kUsage, "{} takes a value, but {} follows; for an empty value write {}=", name, words[i + 1],
            name);
     }
     out.push_back(words[++i]);

@@ -10,7 +10,8 @@ namespace {
 bool may_be_used(const std::filesystem::path& folder) {
   const auto why_not = why_not_private(folder);
   if (why_not) {
-    log_warning("the cache {} {}, so it is not used; $XDG_CACHE_HOME names another place", folder.string(), *why_not);
+    log_warning("the cache {} {}, so it is not used; choose a different place with $XDG_CACHE_HOME", folder.string(),
+                *why_not);
   }
   return !why_not;
 }

@@ -15,7 +15,7 @@ std::string role_of(const Flags& flags) {
   if (flags.cluster.job_name == flags.cluster.ps_job || flags.cluster.job_name == "ps") return "ps";
   if (flags.cluster.job_name == flags.cluster.worker_job || flags.cluster.job_name == "worker") return "worker";
   fail(ExitCode::kUsage,
-       "--job_name={}: this program plays ps or worker; --ps_job and --worker_job say which job of a cluster does",
+       "--job_name={}: choose ps or worker; --ps_job and --worker_job say which jobs of the cluster these are",
        flags.cluster.job_name);
 }
 
@@ -23,7 +23,7 @@ std::string role_of(const Flags& flags) {
 std::string read_cluster_file(const std::string& path) {
   if (const std::size_t first = path.find_first_not_of(" \t\r\n"); first != path.npos && path[first] == '{') {
     fail(ExitCode::kUsage,
-         "--cluster={}: this is the text of a description: write it to a file, of a TF_CONFIG what stands under its "
+         "--cluster={}: this is the text of a description: write it to a file, for a TF_CONFIG only the value of its "
          "\"cluster\", and name the file",
          path);
   }
@@ -56,7 +56,7 @@ ClusterSpec cluster_of(const Flags& flags, Workers workers) {
 
 std::vector<AddressBlock> allowed_addresses(const Flags& flags) {
   if (flags.cluster.insecure && flags.cluster.keys)
-    fail(ExitCode::kUsage, "--insecure and --keys: the first is for tasks without keys; leave it out");
+    fail(ExitCode::kUsage, "--insecure and --keys: --insecure is for tasks without keys; leave it out");
   if (flags.cluster.allow.empty()) return {};
   try {
     return parse_address_blocks(flags.cluster.allow);
@@ -79,12 +79,13 @@ std::optional<Place> find_place(const Flags& flags) {
            *flags.cluster.task_index);
     }
     if (!flags.cluster.bind.empty())
-      fail(ExitCode::kUsage, "--bind={} without --job_name: a local run listens nowhere", flags.cluster.bind);
+      fail(ExitCode::kUsage, "--bind={} without --job_name: a local run does not listen", flags.cluster.bind);
     if (!flags.cluster.allow.empty())
-      fail(ExitCode::kUsage, "--allow={} without --job_name: nobody connects to a local run", flags.cluster.allow);
-    if (flags.cluster.insecure) fail(ExitCode::kUsage, "--insecure without --job_name: nobody connects to a local run");
+      fail(ExitCode::kUsage, "--allow={} without --job_name: a local run takes no connections", flags.cluster.allow);
+    if (flags.cluster.insecure)
+      fail(ExitCode::kUsage, "--insecure without --job_name: a local run takes no connections");
     if (flags.cluster.keys)
-      fail(ExitCode::kUsage, "--keys={} without --job_name: a local run speaks to no other process",
+      fail(ExitCode::kUsage, "--keys={} without --job_name: a local run does not talk to other processes",
            *flags.cluster.keys);
     return std::nullopt;
   }

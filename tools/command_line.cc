@@ -30,7 +30,7 @@ class FlatConfig : public CLI::ConfigBase {
     std::vector<CLI::ConfigItem> items = CLI::ConfigBase::from_config(plain);
     std::set<std::string> seen;
     for (const CLI::ConfigItem& item : items) {
-      if (!seen.insert(item.name).second) fail(ExitCode::kUsage, "--config: '{}' is there twice; keep one", item.name);
+      if (!seen.insert(item.name).second) fail(ExitCode::kUsage, "--config: '{}' appears twice; keep one", item.name);
       if (!item.parents.empty()) throw CLI::ConfigError("section [" + item.parents.front() + "]");
     }
     return items;

@@ -60,7 +60,7 @@ LoadedData load_default(const Cache& cache, bool only_mnist) {
   if (only_mnist) {
     fail(ExitCode::kData, "{}; name its folder with --data_dir or fetch it with --download_only", none);
   }
-  log_warning("{} and no --data_dir: training on drawn digits instead", none);
+  log_warning("{} and no --data_dir: training on synthetic digits instead", none);
   return load_synthetic(cache);
 }
 
@@ -68,7 +68,7 @@ LoadedData load_default(const Cache& cache, bool only_mnist) {
 
 LoadedData load_data(const Flags& flags) {
   if (flags.data.dataset == DatasetChoice::kSynthetic && !flags.data.data_dir.empty())
-    fail(ExitCode::kUsage, "--dataset=synthetic is drawn, not read: leave --data_dir={} out", flags.data.data_dir);
+    fail(ExitCode::kUsage, "--dataset=synthetic is generated, not read: leave out --data_dir={}", flags.data.data_dir);
   const Cache cache;
   if (flags.data.dataset == DatasetChoice::kSynthetic) return load_synthetic(cache);
   if (!flags.data.data_dir.empty()) return load_real(flags.data.data_dir, cache);

@@ -54,7 +54,7 @@ DeviceSpec device_of(const DeviceSpec& task, const std::string& type, int index)
 DeviceSpec own_device(const DeviceSpec& named, const DeviceSpec& own) {
   const DeviceSpec device = named.completed_by(device_of(own, "CPU", 0));
   if (device.job != own.job || device.replica != own.replica || device.task != own.task) {
-    fail(ExitCode::kUsage, "--device={}: it is a device of another task than {}; leave the job and the task out",
+    fail(ExitCode::kUsage, "--device={}: this is a device of a different task than {}; leave out the job and the task",
          named.to_string(), own.to_string());
   }
   return device_of(own, *device.type, device.index.value_or(0));
@@ -108,7 +108,7 @@ void require_precision(const DeviceBackend& on, const Graph& graph, Precision pr
   for (const Precision other : {Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kAuto}) {
     if (has_kernels(*on.backend, graph, other)) others.emplace_back(to_string(other));
   }
-  fail(ExitCode::kUsage, "--precision={}: {} has no kernels for it; choose one of {}, or another --device",
+  fail(ExitCode::kUsage, "--precision={}: {} has no kernels for it; choose one of {}, or a different --device",
        to_string(precision), short_names(on.devices), join(others, ", "));
 }
 

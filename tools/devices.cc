@@ -46,7 +46,7 @@ ExitCode devices_command(const Flags& flags) {
   if (!flags.devices.show_kernels &&
       (flags.devices.device || flags.devices.allow_soft_placement || flags.devices.precision != Precision::kF32)) {
     fail(ExitCode::kUsage,
-         "devices: --device, --precision and --allow_soft_placement have an effect with --kernels only");
+         "devices: --device, --precision and --allow_soft_placement have an effect only with --kernels");
   }
   Devices devices(find_gpu_search());
   if (flags.devices.show_kernels) {

@@ -19,8 +19,8 @@ ExitCode run_task(const Flags& flags, const std::optional<Place>& place, double 
   if (has_tf_config() && !describes_cluster(flags)) {
     log_warning(
         "TF_CONFIG is set, but this program does not read it: write its \"cluster\" to a file and name that with "
-        "--cluster, and say its \"task\" with --job_name and --task_index; without them this process {}",
-        place ? "takes the built-in cluster" : "trains alone");
+        "--cluster, and give its \"task\" with --job_name and --task_index; without them this process {}",
+        place ? "uses the built-in cluster" : "trains alone");
   }
   if (!place) return train(flags, place, started_s);
   set_up_log(place->task.to_string(), flags.console.log_format);

@@ -77,18 +77,19 @@ def default_dir():
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Downloads MNIST and checks it.")
     parser.add_argument("--dir", type=lambda text: pathlib.Path(text).expanduser(), default=None,
-                        help="where to (default: $XDG_CACHE_HOME/distmnist/mnist or ~/.cache/distmnist/mnist)")
+                        help="where to download to (default: $XDG_CACHE_HOME/distmnist/mnist or "
+                             "~/.cache/distmnist/mnist)")
     parser.add_argument("--mirror", action="extend", nargs="+", metavar="URL", default=[],
                         help="folders to download from, in this order, instead of the built-in ones")
     parser.add_argument("--timeout", type=float, default=20, metavar="S",
                         help="seconds that a mirror may be silent (default: 20)")
-    parser.add_argument("--print_dir", action="store_true", help="only print where to")
+    parser.add_argument("--print_dir", action="store_true", help="only print that folder")
     options = parser.parse_args(argv)
     if not options.timeout > 0:
         parser.error("--timeout %g: it must be above 0" % options.timeout)
     folder = options.dir or default_dir()
     if folder is None:
-        parser.error("no $HOME and no home in the password file: say with --dir where to")
+        parser.error("no $HOME and no home in the password file: name a folder with --dir")
     if options.print_dir:
         print(folder)
         return 0
@@ -100,7 +101,7 @@ def main(argv=None):
         print("download_mnist.py: error: %s" % error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("\ndownload_mnist.py: interrupted; run it again to go on", file=sys.stderr)
+        print("\ndownload_mnist.py: interrupted; run it again to continue", file=sys.stderr)
         return 130
     print("MNIST is in %s" % folder)
     return 0
@@ -128,7 +129,7 @@ def already_there(folder, file):
         if state == VALID:
             return True
         if state == OTHER:
-            raise DownloadError("%s is there, but it is not the file of MNIST: move it away, or choose another --dir"
+            raise DownloadError("%s exists, but it is not the MNIST file: move it away, or choose a different --dir"
                                 % path)
         say("%s is broken and will be replaced" % path)
     return False
@@ -151,7 +152,7 @@ def download(folder, file, mirrors, timeout_s):
             os.replace(part, path)
         say("%s: downloaded from %s" % (file.name, mirror))
         return
-    raise DownloadError("cannot download %s from any of %d mirrors (%s); check the network, or name another mirror "
+    raise DownloadError("cannot download %s from any of %d mirrors (%s); check the network, or name a different mirror "
                         "with --mirror" % (file.name, len(mirrors), "; ".join(reasons)))
 
 
@@ -166,7 +167,7 @@ def fetch_valid(url, part, file, timeout_s):
         if not resumed:
             break
         say("%s: the resumed file is wrong; downloading it from the start" % file.name)
-    raise MirrorError("its content is not that of MNIST (checksum)")
+    raise MirrorError("its content is not that of MNIST (wrong checksum)")
 
 
 def fetch_whole(url, part, file, timeout_s):
@@ -177,7 +178,7 @@ def fetch_whole(url, part, file, timeout_s):
         except CutError as error:
             if not resumes_left:
                 raise
-            say("%s: %s; going on from there" % (url, error))
+            say("%s: %s; continuing from there" % (url, error))
 
 
 def fetch(url, part, file, timeout_s):

@@ -16,7 +16,7 @@ namespace {
 LoadedData load_data_of(const RestoredModel& model, const Flags& flags) {
   if (!flags.data.data_dir.empty() || flags.data.dataset) return load_data(flags);
   if (!model.data) {
-    log_warning("{} does not say which data it was trained on, as files of earlier versions; give --data_dir",
+    log_warning("{} does not say which data it was trained on, like files of earlier versions; give --data_dir",
                 model.path.string());
     return load_data(flags);
   }
@@ -25,8 +25,7 @@ LoadedData load_data_of(const RestoredModel& model, const Flags& flags) {
   } catch (const Error& error) {
     if (error.code() != ExitCode::kData) throw;
     fail(ExitCode::kData,
-         "{} was trained on the data \"{}\", which cannot be used: {}; if it lies elsewhere now, give "
-         "--data_dir",
+         "{} was trained on the data \"{}\", which cannot be used: {}; if it is elsewhere now, give --data_dir",
          model.path.string(), printable(model.data_source, 500), error.what());
   }
 }
@@ -37,8 +36,8 @@ void require_data_of(const RestoredModel& model, const LoadedData& loaded, const
   const DataIdentity here = identity_of(loaded.data);
   if (here == *model.data) return;
   fail(ExitCode::kData,
-       "{} was trained on the data \"{}\" ({}), and {} is other data ({}); name the data of the run "
-       "with --data_dir, or give --other_data to measure on this all the same",
+       "{} was trained on the data \"{}\" ({}), but {} is different data ({}); name the data of the run with "
+       "--data_dir, or give --other_data to evaluate on this data anyway",
        model.path.string(), printable(model.data_source, 500), describe(*model.data), loaded.data.description,
        describe(here));
 }
@@ -52,7 +51,7 @@ ExitCode evaluate_command(const Flags& flags) {
   const LoadedData loaded = load_data_of(model, flags);
   require_data_of(model, loaded, flags);
   if (loaded.data.test.image_size() != model.graph.input.size()) {
-    fail(ExitCode::kData, "the model takes {} pixels per image, {} has {}", model.graph.input.size(),
+    fail(ExitCode::kData, "the model takes {} pixels per image, but {} has {}", model.graph.input.size(),
          loaded.data.description, loaded.data.test.image_size());
   }
   const Evaluation evaluation = evaluate(*model.executor, loaded.data.test, kBatch, model.graph.output().size());

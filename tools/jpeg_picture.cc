@@ -149,7 +149,7 @@ void put_pixel(const unsigned char* from, int channels, bool is_inverted, std::u
 Picture read_jpeg(const std::string& file, std::span<const std::byte> bytes) {
   Decoder decoder;
   const auto refuse = [&] {
-    fail(ExitCode::kData, "{}: a JPEG that cannot be read ({}); save the picture anew, as PNG or JPEG", file,
+    fail(ExitCode::kData, "{}: a JPEG that cannot be read ({}); save the picture again, as PNG or JPEG", file,
          decoder.problem());
   };
   if (!decoder.read_header(bytes)) refuse();

@@ -45,7 +45,7 @@ auto held_against_keys(const Action& action) {
 // Who owns a file can change it, and may be we or root. Root itself may use anybody's.
 void require_owner(const fs::path& path, const struct stat& status) {
   if (status.st_uid == geteuid() || status.st_uid == 0 || geteuid() == 0) return;
-  refuse(fmt::format("{} belongs to another user (uid {}); use keys of your own", path.string(), status.st_uid));
+  refuse(fmt::format("{} belongs to another user (uid {}); use your own keys", path.string(), status.st_uid));
 }
 
 // `forbidden`: what others may not do with it; `cure`: what to do where they may.
@@ -53,7 +53,7 @@ void require_private(const fs::path& path, const struct stat& status, mode_t for
   require_owner(path, status);
   const mode_t open = status.st_mode & forbidden;
   if (open == 0) return;
-  refuse(fmt::format("{} may be {} by others (mode {:04o}); {} {} makes it yours alone", path.string(),
+  refuse(fmt::format("{} can be {} by others (mode {:04o}); make it private with {} {}", path.string(),
                      (open & kOthersWrite) != 0 ? "written" : "read", status.st_mode & 07777, cure, path.string()));
 }
 
@@ -62,11 +62,11 @@ struct stat require_folder(const fs::path& folder) {
   if (stat(folder.c_str(), &status) != 0) {
     const int error = errno;
     if (error == EACCES) held_against_keys([&] { require_open(folder); });
-    refuse(fmt::format("cannot look into {}: {}; distmnist keygen makes folders of keys", folder.string(),
+    refuse(fmt::format("cannot look into {}: {}; make a folder of keys with distmnist keygen", folder.string(),
                        errno_text(error)));
   }
   if (!S_ISDIR(status.st_mode)) {
-    refuse(fmt::format("{} is no folder; name the folder that distmnist keygen has made", folder.string()));
+    refuse(fmt::format("{} is not a folder; name the folder that distmnist keygen made", folder.string()));
   }
   return status;
 }
@@ -92,14 +92,14 @@ KeyFile read_key_file(const fs::path& path, mode_t forbidden, std::string_view c
   if (fstat(file.fd.get(), &status) != 0) refuse(fmt::format("cannot read {}: {}", path.string(), errno_text(errno)));
   require_private(path, status, forbidden, cure);
   if (file.size_bytes > kMaxKeyFileBytes) {
-    refuse(fmt::format("{} has {} bytes, and is no file of keys; distmnist keygen makes them", path.string(),
+    refuse(fmt::format("{} has {} bytes and is not a key file; make key files with distmnist keygen", path.string(),
                        file.size_bytes));
   }
   SecretText text(std::string(file.size_bytes, '\0'));
   held_against_keys([&] { read_at(file, path, 0, std::as_writable_bytes(std::span(text.text))); });
   KeyFile keys = read_key_text(text.text);
   if (!keys.fault.empty()) {
-    refuse(fmt::format("{} {}; copy it anew, or make new keys with distmnist keygen", path.string(), keys.fault));
+    refuse(fmt::format("{} {}; copy it again, or make new keys with distmnist keygen", path.string(), keys.fault));
   }
   return keys;
 }
@@ -110,7 +110,7 @@ KeyPair read_secret(const fs::path& path) {
   if (!keys.has_secret) refuse(fmt::format("{} has no secret-key; copy the secret file of this task", path.string()));
   if (public_key_of(keys.pair.secret_key) != keys.pair.public_key) {
     refuse(
-        fmt::format("the two halves of {} do not belong together; make new keys with distmnist keygen", path.string()));
+        fmt::format("the two keys in {} do not belong together; make new keys with distmnist keygen", path.string()));
   }
   return keys.pair;
 }
@@ -120,12 +120,11 @@ Key read_public(const fs::path& path) {
   const KeyFile keys = read_key_file(path, kOthersWrite, "chmod go-w");
   if (keys.has_secret) {
     refuse(
-        fmt::format("{} has a secret-key in it, and everybody is given this file; make new keys with distmnist keygen",
+        fmt::format("{} has a secret-key in it, but every task is given this file; make new keys with distmnist keygen",
                     path.string()));
   }
   if (!is_usable(keys.pair.public_key)) {
-    refuse(
-        fmt::format("the key in {} is none that anybody can have; make new keys with distmnist keygen", path.string()));
+    refuse(fmt::format("the key in {} is not a valid key; make new keys with distmnist keygen", path.string()));
   }
   return keys.pair.public_key;
 }
@@ -166,7 +165,7 @@ fs::path find_folder(const fs::path& folder, const KeyOwner& self) {
     if (entry.kind == EntryKind::kFolder && is_there(folder / entry.name / name)) found.push_back(entry.name);
   }
   if (found.empty()) {
-    refuse(fmt::format("{} is neither in {}{} nor in a folder in it; name the folder with the key of {}", name,
+    refuse(fmt::format("{} is neither in {}{} nor in a folder inside it; name the folder with the key of {}", name,
                        folder.string(), secrets_in(folder), self.to_string()));
   }
   if (found.size() > 1) {
@@ -187,17 +186,16 @@ std::map<KeyOwner, Key> read_public_keys(const fs::path& folder) {
     const Key key = read_public(folder / entry.name);
     known[*owner] = key;
     if (const auto [other, is_new] = owners.emplace(key, *owner); !is_new) {
-      refuse(
-          fmt::format("{} and {} in {} are the same key, so one task could speak as the other; make new keys with "
-                      "distmnist keygen",
-                      public_name(other->second), public_name(*owner), folder.string()));
+      refuse(fmt::format(
+          "{} and {} in {} are the same key, so one task could pose as the other; make new keys with distmnist keygen",
+          public_name(other->second), public_name(*owner), folder.string()));
     }
   }
   return known;
 }
 
 void say_where_from(const TaskKeys& keys) {
-  log_info("keys from {}: what is sent is encrypted, and only tasks with a key of this cluster are listened to",
+  log_info("keys from {}: what is sent is encrypted, and only tasks with a key of this cluster are accepted",
            keys.folder.string());
 }
 
@@ -215,7 +213,7 @@ Key key_of(const TaskKeys& keys, const KeyOwner& owner) {
 }  // namespace
 
 TaskKeys read_task_keys(const fs::path& named, const KeyOwner& self) {
-  if (named.empty()) refuse("the name of the folder is empty; name the one that distmnist keygen has made");
+  if (named.empty()) refuse("the name of the folder is empty; name the one that distmnist keygen made");
   require_crypto();
   require_folder(named);
   const fs::path folder = find_folder(named, self);  // First of all: what has no keys in it need not be private.
@@ -224,11 +222,13 @@ TaskKeys read_task_keys(const fs::path& named, const KeyOwner& self) {
   TaskKeys keys{folder, read_secret(folder / secret_name(self)), read_public_keys(folder)};
   for (const auto& [owner, key] : keys.known) {
     if ((owner == self) == (key == keys.own.public_key)) continue;
-    refuse(owner == self ? fmt::format("{} does not fit {} in {}; copy both anew", public_name(self), secret_name(self),
-                                       folder.string())
-                         : fmt::format("{} in {} is the key of {}, so one task could speak as the other; make new keys "
-                                       "with distmnist keygen",
-                                       public_name(owner), folder.string(), self.to_string()));
+    refuse(
+        owner == self
+            ? fmt::format("{} does not match {} in {}; copy both again", public_name(self), secret_name(self),
+                          folder.string())
+            : fmt::format(
+                  "{} in {} is the key of {}, so one task could pose as the other; make new keys with distmnist keygen",
+                  public_name(owner), folder.string(), self.to_string()));
   }
   return keys;
 }

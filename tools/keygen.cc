@@ -37,19 +37,19 @@ constexpr const char* kAdminFolder = "admin";
 constexpr KeyOwner kAdministrator{kAdmin, 0};
 
 [[noreturn]] void refuse_tasks(std::string_view tasks, std::string_view why) {
-  fail(ExitCode::kUsage, "--tasks={}: {}; write how many there are of each, ps:2,worker:3", tasks, why);
+  fail(ExitCode::kUsage, "--tasks={}: {}; write how many there are of each, like ps:2,worker:3", tasks, why);
 }
 
 // "worker:3" -> 3 owners.
 std::vector<KeyOwner> owners_in(std::string_view piece, std::string_view tasks) {
   const std::size_t colon = piece.find(':');
   const std::string_view job = piece.substr(0, colon);
-  if (job != "ps" && job != "worker") refuse_tasks(tasks, fmt::format("'{}' is neither of ps nor of workers", piece));
+  if (job != "ps" && job != "worker") refuse_tasks(tasks, fmt::format("'{}' is neither ps nor worker", piece));
   const std::string_view digits = colon == piece.npos ? std::string_view() : piece.substr(colon + 1);
   std::uint32_t count = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
   if (error != std::errc() || end != digits.data() + digits.size() || count < 1 || count > kMaxKeyTasks) {
-    refuse_tasks(tasks, fmt::format("'{}' is no number from 1 to {}", digits, kMaxKeyTasks));
+    refuse_tasks(tasks, fmt::format("'{}' is not a number from 1 to {}", digits, kMaxKeyTasks));
   }
   std::vector<KeyOwner> owners;
   for (std::uint32_t index = 0; index < count; ++index) owners.push_back({job == "ps" ? kPs : kWorker, index});
@@ -58,13 +58,13 @@ std::vector<KeyOwner> owners_in(std::string_view piece, std::string_view tasks) 
 
 void require_room(std::size_t num_tasks) {
   if (num_tasks <= kMaxKeyTasks) return;
-  fail(ExitCode::kUsage, "{} tasks: keys are made for {} at most", num_tasks, kMaxKeyTasks);
+  fail(ExitCode::kUsage, "{} tasks are too many: keys are made for at most {}", num_tasks, kMaxKeyTasks);
 }
 
 // Error where a host cannot give its name to a folder beside the administrator's.
 void require_folder_name(const std::string& name) {
   if (name == kAdminFolder) {
-    fail(ExitCode::kUsage, "the host {} has the name of the administrator's folder of keys; give its address", name);
+    fail(ExitCode::kUsage, "the host {} has the name of the administrator's key folder; give its address", name);
   }
   if (name.starts_with('.') || name.find('/') != name.npos) {
     fail(ExitCode::kUsage, "the host '{}' cannot be the name of a folder; give its address", name);
@@ -113,7 +113,7 @@ class TemporaryFolder {
   }
 
   [[noreturn]] static void refuse_existing(const fs::path& target) {
-    fail(ExitCode::kConflict, "{} is not empty, and keys are never written over; name a folder that is not there yet",
+    fail(ExitCode::kConflict, "{} is not empty, and keys are never overwritten; name a folder that does not exist yet",
          target.string());
   }
 
@@ -151,18 +151,19 @@ fs::path real_target(const fs::path& folder) {
   if (folder.empty()) fail(ExitCode::kUsage, "keygen: the name of the folder is empty");
   const fs::path plain = without_slash(folder);
   if (const auto target = broken_link(plain)) {
-    fail(ExitCode::kUsage, "{} is a link to {}, which is not there", plain.string(), target->string());
+    fail(ExitCode::kUsage, "{} is a link to {}, which does not exist", plain.string(), target->string());
   }
   std::error_code error;
   const fs::path target = fs::exists(plain, error) ? fs::canonical(plain, error) : plain;
   if (error) fail_writing(plain, error.value());
   if (!fs::exists(target, error)) return target;
-  if (!fs::is_directory(target, error)) fail(ExitCode::kUsage, "{} is no folder; name another one", plain.string());
+  if (!fs::is_directory(target, error))
+    fail(ExitCode::kUsage, "{} is not a folder; name a different one", plain.string());
   if (!fs::is_empty(target, error) && !error) TemporaryFolder::refuse_existing(plain);
   if (error) fail_writing(plain, error.value());
   // An empty folder is replaced, and its owner would be left standing in the old one.
   if (fs::equivalent(target, ".", error)) {
-    fail(ExitCode::kUsage, "{} is the folder that you are in; name one that is not there yet", plain.string());
+    fail(ExitCode::kUsage, "{} is the current folder; name one that does not exist yet", plain.string());
   }
   return target;
 }
@@ -196,7 +197,7 @@ bool is_this_host(const std::string& host) {
 std::vector<std::string> row_of(const fs::path& folder, const KeyFolderPlan& plan) {
   const std::string path = shell_word((folder / plan.name).string());
   if (plan.name == kAdminFolder) return {"admin", "stays with you", "reset and variable take --keys " + path};
-  if (is_this_host(plan.host)) return {names_of(plan.owners), "is in its place", "--keys " + path};
+  if (is_this_host(plan.host)) return {names_of(plan.owners), "already in place", "--keys " + path};
   const bool ipv6 = plan.host.find(':') != std::string::npos;
   const std::string host = plan.host.empty() ? "HOST" : ipv6 ? fmt::format("[{}]", plan.host) : plan.host;
   return {names_of(plan.owners), fmt::format("scp -rp {} {}", path, shell_word(host + ":")),
@@ -204,7 +205,7 @@ std::vector<std::string> row_of(const fs::path& folder, const KeyFolderPlan& pla
 }
 
 void print_table(const fs::path& folder, const std::vector<KeyFolderPlan>& plan) {
-  std::vector<std::vector<std::string>> rows = {{"keys of", "copied by", "what they are told there"}};
+  std::vector<std::vector<std::string>> rows = {{"keys of", "copied by", "flags there"}};
   for (const KeyFolderPlan& each : plan) rows.push_back(row_of(folder, each));
   for (const std::string& line : aligned(rows)) print("{}\n", line);
 }
@@ -216,7 +217,7 @@ std::vector<KeyFolderPlan> plan_of_tasks(std::string_view tasks) {
   for (std::size_t begin = 0; begin <= tasks.size();) {
     const std::size_t comma = std::min(tasks.find(',', begin), tasks.size());
     for (const KeyOwner& owner : owners_in(tasks.substr(begin, comma - begin), tasks)) {
-      if (std::ranges::find(owners, owner) != owners.end()) refuse_tasks(tasks, "a job is there twice");
+      if (std::ranges::find(owners, owner) != owners.end()) refuse_tasks(tasks, "a job is listed twice");
       owners.push_back(owner);
     }
     begin = comma + 1;
@@ -269,9 +270,8 @@ ExitCode keygen_command(const Flags& flags) {
   const bool hosts = describes_cluster(flags);
   if (hosts == !flags.files.key_tasks.empty()) {
     fail(ExitCode::kUsage,
-         "keygen {}: say {} --tasks=ps:2,worker:3 or --cluster, --ps_hosts and --worker_hosts, which tell the hosts, "
-         "too",
-         flags.files.key_folder, hosts ? "either" : "for which tasks, with");
+         "keygen {}: {} --tasks=ps:2,worker:3 or, if the hosts are known, --cluster or --ps_hosts and --worker_hosts",
+         flags.files.key_folder, hosts ? "give either" : "say for which tasks, with");
   }
   const std::vector<KeyFolderPlan> plan =
       hosts ? plan_of_hosts(described_cluster(flags)) : plan_of_tasks(flags.files.key_tasks);
@@ -279,7 +279,7 @@ ExitCode keygen_command(const Flags& flags) {
   const bool has_workers = std::ranges::any_of(plan, [](const KeyFolderPlan& each) {
     return std::ranges::any_of(each.owners, [](const KeyOwner& owner) { return owner.role == kWorker; });
   });
-  if (!has_workers) log_warning("there are no keys of workers, so no worker can speak to these ps tasks");
+  if (!has_workers) log_warning("there are no keys for workers, so no worker can connect to these ps tasks");
   print_table(flags.files.key_folder, plan);
   return ExitCode::kOk;
 }

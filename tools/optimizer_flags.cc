@@ -10,7 +10,7 @@ constexpr std::int64_t kMaxSteps = std::int64_t{1} << 53;
 
 void require_steps(const char* flag, std::int64_t value, const char* meaning_of_zero) {
   if (value < 0 || value > kMaxSteps) {
-    fail(ExitCode::kUsage, "--{}={}: 0 ({}) to 2^53 steps", flag, value, meaning_of_zero);
+    fail(ExitCode::kUsage, "--{}={}: give 0 ({}) to 2^53 steps", flag, value, meaning_of_zero);
   }
 }
 
@@ -26,7 +26,7 @@ void check_momentum(const Flags& flags, OptimizerKind optimizer) {
   }
   if (!flags.training.momentum) return;
   if (!(*flags.training.momentum >= 0 && *flags.training.momentum <= 1)) {
-    fail(ExitCode::kUsage, "--momentum={}: a number from 0 to 1", *flags.training.momentum);
+    fail(ExitCode::kUsage, "--momentum={}: give a number from 0 to 1", *flags.training.momentum);
   }
   if (optimizer != OptimizerKind::kMomentum && optimizer != OptimizerKind::kRmsprop) {
     fail_without_effect("momentum", *flags.training.momentum, flags, "momentum or rmsprop");
@@ -37,7 +37,7 @@ void check_momentum(const Flags& flags, OptimizerKind optimizer) {
 void check_adam(const Flags& flags, OptimizerKind optimizer) {
   const Flags preset = flags_of_preset(flags.training.preset);
   const auto check = [&](const char* flag, double value, double of_preset) {
-    if (!(value >= 0 && value < 1)) fail(ExitCode::kUsage, "--{}={}: a number from 0 to below 1", flag, value);
+    if (!(value >= 0 && value < 1)) fail(ExitCode::kUsage, "--{}={}: give a number from 0 to below 1", flag, value);
     if (value != of_preset && optimizer != OptimizerKind::kAdam) fail_without_effect(flag, value, flags, "adam");
   };
   check("adam_beta1", flags.training.adam_beta1, preset.training.adam_beta1);
@@ -54,7 +54,7 @@ void check_schedule(const Flags& flags, LearningRateSchedule schedule) {
   }
   if (!flags.training.decay_rate) return;
   if (!(*flags.training.decay_rate > 0 && *flags.training.decay_rate <= 1)) {
-    fail(ExitCode::kUsage, "--decay_rate={}: a number above 0, at most 1", *flags.training.decay_rate);
+    fail(ExitCode::kUsage, "--decay_rate={}: give a number above 0, at most 1", *flags.training.decay_rate);
   }
   if (schedule != LearningRateSchedule::kExponential && schedule != LearningRateSchedule::kStaircase) {
     fail(ExitCode::kUsage,
@@ -68,7 +68,7 @@ void check_schedule(const Flags& flags, LearningRateSchedule schedule) {
 
 void check_optimizer_flags(const Flags& flags) {
   if (!(flags.training.learning_rate > 0) || flags.training.learning_rate > 1e6) {
-    fail(ExitCode::kUsage, "--learning_rate={}: a number above 0, at most 1e6", flags.training.learning_rate);
+    fail(ExitCode::kUsage, "--learning_rate={}: give a number above 0, at most 1e6", flags.training.learning_rate);
   }
   const OptimizerKind optimizer = flags.training.optimizer;
   check_momentum(flags, optimizer);

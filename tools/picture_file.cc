@@ -42,7 +42,7 @@ constexpr Signature kSignatures[] = {
     {4, "ftyphevc"sv, "a HEIC"},
     {4, "ftypmif1"sv, "a HEIC"},
     {4, "ftypmsf1"sv, "a HEIC"},
-    {4, "ftyp"sv, "a film"},
+    {4, "ftyp"sv, "a video"},
     {4, "JXL "sv, "a JPEG XL"},
     {0, "\xff\x0a"sv, "a JPEG XL"},
     {4, "jP  "sv, "a JPEG 2000"},
@@ -116,7 +116,7 @@ KnownFile format_of_file(const std::filesystem::path& path) {
   GzipReader reader(path);
   std::array<std::uint8_t, kTellingBytes> unpacked;
   const std::size_t size = reader.read(unpacked);
-  if (size == 0) fail(ExitCode::kData, "{}: nothing is packed in this .gz file", path.string());
+  if (size == 0) fail(ExitCode::kData, "{}: this .gz file has no content", path.string());
   const KnownFile inner = format_of({reinterpret_cast<const char*>(unpacked.data()), size});
   if (inner.format == PictureFormat::kIdx) return inner;
   const char* picture = inner.format == PictureFormat::kPng    ? "a PNG"

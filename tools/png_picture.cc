@@ -90,7 +90,7 @@ class Decoder {
 Picture read_png(const std::string& file, std::span<const std::byte> bytes) {
   Decoder decoder(bytes);
   const auto refuse = [&] {
-    fail(ExitCode::kData, "{}: a PNG that cannot be read ({}); save the picture anew, as PNG or JPEG", file,
+    fail(ExitCode::kData, "{}: a PNG that cannot be read ({}); save the picture again, as PNG or JPEG", file,
          decoder.problem());
   };
   if (!decoder.read_header()) refuse();

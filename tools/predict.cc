@@ -37,7 +37,7 @@ std::vector<std::uint8_t> digit_of(const std::string& file, PictureFormat format
     return *std::move(digit);
   }
   if (picture.height != kDigitSide || picture.width != kDigitSide) {
-    fail(ExitCode::kData, "{}: {} x {} pixels; --raw takes {} x {}, and without it any size is taken", file,
+    fail(ExitCode::kData, "{}: {} x {} pixels; --raw takes only {} x {}, but any size works without it", file,
          picture.width, picture.height, kDigitSide, kDigitSide);
   }
   return raw_digit(picture);
@@ -56,8 +56,7 @@ void predict_idx(const RestoredModel& model, const std::string& file) {
 }
 
 void predict_file(const RestoredModel& model, const std::string& file, bool raw) {
-  if (file == "-")
-    fail(ExitCode::kData, "-: standard input is not read; name a file (./- where that is the name of one)");
+  if (file == "-") fail(ExitCode::kData, "-: standard input is not read; name a file (./- for a file of that name)");
   const KnownFile known = format_of_file(file);
   switch (known.format) {
     case PictureFormat::kPng:
@@ -68,7 +67,7 @@ void predict_file(const RestoredModel& model, const std::string& file, bool raw)
       predict_idx(model, file);
       return;
     case PictureFormat::kOther:
-      fail(ExitCode::kData, "{}: {}; PNG, JPEG and IDX files of images are taken", file, known.name);
+      fail(ExitCode::kData, "{}: {}; only PNG, JPEG and IDX files of images can be read", file, known.name);
   }
 }
 

@@ -68,7 +68,7 @@ void require_sockets(int count) {
     FileDescriptor file(open("/dev/null", O_RDONLY | O_CLOEXEC));
     if (!file) {
       const int error = errno;
-      fail(ExitCode::kResources, "only {} more files can be opened, and {} are needed: {}", i, needed,
+      fail(ExitCode::kResources, "only {} more files can be opened, but {} are needed: {}", i, needed,
            errno_text(error));
     }
     open_files.push_back(std::move(file));

@@ -17,7 +17,7 @@ void check_replication(const Flags& flags) {
   const ReplicationFlags& given = flags.replication;
   for (const auto& [name, value] : {std::pair{"num_workers", given.num_workers}, {"num_ps", given.num_ps}}) {
     if (value < 1 || value > kMaxLocalTasks) {
-      fail(ExitCode::kUsage, "--{}={}: 1 to {} threads", name, value, kMaxLocalTasks);
+      fail(ExitCode::kUsage, "--{}={}: give 1 to {} threads", name, value, kMaxLocalTasks);
     }
     if (value > 1 && !flags.cluster.job_name.empty()) {
       fail(ExitCode::kUsage, "--{}={} is for local runs; with --job_name the cluster is described by its hosts", name,
@@ -26,19 +26,20 @@ void check_replication(const Flags& flags) {
   }
   const std::int64_t replicas = given.replicas_to_aggregate;
   if (replicas < 0 || replicas > kMaxReplicas) {
-    fail(ExitCode::kUsage, "--replicas_to_aggregate={}: 0 (the number of workers) to {}", replicas, kMaxReplicas);
+    fail(ExitCode::kUsage, "--replicas_to_aggregate={}: give 0 (the number of workers) to {}", replicas, kMaxReplicas);
   }
   if (given.max_staleness < kUnboundedStaleness) {
-    fail(ExitCode::kUsage, "--max_staleness={}: a number of batches from 0 up, or -1 for any", given.max_staleness);
+    fail(ExitCode::kUsage, "--max_staleness={}: give a number of batches from 0 up, or -1 for any",
+         given.max_staleness);
   }
   if (given.warmup_steps < 0 || !(given.warmup_epochs >= 0 && given.warmup_epochs <= 1e6)) {
-    fail(ExitCode::kUsage, "--warmup_steps={} --warmup_epochs={}: numbers from 0 up", given.warmup_steps,
+    fail(ExitCode::kUsage, "--warmup_steps={} --warmup_epochs={}: give numbers from 0 up", given.warmup_steps,
          given.warmup_epochs);
   }
   forbid(given.warmup_steps > 0 && given.warmup_epochs > 0, "warmup_epochs",
-         "and --warmup_steps say the same; give one");
+         "and --warmup_steps say the same; give only one");
   if (given.sync()) {
-    const char* const why = "is for asynchronous runs; leave out --sync_replicas, or it";
+    const char* const why = "is for asynchronous runs; leave out either this flag or --sync_replicas";
     forbid(given.staleness.policy != StalenessPolicy::kKeep, "staleness", why);
     forbid(given.max_staleness != kUnboundedStaleness, "max_staleness", why);
     forbid(given.warmup_steps > 0, "warmup_steps", why);

@@ -19,11 +19,11 @@ std::vector<std::string> split_names(const std::string& text) {
     const std::size_t comma = std::min(text.find(',', begin), text.size());
     const std::string name = text.substr(begin, comma - begin);
     if (name.empty() && !text.empty()) {
-      fail(ExitCode::kUsage, "--container={}: entry {} is empty; the default container is reset by itself, with \"\"",
+      fail(ExitCode::kUsage, "--container={}: entry {} is empty; reset the default container separately, with \"\"",
            text, names.size());
     }
     if (!is_container_name(name)) {
-      fail(ExitCode::kUsage, "--container={}: '{}' is not a container's name; {}", text, name, name_rule());
+      fail(ExitCode::kUsage, "--container={}: '{}' is not a container name; {}", text, name, name_rule());
     }
     if (std::ranges::find(names, name) == names.end()) names.push_back(name);
     if (comma == text.size()) return names;
@@ -31,26 +31,25 @@ std::vector<std::string> split_names(const std::string& text) {
   }
 }
 
-// "dropped a (2 sessions ended), b is not there"
+// "dropped a (2 sessions ended), b does not exist"
 std::string describe(const ResetDoneRecord& done) {
   std::vector<std::string> parts;
   for (const ResetDoneRecord::Container& container : done.containers) {
     const std::string name = container.name.empty() ? "the default container" : container.name;
     parts.push_back(container.was_there
                         ? fmt::format("dropped {} ({} ended)", name, counted(container.num_sessions, "session"))
-                        : name + " is not there");
+                        : name + " does not exist");
   }
-  return parts.empty() ? "no container is there" : join(parts, ", ");
+  return parts.empty() ? "no containers to drop" : join(parts, ", ");
 }
 
 }  // namespace
 
 ExitCode reset_command(const Flags& flags) {
   if (!flags.admin.containers && !flags.admin.all) {
-    fail(
-        ExitCode::kUsage,
-        "reset drops variables, and ends the runs that use them: say of which containers with --container a,b (\"\" is "
-        "the default one), or --all");
+    fail(ExitCode::kUsage,
+         "reset drops variables and ends the runs that use them: name the containers with --container a,b (\"\" is the "
+         "default one), or give --all");
   }
   if (flags.admin.containers && flags.admin.all) {
     fail(ExitCode::kUsage, "--container={} and --all: give one of them", *flags.admin.containers);
@@ -69,7 +68,8 @@ ExitCode reset_command(const Flags& flags) {
     const AdminOutcome& outcome = outcomes[k];
     if (outcome.code == ExitCode::kOk) {
       const auto done = decode<ResetDoneRecord>(outcome.answer.bytes());
-      if (!done) fail(ExitCode::kVersion, "{} answers what this program does not understand", ps_name(config, k));
+      if (!done)
+        fail(ExitCode::kVersion, "{} sent an answer that this program does not understand", ps_name(config, k));
       print("{}: {}\n", ps_name(config, k), describe(*done));
       continue;
     }

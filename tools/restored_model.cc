@@ -26,7 +26,7 @@ RestoredModel restore_model(const Flags& flags, Devices& devices, std::int64_t m
                       snapshot.data,
                       snapshot.data_source};
   if (describe(model.graph) != snapshot.identity.graph) {
-    fail(ExitCode::kVersion, "{} holds another {} than this program: {} there, {} here", restored.path.string(),
+    fail(ExitCode::kVersion, "{} holds a different {} than this program: {} there, {} here", restored.path.string(),
          snapshot.identity.model, snapshot.identity.graph, describe(model.graph));
   }
   CompileOptions options;

@@ -14,7 +14,7 @@ void check_in_graph(const Flags& flags) {
   if (!flags.cluster.job_name.empty() || !flags.cluster.ps_hosts.empty() || !flags.cluster.worker_hosts.empty() ||
       !flags.cluster.file.empty()) {
     fail(ExitCode::kUsage,
-         "--replication=in_graph: in-graph replication is within one process; leave --job_name and the cluster out, or "
+         "--replication=in_graph: in-graph replication is within one process; leave out --job_name and the cluster, or "
          "give --devices to the workers of a between_graph run");
   }
   if (!has_towers(flags)) {
@@ -30,12 +30,12 @@ void check_device_names(const Flags& flags) {
   std::vector<DeviceSpec> seen;
   for (DeviceSpec device : devices_of(flags)) {
     if (device.job || device.replica || device.task) {
-      fail(ExitCode::kUsage, "--devices={}: towers are within one process; leave the job and the task of {} out",
+      fail(ExitCode::kUsage, "--devices={}: towers are within one process; leave out the job and the task of {}",
            *text_of(flags.devices.devices), device.to_string());
     }
     device.index = device.index.value_or(0);
     if (std::ranges::find(seen, device) != seen.end()) {
-      fail(ExitCode::kUsage, "--devices={}: {} is there twice; number the devices", *text_of(flags.devices.devices),
+      fail(ExitCode::kUsage, "--devices={}: {} is listed twice; number the devices", *text_of(flags.devices.devices),
            device.to_string());
     }
     seen.push_back(device);
@@ -83,10 +83,10 @@ Flags flags_of_independent_tower(const Flags& flags, std::size_t tower) {
 
 void check_tower_flags(const Flags& flags) {
   if (flags.devices.num_gpus < 0 || flags.devices.num_gpus > kMaxTowers) {
-    fail(ExitCode::kUsage, "--num_gpus={}: 0 to {} GPUs", flags.devices.num_gpus, kMaxTowers);
+    fail(ExitCode::kUsage, "--num_gpus={}: give 0 to {} GPUs", flags.devices.num_gpus, kMaxTowers);
   }
   if (flags.devices.device.has_value() + !flags.devices.devices.empty() + (flags.devices.num_gpus > 0) > 1) {
-    fail(ExitCode::kUsage, "--device, --devices and --num_gpus all say what to compute on; give one of them");
+    fail(ExitCode::kUsage, "--device, --devices and --num_gpus all say what to compute on; give only one of them");
   }
   if (flags.devices.batch_per_tower && !has_towers(flags)) {
     fail(ExitCode::kUsage, "--batch_per_tower: there are no towers; give --devices or --num_gpus");
@@ -94,8 +94,8 @@ void check_tower_flags(const Flags& flags) {
   if (flags.devices.replication == Replication::kInGraph) check_in_graph(flags);
   if (has_independent_towers(flags) && flags.training.batch_size_schedule && !flags.devices.batch_per_tower) {
     fail(ExitCode::kUsage,
-         "--batch_size_schedule={}: towers that apply on their own take it with --batch_per_tower only, for their own "
-         "batches",
+         "--batch_size_schedule={}: towers that apply their gradients separately take it only with --batch_per_tower, "
+         "for each tower's batch",
          flags.training.batch_size_schedule->to_string());
   }
   if (!flags.devices.devices.empty()) check_device_names(flags);

@@ -22,8 +22,8 @@ namespace {
 
 void require_fitting_data(const Graph& graph, const TrainAndTest& data, const Flags& flags) {
   if (data.train.image_size() != graph.input.size()) {
-    fail(ExitCode::kData, "--model={} takes {} pixels per image, {} has {}", flags.training.model, graph.input.size(),
-         data.description, data.train.image_size());
+    fail(ExitCode::kData, "--model={} takes {} pixels per image, but {} has {}", flags.training.model,
+         graph.input.size(), data.description, data.train.image_size());
   }
   const BatchSizeSchedule sizes = step_batch_sizes(flags);
   if (sizes.largest() > data.train.count) {

@@ -32,21 +32,22 @@ VariableRecord question_of(const Flags& flags) {
   if (question.action == VariableAction::kList) {
     if (!question.name.empty()) fail(ExitCode::kUsage, "variable list {}: list takes no name", question.name);
   } else if (!is_name(question.name)) {
-    fail(ExitCode::kUsage, "variable {} '{}': not a variable's name; {}", *text_of(*flags.admin.action), question.name,
+    fail(ExitCode::kUsage, "variable {} '{}': not a variable name; {}", *text_of(*flags.admin.action), question.name,
          name_rule());
   }
   const bool takes_value = question.action == VariableAction::kInit || question.action == VariableAction::kAdd;
   if (flags.admin.value && !takes_value) {
     fail(ExitCode::kUsage, "--value={}: variable {} takes no value", *flags.admin.value, *text_of(*flags.admin.action));
   }
-  if (!std::isfinite(question.value)) fail(ExitCode::kUsage, "--value={}: a finite number", question.value);
+  if (!std::isfinite(question.value)) fail(ExitCode::kUsage, "--value={}: give a finite number", question.value);
   return question;
 }
 
 // "conv1/weights: 800 floats on ps:0, 800 on ps:1", in order of the first ps that holds some of it.
 void print_list(const Flags& flags, const std::vector<VariableAnswerRecord>& answers) {
   if (std::ranges::none_of(answers, &VariableAnswerRecord::container_is_there)) {
-    fail(ExitCode::kUsage, "{} is not there; a run with this --container or distmnist variable init makes it",
+    fail(ExitCode::kUsage,
+         "{} does not exist; start a run with this --container or use distmnist variable init to create it",
          container_title(flags.cluster.container));
   }
   for (const auto& [name, value] : answers.front().shared) print("{} = {}\n", printable(name), shortest_text(value));
@@ -80,7 +81,8 @@ ExitCode variable_command(const Flags& flags) {
   for (std::size_t k = 0; k < outcomes.size(); ++k) {
     if (outcomes[k].code != ExitCode::kOk) fail(outcomes[k].code, "{}: {}", ps_name(config, k), outcomes[k].error);
     const auto answer = decode<VariableAnswerRecord>(outcomes[k].answer.bytes());
-    if (!answer) fail(ExitCode::kVersion, "{} answers what this program does not understand", ps_name(config, k));
+    if (!answer)
+      fail(ExitCode::kVersion, "{} sent an answer that this program does not understand", ps_name(config, k));
     answers.push_back(*answer);
   }
   if (list) {

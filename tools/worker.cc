@@ -92,7 +92,7 @@ std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const Worke
   ResidentTraining* training = executor.resident_training();
   if (!seat.ps.empty() || seat.num_workers != 1 || training == nullptr) return nullptr;
   if (job.flags.training.augment != Augmentation::kNone) {
-    log_info("--augment={}: the host makes the images of each step anew, so training does not stay on the device",
+    log_info("--augment={}: the host makes new images for each step, so training does not stay on the device",
              *text_of(job.flags.training.augment));
     return nullptr;
   }
@@ -102,7 +102,7 @@ std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const Worke
   }
   const ImageSet& train = job.data.train;
   if (!training->keep_samples({train.count, train.pixels, train.labels})) {
-    log_info("the training images do not fit on the device; each batch is sent there by itself");
+    log_info("the training images do not fit on the device; each batch is sent there separately");
     return nullptr;
   }
   log_info("training stays on the device, with all {} training images", train.count);

@@ -40,7 +40,7 @@ class Parser {
     for (const std::string_view part : split(text_, '/')) {
       if (!part.empty()) parse_part(part);
     }
-    if (spec_ == DeviceSpec{}) fail(ExitCode::kUsage, "'{}' names no device: {}", text_, kExample);
+    if (spec_ == DeviceSpec{}) fail(ExitCode::kUsage, "'{}' does not name a device: {}", text_, kExample);
     return spec_;
   }
 
@@ -90,7 +90,7 @@ class Parser {
   }
 
   [[noreturn]] void refuse_second(std::string_view part) const {
-    fail(ExitCode::kUsage, "'{}' is not a device: '{}' says again what an earlier part has said; {}", text_, part,
+    fail(ExitCode::kUsage, "'{}' is not a device: '{}' repeats what an earlier part has set; {}", text_, part,
          kExample);
   }
 

@@ -54,7 +54,7 @@ bool is_ours(int fd) {
 [[noreturn]] void fail_opening(const std::filesystem::path& path, int error) {
   if (error == EACCES) require_open(path);
   if (const auto target = broken_link(path); target && error == ENOENT) {
-    fail(ExitCode::kData, "cannot read {}: it is a link to {}, which is not there", path.string(), target->string());
+    fail(ExitCode::kData, "cannot read {}: it is a link to {}, which does not exist", path.string(), target->string());
   }
   fail(exit_code_of(error, ExitCode::kData), "cannot read {}: {}", path.string(), errno_text(error));
 }
@@ -127,7 +127,7 @@ void read_at(const InputFile& file, const std::filesystem::path& path, std::uint
 std::vector<std::byte> read_file(const std::filesystem::path& path, std::uint64_t max_size_bytes) {
   const InputFile file = open_for_reading(path);
   if (file.size_bytes > max_size_bytes) {
-    fail(ExitCode::kData, "{} has {} bytes, and at most {} are expected there", path.string(), file.size_bytes,
+    fail(ExitCode::kData, "{} has {} bytes, but at most {} are expected", path.string(), file.size_bytes,
          max_size_bytes);
   }
   std::vector<std::byte> bytes(file.size_bytes);
@@ -168,7 +168,7 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 }
 
 void AtomicFile::commit() {
-  if (fsync(fd_.get()) != 0) fail_writing("make durable", path_, errno);
+  if (fsync(fd_.get()) != 0) fail_writing("sync", path_, errno);
   if (rename(temporary_.c_str(), path_.c_str()) != 0) fail_writing("replace", path_, errno);
   temporary_.clear();
   fd_ = FileDescriptor();
@@ -189,7 +189,7 @@ void write_text_file(const std::filesystem::path& path, std::string_view text) {
 void sync_folder(const std::filesystem::path& folder) {
   const FileDescriptor fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   // EINVAL: a file system that has nothing to do for folders.
-  if (!fd || (fsync(fd.get()) != 0 && errno != EINVAL)) fail_writing("make durable the names in", folder, errno);
+  if (!fd || (fsync(fd.get()) != 0 && errno != EINVAL)) fail_writing("sync the folder", folder, errno);
 }
 
 int remove_stale_temporaries(const std::filesystem::path& folder) {

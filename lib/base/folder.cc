@@ -96,8 +96,7 @@ std::optional<std::string> why_not_private(const fs::path& folder) {
   struct stat status;
   if (stat(folder.c_str(), &status) == 0) {
     if (status.st_uid != geteuid()) return fmt::format("belongs to another user (uid {})", status.st_uid);
-    if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-      return "may be written by others (chmod go-w makes it yours alone)";
+    if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return "can be written by others (chmod go-w prevents this)";
     return std::nullopt;
   }
   // What root makes in a user's folder, that user could not use any more.

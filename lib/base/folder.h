@@ -35,7 +35,7 @@ struct FolderEntry {
 // be read (then P is the folder that may not), or the disk fails.
 std::vector<FolderEntry> list_folder(const std::filesystem::path& folder);
 
-// Why `folder` is not this user's alone, "belongs to another user (uid 0)" or "may be written by others"; nothing where
+// Why `folder` is not this user's alone, "belongs to another user (uid 0)" or "can be written by others"; nothing where
 // it is, or where it is missing and would be made in a folder of this user's or root's. A link is taken for the folder
 // that it leads to.
 std::optional<std::string> why_not_private(const std::filesystem::path& folder);

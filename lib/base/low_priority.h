@@ -23,7 +23,7 @@ void work_in_background(const char* what, const Work& work) {
   try {
     work();
   } catch (const std::exception& error) {
-    log_warning("{}: given up: {}", what, error.what());
+    log_warning("gave up {}: {}", what, error.what());
   }
 }
 

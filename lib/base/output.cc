@@ -42,7 +42,7 @@ void check_output() {
   const int error = first_error;
   if (error == 0) return;
   if (error == EPIPE) throw ReaderGone();
-  fail(ExitCode::kResources, "standard output: {}; not all results are written",
+  fail(ExitCode::kResources, "standard output: {}; not all results were written",
        error == EBADF ? "it is closed" : errno_text(error));
 }
 

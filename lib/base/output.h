@@ -11,7 +11,7 @@ namespace distmnist {
 
 // The reader of our standard output has closed it, as head(1) does, and does not want the rest.
 struct ReaderGone : std::exception {
-  const char* what() const noexcept override { return "standard output: the reader has gone"; }
+  const char* what() const noexcept override { return "standard output: the reader has closed it"; }
 };
 
 // Writes a text in one piece and at once: others may write to the same terminal or pipe. A failure is noted for

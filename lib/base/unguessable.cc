@@ -17,7 +17,7 @@ std::uint64_t unguessable_number() {
     if (got == sizeof number) continue;
     number = 0;
     if (got < 0 && errno != EINTR)
-      fail(ExitCode::kInternal, "the kernel gives no random numbers: {}", std::strerror(errno));
+      fail(ExitCode::kInternal, "the kernel does not provide random numbers: {}", std::strerror(errno));
   }
   return number;
 }

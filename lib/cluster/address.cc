@@ -148,7 +148,7 @@ std::string describe_greeting(std::string_view words) {
   if (words.size() >= 2 && (words[0] == 0x15 || words[0] == 0x16) && words[1] == 0x03) return "speaks TLS";
   const auto end = std::ranges::find_if(words, [](char c) { return c < 0x20 || c > 0x7e; });
   if (end != words.begin()) return fmt::format("says '{}'", std::string_view(words.begin(), end));
-  return "speaks another protocol";
+  return "speaks a different protocol";
 }
 
 }  // namespace
@@ -226,8 +226,7 @@ void require_local_address(const TaskId& task, const HostPort& address, std::str
   fail(ExitCode::kUsage,
        "{} cannot listen on {}{}: this host has only the addresses {}; start {} on its own host, correct its address, "
        "or, where others reach this host by an address that it does not have itself (NAT, a container's published "
-       "port, a "
-       "Kubernetes service), say with --bind where to listen, like --bind=0.0.0.0",
+       "port, a Kubernetes service), set the address to listen on with --bind, like --bind=0.0.0.0",
        task.to_string(), address.to_string(), resolved, join(local_addresses(), ", "), task.to_string());
 }
 
@@ -315,10 +314,10 @@ Listener find_ps(const HostPort& address) {
             "closes the connection: this host may not be on its allow list (see --allow), or another program listens "
             "there"};
   }
-  if (!greeting.empty()) return {{}, fmt::format("is no ps: what listens there {}", greeting)};
+  if (!greeting.empty()) return {{}, fmt::format("is not a ps: what listens there {}", greeting)};
   Listener found{tcp_endpoint(resolved.ip, address.port), {}};
   if (here == SameHost::kForeign) {
-    found.warning = fmt::format("{} is a process of another user, which is passed over", same_host);
+    found.warning = fmt::format("{} belongs to a process of another user and is ignored", same_host);
   }
   return found;
 }

@@ -76,7 +76,7 @@ std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeou
 
 // What is said of a peer that accepts connections and does not answer as a ps does.
 inline constexpr std::string_view kNoAnswer =
-    "does not answer like a ps: another program listens there, or another task, or the ps is stopped";
+    "does not answer like a ps: another program or a different task listens there, or the ps is suspended";
 
 // Where to connect to reach the task at an address.
 struct Listener {

@@ -65,7 +65,7 @@ AddressBlock parse_address_block(std::string_view text) {
   int bits = -1;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), bits);
   if (error != std::errc() || end != digits.data() + digits.size() || bits < 0 || bits > most) {
-    fail(ExitCode::kUsage, "'{}': after the slash stands the number of bits that count, 0 to {}", text, most);
+    fail(ExitCode::kUsage, "'{}': the number after the slash must be a prefix length from 0 to {}", text, most);
   }
   block->bits = ipv4 ? kMappedBits + bits : bits;
   for (int bit = block->bits; bit < 128; ++bit) block->address[static_cast<std::size_t>(bit / 8)] &= ~(0x80 >> bit % 8);

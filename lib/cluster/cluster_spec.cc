@@ -113,11 +113,10 @@ Description parse_description(std::string_view text, std::string_view file_name)
 void refuse_tf_config(const Json& json, std::string_view file_name) {
   const auto cluster = json.find("cluster");
   if (cluster == json.end() || !cluster->is_object()) return;
-  fail(
-      ExitCode::kUsage,
-      R"({} is the text of a TF_CONFIG: write to the file what stands under its "cluster", and say with --job_name and )"
-      R"(--task_index what stands under its "task")",
-      file_name);
+  fail(ExitCode::kUsage,
+       R"({} is a whole TF_CONFIG: put only the value of its "cluster" into the file, and give the values of its )"
+       R"("task" with --job_name and --task_index)",
+       file_name);
 }
 
 void refuse_duplicates(const Description& description, std::string_view file_name, std::string_view ps_job,
@@ -138,8 +137,8 @@ std::string quoted_jobs(const Json& cluster) {
 
 HostPort host_of_task(const Json& entry, std::string_view file_name, std::string_view job, std::size_t index) {
   if (!entry.is_string()) {
-    fail(ExitCode::kUsage, R"({}: task {} of job '{}' is {} and not a text: write "host:port")", file_name, index, job,
-         entry.type_name());
+    fail(ExitCode::kUsage, R"({}: task {} of job '{}' is {} and not a string: write "host:port")", file_name, index,
+         job, entry.type_name());
   }
   try {
     return parse_host_port(entry.get<std::string>());
@@ -156,7 +155,7 @@ std::vector<HostPort> numbered_hosts(const Json& tasks, std::string_view file_na
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
     if (error != std::errc() || end != key.data() + key.size() || index > kMaxTaskIndex) {
       fail(ExitCode::kUsage,
-           R"({}: '{}' of job '{}' is no task's number: write {{"0": "host:port", "1": "host:port"}})", file_name, key,
+           R"({}: '{}' of job '{}' is not a task number: write {{"0": "host:port", "1": "host:port"}})", file_name, key,
            job);
     }
     if (hosts.size() <= index) hosts.resize(index + 1);
@@ -172,7 +171,7 @@ std::vector<HostPort> hosts_of_job(const Json& cluster, std::string_view file_na
                                    std::string_view flag) {
   const auto found = cluster.find(job);
   if (found == cluster.end()) {
-    fail(ExitCode::kUsage, "{} has no job '{}' but {}: say with {} which one plays this role", file_name, job,
+    fail(ExitCode::kUsage, "{} has no job '{}' (it has {}): say with {} which job plays this role", file_name, job,
          quoted_jobs(cluster), flag);
   }
   if (found->is_object()) return numbered_hosts(*found, file_name, job);
@@ -206,7 +205,7 @@ HostPort parse_host_port(std::string_view text) {
   const auto [host, port_text] = split_host_port(text);
   if (host.empty()) fail(ExitCode::kUsage, "'{}' has no host: write host:port, like localhost:2222", text);
   const auto bad = std::find_if_not(host.begin(), host.end(), is_host_character);
-  if (bad != host.end()) fail(ExitCode::kUsage, "'{}' is not host:port: no host name contains '{}'", text, *bad);
+  if (bad != host.end()) fail(ExitCode::kUsage, "'{}' is not host:port: a host name cannot contain '{}'", text, *bad);
   const std::uint16_t port = parse_port(port_text);
   if (port == 0 || !std::all_of(port_text.begin(), port_text.end(), is_digit)) {
     fail(ExitCode::kUsage, "the port '{}' of '{}' is not a number from 1 to 65535", port_text, text);
@@ -245,7 +244,8 @@ HostPort parse_bind_address(std::string_view text, std::uint16_t default_port) {
   const std::string_view host = brackets ? text.substr(1, text.size() - 2) : text;
   const bool good = !host.empty() && std::ranges::all_of(host, is_host_character);
   if (!good)
-    fail(ExitCode::kUsage, "--bind={}: no address to listen at; write 0.0.0.0, [::], an IP address or a name", text);
+    fail(ExitCode::kUsage, "--bind={}: not an address to listen on; write 0.0.0.0, [::], an IP address or a name",
+         text);
   return {std::string(host), default_port};
 }
 
@@ -271,7 +271,7 @@ ClusterSpec cluster_from_json(std::string_view json, std::string_view file_name,
   for (const auto& [job, hosts] : parsed.items()) {
     if (job == ps_job || job == worker_job) continue;
     cluster.remarks.push_back(
-        fmt::format("{}: job '{}' plays no role here: '{}' is the ps, '{}' are the workers (--ps_job, --worker_job)",
+        fmt::format("{}: job '{}' has no role here: '{}' is the ps and '{}' the workers (--ps_job, --worker_job)",
                     file_name, job, ps_job, worker_job));
   }
   return cluster;
@@ -281,8 +281,8 @@ void validate(const ClusterSpec& cluster, Workers workers) {
   for (std::size_t i = 0; i < cluster.ps.size(); ++i) {
     if (!is_any_address(cluster.ps[i].host)) continue;
     fail(ExitCode::kUsage,
-         "{} of ps:{} in {} means every interface, and is no address that a worker can connect to: list the address of "
-         "its host, and start the ps with --bind={}",
+         "{} of ps:{} in {} means every interface and is not an address that a worker can connect to: list the address "
+         "of its host, and start the ps with --bind={}",
          cluster.ps[i].host, i, cluster.source, cluster.ps[i].host == "0.0.0.0" ? "0.0.0.0" : "[::]");
   }
   if (cluster.ps.empty()) {

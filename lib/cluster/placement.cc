@@ -74,13 +74,14 @@ bool fits(const PlacementRule& rule, const NamedRange& variable) {
 void check_rules(std::span<const PlacementRule> rules, const std::vector<NamedRange>& variables, std::size_t num_ps) {
   for (const PlacementRule& rule : rules) {
     if (static_cast<std::size_t>(rule.ps) >= num_ps) {
-      fail(ExitCode::kUsage, "--place_variables: '{}' is to go to ps task {}, but the cluster has tasks 0 to {}",
-           rule.pattern, rule.ps, num_ps - 1);
+      fail(ExitCode::kUsage,
+           "--place_variables: '{}' is assigned to ps task {}, but the cluster has only tasks 0 to {}", rule.pattern,
+           rule.ps, num_ps - 1);
     }
     if (std::ranges::none_of(variables, [&](const NamedRange& variable) { return fits(rule, variable); })) {
       std::vector<std::string> names;
       for (const NamedRange& variable : variables) names.push_back(variable.name);
-      fail(ExitCode::kUsage, "--place_variables: '{}' fits no variable of the model; it has {}", rule.pattern,
+      fail(ExitCode::kUsage, "--place_variables: '{}' matches no variable of the model, which has {}", rule.pattern,
            join(names, ", "));
     }
   }
@@ -120,14 +121,14 @@ PlacementRule parse_rule(std::string_view text, std::string_view ps_job) {
   }
   const DeviceSpec place = parse_device(text.substr(equals + 1));
   if (!place.job || !place.task) {
-    fail(ExitCode::kUsage, "--place_variables: '{}' names no job and task; {}", text, kExample);
+    fail(ExitCode::kUsage, "--place_variables: '{}' does not name a job and a task; {}", text, kExample);
   }
   if (*place.job != "ps" && *place.job != ps_job) {
     fail(ExitCode::kUsage, "--place_variables: '{}' names the job {}, but variables are on the ps; {}", text,
          *place.job, kExample);
   }
   if (place.replica.value_or(0) != 0 || place.type.value_or("CPU") != "CPU" || place.index.value_or(0) != 0) {
-    fail(ExitCode::kUsage, "--place_variables: '{}': a ps task has nothing but its /cpu:0; {}", text, kExample);
+    fail(ExitCode::kUsage, "--place_variables: '{}': a ps task has only its /cpu:0; {}", text, kExample);
   }
   return {std::string(text.substr(0, equals)), *place.task};
 }

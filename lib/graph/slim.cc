@@ -69,8 +69,8 @@ Net::Net(std::int64_t input_size) {
 
 Net& Net::reshape(std::int64_t height, std::int64_t width, std::int64_t channels) {
   if (!graph_.layers.empty()) {
-    fail(ExitCode::kUsage, "reshape to {}x{}x{} after layer {}: only the input can be reshaped; call it first", height,
-         width, channels, scope_of(graph_.layers.back()));
+    fail(ExitCode::kUsage, "reshape to {}x{}x{} after layer {}: only the input can be reshaped; call reshape first",
+         height, width, channels, scope_of(graph_.layers.back()));
   }
   if (height < 1 || width < 1 || channels < 1 || height * width * channels != shape_.size()) {
     fail(ExitCode::kUsage, "reshape to {}x{}x{} changes the size of the input, which is {} numbers", height, width,

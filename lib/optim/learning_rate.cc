@@ -73,7 +73,7 @@ double learning_rate_at(const LearningRate& rate, std::int64_t global_step) {
 
 std::optional<std::string> fault_of(const LearningRate& rate) {
   if (static_cast<std::size_t>(rate.schedule) >= kNames.size()) return "an unknown learning rate schedule";
-  if (!std::isfinite(rate.base)) return "a learning rate that is no number";
+  if (!std::isfinite(rate.base)) return "a learning rate that is not a number";
   if (!std::isfinite(rate.decay_rate) || rate.decay_rate <= 0) return "a decay rate that is not above 0";
   if (rate.schedule != LearningRateSchedule::kConstant && rate.decay_steps <= 0) return "a decay over no steps";
   if (rate.warmup_steps < 0) return "a warm-up of fewer than 0 steps";

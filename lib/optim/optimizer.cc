@@ -96,7 +96,7 @@ std::vector<float> slot_start_values(OptimizerKind kind) {
 std::optional<std::string> fault_of(const OptimizerSpec& spec) {
   if (!is_known(spec.kind)) return "an unknown optimizer";
   for (const float constant : {spec.momentum, spec.beta1, spec.beta2, spec.decay, spec.epsilon}) {
-    if (!std::isfinite(constant)) return "a constant of the optimizer that is no number";
+    if (!std::isfinite(constant)) return "an optimizer constant that is not a number";
   }
   return fault_of(spec.learning_rate);
 }

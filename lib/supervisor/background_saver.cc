@@ -68,13 +68,13 @@ void BackgroundSaver::save(const ModelSnapshot& snapshot) {
   } catch (const Error& e) {
     error = e;
   } catch (const std::bad_alloc&) {
-    error = Error(ExitCode::kResources, "no memory left for writing a checkpoint");
+    error = Error(ExitCode::kResources, "not enough memory to write a checkpoint");
   } catch (const std::exception& e) {
     error = Error(ExitCode::kInternal, e.what());
   }
   if (error) {
-    log_error("checkpoint of step {} not saved, training goes on, older checkpoints are kept: {}", snapshot.global_step,
-              error->what());
+    log_error("the checkpoint of step {} was not saved, but training continues and older checkpoints are kept: {}",
+              snapshot.global_step, error->what());
   }
 
   const std::lock_guard lock(mutex_);

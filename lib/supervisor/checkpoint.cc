@@ -81,7 +81,7 @@ class MetadataReader {
   const std::string& text(const std::string& key) const {
     const auto found = file_.metadata().find(key);
     if (found == file_.metadata().end()) {
-      fail(ExitCode::kData, "{}: not a checkpoint of distmnist: its metadata has no {}", file_.path().string(), key);
+      fail(ExitCode::kData, "{}: not a distmnist checkpoint: its metadata has no {}", file_.path().string(), key);
     }
     return found->second;
   }
@@ -168,7 +168,7 @@ class MetadataReader {
     return value;
   }
   [[noreturn]] void refuse(const std::string& key) const {
-    fail(ExitCode::kData, "{}: the metadata {} is \"{}\", which is out of range or no number", file_.path().string(),
+    fail(ExitCode::kData, "{}: the metadata {} is \"{}\", which is out of range or not a number", file_.path().string(),
          key, printable(text(key)));
   }
 
@@ -178,7 +178,7 @@ class MetadataReader {
 void require_known_format(const SafetensorsReader& file, const MetadataReader& metadata) {
   const int version = metadata.number<int>("distmnist_checkpoint");
   if (version != kFormatVersion) {
-    fail(ExitCode::kVersion, "{}: a checkpoint of format {} from distmnist {}, and this version reads format {}",
+    fail(ExitCode::kVersion, "{}: a checkpoint of format {} from distmnist {}, but this version reads format {}",
          file.path().string(), version, printable(metadata.text("tool_version")), kFormatVersion);
   }
 }
@@ -189,7 +189,7 @@ std::vector<Variable> variables_of(const SafetensorsReader& file) {
   std::int64_t offset = 0;
   for (const TensorInfo& tensor : file.tensors()) {
     if (tensor.dtype != "F32") {
-      fail(ExitCode::kData, "{}: tensor \"{}\" is {}, and a checkpoint holds F32 only", file.path().string(),
+      fail(ExitCode::kData, "{}: tensor \"{}\" is {}, but a checkpoint holds only F32", file.path().string(),
            printable(tensor.name), tensor.dtype);
     }
     if (tensor.name.starts_with(kSlotPrefix)) continue;
@@ -257,7 +257,7 @@ ModelSnapshot read_checkpoint(const std::filesystem::path& path) {
   const SafetensorsReader file(path);
   if (!file.metadata().contains("distmnist_checkpoint")) {
     fail(ExitCode::kData,
-         "{}: a safetensors file of another program, not a checkpoint of distmnist: its metadata has no "
+         "{}: a safetensors file from another program, not a distmnist checkpoint: its metadata has no "
          "distmnist_checkpoint, global_step and checksums",
          path.string());
   }
@@ -282,7 +282,7 @@ ModelSnapshot read_checkpoint(const std::filesystem::path& path) {
   const auto& variables = snapshot.identity.variables;
   const auto slots = slot_names(snapshot.identity.optimizer.kind);
   if (file.tensors().size() != variables.size() * (1 + slots.size())) {
-    fail(ExitCode::kData, "{}: {} tensors, and {} variables with {} slots each make {}", path.string(),
+    fail(ExitCode::kData, "{}: {} tensors, but {} variables with {} slots each make {}", path.string(),
          file.tensors().size(), variables.size(), slots.size(), variables.size() * (1 + slots.size()));
   }
   const std::size_t size = variables.empty() ? 0 : static_cast<std::size_t>(variables.back().range.end());
@@ -302,8 +302,8 @@ void require_same_model(const ModelSnapshot& snapshot, const ModelIdentity& flag
   const ModelIdentity& saved = snapshot.identity;
   const auto refuse = [&](std::string_view what, std::string_view saved_value, std::string_view flags_value) {
     fail(ExitCode::kVersion,
-         "{} has the {} {}, and the flags ask for {}; go on with the flags of that run, or pass --fresh "
-         "to move it aside and start anew",
+         "{} has the {} {}, but the flags ask for {}; use the flags of that run, or pass --fresh to move it aside and "
+         "start over",
          path.string(), what, printable(saved_value, 500), flags_value);
   };
   if (saved.model != flags.model) refuse("model", saved.model, flags.model);

@@ -56,7 +56,8 @@ MetricsWriter::MetricsWriter(std::filesystem::path file) : path_(std::move(file)
       fd_ = FileDescriptor();
       return;
     }
-    log_info("{} has other columns than this version writes: moved to {}", path_.string(), old_name.string());
+    log_info("{} has different columns from those this version writes and was moved to {}", path_.string(),
+             old_name.string());
     if (!open_file()) return;
   }
   if (is_regular_ && size_ > 0) {
@@ -104,7 +105,7 @@ bool MetricsWriter::write_line(std::string_view line) {
 
 void MetricsWriter::report(int error) {
   if (std::exchange(reported_, true)) return;
-  log_error("cannot write {}: {}; training goes on, its rows are lost", path_.string(), errno_text(error));
+  log_error("cannot write {}: {}; training continues, but its rows are lost", path_.string(), errno_text(error));
 }
 
 }  // namespace distmnist

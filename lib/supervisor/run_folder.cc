@@ -20,7 +20,7 @@ constexpr int kMaxOldRuns = 100'000;
 
 [[noreturn]] void refuse(std::string_view action, const std::filesystem::path& path, int error) {
   const auto closed = error == EACCES ? closed_folder(path) : std::nullopt;
-  fail(exit_code_of(error, ExitCode::kUsage), "cannot {} the run folder {}: {}{}; choose another --log_dir", action,
+  fail(exit_code_of(error, ExitCode::kUsage), "cannot {} the run folder {}: {}{}; choose a different --log_dir", action,
        path.string(), closed ? fmt::format("cannot look into {}: ", closed->string()) : "", errno_text(error));
 }
 
@@ -32,8 +32,8 @@ void create(const std::filesystem::path& path) {
   std::error_code status_error;
   if (std::filesystem::is_directory(path, status_error)) return;
   if (std::filesystem::is_regular_file(path, status_error)) {
-    fail(ExitCode::kUsage, "cannot create the run folder {}: {}, but a file; choose another --log_dir", path.string(),
-         errno_text(ENOTDIR));
+    fail(ExitCode::kUsage, "cannot create the run folder {}: {} but a file; choose a different --log_dir",
+         path.string(), errno_text(ENOTDIR));
   }
   refuse("create", path, error ? error.value() : status_error ? status_error.value() : ENOTDIR);
 }
@@ -44,7 +44,7 @@ FileDescriptor lock(const std::filesystem::path& path) {
   if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
   if (errno != EWOULDBLOCK) refuse("lock", path, errno);
   fail(ExitCode::kConflict,
-       "the run folder {} is in use by another process; choose another --log_dir, or stop that run", path.string());
+       "the run folder {} is in use by another process; choose a different --log_dir, or stop that run", path.string());
 }
 
 // old-<n> for the lowest n that is free.
@@ -55,7 +55,8 @@ std::filesystem::path create_old_folder(const std::filesystem::path& path) {
     if (std::filesystem::create_directory(folder, error)) return folder;
     if (error && error.value() != EEXIST) refuse("move the old run aside in", path, error.value());
   }
-  fail(ExitCode::kUsage, "the run folder {} holds {} old runs; choose another --log_dir", path.string(), kMaxOldRuns);
+  fail(ExitCode::kUsage, "the run folder {} holds {} old runs; choose a different --log_dir", path.string(),
+       kMaxOldRuns);
 }
 
 void move_aside(const std::filesystem::path& path) {

@@ -60,7 +60,7 @@ void require_no_other_kind(const InputFile& file, const std::filesystem::path& p
 // The text of a valid header, and where its data begins.
 std::string read_header_text(const InputFile& file, const std::filesystem::path& path) {
   if (file.size_bytes < kLengthWordBytes) {
-    fail(ExitCode::kData, "{}: {} bytes, and a safetensors file begins with 8 for the length of its header",
+    fail(ExitCode::kData, "{}: only {} bytes, but a safetensors file begins with 8 bytes for the length of its header",
          path.string(), file.size_bytes);
   }
   std::array<std::byte, kLengthWordBytes> word;
@@ -107,7 +107,7 @@ bool SafetensorsReader::has_checksums() const {
 
 void SafetensorsReader::verify_checksums() const {
   if (!has_checksums()) {
-    fail(ExitCode::kData, "{}: written by another program: its metadata has no {} and {}", path_.string(),
+    fail(ExitCode::kData, "{}: written by another program: its metadata does not have {} and {}", path_.string(),
          kDataChecksum, kHeaderChecksum);
   }
   const auto digits = header_checksum_position(header_text_);

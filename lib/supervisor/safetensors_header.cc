@@ -59,7 +59,7 @@ class HeaderBuilder {
   bool null() { refuse("null"); }
   bool boolean(bool) { refuse("true or false"); }
   bool number_integer(Json::number_integer_t) { refuse("a negative number"); }
-  bool number_float(Json::number_float_t, const std::string&) { refuse("a number that is not a whole one"); }
+  bool number_float(Json::number_float_t, const std::string&) { refuse("a number that is not an integer"); }
   bool binary(Json::binary_t&) { refuse("binary data"); }
   bool number_unsigned(std::uint64_t value) {
     if (state_ == State::kShape) {
@@ -80,7 +80,7 @@ class HeaderBuilder {
     } else if (state_ == State::kTensor && key_ == "dtype") {
       tensor_.dtype = std::move(value);
     } else {
-      refuse("a text");
+      refuse("a string");
     }
     return true;
   }
@@ -113,7 +113,7 @@ class HeaderBuilder {
   }
   bool end_object() {
     if (state_ == State::kTensor) {
-      if (fields_seen_.size() != 3) refuse("a tensor without all of dtype, shape and data_offsets");
+      if (fields_seen_.size() != 3) refuse("a tensor without a dtype, shape or data_offsets");
       header_.tensors.push_back(std::move(tensor_));
     }
     state_ = State::kTop;  // after the outermost object the parser accepts nothing more
@@ -189,7 +189,7 @@ void check_order(const std::vector<TensorInfo>& tensors, std::uint64_t data_begi
            std::min(tensor.begin, expected), std::max(tensor.begin, expected), data_begin);
     }
     if (tensor.end > data_size_bytes) {
-      fail(ExitCode::kData, "{}: truncated: tensor \"{}\" needs {} bytes of data at offset {}, and {} are there",
+      fail(ExitCode::kData, "{}: truncated: tensor \"{}\" needs {} bytes of data at offset {}, but there are only {}",
            file_name, printable(tensor.name), tensor.end, data_begin, data_size_bytes);
     }
     expected = tensor.end;

@@ -62,14 +62,15 @@ std::vector<CheckpointFile> checkpoints_in(const std::filesystem::path& folder) 
 // Why there is no checkpoint in `log_dir`, and where one is.
 std::string why_no_checkpoint(const std::filesystem::path& log_dir) {
   std::error_code ignored;
-  if (const auto target = broken_link(log_dir)) return "it is a link to " + target->string() + ", which is not there";
+  if (const auto target = broken_link(log_dir)) return "it is a link to " + target->string() + ", which does not exist";
   if (!std::filesystem::exists(log_dir, ignored)) return "there is no such folder";
   std::string runs;
   for (const FolderEntry& entry : list_folder(log_dir)) {
     const std::filesystem::path path = log_dir / entry.name;
     if (entry.kind == EntryKind::kFolder && !list_checkpoints(path).empty()) runs = path.string();  // the last by name
   }
-  return runs.empty() ? "name the folder of a run of worker 0, which saves them" : "there are some in " + runs;
+  return runs.empty() ? "give the run folder of worker 0, which saves the checkpoints"
+                      : "there are checkpoints in " + runs;
 }
 
 }  // namespace
@@ -103,8 +104,8 @@ std::optional<RestoredCheckpoint> read_newest_checkpoint(const std::filesystem::
   }
   if (broken.empty()) return std::nullopt;
   fail(ExitCode::kData,
-       "{} in {}, and none is valid (the warnings above say why); restore one from a copy, or train with --fresh, "
-       "which moves them aside and starts anew",
+       "{} in {}, but none is valid (the warnings above say why); restore one from a copy, or train with --fresh, "
+       "which moves them aside and starts over",
        counted(static_cast<std::int64_t>(broken.size()), "checkpoint"), folder.string());
 }
 
@@ -115,7 +116,7 @@ RestoredCheckpoint read_named_run(const std::filesystem::path& name) {
   if (std::filesystem::is_regular_file(log_dir, ignored)) return {read_checkpoint(log_dir), log_dir, {}};
   auto newest = read_newest_checkpoint(log_dir);
   if (newest) return *std::move(newest);
-  fail(ExitCode::kData, "{}: no checkpoint (model.ckpt-*.safetensors) in it: {}", log_dir.string(),
+  fail(ExitCode::kData, "{} has no checkpoint (model.ckpt-*.safetensors): {}", log_dir.string(),
        why_no_checkpoint(log_dir));
 }
 

@@ -66,13 +66,14 @@ void Supervisor::compare_data(const ModelSnapshot& restored) {
   const std::string saved = fmt::format("{} ({})", printable(restored.data_source, 500), describe(*restored.data));
   const std::string here = fmt::format("{} ({})", config_.data_source, describe(config_.data));
   if (!same_shape(*restored.data, config_.data)) {
-    fail(ExitCode::kData,
-         "the checkpoint of global_step {} was trained on the data {}, and this is {}, of another shape or other "
-         "classes; name the data of that run with --data_dir, or pass --fresh to move it aside and start anew",
-         restored.global_step, saved, here);
+    fail(
+        ExitCode::kData,
+        "the checkpoint of global_step {} was trained on the data {}, but this is {}, with a different shape or "
+        "different classes; give the data of that run with --data_dir, or pass --fresh to move it aside and start over",
+        restored.global_step, saved, here);
   }
   if (!warned_of_data_) {
-    log_warning("the checkpoint of global_step {} was trained on other data: {}; the run goes on with {}",
+    log_warning("the checkpoint of global_step {} was trained on other data: {}; the run continues with {}",
                 restored.global_step, saved, here);
   }
   warned_of_data_ = true;
@@ -96,9 +97,8 @@ ModelSnapshot Supervisor::take_snapshot() {
   // A ruined model must not push the good checkpoints out.
   if (const std::string where = not_finite_tensor(snapshot); !where.empty()) {
     fail(ExitCode::kDiverged,
-         "{} is not finite at global_step {}, so the model is not saved; lower --learning_rate and go on from the "
-         "newest "
-         "checkpoint",
+         "{} is not finite at global_step {}, so the model is not saved; lower --learning_rate and resume from the "
+         "newest checkpoint",
          where, snapshot.global_step);
   }
   return snapshot;

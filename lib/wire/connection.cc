@@ -143,7 +143,7 @@ void Connection::forgive(TimeMs slept_ms) {
 const char* Connection::overdue(TimeMs now) const {
   if (!zmtp_.is_ready() && now - accepted_ms_ >= kHandshakeMs) return "did not finish the handshake in time";
   if (!kept_ && now - accepted_ms_ >= kFirstWordMs) return "did not greet in time";
-  if (has_unsent() && now - written_ms_ >= kStalledMs) return "takes nothing of what is sent to it";
+  if (has_unsent() && now - written_ms_ >= kStalledMs) return "does not read what is sent to it";
   // Who is not read from, for want of room for its answers, may well be speaking; what it takes is a sign of life.
   if (!paused_ && !is_choked() && now - std::max(heard_ms_, written_ms_) >= kIdleMs)
     return "has been silent for too long";

@@ -129,23 +129,23 @@ const char* to_string(CurveFault fault) {
     case CurveFault::kSize:
       return "a command of the wrong size";
     case CurveFault::kVersion:
-      return "another version of CURVE";
+      return "a different version of CURVE";
     case CurveFault::kServerKey:
-      return "a greeting for another ps, which has another key";
+      return "a greeting for a different ps, which has a different key";
     case CurveFault::kCookie:
-      return "an answer to another connection";
+      return "an answer that belongs to a different connection";
     case CurveFault::kReplay:
-      return "something that was sent before";
+      return "a replayed message";
     case CurveFault::kSeal:
-      return "something that was changed on its way";
+      return "a message that was altered on the way";
     case CurveFault::kVouch:
       return "a key that is not its own";
     case CurveFault::kUnknownKey:
       return "a key that this ps does not know";
     case CurveFault::kMetadata:
-      return "no description of its socket";
+      return "no socket type";
     case CurveFault::kSocketType:
-      return "a socket that is no DEALER";
+      return "a socket that is not a DEALER";
   }
   return "?";
 }

@@ -81,13 +81,13 @@ const char* to_string(HeaderFault fault) {
     case HeaderFault::kMagic:
       return "not a distmnist message";
     case HeaderFault::kVersion:
-      return "another protocol version";
+      return "a different protocol version";
     case HeaderFault::kChecksum:
       return "wrong checksum";
     case HeaderFault::kField:
       return "a field out of range";
     case HeaderFault::kPayload:
-      return "a payload of another size than announced";
+      return "a payload whose size differs from the one announced";
   }
   return "?";
 }

@@ -93,7 +93,7 @@ SecretText secret_key_text(const KeyOwner& owner, const KeyPair& pair) {
   std::string empty;
   empty.reserve(kTextBytes);
   SecretText secret(std::move(empty));
-  add_head(secret.text, "The SECRET key of a distmnist task, for its own host and nobody else.", owner);
+  add_head(secret.text, "The SECRET key of a distmnist task, for its own host only.", owner);
   add_key(secret.text, "public-key", pair.public_key);
   add_key(secret.text, "secret-key", pair.secret_key);
   return secret;

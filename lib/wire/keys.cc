@@ -14,7 +14,7 @@ KeyPair::~KeyPair() {
 
 void require_crypto() {
   if (sodium_init() < 0) {
-    fail(ExitCode::kSecurity, "libsodium cannot be used here; see whether /dev/urandom is there and may be read");
+    fail(ExitCode::kSecurity, "libsodium cannot be initialised; check that /dev/urandom exists and can be read");
   }
 }
 

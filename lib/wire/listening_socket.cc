@@ -106,7 +106,7 @@ ListeningSocket ListeningSocket::open(const std::string& endpoint) {
   const bool listens =
       bind(out.socket.get(), address.get(), address.size) == 0 && listen(out.socket.get(), kBacklog) == 0;
   if (!listens && errno == EADDRINUSE && out.same_host) {
-    fail(ExitCode::kConflict, "cannot listen on {}: {} has taken the name", endpoint, holder_of(address));
+    fail(ExitCode::kConflict, "cannot listen on {}: {} already uses this name", endpoint, holder_of(address));
   }
   if (!listens) fail_to_listen(endpoint, errno);
   return out;

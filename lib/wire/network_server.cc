@@ -49,7 +49,7 @@ int connections_possible() {
 }
 
 std::string name_of_user(int user) {
-  return user == kNoUser ? "a user of another container of this host" : fmt::format("user {} of this host", user);
+  return user == kNoUser ? "a user of another container on this host" : fmt::format("user {} on this host", user);
 }
 
 // The first of the address that has the most: one address alone does not push out those of others.
@@ -191,7 +191,7 @@ void NetworkServer::Loop::at_the_cost_of(Number number, const Action& action) {
     action();
   } catch (const std::exception&) {
     const auto at = peers_.find(number);
-    if (at != peers_.end()) close(at, "needs more than this ps has");
+    if (at != peers_.end()) close(at, "needed more memory than this ps has");
   }
 }
 
@@ -232,7 +232,7 @@ void NetworkServer::Loop::accept_all(const ListeningSocket& listening, TimeMs no
       // Not looked at again for a while: the system would say at once that somebody waits.
       for (std::size_t k = 0; k < listening_.size(); ++k) watch(EPOLL_CTL_MOD, listening_[k].socket.get(), k, 0);
       accept_again_ms_ = now + kNoDescriptorMs;
-      return refuse("the system", "has no descriptor or memory for another connection");
+      return refuse("a new connection", "could not be accepted because the system is out of descriptors or memory");
     } else if (accepted.error == EAGAIN) {
       return;
     }
@@ -280,7 +280,7 @@ void NetworkServer::Loop::make_room_for(const std::string& address) {
   const std::size_t room = static_cast<std::size_t>(max_connections_) - (peers_.size() - newcomers_.size());
   if (!full_for_address && newcomers_.size() < std::min(kMaxUnproven, std::max<std::size_t>(room, 1))) return;
   const auto oldest = full_for_address ? std::ranges::find_if(newcomers_, of_address) : oldest_of_the_most(newcomers_);
-  close(peers_.find(oldest->first), "gave way to others before it had greeted");
+  close(peers_.find(oldest->first), "was dropped in favor of others before it had greeted");
 }
 
 // ---- What the owner wants ----
@@ -325,10 +325,11 @@ void NetworkServer::Loop::read(Peers::iterator at, TimeMs now) {
   while (auto received = connection.next()) {
     if (connection.says_too_much()) break;
     const Mailbox::Put put = mailbox.put(connection.sender(), std::move(*received));
-    if (put == Mailbox::Put::kNoRoom) return close(at, "came while too much of others like it was waiting"), void();
+    if (put == Mailbox::Put::kNoRoom)
+      return close(at, "sent a message while too many others like it were waiting"), void();
     if (put == Mailbox::Put::kPause) connection.pause();
   }
-  if (connection.says_too_much()) return close(at, "said too much before it had greeted"), void();
+  if (connection.says_too_much()) return close(at, "sent too much before it had greeted"), void();
   if (!goes_on) {
     std::size_t sent = 0;
     connection.write(now, sent);  // What it may be told of why.

@@ -29,7 +29,7 @@ std::span<T> view(std::span<std::byte> bytes) {
 }
 
 [[noreturn]] void fail_without_numbers(WireDtype dtype) {
-  fail(ExitCode::kInternal, "type {} on the wire is not of numbers", static_cast<int>(dtype));
+  fail(ExitCode::kInternal, "wire type {} is not a type of numbers", static_cast<int>(dtype));
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ template <class Archive>
 std::uint32_t bounded_size(Archive& archive, std::size_t size, std::uint32_t limit) {
   auto wire_size = static_cast<std::uint32_t>(size);
   archive(wire_size);
-  if (wire_size > limit) throw cereal::Exception("a string or list above its limit");
+  if (wire_size > limit) throw cereal::Exception("a string or list that is too long");
   return wire_size;
 }
 
@@ -50,7 +50,7 @@ template <class Archive>
 void bounded(Archive& archive, bool& value) {
   auto byte = static_cast<std::uint8_t>(value);
   archive(byte);
-  if (byte > 1) throw cereal::Exception("a truth value that is neither");
+  if (byte > 1) throw cereal::Exception("a truth value that is neither true nor false");
   value = byte == 1;
 }
 

@@ -274,7 +274,7 @@ class ConnectionWatch {
           return set_broken("does not finish ZeroMQ's handshake");
         }
         key_trouble_ = has_keys_ ? KeyTrouble::kNoneThere : KeyTrouble::kNoneHere;
-        return set_broken(has_keys_ ? "has no keys, and this task has" : "asks for a key, and this task has none");
+        return set_broken(has_keys_ ? "has no keys, but this task has" : "asks for a key, but this task has none");
     }
   }
 
@@ -290,8 +290,8 @@ class ConnectionWatch {
 void require_curve() {
   if (zmq_has("curve") != 0) return;
   fail(ExitCode::kSecurity,
-       "this libzmq has no CURVE, so keys cannot be used with it; install one that was built with libsodium, as "
-       "Debian's libzmq5 is");
+       "this libzmq does not support CURVE, which keys need; install one that was built with libsodium, such as "
+       "Debian's libzmq5");
 }
 
 struct ClientSocket::Impl {
@@ -313,10 +313,10 @@ struct ClientSocket::Impl {
       wait_for({{watch->events().handle(), 0, ZMQ_POLLIN, 0}}, static_cast<int>(deadline - monotonic_ms()));
       watch->look();
     }
-    if (!watch->connected()) return hang_up(socket, "takes no connection");
+    if (!watch->connected()) return hang_up(socket, "does not accept the connection");
     const int user = user_at_other_end(watch->descriptor());
     if (!is_trusted_user(user))
-      hang_up(socket, fmt::format("is a process of user {} of this host, which is not trusted", user));
+      hang_up(socket, fmt::format("is a process of user {} on this host, which is not trusted", user));
   }
 
   void hang_up(zmq::socket_t& which, std::string why) {

@@ -141,7 +141,7 @@ bool ZmtpPeer::parse_greeting() {
   const std::string own = greeting(curve_ != nullptr);
   const std::string_view mechanism = text_of(bytes.subspan(kMechanism, kMechanismEnd - kMechanism));
   if (mechanism != std::string_view(own).substr(kMechanism, kMechanismEnd - kMechanism)) {
-    return fail(curve_ ? "has no key" : "uses keys, which this ps does not");
+    return fail(curve_ ? "has no key" : "uses keys, but this ps does not");
   }
   begin_ += kGreetingBytes;
   state_ = State::kHandshake;
@@ -191,7 +191,7 @@ bool ZmtpPeer::parse_frame() {
 bool ZmtpPeer::parse_sealed_frame() {
   const FrameHead head = *head_;
   if ((head.flags & kCommand) != 0 || (head.flags & kMore) != 0 || head.size < kCurveMessageBytes) {
-    return fail("sends what is not sealed");
+    return fail("sends a frame that is not encrypted");
   }
   if (head.size > kMaxHeaderFrame + kCurveMessageBytes) {
     if (part_ != Part::kPayload) return deliver({{}, HeaderFault::kSize});
@@ -200,7 +200,7 @@ bool ZmtpPeer::parse_sealed_frame() {
   const auto body = take_body();
   if (!body) return false;
   const CurveServer::Opened opened = curve_->open(*body);
-  if (opened.fault != CurveFault::kNone) return fail(to_string(opened.fault));
+  if (opened.fault != CurveFault::kNone) return fail(fmt::format("sent {}", to_string(opened.fault)));
   return on_part(opened.flags, opened.payload);
 }
 
@@ -218,8 +218,8 @@ bool ZmtpPeer::on_handshake(std::span<const std::byte> body) {
     return true;
   }
   const std::string_view name = take_name(body);
-  if (name != "READY") return fail("breaks the handshake off");
-  if (socket_type_of(body) != "DEALER") return fail("is no DEALER");
+  if (name != "READY") return fail("breaks off the handshake");
+  if (socket_type_of(body) != "DEALER") return fail("is not a DEALER");
   append_command(replies_, bytes_of(command("READY", std::string("\x0BSocket-Type\0\0\0\x06ROUTER", 22))));
   state_ = State::kReady;
   return true;
@@ -261,7 +261,7 @@ bool ZmtpPeer::on_header(std::uint8_t flags, std::span<const std::byte> body) {
 bool ZmtpPeer::make_room(std::size_t size, std::size_t sealed_bytes) {
   const DecodedHeader decoded = decode_header(header_, size);
   if (decoded.fault != HeaderFault::kNone) return deliver({{decoded.header, {}}, decoded.fault});
-  if (size > max_payload_) return fail("sends more than somebody may who has not greeted");
+  if (size > max_payload_) return fail("sends more than is allowed before it has greeted");
   decoded_ = decoded.header;
   const std::size_t before = (sealed_bytes + kAlignment - 1) / kAlignment * kAlignment;
   Frame memory = before + size > 0 ? Frame::allocate(before + size) : Frame();
@@ -285,7 +285,7 @@ bool ZmtpPeer::end_payload() {
   filled_ = 0;
   if (whole.size() > payload_.size()) {
     const CurveServer::Opened opened = curve_->open(whole);
-    if (opened.fault != CurveFault::kNone) return fail(to_string(opened.fault));
+    if (opened.fault != CurveFault::kNone) return fail(fmt::format("sent {}", to_string(opened.fault)));
     if (opened.flags != 0) return deliver({{}, HeaderFault::kSize});
   }
   part_ = Part::kHeader;

@@ -41,9 +41,9 @@ class Training {
         if (const auto signal = train()) return stop(*signal);
         return finish(already_done);
       } catch (const SessionLost& lost) {
-        log_warning("{}; at global_step {}, opening the session again", lost.what(), progress_.step());
+        log_warning("{}; reopening the session at global_step {}", lost.what(), progress_.step());
         session = prepare();
-        log_info("training goes on at global_step {}", progress_.step());
+        log_info("training continues at global_step {}", progress_.step());
       }
     }
     log_info("the run has ended at global_step {}; nothing left to do", session.global_step);
@@ -54,8 +54,8 @@ class Training {
   void begin(const SessionInfo& session, bool already_done) {
     if (!already_done) return parts_.supervisor.keep_config();
     log_info(
-        "global_step {} has reached --train_steps={}: only evaluating; --fresh starts a new run, a larger "
-        "--train_steps goes on",
+        "global_step {} has reached --train_steps={}, so this only evaluates; start a new run with --fresh, or "
+        "continue with a larger --train_steps",
         session.global_step, config_.train_steps);
   }
 
@@ -98,7 +98,7 @@ class Training {
       progress_.log_account();
     }
     if (config_.chief && !session_.await_others(kAwaitOthersMs)) {
-      log_warning("not all workers are done after {:.0f} s; the last snapshot is taken without them",
+      log_warning("not all workers are done after {:.0f} s; the last snapshot is taken without the others",
                   kAwaitOthersMs / 1000.0);
     }
     progress_.set_step(session_.pull(parts_.executor));

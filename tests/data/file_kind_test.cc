@@ -34,9 +34,9 @@ Bytes tar() {
 }  // namespace
 
 TEST_CASE("pages and texts of failed downloads are told") {
-  CHECK(kind("<html><head><title>403 Forbidden</title>") == "a page of HTML");
-  CHECK(kind("\xef\xbb\xbf\n  <!DOCTYPE html>\n") == "a page of HTML");
-  CHECK(kind("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code>") == "a page of HTML or XML");
+  CHECK(kind("<html><head><title>403 Forbidden</title>") == "an HTML page");
+  CHECK(kind("\xef\xbb\xbf\n  <!DOCTYPE html>\n") == "an HTML page");
+  CHECK(kind("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code>") == "an HTML or XML page");
   CHECK(kind("404: Not Found\nsorry") == "text (\"404: Not Found\")");
   CHECK(kind("{\"message\": \"Not Found\"}") == "text (\"{\"message\": \"Not Found\"}\")");
   CHECK(kind("\xff\xfe<\0h\0"sv) == "text in UTF-16");
@@ -76,9 +76,9 @@ TEST_CASE("reading such a file, plain or packed, says what it is and what to do"
                       [&] { read_idx(dir / "file.gz", idx_kind); });
   };
   CHECK(says(page,
-             "a page of HTML, neither gzip nor the IDX data expected here (magic number 0x3c68746d at offset 0, an "
-             "IDX file of images has 0x00000803): a failed download; fetch the file again"));
-  CHECK(says(gzip(page), "its gzip data is a page of HTML"));
+             "an HTML page, neither gzip nor the IDX data expected here (magic number 0x3c68746d at offset 0, an IDX "
+             "file of images has 0x00000803): a failed download; fetch the file again"));
+  CHECK(says(gzip(page), "its gzip data is an HTML page"));
   CHECK(says(gzip(gzip(page)), "its gzip data is gzip data"));
   CHECK(says(gzip(tar()), "its gzip data is a tar archive"));
   CHECK(says(bytes_of("hi"), "text (\"hi\")"));

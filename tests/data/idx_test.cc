@@ -157,7 +157,7 @@ TEST_CASE("a hostile header is refused before anything is allocated") {
   CHECK(says(read_error(idx_bytes({0, 28, 28}, {})), "dimension 0 at offset 4"));
   CHECK(says(read_error(idx_bytes({1, 28, 0}, {})), "dimension 0 at offset 12"));
   // Within the limit, but far more than so few compressed bytes can be.
-  CHECK(says(read_error(gzip(idx_bytes({kMaxIdxBytes, 1, 1}, {1, 2, 3}))), "more than so few can hold"));
+  CHECK(says(read_error(gzip(idx_bytes({kMaxIdxBytes, 1, 1}, {1, 2, 3}))), "more than so little data can hold"));
 }
 
 TEST_CASE("labels are 0 to 9, and the first other one is named with its offset") {

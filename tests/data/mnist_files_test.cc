@@ -82,8 +82,8 @@ TEST_CASE("what lies in a folder is said, first what looks like MNIST") {
   fs::create_directory(dir / "train-images-idx3-ubyte");
   fs::create_symlink("/nowhere", dir / "train-labels-idx1-ubyte");
   CHECK(what_lies_in(dir.path()) ==
-        "it holds emnist-digits.zip, train-images-idx3-ubyte/ (a folder with nothing in it), "
-        "train-labels-idx1-ubyte (a link that leads nowhere), a, b and 2 more");
+        "it holds emnist-digits.zip, train-images-idx3-ubyte/ (a folder with nothing in it), train-labels-idx1-ubyte "
+        "(a broken link), a, b and 2 more");
 }
 
 TEST_CASE("a folder below that has all four is named") {
@@ -99,12 +99,12 @@ TEST_CASE("a file in the place of the folder, a missing one and a link to nothin
   write_bytes(dir / "file", {1});
   fs::create_symlink("/nowhere/mnist", dir / "link");
   const auto says = [](const fs::path& path, const std::string& text) {
-    return fails_with(ExitCode::kData, path.string() + ": there is no such folder" + text,
-                      [&] { look_for_mnist(path); });
+    return fails_with(ExitCode::kData, path.string() + text, [&] { look_for_mnist(path); });
   };
-  CHECK(says(dir / "file", ", it is a file; name the folder that it lies in: --data_dir " + dir.path().string()));
-  CHECK(says(dir / "absent", "; to download"));
-  CHECK(says(dir / "link", ", but a link to /nowhere/mnist, which is not there"));
+  CHECK(
+      says(dir / "file", " is a file, not a folder; name the folder that it is in: --data_dir " + dir.path().string()));
+  CHECK(says(dir / "absent", ": there is no such folder; to download"));
+  CHECK(says(dir / "link", ": there is no such folder, but a link to /nowhere/mnist, which does not exist"));
 }
 
 TEST_CASE("a folder that may not be entered is named, be it the one asked for, one on the way or one below") {

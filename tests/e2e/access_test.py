@@ -60,7 +60,8 @@ class AccessTest(small_runs.SmallRunTest):
         for arguments in (("--allow=8.8.8.0/24",), ("--allow=0.0.0.0/0",)):
             with self.subTest(arguments):
                 self.assert_refused(self.start_ps("127.0.0.1", port, *arguments), 9,
-                                    "has public addresses in it .*distmnist keygen .*--keys, or say --insecure")
+                                    "has public addresses in it .*distmnist keygen .*--keys, or accept the risk with "
+                                    "--insecure")
         worker_far = self.start([self.program(), f"--ps_hosts=127.0.0.1:{port}", "--worker_hosts=8.8.8.8:1",
                                  "--job_name=ps"])
         self.assert_refused(worker_far, 9, r"8\.8\.8\.8 is a public address \(8\.8\.8\.8:1\)")
@@ -103,7 +104,7 @@ class AccessTest(small_runs.SmallRunTest):
                                         f"--ps_hosts={network.here}:{port}"])
                     self.assert_exit(reset, code)
                     if stays:
-                        self.assertIn("no container is there", reset.stdout)
+                        self.assertIn("no containers to drop", reset.stdout)
                     else:
                         self.assertIn("--ps_stay", reset.stdout)
                     ps.kill()
@@ -140,20 +141,20 @@ class WithKeysTest(small_runs.SmallRunTest):
         self.assertIn("dropped the default container", reset.stdout)
         without = self.run_program("reset", "--all", hosts)
         self.assert_exit(without, 9)
-        self.assertIn("asks for a key, and this task has none; give --keys with the folder of the administrator's key",
+        self.assertIn("asks for a key, but this task has none; give --keys with the folder of the administrator's key",
                       without.stdout)
         other = self.folder / "other"
         self.assert_exit(self.run_program("keygen", other, "--tasks=ps:1,worker:2"), 0)
         foreign = self.run_program("reset", "--all", hosts, f"--keys={other / 'admin'}")
         self.assert_exit(foreign, 9)
         self.assertIn("does not recognize this task's key, or has a different key", foreign.stdout)
-        ps.wait_for("cut off a process of this host: it (has no key of this job|hung up when it was asked for a key)")
+        ps.wait_for("cut off a process on this host: it (has no key of this job|hung up when it was asked for a key)")
         open_port, = support.free_ports(1)
         open_ps = self.start([self.program(), f"--ps_hosts=localhost:{open_port}", "--job_name=ps", "--ps_stay"])
         open_ps.wait_for("listening on")
         needless = self.run_program("reset", "--all", f"--ps_hosts=localhost:{open_port}", admin)
         self.assert_exit(needless, 9)
-        self.assertIn("has no keys, and this task has; leave --keys out", needless.stdout)
+        self.assertIn("has no keys, but this task has; leave --keys out", needless.stdout)
 
     def test_the_launcher_makes_keys_for_one_run(self):
         run = self.start([support.LAUNCHER, "--binary", self.program(), "--secure", "--num_workers", 2, "--",

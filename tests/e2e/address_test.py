@@ -11,11 +11,11 @@ import support
 ZMTP_SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
 # What a server says to somebody who has connected: nothing where it is empty, and it hangs up where it is None.
 GREETINGS = {
-    "does not answer like a ps.*or the ps is stopped": b"",
+    "does not answer like a ps.*or the ps is suspended": b"",
     "closes the connection: this host may not be on its allow list": None,
-    r"is no ps: what listens there says 'SSH-2\.0-Server'": b"SSH-2.0-Server\r\n",
-    "is no ps: what listens there speaks TLS": b"\x15\x03\x01\x00\x02\x02\x46",
-    "is no ps: what listens there is a web server": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    r"is not a ps: what listens there says 'SSH-2\.0-Server'": b"SSH-2.0-Server\r\n",
+    "is not a ps: what listens there speaks TLS": b"\x15\x03\x01\x00\x02\x02\x46",
+    "is not a ps: what listens there is a web server": b"HTTP/1.1 400 Bad Request\r\n\r\n",
     "does not answer like a ps": ZMTP_SIGNATURE,  # a ZeroMQ peer that goes no further
 }
 
@@ -113,7 +113,7 @@ class AddressTest(small_runs.SmallRunTest):
         server = self.stranger(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         process = self.start([self.program(), "variable", "list", f"--ps_hosts=localhost:{server.port}",
                               "--recovery_wait_secs=1"])
-        self.assert_refused(process, 138, "is no ps: what listens there is a web server")
+        self.assert_refused(process, 138, "is not a ps: what listens there is a web server")
 
     def test_host_lists_as_lines_of_a_file(self):
         ports = support.free_ports(2)
@@ -140,7 +140,7 @@ class AddressTest(small_runs.SmallRunTest):
                                      *self.flags(steps=9, log_dir=False)]))
         for task in tasks:
             self.assert_exit(task, 0)
-            self.assertRegex(task.stderr, r"W \w+:\d\] \S+: job 'chief' plays no role here")
+            self.assertRegex(task.stderr, r"W \w+:\d\] \S+: job 'chief' has no role here")
         self.assert_refused(self.run_program(f"--cluster={gap}", "--job_name=worker"), 2, "does not name worker:0")
 
     def test_a_tf_config_in_the_environment_is_named(self):

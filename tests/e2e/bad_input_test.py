@@ -82,10 +82,10 @@ class CommandLineTest(small_runs.SmallRunTest):
                 self.assert_usage_error(*arguments, says=says)
 
     def test_a_flag_does_not_take_the_next_one_for_its_value(self):
-        self.assert_usage_error("--log_dir", "--fresh", says="--log_dir takes a value, and --fresh follows")
+        self.assert_usage_error("--log_dir", "--fresh", says="--log_dir takes a value, but --fresh follows")
         for flag in "--adam_beta1", "--learning_rate", "--recovery_wait_secs", "--warmup_epochs", "--momentum":
-            self.assert_usage_error(f"{flag}=", "--progress=none", says=f"{flag}=: an empty value; a number is wanted")
-        self.assert_usage_error("--fresh=", "--progress=none", says="--fresh=: an empty value")
+            self.assert_usage_error(f"{flag}=", "--progress=none", says=f"{flag}=: the value is empty; give a number")
+        self.assert_usage_error("--fresh=", "--progress=none", says="--fresh=: the value is empty")
         process = self.run_program("--log_dir=", *self.flags(steps=3, log_dir=False), cwd=self.folder)
         self.assert_exit(process, 0)
         self.assertFalse((self.folder / f"--data_dir={self.data}").exists())
@@ -172,7 +172,7 @@ class CommandLineTest(small_runs.SmallRunTest):
                 ([*worker, "--ps_hosts=a:1;b:2", PS_AND_WORKER[1]], "separated by commas or spaces, not by ';'"),
                 ([*worker, "--ps_hosts=a:1", "b:2", PS_AND_WORKER[1]], "'b:2'.*quote"),
                 ([*worker, "--ps_hosts=0.0.0.0:2222", PS_AND_WORKER[1]], "every interface.*--bind=0.0.0.0"),
-                (["--job_name=ps", "--bind=*", *PS_AND_WORKER], "--bind=.*no address to listen at"),
+                (["--job_name=ps", "--bind=*", *PS_AND_WORKER], "--bind=.*not an address to listen on"),
                 (["--bind=0.0.0.0"], "--bind=0.0.0.0 without --job_name"),
                 (["--task_index=1"], "--task_index=1 without --job_name")):
             with self.subTest(arguments):
@@ -187,10 +187,11 @@ class CommandLineTest(small_runs.SmallRunTest):
         arguments = ["--job_name=ps", f"--cluster={file}"]
         self.assert_usage_error(*arguments, says=r"cluster\.json.*No such file")
         for content, says in (("{", r"cluster\.json is not JSON"), ("[]", r"cluster\.json"), ("", r"cluster\.json"),
-                              ('{"worker": ["localhost:1"]}', r"no job 'ps' but 'worker'.*--ps_job"),
+                              ('{"worker": ["localhost:1"]}', r"no job 'ps' \(it has 'worker'\).*--ps_job"),
                               ('{"ps": ["localhost:1"], "ps": ["localhost:2"], "worker": ["localhost:3"]}', "twice"),
                               ('{"ps": ["localhost"], "worker": ["localhost:3"]}', "no port"),
-                              ('{"ps": ["localhost:1"], "worker": {"one": "localhost:3"}}', "'one' .* no task's number"),
+                              ('{"ps": ["localhost:1"], "worker": {"one": "localhost:3"}}',
+                               "'one' .* not a task number"),
                               ('{"cluster": {"ps": ["h:1"], "worker": ["h:2"]}, "task": {"type": "ps", "index": 0}}',
                                'TF_CONFIG.*"cluster".*"task"'),
                               ('{"ps": "localhost:1", "worker": ["localhost:3"]}', r"cluster\.json")):
@@ -302,7 +303,7 @@ class RunFolderTest(small_runs.SmallRunTest):
         for log_dir in (file, file / "below", "/proc/distmnist-run"):
             with self.subTest(log_dir):
                 self.assert_refused(self.run_program(*self.flags(f"--log_dir={log_dir}")), 2,
-                                    rf"cannot \w+ .*run folder {log_dir}: .*choose another --log_dir")
+                                    rf"cannot \w+ .*run folder {log_dir}: .*choose a different --log_dir")
         self.assertEqual(file.read_text(), "mine")
 
     def test_a_folder_that_another_run_holds(self):
@@ -328,7 +329,7 @@ class RunFolderTest(small_runs.SmallRunTest):
         small_runs.checkpoint_path(self.log_dir, 10).write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
         before = small_runs.contents(self.log_dir)
         process = self.run_program(*self.flags())
-        self.assert_refused(process, 3, r"1 checkpoint in \S+/run, and none is valid")
+        self.assert_refused(process, 3, r"1 checkpoint in \S+/run, but none is valid")
         self.assertRegex(process.stderr, r"W local\] skipped a broken checkpoint: \S+model\.ckpt-10\.safetensors: ")
         self.assertEqual({name: content for name, content in small_runs.contents(self.log_dir).items()
                           if name in before}, before)
@@ -363,9 +364,11 @@ class SubcommandTest(small_runs.SmallRunTest):
         (self.folder / "small").write_bytes(struct.pack(">4BIII", 0, 0, 8, 3, 1, 14, 14) + bytes(196))
         (self.folder / "huge.png").write_bytes(pictures.png(50_000, 1, bytes(50_000)))
         (self.folder / "empty.png").write_bytes(b"")
-        for name, says in (("text.png", r"text \(\"not a picture\"\); PNG, JPEG and IDX"), ("cut.png", r"a PNG .*cut off"),
+        for name, says in (("text.png", r"text \(\"not a picture\"\); only PNG, JPEG and IDX"),
+                           ("cut.png", r"a PNG .*cut off"),
                            ("text.txt", r"text \(\"not a picture at all\"\)"), ("labels", "IDX file of labels"),
-                           ("small", "14x14.*28x28"), ("huge.png", "50000 x 1 pixels; at most 30000"),
+                           ("small", "14x14.*28x28"),
+                           ("huge.png", "50000 x 1 pixels are too many; scale it down to at most 30000"),
                            ("empty.png", "empty"), ("none.png", "No such file"), ("none", "No such file")):
             with self.subTest(name):
                 process = self.run_program("predict", f"--log_dir={self.log_dir}", self.folder / name)
@@ -383,7 +386,7 @@ class SubcommandTest(small_runs.SmallRunTest):
     def test_evaluate_refuses_an_empty_folder_and_missing_data(self):
         for log_dir in (self.folder / "none", self.folder):
             self.assert_refused(self.run_program("evaluate", f"--log_dir={log_dir}", f"--data_dir={self.data}"), 3,
-                                rf"{log_dir}: no checkpoint")
+                                rf"{log_dir} has no checkpoint")
         self.train(steps=5)
         no_data = self.folder / "no"
         self.assert_refused(self.run_program("evaluate", f"--log_dir={self.log_dir}", f"--data_dir={no_data}"), 3,

@@ -86,8 +86,8 @@ class WholeTest(BuildTest):
         with open_folder(self.build_dir) as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             build = self.build("--lock_wait_s", "0.3")
-            self.assert_refused(build, 6, "another build was still at work in .* after 0.3 s: let it end")
-            self.assertIn("another build is at work in", build.stderr)
+            self.assert_refused(build, 6, "another build was still running in .* after 0.3 s: wait for it to end")
+            self.assertIn("another build is running in", build.stderr)
 
     def test_on_a_terminal_the_progress_is_one_line(self):
         shown = terminal.Terminal([self.checkout / "launch" / "build.py"], env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
@@ -105,7 +105,7 @@ class AnewTest(BuildTest):
 
     def assert_made_anew(self, says, checkout=None):
         checkout = checkout or self.checkout
-        build = self.assert_builds(says=says + ".*: it is made anew", checkout=checkout)
+        build = self.assert_builds(says=says + ".*: it is set up again", checkout=checkout)
         self.assertIn("2 steps", build.stderr)
         self.program_runs(checkout / "build")
         self.assertEqual((checkout / "build" / "notes of mine").read_text(), "kept")
@@ -120,12 +120,12 @@ class AnewTest(BuildTest):
         self.assert_made_anew("was made for .*copy", moved)
 
     def test_folders_that_are_of_no_use_are_made_anew(self):
-        for damage, says in ((self.other_meson, "was made by meson 1.99.3, and here is"),
+        for damage, says in ((self.other_meson, "was made by meson 1.99.3, but this is"),
                              (lambda: (self.build_dir / "build.ninja").unlink(), "was left half configured"),
                              (lambda: (self.build_dir / "meson-private" / "coredata.dat").unlink(), "was left half configured"),
                              (lambda: (self.build_dir / "build.ninja").write_text("rule of nothing\n"), "is damaged"),
                              (lambda: (self.build_dir / "meson-info" / "meson-info.json").write_text("{"), "is damaged"),
-                             (self.no_ccache, "was made with gone-ccache, which is not here"),
+                             (self.no_ccache, "was made with gone-ccache, which is missing here"),
                              (self.no_library, "is damaged .*libx.so.* missing and no known rule")):
             with self.subTest(says=says):
                 damage()
@@ -227,7 +227,7 @@ class FailureTest(BuildTest):
         (mine / "data").mkdir(parents=True)
         for flags in ([], ["--clean"]):
             build = self.build("--build_dir", mine, *flags)
-            self.assert_refused(build, 2, "mine is no build folder, and not empty .data.*--build_dir")
+            self.assert_refused(build, 2, "mine is not a build folder and not empty .data.*--build_dir")
         self.assertEqual([path.name for path in mine.iterdir()], ["data"])
 
     def test_odd_paths(self):
@@ -268,7 +268,7 @@ class InterruptTest(BuildTest):
         return build
 
     def assert_interrupted(self, build, code=130):
-        self.assert_refused(build, code, "(interrupt|terminated): the same command goes on where it stopped")
+        self.assert_refused(build, code, "(interrupt|terminated): the same command continues where it stopped")
         support.wait_until(lambda: not tiny_checkout.processes_of(self.folder), "all processes to be gone", 15)
 
     def test_ctrl_c_while_it_compiles(self):
@@ -298,7 +298,7 @@ class InterruptTest(BuildTest):
         os.killpg(build.pid, signal.SIGINT)
         self.assert_interrupted(build)
         (self.bin / "meson").unlink()
-        self.assert_builds(says="half configured: it is made anew")
+        self.assert_builds(says="half configured: it is set up again")
 
 
 @contextlib.contextmanager

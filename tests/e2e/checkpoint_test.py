@@ -133,7 +133,8 @@ class ResumeTest(small_runs.SmallRunTest):
         first = self.train(steps=30)
         before = small_runs.contents(self.log_dir)
         again = self.train(steps=20)
-        self.assertIn("global_step 30 has reached --train_steps=20: only evaluating; --fresh starts a new run",
+        self.assertIn("global_step 30 has reached --train_steps=20, so this only evaluates; start a new run with "
+                      "--fresh",
                       again.stderr)
         self.assertEqual(support.closing_line(again.stdout), support.closing_line(first.stdout))
         self.assertEqual(small_runs.contents(self.log_dir), before)
@@ -197,7 +198,7 @@ class BrokenTest(small_runs.SmallRunTest):
             path.write_bytes(path.read_bytes()[:1000])
         before = small_runs.contents(self.log_dir)
         self.assert_refused(self.run_program(*self.flags("--seed=5", steps=50)), 3,
-                            r"2 checkpoints in \S+/run, and none is valid.*--fresh")
+                            r"2 checkpoints in \S+/run, but none is valid.*--fresh")
         self.assertEqual(small_runs.contents(self.log_dir), before)
         self.assertEqual(support.closing_line(self.train("--fresh", steps=10).stdout)[1], 10)
         self.assertEqual(len(list((self.log_dir / "old-1").glob("model.ckpt-*"))), 2)

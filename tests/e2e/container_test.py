@@ -98,9 +98,9 @@ class ContainerTest(small_runs.SmallRunTest):
         self.assertEqual(len(lines), 2, lines)
         for index, line in enumerate(lines):
             # The worker may have left a ps before that one was asked.
-            self.assertRegex(line, rf"^ps:{index} localhost:\d+: dropped a \([01] sessions? ended\), c is not there$")
+            self.assertRegex(line, rf"^ps:{index} localhost:\d+: dropped a \([01] sessions? ended\), c does not exist$")
         self.assert_fails(a, 5, r"error: refused by ps:\d localhost:\d+: container 'a' was reset; start this "
-                                r"task again to begin anew; exit 5\n$")
+                                r"task again for a new run; exit 5\n$")
         self.wait_for_progress(b)
 
         (again,) = self.start_run("a", "--log_every=10", "--fresh", steps=small_runs.ENDLESS)
@@ -114,7 +114,7 @@ class ContainerTest(small_runs.SmallRunTest):
         self.assertEqual(self.ask("variable", "init", "x", "--container=a"), ["0.0"])
         ps[1].kill()
         refused = self.run_program("reset", self.ps_hosts)
-        self.assert_fails(refused, 2, r"say of which containers with --container a,b .*, or --all")
+        self.assert_fails(refused, 2, r"name the containers with --container a,b .*, or give --all")
         self.assert_fails(self.run_program("reset", "--all", "--container=a", self.ps_hosts), 2, "give one of them")
         for names in "a,", ",", "a,,b":
             self.assert_fails(self.run_program("reset", f"--container={names}", self.ps_hosts), 2, "entry . is empty")
@@ -133,7 +133,7 @@ class ContainerTest(small_runs.SmallRunTest):
         self.assertEqual(self.ask("variable", "get", "x"), ["2.5"])
         self.assertEqual(self.ask("variable", "list"), ["x = 2.5"])
         missing = self.run_program("variable", "get", "y", self.ps_hosts)
-        self.assert_refused(missing, 2, "no shared variable 'y'", "take one of: x")
+        self.assert_refused(missing, 2, "no shared variable 'y'", "use one of: x")
         self.stop(*ps)
 
     def test_a_ps_that_ends_with_its_run_has_no_shared_variables(self):
@@ -144,7 +144,7 @@ class ContainerTest(small_runs.SmallRunTest):
     def test_the_launcher_leaves_the_ps_running_until_it_is_stopped(self):
         launch = self.start([sys.executable, support.LAUNCHER, "--binary", self.program(), "--num_workers=1",
                              "--ps_wait_s=0", "--", "--ps_stay", "--container=a", *self.flags(steps=20)], name="launch")
-        launch.wait_for(r"the workers are done; until Ctrl-C what stays is ps:0")
+        launch.wait_for(r"the workers are done; still running until Ctrl-C: ps:0")
         self.ps_hosts = "--ps_hosts=" + re.search(r"ps:0 on (\S+?),", launch.stderr).group(1)
         self.assertIn("weights", " ".join(self.ask("variable", "list", "--container=a")))
         launch.send(signal.SIGINT)

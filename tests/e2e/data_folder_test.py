@@ -43,11 +43,11 @@ class LayoutTest(small_runs.SmallRunTest):
         for broken in (images.read_bytes()[:-1000], b"", PAGE):
             images.write_bytes(broken)
             process = self.train(f"--data_dir={folder}", steps=3, log_dir=False)
-            self.assertRegex(process.stderr, rf"W local\] data: took {images}\.gz instead of {images}: ")
+            self.assertRegex(process.stderr, rf"W local\] data: using {images}\.gz instead of {images}: ")
 
     def test_pages_and_archives_under_the_files_names_are_told(self):
-        for content, says in ((PAGE, "a page of HTML.*a failed download; fetch the file again"),
-                              (gzip.compress(PAGE), "its gzip data is a page of HTML"), (b"", "the file is empty"),
+        for content, says in ((PAGE, "an HTML page.*a failed download; fetch the file again"),
+                              (gzip.compress(PAGE), "its gzip data is an HTML page"), (b"", "the file is empty"),
                               (b"PK\3\4 and so on", "a zip archive"), (bytes(5000), "zeros"),
                               (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer.*git lfs pull"),
                               (digits.idx_labels([1, 2]), "IDX data of labels.*mixed up")):
@@ -65,7 +65,7 @@ class LayoutTest(small_runs.SmallRunTest):
         path.write_bytes(path.read_bytes() + bytes(10240))
         self.train(f"--data_dir={folder}", steps=3, log_dir=False)
         path.write_bytes(path.read_bytes() + b"x")
-        self.assert_refused(self.run_program(*self.flags(f"--data_dir={folder}")), 3, "from offset .* something else")
+        self.assert_refused(self.run_program(*self.flags(f"--data_dir={folder}")), 3, "something else at offset")
 
     def test_what_lies_there_is_said_where_something_is_missing(self):
         folder = self.folder / "digits"
@@ -75,13 +75,15 @@ class LayoutTest(small_runs.SmallRunTest):
                             rf"holds archive\.zip, unpacked/, and {folder}/unpacked has all four files: --data_dir")
         link = self.folder / "link"
         link.symlink_to(folder / "gone")
-        self.assert_refused(self.run_program(*self.flags(f"--data_dir={link}")), 3, r"a link to \S+/gone, which is not")
+        self.assert_refused(self.run_program(*self.flags(f"--data_dir={link}")), 3,
+                            r"a link to \S+/gone, which does not exist")
 
     def test_a_file_where_a_folder_is_expected(self):
         file = self.data / NAMES[0]
         for slash in ("", "/"):
             self.assert_refused(self.run_program(*self.flags(f"--data_dir={file}{slash}")), 3,
-                                rf"{file}: .*it is a file; name the folder that it lies in: --data_dir {self.data}")
+                                rf"{file} is a file, not a folder; name the folder that it is in: "
+                                rf"--data_dir {self.data}")
         self.assert_refused(self.run_program(*self.flags(f"--log_dir={file}")), 2, rf"run folder {file}: .*a file")
 
 
@@ -112,7 +114,7 @@ class RunPlaceTest(small_runs.SmallRunTest):
 
     def test_a_folder_of_runs_names_one(self):
         for command in (["evaluate", f"--log_dir={self.folder}"], ["inspect", self.folder]):
-            self.assert_refused(self.run_program(*command), 3, rf"{self.folder}: no checkpoint.*in {self.log_dir}")
+            self.assert_refused(self.run_program(*command), 3, rf"{self.folder} has no checkpoint.*in {self.log_dir}")
 
     def test_other_files_are_no_runs_and_folders_no_pictures(self):
         config = self.log_dir / "config.toml"
@@ -193,7 +195,7 @@ class CacheTest(small_runs.SmallRunTest):
                     shared.chmod(mode)
                     process = self.run_cached()
                     self.assertEqual(len(self.warnings(process)), 1, process.stderr)
-                    self.assertRegex(process.stderr, rf"the cache {shared} may be written by others \(chmod go-w")
+                    self.assertRegex(process.stderr, rf"the cache {shared} can be written by others \(chmod go-w")
                     self.assertEqual(self.copies(), [])
 
     @unittest.skipIf(os.geteuid() != 0, "only root can give a folder to another user")

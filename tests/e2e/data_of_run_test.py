@@ -94,8 +94,8 @@ class EvaluateTest(small_runs.SmallRunTest):
         trained = support.closing_line(self.train(steps=6).stdout)
         other = changed(self.data, self.folder / "other", images=inverted)
         self.assert_refused(self.evaluate(f"--data_dir={other}"), 3, rf"trained on the data \"{self.data}\" \(400 \+ 100",
-                            rf"MNIST from {other} \(400 \+ 100\) is other data", "--other_data")
-        self.assert_refused(self.evaluate("--dataset=synthetic"), 3, r"synthetic digits .*is other data")
+                            rf"MNIST from {other} \(400 \+ 100\) is different data", "--other_data")
+        self.assert_refused(self.evaluate("--dataset=synthetic"), 3, r"synthetic digits .*is different data")
         process = self.evaluate(f"--data_dir={other}", "--other_data")
         self.assert_exit(process, 0)
         self.assertNotEqual(support.closing_line(process.stdout), trained)
@@ -107,7 +107,7 @@ class EvaluateTest(small_runs.SmallRunTest):
         self.train(f"--data_dir={data}", steps=6)
         shutil.rmtree(data)
         changed(self.data, data, labels=lambda labels: labels[::-1])
-        self.assert_refused(self.evaluate(), 3, "is other data")
+        self.assert_refused(self.evaluate(), 3, "is different data")
 
     def test_checkpoints_of_earlier_versions_are_evaluated_with_a_warning(self):
         trained = support.closing_line(self.train(steps=6).stdout)
@@ -137,7 +137,7 @@ class ResumeTest(small_runs.SmallRunTest):
             with self.subTest(what):
                 self.train("--fresh", steps=20)
                 process = self.train(f"--data_dir={data}", steps=30)
-                self.assertRegex(process.stderr, self.WARNING + rf"{self.data} .*; the run goes on with {data} ")
+                self.assertRegex(process.stderr, self.WARNING + rf"{self.data} .*; the run continues with {data} ")
                 self.assertEqual(process.stderr.count("trained on other data"), 1)
                 self.assertEqual(self.checkpoint(30).metadata["data_source"], str(data))
                 self.assertNotIn("trained on other data", self.train(f"--data_dir={data}", steps=35).stderr)
@@ -147,7 +147,7 @@ class ResumeTest(small_runs.SmallRunTest):
         before = small_runs.contents(self.log_dir)
         five = changed(self.data, self.folder / "five", labels=lambda labels: bytes(label % 5 for label in labels))
         self.assert_refused(self.run_program(*self.flags(f"--data_dir={five}", steps=30)), 3,
-                            r"in 10 classes.*in 5 classes.*other classes.*--fresh")
+                            r"in 10 classes.*in 5 classes.*different classes.*--fresh")
         self.assertEqual(small_runs.contents(self.log_dir), before)
         self.train(f"--data_dir={five}", "--fresh", steps=5)
 

@@ -108,7 +108,7 @@ class DeterminismTest(strategy_runs.StrategyTest):
     def test_images_that_are_augmented_come_from_the_host_in_local_training_and_in_a_cluster_of_one(self):
         flags = ["--model=mlp", "--seed=5", "--augment=affine", "--device=/device:REFERENCE:0"]
         local = self.train(*flags, steps=STEPS)
-        self.assertIn("--augment=affine: the host makes the images of each step", local.stderr)
+        self.assertIn("--augment=affine: the host makes new images for each step", local.stderr)
         self.assertNotIn("training stays on the device", local.stderr)
         cluster_dir, plain_dir = self.fresh_folder(), self.fresh_folder()
         self.run_cluster("processes", 1, 1, *flags, f"--log_dir={cluster_dir}", steps=STEPS)

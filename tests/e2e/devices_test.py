@@ -189,7 +189,7 @@ class DevicesTest(CopiedProgramTest):
         cluster = self.cluster(1, 2, self.flags("--device=/job:worker/task:1/cpu:0", steps=5, log_dir=False))
         cluster.start_task("ps", 0)
         self.assert_refused(cluster.start_task("worker", 0), 2,
-                            rf"is a device of another task than {WORKER}; leave the job and the task out")
+                            rf"is a device of a different task than {WORKER}; leave out the job and the task")
 
     def test_checkpoints_are_evaluated_on_the_asked_device(self):
         self.have_gpus()
@@ -244,7 +244,7 @@ class DevicesCommandTest(CopiedProgramTest):
         self.assertRegex(lines[1], f"^pred +{LOCAL}/device:CPU:0  ")
         for arguments, says in ((["--kernels", "--device=/gpu:2"], "device /gpu:2 is not available"),
                                 (["--kernels", "--device=/gpu:0", "--precision=tf32"], "--precision=tf32: /gpu:0"),
-                                (["--kernels", "--model=none"], "none"), (["--device=/gpu:0"], "with --kernels only")):
+                                (["--kernels", "--model=none"], "none"), (["--device=/gpu:0"], "only with --kernels")):
             with self.subTest(arguments):
                 self.assert_refused(self.run_program("devices", *arguments), 2, says)
 

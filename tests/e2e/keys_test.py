@@ -51,7 +51,7 @@ class KeygenTest(KeysTest):
                            "--worker_hosts=10.0.0.1:2223,localhost:1").stdout
         self.assertRegex(said, rf"ps-0, worker-0 +scp -rp '{folder}/10.0.0.1' 10.0.0.1: +--keys ~/10.0.0.1\n")
         self.assertRegex(said, rf"ps-1 +scp -rp '{folder}/fe80::1' '\[fe80::1\]:' +--keys ~/fe80::1\n")
-        self.assertRegex(said, rf"worker-1 +is in its place +--keys '{folder}/localhost'\n")
+        self.assertRegex(said, rf"worker-1 +already in place +--keys '{folder}/localhost'\n")
         self.assertRegex(said, rf"admin +stays with you +reset and variable take --keys '{folder}/admin'\n")
         self.assertEqual(sorted(os.listdir(folder)), ["10.0.0.1", "admin", "fe80::1", "localhost"])
         self.assertEqual(sorted(name for name in os.listdir(folder / "10.0.0.1") if name.endswith("_secret")),
@@ -82,7 +82,8 @@ class KeygenTest(KeysTest):
     def test_keys_are_never_written_over(self):
         folder = self.keys()
         before = {path: path.read_bytes() for path in folder.glob("*/*")}
-        self.assertRegex(self.keygen(folder, "--tasks=ps:1", code=6).stderr, "not empty, and keys are never written over")
+        self.assertRegex(self.keygen(folder, "--tasks=ps:1", code=6).stderr,
+                         "not empty, and keys are never overwritten")
         self.assertEqual({path: path.read_bytes() for path in folder.glob("*/*")}, before)
 
     def test_of_two_at_the_same_time_one_makes_the_keys(self):
@@ -106,7 +107,7 @@ class KeygenTest(KeysTest):
     def test_slips_are_told(self):
         self.assertRegex(self.keygen(self.folder / "k", code=2).stderr, "say for which tasks")
         self.assertRegex(self.keygen(self.folder / "k", "--tasks=ps:1", "--ps_hosts=a:1", code=2).stderr, "say either")
-        self.assertRegex(self.keygen(self.folder / "k", "--tasks=ps:x", code=2).stderr, "'x' is no number")
+        self.assertRegex(self.keygen(self.folder / "k", "--tasks=ps:x", code=2).stderr, "'x' is not a number")
         self.assertRegex(self.keygen("--tasks=ps:1", code=2).stderr, "folder")
         self.assertRegex(self.keygen(self.folder / "a" / "k", "--tasks=ps:1", code=2).stderr, "make it first")
         self.assertEqual([path for path in self.folder.iterdir() if path.is_dir()], [])
@@ -123,7 +124,7 @@ class KeysFlagTest(KeysTest):
         secret = folder / "worker-0" / "worker-0.key_secret"
         secret.chmod(0o640)
         for flags, says in (((f"--keys={folder}",), f"chmod 600 {secret}"),
-                            ((f"--keys={folder / 'none'}",), "No such file or directory; distmnist keygen"),
+                            ((f"--keys={folder / 'none'}",), "No such file or directory; make a folder of keys"),
                             (("--keys=",), "name of the folder is empty"),
                             ((f"--keys={folder / 'ps-0'}",), "it has the secret of ps-0")):
             worker = self.worker(*flags)

@@ -37,7 +37,8 @@ class LimitTest(small_runs.SmallRunTest):
         has said so before, when training went on."""
         if process.wait() != done:
             self.assert_exit(process, 7)
-            errors = [line for line in small_runs.ERROR_LINE.findall(process.stderr) if "training goes on" not in line]
+            errors = [line for line in small_runs.ERROR_LINE.findall(process.stderr)
+                      if "training continues" not in line]
             self.assertEqual(len(errors), 1, process.tail())
             self.assertRegex(errors[0], says)
         left = [path for path in self.folder.rglob(".distmnist-tmp-*")]

@@ -31,7 +31,7 @@ class NotFiniteTest(small_runs.SmallRunTest):
             with self.subTest(num_ps=num_ps, strategy=strategy):
                 flags = [*MODEL, *strategy, "--save_model_secs=1"]
                 diverging = self.cluster(num_ps, 2, self.flags(*flags, TOO_FAST, steps=small_runs.ENDLESS)).start()
-                self.assert_all_end_with_8(diverging, *(["the 10th one after another"] if "--on_nan=skip" in flags else []))
+                self.assert_all_end_with_8(diverging, *(["the 10th in a row"] if "--on_nan=skip" in flags else []))
                 kept = small_runs.checkpoint_steps(self.log_dir)
                 self.assertIn(step, kept)
                 self.assert_checkpoints_finite(kept)
@@ -49,7 +49,7 @@ class NotFiniteTest(small_runs.SmallRunTest):
             cluster.start_task("worker", index, *self.flags(*MODEL, TOO_FAST, "--container=a", steps=30))
         for index in (0, 1):
             self.assert_refused(cluster.worker(index), 8, "lower --learning_rate")
-        cluster.ps().wait_for("container 'a': the run has failed, its model is dropped: worker:")
+        cluster.ps().wait_for("container 'a': the run has failed and its model is dropped: worker:")
         for index in (0, 1):
             cluster.start_task("worker", index, *self.flags(*MODEL, "--container=a", steps=30))
         for index in (0, 1):
@@ -78,7 +78,7 @@ class NotFiniteTest(small_runs.SmallRunTest):
                 self.assertEqual(tensors[0], tensors[1])
 
     def test_other_values_of_the_flag_are_refused(self):
-        self.assert_refused(self.run_program("--on_nan=ignore"), 2, "--on_nan=ignore: fail or skip")
+        self.assert_refused(self.run_program("--on_nan=ignore"), 2, "--on_nan=ignore: choose fail or skip")
 
 
 if __name__ == "__main__":

@@ -73,13 +73,13 @@ class PackagesTest(support.EndToEndTest):
 
     def test_where_everything_is_there_nobody_has_to_be_root(self):
         self.user(1000)
-        self.assertIn("are there", self.run_script())
+        self.assertIn("are installed", self.run_script())
         self.assertEqual(self.calls(), [])
 
     def test_packages_of_the_tests_keep_nobody_from_building(self):
         self.user(1000)
         self.installed(without=["catch2", "valgrind", "qemu-user", "python3-venv"])
-        self.assertIn("(build run) are there", self.run_script("build", "run"))
+        self.assertIn("(build run) are installed", self.run_script("build", "run"))
 
     def test_without_root_the_packages_are_named_for_the_administrator(self):
         self.user(1000)
@@ -185,11 +185,11 @@ class PackagesTest(support.EndToEndTest):
         script = self.start_script("build")
         support.wait_until((self.folder / "at_work").exists, "apt to be at work")
         os.killpg(script.pid, signal.SIGINT)
-        self.assert_fails(script, 130, r"interrupted; the same command goes on")
+        self.assert_fails(script, 130, r"interrupted; the same command continues")
         self.assertEqual(script.stderr.count("interrupted"), 1)
 
     def test_an_unknown_set_is_refused(self):
-        self.assertIn("'tests' is no set of packages", self.run_script("tests", code=2))
+        self.assertIn("'tests' is not a set of packages", self.run_script("tests", code=2))
 
 
 class SetsTest(unittest.TestCase):

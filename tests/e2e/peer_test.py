@@ -56,18 +56,18 @@ class PeerTest(small_runs.SmallRunTest):
         chief = cluster.start_task("worker", 0)
         chief.wait_for(r"^Worker : 0, Step: 10,")
         other_data = digits.write_data_set(self.folder / "other", self.TRAIN, self.TEST, seed=9)
-        for flag, says in (("--batch_size=30", r"the batch per step \(--batch_size\) is 30 here and 20 at the chief"),
+        for flag, says in (("--batch_size=30", r"the batch per step \(--batch_size\) is 30 here but 20 at the chief"),
                            ("--batch_size_schedule=0:20,9:40",
-                            r"the batch per step \(--batch_size\) is 0:20,9:40 here and 20 at the chief"),
-                           ("--seed=4", "--seed is 4 here and 0 at the chief"),
-                           ("--model=mlp", "--model is mlp here and softmax at the chief"),
-                           ("--optimizer=sgd", "--optimizer is sgd here and adam at the chief"),
-                           ("--learning_rate=0.5", "--learning_rate is 0.5 here and 0.01 at the chief"),
-                           ("--train_steps=77", "--train_steps is 77 here and 1000000000 at the chief"),
-                           ("--wire_dtype=bf16", "--wire_dtype is bf16 here and f32 at the chief"),
-                           ("--on_nan=skip", "--on_nan is skip here and fail at the chief"),
-                           ("--placement=round_robin", "--placement is round_robin here and split at the chief"),
-                           (f"--data_dir={other_data}", r"the data is 400 \+ 100 .* here and 400 .* at the chief")):
+                            r"the batch per step \(--batch_size\) is 0:20,9:40 here but 20 at the chief"),
+                           ("--seed=4", "--seed is 4 here but 0 at the chief"),
+                           ("--model=mlp", "--model is mlp here but softmax at the chief"),
+                           ("--optimizer=sgd", "--optimizer is sgd here but adam at the chief"),
+                           ("--learning_rate=0.5", "--learning_rate is 0.5 here but 0.01 at the chief"),
+                           ("--train_steps=77", "--train_steps is 77 here but 1000000000 at the chief"),
+                           ("--wire_dtype=bf16", "--wire_dtype is bf16 here but f32 at the chief"),
+                           ("--on_nan=skip", "--on_nan is skip here but fail at the chief"),
+                           ("--placement=round_robin", "--placement is round_robin here but split at the chief"),
+                           (f"--data_dir={other_data}", r"the data is 400 \+ 100 .* here but 400 .* at the chief")):
             with self.subTest(flag):
                 worker = self.start([self.program(), *cluster.flags(), "--job_name=worker", "--task_index=1",
                                      *self.flags(flag, steps=small_runs.ENDLESS, log_dir=False)])
@@ -83,7 +83,7 @@ class PeerTest(small_runs.SmallRunTest):
                              *self.flags("--seed=4", steps=small_runs.ENDLESS, log_dir=False)])
         worker.wait_for("has no model yet")
         cluster.start_task("worker", 0)
-        self.assert_refused(worker, 5, "--seed is 4 here and 0 at the chief")
+        self.assert_refused(worker, 5, "--seed is 4 here but 0 at the chief")
 
     def test_a_chief_that_comes_back_with_other_flags_is_refused(self):
         cluster = self.cluster(1, 2, self.flags("--log_every=10", steps=small_runs.ENDLESS, log_dir=False)).start()
@@ -91,7 +91,8 @@ class PeerTest(small_runs.SmallRunTest):
         cluster.worker(0).kill()
         chief = self.start([self.program(), *cluster.flags(), "--job_name=worker", "--task_index=0",
                             *self.flags("--learning_rate=0.5", steps=small_runs.ENDLESS, log_dir=False)])
-        self.assert_refused(chief, 5, "holds a model of another job: --learning_rate is 0.5 here and 0.01 at the chief")
+        self.assert_refused(chief, 5, "holds the model of a different job: --learning_rate is 0.5 here but 0.01 at the "
+                                      "chief")
         self.assertIsNone(cluster.worker(1).popen.poll())
 
     def test_tasks_that_were_told_different_clusters(self):

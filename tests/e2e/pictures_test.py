@@ -312,7 +312,7 @@ class FileTest(small_runs.SmallRunTest):
         self.assertEqual([name for name, _ in PREDICTION.findall(process.stdout)], [str(good)] * 2)
         errors = self.errors(process)
         self.assertEqual(len(errors), 4, process.stderr)
-        self.assertRegex(errors[0], rf"^error: {bad}: a GIF; PNG, JPEG and IDX files of images are taken$")
+        self.assertRegex(errors[0], rf"^error: {bad}: a GIF; only PNG, JPEG and IDX files of images can be read$")
         self.assertRegex(errors[1], r"none\.png: No such file")
         self.assertRegex(errors[2], rf"^error: {self.folder}: a folder")
         self.assertRegex(errors[3], r"3 of 5 files could not be predicted.*; exit 3$")
@@ -358,7 +358,7 @@ class FileTest(small_runs.SmallRunTest):
         self.assert_exit(process, 0)
         of_picture, _, of_idx = (line.partition(": ")[2] for line in process.stdout.splitlines())
         self.assertEqual(of_picture, of_idx)
-        self.assert_refused(self.predict("--raw", other), 3, rf"{other}: 29 x 28 pixels; --raw takes 28 x 28")
+        self.assert_refused(self.predict("--raw", other), 3, rf"{other}: 29 x 28 pixels; --raw takes only 28 x 28")
 
     def test_standard_input_is_not_read(self):
         self.assert_refused(self.predict("-"), 3, "standard input")
@@ -369,7 +369,8 @@ class FileTest(small_runs.SmallRunTest):
             header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
             bomb = self.save("bomb.png", whole[:8] + pictures.chunk(header[:4], header[4:]) + whole[33:])
             process = self.predict(bomb)
-            self.assert_refused(process, 3, rf"{width} x {height} pixels; at most 30000 a side and 64 million in all")
+            self.assert_refused(process, 3, rf"{width} x {height} pixels are too many; scale it down to at most 30000 "
+                                            r"a side and 64 million in all")
 
     def test_a_png_that_is_cut_off_or_damaged_is_refused(self):
         whole = pictures.png(40, 40, ring())

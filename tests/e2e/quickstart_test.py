@@ -99,7 +99,7 @@ class StartTest(QuickstartTest):
         self.assertIn("[DATA_DIR | --data_dir DATA_DIR] [--build_dir DIR] [-- flags of the program]", shown.stdout)
         for arguments, code, says in ((["--train_steps", "5"], 2, "unknown flag --train_steps: .* after a --"),
                                       (["no such"], 3, "the data folder .*no such does not exist"),
-                                      ([__file__], 3, "quickstart_test.py is a file: name the folder that it lies in"),
+                                      ([__file__], 3, "quickstart_test.py is a file: name the folder that it is in"),
                                       (["--build_dir"], 2, "--build_dir needs a folder"),
                                       (["a", "b"], 2, "two data folders: a and b")):
             with self.subTest(arguments=arguments):
@@ -129,7 +129,7 @@ class StopTest(QuickstartTest):
         return started
 
     def assert_stopped(self, started, code=130):
-        self.assert_fails(started, code, "goes? on")
+        self.assert_fails(started, code, "continues?")
         told = [line for line in started.stderr.splitlines() if re.search("interrupted|interrupt:|terminated:", line)]
         self.assertEqual(len(told), 1, started.stderr)
         self.assertNotIn("Traceback", started.stderr)
@@ -148,7 +148,7 @@ class StopTest(QuickstartTest):
         support.wait_until(at_work.exists, "the compiler to be at work")
         shown.type(b"\x03")
         self.assertEqual(shown.finish(), 130, shown.written)
-        self.assertRegex(shown.lines()[-1], "interrupt: the same command goes on where it stopped")
+        self.assertRegex(shown.lines()[-1], "interrupt: the same command continues where it stopped")
         support.wait_until(lambda: not tiny_checkout.processes_of(self.folder), "all processes to be gone", 15)
 
     def test_a_signal_to_the_script_alone_ends_what_it_runs(self):

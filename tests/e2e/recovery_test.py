@@ -44,7 +44,8 @@ class LostTaskTest(small_runs.SmallRunTest):
         self.assertGreaterEqual(ready_at, step, "the ps kept the model")
         self.wait_for_progress(chief)
         self.wait_for_progress(cluster.worker(1))
-        self.assertIn("worker:0: the old process does not answer; the new one takes over, from this host", cluster.ps().stderr)
+        self.assertIn("worker:0: the old process does not answer; the new one, from this host, takes over",
+                      cluster.ps().stderr)
         self.stop(cluster)
         self.assertEqual(len(small_runs.checkpoint_steps(self.log_dir)), 1)
 
@@ -68,7 +69,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         restored = int(cluster.worker(0).wait_for(r"restored global_step (\d+)").group(1))
         self.assertGreaterEqual(restored, saved)
         for index in (0, 1):
-            cluster.worker(index).wait_for(r"training goes on at global_step \d+")
+            cluster.worker(index).wait_for(r"training continues at global_step \d+")
             self.wait_for_progress(cluster.worker(index))
         self.stop(cluster)
 
@@ -79,7 +80,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         cluster.worker(0).wait_for(r"^Worker : 0, Step: 8000,", support.LONG_DEADLINE_S)
         cluster.ps().kill()
         cluster.start_task("ps", 0)
-        cluster.worker(0).wait_for(r"opening the session again")
+        cluster.worker(0).wait_for(r"reopening the session")
         cluster.worker(1).send(signal.SIGCONT)
         cluster.assert_all_done(support.LONG_DEADLINE_S)
         for index in (0, 1):
@@ -89,8 +90,8 @@ class LostTaskTest(small_runs.SmallRunTest):
         cluster = self.start_endless()
         second = self.start([self.program(), *cluster.flags(), "--job_name=worker", "--task_index=1",
                              *self.flags(steps=small_runs.ENDLESS, log_dir=False)])
-        self.assert_refused(second, 6, r"worker:1 is already running and answers; stop it, or give this process "
-                                       r"another --task_index")
+        self.assert_refused(second, 6, r"worker:1 is already running; stop it, or give this process "
+                                       r"a different --task_index")
         self.wait_for_progress(cluster.worker(1))
         self.stop(cluster)
 
@@ -98,7 +99,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         cluster = self.start_endless()
         second = self.start([self.program(), *cluster.flags(), "--job_name=worker", "--task_index=0",
                              *self.flags(f"--log_dir={self.folder / 'other'}", steps=small_runs.ENDLESS)])
-        self.assert_refused(second, 6, r"worker:0 is already running and answers")
+        self.assert_refused(second, 6, r"worker:0 is already running; stop it")
         self.assertEqual(small_runs.checkpoint_steps(self.folder / "other"), [])
         self.stop(cluster)
 
@@ -154,8 +155,8 @@ class FullDiskTest(small_runs.SmallRunTest):
         process = self.start_run("--save_model_secs=1", "--log_every=1000000", steps=small_runs.ENDLESS)
         process.wait_for(r"saved \S+/model\.ckpt-\d+")
         self.fill()
-        process.wait_for(r"E local\] checkpoint of step \d+ not saved, training goes on, older checkpoints are kept: .*"
-                         r"No space left on device")
+        process.wait_for(r"E local\] the checkpoint of step \d+ was not saved, but training continues and "
+                         r"older checkpoints are kept: .*No space left on device")
         kept = small_runs.checkpoint_steps(self.seen / "run")
         self.assertTrue(kept)
         small_runs.read_checkpoint(small_runs.checkpoint_path(self.seen / "run", kept[-1]))

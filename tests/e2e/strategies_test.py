@@ -148,8 +148,8 @@ class BoundedLeadTest(strategy_runs.StrategyTest):
 class WarmUpTest(strategy_runs.StrategyTest):
     def test_the_others_say_for_whom_they_wait_and_a_signal_ends_their_wait(self):
         cluster = self.start_together(1, 2, "--warmup_steps=1000000000", "--log_every=10", steps=small_runs.ENDLESS)
-        cluster.worker(1).wait_for(r"waiting for worker:0, which trains alone until global_step 1000000000 and is at "
-                                   r"\d+ \(--warmup_steps\)$")
+        cluster.worker(1).wait_for(r"waiting for worker:0, which trains alone until global_step 1000000000 and is "
+                                   r"now at \d+ \(--warmup_steps\)$")
         self.wait_for_progress(cluster.worker(0))
         self.stop(cluster)
         (step,) = small_runs.checkpoint_steps(self.log_dir)

@@ -79,7 +79,7 @@ class OutputTest(small_runs.SmallRunTest):
         for name in self.commands:
             with self.subTest(name), open("/dev/full", "wb", buffering=0) as full:
                 self.assert_error(name, self.run_with_stdout(name, full),
-                                  "No space left on device; not all results are written")
+                                  "No space left on device; not all results were written")
         # The training has gone on to its end, and saved.
         self.assertEqual(small_runs.checkpoint_steps(self.folder / "second"), [5])
 
@@ -87,7 +87,7 @@ class OutputTest(small_runs.SmallRunTest):
         for name in self.commands:
             with self.subTest(name):
                 done = self.run_with_stdout(name, None, preexec_fn=lambda: os.close(1))
-                self.assert_error(name, done, "it is closed; not all results are written")
+                self.assert_error(name, done, "it is closed; not all results were written")
 
     def test_tasks_without_results_do_not_need_it(self):
         cluster = self.cluster(1, 1, self.flags(steps=5, log_dir=False))

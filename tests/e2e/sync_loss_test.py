@@ -26,9 +26,9 @@ class SyncLossTest(strategy_runs.StrategyTest):
 
         for worker in (0, 2):
             waiting = shrinking.worker(worker)
-            waiting.wait_for(r"waiting for worker:1 \(2 of 3 gradients for step \d+ are there\)$")
+            waiting.wait_for(r"waiting for worker:1 \(2 of 3 gradients for step \d+ have arrived\)$")
             self.assert_fails(failing.worker(worker), 138,
-                              r"worker:1 lost: 2 workers left, and a step takes 3 gradients "
+                              r"worker:1 lost: only 2 workers left, but a step needs 3 gradients "
                               r"\(--on_lost_worker=fail\); exit 138\n$")
 
         shrinking.ps().wait_for(r"W ps:0\] .*workers are lost: a step now takes 2 gradients instead of 3 "
@@ -49,7 +49,7 @@ class SyncLossTest(strategy_runs.StrategyTest):
         cluster = self.start_endless(2)
         cluster.worker(2).send(signal.SIGSTOP)
         for worker in (0, 1):
-            cluster.worker(worker).wait_for(r"waiting for worker:2 \(2 of 3 gradients for step \d+ are there\)$")
+            cluster.worker(worker).wait_for(r"waiting for worker:2 \(2 of 3 gradients for step \d+ have arrived\)$")
         for worker in (0, 1):
             cluster.worker(worker).send(signal.SIGTERM)
         for worker in (0, 1):

@@ -76,7 +76,7 @@ class TowersTest(small_runs.SmallRunTest):
         cluster.start_task("worker", 0)
         refused = self.start([self.program(), *cluster.flags(), "--job_name=worker", "--task_index=1", *self.flags(
             "--devices=/cpu:0,/cpu:1", "--batch_per_tower", steps=200, log_dir=False)])
-        self.assert_refused(refused, 5, r"the batch per step \(--batch_size\) is 40 here and 20 at the chief")
+        self.assert_refused(refused, 5, r"the batch per step \(--batch_size\) is 40 here but 20 at the chief")
         cluster.start_task("worker", 1, "--devices=/cpu:0,/cpu:1")
         cluster.assert_all_done(support.LONG_DEADLINE_S)
 

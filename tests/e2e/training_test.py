@@ -93,8 +93,10 @@ class ClusterTest(small_runs.SmallRunTest):
                                 ("ps:1", "fully_connected/weights, pred/weights")])
 
     def test_manual_placement_is_refused_where_a_rule_fits_nothing(self):
-        for rules, says in (("conv9/*=/job:ps/task:0", r"'conv9/\*' fits no variable of the model; it has pred/weights"),
-                            ("*=/job:ps/task:2", r"'\*' is to go to ps task 2, but the cluster has tasks 0 to 1")):
+        for rules, says in (("conv9/*=/job:ps/task:0", r"'conv9/\*' matches no variable of the model, which has "
+                                                       "pred/weights"),
+                            ("*=/job:ps/task:2", r"'\*' is assigned to ps task 2, but the cluster has only "
+                                                  "tasks 0 to 1")):
             with self.subTest(rules):
                 cluster = self.cluster(2, 1, self.flags("--placement=manual", f"--place_variables={rules}"))
                 self.assert_refused(cluster.start_task("worker", 0), 2, says)
@@ -120,7 +122,7 @@ class ClusterTest(small_runs.SmallRunTest):
             taken.bind(f"\0distmnist-127.0.0.1-{port}")  # The name is gone, and nobody listens there.
             cluster.start()
             cluster.assert_all_done(support.LONG_DEADLINE_S)
-        self.assertRegex(cluster.ps().stderr, r"cannot listen on ipc://\S+: another process has taken the name")
+        self.assertRegex(cluster.ps().stderr, r"cannot listen on ipc://\S+: another process already uses this name")
         self.assertNotRegex(cluster.ps().stderr, r"listening on .*ipc://")
         self.assertIn(f"connected to tcp://127.0.0.1:{port}", cluster.worker(0).stderr)
         self.assertEqual(self.checkpoint(20, tcp_dir).tensors, self.checkpoint(20).tensors)

@@ -80,8 +80,8 @@ class Script : public PsActions {
   void cut(const Route& peer) override { check(routes_.contains(peer), "who is cut off has been there"); }
   // The core goes on after an exception; here it is a fault.
   void log(LogLevel, const std::string& line) override {
-    check(!line.starts_with("dropped a connection of " + address_ + ": a message of type "), "no message throws");
-    check(!line.starts_with("what was due has failed"), "no tick throws");
+    check(!line.starts_with("dropped a connection from " + address_ + ": a message of type "), "no message throws");
+    check(!line.starts_with("a periodic task failed"), "no tick throws");
   }
 
  private:

@@ -42,15 +42,15 @@ TEST_CASE("an empty value is an empty value") {
   CHECK(normal({"--log_dir=", "x"}) == Words{"--log_dir", "", "x"});
   CHECK(normal({"--log_dir", "", "--fresh"}) == Words{"--log_dir", "", "--fresh"});
   for (const Words& words : {Words{"--adam-beta1="}, Words{"--adam_beta1", ""}}) {
-    CHECK(error_of(words) == "--adam_beta1=: an empty value; a number is wanted");
+    CHECK(error_of(words) == "--adam_beta1=: the value is empty; give a number");
   }
   CHECK(normal({"--adam_beta1", "0.5"}) == Words{"--adam_beta1", "0.5"});
-  CHECK(error_of({"--fresh=", "--log_dir=x"}) == "--fresh=: an empty value; true or false");
+  CHECK(error_of({"--fresh=", "--log_dir=x"}) == "--fresh=: the value is empty; give true or false");
 }
 
 TEST_CASE("a flag is no value of the flag before it") {
   CHECK(error_of({"--log-dir", "--fresh"}) ==
-        "--log_dir takes a value, and --fresh follows; for an empty value write --log_dir=");
+        "--log_dir takes a value, but --fresh follows; for an empty value write --log_dir=");
   CHECK(normal({"--log_dir=--fresh"}) == Words{"--log_dir=--fresh"});
   CHECK(normal({"--task_index", "-1"}) == Words{"--task_index", "-1"});
   CHECK(normal({"--fresh", "--task_index=1"}) == Words{"--fresh", "--task_index=1"});

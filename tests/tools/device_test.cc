@@ -84,8 +84,9 @@ TEST_CASE("devices are named with and without their task") {
   CHECK(chosen(devices, {"--device=/gpu"}) == Names{"/device:GPU:0"});
   CHECK(chosen(devices, {"--device=/job:localhost/replica:0/task:0/device:GPU:1"}) == Names{"/device:GPU:1"});
   CHECK(chosen(devices, {"--device=/device:REFERENCE:0"}) == Names{"/device:REFERENCE:0"});
-  CHECK(refuses(devices, {"--device=/job:worker/task:1/gpu:0"}, "it is a device of another task than /job:localhost"));
-  CHECK(refuses(devices, {"--device=/job:worker/task:1/gpu:0", "--allow_soft_placement"}, "of another task"));
+  CHECK(refuses(devices, {"--device=/job:worker/task:1/gpu:0"},
+                "this is a device of a different task than /job:localhost"));
+  CHECK(refuses(devices, {"--device=/job:worker/task:1/gpu:0", "--allow_soft_placement"}, "of a different task"));
 }
 
 TEST_CASE("several GPUs are one backend, which executors share; with a CPU among them each device has its own") {
@@ -147,8 +148,9 @@ TEST_CASE("a precision without kernels is an error, and soft placement does not 
   const ModuleFolder folder = folder_of("two_gpus");
   Devices devices({folder.path(), false});
   CHECK(chosen(devices, {"--device=/gpu:0", "--precision=bf16"}) == Names{"/device:GPU:0"});
-  CHECK(refuses(devices, {"--device=/gpu:0", "--precision=tf32", "--allow_soft_placement"},
-                "--precision=tf32: /gpu:0 has no kernels for it; choose one of f32, bf16, auto, or another --device"));
+  CHECK(refuses(
+      devices, {"--device=/gpu:0", "--precision=tf32", "--allow_soft_placement"},
+      "--precision=tf32: /gpu:0 has no kernels for it; choose one of f32, bf16, auto, or a different --device"));
 }
 
 TEST_CASE("the cpu has kernels for bf16 and none for tf32") {

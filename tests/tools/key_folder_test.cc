@@ -157,17 +157,17 @@ TEST_CASE("links are followed, and what they lead to is held to the same") {
   fs::create_symlink(elsewhere / "secret", secret);
   CHECK(accepted(folder, kWorker1));
   set_mode(elsewhere / "secret", 0644);
-  CHECK(refused(folder, kWorker1, "may be read by others"));
+  CHECK(refused(folder, kWorker1, "can be read by others"));
   set_mode(elsewhere / "secret", 0600);
   set_mode(elsewhere, 0777);
-  CHECK(refused(folder, kWorker1, elsewhere.string() + " may be written by others"));
+  CHECK(refused(folder, kWorker1, elsewhere.string() + " can be written by others"));
   fs::remove_all(elsewhere);
-  CHECK(refused(folder, kWorker1, "which is not there"));
+  CHECK(refused(folder, kWorker1, "which does not exist"));
 
   fs::create_directory_symlink(keys.of("ps-0"), keys.temporary / "link");
   CHECK(accepted(keys.temporary / "link", kPs0));
   set_mode(keys.of("ps-0"), 0755);
-  CHECK(refused(keys.temporary / "link", kPs0, "may be read by others"));
+  CHECK(refused(keys.temporary / "link", kPs0, "can be read by others"));
 }
 
 TEST_CASE("root may use anybody's keys; another user's folder is not for us") {
@@ -220,7 +220,7 @@ TEST_CASE("a key belongs to one task, and its halves belong together") {
   }
   SECTION("the public file is of another pair") {
     write_text_file(folder / "worker-1.key", public_key_text(kWorker1, other.public_key));
-    CHECK(refused(folder, kWorker1, "worker-1.key does not fit worker-1.key_secret"));
+    CHECK(refused(folder, kWorker1, "worker-1.key does not match worker-1.key_secret"));
   }
   SECTION("the public file is not needed by its own task") {
     fs::remove(folder / "worker-1.key");
@@ -243,7 +243,7 @@ TEST_CASE("a key belongs to one task, and its halves belong together") {
   }
   SECTION("a public key with which everybody would have the same secret") {
     write_text_file(folder / "ps-0.key", public_key_text(kPs0, Key{}));
-    CHECK(refused(folder, kWorker1, "is none that anybody can have"));
+    CHECK(refused(folder, kWorker1, "is not a valid key"));
   }
 }
 

@@ -108,14 +108,14 @@ TEST_CASE("nothing is ever written over") {
   const auto plan = plan_of_tasks("ps:1");
   write_key_folders(folder, plan);
   const std::string secret = read_text_file(folder / "ps-0" / "ps-0.key_secret", kMaxKeyFileBytes);
-  CHECK(fails_with(ExitCode::kConflict, "never written over", [&] { write_key_folders(folder, plan); }));
+  CHECK(fails_with(ExitCode::kConflict, "never overwritten", [&] { write_key_folders(folder, plan); }));
   fs::create_directory_symlink(folder, temporary / "link");
-  CHECK(fails_with(ExitCode::kConflict, "never written over", [&] { write_key_folders(temporary / "link", plan); }));
+  CHECK(fails_with(ExitCode::kConflict, "never overwritten", [&] { write_key_folders(temporary / "link", plan); }));
   CHECK(read_text_file(folder / "ps-0" / "ps-0.key_secret", kMaxKeyFileBytes) == secret);
   write_text_file(temporary / "file", "x");
   CHECK(fails_with(ExitCode::kUsage, "is no folder", [&] { write_key_folders(temporary / "file", plan); }));
   fs::create_symlink(temporary / "nowhere", temporary / "broken");
-  CHECK(fails_with(ExitCode::kUsage, "which is not there", [&] { write_key_folders(temporary / "broken", plan); }));
+  CHECK(fails_with(ExitCode::kUsage, "which does not exist", [&] { write_key_folders(temporary / "broken", plan); }));
   CHECK(fails_with(ExitCode::kUsage, "make it first", [&] { write_key_folders(temporary / "a" / "b", plan); }));
   CHECK(fails_with(ExitCode::kUsage, "is empty", [&] { write_key_folders("", plan); }));
   CHECK(files_in(temporary.path()) == std::set<std::string>{"keys", "link", "file", "broken"});

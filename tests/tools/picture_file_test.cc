@@ -28,9 +28,9 @@ TEST_CASE("other files are named") {
   CHECK(name("\0\0\0\x18"
              "ftypheic\0\0"sv) == "a HEIC");
   CHECK(name("\0\0\0\x18"
-             "ftypmp42\0\0"sv) == "a film");
+             "ftypmp42\0\0"sv) == "a video");
   CHECK(name("\n<SVG width='3'>"sv) == "an SVG");
-  CHECK(name("<!DOCTYPE html>"sv) == "a page of HTML");
+  CHECK(name("<!DOCTYPE html>"sv) == "an HTML page");
   CHECK(name("P5\n28 28\n255\n"sv) == "a PGM");
   CHECK(name("P500 of them"sv) == R"(text ("P500 of them"))");
   CHECK(name("\0\0\x08\x01\0\0\0\x01"sv) == "an IDX file of labels");

@@ -75,11 +75,11 @@ TEST_CASE("devices that are none, twice there, of another task or too many are r
   for (int i = 1; i <= 64; ++i) many += ",/cpu:" + std::to_string(i);
   const std::pair<const char*, const char*> cases[] = {
       {"--devices=/tpu:0", "tpu"},
-      {"--devices=/cpu:0,", "'' names no device"},
-      {"--devices=/cpu:0,/cpu:1,/device:CPU:0", "/device:CPU:0 is there twice"},
-      {"--devices=/cpu,/cpu:0", "/device:CPU:0 is there twice"},
+      {"--devices=/cpu:0,", "'' does not name a device"},
+      {"--devices=/cpu:0,/cpu:1,/device:CPU:0", "/device:CPU:0 is listed twice"},
+      {"--devices=/cpu,/cpu:0", "/device:CPU:0 is listed twice"},
       {"--devices=/job:worker/task:1/cpu:0,/cpu:1",
-       "leave the job and the task of /job:worker/task:1/device:CPU:0 out"},
+       "leave out the job and the task of /job:worker/task:1/device:CPU:0"},
       {many.c_str(), "65 devices are too many"},
   };
   for (const auto& [argument, says] : cases) {

@@ -15,15 +15,15 @@ struct KernelName {
   bool rounds;     // to bfloat16
   std::string operator()(const Conv2d& layer) const {
     if (own && has_tiles && rounds && cpu::fits_tiles(layer)) {
-      return "own convolution in AMX tiles before a 2x2 max-pool, else oneDNN";
+      return "built-in convolution in AMX tiles before a 2x2 max-pool, else oneDNN";
     }
     switch (own ? cpu::fused_convolution_of(layer) : cpu::FusedConvolution::kNone) {
       case cpu::FusedConvolution::kNone:
         return "oneDNN convolution";
       case cpu::FusedConvolution::kDirect:
-        return "own direct convolution before a 2x2 max-pool, else oneDNN";
+        return "built-in direct convolution before a 2x2 max-pool, else oneDNN";
       case cpu::FusedConvolution::kWinograd:
-        return "own Winograd convolution before a 2x2 max-pool, else oneDNN";
+        return "built-in Winograd convolution before a 2x2 max-pool, else oneDNN";
     }
     return {};
   }
@@ -32,14 +32,15 @@ struct KernelName {
   }
   std::string operator()(const AvgPool2d&) const { return "oneDNN pooling"; }
   std::string operator()(const Flatten&) const {
-    return own ? "written so by the convolution, else oneDNN" : "oneDNN reorder";
+    return own ? "done by the convolution, else oneDNN" : "oneDNN reorder";
   }
   std::string operator()(const FullyConnected&) const {
     if (!own) return "oneDNN inner product";
-    if (!has_tiles) return "own matrix products";
-    return rounds ? "own matrix products in AMX tiles" : "own matrix products in AMX tiles, two bfloat16 for a float32";
+    if (!has_tiles) return "built-in matrix products";
+    return rounds ? "built-in matrix products in AMX tiles"
+                  : "built-in matrix products in AMX tiles, with two bfloat16 for a float32";
   }
-  std::string operator()(const Dropout&) const { return "own loop"; }
+  std::string operator()(const Dropout&) const { return "built-in loop"; }
   std::string operator()(const Relu&) const { return "oneDNN eltwise"; }
 };
 
@@ -49,7 +50,7 @@ class CpuBackend final : public Backend {
     if (!options.instruction_set) {
       options_.instruction_set = best_instruction_set();
     } else if (!is_supported(*options.instruction_set)) {
-      fail(ExitCode::kUsage, "--instruction_set={}: this processor has it not; the best it has is {}",
+      fail(ExitCode::kUsage, "--instruction_set={}: this processor does not support it; the best it supports is {}",
            to_string(*options.instruction_set), to_string(best_instruction_set()));
     }
   }

@@ -52,8 +52,8 @@ GpuInfo usable_gpu(int index) {
   const int count = count_gpus();
   if (index < 0 || index >= count) {
     fail(ExitCode::kUsage,
-         "device /gpu:{}: this process sees {} (CUDA_VISIBLE_DEVICES leaves those out that it does not "
-         "name); use --device=/cpu:0 or --allow_soft_placement",
+         "device /gpu:{}: this process sees {} (CUDA_VISIBLE_DEVICES hides those that it does not name); use "
+         "--device=/cpu:0 or --allow_soft_placement",
          index,
          count == 0   ? "no GPU"
          : count == 1 ? "one GPU, /gpu:0"
@@ -71,7 +71,7 @@ void connect(const std::vector<Gpu>& gpus) {
     for (const Gpu& to : gpus) {
       int possible = 0;
       if (from.info.index == to.info.index) continue;
-      check(cudaDeviceCanAccessPeer(&possible, from.info.index, to.info.index), "ask for peer access");
+      check(cudaDeviceCanAccessPeer(&possible, from.info.index, to.info.index), "check for peer access");
       if (possible == 0) continue;
       const cudaError_t status = cudaDeviceEnablePeerAccess(to.info.index, 0);
       if (status != cudaErrorPeerAccessAlreadyEnabled) check(status, "enable peer access");

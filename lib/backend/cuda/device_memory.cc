@@ -26,7 +26,7 @@ struct CardMemory {
 CardMemory ask_card(int device) {
   CardMemory card;
   check(cudaSetDevice(device), "choose a device");
-  check(cudaMemGetInfo(&card.free, &card.total), "ask for the memory of a device");
+  check(cudaMemGetInfo(&card.free, &card.total), "get the memory size of a device");
   return card;
 }
 
@@ -34,7 +34,7 @@ CardMemory ask_card(int device) {
 
 DeviceMemory::DeviceMemory(int device, const MemoryShare& share) : device_(device), share_(share) {
   if (share.fraction && !(*share.fraction > 0 && *share.fraction <= 1)) {
-    fail(ExitCode::kUsage, "--per_process_gpu_memory_fraction={}: a share above 0 and at most 1", *share.fraction);
+    fail(ExitCode::kUsage, "--per_process_gpu_memory_fraction={}: give a share above 0 and at most 1", *share.fraction);
   }
   const CardMemory card = ask_card(device);
   total_bytes_ = card.total;
@@ -89,7 +89,7 @@ bool DeviceMemory::grow(std::uint64_t size_bytes) {
       pool_.add_block(wanted);
       return true;
     }
-    if (status != cudaErrorMemoryAllocation) check(status, "take memory of a device");
+    if (status != cudaErrorMemoryAllocation) check(status, "allocate memory on a device");
     cudaGetLastError();  // A failed request leaves the error behind for the next launch to find.
   }
   return false;

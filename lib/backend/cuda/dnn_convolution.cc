@@ -140,8 +140,8 @@ void check_output_shape(const DnnConvolutionConfig& config) {
       width == config.y.width) {
     return;
   }
-  fail(ExitCode::kInternal, "cuDNN infers {}x{}x{}x{} for a convolution's output, the model says {}x{}x{}x{}", batch,
-       channels, height, width, config.y.batch, config.y.channels, config.y.height, config.y.width);
+  fail(ExitCode::kInternal, "cuDNN infers {}x{}x{}x{} for a convolution's output, but the model says {}x{}x{}x{}",
+       batch, channels, height, width, config.y.batch, config.y.channels, config.y.height, config.y.width);
 }
 
 DnnConvolution::DnnConvolution(cudnnHandle_t handle, const DnnConvolutionConfig& config)

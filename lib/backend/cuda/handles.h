@@ -36,13 +36,13 @@ using DnnHandle = Owner<cudnnHandle_t, cudnnDestroy>;
 // Does not wait for the legacy default stream.
 inline Stream make_stream() {
   cudaStream_t stream = nullptr;
-  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "make a stream");
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "create a stream");
   return Stream(stream);
 }
 
 inline Event make_event() {
   cudaEvent_t event = nullptr;
-  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "make an event");
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "create an event");
   return Event(event);
 }
 
@@ -71,7 +71,7 @@ class PinnedArray {
   PinnedArray() = default;
   explicit PinnedArray(std::int64_t size) : size_(size) {
     void* data = nullptr;
-    check(cudaMallocHost(&data, static_cast<std::size_t>(size) * sizeof(T)), "take pinned host memory");
+    check(cudaMallocHost(&data, static_cast<std::size_t>(size) * sizeof(T)), "allocate pinned host memory");
     data_.reset(static_cast<T*>(data));
   }
   T* data() const { return data_.get(); }

@@ -45,7 +45,7 @@ std::vector<CudaLibrary> libraries() {
 
 int attribute(cudaDeviceAttr which, int index) {
   int value = 0;
-  check(cudaDeviceGetAttribute(&value, which, index), "ask for a device's properties");
+  check(cudaDeviceGetAttribute(&value, which, index), "get a device's properties");
   return value;
 }
 
@@ -53,7 +53,7 @@ std::string fault_of(const GpuInfo& gpu) {
   const std::vector<int> built = architectures();
   const int capability = gpu.major * 10 + gpu.minor;
   if (capability >= built.front()) return {};
-  return fmt::format("this build has code for compute capability {}.{} and newer, the card has {}.{}",
+  return fmt::format("this build has code for compute capability {}.{} and newer, but the card has {}.{}",
                      built.front() / 10, built.front() % 10, gpu.major, gpu.minor);
 }
 
@@ -68,9 +68,9 @@ int count_gpus() {
 
 GpuInfo inspect_gpu(int index) {
   cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, index), "ask for a device's properties");
+  check(cudaGetDeviceProperties(&properties, index), "get a device's properties");
   std::array<char, 32> pci_bus_id{};
-  check(cudaDeviceGetPCIBusId(pci_bus_id.data(), pci_bus_id.size(), index), "ask for a device's place");
+  check(cudaDeviceGetPCIBusId(pci_bus_id.data(), pci_bus_id.size(), index), "get a device's PCI bus id");
   GpuInfo gpu;
   gpu.index = index;
   gpu.name = properties.name;

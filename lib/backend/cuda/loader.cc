@@ -52,7 +52,7 @@ const CudaModule& load_cuda_module(const std::string& folder) {
   if (module == nullptr) refuse(opened.file, "returned no table");
   if (module->abi_version != kCudaModuleAbi) {
     refuse(opened.file,
-           fmt::format("has interface version {} where this program needs {}", module->abi_version, kCudaModuleAbi));
+           fmt::format("has interface version {}, but this program needs {}", module->abi_version, kCudaModuleAbi));
   }
   // From here on the module's code may be in use, so it is never unloaded.
   opened.handle.release();

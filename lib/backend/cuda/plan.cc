@@ -17,13 +17,13 @@ struct KernelName {
   Name operator()(const Conv2d&) const { return "cuDNN convolution; bias, relu and a max-pool after it in one kernel"; }
   Name operator()(const MaxPool2d& layer) const {
     if (layer.window.height * layer.window.width > kMaxWindowPixels) return std::nullopt;
-    return "own kernel, with the convolution's bias and relu";
+    return "built-in kernel, with the convolution's bias and relu";
   }
-  Name operator()(const AvgPool2d&) const { return "own kernel"; }
+  Name operator()(const AvgPool2d&) const { return "built-in kernel"; }
   Name operator()(const Flatten&) const { return "a change of shape"; }
   Name operator()(const FullyConnected&) const { return "cuBLASLt matrix product with bias and relu"; }
-  Name operator()(const Dropout&) const { return "own kernel"; }
-  Name operator()(const Relu&) const { return "own kernel"; }
+  Name operator()(const Dropout&) const { return "built-in kernel"; }
+  Name operator()(const Relu&) const { return "built-in kernel"; }
 };
 
 bool is_flat(const Shape& shape) {
@@ -108,7 +108,7 @@ class Plan::Builder {
     Tensor output;
     TensorView value = view(layer.output, context_.arithmetic.layout);
     if (last) value.type = NumberType::kF32;
-    output.value = plan_.buffers_.add(context_.memory, value, "the numbers of " + layer.scope);
+    output.value = plan_.buffers_.add(context_.memory, value, "the activations of " + layer.scope);
     output.gradient = plan_.buffers_.add(context_.memory, view(layer.output, context_.arithmetic.layout),
                                          "the gradients of " + layer.scope);
     add(1, make_fully_connected(layer, context_, current_, output), output);

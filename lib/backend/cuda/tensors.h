@@ -38,7 +38,7 @@ class Buffers {
     return view;
   }
   Tensor add_tensor(DeviceMemory& memory, const TensorView& view, bool needs_gradient, const std::string& scope) {
-    Tensor tensor{.value = add(memory, view, "the numbers of " + scope)};
+    Tensor tensor{.value = add(memory, view, "the activations of " + scope)};
     if (needs_gradient) tensor.gradient = add(memory, view, "the gradients of " + scope);
     return tensor;
   }

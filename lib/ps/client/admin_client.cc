@@ -51,8 +51,8 @@ class Call {
         const bool none_there = socket_->key_trouble() == KeyTrouble::kNoneThere;
         return finish(ExitCode::kSecurity,
                       why_not_ + (none_there ? "; leave --keys out"
-                                             : "; give --keys with the folder of the administrator's key, as distmnist "
-                                               "keygen made it with the keys of this ps"));
+                                             : "; give --keys with the folder of the administrator's key that "
+                                               "distmnist keygen made with the keys of this ps"));
       }
       hang_up();
     } else if (socket_ && now - asked_ms_ >= kAskAgainMs) {
@@ -106,9 +106,11 @@ class Call {
   void on_message(Received&& received) {
     const Header& header = received.message.header;
     if (received.fault == HeaderFault::kVersion) {
-      return finish(ExitCode::kVersion,
-                    fmt::format("speaks protocol version {}, this program {}; use one version of distmnist everywhere",
-                                header.version, kProtocolVersion));
+      return finish(
+          ExitCode::kVersion,
+          fmt::format(
+              "speaks protocol version {}, but this program speaks {}; use the same version of distmnist everywhere",
+              header.version, kProtocolVersion));
     }
     const bool ours = received.fault == HeaderFault::kNone && header.incarnation == question_.header.incarnation &&
                       header.sequence == question_.header.sequence;
@@ -116,7 +118,7 @@ class Call {
     if (header.type == MessageType::kRefuse) {
       const auto refusal = decode<RefuseRecord>(received.message.payload.bytes());
       const int code = refusal ? std::clamp(refusal->exit_code, 1, 255) : 1;
-      return finish(static_cast<ExitCode>(code), refusal ? refusal->reason : "refused without a reason");
+      return finish(static_cast<ExitCode>(code), refusal ? refusal->reason : "refused without giving a reason");
     }
     if (header.type != answer_type_) return;
     outcome_.answer = std::move(received.message.payload);

@@ -96,7 +96,7 @@ void Exchange::on_broken(const std::string& why, TimeMs now) {
 
 void Exchange::on_keys_differ(const std::string& why) {
   fail_with(ExitCode::kSecurity,
-            fmt::format("{} {}; give every task --keys, with keys of the same distmnist keygen, or none",
+            fmt::format("{} {}; give --keys to every task, with keys from the same run of distmnist keygen, or to none",
                         config_.ps_name, why));
 }
 
@@ -185,10 +185,11 @@ void Exchange::on_progress(TimeMs now) {
 void Exchange::on_message(Received&& received, TimeMs now) {
   const Header& header = received.message.header;
   if (received.fault == HeaderFault::kVersion) {
-    return fail_with(ExitCode::kVersion,
-                     fmt::format("{} speaks protocol version {}, this program {}; use one version of "
-                                 "distmnist everywhere",
-                                 config_.ps_name, header.version, kProtocolVersion));
+    return fail_with(
+        ExitCode::kVersion,
+        fmt::format(
+            "{} speaks protocol version {}, but this program speaks {}; use the same version of distmnist everywhere",
+            config_.ps_name, header.version, kProtocolVersion));
   }
   if (received.fault != HeaderFault::kNone || header.worker != config_.worker ||
       header.incarnation != config_.incarnation) {

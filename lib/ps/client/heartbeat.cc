@@ -40,7 +40,8 @@ void Heartbeat::set_targets(std::vector<Target> targets) {
       try {
         run();
       } catch (const std::exception& error) {
-        log_warning("the heartbeat has ended: {}; a long step may be taken for silence", error.what());
+        log_warning("the heartbeat has stopped: {}; this worker may be considered lost during a long step",
+                    error.what());
       }
     });
 }

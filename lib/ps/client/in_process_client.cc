@@ -80,7 +80,7 @@ void InProcessClient::skip_push() {
   if (++skipped_in_a_row_ == 1) log_warning("{}: dropped (--on_nan=skip)", what);
   if (skipped_in_a_row_ < kMaxSkippedInARow) return;
   fail(ExitCode::kDiverged,
-       "{}, the {}th one after another, so the model itself is ruined; go on from the newest checkpoint, and lower "
+       "{}, the {}th in a row, so the model itself is ruined; resume from the newest checkpoint with a lower "
        "--learning_rate",
        what, skipped_in_a_row_);
 }

@@ -59,7 +59,7 @@ class SessionLost : public std::runtime_error {
 // A stop was asked for while this worker waited for its turn. Its push may still count.
 class StopRequested : public std::runtime_error {
  public:
-  StopRequested() : std::runtime_error("a stop was asked for while waiting for the turn") {}
+  StopRequested() : std::runtime_error("a stop was requested while waiting for this worker's turn") {}
 };
 
 // What a worker asks of the parameters wherever they are: in this process, on its device, or on parameter servers. One

@@ -262,8 +262,8 @@ void WorkerSession::compare_shards(TimeMs now) {
   if (!whole_ && snapshot_attempts_ < kSnapshotAttempts) return ask_for_vectors(now);
   if (!whole_) {
     report_to_->report(
-        fmt::format("snapshot at global_step {}: the ps tasks have not all applied the same pushes; a worker that died "
-                    "left one at some of them only, or they answer too slowly",
+        fmt::format("snapshot at global_step {}: the ps tasks have not all applied the same pushes, because a push of "
+                    "a worker that died reached only some of them or because they answer too slowly",
                     step()));
   }
   model_.global_step = step();

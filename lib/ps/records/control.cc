@@ -21,7 +21,8 @@ void bounded_map(Archive& archive, std::map<Key, Value>& map, const Element& ele
 template <class Archive>
 void samples(Archive& archive, std::int64_t& count) {
   archive(count);
-  if (Archive::is_loading::value && (count < 0 || count > kMaxCount)) throw cereal::Exception("no number of samples");
+  if (Archive::is_loading::value && (count < 0 || count > kMaxCount))
+    throw cereal::Exception("an invalid number of samples");
 }
 
 template <class Archive>
@@ -183,9 +184,9 @@ std::optional<Record> decode_coded(std::span<const std::byte> bytes) {
 std::string first_difference(const Fingerprint& here, const Fingerprint& chief) {
   for (std::size_t i = 0; i < std::min(here.size(), chief.size()); ++i) {
     if (here[i] == chief[i]) continue;
-    return fmt::format("{} is {} here and {} at the chief", here[i].first, here[i].second, chief[i].second);
+    return fmt::format("{} is {} here but {} at the chief", here[i].first, here[i].second, chief[i].second);
   }
-  return here.size() == chief.size() ? "" : "the chief describes its job in another number of facts";
+  return here.size() == chief.size() ? "" : "the chief sent a different number of job settings";
 }
 
 Frame encode(const HelloRecord& record) {

@@ -63,7 +63,7 @@ bool AsyncReplicas::take_token(std::uint32_t worker, std::int64_t global_step) {
 
 std::string AsyncReplicas::waiting_for(std::int64_t global_step) const {
   if (warming_up(global_step)) {
-    return fmt::format("worker:0, which trains alone until global_step {} and is at {} (--warmup_steps)",
+    return fmt::format("worker:0, which trains alone until global_step {} and is now at {} (--warmup_steps)",
                        strategy_.warmup_steps, global_step);
   }
   std::string whom;

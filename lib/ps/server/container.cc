@@ -51,7 +51,7 @@ void Container::handle(const Sender& from, Message&& message, TimeMs now) {
   Membership::Heard heard = run_.members.hear(header, route, now);
   if (heard.standing == Standing::kRetired) {
     return run_.refuse(from, header, ExitCode::kConflict,
-                       fmt::format("another process has taken {} over; stop this one", task_name(header.worker)));
+                       fmt::format("another process has taken over {}; stop this one", task_name(header.worker)));
   }
   if (heard.standing == Standing::kCurrent) run_.actions.keep(route);  // Also with a lease that has been renewed since.
   if (heard.returned) {
@@ -60,7 +60,7 @@ void Container::handle(const Sender& from, Message&& message, TimeMs now) {
   }
   for (const Greeting& other : heard.turned_away) {
     run_.refuse(other.from, other.header, ExitCode::kConflict,
-                fmt::format("{} is already running and answers; stop it, or give this process another --task_index",
+                fmt::format("{} is already running; stop it, or give this process a different --task_index",
                             task_name(header.worker)));
   }
   if (header.type == MessageType::kHello) return on_hello(from, message, now);
@@ -71,7 +71,7 @@ void Container::handle(const Sender& from, Message&& message, TimeMs now) {
   if (!current) return run_.reply(route, header, MessageType::kStale);
   if (is_for_the_chief(header.type) && !session->greeting.hello.chief) {
     return run_.refuse(from, header, ExitCode::kUsage,
-                       "only the chief, worker:0, creates the model, takes snapshots and awaits the others");
+                       "only the chief, worker:0, may create the model, take snapshots and wait for the others");
   }
   switch (header.type) {
     case MessageType::kPing:
@@ -122,7 +122,7 @@ void Container::on_tick(TimeMs now) {
   }
   for (const std::uint32_t worker : tick.taken_over) {
     run_.log_event(RunState::Event::kTakenOver, worker,
-                   fmt::format("the old process does not answer; the new one takes over, from {}",
+                   fmt::format("the old process does not answer; the new one, from {}, takes over",
                                run_.members.session(worker)->greeting.from.address));
     welcome(worker);
   }
@@ -158,15 +158,16 @@ void Container::on_hello(const Sender& from, const Message& message, TimeMs now)
                     "{}; give every task the same hosts{}",
                     run_.ps.index, run_.ps.num_ps, counted(run_.ps.num_workers, "worker"), task_name(header.worker),
                     hello->ps_index, hello->num_ps, counted(hello->num_workers, "worker"),
-                    run_.ps.stay ? ", or a run of another size another --container" : ""));
+                    run_.ps.stay ? ", or give a run of a different size its own --container" : ""));
   }
   if (hello->chief && header.worker != 0) {
-    return run_.refuse(from, header, ExitCode::kConflict,
-                       fmt::format("worker:0 is the chief of a run, and {} asks to be it", task_name(header.worker)));
+    return run_.refuse(
+        from, header, ExitCode::kConflict,
+        fmt::format("worker:0 is the chief of a run, but {} claims to be the chief", task_name(header.worker)));
   }
   if (bytes_of(hello->fingerprint) > kMaxFingerprintBytes) {
     return run_.refuse(from, header, ExitCode::kUsage,
-                       fmt::format("{} describes its job in {} bytes, {} are the most; shorten its flags",
+                       fmt::format("{} describes its job in {} bytes, but at most {} are allowed; shorten its flags",
                                    task_name(header.worker), bytes_of(hello->fingerprint), kMaxFingerprintBytes));
   }
   const Processes before = run_.members.processes();
@@ -177,17 +178,17 @@ void Container::on_hello(const Sender& from, const Message& message, TimeMs now)
     case Admission::kAdmitted:
       run_.actions.keep(from.route);
       if (before != run_.members.processes())
-        run_.log_event(RunState::Event::kComes, header.worker, "takes part, from " + from.address);
+        run_.log_event(RunState::Event::kComes, header.worker, "joined from " + from.address);
       return welcome(header.worker);
     case Admission::kProbe:
       run_.actions.keep(from.route);
       return probe(header.worker);
     case Admission::kRetired:
       return run_.refuse(from, header, ExitCode::kConflict,
-                         fmt::format("another process has taken {} over; stop this one", task_name(header.worker)));
+                         fmt::format("another process has taken over {}; stop this one", task_name(header.worker)));
     case Admission::kTaken:
       return run_.refuse(from, header, ExitCode::kConflict,
-                         fmt::format("{} other processes are already asking for {}; stop all but one", kMaxNewcomers,
+                         fmt::format("{} other processes are already asking to be {}; stop all but one", kMaxNewcomers,
                                      task_name(header.worker)));
   }
 }
@@ -209,7 +210,7 @@ std::string Container::misfit(const HelloRecord& hello) const {
   if (!has_model()) return {};
   std::string difference = fingerprint_.empty() ? "" : first_difference(hello.fingerprint, fingerprint_);
   if (!difference.empty() || hello.num_parameters == num_parameters_) return difference;
-  return fmt::format("its model has {} parameters and the chief's {}", hello.num_parameters, num_parameters_);
+  return fmt::format("its model has {} parameters but the chief's has {}", hello.num_parameters, num_parameters_);
 }
 
 bool Container::fits_job(const Greeting& greeting) {
@@ -217,7 +218,7 @@ bool Container::fits_job(const Greeting& greeting) {
   if (difference.empty()) return true;
   run_.refuse(greeting.from, greeting.header, ExitCode::kVersion,
               greeting.hello.chief
-                  ? fmt::format("this ps already holds a model of another job: {}; stop its ps tasks first{}",
+                  ? fmt::format("this ps already holds the model of a different job: {}; stop its ps tasks first{}",
                                 difference, run_.ps.stay ? " or reset the container" : "")
                   : fmt::format("{} does not fit this job: {}; start it with the chief's flags",
                                 task_name(greeting.header.worker), difference));
@@ -244,7 +245,7 @@ void Container::welcome_everyone() {
 void Container::on_create(const Sender& from, const Message& message) {
   const Header& header = message.header;
   const auto record = decode<CreateRecord>(message.payload.bytes());
-  if (!record) return run_.cut_off(from, header, "a creation that cannot be read");
+  if (!record) return run_.cut_off(from, header, "a model description that cannot be read");
   // Sent again although it is here already: starting over would undo the pushes since.
   if (has_model() && run_.shard->run == header.run) return;
   const std::int64_t num_parameters = run_.members.session(header.worker)->greeting.hello.num_parameters;
@@ -265,7 +266,7 @@ void Container::on_load(const Sender& from, const Message& message) {
   if (!creation_ || creation_->load(message) != Creation::Loaded::kNotFinite) return;
   creation_.reset();
   run_.refuse(from, message.header, ExitCode::kData,
-              "a start value of the model is not finite; start from another one");
+              "an initial value of the model is not finite; start from a different checkpoint");
 }
 
 void Container::on_create_end(const Message& message, TimeMs now) {

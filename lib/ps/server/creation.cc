@@ -18,22 +18,23 @@ std::optional<std::string> fault_of(const std::vector<NamedRange>& pieces, std::
   std::int64_t end = 0, floats = 0;
   for (const NamedRange& piece : pieces) {
     const Range range = piece.range;
-    if (!is_name(piece.name)) return "a variable whose name is none: " + name_rule();
+    if (!is_name(piece.name)) return "an invalid variable name; " + name_rule();
     if (range.offset < end || range.size <= 0) return "pieces out of order or out of range";
     if (range.size > num_parameters || range.offset > num_parameters - range.size) {
-      return fmt::format("a piece beyond the {} parameters that its chief's model has", num_parameters);
+      return fmt::format("a piece beyond the {} parameters of the chief's model", num_parameters);
     }
     end = range.end();
     floats += range.size;
   }
   const auto copies = static_cast<std::int64_t>(1 + slot_names(optimizer.kind).size());
-  if (floats > kMaxShardFloats / copies) return "more parameters than a ps takes";
+  if (floats > kMaxShardFloats / copies) return "more parameters than a ps can hold";
   return std::nullopt;
 }
 
 std::optional<std::string> fault_of(const Strategy& strategy) {
   if (strategy.sync && (strategy.replicas_to_aggregate < 1 || strategy.replicas_to_aggregate > kMaxReplicas)) {
-    return fmt::format("{} replicas to aggregate; 1 to {} are possible", strategy.replicas_to_aggregate, kMaxReplicas);
+    return fmt::format("{} replicas to aggregate, but only 1 to {} are possible", strategy.replicas_to_aggregate,
+                       kMaxReplicas);
   }
   if (strategy.drop_above < 0 || strategy.max_staleness < kUnboundedStaleness || strategy.warmup_steps < 0 ||
       strategy.train_steps < 0) {
@@ -45,9 +46,10 @@ std::optional<std::string> fault_of(const Strategy& strategy) {
 // What is wrong with the counts that a model goes on from.
 std::optional<std::string> fault_of_counts(const CreateRecord& record) {
   if (record.global_step < 0) return "a negative global_step";
-  if (record.global_step > kMaxCount) return "a global_step beyond all counting";
+  if (record.global_step > kMaxCount) return "a global_step that is too large";
   for (const auto& [worker, samples] : record.consumed_samples) {
-    if (samples < 0 || samples > kMaxCount) return fmt::format("{} samples of worker:{}", samples, worker);
+    if (samples < 0 || samples > kMaxCount)
+      return fmt::format("an invalid number of samples, {}, for worker:{}", samples, worker);
   }
   return std::nullopt;
 }
@@ -56,12 +58,13 @@ std::optional<std::string> fault_of_counts(const CreateRecord& record) {
 
 std::optional<std::string> fault_of_creation(const CreateRecord& record, std::uint64_t run,
                                              std::int64_t num_parameters) {
-  if (run == 0) return "a model without a number";
+  if (run == 0) return "a model without a run number";
   if (auto fault = fault_of(record.optimizer)) return fault;
   if (auto fault = fault_of(record.strategy)) return fault;
   if (auto fault = fault_of_counts(record)) return fault;
   if (auto fault = fault_of(record.pieces, num_parameters, record.optimizer)) return fault;
-  if (num_parameters > kMaxParameters) return fmt::format("a model of {} parameters", num_parameters);
+  if (num_parameters > kMaxParameters)
+    return fmt::format("a model of {} parameters, which is too many", num_parameters);
   return std::nullopt;
 }
 

@@ -15,8 +15,8 @@ namespace {
 
 std::string public_text(const AddressBlock& block, std::string_view whose) {
   return fmt::format(
-      "{} {} ({}): without keys everybody there could take part and read along; make keys with distmnist keygen and "
-      "give every task --keys, or say --insecure",
+      "{} {} ({}): without keys, anyone there could join the run and read its traffic; make keys with distmnist keygen "
+      "and give every task --keys, or accept the risk with --insecure",
       block.to_string(), block.is_one() ? "is a public address" : "has public addresses in it", whose);
 }
 
@@ -26,8 +26,8 @@ std::string unknown_text(std::vector<std::string> hosts) {
   const std::size_t count = hosts.size();
   if (count > kMaxNamed) hosts.resize(kMaxNamed);
   const std::string more = count > kMaxNamed ? fmt::format(" and {} more", count - kMaxNamed) : "";
-  return fmt::format("{}{} cannot be resolved here: nobody is let in from there until {} can", join(hosts, ", "), more,
-                     count > 1 ? "they" : "it");
+  return fmt::format("{}{} cannot be resolved on this host; connections from there are refused until {} can be",
+                     join(hosts, ", "), more, count > 1 ? "they" : "it");
 }
 
 }  // namespace
@@ -132,8 +132,8 @@ void Doorkeeper::Shared::look_up() {
   if (first && !unknown.empty()) warnings.push_back(unknown_text(unknown));
   if (first && lets_in_public && !rules.has_keys) {
     warnings.emplace_back(
-        "public addresses are let in without keys (--insecure): anybody there can take part, and read and change the "
-        "traffic; distmnist keygen makes keys for --keys");
+        "public addresses are let in without keys (--insecure), so anyone there can join the run and read and change "
+        "its traffic; make keys for --keys with distmnist keygen");
   }
   looked_up = true;
   changed.notify_all();

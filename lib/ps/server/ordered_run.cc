@@ -35,7 +35,7 @@ void OrderedRun::stage(WholePush&& push) {
 void OrderedRun::on_advance(const Sender& from, const Message& message) {
   const Header& header = message.header;
   if (run_.ps.index == 0 || !shard_.ordered())
-    return run_.cut_off(from, header, "updates to a ps that nobody brings any");
+    return run_.cut_off(from, header, "a list of updates, which this ps does not take");
   const auto record = decode<UpdatesRecord>(message.payload.bytes());
   if (!record) return run_.cut_off(from, header, "a list of updates that cannot be read");
   if (record->dropped != 0) staged_.discard({header.worker, {header.incarnation, record->dropped}});
@@ -47,15 +47,15 @@ bool OrderedRun::make_updates(const Sender& from, const Header& request, const s
   for (const Update& update : updates) {
     if (contradicts(update)) {
       run_.fail_run(
-          fmt::format("ps:{} was told of two different updates {}, the second time by {} at {}, so the parts of "
-                      "the model do not belong together; go on from the newest checkpoint",
+          fmt::format("ps:{} received two different versions of update {}, the second one from {} at {}, so the parts "
+                      "of the model no longer match; resume from the newest checkpoint",
                       run_.ps.index, update.commit, task_name(request.worker), from.address));
       return false;
     }
     if (update.commit <= shard_.store.commit()) continue;
     if (update.pushes.empty() || update.commit != shard_.store.commit() + 1 || !staged_.has_all(update)) {
       run_.refuse(from, request, ExitCode::kInternal,
-                  fmt::format("ps:{} is at update {} and cannot make update {}: its gradients are not here",
+                  fmt::format("ps:{} is at update {} and cannot make update {} because its gradients have not arrived",
                               run_.ps.index, shard_.store.commit(), update.commit));
       return false;
     }
@@ -64,9 +64,9 @@ bool OrderedRun::make_updates(const Sender& from, const Header& request, const s
       return false;
     }
     if (!(update.rate_factor > 0 && update.rate_factor <= 1)) {  // ps 0 has not said that: the model would be ruined.
-      run_.refuse(from, request, ExitCode::kInternal,
-                  fmt::format("an update with {} times the learning rate, where no more than 1 is possible",
-                              update.rate_factor));
+      run_.refuse(
+          from, request, ExitCode::kInternal,
+          fmt::format("an update asks for {} times the learning rate, but at most 1 is allowed", update.rate_factor));
       return false;
     }
     for (const PushId& id : update.pushes)
@@ -125,10 +125,9 @@ void OrderedRun::on_commit(const Sender& from, const Header& header, bool held, 
   // Every other ps has made the updates up to this one, so nobody needs to be told of them any more.
   std::erase_if(updates_, [&](const Update& update) { return update.commit <= header.commit; });
   if (!has_room_for_update()) {
-    return run_.refuse(
-        from, header, ExitCode::kInternal,
-        fmt::format("{} updates have not been brought to every other ps; no more are made until they are",
-                    updates_.size()));
+    return run_.refuse(from, header, ExitCode::kInternal,
+                       fmt::format("{} updates have not reached every other ps yet; no more are made until they have",
+                                   updates_.size()));
   }
   if (held) {
     std::erase_if(held_commits_, [&](const auto& waiting) { return waiting.second.worker == header.worker; });
@@ -141,13 +140,13 @@ void OrderedRun::on_commit(const Sender& from, const Header& header, bool held, 
 // nobody says of them would pile up here.
 std::string OrderedRun::fault_of_commit(const Header& header) const {
   if (header.commit > shard_.store.commit()) {
-    return fmt::format("{} speaks of update {} when there are {}", task_name(header.worker), header.commit,
+    return fmt::format("{} mentions update {}, but there have been only {}", task_name(header.worker), header.commit,
                        shard_.store.commit());
   }
   const auto at = shard_.histories.find(header.worker);
   if (at != shard_.histories.end() && at->second.told.incarnation == header.incarnation &&
       header.commit < at->second.told.commit) {
-    return fmt::format("{} was told of update {} and has brought the other ps tasks to update {} only",
+    return fmt::format("{} was told of update {} but brought the other ps tasks only to update {}",
                        task_name(header.worker), at->second.told.commit, header.commit);
   }
   return {};
@@ -191,18 +190,18 @@ void OrderedRun::count_skipped(const Header& commit, const WholePush& push) {
     skipped = 0;
     return;
   }
-  const std::string what =
-      push.bad ? shard_.describe(push)
-               : fmt::format("worker:{} has had a loss or a gradient that is not finite at global_step {}",
-                             commit.worker, commit.step);
+  const std::string what = push.bad
+                               ? shard_.describe(push)
+                               : fmt::format("worker:{} had a loss or a gradient that is not finite at global_step {}",
+                                             commit.worker, commit.step);
   if (++skipped == 1) {
     run_.actions.log_event(LogLevel::kWarning, "skipped " + task_name(commit.worker),
                            what + ": dropped (--on_nan=skip)");
   }
   if (skipped < kMaxSkippedInARow) return;
   run_.fail_run(
-      fmt::format("{}, the {}th one after another, so the model itself is ruined; go on from the newest checkpoint, "
-                  "and lower --learning_rate",
+      fmt::format("{}, the {}th in a row, so the model itself is ruined; resume from the newest checkpoint with a "
+                  "lower --learning_rate",
                   what, skipped));
 }
 

@@ -51,7 +51,7 @@ std::string wait_for_name(const TaskId& task, const HostPort& address, const Par
       log_warning("{}; trying for another {} s", resolved.error, (config.limits.recovery_wait_ms - waited) / 1000);
     }
     if (config.stop_signal && config.stop_signal()) {
-      fail(ExitCode::kInterrupted, "stopped by a signal while waiting for the name {}", address.host);
+      fail(ExitCode::kInterrupted, "stopped by a signal while trying to resolve host {}", address.host);
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(kNameMs));
   }
@@ -108,9 +108,8 @@ void check_openness(const std::string& tcp_endpoint, const AccessRules& access) 
   }
   if (!any && !is_open) return;
   log_warning(
-      "this ps serves {} without keys: only the allow list (the hosts of the cluster, and --allow) keeps others out, "
-      "and "
-      "what goes over the network can be read there; distmnist keygen makes keys for --keys",
+      "this ps serves {} without keys: only the allow list (the hosts of the cluster and --allow) keeps others out, "
+      "and its traffic can be read on the network; make keys for --keys with distmnist keygen",
       any ? "all interfaces" : "a public address");
 }
 
@@ -119,7 +118,7 @@ class Refusals {
  public:
   void note(const std::string& address, const std::string& why) {
     const std::lock_guard lock(mutex_);
-    const std::string_view who = address == kThisHost ? "a process of " : "";
+    const std::string_view who = address == kThisHost ? "a process on " : "";
     if (const auto line = log_.line(address, fmt::format("cut off {}{}: it {}", who, address, why), monotonic_ms())) {
       log_warning("{}", *line);
     }
@@ -157,7 +156,7 @@ struct Network {
     options.refused = [this](const std::string& address, const std::string& why) { refusals.note(address, why); };
     server = std::make_unique<NetworkServer>(std::move(options));
     for (const auto& [endpoint, why] : server->left_out()) {
-      log_warning("{}; so workers of this host use TCP, which is slower", why);
+      log_warning("{}, so workers on this host use TCP, which is slower", why);
     }
   }
   void look_around() {

@@ -69,8 +69,8 @@ void PsCore::handle(const Sender& from, Received&& received, TimeMs now) {
   Header& header = received.message.header;
   if (received.fault == HeaderFault::kVersion) {
     refuse(from, header, ExitCode::kVersion,
-           fmt::format("ps:{} speaks protocol version {} and was addressed in version {}; use one version of distmnist "
-                       "everywhere",
+           fmt::format("ps:{} speaks protocol version {}, but the request came in version {}; use the same version of "
+                       "distmnist everywhere",
                        identity_.index, kProtocolVersion, header.version));
     return actions_.cut(from.route);
   }
@@ -116,7 +116,7 @@ PsCore::Entry* PsCore::entry_for(const Sender& from, Message& message, TimeMs no
     return cut_off(from, "a greeting that cannot be read"), nullptr;
   }
   if (!is_container_name(hello->container)) {
-    refuse(from, header, ExitCode::kUsage, "the name of its container is not a name; " + name_rule());
+    refuse(from, header, ExitCode::kUsage, "invalid container name; " + name_rule());
     return nullptr;
   }
   if (other_is_here && !makes_way(from, message, now)) return nullptr;
@@ -124,7 +124,7 @@ PsCore::Entry* PsCore::entry_for(const Sender& from, Message& message, TimeMs no
   if (identity_.stay) {
     if (hello->num_workers < 1 || hello->num_workers > kMaxWorkers) {
       refuse(from, header, ExitCode::kUsage,
-             fmt::format("a run has 1 to {} workers, this one has {}", kMaxWorkers, hello->num_workers));
+             fmt::format("a run has 1 to {} workers, but this one has {}", kMaxWorkers, hello->num_workers));
       return nullptr;
     }
     identity.num_workers = hello->num_workers;
@@ -145,16 +145,17 @@ PsCore::Entry* PsCore::claim(const Sender& from, const Header& request, const st
   const auto at = containers_.find(id);
   if (at != containers_.end()) return &at->second;
   if (containers_.size() < kMaxContainers) return &containers_.try_emplace(id, name, *this).first->second;
-  refuse(from, request, ExitCode::kResources,
-         fmt::format("ps:{} holds {} containers, the most it takes; drop one with distmnist reset --container NAME",
-                     identity_.index, kMaxContainers));
+  refuse(
+      from, request, ExitCode::kResources,
+      fmt::format("ps:{} already holds {} containers, the most it can; drop one with distmnist reset --container NAME",
+                  identity_.index, kMaxContainers));
   return nullptr;
 }
 
 // ---- A first greeting of a stranger, say, for a container that nobody else asks for ----
 
 std::string PsCore::other_container_text() const {
-  return fmt::format("ps:{} serves another container; start it with --ps_stay to serve several", identity_.index);
+  return fmt::format("ps:{} serves a different container; start it with --ps_stay to serve several", identity_.index);
 }
 
 bool PsCore::makes_way(const Sender& from, Message& greeting, TimeMs now) {
@@ -188,7 +189,7 @@ void PsCore::tick_contest(TimeMs now) {
 
 void PsCore::drop_first_run(TimeMs now) {
   log_event(LogLevel::kInfo, "claims",
-            fmt::format("{} had no model and nobody answers; another one takes its place",
+            fmt::format("{} had no model and its workers do not answer; a different container takes its place",
                         container_title(shown(containers_.begin()->second.name))));
   containers_.begin()->second.run->hang_up();
   containers_.clear();
@@ -212,7 +213,7 @@ PsCore::Entries::iterator PsCore::end_failed_run(Entries::iterator at, TimeMs no
   const Container& run = *at->second.run;
   const std::string reason = *run.failure();
   at->second.actions.log_event(LogLevel::kWarning, "failed",
-                               fmt::format("the run has failed, its model is dropped: {}", shown(reason)));
+                               fmt::format("the run has failed and its model is dropped: {}", shown(reason)));
   if (!identity_.stay) {
     const std::vector<std::uint32_t> missing = run.members().missing();
     failed_ = Failed{reason, now, {missing.begin(), missing.end()}, now};
@@ -241,7 +242,7 @@ PsCore::Entries::iterator PsCore::drop_run(Entries::iterator at) {
 void PsCore::on_tick(TimeMs now) {
   now_ = now;
   if (!attempt([&] { tick(now); })) {
-    attempt([&] { log_event(LogLevel::kError, "tick", "what was due has failed; it is tried again"); });
+    attempt([&] { log_event(LogLevel::kError, "tick", "a periodic task failed; it will be tried again"); });
   }
 }
 
@@ -262,7 +263,7 @@ void PsCore::tick(TimeMs now) {
     try {
       run->on_tick(now);
     } catch (const std::exception& error) {
-      log_event(LogLevel::kError, "tick", fmt::format("what was due has failed: {}", shown(error.what())));
+      log_event(LogLevel::kError, "tick", fmt::format("a periodic task failed: {}", shown(error.what())));
     }
     if (run->failure()) {
       at = end_failed_run(at, now);
@@ -283,7 +284,8 @@ void PsCore::tick(TimeMs now) {
     return;
   }
   if (signal_ && (live == 0 || now - signal_->second >= kSignalGraceMs)) {
-    end_ = End{signal_->first, live == 0 ? "stopped by a signal" : "stopped by a signal; workers were still there"};
+    end_ = End{signal_->first,
+               live == 0 ? "stopped by a signal" : "stopped by a signal while workers were still connected"};
     return;
   }
   if (identity_.stay) return;
@@ -299,7 +301,7 @@ void PsCore::tick(TimeMs now) {
                fmt::format("no sign of {} for {:.0f} s", waiting_for(), static_cast<double>(now - since) / 1000)};
   } else if (now - last_report_ms_ >= kReportEveryMs) {
     last_report_ms_ = now;
-    actions_.log(LogLevel::kInfo, fmt::format("waiting for {}, for another {:.0f} s at most", waiting_for(),
+    actions_.log(LogLevel::kInfo, fmt::format("waiting for {} for at most another {:.0f} s", waiting_for(),
                                               static_cast<double>(limit - (now - since)) / 1000));
   }
 }
@@ -324,7 +326,7 @@ void PsCore::refuse(const Sender& to, const Header& request, ExitCode code, cons
 }
 
 void PsCore::cut_off(const Sender& from, const std::string& why) {
-  log_about_peer(from.address, fmt::format("dropped a connection of {}: {}", from.address, why));
+  log_about_peer(from.address, fmt::format("dropped a connection from {}: {}", from.address, why));
   actions_.cut(from.route);
 }
 

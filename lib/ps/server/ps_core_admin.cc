@@ -19,14 +19,14 @@ void PsCore::on_reset(const Sender& from, const Message& message, TimeMs now) {
   }
   if (answer_again(from, message.header)) return;
   auto record = decode<ResetRecord>(message.payload.bytes());
-  if (!record) return cut_off(from, "a reset that cannot be read");
+  if (!record) return cut_off(from, "a reset request that cannot be read");
   if (record->containers.size() > kMaxContainers) {
     return refuse(from, message.header, ExitCode::kUsage,
-                  fmt::format("a reset of {} containers; name {} at most, or none to drop all",
+                  fmt::format("a reset names {} containers; name at most {}, or none to drop them all",
                               record->containers.size(), kMaxContainers));
   }
   if (!std::ranges::all_of(record->containers, is_container_name)) {
-    return refuse(from, message.header, ExitCode::kUsage, "the name of a container is not a name; " + name_rule());
+    return refuse(from, message.header, ExitCode::kUsage, "invalid container name; " + name_rule());
   }
   if (record->containers.empty()) {
     for (const auto& [id, entry] : containers_) record->containers.push_back(entry.name);
@@ -44,7 +44,7 @@ ResetDoneRecord::Container PsCore::reset(const Sender& from, const std::string& 
   result.was_there = true;
   if (Container* run = at->second.run.get()) {
     const std::string reason =
-        fmt::format("{} was reset; start this task again to begin anew", container_title(shown(name)));
+        fmt::format("{} was reset; start this task again for a new run", container_title(shown(name)));
     result.num_sessions = shut_out(*run, {static_cast<std::int32_t>(ExitCode::kVersion), reason});
     run->hang_up();
   }
@@ -82,7 +82,7 @@ void PsCore::on_variable(const Sender& from, const Message& message) {
   const Header& header = message.header;
   if (answer_again(from, header)) return;
   const auto question = decode<VariableRecord>(message.payload.bytes());
-  if (!question) return cut_off(from, "a question about variables that cannot be read");
+  if (!question) return cut_off(from, "a variable request that cannot be read");
   if (const std::string fault = fault_of(*question); !fault.empty()) {
     return refuse(from, header, ExitCode::kUsage, fault);
   }
@@ -96,9 +96,10 @@ void PsCore::on_variable(const Sender& from, const Message& message) {
     if (value)
       return answer_question(from, header, MessageType::kVariableAnswer,
                              encode(VariableAnswerRecord{*value, true, {}, {}}));
-    return refuse(from, header, ExitCode::kResources,
-                  fmt::format("{} has {} shared variables, the most it takes; reset it, or use another container",
-                              container_title(entry->name), kMaxSharedVariables));
+    return refuse(
+        from, header, ExitCode::kResources,
+        fmt::format("{} already has {} shared variables, the most it can hold; reset it, or use a different container",
+                    container_title(entry->name), kMaxSharedVariables));
   }
   const auto at = containers_.find(container_id(question->container));
   Entry* entry = at == containers_.end() ? nullptr : &at->second;
@@ -106,7 +107,8 @@ void PsCore::on_variable(const Sender& from, const Message& message) {
   std::optional<double> value;
   if (entry != nullptr) value = entry->variables.get(name);
   if (adds && value && !std::isfinite(*value + question->value)) {
-    return refuse(from, header, ExitCode::kUsage, fmt::format("the sum with {} is not finite", *value));
+    return refuse(from, header, ExitCode::kUsage,
+                  fmt::format("the sum with the present value {} is not finite", *value));
   }
   if (entry != nullptr) value = adds ? entry->variables.add(name, question->value) : entry->variables.get(name);
   if (!value) return refuse(from, header, ExitCode::kUsage, missing_text(*question, entry));
@@ -122,12 +124,13 @@ std::string PsCore::fault_of(const VariableRecord& question) const {
     return fmt::format("ps:{} ends with its run and has no shared variables; start it with --ps_stay", identity_.index);
   }
   if (question.num_ps != identity_.num_ps || question.ps_index != identity_.index) {
-    return fmt::format("this is ps:{} of {}, asked as ps:{} of {}; give the same --ps_hosts as to the ps tasks",
-                       identity_.index, identity_.num_ps, question.ps_index, question.num_ps);
+    return fmt::format(
+        "this is ps:{} of {}, but it was asked as ps:{} of {}; give the same --ps_hosts as to the ps tasks",
+        identity_.index, identity_.num_ps, question.ps_index, question.num_ps);
   }
-  if (!is_container_name(question.container)) return "the name of the container is not a name; " + name_rule();
+  if (!is_container_name(question.container)) return "invalid container name; " + name_rule();
   if (question.action == VariableAction::kList) return {};
-  if (!is_name(question.name)) return "the name of the variable is not a name; " + name_rule();
+  if (!is_name(question.name)) return "invalid variable name; " + name_rule();
   if (!std::isfinite(question.value)) return "the value is not finite";
   return {};
 }
@@ -137,9 +140,9 @@ std::string PsCore::missing_text(const VariableRecord& question, const Entry* en
   if (entry != nullptr) {
     for (const auto& [name, value] : entry->variables.values()) names.push_back(name);
   }
-  return fmt::format("{} has no shared variable '{}'; create it with distmnist variable init {}, or take one of: {}",
+  return fmt::format("{} has no shared variable '{}'; create it with distmnist variable init {}, or use one of: {}",
                      container_title(question.container), question.name, question.name,
-                     names.empty() ? "(none is there)" : join(names, ", "));
+                     names.empty() ? "(none yet)" : join(names, ", "));
 }
 
 void PsCore::list_variables(const Sender& from, const Header& request, const std::string& container) {
@@ -159,7 +162,7 @@ void PsCore::list_variables(const Sender& from, const Header& request, const std
   }
   Frame frame = encode(record);
   if (frame.size() > kMaxPayloadBytes) {
-    return refuse(from, request, ExitCode::kResources, "the list of its variables does not fit a message");
+    return refuse(from, request, ExitCode::kResources, "the list of its variables does not fit in one message");
   }
   answer_question(from, request, MessageType::kVariableAnswer, std::move(frame));
 }

@@ -13,15 +13,16 @@ std::string fault_of_key(const Sender& from, const Header& header) {
   const bool reset = header.type == MessageType::kReset;
   switch (owner.role) {
     case KeyOwner::Role::kPs:
-      return fmt::format("the key of {} is for being asked, not for asking another ps", owner.to_string());
+      return fmt::format("the key of {} is for serving requests, not for sending them to another ps",
+                         owner.to_string());
     case KeyOwner::Role::kAdmin:
       if (reset || variable) return {};
-      return "the admin key resets containers and asks for variables; a worker needs its own key";
+      return "the admin key is only for resetting containers and for variables; a worker needs its own key";
     case KeyOwner::Role::kWorker:
       if (variable) return {};
-      if (reset) return fmt::format("a reset needs the admin key, and this is the key of {}", owner.to_string());
+      if (reset) return fmt::format("a reset needs the admin key, but this is the key of {}", owner.to_string());
       if (header.worker == owner.index) return {};
-      return fmt::format("the key of {} does not speak for {}; give each task its own key", owner.to_string(),
+      return fmt::format("the key of {} is not valid for {}; give each task its own key", owner.to_string(),
                          task_name(header.worker));
   }
   return "an unknown kind of key";
@@ -29,7 +30,8 @@ std::string fault_of_key(const Sender& from, const Header& header) {
 
 std::string fault_of_reset(const Sender& from, bool stays) {
   if (from.key || from.on_own_host || stays) return {};
-  return "without keys this ps is reset from its own host only; ask there, or start the ps tasks with --ps_stay";
+  return "without keys, this ps can be reset only from its own host; run the reset there, or start the ps tasks with "
+         "--ps_stay";
 }
 
 }  // namespace distmnist

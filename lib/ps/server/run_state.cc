@@ -12,7 +12,7 @@ namespace distmnist {
 std::string Shard::describe(const WholePush& push) const {
   const auto piece =
       std::ranges::find_if(pieces, [&](const NamedRange& each) { return push.bad->at < each.range.end(); });
-  return fmt::format("{} has pushed a gradient with {} in {} at global_step {}", task_name(push.header.worker),
+  return fmt::format("{} pushed a gradient with {} in {} at global_step {}", task_name(push.header.worker),
                      push.bad->text, piece == pieces.end() ? "nothing" : piece->name, push.header.step);
 }
 
@@ -97,12 +97,12 @@ void RunState::send_slot(const Route& route, const Header& request, std::size_t 
 
 void RunState::refuse(const Sender& to, const Header& request, ExitCode code, const std::string& reason) {
   actions.log_about_peer(to.address,
-                         fmt::format("refused {} of {}: {}", task_name(request.worker), to.address, shown(reason)));
+                         fmt::format("refused {} from {}: {}", task_name(request.worker), to.address, shown(reason)));
   reply(to.route, request, MessageType::kRefuse, encode(RefuseRecord{static_cast<std::int32_t>(code), reason}));
 }
 
 void RunState::cut_off(const Sender& from, const Header& header, const std::string& what) {
-  actions.log_about_peer(from.address, fmt::format("dropped the connection of {} of {}, which sent {}",
+  actions.log_about_peer(from.address, fmt::format("dropped the connection of {} from {}, which sent {}",
                                                    task_name(header.worker), from.address, what));
   actions.cut(from.route);
 }

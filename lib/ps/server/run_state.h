@@ -87,7 +87,7 @@ class RunState {
     try {
       make_update();
     } catch (const std::exception& error) {
-      fail_run(std::string("an update could not be finished: ") + error.what() + "; go on from the newest checkpoint");
+      fail_run(std::string("an update could not be finished: ") + error.what() + "; resume from the newest checkpoint");
     }
   }
 

@@ -26,7 +26,7 @@ void SnapshotTaking::tick(TimeMs now) {
   if (!hold_ || !hold_->overdue(now)) return;
   if (hold_->take()) {
     run_.actions.log_event(LogLevel::kWarning, "snapshot",
-                           "snapshot: a push that reached another ps did not arrive here; taken without it");
+                           "the snapshot is taken without a push that reached another ps but not this one");
     try_take(false, now);
   } else {
     release_hold(now);
@@ -40,7 +40,7 @@ void SnapshotTaking::on_begin(const Route& route, const Header& header, TimeMs n
 
 void SnapshotTaking::on_take(const Sender& from, const Message& message, TimeMs now) {
   auto record = decode<SnapshotRecord>(message.payload.bytes());
-  if (!record) return run_.cut_off(from, message.header, "a question about a snapshot that cannot be read");
+  if (!record) return run_.cut_off(from, message.header, "a snapshot request that cannot be read");
   if (shard_.ordered()) {
     if (run_.ps.index != 0 && !ordered_.make_updates(from, message.header, record->updates)) return;
     send_snapshot(from.route, message.header);

@@ -106,7 +106,7 @@ CoordinatorTick SyncReplicas::tick(TimeMs now) {
 
   const std::uint32_t wanted = std::min(replicas_to_aggregate_, left);
   if (on_lost_worker_ == OnLostWorker::kFail && wanted < replicas_to_aggregate_) {
-    out.failure = fmt::format("{} lost: {} left, and a step takes {} gradients (--on_lost_worker=fail)", missed,
+    out.failure = fmt::format("{} lost: only {} left, but a step needs {} gradients (--on_lost_worker=fail)", missed,
                               counted(left, "worker"), replicas_to_aggregate_);
   } else if (on_lost_worker_ == OnLostWorker::kShrink) {
     set_needed(std::max(wanted, 1u), out);
@@ -128,7 +128,7 @@ std::string SyncReplicas::waiting_for(std::int64_t global_step) const {
     const Worker& worker = workers_[index];
     if (worker.in_hand || worker.has_own_token) whom += fmt::format("{}worker:{}", whom.empty() ? "" : ", ", index);
   }
-  return fmt::format("{} ({} of {} gradients for step {} are there)", whom.empty() ? "a worker" : whom,
+  return fmt::format("{} ({} of {} gradients for step {} have arrived)", whom.empty() ? "a worker" : whom,
                      accepted_.size(), needed_, global_step + 1);
 }
 

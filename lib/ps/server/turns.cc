@@ -118,7 +118,7 @@ Turns::Words Turns::tell_waiting(std::int64_t global_step, TimeMs now) {
     } else if (idle_ms >= max_wait_ms_) {
       out.refusals.push_back(
           {waiting.route, waiting.request,
-           fmt::format("waited {:.0f} s in vain for {}", static_cast<double>(idle_ms) / 1000, whom)});
+           fmt::format("gave up after waiting {:.0f} s for {}", static_cast<double>(idle_ms) / 1000, whom)});
     } else if (now >= waiting.notice_ms) {
       waiting.notice_ms = now + kNoticeEveryMs;
       out.notices.push_back({waiting.route, waiting.request, "waiting for " + whom});

@@ -64,8 +64,8 @@ TEST_CASE("what a device leaves open is taken from the defaults") {
 }
 
 TEST_CASE("a bad device is quoted with what is wrong and an example") {
-  CHECK(parse_error("") == "'' names no device: " + kExample);
-  CHECK(parse_error("/") == "'/' names no device: " + kExample);
+  CHECK(parse_error("") == "'' does not name a device: " + kExample);
+  CHECK(parse_error("/") == "'/' does not name a device: " + kExample);
   CHECK(parse_error("/tpu:0") == "'/tpu:0' is not a device: part 'tpu:0' is not understood; " + kExample);
   CHECK(parse_error("/device:TPU:0") == "'/device:TPU:0' is not a device: there is no device type 'TPU'; " + kExample);
   CHECK(parse_error("/gpu:x") == "'/gpu:x' is not a device: 'x' of 'gpu:x' is not a number from 0; " + kExample);
@@ -74,9 +74,9 @@ TEST_CASE("a bad device is quoted with what is wrong and an example") {
   CHECK(parse_error("/gpu:0:1") == "'/gpu:0:1' is not a device: part 'gpu:0:1' is not understood; " + kExample);
   CHECK(parse_error("/task:99999999999").find("is not a number from 0") != std::string::npos);
   CHECK(parse_error("/gpu:0/cpu:0") ==
-        "'/gpu:0/cpu:0' is not a device: 'cpu:0' says again what an earlier part has said; " + kExample);
-  CHECK(parse_error("/task:0/task:1").find("'task:1' says again") != std::string::npos);
-  CHECK(parse_error("/job:a/job:b").find("'job:b' says again") != std::string::npos);
+        "'/gpu:0/cpu:0' is not a device: 'cpu:0' repeats what an earlier part has set; " + kExample);
+  CHECK(parse_error("/task:0/task:1").find("'task:1' repeats") != std::string::npos);
+  CHECK(parse_error("/job:a/job:b").find("'job:b' repeats") != std::string::npos);
   CHECK(parse_error("/job:").find("the job has no name") != std::string::npos);
   CHECK(parse_error("/job:worker:0").find("part 'job:worker:0' is not understood") != std::string::npos);
 }

@@ -100,7 +100,7 @@ TEST_CASE("a file that is missing, a folder, a pipe or larger than expected is b
   REQUIRE(mkfifo((dir / "pipe").c_str(), 0600) == 0);
   CHECK(fails_with(ExitCode::kData, "not a regular file", [&] { read_file(dir / "pipe", 10); }));
   write_bytes(dir / "file", "12345");
-  CHECK(fails_with(ExitCode::kData, "has 5 bytes, and at most 4", [&] { read_file(dir / "file", 4); }));
+  CHECK(fails_with(ExitCode::kData, "has 5 bytes, but at most 4", [&] { read_file(dir / "file", 4); }));
   CHECK(read_text_file(dir / "file", 5) == "12345");
 }
 

@@ -108,7 +108,7 @@ TEST_CASE("a task whose address is of another host is refused with this host's a
   CHECK(named.starts_with("worker:1 cannot listen on gpu-box:2223 (192.0.2.9): this host has only the addresses "));
   for (const std::string& ip : local_addresses()) CHECK(named.find(ip) != std::string::npos);
   CHECK(named.find("; start worker:1 on its own host") != std::string::npos);
-  CHECK(named.ends_with("say with --bind where to listen, like --bind=0.0.0.0"));
+  CHECK(named.ends_with("set the address to listen on with --bind, like --bind=0.0.0.0"));
   CHECK(message({"192.0.2.9", 2223}).starts_with("worker:1 cannot listen on 192.0.2.9:2223: this host"));
 }
 

@@ -53,7 +53,7 @@ TEST_CASE("a bad host:port is quoted with what is wrong") {
   CHECK(host_port_error("[::1:2222") == "'[::1:2222' is not an address: write [::1]:2222 for IPv6");
   CHECK(host_port_error("tcp://a:2222") ==
         "'tcp://a:2222' begins with a scheme: write host:port only, like localhost:2222");
-  CHECK(host_port_error("my host:2222") == "'my host:2222' is not host:port: no host name contains ' '");
+  CHECK(host_port_error("my host:2222") == "'my host:2222' is not host:port: a host name cannot contain ' '");
 }
 
 TEST_CASE("a port is a number from 1 to 65535") {
@@ -83,7 +83,7 @@ TEST_CASE("another separator of a host list is named") {
   CHECK(error("c:3,a:1&b:2") ==
         "'a:1&b:2': the addresses of a host list are separated by commas or spaces, not by '&'");
   CHECK(error("tcp://a:1").find("begins with a scheme") != std::string::npos);
-  CHECK(error("a;b:2") == "'a;b:2' is not host:port: no host name contains ';'");
+  CHECK(error("a;b:2") == "'a;b:2' is not host:port: a host name cannot contain ';'");
 }
 
 TEST_CASE("where to listen is an address, with a port or without") {
@@ -137,9 +137,9 @@ TEST_CASE("any two jobs of a JSON cluster can play the roles, the others are nam
   CHECK(cluster.workers == parse_host_list("b:2"));
   REQUIRE(cluster.remarks.size() == 2);
   CHECK(cluster.remarks[0] ==
-        "c.json: job 'evaluator' plays no role here: 'parameter_server' is the ps, 'local' are the workers (--ps_job, "
+        "c.json: job 'evaluator' has no role here: 'parameter_server' is the ps and 'local' the workers (--ps_job, "
         "--worker_job)");
-  CHECK(cluster.remarks[1].starts_with("c.json: job 'worker' plays no role"));
+  CHECK(cluster.remarks[1].starts_with("c.json: job 'worker' has no role"));
   CHECK(cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2"]})", "c.json", "ps", "worker").remarks.empty());
 }
 
@@ -165,11 +165,11 @@ TEST_CASE("wrong numbers of tasks are named") {
     return json_error(fmt::format(R"({{"ps": ["a:1"], "worker": {}}})", tasks));
   };
   CHECK(error(R"({"one": "b:2"})") ==
-        R"(c.json: 'one' of job 'worker' is no task's number: write {"0": "host:port", "1": "host:port"})");
+        R"(c.json: 'one' of job 'worker' is not a task number: write {"0": "host:port", "1": "host:port"})");
   for (const char* key : {"-1", "1.5", "", " 1", "99999999999999999999", "1000001"}) {
-    CHECK(error(fmt::format(R"({{"{}": "b:2"}})", key)).find("is no task's number") != std::string::npos);
+    CHECK(error(fmt::format(R"({{"{}": "b:2"}})", key)).find("is not a task number") != std::string::npos);
   }
-  CHECK(error(R"({"0": 7})") == R"(c.json: task 0 of job 'worker' is number and not a text: write "host:port")");
+  CHECK(error(R"({"0": 7})") == R"(c.json: task 0 of job 'worker' is number and not a string: write "host:port")");
   CHECK(error(R"({"0": "b:2", "0": "c:3"})") == "c.json describes task 0 of job 'worker' twice: keep one of them");
   CHECK(error(R"({"0": "b:2", "00": "c:3"})") == "c.json describes task 0 of job 'worker' twice: keep one of them");
 }
@@ -177,7 +177,7 @@ TEST_CASE("wrong numbers of tasks are named") {
 TEST_CASE("the text of a TF_CONFIG is told from the description of a cluster") {
   const std::string message =
       json_error(R"({"cluster": {"ps": ["a:1"], "worker": ["b:2"]}, "task": {"type": "ps", "index": 0}})");
-  CHECK(message.starts_with(R"(c.json is the text of a TF_CONFIG: write to the file what stands under its "cluster")"));
+  CHECK(message.starts_with(R"(c.json is a whole TF_CONFIG: put only the value of its "cluster" into the file)"));
 }
 
 TEST_CASE("a ps at every address is refused, for no worker can connect to it") {
@@ -198,14 +198,14 @@ TEST_CASE("a bad JSON cluster is named with what is wrong") {
   CHECK(json_error(std::string(1'000'000, '[')).starts_with("c.json is not JSON: parse error"));
   CHECK(json_error("[1]") == R"(c.json is not a JSON object: write {"ps": ["host:port"], "worker": ["host:port"]})");
   CHECK(json_error(R"({"host": ["a:1"], "worker": ["b:2"]})") ==
-        "c.json has no job 'ps' but 'host', 'worker': say with --ps_job which one plays this role");
+        "c.json has no job 'ps' (it has 'host', 'worker'): say with --ps_job which job plays this role");
   CHECK(json_error(R"({"ps": ["a:1"]})") ==
-        "c.json has no job 'worker' but 'ps': say with --worker_job which one plays this role");
-  CHECK(json_error("{}") == "c.json has no job 'ps' but no jobs: say with --ps_job which one plays this role");
+        "c.json has no job 'worker' (it has 'ps'): say with --worker_job which job plays this role");
+  CHECK(json_error("{}") == "c.json has no job 'ps' (it has no jobs): say with --ps_job which job plays this role");
   CHECK(json_error(R"({"ps": "a:1", "worker": ["b:2"]})") ==
         R"(c.json: job 'ps' is not a list: write ["host:port", ...], or {"0": "host:port", ...})");
   CHECK(json_error(R"({"ps": ["a:1"], "worker": ["b:2", 7]})") ==
-        R"(c.json: task 1 of job 'worker' is number and not a text: write "host:port")");
+        R"(c.json: task 1 of job 'worker' is number and not a string: write "host:port")");
   CHECK(json_error(R"({"ps": ["a:1"], "worker": ["b"]})") ==
         "c.json: task 0 of job 'worker': 'b' has no port: write host:port, like localhost:2222");
   CHECK(json_error(R"({"ps": ["a:1"], "worker": ["b:2"], "ps": ["c:3"]})") ==

@@ -169,13 +169,13 @@ TEST_CASE("variables that no rule names go whole to the ps with the fewest bytes
 
 TEST_CASE("a rule for a task that the cluster does not have is refused") {
   const PlacementRule rules[] = {{"conv*", 1}, {"pred/*", 2}};
-  CHECK(fails_with(ExitCode::kUsage, "'pred/*' is to go to ps task 2, but the cluster has tasks 0 to 1",
+  CHECK(fails_with(ExitCode::kUsage, "'pred/*' is assigned to ps task 2, but the cluster has only tasks 0 to 1",
                    [&] { place(cnn_variables(), 2, PlacementPolicy::kManual, rules); }));
 }
 
 TEST_CASE("a rule that fits no variable is refused with the names that there are") {
   const PlacementRule rules[] = {{"conv3/*", 0}};
-  CHECK(fails_with(ExitCode::kUsage, "'conv3/*' fits no variable of the model; it has v0, v1", [&] {
+  CHECK(fails_with(ExitCode::kUsage, "'conv3/*' matches no variable of the model, which has v0, v1", [&] {
     place(variables_of({1, 1}), 2, PlacementPolicy::kManual, rules);
   }));
 }
@@ -193,14 +193,14 @@ TEST_CASE("a rule that is none is refused and quoted") {
       {"conv1/*", "'conv1/*' is not a pattern and a task"},
       {"=/job:ps/task:0", "'=/job:ps/task:0' is not a pattern and a task"},
       {"a=/job:ps/task:0,", "'' is not a pattern and a task"},
-      {"a=", "'' names no device"},
+      {"a=", "'' does not name a device"},
       {"a=1", "'1' is not a device"},
-      {"a=/job:ps", "'a=/job:ps' names no job and task"},
-      {"a=/task:0", "'a=/task:0' names no job and task"},
+      {"a=/job:ps", "'a=/job:ps' does not name a job and a task"},
+      {"a=/task:0", "'a=/task:0' does not name a job and a task"},
       {"a=/job:ps/task:x", "'x' of 'task:x' is not a number"},
       {"a=/job:worker/task:0", "names the job worker, but variables are on the ps"},
-      {"a=/job:ps/task:0/gpu:0", "a ps task has nothing but its /cpu:0"},
-      {"a=/job:ps/replica:1/task:0", "a ps task has nothing but its /cpu:0"},
+      {"a=/job:ps/task:0/gpu:0", "a ps task has only its /cpu:0"},
+      {"a=/job:ps/replica:1/task:0", "a ps task has only its /cpu:0"},
   };
   for (const auto& [text, says] : cases) {
     INFO(text);

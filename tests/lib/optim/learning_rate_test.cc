@@ -112,7 +112,7 @@ TEST_CASE("what cannot be evaluated is said") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const LearningRateSchedule schedule : kSchedules) CHECK_FALSE(fault_of(rate_of(schedule)).has_value());
   CHECK_FALSE(fault_of(LearningRate(0.1f)).has_value());
-  CHECK(fault_of(LearningRate(nan)) == "a learning rate that is no number");
+  CHECK(fault_of(LearningRate(nan)) == "a learning rate that is not a number");
   LearningRate rate = rate_of(LearningRateSchedule::kExponential);
   rate.decay_steps = 0;
   CHECK(fault_of(rate) == "a decay over no steps");

@@ -319,13 +319,13 @@ TEST_CASE("constants that no update can be made with are said") {
   for (const OptimizerKind kind : kKinds) CHECK_FALSE(fault_of(default_optimizer(kind)).has_value());
   const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
   CHECK(fault_of(OptimizerSpec{.kind = static_cast<OptimizerKind>(5)}) == "an unknown optimizer");
-  const std::string no_number = "a constant of the optimizer that is no number";
+  const std::string no_number = "an optimizer constant that is not a number";
   CHECK(fault_of(OptimizerSpec{.momentum = nan}) == no_number);
   CHECK(fault_of(OptimizerSpec{.beta1 = infinity}) == no_number);
   CHECK(fault_of(OptimizerSpec{.beta2 = nan}) == no_number);
   CHECK(fault_of(OptimizerSpec{.decay = -infinity}) == no_number);
   CHECK(fault_of(OptimizerSpec{.epsilon = nan}) == no_number);
-  CHECK(fault_of(OptimizerSpec{.learning_rate = nan}) == "a learning rate that is no number");
+  CHECK(fault_of(OptimizerSpec{.learning_rate = nan}) == "a learning rate that is not a number");
 }
 
 }  // namespace distmnist

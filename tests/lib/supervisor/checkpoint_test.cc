@@ -134,7 +134,7 @@ TEST_CASE("a file of another program is no checkpoint, and what is missing is sa
   const std::array<float, 1> values = {1};
   write_safetensors(dir / "f", {}, std::array<NamedTensor, 1>{{{"w", {1}, values}}});
   CHECK(fails_with(ExitCode::kData,
-                   "of another program, not a checkpoint of distmnist: its metadata has no "
+                   "from another program, not a distmnist checkpoint: its metadata has no "
                    "distmnist_checkpoint",
                    [&] { read_checkpoint(dir / "f"); }));
 }
@@ -189,7 +189,7 @@ TEST_CASE("slots that are missing, too many or of another shape are named") {
   ForeignWriter file;
   const auto original = file.tensors;
   file.tensors.pop_back();
-  CHECK(file.is_refused(ExitCode::kData, "11 tensors, and 4 variables with 2 slots each make 12"));
+  CHECK(file.is_refused(ExitCode::kData, "11 tensors, but 4 variables with 2 slots each make 12"));
   file.tensors = original;
   file.tensors.back().name = "optimizer/w/pred/biases";
   CHECK(file.is_refused(ExitCode::kData, "no tensor \"optimizer/v/pred/biases\" of shape [2]"));
@@ -207,20 +207,20 @@ TEST_CASE("another model, variable, graph or optimizer than the flags' is refuse
   flags.optimizer.learning_rate = 1;
   require_same_model(snapshot, flags, "file");
   flags.model = "mlp";
-  CHECK(refused(flags, "file has the model tiny, and the flags ask for mlp"));
+  CHECK(refused(flags, "file has the model tiny, but the flags ask for mlp"));
   CHECK(refused(flags, "--fresh"));
   flags = sample_identity();
   flags.variables[2].shape = {3, 2};
-  CHECK(refused(flags, "pred/weights [2, 3], and the flags ask for pred/weights [3, 2]"));
+  CHECK(refused(flags, "pred/weights [2, 3], but the flags ask for pred/weights [3, 2]"));
   flags = sample_identity();
   flags.variables.pop_back();
-  CHECK(refused(flags, "pred/biases [2], and the flags ask for nothing"));
+  CHECK(refused(flags, "pred/biases [2], but the flags ask for nothing"));
   flags = sample_identity();
   flags.graph = "other";
   CHECK(refused(flags, "the flags ask for other"));
   flags = sample_identity();
   flags.optimizer.kind = OptimizerKind::kSgd;
-  CHECK(refused(flags, "the optimizer adam, and the flags ask for sgd"));
+  CHECK(refused(flags, "the optimizer adam, but the flags ask for sgd"));
 }
 
 TEST_CASE("a checkpoint knows the data of its run") {

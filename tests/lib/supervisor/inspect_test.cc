@@ -103,7 +103,7 @@ TEST_CASE("a file of another program is described, control characters are not pa
 TEST_CASE("what is no safetensors file is refused") {
   const TempDir dir;
   std::ofstream(dir / "f") << "hello";
-  CHECK(fails_with(ExitCode::kData, "5 bytes, and a safetensors file begins with 8",
+  CHECK(fails_with(ExitCode::kData, "5 bytes, but a safetensors file begins with 8",
                    [&] { inspect_checkpoint(dir / "f"); }));
   CHECK(fails_with(ExitCode::kData, "cannot read", [&] { inspect_checkpoint(dir / "missing"); }));
 }

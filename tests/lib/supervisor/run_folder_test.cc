@@ -103,7 +103,7 @@ TEST_CASE("fresh moves the old run's files aside and nothing else") {
 TEST_CASE("a file in the place of the folder is the user's error") {
   const TempDir dir;
   put(dir / "file");
-  CHECK(fails_with(ExitCode::kUsage, "choose another --log_dir", [&] { RunFolder(dir / "file", false); }));
+  CHECK(fails_with(ExitCode::kUsage, "choose a different --log_dir", [&] { RunFolder(dir / "file", false); }));
   CHECK(fails_with(ExitCode::kUsage, errno_text(ENOTDIR), [&] { RunFolder(dir / "file", false); }));
   CHECK(fails_with(ExitCode::kUsage, errno_text(ENOTDIR), [&] { RunFolder(dir / "file/below", false); }));
   std::filesystem::create_symlink("nowhere", dir / "link");

@@ -130,14 +130,14 @@ TEST_CASE("a run is named by its folder or by one of its checkpoints, under any 
 TEST_CASE("where there is no run the error says what there is") {
   const TempDir dir;
   const auto says = [&](const std::filesystem::path& path, const std::string& text) {
-    return fails_with(ExitCode::kData, path.string() + ": no checkpoint (model.ckpt-*.safetensors) in it: " + text,
+    return fails_with(ExitCode::kData, path.string() + " has no checkpoint (model.ckpt-*.safetensors): " + text,
                       [&] { read_named_run(path); });
   };
   CHECK(says(dir / "absent", "there is no such folder"));
-  CHECK(says(dir.path(), "name the folder of a run"));
+  CHECK(says(dir.path(), "give the run folder of worker 0"));
   std::filesystem::create_directory(dir / "run");
   Saver(dir / "run", 5).save(sample_snapshot(10));
-  CHECK(says(dir.path(), "there are some in " + (dir / "run").string()));
+  CHECK(says(dir.path(), "there are checkpoints in " + (dir / "run").string()));
 }
 
 TEST_CASE("a folder that cannot be looked into is not taken for one without checkpoints") {
@@ -191,7 +191,7 @@ TEST_CASE("another model or optimizer than the flags' is not taken, and no older
   other = sample_identity();
   other.optimizer.kind = OptimizerKind::kMomentum;
   saver.save(sample_snapshot(20, other));
-  CHECK(fails_with(ExitCode::kVersion, "the optimizer momentum, and the flags ask for adam",
+  CHECK(fails_with(ExitCode::kVersion, "the optimizer momentum, but the flags ask for adam",
                    [&] { saver.restore_newest(sample_identity()); }));
 }
 

@@ -77,7 +77,7 @@ TEST_CASE(
   }
   CHECK(now > 2 * kIdleMs);
   line.connection.write(now, sent);
-  CHECK(line.connection.overdue(now + kStalledMs) == std::string_view("takes nothing of what is sent to it"));
+  CHECK(line.connection.overdue(now + kStalledMs) == std::string_view("does not read what is sent to it"));
 }
 
 TEST_CASE("a stall counts from when there is something to take") {

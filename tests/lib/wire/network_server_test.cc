@@ -157,7 +157,7 @@ TEST_CASE("who is kept stays, and others that crowd in go, the oldest first") {
   for (int i = 0; i < 300; ++i) crowd.push_back(std::make_unique<RawConnection>(echo.port));
   CHECK(echo.serves(echo.tcp()));
   CHECK(is_answered(2));
-  CHECK(echo.times_refused("127.0.0.1: gave way to others before it had greeted") >=
+  CHECK(echo.times_refused("127.0.0.1: was dropped in favor of others before it had greeted") >=
         300 - static_cast<int>(kMaxUnprovenOfAddress));
   CHECK(crowd.front()->receive(64).size() == 64);  // The greeting,
   CHECK(crowd.front()->receive(1).empty());        // and the end.
@@ -174,11 +174,11 @@ TEST_CASE("who has not greeted may say a little, and no more") {
   RawDealer heart(echo.port);
   const std::string beat("\x04\x07\x04PING\0\1", 9);
   CHECK(heart.pour(beat, 64u << 20) < (64u << 20));
-  for (const TimeMs began = monotonic_ms(); echo.times_refused("127.0.0.1: said too much before it had greeted") < 2 &&
+  for (const TimeMs began = monotonic_ms(); echo.times_refused("127.0.0.1: sent too much before it had greeted") < 2 &&
                                             monotonic_ms() - began < kPatienceMs;) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-  CHECK(echo.times_refused("127.0.0.1: said too much before it had greeted") == 2);
+  CHECK(echo.times_refused("127.0.0.1: sent too much before it had greeted") == 2);
 }
 
 TEST_CASE("heartbeats are not read from a peer that takes none of the answers") {
@@ -238,7 +238,7 @@ TEST_CASE("a process of another user of this host does not come in over the Unix
     return socket ? static_cast<int>(recv(socket.get(), &byte, 1, 0)) <= 0 ? 7 : 8 : 9;
   });
   CHECK(outcome == 7);
-  CHECK(echo.times_refused("user 65534 of this host: is neither this ps's user nor root") == 1);
+  CHECK(echo.times_refused("user 65534 on this host: is neither this ps's user nor root") == 1);
 }
 
 TEST_CASE("nothing is said to a Unix socket that another user listens at") {
@@ -258,7 +258,7 @@ TEST_CASE("nothing is said to a Unix socket that another user listens at") {
   CHECK(probe_same_host("127.0.0.1", port) == SameHost::kForeign);
   WireContext context;
   ClientSocket client(context, same_host_endpoint("127.0.0.1", port));
-  CHECK(client.broken() == "is a process of user 65534 of this host, which is not trusted");
+  CHECK(client.broken() == "is a process of user 65534 on this host, which is not trusted");
   CHECK_FALSE(client.send(ping(1)));
 
   // The ps says whose the name is, and serves over TCP.
@@ -333,7 +333,7 @@ TEST_CASE("with keys only who has one of them is heard, and everybody is known b
   for (const std::string& endpoint : {echo.tcp(), echo.same_host()}) {
     CHECK(echo.serves(endpoint, ClientKeys{worker, ps.public_key}));
     CHECK_FALSE(echo.serves(endpoint));
-    CHECK(echo.last_break == "asks for a key, and this task has none");
+    CHECK(echo.last_break == "asks for a key, but this task has none");
     const std::string who = endpoint == echo.tcp() ? "127.0.0.1" : "this host";
     // Where the client is faster than the server, there is nothing of it left to be seen.
     const auto is_noticed = [&] { return echo.times_refused(who + ": hung up when it was asked for a key") > 0; };
@@ -349,7 +349,7 @@ TEST_CASE("with keys only who has one of them is heard, and everybody is known b
   CHECK(echo.owners == std::set<std::string>{"worker:3"});
   EchoServer open;
   CHECK_FALSE(open.serves(open.tcp(), ClientKeys{worker, ps.public_key}));
-  CHECK(open.last_break == "has no keys, and this task has");
+  CHECK(open.last_break == "has no keys, but this task has");
 }
 
 TEST_CASE("with keys messages of every size go there and back") {

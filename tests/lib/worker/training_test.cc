@@ -253,5 +253,5 @@ TEST_CASE("skip: a ruined model is not skipped for ever") {
   supervision.identity = {"softmax", describe(run.graph), run.graph.variables, default_optimizer(OptimizerKind::kAdam)};
   supervision.identity.optimizer.learning_rate = 1e38f;
   run.supervisor = std::make_unique<Supervisor>(supervision, run.graph, *run.client, nullptr);
-  CHECK(fails_with(ExitCode::kDiverged, "the 10th one after another", [&] { run.train(50); }));
+  CHECK(fails_with(ExitCode::kDiverged, "the 10th in a row", [&] { run.train(50); }));
 }

@@ -21,7 +21,7 @@ void have_card(std::uint64_t memory_bytes) {
 }
 
 bool is_short(const std::string& text, DeviceMemory& memory, std::uint64_t size_bytes) {
-  return fails_with(ExitCode::kResources, text, [&] { memory.allocate(size_bytes, "the numbers of conv9"); });
+  return fails_with(ExitCode::kResources, text, [&] { memory.allocate(size_bytes, "the activations of conv9"); });
 }
 
 }  // namespace
@@ -48,7 +48,7 @@ TEST_CASE("a share that grows is taken by others meanwhile, and never exceeded")
   DeviceMemory growing(0, {.fraction = 0.5, .allow_growth = true});
   std::optional<DeviceArray<float>> array(std::in_place, growing, 4 * kMiB, "a");
   CHECK(
-      is_short("/gpu:0: out of memory: the numbers of conv9 take 20.0 MiB, and 16.0 MiB of this process's share of "
+      is_short("/gpu:0: out of memory: the activations of conv9 take 20.0 MiB, and 16.0 MiB of this process's share of "
                "32.0 MiB are in use; choose a smaller batch, or --per_process_gpu_memory_fraction=0.57 or more",
                growing, 20 * kMiB));
   CHECK(growing.used_bytes() == 16 * kMiB);
@@ -63,7 +63,7 @@ TEST_CASE("a card that is full is said with what it has left") {
   DeviceMemory other(0, {}), own(0, {});
   const DeviceArray<float> taken(other, 12 * kMiB, "a");
   CHECK(
-      is_short("the numbers of conv9 take 20.0 MiB, this process has 0.0 MiB in use (largest free piece: 0.0 MiB), "
+      is_short("the activations of conv9 take 20.0 MiB, this process has 0.0 MiB in use (largest free piece: 0.0 MiB), "
                "and the card has 16.0 of 64.0 MiB left",
                own, 20 * kMiB));
   CHECK(own.allocate(10 * kMiB, "b") != nullptr);  // A failure leaves no error behind.

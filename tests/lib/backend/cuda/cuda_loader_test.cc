@@ -49,7 +49,7 @@ TEST_CASE("a shared object without the entry point is refused") {
 }
 
 TEST_CASE("a module of another interface version is refused with both versions") {
-  CHECK(refuses(folder_of("wrong_abi").path(), fmt::format("has interface version {} where this program needs {}",
+  CHECK(refuses(folder_of("wrong_abi").path(), fmt::format("has interface version {}, but this program needs {}",
                                                            kCudaModuleAbi + 1, kCudaModuleAbi)));
 }
 

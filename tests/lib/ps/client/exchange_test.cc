@@ -108,8 +108,8 @@ TEST_CASE("a refusal is a failure with its code and reason") {
   Script worker;
   worker.open();
   worker.connect();
-  worker.refuse(5, "--batch_size is 100 here and 50 at the chief");
-  CHECK(failed_with(worker, ExitCode::kVersion, "refused by ps:0 localhost:2222: --batch_size is 100 here and 50"));
+  worker.refuse(5, "--batch_size is 100 here but 50 at the chief");
+  CHECK(failed_with(worker, ExitCode::kVersion, "refused by ps:0 localhost:2222: --batch_size is 100 here but 50"));
 }
 
 TEST_CASE("a refusal's code is kept within what a process can exit with, and never 0") {
@@ -134,7 +134,7 @@ TEST_CASE("a ps of another protocol version is a failure that names both") {
   other.fault = HeaderFault::kVersion;
   other.message.header.version = 9;
   worker.exchange.on_message(std::move(other), 0);
-  CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, this program 4"));
+  CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, but this program speaks 4"));
 }
 
 TEST_CASE("what is broken or meant for another process is not heard") {

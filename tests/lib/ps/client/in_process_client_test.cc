@@ -128,7 +128,7 @@ TEST_CASE("skip: gradients that are all bad end local training") {
     for (int i = 1; i < kMaxSkippedInARow; ++i) local.push({NAN, 1, 1});
     if (round == 0) local.push({0, 0, 0});
   }
-  CHECK(fails_with(ExitCode::kDiverged, "nan in weights at global_step 1, the 10th one after another", [&] {
+  CHECK(fails_with(ExitCode::kDiverged, "nan in weights at global_step 1, the 10th in a row", [&] {
     local.push({NAN, 1, 1});
   }));
 }

@@ -17,7 +17,7 @@ TEST_CASE("a worker that does not fit the job is refused with the ps's reason") 
 
   RemoteClientConfig other_flags = job.worker(1);
   other_flags.fingerprint[1].second = "100";
-  CHECK(fails_with(ExitCode::kVersion, "--batch_size is 100 here and 50 at the chief",
+  CHECK(fails_with(ExitCode::kVersion, "--batch_size is 100 here but 50 at the chief",
                    [&] { RemoteClient(other_flags).open(); }));
   RemoteClientConfig other_cluster = job.worker(1);
   other_cluster.num_workers = 5;
@@ -45,7 +45,7 @@ TEST_CASE("a worker of another protocol version is told so and the ps lives on")
   }
   REQUIRE(answer);
   CHECK(trace::holds(trace::describe(answer->message),
-                     "refuse 5: ps:0 speaks protocol version 4 and was addressed in version 99"));
+                     "refuse 5: ps:0 speaks protocol version 4, but the request came in version 99"));
 
   RemoteClient client(job.worker(0));
   client.open();

@@ -256,7 +256,7 @@ TEST_CASE("a push that one ps finds bad ends the run on all of them with 8, by t
     client.create(model);
     Floats parameters;
     client.join(into_new(parameters));
-    const std::string words = "worker:0 has pushed a gradient with nan in fc/biases at global_step 0";
+    const std::string words = "worker:0 pushed a gradient with nan in fc/biases at global_step 0";
     CHECK(fails_with(ExitCode::kDiverged, words, [&] { push_nan(client, bad, 0, parameters); }));
     client.fail_run("said by nobody, for a ps has said why");
     for (auto& ps : servers.ps) CHECK(fails_with(ExitCode::kDiverged, words, [&] { ps->wait(); }));

@@ -402,7 +402,7 @@ TEST_CASE("the first difference of two fingerprints names both values") {
   const Fingerprint chief = {{"--model", "mnist_cnn"}, {"--batch_size", "50"}};
   CHECK(first_difference(chief, chief).empty());
   CHECK(first_difference({{"--model", "mnist_cnn"}, {"--batch_size", "100"}}, chief) ==
-        "--batch_size is 100 here and 50 at the chief");
+        "--batch_size is 100 here but 50 at the chief");
   CHECK_FALSE(first_difference({{"--model", "mnist_cnn"}}, chief).empty());
   CHECK_FALSE(first_difference({{"--model", "mnist_cnn"}, {"--seed", "50"}}, chief).empty());
 }

@@ -135,7 +135,7 @@ TEST_CASE("whom a wait is for") {
   Strategy strategy = with(StalenessPolicy::kKeep);
   strategy.warmup_steps = 10;
   CHECK(run(strategy).coordinator->waiting_for(4) ==
-        "worker:0, which trains alone until global_step 10 and is at 4 (--warmup_steps)");
+        "worker:0, which trains alone until global_step 10 and is now at 4 (--warmup_steps)");
 }
 
 }  // namespace distmnist

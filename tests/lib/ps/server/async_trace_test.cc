@@ -148,7 +148,7 @@ TEST_CASE("where the slowest worker does nothing more, those that wait for it gi
   job.push(0, 1);
   CHECK(job.pass(19'500).empty());
   CHECK(job.pass(500) ==
-        Lines{"0: refuse 138: waited 20 s in vain for worker:1, the slowest, at batch 0 (--max_staleness=0)"});
+        Lines{"0: refuse 138: gave up after waiting 20 s for worker:1, the slowest, at batch 0 (--max_staleness=0)"});
 }
 
 TEST_CASE("at the last step nobody waits for slow workers") {
@@ -171,7 +171,7 @@ TEST_CASE("in a warm-up worker 0 trains alone; the others wait, are told so, and
     CHECK(job.push(0, 1).size() == 1);
     CHECK(job.pass(1000).empty());
     CHECK(job.take_notices() == Lines{"1: notice: waiting for worker:0, which trains alone until global_step 2 and is "
-                                      "at 1 (--warmup_steps)"});
+                                      "now at 1 (--warmup_steps)"});
     const Lines out = job.push(0, 1);
     REQUIRE(out.size() == 2);
     CHECK(any_holds(out, "1: step 2, sample 0, value -2"));
@@ -188,8 +188,8 @@ TEST_CASE("a warm-up that goes on for longer than a lost peer is borne is no rea
     CHECK(job.push(0, 1).size() == 1);
     CHECK(job.pass(4'000).empty());
   }
-  CHECK(job.pass(1'000) == Lines{"1: refuse 138: waited 5 s in vain for worker:0, which trains alone until global_step "
-                                 "100 and is at 10 (--warmup_steps)"});
+  CHECK(job.pass(1'000) == Lines{"1: refuse 138: gave up after waiting 5 s for worker:0, which trains alone until "
+                                 "global_step 100 and is now at 10 (--warmup_steps)"});
 }
 
 // ---- Snapshots ----

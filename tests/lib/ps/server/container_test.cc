@@ -9,7 +9,7 @@ namespace distmnist::trace {
 
 TEST_CASE("a worker with other flags than the chief's is refused with both values") {
   const Fingerprint other = {{"--model", "mnist_cnn"}, {"--batch_size", "100"}};
-  const std::string words = "b: refuse 5: worker:1 does not fit this job: --batch_size is 100 here and 50 at the chief";
+  const std::string words = "b: refuse 5: worker:1 does not fit this job: --batch_size is 100 here but 50 at the chief";
 
   SECTION("after the model") {
     PsScript ps;
@@ -66,7 +66,7 @@ TEST_CASE("a chief of another job than the model's is refused with both values")
   const Lines out = job.greet(other, {{"--model", "softmax"}, {"--batch_size", "50"}});
   REQUIRE(out.size() == 1);
   CHECK(holds(out[0], "a': refuse 5: "));
-  CHECK(holds(out[0], "--model is softmax here and mnist_cnn at the chief"));
+  CHECK(holds(out[0], "--model is softmax here but mnist_cnn at the chief"));
 }
 
 TEST_CASE("a worker with another cluster description is refused") {
@@ -227,7 +227,7 @@ TEST_CASE("a new process takes a task over when the old one leaves a probe unans
 
   const Lines late = job.push_again(job.worker, {1, 1, 1});
   REQUIRE(late.size() == 2);
-  CHECK(holds(late[0], "b: refuse 6: another process has taken worker:1 over"));
+  CHECK(holds(late[0], "b: refuse 6: another process has taken over worker:1"));
   CHECK(job.push(newcomer, {1, 1, 1}) == parameters("b'", "-2 -2", "-2", 2));  // Its sequences begin anew.
   CHECK(holds(job.greet(job.worker).at(0), "b: refuse 6: "));
 }
@@ -287,7 +287,7 @@ TEST_CASE("more newcomers for a task than may wait are refused") {
   std::vector<Peer> newcomers = {successor_of(job.worker)};
   while (newcomers.size() <= kMaxNewcomers) newcomers.push_back(successor_of(newcomers.back()));
   for (std::size_t i = 0; i < kMaxNewcomers; ++i) CHECK(job.greet(newcomers[i]) == Lines{"b: probe"});
-  CHECK(holds(job.greet(newcomers.back()).at(0), "refuse 6: 4 other processes are already asking for worker:1"));
+  CHECK(holds(job.greet(newcomers.back()).at(0), "refuse 6: 4 other processes are already asking to be worker:1"));
 }
 
 TEST_CASE("a silent worker is reported lost once, and its return as well; its session goes on") {

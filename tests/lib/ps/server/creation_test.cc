@@ -210,15 +210,16 @@ TEST_CASE("a creation that makes no sense is refused") {
   CHECK(refused(record, "refuse 2: a decay over no steps"));
   record = small_model();
   record.optimizer.learning_rate = std::numeric_limits<float>::quiet_NaN();
-  CHECK(refused(record, "refuse 2: a learning rate that is no number"));
+  CHECK(refused(record, "refuse 2: a learning rate that is not a number"));
   record = small_model();
   record.optimizer.momentum = std::numeric_limits<float>::infinity();
-  CHECK(refused(record, "refuse 2: a constant of the optimizer that is no number"));
+  CHECK(refused(record, "refuse 2: an optimizer constant that is not a number"));
   for (const std::uint32_t replicas : {0u, kMaxReplicas + 1}) {
     record = small_model();
     record.strategy.sync = true;
     record.strategy.replicas_to_aggregate = replicas;
-    CHECK(refused(record, fmt::format("refuse 2: {} replicas to aggregate; 1 to 1024 are possible", replicas)));
+    CHECK(
+        refused(record, fmt::format("refuse 2: {} replicas to aggregate, but only 1 to 1024 are possible", replicas)));
   }
   for (const auto bound : {&Strategy::drop_above, &Strategy::warmup_steps, &Strategy::train_steps}) {
     record = small_model();
@@ -241,18 +242,18 @@ TEST_CASE("a creation of numbers beyond all bounds is refused") {
   };
   constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
   CHECK(answer(small_model()) == "");
-  CHECK(answer(small_model(), 0) == "a: refuse 2: a model without a number");
+  CHECK(answer(small_model(), 0) == "a: refuse 2: a model without a run number");
   CreateRecord record = small_model();
   record.global_step = kLargest;
-  CHECK(answer(record) == "a: refuse 2: a global_step beyond all counting");
+  CHECK(answer(record) == "a: refuse 2: a global_step that is too large");
   for (const std::int64_t samples : {std::int64_t{-1}, kLargest}) {
     record = small_model();
     record.consumed_samples = {{1, samples}};
-    CHECK(answer(record) == fmt::format("a: refuse 2: {} samples of worker:1", samples));
+    CHECK(answer(record) == fmt::format("a: refuse 2: an invalid number of samples, {}, for worker:1", samples));
   }
   record = small_model();
   record.pieces.back().range = {2, 2};
-  CHECK(answer(record) == "a: refuse 2: a piece beyond the 3 parameters that its chief's model has");
+  CHECK(answer(record) == "a: refuse 2: a piece beyond the 3 parameters of the chief's model");
 }
 
 TEST_CASE("positions of more workers than the run has are kept for a later one, but not of any number") {
@@ -271,7 +272,8 @@ TEST_CASE("all workers of a run have a model of the same size") {
   early.num_parameters = 4;
   CHECK(ps.greet(early) == Lines{"b: welcome awaiting_model, step 0"});
   ps.greet(chief);
-  const std::string words = "refuse 5: worker:1 does not fit this job: its model has 4 parameters and the chief's 3; ";
+  const std::string words =
+      "refuse 5: worker:1 does not fit this job: its model has 4 parameters but the chief's has 3; ";
   CHECK(holds(ps.create(chief).at(1), "b: " + words));
   Peer late = successor_of(early);
   late.num_parameters = 4;

@@ -19,8 +19,8 @@ TEST_CASE("the hosts of the cluster and what the user adds are let in, and nobod
   for (const char* outside : {"10.3.0.2", "192.168.6.1", "8.8.8.8"}) CHECK_FALSE(doorkeeper.lets_in(outside));
   CHECK_FALSE(doorkeeper.fault());
   CHECK(doorkeeper.take_warnings() ==
-        std::vector<std::string>{
-            "no-such-host.invalid:2224 cannot be resolved here: nobody is let in from there until it can"});
+        std::vector<std::string>{"no-such-host.invalid:2224 cannot be resolved on this host; connections from there "
+                                 "are refused until it can be"});
   CHECK(doorkeeper.take_warnings().empty());
 }
 

@@ -46,8 +46,7 @@ TEST_CASE("a push with a number that may not be applied ends the run before anyt
     CHECK(holds(*job.core.failure(), "; drop such gradients with --on_nan=skip, or lower --learning_rate"));
     CHECK_FALSE(any_holds(job.pull(job.chief), "parameters"));
   };
-  failed_with({1, NAN, 1}, WireDtype::kF32,
-              "worker:1 has pushed a gradient with nan in pred/weights at global_step 4;");
+  failed_with({1, NAN, 1}, WireDtype::kF32, "worker:1 pushed a gradient with nan in pred/weights at global_step 4;");
   failed_with({1, 1, -INFINITY}, WireDtype::kF32, "infinity in pred/biases at global_step 4;");
   failed_with({1e22f, 1, 1}, WireDtype::kF32, "1e+22 (beyond 1e+15) in pred/weights");
   failed_with({1, 1, NAN}, WireDtype::kBf16, "nan in pred/biases");
@@ -107,7 +106,7 @@ TEST_CASE("a model is not made of numbers that are not finite") {
   ps.begin_create(chief);
   const Lines out = ps.say(chief, chief.load(0, {1, NAN}));
   REQUIRE(out.size() == 1);
-  CHECK(holds(out[0], "a: refuse 3: a start value of the model is not finite"));
+  CHECK(holds(out[0], "a: refuse 3: an initial value of the model is not finite"));
   ps.say(chief, chief.load(0, {1, 1}));
   ps.say(chief, chief.load(2, {1}));
   CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)).empty());
@@ -188,8 +187,8 @@ TEST_CASE("skip: bad pushes of one worker, one after another, end the run") {
   CHECK(job.push(1, NAN).empty());
   REQUIRE(job.ps[0]->core.failure());
   CHECK(holds(*job.ps[0]->core.failure(),
-              "worker:1 has pushed a gradient with nan in pred/weights at global_step 1, "
-              "the 10th one after another, so the model itself is ruined"));
+              "worker:1 pushed a gradient with nan in pred/weights at global_step 1, the 10th in a row, so "
+              "the model itself is ruined"));
 }
 
 TEST_CASE("skip: a push that its worker calls good although a ps has found it bad is not made there") {
@@ -199,7 +198,7 @@ TEST_CASE("skip: a push that its worker calls good although a ps has found it ba
   job.call_bad(0, false);
   job.commit(0);
   REQUIRE(job.ps[1]->core.failure());
-  CHECK(holds(*job.ps[1]->core.failure(), "worker:0 has pushed a gradient with nan in pred/weights"));
+  CHECK(holds(*job.ps[1]->core.failure(), "worker:0 pushed a gradient with nan in pred/weights"));
 }
 
 TEST_CASE("skip: a bad push during a snapshot is dropped after it") {

@@ -103,7 +103,7 @@ TEST_CASE("a worker that does not bring the others what it was told of is refuse
   ps.push_and_commit(ps.chief, 1);
   const Lines out = ps.push_and_commit(ps.worker, 0);
   REQUIRE(out.size() == 1);
-  CHECK(out[0] == "b: refuse 1: worker:1 was told of update 1 and has brought the other ps tasks to update 0 only");
+  CHECK(out[0] == "b: refuse 1: worker:1 was told of update 1 but brought the other ps tasks only to update 0");
   CHECK(any_holds(ps.push_and_commit(ps.worker, 1), "b: token step 3"));
 }
 
@@ -126,7 +126,7 @@ TEST_CASE("a worker cannot say that the others have made more updates than there
   ps.join(ps.chief);
   for (const std::int64_t commit : {std::int64_t{1}, std::numeric_limits<std::int64_t>::max()}) {
     CHECK(ps.push_and_commit(ps.chief, commit) ==
-          Lines{fmt::format("a: refuse 1: worker:0 speaks of update {} when there are 0", commit)});
+          Lines{fmt::format("a: refuse 1: worker:0 mentions update {}, but there have been only 0", commit)});
   }
   CHECK(ps.push_and_commit(ps.chief, 0).at(0) == "a: token step 1, sample 50 update 1{0:10/5}");
 }
@@ -143,8 +143,7 @@ TEST_CASE("updates that nobody brings to the others do not pile up, also where e
     if (number == 0) {
       CHECK(out.at(0) == "b: token step 1, sample 50 update 1{1:1000/2}");
     } else if (joins) {
-      CHECK(out ==
-            Lines{"b: refuse 1: worker:1 was told of update 1 and has brought the other ps tasks to update 0 only"});
+      CHECK(out == Lines{"b: refuse 1: worker:1 was told of update 1 but brought the other ps tasks only to update 0"});
     } else {
       CHECK(holds(out.at(0), "b: token step 1"));  // Out of turn, so its push did not count.
     }
@@ -175,7 +174,7 @@ TEST_CASE("an update that another ps cannot make is refused, and changes nothing
   CHECK(refused({2, {known}, 1}));  // What about the first?
   CHECK(refused({1, {}, 1}));
   for (const float rate_factor : {NAN, INFINITY, -1.0f, 0.0f, 1e30f}) {
-    CHECK(any_holds(ps.advance(ps.chief, {{1, {known}, rate_factor}}), "a: refuse 1: an update with "));
+    CHECK(any_holds(ps.advance(ps.chief, {{1, {known}, rate_factor}}), "a: refuse 1: an update asks for "));
   }
   CHECK(ps.pull(ps.chief) == parameters("a", "0 0", "0", 0));
 }
@@ -190,7 +189,7 @@ TEST_CASE("another ps that is told of two different updates of one number ends t
     CHECK(ps.advance(ps.chief, {{1, {first}, 1}}) == parameters("a", "-1 -2", "-3", 1));
     CHECK(ps.advance(ps.chief, {other}).empty());
     REQUIRE(ps.core.failure());
-    CHECK(holds(*ps.core.failure(), "ps:1 was told of two different updates 1, the second time by worker:0"));
+    CHECK(holds(*ps.core.failure(), "ps:1 received two different versions of update 1, the second one from worker:0"));
   }
 }
 

@@ -15,7 +15,7 @@ constexpr auto kGet = VariableAction::kGet;
 constexpr auto kAdd = VariableAction::kAdd;
 constexpr auto kList = VariableAction::kList;
 
-const std::string kReason = "refuse 5: container 'a' was reset; start this task again to begin anew";
+const std::string kReason = "refuse 5: container 'a' was reset; start this task again for a new run";
 
 }  // namespace
 
@@ -121,7 +121,7 @@ TEST_CASE("a reset of more names than there can be containers is refused") {
   StayScript ps;
   const Lines out = ps.reset(std::vector<std::string>(kMaxContainers + 1, "a"));
   REQUIRE(out.size() == 1);
-  CHECK(holds(out[0], "refuse 2: a reset of 65 containers; name 64 at most"));
+  CHECK(holds(out[0], "refuse 2: a reset names 65 containers; name at most 64"));
 }
 
 TEST_CASE("without --ps_stay a reset makes the ps free for a first container again, with all the time to wait for it") {
@@ -167,7 +167,7 @@ TEST_CASE("a variable that is not there is refused with those that are, and aski
   CHECK(ps.reset({"a"}) == Lines{"admin: reset_done 'a' was not there"});
   ps.ask(kInit, "a", "y");
   ps.ask(kInit, "a", "z");
-  CHECK(holds(ps.ask(kGet, "a", "x")[0], "or take one of: y, z"));
+  CHECK(holds(ps.ask(kGet, "a", "x")[0], "or use one of: y, z"));
 }
 
 TEST_CASE("a list holds the shared variables, and of a model's how many floats are here") {
@@ -207,14 +207,14 @@ TEST_CASE("questions that this ps cannot answer are refused with what to do") {
     return out[0];
   };
   CHECK(holds(say({kGet, 2, 0, "", "x", 0}),
-              "refuse 2: this is ps:0 of 1, asked as ps:0 of 2; give the same --ps_hosts"));
+              "refuse 2: this is ps:0 of 1, but it was asked as ps:0 of 2; give the same --ps_hosts"));
   CHECK(holds(say({kGet, 1, 1, "", "x", 0}), "asked as ps:1 of 1"));
-  CHECK(holds(say({kInit, 1, 0, "a b", "x", 0}), "refuse 2: the name of the container"));
-  CHECK(holds(say({kInit, 1, 0, "", "", 0}), "refuse 2: the name of the variable"));
+  CHECK(holds(say({kInit, 1, 0, "a b", "x", 0}), "refuse 2: invalid container name"));
+  CHECK(holds(say({kInit, 1, 0, "", "", 0}), "refuse 2: invalid variable name"));
   CHECK(holds(say({kInit, 1, 0, "", "x", std::nan("")}), "refuse 2: the value is not finite"));
   CHECK(holds(say({kInit, 1, 0, "", "x", std::numeric_limits<double>::infinity()}), "the value is not finite"));
   for (std::size_t i = 0; i < kMaxSharedVariables; ++i) ps.ask(kInit, "", fmt::format("x{}", i));
-  CHECK(holds(say({kInit, 1, 0, "", "x", 0}), "refuse 7: the default container has 1024 shared variables"));
+  CHECK(holds(say({kInit, 1, 0, "", "x", 0}), "refuse 7: the default container already has 1024 shared variables"));
 
   StayScript leaving(false);
   CHECK(holds(leaving.ask(kInit, "", "x")[0],

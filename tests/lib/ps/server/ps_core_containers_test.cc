@@ -61,7 +61,7 @@ TEST_CASE("a container whose run has ended keeps its model, and takes the same j
   const Lines larger = ps.greet(other, 2);
   REQUIRE(larger.size() == 1);
   CHECK(holds(larger[0], "other: refuse 2: the cluster descriptions differ"));
-  CHECK(holds(larger[0], "another --container"));
+  CHECK(holds(larger[0], "its own --container"));
 }
 
 TEST_CASE("a ps that stays has no deadlines: only a signal ends it") {
@@ -103,8 +103,8 @@ TEST_CASE("beyond the largest number of containers a run is refused with exit 7 
   Peer late = chief_of("late", "late");
   const Lines refused = ps.greet(late, 1);
   REQUIRE(refused.size() == 1);
-  CHECK(
-      holds(refused[0], "late: refuse 7: ps:0 holds 64 containers, the most it takes; drop one with distmnist reset"));
+  CHECK(holds(refused[0],
+              "late: refuse 7: ps:0 already holds 64 containers, the most it can; drop one with distmnist reset"));
   CHECK(holds(ps.ask(VariableAction::kInit, "late", "x")[0], "refuse 7"));
   ps.reset({"c3"});
   CHECK(ps.greet(late, 1) == Lines{"late: welcome awaiting_model, step 0"});
@@ -113,13 +113,13 @@ TEST_CASE("beyond the largest number of containers a run is refused with exit 7 
 TEST_CASE("a greeting that is refused makes no container") {
   StayScript ps;
   Peer a = chief_of("a", "a");
-  CHECK(holds(ps.greet(a, 0)[0], "refuse 2: a run has 1 to 1024 workers, this one has 0"));
+  CHECK(holds(ps.greet(a, 0)[0], "refuse 2: a run has 1 to 1024 workers, but this one has 0"));
   CHECK(holds(ps.greet(a, kMaxWorkers + 1)[0], "this one has 1025"));
   CHECK(holds(ps.say(a, a.hello(kJob, 3, 2, 1))[0], "refuse 2: the cluster descriptions differ"));
   Peer outside = worker_of("a", 7, "outside");
   CHECK(holds(ps.greet(outside, 3)[0], "refuse 2: worker:7 is not in the cluster"));
   Peer misnamed = chief_of("a b", "misnamed");
-  CHECK(holds(ps.greet(misnamed, 1)[0], "refuse 2: the name of its container is not a name"));
+  CHECK(holds(ps.greet(misnamed, 1)[0], "refuse 2: invalid container name"));
   CHECK(ps.reset({}) == Lines{"admin: reset_done"});
 }
 
@@ -138,7 +138,7 @@ TEST_CASE("without --ps_stay a second container is refused with a word about the
   Peer first = chief_of("a", "first"), second = chief_of("b", "second");
   ps.start(first, 1);
   CHECK(ps.greet(second, 1) ==
-        Lines{"second: refuse 5: ps:0 serves another container; start it with --ps_stay to serve several"});
+        Lines{"second: refuse 5: ps:0 serves a different container; start it with --ps_stay to serve several"});
 }
 
 }  // namespace distmnist::trace

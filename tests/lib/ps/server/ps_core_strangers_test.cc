@@ -118,7 +118,7 @@ TEST_CASE("faulty messages end their connection") {
     ps.hear_fault(fault, "x");
     CHECK(ps.actions.sent.empty());
     CHECK(ps.actions.was_cut == std::set<Route>{"x"});
-    CHECK(any_holds(ps.actions.log_lines, fmt::format("dropped a connection of 10.0.0.2: {}", to_string(fault))));
+    CHECK(any_holds(ps.actions.log_lines, fmt::format("dropped a connection from 10.0.0.2: {}", to_string(fault))));
   }
 }
 
@@ -159,7 +159,7 @@ TEST_CASE("who has another's key is refused with exit 9, in a sentence, and its 
   Ps ps;
   ps.sender.key = KeyOwner{KeyOwner::Role::kWorker, 1};
   const Lines out = ps.say(ps.chief, ps.chief.plain(MessageType::kPull));
-  CHECK(out == Lines{"a: refuse 9: the key of worker:1 does not speak for worker:0; give each task its own key"});
+  CHECK(out == Lines{"a: refuse 9: the key of worker:1 is not valid for worker:0; give each task its own key"});
   CHECK(ps.cuts("a"));
   CHECK_FALSE(ps.keeps("a"));
   CHECK(ps.push(ps.worker, 1).size() == 2);
@@ -183,7 +183,8 @@ TEST_CASE("without keys and --ps_stay a reset from another host is refused with 
   Peer admin = {.incarnation = 900, .route = "admin", .sequence = 1};
   const auto reset = [&] { return ps.say(admin, admin.record(MessageType::kReset, encode(ResetRecord{}))); };
   ps.sender = {"", "10.0.0.2", false, {}};
-  CHECK(holds(reset().at(0), "admin: refuse 9: without keys this ps is reset from its own host only; ask there, or"));
+  CHECK(holds(reset().at(0),
+              "admin: refuse 9: without keys, this ps can be reset only from its own host; run the reset there, or"));
   CHECK_FALSE(ps.keeps("admin"));
   ps.sender = {};
   CHECK(ps.push(ps.worker, 1).size() == 2);
@@ -203,7 +204,7 @@ TEST_CASE("a reset of what is no name is refused before anything is dropped") {
   StayScript ps;
   Peer chief = chief_of("a", "chief");
   ps.start(chief, 1);
-  CHECK(holds(ps.reset({"a", std::string(4096, 'x')}).at(0), "refuse 2: the name of a container is not a name"));
+  CHECK(holds(ps.reset({"a", std::string(4096, 'x')}).at(0), "refuse 2: invalid container name"));
   CHECK(ps.pull(chief).size() == 2);
 }
 
@@ -225,7 +226,8 @@ TEST_CASE("what is remembered of answers is bounded in bytes, however large they
 TEST_CASE("only worker:0 is the chief, and a second one is refused while the first lives") {
   Ps ps;
   Peer other = {.worker = 1, .incarnation = 99, .chief = true, .route = "x"};
-  CHECK(holds(ps.greet(other).at(0), "x: refuse 6: worker:0 is the chief of a run, and worker:1 asks to be it"));
+  CHECK(
+      holds(ps.greet(other).at(0), "x: refuse 6: worker:0 is the chief of a run, but worker:1 claims to be the chief"));
   Peer second = {.worker = 0, .incarnation = kLargest, .chief = true, .route = "second"};
   CHECK(ps.greet(second) == Lines{"a: probe"});
   CHECK(
@@ -237,7 +239,7 @@ TEST_CASE("what only the chief does is refused to others") {
   for (const MessageType type : {MessageType::kCreate, MessageType::kLoad, MessageType::kCreateEnd,
                                  MessageType::kSnapshotBegin, MessageType::kSnapshotTake, MessageType::kAwaitOthers}) {
     CHECK(ps.say(ps.worker, ps.worker.plain(type)) ==
-          Lines{"b: refuse 2: only the chief, worker:0, creates the model, takes snapshots and awaits the others"});
+          Lines{"b: refuse 2: only the chief, worker:0, may create the model, take snapshots and wait for the others"});
   }
 }
 
@@ -254,14 +256,14 @@ TEST_CASE("no number of a process that has come and gone keeps the next one of i
   CHECK(ps.tick(kProbeMs) == Lines{"next: welcome ready, step 1"});
   CHECK(ps.push(next, 1) == parameters("next", "-2 -2", "-2", 2));
   CHECK(ps.push(ps.chief, 1) == parameters("a", "-3 -3", "-3", 3));
-  CHECK(holds(ps.push(liar, 1).at(0), "liar: refuse 6: another process has taken worker:1 over"));
+  CHECK(holds(ps.push(liar, 1).at(0), "liar: refuse 6: another process has taken over worker:1"));
 }
 
 TEST_CASE("a description of a job that is beyond all measure is refused") {
   Ps ps(false);
   Fingerprint job(300, {"--flag", std::string(100, 'x')});
   CHECK(holds(ps.say(ps.worker, ps.worker.hello(job, 2, 1, 0)).at(0),
-              "b: refuse 2: worker:1 describes its job in 51000 bytes, 16384 are the most"));
+              "b: refuse 2: worker:1 describes its job in 51000 bytes, but at most 16384 are allowed"));
 }
 
 // ---- Exceptions ----
@@ -328,7 +330,7 @@ TEST_CASE("an update that fails halfway ends the run: half of it would be in the
   ps.say(ps.worker, ps.worker.push(0, {1, 1}));
   ps.actions.fails = ps.actions.once = true;
   const Lines out = ps.say(ps.worker, ps.worker.push(2, {1}));
-  CHECK(any_holds(out, "a: refuse 8: an update could not be finished: a queue is full; go on from the newest"));
+  CHECK(any_holds(out, "a: refuse 8: an update could not be finished: a queue is full; resume from the newest"));
   CHECK(any_holds(out, "b: refuse 8: an update could not be finished"));
   CHECK(holds(ps.say(ps.chief, ps.chief.plain(MessageType::kPull)).at(0), "a: refuse 8: an update could not be"));
 }
@@ -353,7 +355,7 @@ TEST_CASE("what fails as time passes does not end the process") {
   ps.actions.fails = true;
   ps.core.on_tick(kProbeMs);
   ps.actions.fails = false;
-  CHECK(any_holds(ps.actions.log_lines, "what was due has failed: a queue is full"));
+  CHECK(any_holds(ps.actions.log_lines, "a periodic task failed: a queue is full"));
   CHECK(ps.say(ps.chief, ps.chief.plain(MessageType::kPing)) == Lines{"a: pong"});
 }
 
@@ -371,8 +373,8 @@ TEST_CASE("any number of refused and faulty messages write a few lines, and each
   CHECK(ps.actions.log_lines.size() - before == 2);  // One of each address.
   ps.tick(70'000);
   CHECK(any_holds(ps.actions.log_lines,
-                  "refused worker:99 of this process: worker:99 is not in the cluster of ps:0, "
-                  "which has 2 workers (and 49998 more like it)"));
+                  "refused worker:99 from this process: worker:99 is not in the cluster of ps:0, which has 2 workers "
+                  "(and 49998 more like it)"));
 }
 
 TEST_CASE("a worker that comes and goes any number of times writes a few lines") {
@@ -406,7 +408,7 @@ TEST_CASE("what a peer sent is quoted to it whole, and in the log in part") {
   const Lines out = ps.say(misfit, misfit.hello({{"--model", value}}, 2, 1, 0));
   CHECK(holds(out.at(0), value));
   const std::string line = ps.actions.log_lines.back();
-  CHECK(holds(line, "refused worker:1 of this process: worker:1 does not fit this job: --model is yyy"));
+  CHECK(holds(line, "refused worker:1 from this process: worker:1 does not fit this job: --model is yyy"));
   CHECK(line.size() < 300);
 }
 
@@ -442,7 +444,8 @@ TEST_CASE("a container that has no model makes way for another one when none of 
   CHECK(ps.tick(kProbeMs) == Lines{"a: welcome awaiting_model, step 0", "b: welcome awaiting_model, step 0"});
   CHECK(ps.keeps("a"));
   CHECK(ps.cuts("stranger"));
-  CHECK(holds(ps.say(stranger, stranger.plain(MessageType::kPing)).at(0), "stranger: refuse 5: ps:0 serves another"));
+  CHECK(
+      holds(ps.say(stranger, stranger.plain(MessageType::kPing)).at(0), "stranger: refuse 5: ps:0 serves a different"));
 }
 
 TEST_CASE("a container whose process answers stays, and so does one that has a model") {
@@ -452,14 +455,14 @@ TEST_CASE("a container whose process answers stays, and so does one that has a m
   CHECK(ps.greet(other) == Lines{"b: probe"});
   const Lines out = ps.say(ps.worker, ps.worker.plain(MessageType::kPing));
   REQUIRE(out.size() == 2);
-  CHECK(holds(out[0], "other: refuse 5: ps:0 serves another container; start it with --ps_stay"));
+  CHECK(holds(out[0], "other: refuse 5: ps:0 serves a different container; start it with --ps_stay"));
   CHECK(out[1] == "b: pong");
   CHECK(ps.tick(2 * kProbeMs).empty());
 
   Ps running;
-  CHECK(holds(running.greet(other).at(0), "other: refuse 5: ps:0 serves another container"));
+  CHECK(holds(running.greet(other).at(0), "other: refuse 5: ps:0 serves a different container"));
   running.tick(2 * kLeaseMs);  // All are silent: their model is worth more than a greeting.
-  CHECK(holds(running.greet(other).at(0), "other: refuse 5: ps:0 serves another container"));
+  CHECK(holds(running.greet(other).at(0), "other: refuse 5: ps:0 serves a different container"));
 }
 
 TEST_CASE("a container without a model and without a process makes way at once") {

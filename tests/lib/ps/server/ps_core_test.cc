@@ -58,7 +58,7 @@ TEST_CASE("a peer of another protocol version is told both versions, and exit 5"
   REQUIRE(ps.actions.sent.size() == 1);
   CHECK(ps.actions.sent[0].to == "x");
   const std::string answer = describe(ps.actions.sent[0].message);
-  CHECK(holds(answer, "refuse 5: ps:0 speaks protocol version 4 and was addressed in version 9"));
+  CHECK(holds(answer, "refuse 5: ps:0 speaks protocol version 4, but the request came in version 9"));
 }
 
 TEST_CASE("broken messages are dropped without an answer and the log is not flooded") {
@@ -70,7 +70,7 @@ TEST_CASE("broken messages are dropped without an answer and the log is not floo
     }
   }
   CHECK(ps.actions.sent.empty());
-  CHECK(ps.actions.log_lines == Lines{"dropped a connection of this process: wrong header size"});
+  CHECK(ps.actions.log_lines == Lines{"dropped a connection from this process: wrong header size"});
 }
 
 TEST_CASE("a ps serves the first container it is asked for and refuses others") {
@@ -79,7 +79,7 @@ TEST_CASE("a ps serves the first container it is asked for and refuses others") 
   Peer other = {.worker = 0, .incarnation = 10, .chief = true, .route = "c", .container = "second"};
   const Lines out = ps.greet(other);
   REQUIRE(out.size() == 1);
-  CHECK(holds(out[0], "c: refuse 5: ps:0 serves another container"));
+  CHECK(holds(out[0], "c: refuse 5: ps:0 serves a different container"));
   CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPing)) == Lines{"b: pong"});
 }
 
@@ -116,7 +116,7 @@ TEST_CASE("the process ends with 0 when all workers are done") {
 TEST_CASE("a ps that nobody ever greets waits an hour, saying for whom") {
   Ps ps;
   ps.tick(kReportEveryMs);
-  CHECK(ps.actions.log_lines == Lines{"waiting for worker:0..1, for another 3590 s at most"});
+  CHECK(ps.actions.log_lines == Lines{"waiting for worker:0..1 for at most another 3590 s"});
   ps.run_until(kFirstWorkerMs - 1000);
   CHECK_FALSE(ps.core.end());
   ps.run_until(kFirstWorkerMs);
@@ -130,7 +130,7 @@ TEST_CASE("a ps whose workers have all been lost waits for the recovery time, na
   CHECK_FALSE(ps.core.end());
   ps.run_until(100'000);
   CHECK(ps.ended_with(ExitCode::kLostPeer, "no sign of worker:0, worker:1 for"));
-  CHECK(any_holds(ps.actions.log_lines, "waiting for worker:0, worker:1, for another"));
+  CHECK(any_holds(ps.actions.log_lines, "waiting for worker:0, worker:1 for at most another"));
 }
 
 TEST_CASE("one living worker is enough, however long the others are away") {
@@ -181,7 +181,7 @@ TEST_CASE("after a signal nobody is waited for longer than the grace time, and a
   ps.core.on_signal(ExitCode::kTerminated, ps.now);
   CHECK_FALSE(ps.core.end());
   ps.run_until(kSignalGraceMs, {&ps.chief, &ps.worker});
-  CHECK(ps.ended_with(ExitCode::kInterrupted, "workers were still there"));
+  CHECK(ps.ended_with(ExitCode::kInterrupted, "workers were still connected"));
 }
 
 TEST_CASE("after a signal a worker that died is not waited for until its lease runs out") {

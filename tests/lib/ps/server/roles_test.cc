@@ -37,11 +37,11 @@ TEST_CASE("a worker's key speaks for its own task, and asks for variables") {
   for (const MessageType type : kOfWorkers) {
     CHECK(fault_of_key(worker, header_of(type, 1)).empty());
     CHECK(fault_of_key(worker, header_of(type, 0)) ==
-          "the key of worker:1 does not speak for worker:0; give each task its own key");
+          "the key of worker:1 is not valid for worker:0; give each task its own key");
   }
   CHECK(fault_of_key(worker, header_of(MessageType::kVariable)).empty());
   CHECK(fault_of_key(worker, header_of(MessageType::kReset, 1)) ==
-        "a reset needs the admin key, and this is the key of worker:1");
+        "a reset needs the admin key, but this is the key of worker:1");
 }
 
 TEST_CASE("the admin key resets and asks for variables, and is no worker's") {
@@ -58,7 +58,7 @@ TEST_CASE("a ps's key says nothing to another ps") {
   for (const MessageType type : kOfWorkers) CHECK_FALSE(fault_of_key(ps, header_of(type, 1)).empty());
   CHECK_FALSE(fault_of_key(ps, header_of(MessageType::kReset)).empty());
   CHECK(fault_of_key(ps, header_of(MessageType::kVariable)) ==
-        "the key of ps:1 is for being asked, not for asking another ps");
+        "the key of ps:1 is for serving requests, not for sending them to another ps");
 }
 
 TEST_CASE("without keys a reset comes from the ps's own host, or the ps is one that stays") {
@@ -67,7 +67,8 @@ TEST_CASE("without keys a reset comes from the ps's own host, or the ps is one t
   CHECK(fault_of_reset(near, true).empty());
   CHECK(fault_of_reset(far, true).empty());
   CHECK(fault_of_reset(far, false) ==
-        "without keys this ps is reset from its own host only; ask there, or start the ps tasks with --ps_stay");
+        "without keys, this ps can be reset only from its own host; run the reset there, or start the ps tasks with "
+        "--ps_stay");
   CHECK(fault_of_reset(owner(KeyOwner::Role::kAdmin), false).empty());
 }
 

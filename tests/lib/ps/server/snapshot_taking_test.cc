@@ -96,7 +96,7 @@ TEST_CASE("a push that died with its worker is not waited for longer than the li
   ps.begin();
   CHECK(ps.take({{1, {10, 1}}}).empty());
   CHECK(ps.tick(kSnapshotHoldMs) == snapshot_of("0 0", "0", ""));
-  CHECK(any_holds(ps.actions.log_lines, "a push that reached another ps did not arrive here"));
+  CHECK(any_holds(ps.actions.log_lines, "a push that reached another ps but not this one"));
 }
 
 TEST_CASE("a take that comes after the hold was released still waits for what it lacks") {

@@ -44,7 +44,7 @@ TEST_CASE("wait: with nobody for the lost task the others give up in the end, na
   CHECK(job.lose(1).empty());
   CHECK(job.pass(44'500).empty());
   CHECK(job.pass(500) ==
-        Lines{"0: refuse 138: waited 60 s in vain for worker:1 (1 of 2 gradients for step 1 are there)"});
+        Lines{"0: refuse 138: gave up after waiting 60 s for worker:1 (1 of 2 gradients for step 1 have arrived)"});
 }
 
 TEST_CASE("a backup worker that dies holds nobody up and changes nothing") {
@@ -112,7 +112,7 @@ TEST_CASE("fail: after a while the run ends with 138 for all that wait, then or 
   CHECK(job.lose(2).empty());
   CHECK(job.pass(kLostWorkerGraceMs - 500).empty());
   const std::string words =
-      "refuse 138: worker:2 lost: 2 workers left, and a step takes 3 gradients (--on_lost_worker=fail)";
+      "refuse 138: worker:2 lost: only 2 workers left, but a step needs 3 gradients (--on_lost_worker=fail)";
   CHECK(job.pass(500) == Lines{"0: " + words});
   CHECK(job.push(1, 4).empty());
   CHECK(job.pass(500) == Lines{"1: " + words});

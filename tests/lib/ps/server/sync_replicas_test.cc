@@ -158,9 +158,8 @@ TEST_CASE("losses down to R workers are no losses") {
 TEST_CASE("fail: the run ends, and says who is missed") {
   CoordinatorScript script = run(3, 3, OnLostWorker::kFail);
   for (const std::uint32_t worker : {0, 2}) script.coordinator->depart(worker, 0);
-  CHECK(script.tick(kLostWorkerGraceMs) ==
-        Lines{"failure: worker:0, worker:2 lost: 1 worker left, and a step takes 3 gradients "
-              "(--on_lost_worker=fail)"});
+  CHECK(script.tick(kLostWorkerGraceMs) == Lines{"failure: worker:0, worker:2 lost: only 1 worker left, but a step "
+                                                 "needs 3 gradients (--on_lost_worker=fail)"});
 }
 
 TEST_CASE("wait: no loss is ever one") {
@@ -185,9 +184,10 @@ TEST_CASE("with several batches to a step nobody is missed: the tokens of who is
 TEST_CASE("a wait is for those who have a token or could take one") {
   CoordinatorScript script = run(3, 3);
   script.take(0);
-  CHECK(script.coordinator->waiting_for(0) == "worker:0, worker:1, worker:2 (0 of 3 gradients for step 1 are there)");
+  CHECK(script.coordinator->waiting_for(0) ==
+        "worker:0, worker:1, worker:2 (0 of 3 gradients for step 1 have arrived)");
   script.push(0);
-  CHECK(script.coordinator->waiting_for(0) == "worker:1, worker:2 (1 of 3 gradients for step 1 are there)");
+  CHECK(script.coordinator->waiting_for(0) == "worker:1, worker:2 (1 of 3 gradients for step 1 have arrived)");
 }
 
 }  // namespace distmnist

@@ -48,7 +48,7 @@ TEST_CASE("who waits for others is told whom for, after a second and every ten")
   CHECK(job.pass(500).empty());
   CHECK(job.take_notices().empty());
   job.pass(500);
-  const std::string words = "1: notice: waiting for worker:0, worker:2 (1 of 3 gradients for step 1 are there)";
+  const std::string words = "1: notice: waiting for worker:0, worker:2 (1 of 3 gradients for step 1 have arrived)";
   CHECK(job.take_notices() == Lines{words});
   job.pass(kNoticeEveryMs - 500);
   CHECK(job.take_notices().empty());
@@ -157,7 +157,7 @@ TEST_CASE("where several batches make a step, a worker that has not come yet kee
   CHECK(job.push(0, 3) == Lines{"0: step 0, sample 50, value 0"});
   CHECK(job.push(0, 3).empty());
   job.pass(1000);
-  CHECK(job.take_notices() == Lines{"0: notice: waiting for worker:1 (2 of 3 gradients for step 1 are there)"});
+  CHECK(job.take_notices() == Lines{"0: notice: waiting for worker:1 (2 of 3 gradients for step 1 have arrived)"});
   CHECK(job.pass(18'500).empty());
   CHECK(job.pass(500) == Lines{"0: step 0, sample 100, value 0"});  // It is given to the one that is there.
   CHECK(job.push(0, 3) == Lines{"0: step 1, sample 150, value -3"});

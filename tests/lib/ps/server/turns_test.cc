@@ -159,7 +159,7 @@ TEST_CASE("notices come after a second and every ten; a wait without any update 
   CHECK(words(kFirstNoticeMs - 1).notices.empty());
   const Turns::Words first = words(kFirstNoticeMs);
   REQUIRE(first.notices.size() == 1);
-  CHECK(first.notices[0].text == "waiting for worker:1 (1 of 2 gradients for step 1 are there)");
+  CHECK(first.notices[0].text == "waiting for worker:1 (1 of 2 gradients for step 1 have arrived)");
   CHECK(first.notices[0].request.sequence == 2);
   CHECK(words(kFirstNoticeMs + kNoticeEveryMs - 1).notices.empty());
   CHECK(words(kFirstNoticeMs + kNoticeEveryMs).notices.size() == 1);
@@ -168,7 +168,7 @@ TEST_CASE("notices come after a second and every ten; a wait without any update 
   CHECK(words(kMaxWaitMs + 4'999).refusals.empty());
   const Turns::Words last = words(kMaxWaitMs + 5'000);
   REQUIRE(last.refusals.size() == 1);
-  CHECK(last.refusals[0].text == "waited 30 s in vain for worker:1 (1 of 2 gradients for step 1 are there)");
+  CHECK(last.refusals[0].text == "gave up after waiting 30 s for worker:1 (1 of 2 gradients for step 1 have arrived)");
   CHECK(words(kMaxWaitMs + 6'000).refusals.empty());  // It waits no longer.
 }
 
