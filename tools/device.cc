@@ -92,14 +92,13 @@ std::string why_none(const GpuSystem& system) {
 // takes its place.
 void require_kernels(const DeviceBackend& on, const Graph& graph, Precision precision) {
   for (const Layer& layer : graph.layers) {
-    if (on.backend->kernel_of(layer, precision) || on.backend->kernel_of(layer, Precision::kF32)) continue;
+    if (on.backend->can_compute(layer, precision) || on.backend->can_compute(layer, Precision::kF32)) continue;
     fail(ExitCode::kUsage, "layer {} has no kernel on {}", scope_of(layer), short_names(on.devices));
   }
 }
 
 bool has_kernels(const Backend& backend, const Graph& graph, Precision precision) {
-  return std::ranges::all_of(graph.layers,
-                             [&](const Layer& layer) { return backend.kernel_of(layer, precision).has_value(); });
+  return std::ranges::all_of(graph.layers, [&](const Layer& layer) { return backend.can_compute(layer, precision); });
 }
 
 void require_precision(const DeviceBackend& on, const Graph& graph, Precision precision) {

@@ -9,6 +9,7 @@
 #include "tools/cpu_info.h"
 #include "tools/device.h"
 #include "tools/environment.h"
+#include "tools/num_threads.h"
 
 namespace distmnist {
 namespace {
@@ -30,11 +31,15 @@ void print_devices(Devices& devices) {
 
 void print_kernels(const Flags& flags, Devices& devices) {
   const Graph graph = make_model(flags.training.model);
-  const Precision precision = flags.devices.precision;
+  CompileOptions options;
+  options.max_batch_size = flags.training.batch_size;
+  options.threads = num_threads(flags, 1);
+  options.precision = flags.devices.precision;
   std::vector<std::vector<std::string>> rows = {{"layer", "device", "kernel"}};
   for (const DeviceBackend& each : devices.choose(flags, local_task(), graph)) {
-    for (const Layer& layer : graph.layers) {
-      rows.push_back({scope_of(layer), each.devices[0].to_string(), *each.backend->kernel_of(layer, precision)});
+    const std::vector<std::string> kernels = each.backend->compile(graph, options)->kernels();
+    for (std::size_t i = 0; i < kernels.size(); ++i) {
+      rows.push_back({scope_of(graph.layers[i]), each.devices[0].to_string(), kernels[i]});
     }
   }
   print_lines(aligned(rows));

@@ -90,8 +90,6 @@ class ResidentTraining {
   virtual StepResult last_step() = 0;
   // Waits, then copies a slot out, canonical layout, [num_parameters]. (Executor::read() waits, too.)
   virtual void read_slot(std::size_t slot, std::span<float> values) const = 0;
-  // Kernels and copies of the last kind of step that was run, for benchmarks; 0 where the device is the host.
-  virtual std::int64_t launches_per_step() const { return 0; }
 };
 
 // Which way gradients went through a layer that lets only some of them pass, as bytes [batch, output size] in CHW
@@ -101,6 +99,26 @@ struct LayerChoices {
   static constexpr std::uint8_t kNoneChosen = 255;
   std::size_t layer = 0;  // in Graph::layers
   std::vector<std::uint8_t> bytes;
+};
+
+// The time spent in one layer of the graph, summed over all steps since it was asked for.
+struct LayerTime {
+  double forward_s = 0;
+  double backward_s = 0;  // with the time that the GradientReady callback takes
+};
+
+// What only tests and benchmarks ask of an executor.
+class ExecutorProbe {
+ public:
+  virtual ~ExecutorProbe() = default;
+  // The choices of the last train_step, for comparing gradients: a number that is rounded differently may choose
+  // differently, and then the gradient is another one, not a less exact one. Nothing where the executor does not tell.
+  virtual std::vector<LayerChoices> choices() { return {}; }
+  // Pieces of work that a step of resident training hands to the device, once a step has been made; 0: not known.
+  virtual std::int64_t launches_per_step() const { return 0; }
+  // From now on adds up times per layer, by a clock in seconds.
+  virtual void start_layer_times(double (* /*clock_s*/)()) {}
+  virtual std::span<const LayerTime> layer_times() const { return {}; }
 };
 
 // A graph compiled for one device. Owns its copy of the parameters. One thread at a time may call it.
@@ -119,21 +137,22 @@ class Executor : public ParameterSink {
   // Forward pass without dropout; logits [count, classes]. count is 1 .. max_batch_size.
   virtual void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) = 0;
 
-  // The choices of the last train_step, for comparing gradients: a number that is rounded differently may choose
-  // differently, and then the gradient is another one, not a less exact one. Nothing where the executor does not tell.
-  virtual std::vector<LayerChoices> choices() { return {}; }
+  // kernels()[i]: what computes layer i of the graph in batches of max_batch_size, in a few words: "oneDNN pooling".
+  virtual std::vector<std::string> kernels() = 0;
 
   // Null where this executor has none. Owned by the executor.
   virtual ResidentTraining* resident_training() { return nullptr; }
+
+  // For tests and benchmarks. Null where this executor has nothing to tell. Owned by the executor.
+  virtual ExecutorProbe* probe() { return nullptr; }
 };
 
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;  // "reference", "cpu (avx2)", "cuda"
-  // What computes a layer, in a few words ("cuDNN convolution, fused bias and relu"); nothing where it cannot be
-  // computed here, for its sizes or in this precision. compile() refuses such a layer with Error (kUsage).
-  virtual std::optional<std::string> kernel_of(const Layer& layer, Precision precision) const = 0;
+  // Whether a layer can be computed here: its sizes, in this precision. compile() refuses others with Error (kUsage).
+  virtual bool can_compute(const Layer& layer, Precision precision) const = 0;
   // The graph must outlive the call only. Error (kUsage) for options out of range, kResources where memory is short.
   virtual std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const = 0;
 };

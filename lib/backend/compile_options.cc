@@ -20,7 +20,7 @@ void check_options(const Graph& graph, const CompileOptions& options) {
 
 void check_layers(const Backend& backend, const Graph& graph, Precision precision) {
   for (const Layer& layer : graph.layers) {
-    if (backend.kernel_of(layer, precision)) continue;
+    if (backend.can_compute(layer, precision)) continue;
     fail(ExitCode::kUsage, "layer {} has no kernel in the {} backend with --precision={}", scope_of(layer),
          backend.name(), to_string(precision));
   }

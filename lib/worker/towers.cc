@@ -161,6 +161,9 @@ class TowerExecutor final : public Executor {
     return mean;
   }
 
+  // Of the first tower.
+  std::vector<std::string> kernels() override { return towers_.front()->executor().kernels(); }
+
   void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) override {
     const std::vector<TowerPart> parts = parts_of(count);
     JointWork work(parts.size());

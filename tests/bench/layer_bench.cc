@@ -102,7 +102,7 @@ class Subject {
   }
   void make_steps(const std::vector<float>& parameters, const Batch& batch) {
     for (int i = 0; i < kStepsPerTurn; ++i) {
-      executor_.start_layer_times(clock_s_);
+      executor_.probe()->start_layer_times(clock_s_);
       const double before_s = clock_s_();
       worker_step(executor_, parameters, batch);
       step_s_.push_back(clock_s_() - before_s);
@@ -119,8 +119,8 @@ class Subject {
   void add_times(std::size_t group) {
     double forward_s = 0, backward_s = 0;
     for (std::size_t layer = groups_[group].begin; layer < groups_[group].end; ++layer) {
-      forward_s += executor_.layer_times()[layer].forward_s;
-      backward_s += executor_.layer_times()[layer].backward_s;
+      forward_s += executor_.probe()->layer_times()[layer].forward_s;
+      backward_s += executor_.probe()->layer_times()[layer].backward_s;
     }
     forward_s_[group].push_back(forward_s);
     backward_s_[group].push_back(backward_s);

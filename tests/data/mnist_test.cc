@@ -170,9 +170,10 @@ TEST_CASE("a copy of the data outlives the original") {
 TEST_CASE("a missing folder and a file in its place are named") {
   const TempDir dir;
   write_bytes(dir / "file", {1});
-  for (const auto& path : {dir / "absent", dir / "file"}) {
+  for (const auto& [path, says] :
+       {std::pair{dir / "absent", ": there is no such folder"}, {dir / "file", " is a file, not a folder"}}) {
     CHECK_FALSE(has_mnist(path));
-    CHECK(fails_with(ExitCode::kData, path.string() + ": there is no such folder", [&] { load_mnist(path); }));
+    CHECK(fails_with(ExitCode::kData, path.string() + says, [&, path = path] { load_mnist(path); }));
   }
 }
 

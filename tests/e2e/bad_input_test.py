@@ -111,7 +111,7 @@ class CommandLineTest(small_runs.SmallRunTest):
         config.write_text("seed = 4\n", encoding="utf-16")
         self.assert_usage_error(f"--config={config}", says="UTF-16")
         config.write_text("train_steps = 5\nseed = 4\ntrain_steps = 6\n")
-        self.assert_usage_error(f"--config={config}", says="'train_steps' is there twice")
+        self.assert_usage_error(f"--config={config}", says="'train_steps' appears twice")
         os.mkfifo(self.folder / "pipe")
         for odd, says in ((self.folder / "pipe", "a pipe or device; name a file"), (self.folder, "a folder; name a file")):
             self.assert_usage_error(f"--config={odd}", says=says)

@@ -238,8 +238,8 @@ class DevicesCommandTest(CopiedProgramTest):
         self.have_gpus()
         lines = self.run_devices("--kernels", "--device=/gpu:1", "--model=mlp")
         self.assertEqual([line.split(maxsplit=2) for line in lines], [
-            ["layer", "device", "kernel"], ["fully_connected", f"{LOCAL}/device:GPU:1", "made-up kernel"],
-            ["pred", f"{LOCAL}/device:GPU:1", "made-up kernel"]])
+            ["layer", "device", "kernel"], ["fully_connected", f"{LOCAL}/device:GPU:1", "plain loops"],
+            ["pred", f"{LOCAL}/device:GPU:1", "plain loops"]])
         lines = self.run_devices("--kernels", "--device=/gpu:2", "--model=softmax", "--allow_soft_placement")
         self.assertRegex(lines[1], f"^pred +{LOCAL}/device:CPU:0  ")
         for arguments, says in ((["--kernels", "--device=/gpu:2"], "device /gpu:2 is not available"),

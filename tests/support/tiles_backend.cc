@@ -10,8 +10,8 @@ namespace {
 class TilesBackend final : public Backend {
  public:
   std::string name() const override { return "cpu (amx in loops)"; }
-  std::optional<std::string> kernel_of(const Layer& layer, Precision precision) const override {
-    return make_cpu_backend({})->kernel_of(layer, precision);
+  bool can_compute(const Layer& layer, Precision precision) const override {
+    return make_cpu_backend({})->can_compute(layer, precision);
   }
   std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const override {
     check_options(graph, options);

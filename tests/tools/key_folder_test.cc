@@ -191,7 +191,7 @@ TEST_CASE("what is missing is named") {
   const Keys keys;
   CHECK(refused(keys.temporary / "none", kPs0, "none: No such file or directory"));
   CHECK(refused("", kPs0, "is empty"));
-  CHECK(refused(keys.of("ps-0") / "ps-0.key", kPs0, "is no folder"));
+  CHECK(refused(keys.of("ps-0") / "ps-0.key", kPs0, "is not a folder"));
   CHECK(refused(keys.of("ps-0"), kWorker0, "worker-0.key_secret is neither in"));
   CHECK(refused(keys.of("ps-0"), kWorker0, "it has the secret of ps-0"));
   CHECK(refused(keys.folder, {kWorker, 2}, "worker-2.key_secret"));

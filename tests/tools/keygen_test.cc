@@ -113,7 +113,7 @@ TEST_CASE("nothing is ever written over") {
   CHECK(fails_with(ExitCode::kConflict, "never overwritten", [&] { write_key_folders(temporary / "link", plan); }));
   CHECK(read_text_file(folder / "ps-0" / "ps-0.key_secret", kMaxKeyFileBytes) == secret);
   write_text_file(temporary / "file", "x");
-  CHECK(fails_with(ExitCode::kUsage, "is no folder", [&] { write_key_folders(temporary / "file", plan); }));
+  CHECK(fails_with(ExitCode::kUsage, "is not a folder", [&] { write_key_folders(temporary / "file", plan); }));
   fs::create_symlink(temporary / "nowhere", temporary / "broken");
   CHECK(fails_with(ExitCode::kUsage, "which does not exist", [&] { write_key_folders(temporary / "broken", plan); }));
   CHECK(fails_with(ExitCode::kUsage, "make it first", [&] { write_key_folders(temporary / "a" / "b", plan); }));

@@ -98,6 +98,15 @@ void CpuExecutor::predict(std::int64_t count, std::span<const float> images, std
   std::ranges::copy(floats_of(plan.logits.value), logits.begin());
 }
 
+std::vector<std::string> CpuExecutor::kernels() {
+  return full_plan_->names;
+}
+
+void CpuExecutor::start_layer_times(double (*clock_s)()) {
+  layer_times_.assign(graph_.layers.size(), {});
+  layer_clock_s_ = clock_s;
+}
+
 std::vector<LayerChoices> CpuExecutor::choices() {
   std::vector<LayerChoices> choices;
   if (last_plan_ == nullptr) return choices;

@@ -3,12 +3,12 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "lib/backend/backend.h"
 #include "lib/backend/cpu/cpu_resident_training.h"
 #include "lib/backend/cpu/kernel.h"
-#include "lib/base/clock.h"
 #include "lib/base/thread_pool.h"
 
 namespace distmnist::cpu {
@@ -16,15 +16,9 @@ namespace distmnist::cpu {
 class Parameters;
 struct Plan;
 
-// The time spent in one layer of the graph, summed over all steps since it was asked for.
-struct LayerTime {
-  double forward_s = 0;
-  double backward_s = 0;  // with the time that the GradientReady callback takes
-};
-
 // Everything is made once for the largest batch; a smaller batch has a second set of primitives, made when it is first
 // seen and kept while no other size comes.
-class CpuExecutor final : public Executor {
+class CpuExecutor final : public Executor, private ExecutorProbe {
  public:
   // `amx`: the kernels in tiles; null: none.
   CpuExecutor(const Graph& graph, const CompileOptions& options, const CpuOptions& cpu = {},
@@ -36,21 +30,19 @@ class CpuExecutor final : public Executor {
   StepResult train_step(const Batch& batch, const GradientReady& ready) override;
   std::span<float> gradients() override;
   void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) override;
-  std::vector<LayerChoices> choices() override;
+  std::vector<std::string> kernels() override;
   ResidentTraining* resident_training() override { return &resident_training_; }
+  ExecutorProbe* probe() override { return this; }
 
   // A step of resident training: update number `t` is a part of it.
   StepResult resident_step(const Batch& batch, std::int64_t t);
   Parameters& parameters() { return *parameters_; }
 
-  // From now on adds up times per layer, by a clock in seconds; for benchmarks.
-  void start_layer_times(double (*clock_s)() = monotonic_s) {
-    layer_times_.assign(graph_.layers.size(), {});
-    layer_clock_s_ = clock_s;
-  }
-  std::span<const LayerTime> layer_times() const { return layer_times_; }
-
  private:
+  std::vector<LayerChoices> choices() override;
+  void start_layer_times(double (*clock_s)()) override;
+  std::span<const LayerTime> layer_times() const override { return layer_times_; }
+
   Plan& plan_for(std::int64_t batch);
   void forward(Plan& plan, const Step& step, std::span<const float> images);
   void backward(Plan& plan, const Step& step);

@@ -41,7 +41,7 @@ class Kernel {
   // then writes the gradient of the input, if there is one. Follows a forward() of the same step. In resident training
   // it may update a variable by itself, after its last use, in the place of reporting it.
   virtual void backward(const Step& step) = 0;
-  // Adds what Executor::choices() tells, of the last step; nothing where the kernel has none.
+  // Adds what ExecutorProbe::choices() tells, of the last step; nothing where the kernel has none.
   virtual void add_choices(std::vector<LayerChoices>&) const {}
 };
 

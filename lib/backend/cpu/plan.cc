@@ -29,6 +29,7 @@ class PlanBuilder {
         own_kernels_(parts.own_kernels),
         plan_(std::make_unique<Plan>()) {
     plan_->batch = batch;
+    plan_->names.resize(graph_.layers.size());
     plan_->first_trained_layer =
         static_cast<std::size_t>(std::ranges::find_if(graph_.layers, has_variables) - graph_.layers.begin());
     device_.engine = dnnl::engine(dnnl::engine::kind::cpu, 0);
@@ -55,6 +56,7 @@ class PlanBuilder {
   void operator()(const Conv2d& layer) {
     unflatten(layer.input);
     if (can_fuse(layer_)) return fuse(layer);
+    name("oneDNN convolution");
     const auto descriptor = convolution_descriptor(device_, layer, plan_->batch);
     change_layout(descriptor.src_desc());
     const Tensor output = new_output(descriptor.dst_desc());
@@ -63,10 +65,19 @@ class PlanBuilder {
   }
   void operator()(const MaxPool2d& layer) { pool(dnnl::algorithm::pooling_max, layer); }
   void operator()(const AvgPool2d& layer) { pool(dnnl::algorithm::pooling_avg_exclude_padding, layer); }
-  void operator()(const Flatten& layer) { flatten(layer.input); }
+  void operator()(const Flatten& layer) {
+    const std::size_t before = plan_->kernels.size();
+    flatten(layer.input);
+    // A view of the same memory is no work, and so is nothing at all.
+    name(plan_->kernels.size() > before + 1 ? "oneDNN reorder" : "no work: the numbers lie in this order");
+  }
   void operator()(const FullyConnected& layer) {
     flatten(layer.input);
     const Tensor output = new_output(plain(layer.output));
+    name(!own_kernels_   ? "oneDNN inner product"
+         : !uses_tiles() ? "built-in matrix products"
+         : rounds()      ? "built-in matrix products in AMX tiles"
+                         : "built-in matrix products in AMX tiles, two bfloat16 for a float32");
     if (uses_tiles()) {
       const int planes = rounds() ? kRounded : kNearlyFloat;
       return append(make_amx_dense(own_, layer, layer_, parameters_, current_, output, planes, is_last()), output);
@@ -77,12 +88,14 @@ class PlanBuilder {
     round_product();
   }
   void operator()(const Dropout& layer) {
+    name("built-in loop");
     // The current tensor may be an image that lies flat or not; either plain layout has the mask's order.
     if (!is_flat(current_.layout())) change_layout(plain(layer.input));
     const Tensor output = new_output(current_.layout());
     append(make_dropout(layer, options_, current_, output), output);
   }
   void operator()(const Relu&) {
+    name("oneDNN eltwise");
     const Tensor output = new_output(current_.layout());
     append(make_relu(device_, layer_, current_, output), output);
   }
@@ -107,10 +120,15 @@ class PlanBuilder {
     const Tensor output = new_output(image(pool.output, plain_output ? Tag::nchw : Tag::nhwc));
     // Nearly float32 would be three products there, no less work than Winograd's few in vectors.
     const bool in_tiles = uses_tiles() && rounds() && fits_tiles(layer);
+    const bool direct = fused_convolution_of(layer) == FusedConvolution::kDirect;
+    name(in_tiles ? "built-in convolution in AMX tiles"
+         : direct ? "built-in direct convolution"
+                  : "built-in Winograd convolution");
     append(in_tiles ? make_amx_convolution(own_, layer, layer_, parameters_, current_, output, plain_output)
                     : make_fused_convolution(own_, layer, layer_, parameters_, current_, output, plain_output),
            output);
     ++layer_;  // The pool is done.
+    name("part of the convolution");
     if (!in_tiles) round_product();
   }
 
@@ -150,6 +168,7 @@ class PlanBuilder {
     return new_tensor(layout, layer_ >= plan_->first_trained_layer);
   }
 
+  void name(const char* of_kernel) { plan_->names[layer_] = of_kernel; }
   void append(std::unique_ptr<Kernel> kernel, const Tensor& output) {
     plan_->kernels.push_back({layer_, std::move(kernel)});
     current_ = output;
@@ -180,6 +199,7 @@ class PlanBuilder {
 
   template <typename PoolLayer>
   void pool(dnnl::algorithm algorithm, const PoolLayer& layer) {
+    name("oneDNN pooling");
     unflatten(layer.input);
     const dnnl::memory::dims dims{plan_->batch, layer.output.channels, layer.output.height, layer.output.width};
     const auto descriptor = pooling_descriptor(device_, algorithm, layer.window, current_.layout(), dims);

@@ -1,4 +1,4 @@
-// What relu and max-pool layers have chosen, brought to the host for tests; see Executor::choices().
+// What relu and max-pool layers have chosen, brought to the host for tests; see ExecutorProbe::choices().
 #pragma once
 
 #include <cstdint>

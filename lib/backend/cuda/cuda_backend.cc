@@ -22,10 +22,9 @@ class CudaBackend final : public Backend {
 
   std::string name() const override { return "cuda"; }
 
-  std::optional<std::string> kernel_of(const Layer& layer, Precision precision) const override {
+  bool can_compute(const Layer& layer, Precision precision) const override {
     const bool rounds = precision == Precision::kBf16 || precision == Precision::kTf32;
-    if (rounds && !has_tensor_floats()) return std::nullopt;
-    return kernel_name(layer);
+    return (!rounds || has_tensor_floats()) && has_kernel(layer);
   }
 
   std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const override {

@@ -194,6 +194,10 @@ ResidentTraining* CudaExecutor::resident_training() {
   return &*resident_;
 }
 
+std::vector<std::string> CudaExecutor::kernels() {
+  return replicas_[0]->kernels();
+}
+
 std::vector<LayerChoices> CudaExecutor::choices() {
   // Of several devices each has a part of the batch only; whoever compares gradients compares those of one.
   if (replicas_.size() > 1 || last_batch_size_ == 0) return {};

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "lib/backend/backend.h"
@@ -31,7 +32,8 @@ class CudaResidentTraining final : public ResidentTraining {
   void run(const ResidentSteps& steps) override;
   StepResult last_step() override;
   void read_slot(std::size_t slot, std::span<float> values) const override;
-  std::int64_t launches_per_step() const override { return steps_[0]->launches(); }
+  // Kernels and copies of the last kind of step that was run.
+  std::int64_t launches() const { return steps_[0]->launches(); }
 
  private:
   void queue(const ResidentSteps& steps, const std::vector<TowerPart>& parts);
@@ -45,7 +47,7 @@ class CudaResidentTraining final : public ResidentTraining {
   std::int64_t last_batch_size_ = 0;  // of run(); 0 before
 };
 
-class CudaExecutor final : public Executor {
+class CudaExecutor final : public Executor, private ExecutorProbe {
  public:
   // gpus: at least one, they outlive it; options.precision must have been resolved.
   CudaExecutor(const std::vector<Gpu*>& gpus, const Graph& graph, const CompileOptions& options);
@@ -55,10 +57,14 @@ class CudaExecutor final : public Executor {
   StepResult train_step(const Batch& batch, const GradientReady& ready) override;
   std::span<float> gradients() override;
   void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) override;
+  std::vector<std::string> kernels() override;
   ResidentTraining* resident_training() override;
-  std::vector<LayerChoices> choices() override;
+  ExecutorProbe* probe() override { return this; }
 
  private:
+  std::vector<LayerChoices> choices() override;
+  std::int64_t launches_per_step() const override { return resident_ ? resident_->launches() : 0; }
+
   GradientDownload& download();
 
   Graph graph_;

@@ -62,8 +62,8 @@ class LayerKernel {
   // and reports them; and writes the gradient of the input, if there is one, on main. Follows a forward() of the same
   // step.
   virtual void backward(const Pass& pass) = 0;
-  // What was chosen in the last forward() in training, see Executor::choices(); nothing is under way. `layer` is the
-  // last of the graph's layers that this computes.
+  // What was chosen in the last forward() in training, see ExecutorProbe::choices(); nothing is under way. `layer` is
+  // the last of the graph's layers that this computes.
   virtual void add_choices(std::size_t /*layer*/, std::vector<LayerChoices>& /*out*/) const {}
 };
 

@@ -12,20 +12,6 @@
 namespace distmnist::cuda {
 namespace {
 
-struct KernelName {
-  using Name = std::optional<std::string>;
-  Name operator()(const Conv2d&) const { return "cuDNN convolution; bias, relu and a max-pool after it in one kernel"; }
-  Name operator()(const MaxPool2d& layer) const {
-    if (layer.window.height * layer.window.width > kMaxWindowPixels) return std::nullopt;
-    return "built-in kernel, with the convolution's bias and relu";
-  }
-  Name operator()(const AvgPool2d&) const { return "built-in kernel"; }
-  Name operator()(const Flatten&) const { return "a change of shape"; }
-  Name operator()(const FullyConnected&) const { return "cuBLASLt matrix product with bias and relu"; }
-  Name operator()(const Dropout&) const { return "built-in kernel"; }
-  Name operator()(const Relu&) const { return "built-in kernel"; }
-};
-
 bool is_flat(const Shape& shape) {
   return shape.height == 1 && shape.width == 1;
 }
@@ -39,8 +25,9 @@ TensorView flattened(TensorView view) {
 
 }  // namespace
 
-std::optional<std::string> kernel_name(const Layer& layer) {
-  return std::visit(KernelName{}, layer);
+bool has_kernel(const Layer& layer) {
+  const auto* pool = std::get_if<MaxPool2d>(&layer);
+  return pool == nullptr || pool->window.height * pool->window.width <= kMaxWindowPixels;
 }
 
 Arithmetic arithmetic_of(Precision precision) {
@@ -57,6 +44,7 @@ class Plan::Builder {
   Builder(Plan& plan, const Graph& graph, const CompileOptions& options, const LayerContext& context)
       : plan_(plan), graph_(graph), options_(options), context_(context) {
     const auto first = std::ranges::find_if(graph.layers, has_variables);
+    plan_.names_.resize(graph.layers.size());
     plan_.first_trained_layer_ = static_cast<std::size_t>(first - graph.layers.begin());
   }
 
@@ -79,28 +67,35 @@ class Plan::Builder {
     const auto* pool = at_ + 1 < graph_.layers.size() ? std::get_if<MaxPool2d>(&graph_.layers[at_ + 1]) : nullptr;
     if (pool != nullptr) {
       const Tensor output = make_tensor(pool->output, pool->scope, own_layout(at_ + 2));
+      name("cuDNN convolution; bias, relu and max-pool in one built-in kernel");
+      plan_.names_[at_ + 1] = "part of the convolution";
       add(2, make_pooled_convolution(layer, *pool, context_, input, output), output);
     } else {
       const Tensor output = make_tensor(layer.output, layer.scope, context_.arithmetic.layout);
+      name("cuDNN convolution");
       add(1, make_convolution(layer, context_, input, output), output);
     }
   }
   void operator()(const MaxPool2d& layer) {
     const Tensor output = make_tensor(layer.output, layer.scope, own_layout(at_ + 1));
+    name("built-in kernel");
     add(1, make_max_pool(layer, context_, current_, output), output);
   }
   void operator()(const AvgPool2d& layer) {
     const Tensor output = make_tensor(layer.output, layer.scope, own_layout(at_ + 1));
+    name("built-in kernel");
     add(1, make_avg_pool(layer, current_, output), output);
   }
   void operator()(const Flatten& layer) {
     if (current_.value.layout == Layout::kNchw || is_flat(layer.input)) {
       current_.value = flattened(current_.value);
       if (current_.needs_gradient()) current_.gradient = flattened(current_.gradient);
+      name("no work: the numbers lie in this order");
       ++at_;
       return;
     }
     const Tensor output = make_tensor(layer.output, layer.scope, context_.arithmetic.layout);
+    name("built-in reordering");
     add(1, make_conversion(current_, output), output);
   }
   void operator()(const FullyConnected& layer) {
@@ -111,14 +106,17 @@ class Plan::Builder {
     output.value = plan_.buffers_.add(context_.memory, value, "the activations of " + layer.scope);
     output.gradient = plan_.buffers_.add(context_.memory, view(layer.output, context_.arithmetic.layout),
                                          "the gradients of " + layer.scope);
+    name("cuBLASLt matrix product with bias and relu");
     add(1, make_fully_connected(layer, context_, current_, output), output);
   }
   void operator()(const Dropout& layer) {
     const Tensor output = make_tensor(layer.output, layer.scope, own_layout(at_ + 1));
+    name("built-in kernel");
     add(1, make_dropout(layer, options_.seed, options_.stream, current_, output), output);
   }
   void operator()(const Relu& layer) {
     const Tensor output = make_tensor(layer.output, layer.scope, own_layout(at_ + 1));
+    name("built-in kernel");
     add(1, make_relu(current_, output), output);
   }
 
@@ -138,6 +136,8 @@ class Plan::Builder {
     return plan_.buffers_.add_tensor(context_.memory, view(shape, layout), at_ + 1 > plan_.first_trained_layer_, scope);
   }
 
+  // Of what computes the layer at at_.
+  void name(const char* of_kernel) { plan_.names_[at_] = of_kernel; }
   void add(std::size_t layers, std::unique_ptr<LayerKernel> kernel, const Tensor& output = {}) {
     at_ += layers;
     plan_.kernels_.push_back({at_ - 1, std::move(kernel)});

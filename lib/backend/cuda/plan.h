@@ -14,8 +14,8 @@
 
 namespace distmnist::cuda {
 
-// What computes `layer` on a GPU; nothing where it cannot be computed there.
-std::optional<std::string> kernel_name(const Layer& layer);
+// Whether there is a kernel for `layer`, of its sizes.
+bool has_kernel(const Layer& layer);
 
 // How `precision` computes; kAuto must have been resolved.
 Arithmetic arithmetic_of(Precision precision);
@@ -40,6 +40,8 @@ class Plan {
   // At its end main waits for side.
   void backward(const Pass& pass);
 
+  // By layer, as of Executor::kernels().
+  const std::vector<std::string>& names() const { return names_; }
   // Of the last forward() in training; nothing is under way.
   std::vector<LayerChoices> choices() const;
 
@@ -59,6 +61,7 @@ class Plan {
   DeviceArray<std::uint8_t> labels_, correct_;
   DeviceArray<float> losses_;
   std::vector<Placed> kernels_;
+  std::vector<std::string> names_;
   std::size_t first_trained_layer_ = 0;
 };
 

@@ -47,6 +47,8 @@ class Replica {
   Gpu& gpu() const { return gpu_; }
   const Graph& graph() const { return graph_; }
   const CompileOptions& options() const { return options_; }
+  // Of the plan for the largest batch, as of Executor::kernels().
+  const std::vector<std::string>& kernels() { return plan_for(options_.max_batch_size).names(); }
   const Streams& streams() const { return streams_; }
   Parameters& parameters() { return parameters_; }
   Plan& plan_for(std::int64_t batch);

@@ -45,6 +45,9 @@ class ReferenceExecutor final : public Executor {
   }
   std::span<float> gradients() override { return gradients_; }
   void force_choices(std::vector<LayerChoices> choices) { forced_ = std::move(choices); }
+  std::vector<std::string> kernels() override {
+    return std::vector<std::string>(graph_.layers.size(), "plain loops");
+  }
   ResidentTraining* resident_training() override { return &resident_training_; }
 
   StepResult train_step(const Batch& batch, const GradientReady& ready) override {
@@ -117,9 +120,8 @@ class ReferenceExecutor final : public Executor {
 class ReferenceBackend final : public Backend {
  public:
   std::string name() const override { return "reference"; }
-  std::optional<std::string> kernel_of(const Layer&, Precision precision) const override {
-    if (precision == Precision::kTf32 || precision == Precision::kBf16) return std::nullopt;
-    return "plain loops";
+  bool can_compute(const Layer&, Precision precision) const override {
+    return precision != Precision::kTf32 && precision != Precision::kBf16;
   }
   std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const override {
     check_options(graph, options);

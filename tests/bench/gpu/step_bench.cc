@@ -116,8 +116,8 @@ class Subject {
 
   // Kernels and copies of a resident step; 0 where none has been measured, or the backend does not tell.
   std::int64_t launches() const {
-    ResidentTraining* training = measurements_.contains("resident") ? executor_->resident_training() : nullptr;
-    return training == nullptr ? 0 : training->launches_per_step();
+    ExecutorProbe* const probe = measurements_.contains("resident") ? executor_->probe() : nullptr;
+    return probe == nullptr ? 0 : probe->launches_per_step();
   }
 
   double measure_us(const std::string& mode) {

@@ -17,6 +17,10 @@ using namespace distmnist;
 
 namespace {
 
+std::vector<LayerChoices> choices_of(Executor& executor) {
+  return executor.probe() == nullptr ? std::vector<LayerChoices>() : executor.probe()->choices();
+}
+
 std::string any_backend() {
   return GENERATE(from_range(backends_under_test()));
 }
@@ -55,7 +59,7 @@ TEST_CASE("every case gives the oracle's logits, loss and gradients") {
       const auto executor = make_executor(backend, each.graph, options, parameters);
       CHECK(relative_error(predict(*executor, each.graph, samples), oracle.logits()) < bound);
       const TrainOutcome outcome = train(*executor, samples.batch(77));
-      const TrainOutcome& expected = oracle.outcome(executor->choices());
+      const TrainOutcome& expected = oracle.outcome(choices_of(*executor));
       CHECK(outcome.result.loss == Approx(expected.result.loss).epsilon(bound));
       CHECK(outcome.result.correct == expected.result.correct);
       for (const Variable& variable : each.graph.variables) {

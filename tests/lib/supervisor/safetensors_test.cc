@@ -188,7 +188,7 @@ TEST_CASE("a file of another program can be read, and is known to have no checks
   file.read(*file.find("w"), std::span<float>(w));
   CHECK(w[0] == 1.0f);
   CHECK_FALSE(file.has_checksums());
-  CHECK(fails_with(ExitCode::kData, "its metadata has no crc32c_data and crc32c_header",
+  CHECK(fails_with(ExitCode::kData, "its metadata does not have crc32c_data and crc32c_header",
                    [&] { file.verify_checksums(); }));
 }
 

@@ -14,6 +14,7 @@ class FirstPixelSays : public Executor {
   void load(Range, std::span<const float>) override {}
   void read(Range, std::span<float>) const override {}
   StepResult train_step(const Batch&, const GradientReady&) override { return {}; }
+  std::vector<std::string> kernels() override { return {}; }
   std::span<float> gradients() override { return {}; }
   void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) override {
     largest_batch = std::max(largest_batch, count);

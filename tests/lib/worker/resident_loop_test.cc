@@ -56,6 +56,7 @@ class WatchedExecutor : public Executor {
   StepResult train_step(const Batch& batch, const GradientReady& ready) override {
     return inner_->train_step(batch, ready);
   }
+  std::vector<std::string> kernels() override { return {}; }
   std::span<float> gradients() override { return inner_->gradients(); }
   void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) override {
     inner_->predict(count, images, logits);

@@ -57,6 +57,7 @@ class FakeExecutor final : public Executor {
   explicit FakeExecutor(Script& script) : script_(script) {}
   void load(Range, std::span<const float>) override {}
   void read(Range, std::span<float>) const override {}
+  std::vector<std::string> kernels() override { return {}; }
   std::span<float> gradients() override { return gradients_; }
   void predict(std::int64_t, std::span<const float>, std::span<float>) override {
     if (!script_.failure.empty()) throw std::runtime_error(script_.failure);

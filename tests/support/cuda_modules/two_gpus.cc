@@ -29,9 +29,8 @@ class MadeUpBackend final : public Backend {
     for (const int device : options_.devices) taken[device] -= share();
   }
   std::string name() const override { return "made-up"; }
-  std::optional<std::string> kernel_of(const Layer& layer, Precision precision) const override {
-    if (std::holds_alternative<Dropout>(layer) || precision == Precision::kTf32) return std::nullopt;
-    return "made-up kernel";
+  bool can_compute(const Layer& layer, Precision precision) const override {
+    return !std::holds_alternative<Dropout>(layer) && precision != Precision::kTf32;
   }
   std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const override {
     check_layers(*this, graph, options.precision);

@@ -7,9 +7,7 @@ namespace {
 class StandInBackend final : public distmnist::Backend {
  public:
   std::string name() const override { return "stand-in"; }
-  std::optional<std::string> kernel_of(const distmnist::Layer&, distmnist::Precision) const override {
-    return std::nullopt;
-  }
+  bool can_compute(const distmnist::Layer&, distmnist::Precision) const override { return false; }
   std::unique_ptr<distmnist::Executor> compile(const distmnist::Graph&,
                                                const distmnist::CompileOptions&) const override {
     return nullptr;

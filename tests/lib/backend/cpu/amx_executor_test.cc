@@ -95,7 +95,7 @@ TEST_CASE("a training step of float32 in tiles is nearly that of doubles") {
 
     const auto doubles = make_executor("reference", c.graph, {.max_batch_size = c.batch}, block);
     CHECK(relative_error(logits, predict(*doubles, c.graph, samples)) < bound);
-    force_choices(*doubles, tiles.choices());
+    force_choices(*doubles, tiles.probe()->choices());
     const TrainOutcome expected = train(*doubles, samples.batch());
     for (const Variable& variable : c.graph.variables) {
       INFO(variable.name);

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "lib/base/clock.h"
 #include "models/models.h"
 #include "tests/lib/backend/backend_cases.h"
 #include "tests/support/catch.h"
@@ -56,11 +57,12 @@ TEST_CASE("times are kept per layer once asked for") {
   cpu::CpuExecutor executor(graph, {.max_batch_size = 2});
   const Samples samples = make_samples(graph, 2, 1);
   executor.train_step(samples.batch(), {});
-  CHECK(executor.layer_times().empty());
-  executor.start_layer_times();
+  ExecutorProbe& probe = *executor.probe();
+  CHECK(probe.layer_times().empty());
+  probe.start_layer_times(monotonic_s);
   executor.train_step(samples.batch(), {});
-  REQUIRE(executor.layer_times().size() == graph.layers.size());
-  for (const cpu::LayerTime& time : executor.layer_times()) {
+  REQUIRE(probe.layer_times().size() == graph.layers.size());
+  for (const LayerTime& time : probe.layer_times()) {
     CHECK(time.forward_s > 0);
     CHECK(time.backward_s > 0);
   }

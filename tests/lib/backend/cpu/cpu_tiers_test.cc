@@ -51,7 +51,7 @@ void check_case(const BackendCase& each, Precision precision) {
       executor->load({0, each.graph.num_parameters}, parameters);
       CHECK(relative_error(predict(*executor, each.graph, samples), oracle.logits()) < limit);
       const TrainOutcome outcome = train(*executor, samples.batch(kFirstSample));
-      const TrainOutcome& expected = oracle.outcome(executor->choices());
+      const TrainOutcome& expected = oracle.outcome(executor->probe()->choices());
       CHECK(outcome.result.loss == Approx(expected.result.loss).epsilon(limit));
       if (precision == Precision::kF32) {
         CHECK(outcome.result.correct == expected.result.correct);

@@ -140,7 +140,7 @@ TEST_CASE("every case gives the oracle's logits, loss and gradients in every pre
     const auto executor = compile(*backend, each.graph, options, parameters);
     CHECK(relative_error(predict(*executor, each.graph, samples), logits) < limit);
     const TrainOutcome outcome = train(*executor, samples.batch(77));
-    force_choices(*oracle, executor->choices());
+    force_choices(*oracle, executor->probe()->choices());
     const TrainOutcome expected = train(*oracle, samples.batch(77));
     CHECK(outcome.result.loss == Approx(expected.result.loss).epsilon(limit));
     if (precision == Precision::kF32) {
@@ -408,7 +408,7 @@ TEST_CASE("a layer without a kernel is named") {
   net.reshape(20, 20, 1).conv2d(2, {3, 3}, "conv").max_pool2d({16, 16}, "large_pool", 1).flatten("flatten");
   const Graph graph = net.fully_connected(3, "pred", Activation::kNone).build();
   const auto backend = make_backend_under_test();
-  CHECK(!backend->kernel_of(graph.layers[1], Precision::kF32));
-  CHECK(backend->kernel_of(graph.layers[0], Precision::kF32));
+  CHECK(!backend->can_compute(graph.layers[1], Precision::kF32));
+  CHECK(backend->can_compute(graph.layers[0], Precision::kF32));
   CHECK(fails_with(ExitCode::kUsage, "layer large_pool has no kernel", [&] { backend->compile(graph, {}); }));
 }

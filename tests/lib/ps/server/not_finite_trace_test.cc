@@ -124,7 +124,7 @@ TEST_CASE("skip: a bad push is dropped whole on all ps tasks, whichever of them 
       CHECK(push_bad_on(job, 1, bad) == Lines{"1: dropped (not finite), step 1, sample 50, value -1"});
       CHECK(job.push(1, 1) == Lines{"1: step 2, sample 100, value -2"});
       CHECK(job.push(0, 1) == Lines{"0: stale by 1, step 3, sample 100, value -3"});
-      CHECK(job.warned("worker:1 has "));
+      CHECK(job.warned("worker:1 "));
       for (const auto& ps : job.ps) CHECK_FALSE(ps->core.failure());
     }
   }
