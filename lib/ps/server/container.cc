@@ -53,9 +53,8 @@ void Container::handle(const Sender& from, Message&& message, TimeMs now) {
     return run_.refuse(from, header, ExitCode::kConflict,
                        fmt::format("another process has taken over {}; stop this one", task_name(header.worker)));
   }
-  if (heard.standing == Standing::kCurrent)
-    run_.actions.keep(route);  // Also with an older lease that has been renewed
-                               // since.
+  if (heard.standing == Standing::kCurrent) run_.actions.keep(route);  // Also with a lease that was since renewed.
+                                                                       // since.
   if (heard.returned) {
     run_.log_event(RunState::Event::kBack, header.worker, "is back");
     if (parts_) parts_->ordered.arrive(header.worker);
@@ -231,7 +230,7 @@ void Container::welcome(std::uint32_t worker) {
   const Session* session = run_.members.session(worker);
   const Greeting& greeting = session->greeting;
   if (!fits_job(greeting))
-    return run_.members.dismiss(worker);  // It sent its hello before there was a model to
+    return run_.members.dismiss(worker);  // It came before there was a model to fit.
                                           // compare with.
   WelcomeRecord record;
   record.state = !has_model() ? ModelState::kAwaitingModel : ended() ? ModelState::kEnded : ModelState::kReady;
@@ -276,8 +275,7 @@ void Container::on_load(const Sender& from, const Message& message) {
 void Container::on_create_end(const Message& message, TimeMs now) {
   const Header& header = message.header;
   if (!creation_ || !creation_->is_of_run(header.run)) {
-    if (has_model() && run_.shard->run == header.run)
-      welcome(header.worker);  // A repeated request: the model is complete.
+    if (has_model() && run_.shard->run == header.run) welcome(header.worker);  // A repeated request: it is complete.
     return;
   }
   // If a part is missing, there is no answer: the chief sends the whole creation again.

@@ -11,7 +11,7 @@
 namespace distmnist {
 namespace {
 
-// Whether the action succeeded. Not used for essential actions: there may not even be memory to report a failure.
+// Whether the action succeeded. A caller must be able to go on without it: there may not even be memory to report that.
 template <class Action>
 bool attempt(const Action& action) noexcept {
   try {

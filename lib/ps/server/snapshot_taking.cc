@@ -49,7 +49,7 @@ void SnapshotTaking::on_take(const Sender& from, const Message& message, TimeMs 
   }
   std::erase_if(record->marks, [this](const auto& entry) { return entry.first >= run_.ps.num_workers; });
   if (!hold_)
-    hold_.emplace(now);  // It was released in the meantime; what has been applied by now is a whole step
+    hold_.emplace(now);  // Released in the meantime; what is applied by now is a whole step here, too.
                          // here, too.
   for (WholePush& push :
        hold_->set_target(from.route, message.header, std::move(record->marks), run_.members.processes())) {
