@@ -54,7 +54,6 @@ void Container::handle(const Sender& from, Message&& message, TimeMs now) {
                        fmt::format("another process has taken over {}; stop this one", task_name(header.worker)));
   }
   if (heard.standing == Standing::kCurrent) run_.actions.keep(route);  // Also with a lease that was since renewed.
-                                                                       // since.
   if (heard.returned) {
     run_.log_event(RunState::Event::kBack, header.worker, "is back");
     if (parts_) parts_->ordered.arrive(header.worker);
@@ -229,9 +228,7 @@ bool Container::fits_job(const Greeting& greeting) {
 void Container::welcome(std::uint32_t worker) {
   const Session* session = run_.members.session(worker);
   const Greeting& greeting = session->greeting;
-  if (!fits_job(greeting))
-    return run_.members.dismiss(worker);  // It came before there was a model to fit.
-                                          // compare with.
+  if (!fits_job(greeting)) return run_.members.dismiss(worker);  // It came before there was a model to fit.
   WelcomeRecord record;
   record.state = !has_model() ? ModelState::kAwaitingModel : ended() ? ModelState::kEnded : ModelState::kReady;
   run_.reply(greeting.from.route, greeting.header, MessageType::kWelcome, encode(record));

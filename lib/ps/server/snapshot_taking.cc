@@ -48,9 +48,7 @@ void SnapshotTaking::on_take(const Sender& from, const Message& message, TimeMs 
     return;
   }
   std::erase_if(record->marks, [this](const auto& entry) { return entry.first >= run_.ps.num_workers; });
-  if (!hold_)
-    hold_.emplace(now);  // Released in the meantime; what is applied by now is a whole step here, too.
-                         // here, too.
+  if (!hold_) hold_.emplace(now);  // Released in the meantime; what is applied by now is a whole step here, too.
   for (WholePush& push :
        hold_->set_target(from.route, message.header, std::move(record->marks), run_.members.processes())) {
     run_.apply(std::move(push));
