@@ -1,4 +1,5 @@
-// Files: reads with a limit, and writes after which a reader, a crash or a full disk never leaves half a file.
+// Files: reading with a limit, and writing that never shows half a file to a reader, even after a crash or on a full
+// disk.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Addresses of this host and of peers: name lookup, endpoints for the transport, and short probes of listeners.
+// Addresses: those of this host and of peers: name lookup, endpoints for the transport, and short probes of listeners.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// CRC-32C (Castagnoli, polynomial 0x1EDC6F41 reflected, RFC 3720 section 12.1): the checksum of messages and
+// crc32c: CRC-32C (Castagnoli, polynomial 0x1EDC6F41 reflected, RFC 3720 section 12.1), the checksum of messages and
 // checkpoints.
 #pragma once
 

@@ -1,5 +1,5 @@
-// 16-bit floating-point numbers as bits, converted from float32 and back: bfloat16 (float32's exponent, 8 bits of
-// significand) and IEEE 754 float16 (5 bits of exponent, 11 of significand).
+// Half precision: 16-bit floating-point numbers as bits, converted from float32 and back: bfloat16 (float32's exponent,
+// 8 bits of significand) and IEEE 754 float16 (5 bits of exponent, 11 of significand).
 #pragma once
 
 #include <cstdint>

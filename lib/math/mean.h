@@ -1,6 +1,5 @@
-// The mean of several arrays: the first one, to which the others are added in a fixed order, divided by their number.
-// Every float is computed independently: pieces of arrays, of any size and on any processor, get the same bits as the
-// whole.
+// Mean: the first of several arrays, to which the others are added in a fixed order, divided by their number. Every
+// float is computed independently: pieces of arrays, of any size and on any processor, get the same bits as the whole.
 #pragma once
 
 #include <span>

@@ -1,4 +1,4 @@
-// Macros that make a plain loop fast: one version for each kind of processor, a promise about aliasing, and no
+// SIMD: what makes a plain loop fast: one version for each kind of processor, a promise about aliasing, and no
 // denormals.
 #pragma once
 

@@ -1,6 +1,6 @@
-// The learning rate as a function of global_step. Formulas of TensorFlow 1.x: tf.train.exponential_decay and
-// tf.train.cosine_decay with alpha 0; and of PyTorch: OneCycleLR with its defaults (Smith, Topin, "Super-convergence",
-// arXiv 1708.07120). Only its rate is used: the momentum is not cycled.
+// LearningRate: the learning rate as a function of global_step. Formulas of TensorFlow 1.x: tf.train.exponential_decay
+// and tf.train.cosine_decay with alpha 0; and of PyTorch: OneCycleLR with its defaults (Smith, Topin,
+// "Super-convergence", arXiv 1708.07120). Only its rate is used: the momentum is not cycled.
 #pragma once
 
 #include <cstdint>

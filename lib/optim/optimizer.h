@@ -1,5 +1,5 @@
-// Optimizers as pure functions over a piece of the parameter block and its slots. Formulas and defaults of
-// TensorFlow 1.x.
+// Optimizers: pure functions over a piece of the parameter block and its slots. Formulas and defaults of TensorFlow
+// 1.x.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The optimizers' update rules as loops over plain arrays. optimizer.h has the formulas.
+// Update rules: the optimizers' rules as loops over plain arrays. optimizer.h has the formulas.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Keys of CURVE, with which the tasks of a cluster identify each other: Curve25519 key pairs, as in libsodium's
+// CURVE keys: how the tasks of a cluster identify each other: Curve25519 key pairs, as in libsodium's
 // crypto_box. lib/wire/key_file.h stores them in files; lib/wire/curve.h uses them on a connection.
 #pragma once
 

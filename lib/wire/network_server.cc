@@ -28,7 +28,7 @@ namespace {
 
 constexpr TimeMs kSleptMs = 1'000;  // a server that did not run for this long was stopped
 constexpr int kLookMs = 100;        // how often deadlines are checked
-constexpr int kAcceptAtOnce = 64;   // connections before existing ones are served again
+constexpr int kAcceptAtOnce = 64;   // accepted before existing connections are served again
 constexpr TimeMs kNoDescriptorMs = 100;
 constexpr TimeMs kClosingMs = 1'000;  // to send the last messages to a peer that is cut off
 

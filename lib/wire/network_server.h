@@ -24,7 +24,7 @@ namespace distmnist {
 inline constexpr TimeMs kHandshakeMs = 2'000;  // from accepting a connection to the end of its handshake
 inline constexpr TimeMs kFirstWordMs = 5'000;  // from accepting a connection to keep()
 inline constexpr TimeMs kIdleMs = 60'000;      // silence, heartbeats included, after which a connection is closed
-inline constexpr TimeMs kStalledMs = 30'000;   // for which a peer reads nothing of what is sent to it
+inline constexpr TimeMs kStalledMs = 30'000;   // in which a peer reads nothing although data is waiting
 
 inline constexpr std::size_t kMaxUnprovenMessages = 16;      // before keep(); above it, the connection is closed
 inline constexpr std::size_t kMaxUnprovenBytes = 64u << 10;  // the same, handshake and heartbeats included

@@ -1,6 +1,6 @@
-// Sockets of ZeroMQ: a worker's ClientSocket (DEALER) to each ps, and the server socket of a ps for workers in its own
-// process. Only these files use ZeroMQ. Sending and receiving never block. poll() waits, with a limit. Sockets belong
-// to one thread.
+// Transport: ZeroMQ's sockets: a worker's ClientSocket (DEALER) to each ps, and the server socket of a ps for workers
+// in its own process. Only these files use ZeroMQ. Sending and receiving never block. poll() waits, with a limit.
+// Sockets belong to one thread.
 #pragma once
 
 #include <cstdint>

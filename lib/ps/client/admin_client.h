@@ -1,5 +1,5 @@
-// The admin client asks ps tasks one question from outside any run. It connects, asks, repeats the question if no
-// answer arrives, and gives up after a time limit.
+// ask_ps_tasks: asks ps tasks one question from outside any run. It connects, asks, repeats the question if no answer
+// arrives, and gives up after a time limit.
 #pragma once
 
 #include <cstdint>

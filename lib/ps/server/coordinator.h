@@ -32,7 +32,7 @@ class Coordinator {
   virtual ~Coordinator() = default;
 
   // arrive: a process of the worker takes part from now on. depart: it no longer does, because it is lost, gone, done
-  // or replaced; what it held is returned. Calling either one twice has no effect.
+  // or replaced; what it held is returned. Calling either one again has no effect.
   virtual void arrive(std::uint32_t worker) = 0;
   virtual void depart(std::uint32_t worker, TimeMs now) = 0;
 
@@ -41,7 +41,7 @@ class Coordinator {
   // The same for a push that does not count, whatever its step, because it is not finite. The worker's next batch takes
   // its place.
   virtual Verdict drop(const PushId& id, std::int64_t step, std::int64_t global_step) = 0;
-  // The update to make now, if there is one (its commit is left at 0). It increments global_step by one.
+  // The update to make now, if there is one (its commit is left at 0). Afterwards global_step is one higher.
   virtual std::optional<Update> next_update() = 0;
   // Returns true if the worker may compute a batch on the current parameters. It then holds a token for that batch
   // until its push, its departure or the next update. If it asks again in the meantime, it gets no second token.

@@ -120,7 +120,7 @@ void Doorkeeper::Shared::look_up() {
     for (const std::string& ip : known) {
       const AddressBlock block = parse_address_block(ip);
       if (!rules.insecure && !rules.has_keys && is_public(block)) {
-        if (first) wrong = public_text(block, host.to_string());  // Later lookups only keep it from connecting.
+        if (first) wrong = public_text(block, host.to_string());  // Later lookups only keep it out.
       } else {
         found.add(block);
         lets_in_public |= is_public(block);

@@ -1,4 +1,4 @@
-// The shell of a ps task: a socket, the clock and a loop around PsCore.
+// run_parameter_server: the shell of a ps task: a socket, the clock and a loop around PsCore.
 #pragma once
 
 #include <functional>

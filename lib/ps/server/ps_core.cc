@@ -231,8 +231,8 @@ void PsCore::on_message_after_failure(const Route& route, const Header& header, 
   if (header.type != MessageType::kLeave) send_refusal(route, header, ExitCode::kDiverged, failed_->reason);
 }
 
-// Returns the entry after the one whose run is dropped. Shared variables stay. So do connections on which the workers
-// of a failed run still have to say that they leave.
+// Returns the entry after the one whose run is dropped. Shared variables stay. Connections on which the workers of a
+// failed run still have to say that they leave stay, too.
 PsCore::Entries::iterator PsCore::drop_run(Entries::iterator at) {
   if (!failed_) at->second.run->hang_up();
   at->second.run.reset();

@@ -37,8 +37,8 @@ Turns::Known Turns::known(const Header& commit) const {
 Verdict Turns::decide(const Route& route, const Header& commit, std::int64_t global_step, TimeMs now) {
   Worker& worker = workers_[commit.worker];
   worker.decided = id_of(commit).mark;
-  // A real worker never pushes before its turn, or from parameters that do not exist yet: it would take the place of
-  // another.
+  // A real worker never pushes before its turn, or from parameters that do not exist yet: it would take another
+  // worker's place.
   const bool out_of_turn = std::exchange(worker.turn_of, 0) != commit.incarnation || commit.step > global_step;
   if (out_of_turn) {
     worker.verdict = {false, 0};
