@@ -11,7 +11,7 @@
 
 namespace distmnist {
 
-// Every member may be called from any thread. Nobody who waits needs a deadline of its own: close() wakes them all.
+// Thread-safe. A waiting thread does not need its own deadline: close() wakes all of them.
 template <typename T>
 class BlockingQueue {
  public:
@@ -20,7 +20,8 @@ class BlockingQueue {
   BlockingQueue(const BlockingQueue&) = delete;
   BlockingQueue& operator=(const BlockingQueue&) = delete;
 
-  // Waits while the queue is full. False when it is closed, before or during the wait: the item was not taken.
+  // Blocks while the queue is full. Returns false if the queue is closed before or during the wait: the item was not
+  // taken.
   bool push(T item) {
     std::unique_lock lock(mutex_);
     not_full_.wait(lock, [this] { return closed_ || items_.size() < capacity_; });
@@ -31,7 +32,7 @@ class BlockingQueue {
     return true;
   }
 
-  // The oldest item; waits while there is none. What was pushed before close() is still handed out, then nullopt.
+  // The oldest item; blocks while there is none. After close(), returns the remaining items, then nullopt.
   std::optional<T> pop() {
     std::unique_lock lock(mutex_);
     not_empty_.wait(lock, [this] { return closed_ || !items_.empty(); });
@@ -43,7 +44,7 @@ class BlockingQueue {
     return item;
   }
 
-  // Ends the queue and wakes everyone who waits. May be called more than once.
+  // Closes the queue and wakes all waiting threads. May be called more than once.
   void close() {
     {
       const std::scoped_lock lock(mutex_);

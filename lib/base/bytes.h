@@ -1,6 +1,5 @@
-// ByteReader and ByteWriter: little-endian numbers in a bounded run of bytes. Going past the end is reported as a
-// value, moves nothing and touches nothing, so that bytes from outside can be taken apart field by field without a
-// length check each.
+// ByteReader and ByteWriter: little-endian numbers in a bounded run of bytes. A read or write past the end returns
+// false and changes nothing, so bytes from outside can be parsed field by field without a length check for each.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +17,7 @@ namespace distmnist {
 template <typename T>
 concept Number = std::integral<T> || std::floating_point<T>;
 
-// Little-endian bytes to a number and back; `bytes` holds exactly sizeof(T) bytes.
+// Converts little-endian bytes to a number and back; `bytes` holds exactly sizeof(T) bytes.
 template <Number T>
 T from_little_endian(std::span<const std::byte, sizeof(T)> bytes) {
   std::array<std::byte, sizeof(T)> copy;
@@ -36,11 +35,11 @@ std::array<std::byte, sizeof(T)> to_little_endian(T value) {
   return bytes;
 }
 
-// The bytes of a text; they live as long as the text does.
+// The bytes of a text; valid as long as the text is.
 inline std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
-// The text that `bytes` spell; it lives as long as they do.
+// `bytes` as text; valid as long as they are.
 inline std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -53,7 +52,7 @@ class ByteReader {
   std::size_t offset() const { return offset_; }
   std::size_t remaining() const { return bytes_.size() - offset_; }
 
-  // False, and nothing changes, where fewer bytes are left than asked for.
+  // Returns false and changes nothing if fewer bytes are left.
   template <Number T>
   [[nodiscard]] bool read(T& value) {
     if (remaining() < sizeof(T)) return false;
@@ -87,7 +86,7 @@ class ByteWriter {
   std::size_t offset() const { return offset_; }
   std::size_t remaining() const { return bytes_.size() - offset_; }
 
-  // False, and nothing changes, where there is no room.
+  // Returns false and changes nothing if there is no room.
   template <Number T>
   [[nodiscard]] bool write(T value) {
     return write_bytes(to_little_endian(value));

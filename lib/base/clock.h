@@ -1,4 +1,4 @@
-// Clocks. Everything below the shells takes the time as an argument; only shells ask for it.
+// Clocks: the only functions that read the time. Code below the shells takes the time as an argument.
 #pragma once
 
 #include <chrono>
@@ -13,13 +13,13 @@ inline TimeMs monotonic_ms() {
   return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
 }
 
-// Seconds since some fixed moment, for measuring.
+// Seconds since a fixed moment, for measuring.
 inline double monotonic_s() {
   using namespace std::chrono;
   return duration<double>(steady_clock::now().time_since_epoch()).count();
 }
 
-// The wall clock, which may be set back: a name for files and runs of people's, no order.
+// The wall clock, which may be set back: for names of files and runs, not for ordering.
 inline std::uint64_t nanoseconds_since_1970() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());

@@ -9,7 +9,7 @@
 
 namespace distmnist {
 
-// "1 thread", "2 threads", "0 threads". For nouns that take an s.
+// "1 thread", "2 threads", "0 threads". For nouns whose plural ends in s.
 inline std::string counted(std::int64_t number, std::string_view noun) {
   return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
 }

@@ -21,7 +21,7 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
   }
 }
 
-// "gpu" -> "GPU"; unset where no device type has this name.
+// "gpu" -> "GPU"; empty if no device type has this name.
 std::optional<std::string> device_type(std::string_view text) {
   std::string upper(text);
   for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
@@ -31,7 +31,7 @@ std::optional<std::string> device_type(std::string_view text) {
   return std::nullopt;
 }
 
-// Reads one device name; `text_` is kept whole for the messages.
+// Parses one device name; `text_` keeps the whole text for messages.
 class Parser {
  public:
   explicit Parser(std::string_view text) : text_(text) {}
@@ -71,7 +71,7 @@ class Parser {
     spec_.index = number(part, index);
   }
 
-  // Unset for "*".
+  // Empty for "*".
   std::optional<int> number(std::string_view part, std::string_view digits) const {
     if (digits == "*") return std::nullopt;
     int value = -1;

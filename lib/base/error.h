@@ -1,4 +1,4 @@
-// Error: what the user or the machine did wrong, with the exit code the process ends with.
+// Error: a mistake of the user or a problem of the machine, with the exit code that the process ends with.
 #pragma once
 
 #include <stdexcept>
@@ -9,13 +9,13 @@
 
 namespace distmnist {
 
-// Exit codes of the program. From 128 up a scheduler may retry.
+// Exit codes of the program. A scheduler may retry from 128 up.
 enum class ExitCode : int {
   kOk = 0,
   kInternal = 1,
   kUsage = 2,      // command line or cluster description
   kData = 3,       // training data or checkpoint
-  kVersion = 5,    // another version, model or run
+  kVersion = 5,    // a different version, model or run
   kConflict = 6,   // port, task, chief or log_dir already taken
   kResources = 7,  // out of disk, memory or GPU memory
   kDiverged = 8,   // a loss, gradient or parameter is not finite
@@ -25,8 +25,8 @@ enum class ExitCode : int {
   kTerminated = 143,   // SIGTERM, after saving
 };
 
-// Thrown when the user or the machine is wrong. The message is one sentence that says what was tried, with which value,
-// and what to do next.
+// Thrown for a mistake of the user or a problem of the machine. The message is one sentence that says what was tried,
+// with which value, and what to do next.
 class Error : public std::runtime_error {
  public:
   Error(ExitCode code, const std::string& message) : std::runtime_error(message), code_(code) {}

@@ -18,7 +18,7 @@ namespace {
 constexpr std::string_view kTemporaryPrefix = ".distmnist-tmp-";
 constexpr int kMaxNameAttempts = 1000;
 
-// What a failed write means for the user: paths that can never be written are a wrong --log_dir.
+// The exit code for a failed write: a path that can never be written means a wrong --log_dir.
 ExitCode write_error_code(int error) {
   switch (error) {
     case EACCES:
@@ -42,15 +42,15 @@ ExitCode write_error_code(int error) {
   fail(write_error_code(error), "cannot {} {}: {}", action, path.string(), errno_text(error));
 }
 
-// False when a cleaner took the new file for a dead writer's, which it may between open and flock. A file system
-// without locks is as good as a held one: no cleaner gets a lock there either.
+// False if a cleaner has taken the new file for a dead writer's, which is possible between open and flock. A file
+// system without locks counts as locked: a cleaner gets no lock there either.
 bool is_ours(int fd) {
   if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false;
   struct stat status;
   return fstat(fd, &status) == 0 && status.st_nlink > 0;
 }
 
-// Why a file could not be opened, for the user.
+// Throws the reason why a file could not be opened.
 [[noreturn]] void fail_opening(const std::filesystem::path& path, int error) {
   if (error == EACCES) require_open(path);
   if (const auto target = broken_link(path); target && error == ENOENT) {
@@ -94,7 +94,7 @@ ExitCode exit_code_of(int error, ExitCode otherwise) {
 }
 
 InputFile open_for_reading(const std::filesystem::path& path) {
-  // O_NONBLOCK: a named pipe in the place of the file must not make us wait for a writer.
+  // O_NONBLOCK: if a named pipe is in place of the file, opening it must not wait for a writer.
   InputFile file{.fd = FileDescriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK))};
   struct stat status;
   if (!file.fd || fstat(file.fd.get(), &status) != 0) fail_opening(path, errno);
@@ -144,7 +144,7 @@ AtomicFile::AtomicFile(std::filesystem::path path, unsigned mode) : path_(std::m
   for (int attempt = 0; attempt < kMaxNameAttempts; ++attempt) {
     temporary_ = parent_folder(path_) / fmt::format("{}{}-{}", kTemporaryPrefix, getpid(), counter++);
     FileDescriptor fd(open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
-    if (!fd && errno == EEXIST) continue;  // of a dead process with our number, or of another host
+    if (!fd && errno == EEXIST) continue;  // from a dead process with our number, or from a different host
     if (!fd) fail_writing("write", path_, errno);
     if (!is_ours(fd.get())) continue;
     fd_ = std::move(fd);
@@ -188,7 +188,7 @@ void write_text_file(const std::filesystem::path& path, std::string_view text) {
 
 void sync_folder(const std::filesystem::path& folder) {
   const FileDescriptor fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // EINVAL: a file system that has nothing to do for folders.
+  // EINVAL: a file system that does not need this for folders.
   if (!fd || (fsync(fd.get()) != 0 && errno != EINVAL)) fail_writing("sync the folder", folder, errno);
 }
 

@@ -1,4 +1,5 @@
-// Files: reading with a limit, and writing so that a reader, a crash or a full disk never meets half of a file.
+// Files: reading with a limit, and writing that never shows half a file to a reader, even after a crash or on a full
+// disk.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,7 @@
 
 namespace distmnist {
 
-// An open file descriptor, closed at the end of its life. -1: none.
+// An open file descriptor, closed by the destructor. -1: none.
 class FileDescriptor {
  public:
   FileDescriptor() = default;
@@ -33,47 +34,47 @@ class FileDescriptor {
   int fd_ = -1;
 };
 
-// The text of an errno value, "No space left on device", with the usual switch of the limit that was met, "File too
-// large (see ulimit -f)". Thread-safe.
+// The text of an errno value, "No space left on device". For a limit that was reached, it names the usual command to
+// change it, "File too large (see ulimit -f)". Thread-safe.
 std::string errno_text(int error);
 
-// kResources for a lack of space, quota, memory or descriptors, and for a file size limit; else `otherwise`.
+// kResources for a lack of space, quota, memory or descriptors, and for a file size limit; otherwise `otherwise`.
 ExitCode exit_code_of(int error, ExitCode otherwise);
 
-// Opens a file for reading and gives its size in bytes. Error: kData (missing, a link that leads nowhere, unreadable,
-// in a folder that may not be entered, not a regular file) or kResources, with the path and the reason.
+// Opens a file for reading and returns its size in bytes. Throws Error: kData (missing, a broken link, unreadable, in a
+// folder that may not be entered, not a regular file) or kResources, with the path and the reason.
 struct InputFile {
   FileDescriptor fd;
   std::uint64_t size_bytes = 0;
-  bool is_private = false;  // it is this user's, and no other may write it
+  bool is_private = false;  // owned by this user and not writable by others
 };
 InputFile open_for_reading(const std::filesystem::path& path);
 
-// Fills `bytes` from `offset` of an open file. Error (kData) names the path and the offset at which the file ends
-// early.
+// Fills `bytes` from `offset` in an open file. If the file ends early, throws Error (kData) with the path and the
+// offset of its end.
 void read_at(const InputFile& file, const std::filesystem::path& path, std::uint64_t offset,
              std::span<std::byte> bytes);
 
-// The whole file. Its size is compared with `max_size_bytes` before anything is allocated: Error (kData) names both.
+// The whole file. Compares its size with `max_size_bytes` before anything is allocated: Error (kData) names both.
 std::vector<std::byte> read_file(const std::filesystem::path& path, std::uint64_t max_size_bytes);
 std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_size_bytes);
 
 // A new version of the file at `path`. It is written to a temporary file in the same folder; commit() makes it durable
-// and puts it in the place of the old version in one step. Without a successful commit() the old version stays as it
-// was and the temporary file is removed. One thread. Errors of every function: kResources (no space, quota, file size
-// limit), kUsage (the folder is missing, read-only or not ours, a folder is in the place of the file), else kData; each
-// with the path and the system's reason.
+// and replaces the old version in one step. Without a successful commit() the old version is unchanged and the
+// temporary file is removed. Not thread-safe. Every function may throw Error: kResources (no space, quota, file size
+// limit), kUsage (the folder is missing, read-only or not ours, or a folder is in place of the file), otherwise kData;
+// each with the path and the system's reason.
 class AtomicFile {
  public:
-  // `mode`: who may do what with the new file, of which the process's umask is taken away.
+  // `mode`: the permissions of the new file, to which the process's umask applies.
   explicit AtomicFile(std::filesystem::path path, unsigned mode = 0666);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write(std::span<const std::byte> bytes);
-  // fsync, rename, fsync of the folder. Should only the last of them fail, the new version is in place, the error says
-  // so, and a power cut may still bring the old one back. Call once, last.
+  // fsync, rename, fsync of the folder. If only the last one fails, the new version is in place, the error says so, and
+  // a power failure may still restore the old one. Call once, last.
   void commit();
 
  private:
@@ -84,14 +85,14 @@ class AtomicFile {
   FileDescriptor fd_;
 };
 
-// AtomicFile for a text that is at hand as a whole.
+// Writes a complete text with AtomicFile.
 void write_text_file(const std::filesystem::path& path, std::string_view text);
 
-// Makes the names in a folder durable. Errors like AtomicFile.
+// Makes the names in a folder durable. Throws as AtomicFile does.
 void sync_folder(const std::filesystem::path& folder);
 
-// Removes what AtomicFile of a process that died left in `folder`, and returns how many files that were. A temporary
-// file of a living writer carries its lock and is left alone. A folder that cannot be read has none.
+// Removes files that AtomicFile left in `folder` when its process died, and returns their number. The temporary file of
+// a live writer is locked and is not removed. Returns 0 for a folder that cannot be read.
 int remove_stale_temporaries(const std::filesystem::path& folder);
 
 }  // namespace distmnist

@@ -16,12 +16,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kMaxLinks = 40;  // as many as Linux follows
+constexpr int kMaxLinks = 40;  // the limit of Linux
 
 std::optional<fs::path> closed_on_the_way(const fs::path& path, int links_left) {
   fs::path prefix;
   for (const fs::path& part : path) {
-    if (part.empty()) continue;  // behind a slash at the end
+    if (part.empty()) continue;  // after a trailing slash
     prefix /= part;
     struct stat status;
     if (lstat(prefix.c_str(), &status) != 0)
@@ -30,7 +30,7 @@ std::optional<fs::path> closed_on_the_way(const fs::path& path, int links_left) 
     std::error_code error;
     const fs::path target = fs::read_symlink(prefix, error);
     if (error) continue;
-    // An absolute target replaces what is before it.
+    // An absolute target replaces the path before it.
     if (auto closed = closed_on_the_way(parent_folder(prefix) / target, links_left - 1)) return closed;
   }
   return std::nullopt;
@@ -99,7 +99,7 @@ std::optional<std::string> why_not_private(const fs::path& folder) {
     if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return "can be written by others (chmod go-w prevents this)";
     return std::nullopt;
   }
-  // What root makes in a user's folder, that user could not use any more.
+  // What root creates in a user's folder, that user could no longer use.
   for (fs::path parent = folder; parent.has_relative_path();) {
     parent = parent_folder(parent);
     if (stat(parent.c_str(), &status) != 0) continue;

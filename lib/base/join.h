@@ -1,4 +1,4 @@
-// join: texts in a row, for messages.
+// join: concatenates texts with a separator, for messages.
 #pragma once
 
 #include <span>
@@ -7,8 +7,8 @@
 
 namespace distmnist {
 
-// The texts with `separator` between them: join({"a", "b"}, ", ") is "a, b". (fmt::join does the same, but gcc 12 warns
-// about the library's insides wherever it joins strings.)
+// join({"a", "b"}, ", ") is "a, b". (fmt::join does the same, but gcc 12 warns about the library's internals wherever
+// it joins strings.)
 inline std::string join(std::span<const std::string> texts, std::string_view separator) {
   std::string result;
   for (std::size_t i = 0; i < texts.size(); ++i) {

@@ -16,7 +16,7 @@
 namespace distmnist {
 namespace {
 
-// How many bytes of `text`, which is not empty, are one character of UTF-8 (RFC 3629); 0: they are none.
+// The number of bytes in the UTF-8 character (RFC 3629) at the start of `text`, which is not empty; 0 if there is none.
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
   const unsigned lead = byte(0);
@@ -28,14 +28,14 @@ std::size_t utf8_length(std::string_view text) {
   for (std::size_t i = 1; i < size; ++i) {
     if ((byte(i) & 0xc0) != 0x80) return 0;
   }
-  // Overlong forms, halves of surrogate pairs, and what is above U+10FFFF.
+  // Overlong forms, surrogate halves, and values above U+10FFFF.
   const bool wrong = (lead == 0xe0 && byte(1) < 0xa0) || (lead == 0xed && byte(1) > 0x9f) ||
                      (lead == 0xf0 && byte(1) < 0x90) || (lead == 0xf4 && byte(1) > 0x8f);
   return wrong ? 0 : size;
 }
 
-// Whether a text that begins with a character of `length` bytes begins with one that a terminal may obey instead of
-// showing it: U+0080 to U+009F, which to some are 0x1b and a letter, ends of lines, and changes of direction.
+// Whether a text whose first character has `length` bytes starts with one that a terminal may obey instead of showing:
+// U+0080 to U+009F, which some terminals treat as 0x1b and a letter, line ends, and changes of direction.
 bool is_unseen(std::string_view text, std::size_t length) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   if (length == 2) return byte(0) == 0xc2 && byte(1) < 0xa0;
@@ -44,7 +44,8 @@ bool is_unseen(std::string_view text, std::size_t length) {
          (byte(1) == 0x81 && byte(2) >= 0xa6 && byte(2) <= 0xa9);    // U+2066 to U+2069
 }
 
-// The text between the quotes of a JSON string, valid UTF-8 whatever bytes come in: paths and host names may be any.
+// The text between the quotes of a JSON string. It is valid UTF-8 for any input bytes: paths and host names may have
+// any.
 std::string json_escaped(std::string_view text) {
   constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
   std::string out;
@@ -80,7 +81,7 @@ class JsonMessage : public spdlog::custom_flag_formatter {
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JsonMessage>(); }
 };
 
-// On a terminal, what control characters of a path would do is not ours to pass on; and a message is one line.
+// Control characters of a path must not reach the terminal, and a message must be one line.
 class TextMessage : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
@@ -89,7 +90,7 @@ class TextMessage : public spdlog::custom_flag_formatter {
       const std::size_t length = utf8_length(text);
       const auto byte = static_cast<unsigned char>(text.front());
       const bool control = length == 1   ? byte < 0x20 || byte == 0x7f
-                           : length == 0 ? byte < 0xa0  // No UTF-8; in other encodings 0x80 to 0x9f are controls.
+                           : length == 0 ? byte < 0xa0  // Not UTF-8; in other encodings 0x80 to 0x9f are controls.
                                          : is_unseen(text, length);
       for (const char c : text.substr(0, std::max<std::size_t>(length, 1))) {
         if (!control) {
@@ -112,7 +113,7 @@ class LevelLetter : public spdlog::custom_flag_formatter {
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<LevelLetter>(); }
 };
 
-thread_local std::string thread_task;  // empty: the process's
+thread_local std::string thread_task;  // empty: the process's task
 
 class TaskName : public spdlog::custom_flag_formatter {
  public:

@@ -1,4 +1,4 @@
-// The log: one line per message on stderr, "2026-11-20 15:41:48.549266: I worker:1] message". Thread-safe.
+// The log: one line for each message on stderr, "2026-11-20 15:41:48.549266: I worker:1] message". Thread-safe.
 #pragma once
 
 #include <string_view>
@@ -11,11 +11,11 @@ namespace distmnist {
 enum class LogLevel { kInfo, kWarning, kError };
 enum class LogFormat { kText, kJson };
 
-// Names the task that every later line carries ("worker:1", "ps:0", "local") and the form of the lines.
-// Call once, before other threads start.
+// Sets the task in every later line ("worker:1", "ps:0", "local") and the format of the lines. Call once, before other
+// threads start.
 void set_up_log(std::string_view task, LogFormat format);
 
-// While alive, lines of this thread carry this task instead. For tasks that are threads of one process.
+// While this object lives, lines of this thread name this task instead. For tasks that are threads of one process.
 class LogTask {
  public:
   explicit LogTask(std::string_view task);

@@ -1,4 +1,4 @@
-// work_in_background: for threads whose work nobody waits for.
+// work_in_background: runs work that no other thread waits for.
 #pragma once
 
 #include <sys/resource.h>
@@ -10,13 +10,13 @@
 
 namespace distmnist {
 
-// Leaves the cores to others, yet gets a tenth of a busy one: work of a fraction of a second still ends within seconds
-// when the end of a short run waits for it.
+// Leaves the cores to other threads but still gets a tenth of a busy one: work of a fraction of a second ends within
+// seconds even if the end of a short run waits for it.
 inline constexpr int kBackgroundNiceness = 10;
 
-// The body of a thread: does `work` at a low priority of this thread alone (Linux gives each thread its own). A system
-// that refuses changes the speed only. The run can do without the work: an exception is a line in the log that says
-// `what` was given up, and nothing else.
+// The body of a thread: does `work` at low priority for this thread only (Linux has one priority for each thread). If
+// the system refuses, only the speed changes. The run does not depend on the work: an exception only causes a log line
+// that says that `what` was given up.
 template <typename Work>
 void work_in_background(const char* what, const Work& work) {
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kBackgroundNiceness);

@@ -1,4 +1,4 @@
-// lower_case: for words that are compared without regard to capitals.
+// lower_case: for comparing words without regard to case.
 #pragma once
 
 #include <string>
@@ -6,7 +6,7 @@
 
 namespace distmnist {
 
-// ASCII letters only; every other byte stays as it is.
+// Changes ASCII letters only.
 inline std::string lower_case(std::string_view text) {
   std::string out(text);
   for (char& c : out) {

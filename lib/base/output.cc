@@ -15,7 +15,7 @@ namespace {
 
 std::atomic<int> first_error = 0;  // of errno
 
-// A terminal or pipe may have been made non-blocking by another process that has it, too.
+// A different process that shares the terminal or pipe may have made it non-blocking.
 bool wait_until_writable() {
   pollfd output{STDOUT_FILENO, POLLOUT, 0};
   return poll(&output, 1, -1) > 0 || errno == EINTR;

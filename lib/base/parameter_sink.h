@@ -1,4 +1,4 @@
-// ParameterSink: takes parameters, or numbers of an optimizer in the same layout, piece by piece.
+// ParameterSink: receives parameters, or optimizer values in the same layout, piece by piece.
 #pragma once
 
 #include <algorithm>
@@ -11,12 +11,12 @@ namespace distmnist {
 class ParameterSink {
  public:
   virtual ~ParameterSink() = default;
-  // values.size() == range.size, in canonical layout, valid during the call. Pieces come in any order, and one may come
-  // more than once: the last one counts.
+  // values.size() == range.size, in canonical layout, valid during the call. Pieces may come in any order. If one comes
+  // more than once, the last one counts.
   virtual void load(Range range, std::span<const float> values) = 0;
 };
 
-// Puts them into a block of memory, which outlives it and has room for all of them.
+// Copies them into a block of memory, which must outlive it and have room for all of them.
 class BlockSink final : public ParameterSink {
  public:
   explicit BlockSink(std::span<float> block) : block_(block) {}

@@ -1,4 +1,4 @@
-// Range: a run of floats in the parameter block. Sharding, push, pull, optimizers and checkpoints all speak of ranges.
+// Range: a run of floats in the parameter block. Sharding, push, pull, optimizers and checkpoints all use ranges.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ struct Range {
   bool operator==(const Range&) const = default;
 };
 
-// The part of `block` that `range` names.
+// The part of `block` that `range` describes.
 template <typename T>
 std::span<T> slice(std::span<T> block, Range range) {
   return block.subspan(static_cast<std::size_t>(range.offset), static_cast<std::size_t>(range.size));

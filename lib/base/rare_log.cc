@@ -13,7 +13,7 @@ std::string shown(std::string_view text) {
 
 std::string RareLog::key_for(const std::string& key, TimeMs now) {
   if (peers_.contains(key) || peers_.size() < max_keys_) return key;
-  // Of whom nothing was said for a while, and nothing is left to say, nothing need be remembered.
+  // Forgets peers without a recent line and without omitted lines.
   std::erase_if(
       peers_, [&](const auto& entry) { return entry.second.left_out == 0 && now - entry.second.said_ms >= every_ms_; });
   return peers_.size() < max_keys_ ? key : std::string();

@@ -1,5 +1,5 @@
-// RareLog: what many peers can bring about any number of times is said in the log now and then: about one peer a line
-// at once, then at most one a minute, which says how many were left out.
+// RareLog: limits log lines that many peers can cause any number of times. For each peer, the first line is logged at
+// once, then at most one line a minute, which says how many were omitted.
 #pragma once
 
 #include <cstddef>
@@ -14,28 +14,28 @@
 
 namespace distmnist {
 
-inline constexpr std::size_t kMaxShownBytes = 200;  // of what a peer has a part in, in a line of the log
+inline constexpr std::size_t kMaxShownBytes = 200;  // of text from a peer, in a log line
 
-// The text, cut at kMaxShownBytes, but not within a character of UTF-8. (Control characters are the log's to replace.)
+// The text, cut at kMaxShownBytes but not within a UTF-8 character. (The log replaces control characters.)
 std::string shown(std::string_view text);
 
 class RareLog {
  public:
-  // Beyond max_keys peers within one period all others share one line.
+  // If one period has more than max_keys peers, the remaining ones share one line.
   explicit RareLog(TimeMs every_ms = 60'000, std::size_t max_keys = 64) : every_ms_(every_ms), max_keys_(max_keys) {}
 
-  // What to write now about `key` (a peer's address): the line; nothing where one was written too short a while ago.
+  // The line to write now about `key` (a peer's address); empty if the previous one was written too recently.
   std::optional<std::string> line(const std::string& key, const std::string& text, TimeMs now);
-  // Lines that were left out and are due by now: of each peer the last one, "TEXT (and 3 more like it)".
+  // Omitted lines that are due by now: for each peer the last one, "TEXT (and 3 more like it)".
   std::vector<std::string> due(TimeMs now);
 
  private:
   struct Peer {
     TimeMs said_ms = 0;
     std::uint64_t left_out = 0;
-    std::string last;  // of those left out
+    std::string last;  // the last omitted one
   };
-  // The key itself, or that of all others.
+  // The key itself, or the shared key of all others.
   std::string key_for(const std::string& key, TimeMs now);
 
   TimeMs every_ms_;

@@ -1,4 +1,4 @@
-// Whose process is at the other end of a Unix socket, as the kernel says it.
+// user_at_other_end: the user of the process at the other end of a Unix socket, as reported by the kernel.
 #pragma once
 
 #include <sys/socket.h>
@@ -8,8 +8,8 @@ namespace distmnist {
 
 inline constexpr int kNoUser = -1;
 
-// The user of the process at the other end: for who has connected, the one that called listen(). kNoUser where the
-// descriptor is no Unix socket with a peer.
+// The user of the process at the other end. For the side that has connected, this is the process that called listen().
+// kNoUser if the descriptor is not a Unix socket with a peer.
 inline int user_at_other_end(int socket) {
   int family = 0;
   socklen_t size = sizeof family;
@@ -20,7 +20,7 @@ inline int user_at_other_end(int socket) {
   return credentials.pid == 0 ? kNoUser : static_cast<int>(credentials.uid);
 }
 
-// Whether processes of `user` are trusted over a Unix socket: our own user's, and root's.
+// Whether processes of `user` are trusted over a Unix socket: those of our own user and of root.
 inline bool is_trusted_user(int user) {
   return user == 0 || user == static_cast<int>(geteuid());
 }

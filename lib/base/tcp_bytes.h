@@ -1,12 +1,12 @@
-// How much a TCP connection has moved, as the kernel counts it.
+// tcp_bytes_moved: how many bytes a TCP connection has transferred, as counted by the kernel.
 #pragma once
 
 #include <cstdint>
 
 namespace distmnist {
 
-// Bytes that the other end's kernel has taken, and that have come from it; both only grow. 0 where the descriptor is no
-// TCP connection, or the kernel does not say.
+// Bytes that the other end's kernel has accepted plus bytes received from it; the sum never decreases. 0 if the
+// descriptor is not a TCP connection, or the kernel does not report it.
 std::uint64_t tcp_bytes_moved(int socket);
 
 }  // namespace distmnist

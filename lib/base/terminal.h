@@ -1,4 +1,4 @@
-// What is written to a terminal that others write to as well.
+// Terminal: output to a terminal that other processes write to as well.
 #pragma once
 
 #include <sys/ioctl.h>
@@ -9,13 +9,13 @@
 
 namespace distmnist {
 
-// What a line on `fd` begins with. On a terminal, some task of the cluster may have left its progress line there, which
-// ends without a line break: it is wiped, and shown again soon. Nothing elsewhere.
+// The text to begin a line on `fd` with. On a terminal, a task of the cluster may have left its progress line there,
+// which has no line break: this erases it, and it soon appears again. Empty if `fd` is not a terminal.
 inline std::string_view line_start(int fd) {
   return isatty(fd) != 0 ? "\r\033[K" : "";
 }
 
-// The width of the terminal, for lines that are rewritten: one that wraps cannot be. 0: not known.
+// The width of the terminal, for lines that are rewritten: a line that wraps cannot be. 0: unknown.
 inline std::size_t terminal_columns(int fd) {
   winsize size{};
   return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;

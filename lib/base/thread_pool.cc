@@ -11,8 +11,8 @@
 namespace distmnist {
 namespace {
 
-// A few times what it takes to wake a thread on a virtual machine: as long as what a step does on one thread between
-// two pieces of work for all.
+// A few times as long as waking a thread takes on a virtual machine. It is about as long as a step works on one thread
+// between two pieces of shared work.
 constexpr double kSpinSeconds = 200e-6;
 
 void pause() {
@@ -21,7 +21,7 @@ void pause() {
 #endif
 }
 
-// Waits until `value` is another one than `old`, and returns it.
+// Waits until `value` differs from `old`, and returns it.
 std::uint32_t await_change(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
   constexpr int kLooksPerClock = 16;
   const double until_s = monotonic_s() + kSpinSeconds;

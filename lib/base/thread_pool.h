@@ -1,5 +1,5 @@
-// ThreadPool: a fixed set of threads that share one piece of work at a time, again and again, without an allocation or
-// a lock.
+// ThreadPool: a fixed set of threads that share one piece of work at a time, repeatedly, without an allocation or a
+// lock.
 #pragma once
 
 #include <atomic>
@@ -10,11 +10,12 @@
 
 namespace distmnist {
 
-// Whoever waits, spins for a moment (kSpinSeconds) and then sleeps: what follows soon is caught without the kernel's
-// help, and whoever else wants the core gets it. One thread at a time may call run() or run_pieces().
+// A waiting thread spins briefly (kSpinSeconds) and then sleeps: it starts new work that comes soon without the
+// kernel's help, and otherwise leaves the core to others. Only one thread at a time may call run() or run_pieces().
 class ThreadPool {
  public:
-  // `size` threads with the caller's, at least 1; none is started for 1. std::system_error where one cannot be started.
+  // `size`: the number of threads including the caller's, at least 1; for 1, none is started. Throws std::system_error
+  // if a thread cannot be started.
   explicit ThreadPool(int size);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -22,16 +23,17 @@ class ThreadPool {
 
   int size() const { return size_; }
 
-  // Calls work(part) once for each part in 0 .. size() - 1, each in a thread of its own and the same part always in the
-  // same thread, part 0 in the caller's. Returns when all have returned. `work` throws nothing.
+  // Calls work(part) once for each part in 0 .. size() - 1, each on its own thread. A part always runs on the same
+  // thread, part 0 on the caller's. Returns when all calls have returned. `work` must not throw.
   template <typename Work>
   void run(const Work& work) {
     if (size_ == 1) return work(0);
     run_all([](const void* context, int part) { (*static_cast<const Work*>(context))(part); }, &work);
   }
 
-  // Calls work(part, piece) with pieces of 0 .. size - 1, each of `unit` but the last; whoever is free takes the next,
-  // so that one thread's bad luck is not waited for. For work whose result does not depend on who does it.
+  // Calls work(part, piece) with pieces of 0 .. size - 1, each of `unit` except the last. A free thread takes the next
+  // piece, so one slow thread does not hold up the others. For work whose result does not depend on which thread does
+  // it.
   template <typename Work>
   void run_pieces(std::int64_t size, std::int64_t unit, const Work& work);
 
@@ -42,15 +44,15 @@ class ThreadPool {
   void serve(int part);
 
   const int size_;
-  Call call_ = nullptr;  // Null: the threads end.
+  Call call_ = nullptr;  // null: the threads end
   const void* context_ = nullptr;
-  alignas(64) std::atomic<std::uint32_t> turn_{0};        // Changes when there is work.
-  alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // Threads that are still at it.
+  alignas(64) std::atomic<std::uint32_t> turn_{0};        // changes when there is work
+  alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // threads that are still working
   std::vector<std::thread> threads_;
 };
 
-// Part `part` of `parts` equal parts of 0 .. size - 1, the first ones larger by one `unit` where it does not divide
-// evenly; all but the last end at a multiple of `unit`.
+// Part `part` of `parts` equal parts of 0 .. size - 1. If it does not divide evenly, the first parts are larger by one
+// `unit`. All parts except the last end at a multiple of `unit`.
 struct Share {
   std::int64_t begin = 0, end = 0;
   std::int64_t size() const { return end - begin; }

@@ -1,4 +1,4 @@
-// try_threads: whether threads can be started, asked before libraries need them that end the process where they cannot.
+// try_threads: checks that threads can be started, before libraries need them that end the process on failure.
 #pragma once
 
 #include <atomic>
@@ -7,10 +7,10 @@
 
 namespace distmnist {
 
-// Starts `count` threads at once and lets them go. std::system_error where not so many can be started.
+// Starts `count` threads at once, then lets them end. Throws std::system_error if that many cannot be started.
 inline void try_threads(int count) {
   std::atomic<bool> over = false;
-  std::vector<std::jthread> threads;  // Joined at the end, however it comes.
+  std::vector<std::jthread> threads;  // joined on every exit
   const auto let_go = [&over] {
     over = true;
     over.notify_all();

@@ -1,4 +1,5 @@
-// Moments and spans of time. What must not ask for the time itself takes it as an argument; clock.h has the clocks.
+// TimeMs: moments and spans of time. Code that must not read the clock itself takes the time as an argument; clock.h
+// has the clocks.
 #pragma once
 
 #include <cstdint>

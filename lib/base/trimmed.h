@@ -1,14 +1,14 @@
-// trimmed: a text without the blanks around it.
+// trimmed: a text without leading and trailing blanks.
 #pragma once
 
 #include <string_view>
 
 namespace distmnist {
 
-// What separates words, the ends of lines included.
+// The characters that separate words, including line ends.
 inline constexpr std::string_view kBlanks = " \t\r\n";
 
-// A part of `text`; empty where there is nothing but blanks.
+// A view into `text`; empty if there are only blanks.
 inline std::string_view trimmed(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(kBlanks);
   if (begin == text.npos) return {};

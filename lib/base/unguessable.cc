@@ -12,7 +12,8 @@ namespace distmnist {
 std::uint64_t unguessable_number() {
   std::uint64_t number = 0;
   while (number == 0) {
-    // Up to 256 bytes come whole or not at all; only at boot does it wait, and may a signal end that.
+    // Up to 256 bytes are returned completely or not at all. Only at boot does the call block, and a signal may
+    // interrupt it.
     const ssize_t got = getrandom(&number, sizeof number, 0);
     if (got == sizeof number) continue;
     number = 0;

@@ -1,4 +1,5 @@
-// Numbers that nobody can guess: names of processes, leases and models that a stranger must not hit by chance or trial.
+// Unguessable numbers: identifiers of processes, leases and models that a stranger must not find by chance or by
+// trying.
 #pragma once
 
 #include <cstdint>
@@ -6,10 +7,10 @@
 
 namespace distmnist {
 
-// 64 bits from the kernel's random numbers, never 0. Error (kInternal) where the kernel has none to give.
+// 64 bits from the kernel's random numbers, never 0. Throws Error (kInternal) if the kernel cannot provide any.
 std::uint64_t unguessable_number();
 
-// Where such numbers come from: unguessable_number(), or a sequence of a test's own.
+// The source of such numbers: unguessable_number(), or a fixed sequence in a test.
 using NumberSource = std::function<std::uint64_t()>;
 
 }  // namespace distmnist

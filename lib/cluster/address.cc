@@ -40,7 +40,7 @@ constexpr std::chrono::milliseconds kSameHostPause{20};
 
 using AddressList = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
 
-// The numeric text of an IPv4 or IPv6 address, with the scope of a link-local one; empty for another family.
+// The numeric text of an IPv4 or IPv6 address, with the scope of a link-local one; empty for any other family.
 std::string numeric_text(const sockaddr* address) {
   if (address == nullptr || (address->sa_family != AF_INET && address->sa_family != AF_INET6)) return {};
   const socklen_t size = address->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
@@ -48,7 +48,7 @@ std::string numeric_text(const sockaddr* address) {
   return getnameinfo(address, size, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) == 0 ? text : "";
 }
 
-// The socket addresses of a numeric `ip`; empty where it is none.
+// The socket addresses of a numeric `ip`; empty if it is not one.
 AddressList parse_numeric(std::string_view ip, std::uint16_t port) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
@@ -65,8 +65,8 @@ std::string canonical_ip(std::string_view ip) {
   return parsed ? numeric_text(parsed->ai_addr) : "";
 }
 
-// While nobody listens on a port of this host, a connection to it can meet itself: the kernel may pick that very port
-// as its source, and both ends open at once.
+// While no process listens on a port of this host, a connection to it can connect to itself: the kernel may choose the
+// same port as its source, so both ends open at once.
 bool met_itself(int descriptor) {
   sockaddr_storage own{}, peer{};
   socklen_t own_size = sizeof(own), peer_size = sizeof(peer);
@@ -79,7 +79,7 @@ Probe outcome_of(int descriptor, int error) {
   switch (error) {
     case 0:
       return met_itself(descriptor) ? Probe::kRefused : Probe::kListening;
-    case ECONNRESET:  // Somebody took the connection, and hung up at once.
+    case ECONNRESET:  // A process accepted the connection and closed it at once.
       return Probe::kListening;
     case ECONNREFUSED:
       return Probe::kRefused;
@@ -105,7 +105,7 @@ bool wait_for(int descriptor, short events, int timeout_ms) {
 // A connection, or why there is none.
 struct Connection {
   FileDescriptor socket;
-  int error = 0;  // of errno; ETIMEDOUT at the deadline
+  int error = 0;  // errno; ETIMEDOUT at the deadline
 };
 
 Connection connect_tcp(std::string_view ip, std::uint16_t port, int timeout_ms) {
@@ -128,7 +128,7 @@ Connection connect_tcp(std::string_view ip, std::uint16_t port, int timeout_ms) 
   return made;
 }
 
-// What comes in first, a few dozen bytes of it. Nothing: silent until the deadline; empty: the connection was closed.
+// The first few dozen bytes received. nullopt: silent until the deadline; empty: the connection was closed.
 std::optional<std::string> first_words(int descriptor, int timeout_ms) {
   if (!wait_for(descriptor, POLLIN, timeout_ms)) return std::nullopt;
   std::array<char, 40> bytes;
@@ -137,11 +137,11 @@ std::optional<std::string> first_words(int descriptor, int timeout_ms) {
 }
 
 void say(int descriptor, std::string_view words) {
-  // If it was not sent, there will be no answer either.
+  // If it was not sent, there will be no answer.
   [[maybe_unused]] const ssize_t sent = ::send(descriptor, words.data(), words.size(), MSG_NOSIGNAL);
 }
 
-// What the first bytes of a peer that does not speak ZeroMQ say about it.
+// Describes a peer that does not speak ZeroMQ from its first bytes.
 std::string describe_greeting(std::string_view words) {
   if (words.empty()) return std::string(kCloses);
   if (words.starts_with("HTTP/") || words.starts_with('<')) return "is a web server";
@@ -260,7 +260,7 @@ Probe probe_tcp(std::string_view ip, std::uint16_t port, int timeout_ms) {
 std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeout_ms) {
   const Connection made = connect_tcp(ip, port, timeout_ms);
   if (made.error != 0) return std::string(kCloses);
-  // A ps speaks first. It is told nothing, so that it need not take us for somebody who breaks off.
+  // A ps speaks first. Nothing is sent to it, so that it does not report a broken-off handshake.
   auto words = first_words(made.socket.get(), timeout_ms / 4);
   if (!words) {
     say(made.socket.get(), kZmtpSignature);
@@ -272,14 +272,14 @@ std::string foreign_greeting(std::string_view ip, std::uint16_t port, int timeou
     words = first_words(made.socket.get(), timeout_ms / 2);
   }
   if (!words) return std::string(kSaysNothing);
-  // The eight bytes between are a length, which only older versions use.
+  // The eight bytes in between are a length, which only older versions use.
   const bool zeromq = words->size() >= kZmtpSignature.size() && words->front() == kZmtpSignature.front() &&
                       (*words)[9] == kZmtpSignature.back();
   return zeromq ? "" : describe_greeting(*words);
 }
 
 SameHost probe_same_host(std::string_view ip, std::uint16_t port) {
-  // ZeroMQ turns the leading '@' into the zero byte of an abstract name and counts no byte behind the name.
+  // ZeroMQ replaces the leading '@' with the zero byte of an abstract name and counts no byte after the name.
   std::string name = same_host_endpoint(ip, port).substr(kIpcScheme.size());
   name[0] = '\0';
   sockaddr_un address{};
@@ -291,7 +291,7 @@ SameHost probe_same_host(std::string_view ip, std::uint16_t port) {
   if (!socket) return SameHost::kNobody;
   if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) return SameHost::kNobody;
   const int user = user_at_other_end(socket.get());
-  if (user == 0 && geteuid() != 0) return SameHost::kNobody;  // A ps of root's takes only root there.
+  if (user == 0 && geteuid() != 0) return SameHost::kNobody;  // A ps of root accepts only root there.
   return is_trusted_user(user) ? SameHost::kTrusted : SameHost::kForeign;
 }
 

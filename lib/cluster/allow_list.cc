@@ -13,7 +13,7 @@
 namespace distmnist {
 namespace {
 
-constexpr int kMappedBits = 96;  // before an IPv4 address
+constexpr int kMappedBits = 96;  // in front of an IPv4 address
 constexpr std::array<std::uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
 
 bool is_ipv4(const AddressBlock& block) {

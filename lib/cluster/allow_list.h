@@ -1,4 +1,4 @@
-// AllowList: the addresses from which a ps without keys takes connections.
+// AllowList: the addresses from which a ps without keys accepts connections.
 #pragma once
 
 #include <array>
@@ -9,10 +9,10 @@
 
 namespace distmnist {
 
-// A block of addresses, "10.0.0.0/8", or a single one. IPv4 addresses are kept as IPv6 has them (::ffff:10.0.0.0/104).
+// A block of addresses, "10.0.0.0/8", or a single one. IPv4 addresses are stored in IPv6 form (::ffff:10.0.0.0/104).
 struct AddressBlock {
   std::array<std::uint8_t, 16> address{};
-  int bits = 128;  // of the address that count
+  int bits = 128;  // of the address that are significant
 
   bool contains(const AddressBlock& other) const;
   bool is_one() const { return bits == 128; }  // a single address
@@ -20,22 +20,23 @@ struct AddressBlock {
   auto operator<=>(const AddressBlock&) const = default;
 };
 
-// "10.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"; a scope (%eth0) is left out. Error (kUsage) quotes the text.
+// "10.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"; a scope (%eth0) is ignored. Throws Error (kUsage), which quotes the
+// text.
 AddressBlock parse_address_block(std::string_view text);
 
-// Several, separated by commas, with or without spaces, or in lines. Error (kUsage), also for an empty entry.
+// Several, separated by commas, spaces or line ends. Throws Error (kUsage), also for an empty entry.
 std::vector<AddressBlock> parse_address_blocks(std::string_view text);
 
-// The addresses of this host itself: 127.0.0.0/8 and ::1.
+// Whether the block is in 127.0.0.0/8 or is ::1: addresses of this host itself.
 bool is_loopback(const AddressBlock& block);
 
-// Whether the block has addresses that anybody on the internet could have: outside of loopback, of the private networks
-// (RFC 1918, RFC 4193), of the link, of carriers (RFC 6598), and for documents and measurements (RFC 6890).
+// Whether the block contains addresses that any host on the internet could have: not loopback, private networks (RFC
+// 1918, RFC 4193), link-local, carriers (RFC 6598), or documentation and benchmarking (RFC 6890).
 bool is_public(const AddressBlock& block);
 
 class AllowList {
  public:
-  // An address of loopback stands for all of them.
+  // A loopback address stands for all of them.
   void add(const AddressBlock& block);
   // `address` is numeric; false for anything else.
   bool allows(std::string_view address) const;

@@ -18,21 +18,21 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Far above any cluster; a number that a slip of the pen makes costs no memory.
+// Far above any cluster; a mistyped number costs no memory.
 constexpr std::size_t kMaxTaskIndex = 1'000'000;
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-// 0 where `text` is no port.
+// 0 if `text` is not a port.
 std::uint16_t parse_port(std::string_view text) {
   std::uint16_t port = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   return error == std::errc() && end == text.data() + text.size() ? port : 0;
 }
 
-// The host and the port's text, still unchecked; the brackets of an IPv6 address are gone.
+// The host and the port's text, still unchecked, without the brackets of an IPv6 address.
 std::pair<std::string_view, std::string_view> split_host_port(std::string_view text) {
   const std::size_t colon = text.rfind(':');
   const bool bracketed = text.starts_with('[');
@@ -46,7 +46,7 @@ std::pair<std::string_view, std::string_view> split_host_port(std::string_view t
     return {host.substr(1, host.size() - 2), port};
   }
   if (host.find(':') != std::string_view::npos) {
-    // A scheme is the likelier slip where there are slashes.
+    // If there are slashes, a scheme is the likelier mistake.
     if (host.find('/') != std::string_view::npos) {
       fail(ExitCode::kUsage, "'{}' begins with a scheme: write host:port only, like localhost:2222", text);
     }
@@ -59,8 +59,7 @@ bool is_host_character(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_' || c == ':' || c == '%';
 }
 
-// What stands between two addresses of one piece of a list, "a:1;b:2", where it is no separator; empty where there is
-// nothing like that.
+// The text between two addresses in one piece of a list, "a:1;b:2", if it is not a separator; empty if there is none.
 std::string_view foreign_separator(std::string_view piece) {
   const auto belongs = [](char c) { return is_host_character(c) || c == '[' || c == ']' || c == '/'; };
   const auto begin = std::find_if_not(piece.begin(), piece.end(), belongs);
@@ -77,12 +76,12 @@ std::string_view reason_of(const Json::exception& error) {
   return label_end == std::string_view::npos ? text : text.substr(label_end + 2);
 }
 
-// Keys from the outermost object down to one of an inner one.
+// The keys from the outermost object to an inner one.
 using KeyPath = std::vector<std::string>;
 
 struct Description {
   Json json;                // an object
-  std::set<KeyPath> twice;  // keys that it has twice: the library lets the last one win in silence
+  std::set<KeyPath> twice;  // duplicate keys: the library silently keeps the last one
 };
 
 Description parse_description(std::string_view text, std::string_view file_name) {
@@ -109,7 +108,7 @@ Description parse_description(std::string_view text, std::string_view file_name)
   return out;
 }
 
-// TensorFlow's TF_CONFIG describes the cluster under "cluster", beside the "task" that the process is.
+// TensorFlow's TF_CONFIG has the cluster under "cluster", beside the process's own "task".
 void refuse_tf_config(const Json& json, std::string_view file_name) {
   const auto cluster = json.find("cluster");
   if (cluster == json.end() || !cluster->is_object()) return;
@@ -147,7 +146,7 @@ HostPort host_of_task(const Json& entry, std::string_view file_name, std::string
   }
 }
 
-// {"0": "host:port", "2": "host:port"}: the tasks that are not named stay empty.
+// {"0": "host:port", "2": "host:port"}: tasks that are not named stay empty.
 std::vector<HostPort> numbered_hosts(const Json& tasks, std::string_view file_name, std::string_view job) {
   std::vector<HostPort> hosts;
   for (const auto& [key, entry] : tasks.items()) {
@@ -222,7 +221,7 @@ std::vector<HostPort> parse_host_list(std::string_view text) {
     if (piece.empty()) {
       fail(ExitCode::kUsage, "entry {} of the host list '{}' is empty: write host:port,host:port", hosts.size(), text);
     }
-    while (!piece.empty()) {  // Between commas, addresses may stand in a row: the lines of a file, say.
+    while (!piece.empty()) {  // Several addresses may stand between commas, for example the lines of a file.
       const std::string_view word = piece.substr(0, piece.find_first_of(kBlanks));
       if (const std::string_view separator = foreign_separator(word); !separator.empty()) {
         fail(ExitCode::kUsage, "'{}': the addresses of a host list are separated by commas or spaces, not by '{}'",

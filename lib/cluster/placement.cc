@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::int64_t kCutFloats = 16;       // 64 bytes, a cache line
 constexpr std::int64_t kGlobalStepBytes = 8;  // an int64 on ps 0
-constexpr std::size_t kMaxNamesInLine = 12;   // of describe()
+constexpr std::size_t kMaxNamesInLine = 12;   // in describe()
 
 std::int64_t bytes_of(std::int64_t floats) {
   return floats * static_cast<std::int64_t>(sizeof(float));
@@ -31,13 +31,13 @@ void add_piece(std::vector<NamedRange>& shard, const NamedRange& variable, std::
   if (end > begin) shard.push_back({variable.name, {variable.range.offset + begin, end - begin}});
 }
 
-// Where a cut that should fall on float `wanted` of a variable of `size` floats is made: the nearest multiple of
-// kCutFloats, or the variable's end.
+// Where to cut a variable of `size` floats if the ideal cut is at float `wanted`: at the nearest multiple of
+// kCutFloats, or at the variable's end.
 std::int64_t cut_near(std::int64_t wanted, std::int64_t size) {
   return std::min(size, (wanted + kCutFloats / 2) / kCutFloats * kCutFloats);
 }
 
-// Lays the variables end to end and cuts that line into num_ps stretches of equal length, to within kCutFloats.
+// Puts the variables end to end and cuts the line into num_ps stretches of equal length, to within kCutFloats.
 PlacementPlan split(const std::vector<NamedRange>& variables, std::int64_t num_ps) {
   PlacementPlan plan(static_cast<std::size_t>(num_ps));
   const std::int64_t total = total_floats(variables);
@@ -62,7 +62,7 @@ PlacementPlan split(const std::vector<NamedRange>& variables, std::int64_t num_p
 
 PlacementPlan round_robin(const std::vector<NamedRange>& variables, std::size_t num_ps) {
   PlacementPlan plan(num_ps);
-  std::size_t turn = 1;  // global_step has had turn 0
+  std::size_t turn = 1;  // global_step had turn 0
   for (const NamedRange& variable : variables) add_piece(plan[turn++ % num_ps], variable, 0, variable.range.size);
   return plan;
 }
@@ -87,7 +87,7 @@ void check_rules(std::span<const PlacementRule> rules, const std::vector<NamedRa
   }
 }
 
-// The rules first, so that what they leave over evens out what they ask for.
+// The rules come first, so that the remaining variables balance the load.
 PlacementPlan by_rules(const std::vector<NamedRange>& variables, std::size_t num_ps,
                        std::span<const PlacementRule> rules) {
   PlacementPlan plan(num_ps);
@@ -139,7 +139,7 @@ std::string size_text(std::int64_t size_bytes) {
   return bytes < 1e6 ? fmt::format("{:.2f} kB", bytes / 1e3) : fmt::format("{:.2f} MB", bytes / 1e6);
 }
 
-// From a variable's first float to its last, gathered from its pieces.
+// The range of a variable from its first float to its last, collected from its pieces.
 using Extents = std::map<std::string, Range>;
 
 Extents extents_of(const PlacementPlan& plan) {
@@ -155,7 +155,7 @@ Extents extents_of(const PlacementPlan& plan) {
   return extents;
 }
 
-// "conv1/weights" when whole, "conv1/weights[0:400]" for a part, counted in floats from the variable's start.
+// "conv1/weights" if whole, "conv1/weights[0:400]" for a part, in floats from the variable's start.
 std::string piece_text(const NamedRange& piece, const Range& variable) {
   if (piece.range == variable) return piece.name;
   const std::int64_t begin = piece.range.offset - variable.offset;

@@ -33,7 +33,8 @@ constexpr std::array<Table, 8> make_byte_tables() {
 }
 constexpr std::array<Table, 8> kByteTables = make_byte_tables();
 
-// Eight bytes a round (Kounavis and Berry, "Novel table lookup-based algorithms for high-performance CRC generation").
+// Eight bytes in each round (Kounavis and Berry, "Novel table lookup-based algorithms for high-performance CRC
+// generation").
 std::uint32_t update_by_tables(std::uint32_t crc, const std::byte* data, std::size_t size) {
   for (; size >= 8; data += 8, size -= 8) {
     std::array<std::uint8_t, 8> b;
@@ -47,8 +48,8 @@ std::uint32_t update_by_tables(std::uint32_t crc, const std::byte* data, std::si
 }
 
 #if defined(__x86_64__)
-// The instruction takes 3 cycles and one can start each cycle, so three stripes of the input are read side by side; the
-// registers of the first two are then moved over the bytes that follow them, which is linear and goes by tables.
+// The instruction takes 3 cycles and one can start in each cycle, so three stripes of the input are read in parallel.
+// The registers of the first two are then shifted past the bytes that follow them, which is linear and uses tables.
 constexpr std::size_t kStripe = 4096;  // bytes
 
 // shift[k][b]: the register whose byte k is b, after kStripe zero bytes.

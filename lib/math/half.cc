@@ -10,16 +10,16 @@
 namespace distmnist {
 namespace {
 
-// Where numbers are converted by arithmetic, operands and results that count are normal numbers and products are exact:
-// neither instructions (fused multiply-add, say) nor the treatment of denormals change a bit. Both ways of a choice are
-// computed, so that loops become vectors. float16's formulas are those of Marat Dukhan's FP16 library.
+// In conversions by arithmetic, all operands and results that matter are normal numbers and products are exact: neither
+// the instructions (such as fused multiply-add) nor the handling of denormals changes a bit. Both sides of a choice are
+// computed, so that loops can be vectorized. The float16 formulas are from Marat Dukhan's FP16 library.
 
-constexpr std::uint32_t kInfinity = 0x7F800000;  // of float32; larger magnitudes are NaN
+constexpr std::uint32_t kInfinity = 0x7F800000;  // in float32; larger magnitudes are NaN
 constexpr std::uint32_t kQuietBit = 0x00400000;
 
 DISTMNIST_INLINE_INTO_VERSIONS std::uint16_t to_bf16(float number) {
   const auto bits = std::bit_cast<std::uint32_t>(number);
-  // Half a unit of the last place, less one bit where that place is even; a carry goes into the exponent as it should.
+  // Half a unit of the last place, less one bit if that place is even. A carry correctly goes into the exponent.
   const std::uint32_t rounded = bits + 0x7FFF + ((bits >> 16) & 1);
   const bool nan = (bits & 0x7FFFFFFF) > kInfinity;
   return static_cast<std::uint16_t>((nan ? bits | kQuietBit : rounded) >> 16);
@@ -32,20 +32,20 @@ DISTMNIST_INLINE_INTO_VERSIONS float of_bf16(std::uint16_t half) {
 DISTMNIST_INLINE_INTO_VERSIONS std::uint16_t to_f16(float number) {
   const auto bits = std::bit_cast<std::uint32_t>(number);
   const std::uint32_t magnitude = bits & 0x7FFFFFFF;
-  // Four times the magnitude; from 2^16 on, which float16 lacks, infinity.
+  // Four times the magnitude; infinity from 2^16 on, which float16 cannot represent.
   const float scaled = std::bit_cast<float>(magnitude) * 0x1p112f * 0x1p-110f;
-  // Added to a power of two whose last place is four times the one that float16 has there, it is rounded to that place.
-  // Below 2^-14, where float16's numbers are subnormal, places get no smaller.
+  // Adding it to a power of two whose last place is four times float16's last place there rounds it to that place.
+  // Below 2^-14, where float16 numbers are subnormal, the last place does not get smaller.
   const std::uint32_t exponent = std::max(magnitude & kInfinity, 113u << 23);
   const auto rounded = std::bit_cast<std::uint32_t>(scaled + std::bit_cast<float>(exponent + (15u << 23)));
-  // A carry out of the fraction goes into the exponent as it should.
+  // A carry out of the fraction correctly goes into the exponent.
   const std::uint32_t half = ((rounded >> 13) & 0x7C00) + (rounded & 0x0FFF);
   return static_cast<std::uint16_t>(((bits >> 16) & 0x8000) | (magnitude > kInfinity ? 0x7E00 : half));
 }
 
 DISTMNIST_INLINE_INTO_VERSIONS float of_f16(std::uint16_t half) {
   const std::uint32_t magnitude = half & 0x7FFFu;
-  // The exponent's largest value, of infinity and NaN, becomes that of float32.
+  // The largest exponent, that of infinity and NaN, becomes float32's largest exponent.
   const float normal = std::bit_cast<float>((magnitude << 13) + (224u << 23)) * 0x1p-112f;
   const float subnormal = std::bit_cast<float>(magnitude | (126u << 23)) - 0.5f;
   const auto bits = std::bit_cast<std::uint32_t>(magnitude < 0x0400 ? subnormal : normal);

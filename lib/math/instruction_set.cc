@@ -15,7 +15,7 @@
 namespace distmnist {
 namespace {
 
-constexpr std::array<std::string_view, 4> kNames = {"portable", "avx2", "avx512", "amx"};  // in the enumeration's order
+constexpr std::array<std::string_view, 4> kNames = {"portable", "avx2", "avx512", "amx"};  // in enumeration order
 
 #if defined(__x86_64__) && defined(__linux__)
 bool has_avx2() {

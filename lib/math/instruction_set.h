@@ -1,4 +1,4 @@
-// The instructions that kernels are written for, and which of them this processor has.
+// InstructionSet: the instruction sets that kernels are written for, and which of them this processor has.
 #pragma once
 
 #include <string>
@@ -7,26 +7,27 @@
 
 namespace distmnist {
 
-// Each has all that the ones before it have.
+// Each one includes all before it.
 enum class InstructionSet {
-  kPortable,  // what every processor has that the program was compiled for
+  kPortable,  // the baseline that the program was compiled for
   kAvx2,      // x86-64-v3: 256-bit vectors, fused multiply-add
   kAvx512,    // x86-64-v4: 512-bit vectors and masks (F, BW, CD, DQ, VL)
-  kAmx,       // and matrix tiles of bfloat16
+  kAmx,       // also matrix tiles of bfloat16
 };
 
 inline constexpr InstructionSet kInstructionSets[] = {InstructionSet::kPortable, InstructionSet::kAvx2,
                                                       InstructionSet::kAvx512, InstructionSet::kAmx};
 
-// "portable", "avx2", "avx512", "amx"; Error (kUsage) names the known ones.
+// "portable", "avx2", "avx512", "amx". Throws Error (kUsage), which lists the known names.
 InstructionSet parse_instruction_set(std::string_view name);
 std::string_view to_string(InstructionSet set);
 
-// Whether processor and operating system let this process use it. For AMX this asks the kernel for the permission that
-// its tiles need (Documentation/arch/x86/xstate.rst), for all threads that the process has or will have.
+// Whether the processor and the operating system let this process use it. For AMX, this asks the kernel for the
+// permission that its tiles need (Documentation/arch/x86/xstate.rst), for all present and future threads of the
+// process.
 bool is_supported(InstructionSet set);
 
-// The largest that is supported.
+// The largest supported one.
 InstructionSet best_instruction_set();
 
 }  // namespace distmnist

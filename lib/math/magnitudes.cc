@@ -10,12 +10,12 @@
 namespace distmnist {
 namespace {
 
-// The largest of how many columns of numbers is kept: enough for a loop of whole vectors of any processor, in which no
+// The number of columns whose largest value is kept: enough for a loop of whole vectors on any processor, in which no
 // instruction has to wait for the one before.
 constexpr std::size_t kColumns = 64;
 
-// The bits of a number without its sign are a whole number that is larger where the magnitude is; infinity and NaN are
-// the largest.
+// The bits of a number without its sign, as an integer, are ordered like the magnitudes; infinity and NaN are the
+// largest.
 DISTMNIST_INLINE_INTO_VERSIONS std::int32_t magnitude(float number) {
   return std::bit_cast<std::int32_t>(number) & 0x7FFFFFFF;
 }

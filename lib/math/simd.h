@@ -1,13 +1,14 @@
-// What a plain loop needs to become a fast one: versions per processor, a promise about aliasing, and no denormals.
+// SIMD: what makes a plain loop fast: one version for each kind of processor, a promise about aliasing, and no
+// denormals.
 #pragma once
 
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
 
-// Compiles a function several times (AVX-512, AVX2, baseline); the loader picks the version for the processor. Helpers
-// it calls must be DISTMNIST_INLINE_INTO_VERSIONS, or they stay baseline. The thread sanitizer cannot run the loader's
-// choice.
+// Compiles a function several times (AVX-512, AVX2, baseline); the loader selects the version for the processor.
+// Helpers that it calls must be DISTMNIST_INLINE_INTO_VERSIONS, or they stay baseline. Not used with the thread
+// sanitizer, which cannot run the loader's selection.
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && \
     !defined(__SANITIZE_THREAD__)
 #define DISTMNIST_VERSIONS __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -16,8 +17,8 @@
 #endif
 #define DISTMNIST_INLINE_INTO_VERSIONS inline __attribute__((always_inline))
 
-// Before a loop: no iteration touches what another one writes. Arrays may be the same memory, index for index, which
-// `restrict` would not allow.
+// Before a loop: no iteration accesses what a different one writes. Arrays may be the same memory, index for index,
+// which `restrict` would not allow.
 #if defined(__clang__)
 #define DISTMNIST_INDEPENDENT_ITERATIONS _Pragma("clang loop vectorize(assume_safety)")
 #else
@@ -26,9 +27,9 @@
 
 namespace distmnist {
 
-// While alive, numbers below 1.2e-38 count as zero in this thread. Moments of weights that get no gradient decay to
-// such numbers and stay there, and arithmetic on them costs a hundred times as much on many processors. No effect
-// except on x86.
+// While this object lives, numbers below 1.2e-38 count as zero in this thread. Moments of weights that get no gradient
+// decay to such numbers and stay there, and arithmetic on them is a hundred times slower on many processors. Affects
+// x86 only.
 class ScopedFlushDenormals {
  public:
 #if defined(__SSE2__)

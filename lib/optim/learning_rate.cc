@@ -11,16 +11,16 @@
 namespace distmnist {
 namespace {
 
-// In the order of the enumeration.
+// In enumeration order.
 constexpr std::array<std::string_view, 5> kNames = {"constant", "exponential", "staircase", "cosine", "one_cycle"};
 
-// From `from` to `to` while `share` goes from 0 to 1.
+// From `from` to `to` as `share` goes from 0 to 1.
 double half_cosine(double from, double to, double share) {
   return to + (from - to) * 0.5 * (1 + std::cos(std::numbers::pi * share));
 }
 
 double one_cycle_at(double step, double steps) {
-  const double peak = kOneCycleRise * steps - 1;  // below 0 in a run so short that it has no rise
+  const double peak = kOneCycleRise * steps - 1;  // below 0 in a run too short to have a rise
   const double last = steps - 1;
   if (step <= peak) return half_cosine(1 / kOneCycleFirstDivisor, 1, step / peak);
   return half_cosine(1, 1 / kOneCycleLastDivisor, (std::min(step, last) - peak) / (last - peak));

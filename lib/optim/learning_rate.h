@@ -1,6 +1,6 @@
-// The learning rate as a function of global_step. Formulas of TensorFlow 1.x: tf.train.exponential_decay and
-// tf.train.cosine_decay with alpha 0; and of PyTorch: OneCycleLR with its defaults (Smith, Topin, "Super-convergence",
-// arXiv 1708.07120), of which only the rate is taken: the momentum is not cycled.
+// LearningRate: the learning rate as a function of global_step. Formulas of TensorFlow 1.x: tf.train.exponential_decay
+// and tf.train.cosine_decay with alpha 0; and of PyTorch: OneCycleLR with its defaults (Smith, Topin,
+// "Super-convergence", arXiv 1708.07120). Only its rate is used: the momentum is not cycled.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ enum class LearningRateSchedule : std::uint8_t {
   kOneCycle = 4
 };
 
-// Of one_cycle: the share of decay_steps in which the rate rises, and what the peak is divided by at the first step and
+// For one_cycle: the share of decay_steps in which the rate rises, and the divisors of the peak at the first step and
 // at the last one. PyTorch's pct_start, div_factor, and div_factor times final_div_factor.
 inline constexpr double kOneCycleRise = 0.3, kOneCycleFirstDivisor = 25, kOneCycleLastDivisor = 25 * 1e4;
 
@@ -28,19 +28,18 @@ struct LearningRate {
 
   LearningRateSchedule schedule = LearningRateSchedule::kConstant;
   float base = 1e-4f;
-  std::int64_t decay_steps = 0;   // all but constant: above 0
+  std::int64_t decay_steps = 0;   // above 0 for all but constant
   float decay_rate = 0.96f;       // exponential and staircase
-  std::int64_t warmup_steps = 0;  // of every schedule; 0: none
+  std::int64_t warmup_steps = 0;  // for every schedule; 0: none
 
   bool operator==(const LearningRate&) const = default;
 };
 
-// "constant", "exponential", "staircase", "cosine", "one_cycle"; Error (kUsage) names the known ones.
+// "constant", "exponential", "staircase", "cosine", "one_cycle". Throws Error (kUsage), which lists the known names.
 LearningRateSchedule parse_learning_rate_schedule(std::string_view name);
 std::string_view to_string(LearningRateSchedule schedule);
 
-// The rate of the update that is made when `global_step` updates have been made: 0 for the first. With
-// s = global_step / decay_steps it is
+// The rate of the update that follows `global_step` updates: 0 for the first. With s = global_step / decay_steps it is
 //   constant:     base
 //   exponential:  base decay_rate^s
 //   staircase:    base decay_rate^floor(s)
@@ -50,7 +49,7 @@ std::string_view to_string(LearningRateSchedule schedule);
 // times min(1, (global_step + 1) / warmup_steps) for a linear warm-up, whose steps count for the decay, too.
 double learning_rate_at(const LearningRate& rate, std::int64_t global_step);
 
-// What keeps the rate from being evaluated, as a noun phrase ("a decay over no steps"); nothing where all is well.
+// Why the rate cannot be evaluated, as a noun phrase ("a decay over no steps"); empty if it can.
 std::optional<std::string> fault_of(const LearningRate& rate);
 
 }  // namespace distmnist

@@ -27,7 +27,7 @@ struct KindInfo {
   std::span<const Slot> slots;
 };
 
-// In the order of the enumeration.
+// In enumeration order.
 constexpr std::array kKinds = {KindInfo{"sgd", {}}, KindInfo{"momentum", kMomentumSlots}, KindInfo{"adam", kAdamSlots},
                                KindInfo{"adagrad", kAdagradSlots}, KindInfo{"rmsprop", kRmspropSlots}};
 

@@ -1,5 +1,5 @@
-// Optimizers as pure functions over a piece of the parameter block and its slots. Formulas and defaults of
-// TensorFlow 1.x.
+// Optimizers: pure functions over a piece of the parameter block and its slots. Formulas and defaults of TensorFlow
+// 1.x.
 #pragma once
 
 #include <cstdint>
@@ -15,22 +15,22 @@ namespace distmnist {
 
 enum class OptimizerKind : std::uint8_t { kSgd = 0, kMomentum = 1, kAdam = 2, kAdagrad = 3, kRmsprop = 4 };
 
-// The constants of an optimizer; those of other kinds are not looked at. As written here they are the defaults of adam
-// and momentum; default_optimizer() has those of each kind.
+// The constants of an optimizer; those of other kinds are ignored. The values here are the defaults of adam and
+// momentum; default_optimizer() returns those of each kind.
 struct OptimizerSpec {
   OptimizerKind kind = OptimizerKind::kAdam;
   LearningRate learning_rate = {};
-  float momentum = 0.9f;  // momentum and rmsprop
-  bool nesterov = false;  // momentum
-  float beta1 = 0.9f;     // adam, like the next one
+  float momentum = 0.9f;  // for momentum and rmsprop
+  bool nesterov = false;  // for momentum
+  float beta1 = 0.9f;     // for adam, like the next one
   float beta2 = 0.999f;
-  float decay = 0.9f;     // rmsprop
-  float epsilon = 1e-8f;  // adam and rmsprop
+  float decay = 0.9f;     // for rmsprop
+  float epsilon = 1e-8f;  // for adam and rmsprop
 
   bool operator==(const OptimizerSpec&) const = default;
 };
 
-// "sgd", "momentum", "adam", "adagrad", "rmsprop"; Error (kUsage) names the known ones.
+// "sgd", "momentum", "adam", "adagrad", "rmsprop". Throws Error (kUsage), which lists the known names.
 OptimizerKind parse_optimizer(std::string_view name);
 std::string_view to_string(OptimizerKind kind);
 
@@ -41,22 +41,22 @@ OptimizerSpec default_optimizer(OptimizerKind kind);
 // {"accumulator"} for adagrad, {"rms", "momentum"} for rmsprop.
 std::vector<std::string> slot_names(OptimizerKind kind);
 
-// What every float of each slot is before the first update: 0.1 for adagrad's accumulator, 1 for rms, 0 for the others.
+// The initial value of every float of each slot: 0.1 for adagrad's accumulator, 1 for rms, 0 for the others.
 std::vector<float> slot_start_values(OptimizerKind kind);
 
-// What makes the constants of no use, as a noun phrase ("an unknown optimizer"); nothing where all is well. For specs
-// that came from elsewhere.
+// Why the constants are invalid, as a noun phrase ("an unknown optimizer"); empty if they are valid. For specs from
+// outside this process.
 std::optional<std::string> fault_of(const OptimizerSpec& spec);
 
 // The factor of update number `t` (1 for the first): `rate_factor` times the learning rate at global_step t - 1, and
 // for adam times sqrt(1 - beta2^t) / (1 - beta1^t).
 float update_rate(const OptimizerSpec& spec, std::int64_t t, float rate_factor = 1.0f);
 
-// Applies update number `t` (1 for the first) to `parameters` and `slots` in one pass, and writes the new parameters to
-// `updated` as well. `updated` is as long as `parameters`, and may be the gradient's own memory (a reply is written
-// over the gradient it answers) or the parameters', but not overlap them otherwise. slots.size() ==
-// slot_names(kind).size(). Every float is on its own: pieces of a block, in any sizes and on any processor, get the
-// same bits as the whole block.
+// Applies update number `t` (1 for the first) to `parameters` and `slots` in one pass, and also writes the new
+// parameters to `updated`. `updated` is as long as `parameters`. It may be the gradient's own memory (a reply
+// overwrites the gradient that it answers) or that of the parameters, but must not overlap them otherwise. slots.size()
+// == slot_names(kind).size(). Every float is computed independently: pieces of a block, of any size and on any
+// processor, get the same bits as the whole block.
 // lr is `rate_factor` times the learning rate at global_step t - 1, the number of updates before this one.
 //   sgd:      p -= lr g
 //   momentum: a = momentum a + g; p -= lr a
@@ -66,14 +66,14 @@ float update_rate(const OptimizerSpec& spec, std::int64_t t, float rate_factor =
 //             (Kingma and Ba, arXiv 1412.6980, the form before section 2.1; epsilon is its "epsilon hat", as in
 //             TensorFlow)
 //   adagrad:  a += g g; p -= lr g / sqrt(a)
-//             (Duchi, Hazan and Singer, JMLR 12, 2011; a starts at 0.1 in the place of an epsilon)
+//             (Duchi, Hazan and Singer, JMLR 12, 2011; a starts at 0.1 in place of an epsilon)
 //   rmsprop:  ms += (1 - decay)(g g - ms); mom = momentum mom + lr g / sqrt(ms + epsilon); p -= mom
 //             (Tieleman and Hinton, 2012; ms starts at 1)
 void apply_update(const OptimizerSpec& spec, std::int64_t t, std::span<float> parameters,
                   std::span<const std::span<float>> slots, std::span<const float> gradient, std::span<float> updated,
                   float rate_factor = 1.0f);
 
-// The same, bit for bit, in instructions that every processor has. For tests.
+// The same, bit for bit, with instructions that every processor has. For tests.
 void apply_update_portable(const OptimizerSpec& spec, std::int64_t t, std::span<float> parameters,
                            std::span<const std::span<float>> slots, std::span<const float> gradient,
                            std::span<float> updated, float rate_factor = 1.0f);

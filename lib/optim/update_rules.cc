@@ -9,8 +9,8 @@ namespace distmnist {
 namespace {
 
 // The loops. This file is compiled without contraction to fused multiply-add, so every version of them, vector body or
-// tail, computes the same bits: shards, processors and the whole block agree. What a loop needs is in local variables
-// first: the compiler cannot know that what it writes is not the struct it reads from.
+// tail, computes the same bits: shards, processors and the whole block agree. A loop first copies the struct's members
+// to local variables: the compiler cannot know that its writes do not change the struct.
 
 DISTMNIST_INLINE_INTO_VERSIONS void sgd_loop(const UpdateArrays& arrays, float rate) {
   float* const p = arrays.parameters;

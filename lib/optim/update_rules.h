@@ -1,4 +1,4 @@
-// The optimizers' update rules as loops over plain arrays; their formulas are those of optimizer.h.
+// Update rules: the optimizers' rules as loops over plain arrays. optimizer.h has the formulas.
 #pragma once
 
 #include <cstddef>
@@ -7,21 +7,21 @@
 
 namespace distmnist {
 
-// The arrays of one update, all `size` floats long; `updated` may be `gradient` or `parameters`, index for index.
+// The arrays of one update, each with `size` floats. `updated` may be `gradient` or `parameters`, index for index.
 struct UpdateArrays {
   float* parameters;
-  float* first_slot;   // in the order of slot_names(); null where there is none
+  float* first_slot;   // in the order of slot_names(); null if there is none
   float* second_slot;  // null except for adam and rmsprop
   const float* gradient;
   float* updated;
   std::size_t size;
 };
 
-// `rate` is lr, for adam lr sqrt(1 - beta2^t) / (1 - beta1^t); the spec's own learning rate is not looked at.
+// `rate` is lr; for adam, lr sqrt(1 - beta2^t) / (1 - beta1^t). The spec's own learning rate is ignored.
 using UpdateRule = void (*)(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate);
 
-// The rule of spec.kind, in the instructions of this processor, and in those that every processor has. Both compute the
-// same bits.
+// The rule for spec.kind, with the instructions of this processor, and with those that every processor has. Both
+// compute the same bits.
 UpdateRule update_rule(const OptimizerSpec& spec);
 UpdateRule portable_update_rule(const OptimizerSpec& spec);
 

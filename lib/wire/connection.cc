@@ -13,8 +13,8 @@
 namespace distmnist {
 namespace {
 
-constexpr std::size_t kMaxPieces = 64;          // of memory in one system call
-constexpr std::size_t kEncodedAhead = 1 << 20;  // bytes, of messages that are made ready to be written
+constexpr std::size_t kMaxPieces = 64;          // of memory, for one system call
+constexpr std::size_t kEncodedAhead = 1 << 20;  // bytes of messages that are encoded before they can be written
 
 std::size_t size_of(const Message& message) {
   return kHeaderBytes + message.payload.size();
@@ -144,7 +144,8 @@ const char* Connection::overdue(TimeMs now) const {
   if (!zmtp_.is_ready() && now - accepted_ms_ >= kHandshakeMs) return "did not finish the handshake in time";
   if (!kept_ && now - accepted_ms_ >= kFirstWordMs) return "did not greet in time";
   if (has_unsent() && now - written_ms_ >= kStalledMs) return "does not read what is sent to it";
-  // Who is not read from, for want of room for its answers, may well be speaking; what it takes is a sign of life.
+  // A peer that is not read from, because there is no room for its answers, may well be sending. Reading counts as a
+  // sign of life.
   if (!paused_ && !is_choked() && now - std::max(heard_ms_, written_ms_) >= kIdleMs)
     return "has been silent for too long";
   return nullptr;

@@ -23,12 +23,12 @@ constexpr std::string_view kReady{"\5READY"};
 constexpr std::string_view kMessage{"\7MESSAGE"};
 
 constexpr std::size_t kMac = crypto_box_MACBYTES;
-constexpr std::size_t kNumber = 8;   // bytes of the numbers that are counted up
+constexpr std::size_t kNumber = 8;   // bytes of the counters
 constexpr std::size_t kRandom = 16;  // random bytes of a nonce
 
-// What is where in the commands.
+// Offsets in the commands.
 constexpr std::size_t kVersion = kHello.size();
-constexpr std::size_t kPadding = kVersion + 2;  // that makes HELLO longer than WELCOME
+constexpr std::size_t kPadding = kVersion + 2;  // makes HELLO longer than WELCOME
 constexpr std::size_t kPaddingBytes = 72;
 constexpr std::size_t kHelloKey = kPadding + kPaddingBytes;
 constexpr std::size_t kHelloNumber = kHelloKey + kKeyBytes;
@@ -50,7 +50,7 @@ constexpr std::size_t kMessageMac = kMessage.size() + kNumber;
 constexpr std::size_t kMessageSealed = kMessageMac + kMac;
 static_assert(kMessageSealed + 1 == kCurveMessageBytes);
 
-// libsodium's view of bytes that it reads, and of those that it writes.
+// libsodium's view of the bytes that it reads and writes.
 const std::uint8_t* in(Bytes bytes) {
   return reinterpret_cast<const std::uint8_t*>(bytes.data());
 }
@@ -68,7 +68,7 @@ bool has_name(Bytes body, std::string_view name) {
   return text_of(body).starts_with(name);
 }
 
-// A purpose of 16 letters and a number, or one of 8 and random bytes.
+// A purpose of 16 letters and a number, or one of 8 letters and random bytes.
 Nonce nonce_of(std::string_view purpose, Bytes rest) {
   Nonce nonce;
   assert(purpose.size() + rest.size() == nonce.size());
@@ -77,7 +77,7 @@ Nonce nonce_of(std::string_view purpose, Bytes rest) {
   return nonce;
 }
 
-// ZMTP writes its numbers with the largest byte first.
+// ZMTP numbers are big-endian.
 std::array<std::byte, kNumber> number_bytes(std::uint64_t number) {
   std::array<std::byte, kNumber> bytes = to_little_endian(number);
   std::ranges::reverse(bytes);
@@ -97,8 +97,8 @@ bool same(const Key& key, Bytes bytes) {
   return bytes.size() == key.size() && sodium_memcmp(key.data(), bytes.data(), key.size()) == 0;
 }
 
-// Of what a client says about itself only the type of its socket matters; its Identity would be a name of its own
-// choice, and is passed over.
+// Of the metadata of a client only its socket type matters. Its Identity would be a name that it chose itself, and is
+// ignored.
 CurveFault check_metadata(Bytes metadata) {
   const auto type = socket_type_of(metadata);
   if (!type) return CurveFault::kMetadata;
@@ -181,7 +181,7 @@ CurveFault CurveServer::on_hello(Bytes body, std::vector<std::byte>& welcome) {
   const Bytes padding = body.subspan(kPadding, kPaddingBytes);
   if (sodium_is_zero(in(padding), padding.size()) == 0) return CurveFault::kSeal;
   peer_short_ = key_in(body.subspan(kHelloKey));
-  // The highest bit of a key counts for nothing; no program sets it.
+  // The highest bit of a key has no meaning; no program sets it.
   if ((peer_short_.back() & 0x80) != 0) return CurveFault::kSeal;
   const Bytes number = body.subspan(kHelloNumber, kNumber);
   if (!take_number(number)) return CurveFault::kReplay;
@@ -233,7 +233,7 @@ CurveFault CurveServer::on_initiate(Bytes body, std::vector<std::byte>& ready) {
   }
   if (const CurveFault fault = check_client(opened); fault != CurveFault::kNone) return fault;
   ready = make_ready();
-  wipe(std::as_writable_bytes(std::span(own_.secret_key)));  // shared_ is all that is needed from here on.
+  wipe(std::as_writable_bytes(std::span(own_.secret_key)));  // From here on, only shared_ is needed.
   state_ = State::kReady;
   return CurveFault::kNone;
 }
@@ -248,7 +248,7 @@ CurveFault CurveServer::check_client(Bytes opened) {
   return check_metadata(opened.subspan(kClientBytes));
 }
 
-// Only who has the secret of the lasting key can have sealed this for our short one.
+// Only the owner of the long-term key's secret can have encrypted this for our short-term key.
 CurveFault CurveServer::check_vouch(const Key& client, Bytes vouch) const {
   const Bytes random = vouch.first(kRandom), box = vouch.subspan(kRandom);
   std::array<std::byte, 2 * kKeyBytes> keys;
@@ -309,7 +309,7 @@ void CurveServer::seal(std::uint8_t flags, Bytes payload, std::span<std::byte> b
   const auto number = number_bytes(next_number_++);
   std::ranges::copy(bytes_of(kMessage), body.begin());
   std::ranges::copy(number, body.begin() + kMessage.size());
-  // The flags and the payload side by side, to be sealed where they are.
+  // The flags and the payload side by side, to be encrypted in place.
   const std::span<std::byte> sealed = body.subspan(kMessageSealed);
   sealed.front() = static_cast<std::byte>(flags);
   std::ranges::copy(payload, sealed.begin() + 1);

@@ -1,4 +1,4 @@
-// Frame: bytes with an owner, passed from the socket to the code that uses them, and back, without a copy.
+// Frame: bytes with an owner, passed from the socket to the code that uses them and back without a copy.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace distmnist {
 
-// Move-only. The bytes are writable: a reply may be written over the request it answers. Aligned for floats.
+// Move-only. The bytes are writable: a reply may overwrite the request that it answers. Aligned for floats.
 class Frame {
  public:
   using Owner = std::unique_ptr<void, void (*)(void*)>;
@@ -24,12 +24,12 @@ class Frame {
     auto* memory = new std::byte[size];
     return Frame({memory, size}, Owner(memory, [](void* p) { delete[] static_cast<std::byte*>(p); }));
   }
-  // Bytes owned by someone else, who keeps them until the message has been sent and answered.
+  // Bytes with a different owner, which must keep them until the message has been sent and answered.
   static Frame borrow(std::span<const std::byte> bytes) {
     return Frame({const_cast<std::byte*>(bytes.data()), bytes.size()}, Owner(nullptr, [](void*) {}));
   }
 
-  // The bytes of a frame that several messages carry; nobody may write them any more.
+  // The bytes of a frame that several messages share; they must not be written any more.
   static Frame share(const std::shared_ptr<Frame>& frame) {
     auto* holder = new std::shared_ptr<Frame>(frame);
     return Frame(frame->bytes(), Owner(holder, [](void* p) { delete static_cast<std::shared_ptr<Frame>*>(p); }));
@@ -43,7 +43,7 @@ class Frame {
   }
   std::size_t size() const { return bytes_.size(); }
 
-  // Gives the memory away; the frame is empty afterwards.
+  // Releases the memory to the caller; the frame is empty afterwards.
   Owner release() {
     bytes_ = {};
     return std::move(owner_);

@@ -58,7 +58,7 @@ DecodedHeader decode_header(std::span<const std::byte> bytes, std::size_t payloa
     out.fault = fault;
     return out;
   };
-  // Magic and version stand first in every version, so a peer of another version can be told so.
+  // Magic and version come first in every version, so a peer with a different version can be told.
   if (bytes.size() < 8) return faulty(HeaderFault::kSize);
   std::memcpy(&out.header.magic, bytes.data(), sizeof out.header.magic);
   std::memcpy(&out.header.version, bytes.data() + 4, sizeof out.header.version);

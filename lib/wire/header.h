@@ -1,5 +1,5 @@
-// The fixed header of every message; docs/protocol.md is the specification. A message is this header and one payload
-// frame of at most kMaxPayloadBytes.
+// Header: the fixed header of every message. docs/protocol.md is the specification. A message is this header and one
+// payload frame of at most kMaxPayloadBytes.
 #pragma once
 
 #include <array>
@@ -20,28 +20,29 @@ inline constexpr std::int64_t kMaxPayloadFloats = kMaxPayloadBytes / sizeof(floa
 
 enum class MessageType : std::uint8_t {
   // worker -> ps
-  kHello = 1,          // HelloRecord: who I am
+  kHello = 1,          // HelloRecord: identifies the process
   kCreate = 2,         // CreateRecord: the chief's model, followed by kLoad and kCreateEnd
-  kLoad = 3,           // start values of a range of the parameters (slot 0) or of slot 1, 2, ...
-  kCreateEnd = 4,      // answered by kWelcome once every range is there
+  kLoad = 3,           // initial values of a range of the parameters (slot 0) or of slot 1, 2, ...
+  kCreateEnd = 4,      // answered by kWelcome once every range has arrived
   kPull = 5,           // answered by kParameters, one for each chunk
-  kPush = 6,           // a gradient chunk; a whole push is answered by kParameters, one for each chunk
+  kPush = 6,           // a gradient chunk; a complete push is answered by kParameters, one for each chunk
   kSnapshotBegin = 7,  // hold pushes; answered by kSnapshotVector
-  kSnapshotTake = 8,   // SnapshotRecord: apply up to here, copy; answered by kSnapshotData and kSnapshotEnd
+  kSnapshotTake = 8,   // SnapshotRecord: apply up to here, then copy; answered by kSnapshotData and kSnapshotEnd
   kAwaitOthers = 9,    // answered by kOthersDone once every other worker is done
   kDone = 10,          // this worker is done; answered by kDoneAck
-  kLeave = 11,         // this process goes, its task is not done; with a RefuseRecord the run has failed; not answered
+  kLeave = 11,         // this process leaves, but its task is not done; with a RefuseRecord, the run has failed; not
+                       // answered
   kPing = 12,          // answered by kPong; keeps the lease
-  kJoin = 13,          // to ps 0: this worker wants to compute; answered by kToken and kParameters once it may
-  kCommit = 14,        // to ps 0: the push is whole everywhere else; answered like kJoin
-  kAdvance = 15,       // UpdatesRecord, to the other ps tasks: make these updates; answered by kParameters
-  // from outside of any run -> ps
+  kJoin = 13,          // to ps 0: this worker wants to compute; answered by kToken and kParameters when it may
+  kCommit = 14,        // to ps 0: the push is complete everywhere else; answered like kJoin
+  kAdvance = 15,       // UpdatesRecord, to the other ps tasks: apply these updates; answered by kParameters
+  // client outside any run -> ps
   kReset = 16,     // ResetRecord: drop containers; answered by kResetDone
   kVariable = 17,  // VariableRecord: a question about shared variables; answered by kVariableAnswer
   // ps -> worker
-  kWelcome = 32,  // WelcomeRecord: answers kHello, again when the model becomes ready
+  kWelcome = 32,  // WelcomeRecord: answers kHello, and is sent again when the model becomes ready
   kRefuse = 33,   // RefuseRecord: exit code and reason
-  kStale = 34,    // the run, epoch, lease or incarnation is not the current one: say hello again
+  kStale = 34,    // the run, epoch, lease or incarnation is not the current one: send a new hello
   kParameters = 35,
   kSnapshotVector = 36,  // SnapshotRecord
   kSnapshotData = 37,
@@ -49,22 +50,23 @@ enum class MessageType : std::uint8_t {
   kOthersDone = 39,
   kDoneAck = 40,
   kPong = 41,
-  kProbe = 42,   // is this incarnation alive? answered by kPing
-  kStaged = 43,  // the push is whole here, and waits for ps 0's word
+  kProbe = 42,   // asks whether this incarnation is alive; answered by kPing
+  kStaged = 43,  // the push is complete here and waits for ps 0's decision
   kToken = 44,   // TokenRecord: the worker may compute a batch; followed by kParameters
-  kNotice = 45,  // NoticeRecord: why an answer takes long
-  // ps -> outside
+  kNotice = 45,  // NoticeRecord: why an answer is slow
+  // ps -> client outside any run
   kResetDone = 46,       // ResetDoneRecord
   kVariableAnswer = 47,  // VariableAnswerRecord
 };
 
-// What a payload is: nothing, a record, or numbers (lib/wire/numbers.h).
+// The content of a payload: nothing, a record, or numbers (lib/wire/numbers.h).
 enum class WireDtype : std::uint8_t { kNone = 0, kRecord = 1, kF32 = 2, kBf16 = 3, kF16 = 4 };
 
 // Flags of the header.
 inline constexpr std::uint16_t kPayloadChecksum = 1;  // payload_crc is set
-inline constexpr std::uint16_t kChecksumData = 2;  // this peer is across a network: data frames both ways are checked
-// In kStaged: a number of the push may not be applied. In kCommit: it is so on some ps, or the batch's loss is not
+inline constexpr std::uint16_t kChecksumData = 2;     // this peer is across a network: data frames are checked in both
+                                                      // directions
+// In kStaged: a number of the push must not be applied. In kCommit: this is so on some ps, or the batch's loss is not
 // finite.
 inline constexpr std::uint16_t kNotFinite = 4;
 
@@ -73,24 +75,25 @@ struct Header {
   std::uint32_t magic = kMagic;
   std::uint16_t version = kProtocolVersion;
   MessageType type = MessageType::kPing;
-  WireDtype wants = WireDtype::kF32;  // of a request: the numbers that its answer's parameters shall come in
+  WireDtype wants = WireDtype::kF32;  // in a request: the number type for the parameters in its answer
   WireDtype dtype = WireDtype::kNone;
-  std::uint8_t slot = 0;  // 0 parameters or gradient, 1.. optimizer slots
+  std::uint8_t slot = 0;  // 0: parameters or gradient; 1 and above: optimizer slots
   std::uint16_t flags = 0;
-  std::uint32_t worker = 0;       // task index of the sender, or of the worker answered
+  std::uint32_t worker = 0;       // task index of the sender, or of the worker that is answered
   std::uint64_t run = 0;          // drawn by the chief when it creates the model
   std::uint64_t ps_epoch = 0;     // drawn by a ps when it starts
-  std::uint64_t lease = 0;        // drawn by the ps for its welcome, and told to nobody else
-  std::uint64_t incarnation = 0;  // drawn by a worker when it starts; not 0. It tells processes apart, not their order
-  std::uint64_t sequence = 0;     // of the worker's requests, from 1; an answer repeats it
+  std::uint64_t lease = 0;        // drawn by the ps for its welcome; told to no other process
+  std::uint64_t incarnation = 0;  // drawn by a worker when it starts; not 0. It tells processes apart but does not
+                                  // order them
+  std::uint64_t sequence = 0;     // of the worker's requests, starting at 1; an answer repeats it
   std::uint64_t container = 0;    // container_id(name)
   std::int64_t commit = 0;        // updates this shard has applied
-  std::int64_t step = 0;          // global_step: of the parameters used (push) or sent (parameters)
-  std::int64_t range_offset = 0;  // numbers from the start of the whole parameter block
-  std::int64_t range_size = 0;    // numbers
+  std::int64_t step = 0;          // global_step of the parameters used (push) or sent (parameters)
+  std::int64_t range_offset = 0;  // in numbers, from the start of the whole parameter block
+  std::int64_t range_size = 0;    // in numbers
   std::uint32_t payload_bytes = 0;
-  std::uint32_t payload_crc = 0;  // CRC-32C, where kPayloadChecksum is set
-  std::uint32_t samples = 0;      // push, commit: samples of the batch whose gradient it is
+  std::uint32_t payload_crc = 0;  // CRC-32C, if kPayloadChecksum is set
+  std::uint32_t samples = 0;      // push, commit: samples in the batch of the gradient
   std::uint32_t header_crc = 0;   // CRC-32C of the bytes before it
 
   Range range() const { return {range_offset, range_size}; }
@@ -103,21 +106,21 @@ std::array<std::byte, kHeaderBytes> encode_header(const Header& header);
 enum class HeaderFault { kNone, kSize, kMagic, kVersion, kChecksum, kField, kPayload };
 
 struct DecodedHeader {
-  Header header;  // meaningful where fault is kNone; for kVersion its version is
+  Header header;  // valid if fault is kNone; for kVersion only its version is
   HeaderFault fault = HeaderFault::kNone;
 };
 
-// Checks everything that can be checked without knowing the receiver's state: size, magic, version, checksum, known
-// type and dtype, a payload of the announced size within the limit, a range that fits the payload. Never throws.
+// Checks everything that does not depend on the receiver's state: size, magic, version, checksum, known type and dtype,
+// a payload of the announced size within the limit, a range that fits the payload. Never throws.
 DecodedHeader decode_header(std::span<const std::byte> bytes, std::size_t payload_bytes);
 
 const char* to_string(HeaderFault fault);
 
-// The header of an answer: of `type`, to the worker, process and request that `request` names, from the ps with this
-// epoch. Run, lease, commit and step are left at 0.
+// The header of an answer of `type`, to the worker, process and request in `request`, from the ps with this epoch. Run,
+// lease, commit and step are left at 0.
 Header answer_to(const Header& request, MessageType type, std::uint64_t ps_epoch);
 
-// The number that stands for a container's name in a header: 64-bit FNV-1a of the name.
+// The number that identifies a container in a header: 64-bit FNV-1a of its name.
 std::uint64_t container_id(std::string_view name);
 
 }  // namespace distmnist

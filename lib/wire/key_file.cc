@@ -10,9 +10,9 @@
 namespace distmnist {
 namespace {
 
-constexpr std::size_t kTextBytes = 512;  // more than any text of ours has
+constexpr std::size_t kTextBytes = 512;  // longer than any text written here
 
-// "ps-0", "worker-1": the number as it is written, without zeros in front.
+// "ps-0", "worker-1": the number without leading zeros.
 std::optional<std::uint32_t> index_in(std::string_view name, std::string_view job) {
   if (!name.starts_with(job)) return std::nullopt;
   const std::string_view digits = name.substr(job.size());
@@ -23,7 +23,7 @@ std::optional<std::uint32_t> index_in(std::string_view name, std::string_view jo
   return index;
 }
 
-// Takes the next line off the text.
+// Removes the next line from the text and returns it.
 std::string_view next_line(std::string_view& text) {
   const std::size_t end = text.find('\n');
   const std::string_view line = text.substr(0, end);
@@ -37,7 +37,7 @@ std::string_view without_quotes(std::string_view value) {
   return quoted ? value.substr(1, value.size() - 2) : value;
 }
 
-// Reads one half of a pair; `seen` says whether it was there before.
+// Reads one half of a pair. `seen`: whether it occurred before.
 bool take_key(std::string_view value, const char* name, bool& seen, Key& key, std::string& fault) {
   if (seen) {
     fault = fmt::format("has {} twice", name);
@@ -109,7 +109,7 @@ KeyFile read_key_text(std::string_view text) {
   while (!text.empty() && file.fault.empty()) {
     const std::string_view line = next_line(text), words = trimmed(line);
     if (words.empty() || words.front() == '#') continue;
-    if (kBlanks.find(line.front()) == kBlanks.npos) {  // a section, or a name and a value outside of any
+    if (kBlanks.find(line.front()) == kBlanks.npos) {  // a section, or a name and a value outside any section
       in_curve = words == "curve";
       continue;
     }

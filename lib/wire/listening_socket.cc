@@ -27,7 +27,7 @@ struct SocketAddress {
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
 };
 
-// Whose process has taken a name of the abstract namespace.
+// The owner of a name in the abstract namespace.
 std::string holder_of(const SocketAddress& address) {
   const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const bool listens = socket && connect(socket.get(), address.get(), address.size) == 0;
@@ -73,7 +73,7 @@ void set_option(int socket, int level, int option, int value) {
   setsockopt(socket, level, option, &value, sizeof value);
 }
 
-// A peer whose host has vanished without a word is noticed by the kernel.
+// Makes the kernel notice a peer whose host has vanished.
 void set_tcp_options(int socket) {
   set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -82,7 +82,7 @@ void set_tcp_options(int socket) {
   set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
-// "10.0.0.1", an IPv4 address also where it came through a socket of IPv6.
+// "10.0.0.1": an IPv4 address, even if it came through an IPv6 socket.
 std::string numeric_text(const SocketAddress& address) {
   char text[NI_MAXHOST];
   if (getnameinfo(address.get(), address.size, text, sizeof text, nullptr, 0, NI_NUMERICHOST) != 0) return "?";

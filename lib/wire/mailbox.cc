@@ -48,7 +48,7 @@ Mailbox::Put Mailbox::put(const Sender& from, Received&& received) {
   ++peer.waiting_messages;
   peer.waiting_bytes += bytes;
   if (letters_.size() == 1) letters_ready_.set();
-  // It stays so until kReadOn is ordered, whatever is taken meanwhile.
+  // It stays paused until a kReadOn order, even if messages are taken before.
   if (peer.waiting_messages >= limits_.waiting_messages || peer.waiting_bytes >= limits_.waiting_bytes) {
     peer.paused = true;
   }
@@ -87,7 +87,7 @@ std::optional<Received> Mailbox::take(Sender& from) {
   newcomers_bytes_ -= letters_.front().newcomer_bytes;
   letters_.pop_front();
   const auto at = peers_.find(from.route);
-  if (at == peers_.end()) return received;  // It has gone since; what it said counts.
+  if (at == peers_.end()) return received;  // It has gone since then, but its message counts.
   Peer& peer = at->second;
   --peer.waiting_messages;
   peer.waiting_bytes -= received.message.payload.size();

@@ -1,5 +1,5 @@
-// Mailbox: what passes between the thread that owns a server and the server's own thread. Received messages go one way,
-// orders the other; each side waits on a descriptor. Thread-safe.
+// Mailbox: passes messages between the thread that owns a server and the server's own thread. Received messages go one
+// way, orders the other. Each side waits on a descriptor. Thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@
 
 namespace distmnist {
 
-// A counter of the kernel's that a poll() can wait for.
+// A kernel counter that a poll() can wait for.
 class Signal {
  public:
   Signal();
@@ -34,11 +34,11 @@ class Mailbox {
   struct Order {
     Action action = Action::kSend;
     Route route;
-    Message message = {};  // of kSend
+    Message message = {};  // for kSend
   };
   struct Limits {
-    std::size_t waiting_messages, waiting_bytes, unsent_messages;  // of a peer
-    std::size_t newcomers_bytes;  // waiting, of all who are not kept, those who have gone among them
+    std::size_t waiting_messages, waiting_bytes, unsent_messages;  // for each peer
+    std::size_t newcomers_bytes;  // waiting, for all peers that are not kept, including those that have gone
   };
   explicit Mailbox(Limits limits) : limits_(limits) {}
 
@@ -47,11 +47,11 @@ class Mailbox {
   void drop_peer(const Route& route);
   enum class Put {
     kReadOn,
-    kPause,   // it has so much waiting now that it must not be read from until an order kReadOn comes
-    kNoRoom,  // nothing was put in: it is a newcomer, and newcomers have too much waiting
+    kPause,   // so much of the peer's data is waiting that it must not be read from until a kReadOn order
+    kNoRoom,  // nothing was put in: the peer is a newcomer, and newcomers have too much waiting
   };
   Put put(const Sender& from, Received&& received);
-  // A message of an order kSend has been written.
+  // The message of a kSend order has been written.
   void note_sent(const Route& route);
   std::vector<Order> take_orders();
   const Signal& orders() const { return orders_ready_; }
@@ -59,9 +59,9 @@ class Mailbox {
   // ---- The owner ----
   bool poll(int timeout_ms);
   std::optional<Received> take(Sender& from);
-  // False where there is no such peer; for kSend also where too much is unsent. kKeep is passed on once.
+  // False if there is no such peer; for kSend also if too much is unsent. kKeep is passed on only once.
   bool order(Order&& order);
-  // Lets the server's thread look around.
+  // Makes the server's thread check its state.
   void wake_server() { orders_ready_.set(); }
 
  private:
@@ -72,7 +72,7 @@ class Mailbox {
   struct Letter {
     Sender from;
     Received received;
-    std::size_t newcomer_bytes = 0;  // that it counts for among those of newcomers
+    std::size_t newcomer_bytes = 0;  // its share of newcomers_bytes_
   };
   void push_order(Order&& order);
 

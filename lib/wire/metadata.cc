@@ -9,7 +9,7 @@
 namespace distmnist {
 namespace {
 
-// A name with its length in a byte, a value with its length in four, the largest first; again and again.
+// A name with a one-byte length and a value with a four-byte big-endian length, repeated.
 struct Property {
   std::string_view name, value;
 };

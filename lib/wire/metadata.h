@@ -1,4 +1,4 @@
-// What a peer of ZMTP says about itself in its handshake.
+// Metadata: what a ZMTP peer says about itself in its handshake.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +8,8 @@
 
 namespace distmnist {
 
-// "DEALER": the value of Socket-Type in a list of names and values (rfc.zeromq.org/spec/23). Nothing where the list is
-// not whole, or has it not exactly once. The bytes have to outlive it.
+// The value of Socket-Type, such as "DEALER", in a list of names and values (rfc.zeromq.org/spec/23). Empty if the list
+// is incomplete or does not have it exactly once. The bytes must outlive the result.
 std::optional<std::string_view> socket_type_of(std::span<const std::byte> metadata);
 
 }  // namespace distmnist

@@ -26,11 +26,11 @@
 namespace distmnist {
 namespace {
 
-constexpr TimeMs kSleptMs = 1'000;  // A server that has not looked for so long was stopped.
-constexpr int kLookMs = 100;        // how often deadlines are looked at
-constexpr int kAcceptAtOnce = 64;   // connections, before those that are there are served again
+constexpr TimeMs kSleptMs = 1'000;  // a server that did not run for this long was stopped
+constexpr int kLookMs = 100;        // how often deadlines are checked
+constexpr int kAcceptAtOnce = 64;   // accepted before existing connections are served again
 constexpr TimeMs kNoDescriptorMs = 100;
-constexpr TimeMs kClosingMs = 1'000;  // for the last words to somebody who is cut off
+constexpr TimeMs kClosingMs = 1'000;  // to send the last messages to a peer that is cut off
 
 int open_descriptors() {
   int count = 0;
@@ -52,7 +52,7 @@ std::string name_of_user(int user) {
   return user == kNoUser ? "a user of another container on this host" : fmt::format("user {} on this host", user);
 }
 
-// The first of the address that has the most: one address alone does not push out those of others.
+// The oldest connection of the address with the most: one address cannot push out the connections of others.
 template <class Newcomers>
 auto oldest_of_the_most(const Newcomers& newcomers) {
   std::map<std::string_view, int> counts;
@@ -61,7 +61,7 @@ auto oldest_of_the_most(const Newcomers& newcomers) {
   return std::ranges::find_if(newcomers, [&](const auto& newcomer) { return newcomer.second == most->first; });
 }
 
-// The connection is ended at once, without the kernel remembering it.
+// Ends the connection at once and leaves no state in the kernel.
 void reset_connection(int socket) {
   const linger at_once{1, 0};
   setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
@@ -80,13 +80,13 @@ class NetworkServer::Loop {
   std::vector<std::pair<std::string, std::string>> left_out;
 
  private:
-  using Number = std::uint64_t;  // of a connection, from kFirst on; below it stand listening sockets and the orders
+  using Number = std::uint64_t;  // of a connection, from kFirst on; lower numbers are listening sockets and the orders
   static constexpr Number kOrders = 1'000, kFirst = 1'001;
   struct Peer {
     explicit Peer(Connection&& made) : connection(std::move(made)) {}
     Connection connection;
-    std::uint32_t events = 0;  // that are waited for
-    bool hung_up = false;      // seen while it was paused: it is not watched, and what it has said is read later
+    std::uint32_t events = 0;  // that it waits for
+    bool hung_up = false;      // noticed while paused: it is not watched, and its data is read later
     TimeMs close_by_ms = 0;    // once it is closing
   };
   using Peers = std::map<Number, Peer>;
@@ -105,7 +105,7 @@ class NetworkServer::Loop {
   void make_room_for(const std::string& address);
   void carry_out(Mailbox::Order&& order, TimeMs now);
   void read(Peers::iterator at, TimeMs now);
-  // Both may end the connection.
+  // Both functions may end the connection.
   bool write(Peers::iterator at, TimeMs now);
   void wait_for_next(Peers::iterator at);
   Peers::iterator close(Peers::iterator at, std::string_view why);
@@ -118,7 +118,7 @@ class NetworkServer::Loop {
   std::vector<ListeningSocket> listening_;
   FileDescriptor epoll_;
   Peers peers_;
-  std::map<Number, std::string> newcomers_;  // with their addresses; the first came first
+  std::map<Number, std::string> newcomers_;  // with their addresses, in order of arrival
   Number next_ = kFirst;
   TimeMs accept_again_ms_ = 0;
   TimeMs looked_ms_ = monotonic_ms();
@@ -184,7 +184,7 @@ void NetworkServer::Loop::run() {
   }
 }
 
-// Whatever fails, for want of memory above all, is the trouble of the connection that it was for.
+// A failure, usually lack of memory, affects only the connection that it occurred for.
 template <class Action>
 void NetworkServer::Loop::at_the_cost_of(Number number, const Action& action) {
   try {
@@ -209,7 +209,7 @@ void NetworkServer::Loop::handle(Number number, std::uint32_t events, TimeMs now
 void NetworkServer::Loop::serve(Number number, std::uint32_t events, TimeMs now) {
   if (number < listening_.size()) return accept_all(listening_[number], now);
   const auto at = peers_.find(number);
-  if (at == peers_.end()) return;  // Ended by an event before this one.
+  if (at == peers_.end()) return;  // Ended by an earlier event.
   if ((events & EPOLLOUT) != 0 && !write(at, now)) return;
   if ((events & (EPOLLHUP | EPOLLERR)) != 0 && (at->second.events & EPOLLIN) == 0) {
     if (!at->second.connection.is_paused()) return close(at, ""), void();
@@ -220,7 +220,7 @@ void NetworkServer::Loop::serve(Number number, std::uint32_t events, TimeMs now)
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(at, now);
 }
 
-// ---- Who comes ----
+// ---- New connections ----
 
 void NetworkServer::Loop::accept_all(const ListeningSocket& listening, TimeMs now) {
   for (int i = 0; i < kAcceptAtOnce; ++i) {
@@ -229,7 +229,7 @@ void NetworkServer::Loop::accept_all(const ListeningSocket& listening, TimeMs no
       admit(listening, std::move(accepted), now);
     } else if (accepted.error == EMFILE || accepted.error == ENFILE || accepted.error == ENOMEM ||
                accepted.error == ENOBUFS) {
-      // Not looked at again for a while: the system would say at once that somebody waits.
+      // The listening sockets are not watched for a while: the system would report waiting connections at once.
       for (std::size_t k = 0; k < listening_.size(); ++k) watch(EPOLL_CTL_MOD, listening_[k].socket.get(), k, 0);
       accept_again_ms_ = now + kNoDescriptorMs;
       return refuse("a new connection", "could not be accepted because the system is out of descriptors or memory");
@@ -264,14 +264,14 @@ const char* NetworkServer::Loop::why_not(const ListeningSocket& listening, const
   if (listening.same_host && !is_trusted_user(accepted.user)) return "is neither this ps's user nor root";
   if (!listening.same_host && options_.lets_in && !options_.lets_in(accepted.address))
     return "is not on the allow list";
-  // The last ones are for workers of this host, which come over the Unix socket.
+  // The last connections are reserved for workers on this host, which use the Unix socket.
   const int most = listening.same_host ? max_connections_ : max_connections_ - max_connections_ / 8;
   const auto kept = peers_.size() - newcomers_.size();
   if (static_cast<int>(kept) >= most) return "came when all connections were in use";
   return nullptr;
 }
 
-// Of those who have not greeted the oldest goes, of the address that has the most: who is one of ours greets within
+// Closes the oldest connection without a hello, of the address that has the most: a peer of ours sends its hello within
 // milliseconds.
 void NetworkServer::Loop::make_room_for(const std::string& address) {
   const auto of_address = [&](const auto& newcomer) { return newcomer.second == address; };
@@ -283,7 +283,7 @@ void NetworkServer::Loop::make_room_for(const std::string& address) {
   close(peers_.find(oldest->first), "was dropped in favor of others before it had greeted");
 }
 
-// ---- What the owner wants ----
+// ---- Orders from the owner ----
 
 NetworkServer::Loop::Number NetworkServer::Loop::number_of(const Route& route) {
   Number number = 0;
@@ -332,7 +332,7 @@ void NetworkServer::Loop::read(Peers::iterator at, TimeMs now) {
   if (connection.says_too_much()) return close(at, "sent too much before it had greeted"), void();
   if (!goes_on) {
     std::size_t sent = 0;
-    connection.write(now, sent);  // What it may be told of why.
+    connection.write(now, sent);  // What it may be told about the reason.
     return close(at, connection.fault()), void();
   }
   wait_for_next(at);
@@ -348,7 +348,7 @@ bool NetworkServer::Loop::write(Peers::iterator at, TimeMs now) {
   return true;
 }
 
-// Waits for what the connection needs next.
+// Watches for what the connection needs next.
 void NetworkServer::Loop::wait_for_next(Peers::iterator at) {
   Connection& connection = at->second.connection;
   const bool reads = connection.wants_to_read() && !connection.is_choked();
@@ -389,7 +389,7 @@ void NetworkServer::Loop::refuse(std::string_view address, std::string_view why)
   try {
     if (options_.refused) options_.refused(std::string(address), std::string(why));
   } catch (const std::exception&) {
-    // Not even that can be said.
+    // Not even this can be reported.
   }
 }
 

@@ -62,7 +62,7 @@ bool may_be_applied(const Numbers& gradient) {
     case WireDtype::kF32:
       return all_within(view<float>(gradient.bytes), kLargestGradient);
     case WireDtype::kBf16:
-      // The upper half of a float32's bits: what is larger there is larger.
+      // The upper half of a float32's bits: their order is that of the numbers.
       return all_within(view<std::uint16_t>(gradient.bytes),
                         static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(kLargestGradient) >> 16));
     case WireDtype::kF16:
@@ -77,7 +77,7 @@ std::optional<BadNumber> first_bad_number(const Numbers& gradient) {
   read_numbers(gradient, floats);
   const auto bad = std::ranges::find_if(floats, [](float number) { return !(std::abs(number) <= kLargestGradient); });
   if (bad == floats.end()) return std::nullopt;
-  // fmt prints the sign of a nan, which means nothing.
+  // fmt prints the sign of a nan, which has no meaning.
   const std::string text = std::isnan(*bad)   ? "nan"
                            : std::isinf(*bad) ? "infinity"
                                               : fmt::format("{:g} (beyond {:g})", *bad, kLargestGradient);

@@ -1,6 +1,6 @@
-// Control records as bytes, with cereal's portable binary archive (little-endian). Bytes from outside are never
-// trusted: cereal allocates whatever size it reads, so strings and lists go through the bounded functions below, which
-// check the size first. Used by .cc files that define records; not by headers.
+// Record codec: control records as bytes, with cereal's portable binary archive (little-endian). Bytes from outside are
+// never trusted: cereal allocates any size that it reads, so strings and lists go through the bounded functions below,
+// which check the size first. For .cc files that define records, not for headers.
 #pragma once
 
 #include <cstddef>
@@ -45,7 +45,7 @@ std::uint32_t bounded_size(Archive& archive, std::size_t size, std::uint32_t lim
 
 }  // namespace record_detail
 
-// A byte that is 0 or 1; loading another one into a bool would be undefined.
+// A byte that is 0 or 1: loading any other value into a bool would be undefined.
 template <class Archive>
 void bounded(Archive& archive, bool& value) {
   auto byte = static_cast<std::uint8_t>(value);
@@ -72,7 +72,7 @@ void bounded(Archive& archive, std::vector<T>& list, const Element& element) {
   const std::uint32_t size = record_detail::bounded_size(archive, list.size(), kMaxRecordList);
   if constexpr (Archive::is_loading::value) list.clear();
   for (std::uint32_t i = 0; i < size; ++i) {
-    // Grown one by one: a short message that announces many elements fails at the first one it lacks.
+    // Grown one by one: a short message that announces many elements fails at the first missing one.
     if constexpr (Archive::is_loading::value) list.emplace_back();
     element(list[i]);
   }
@@ -92,7 +92,7 @@ Frame encode_with_cereal(const Record& record) {
   return frame;
 }
 
-// The record, or nothing where the bytes are not exactly one.
+// The record; empty if the bytes are not exactly one.
 template <class Record>
 std::optional<Record> decode_with_cereal(std::span<const std::byte> bytes) {
   try {

@@ -1,4 +1,4 @@
-// Sender: what a ServerSocket knows of who sent a message, beyond what the message says of itself.
+// Sender: what a ServerSocket knows about the sender of a message, beyond the content of the message.
 #pragma once
 
 #include <compare>
@@ -13,7 +13,7 @@
 
 namespace distmnist {
 
-// Whose key a peer has proved to have. A key is one task's, or the administrator's.
+// The owner of the key that a peer has proved to have. A key belongs to one task or to the administrator.
 struct KeyOwner {
   enum class Role : std::uint8_t { kPs, kWorker, kAdmin };
   Role role = Role::kWorker;
@@ -25,13 +25,13 @@ struct KeyOwner {
   auto operator<=>(const KeyOwner&) const = default;
 };
 
-inline constexpr std::string_view kThisHost = "this host";  // the address of who comes over a Unix socket
+inline constexpr std::string_view kThisHost = "this host";  // the address of a peer on a Unix socket
 
 struct Sender {
   Route route;
-  std::string address = "this process";  // "10.0.0.2", kThisHost: for the log
-  bool on_own_host = true;               // a process of this host
-  std::optional<KeyOwner> key = {};      // where the server asks for keys
+  std::string address = "this process";  // "10.0.0.2" or kThisHost, for the log
+  bool on_own_host = true;               // a process on this host
+  std::optional<KeyOwner> key = {};      // if the server has keys
 };
 
 }  // namespace distmnist

@@ -19,26 +19,27 @@
 namespace distmnist {
 namespace {
 
-// Messages a peer may have queued. A whole push or reply is a few dozen at most models; a peer that reads nothing costs
-// no more than this many frames.
+// Messages that may be queued for a peer. A whole push or reply is a few dozen for most models. A peer that reads
+// nothing costs at most this many frames.
 constexpr int kHighWaterMark = 4096;
 
 constexpr int kNeverMs = 24 * 60 * 60 * 1000;
 constexpr int kHandshakeIntervalMs = 2'000;
-constexpr int kHeartbeatTimeoutMs = 30'000;  // A ps that is stopped for a while keeps its connections.
+constexpr int kHeartbeatTimeoutMs = 30'000;  // a ps that is stopped for a while keeps its connections
 
-constexpr int kThreadsOfContext = 3;  // the reaper, one for I/O, and one to spare
+constexpr int kThreadsOfContext = 3;  // the reaper, one for I/O, and one spare
 
 constexpr std::string_view kSameHost = "ipc://", kInProcess = "inproc://";
 
-// What all sockets have in common.
+// Options of all sockets.
 void set_options(zmq::socket_t& socket) {
   socket.set(zmq::sockopt::linger, kLingerMs);
   socket.set(zmq::sockopt::sndhwm, kHighWaterMark);
   socket.set(zmq::sockopt::rcvhwm, kHighWaterMark);
   socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(kMaxPayloadBytes));
   socket.set(zmq::sockopt::ipv6, true);
-  // A socket is one connection. (-1, which means never, would also throw away what has come in and not been taken.)
+  // A socket is one connection. (-1, which means never, would also discard messages that have arrived and not been
+  // taken.)
   socket.set(zmq::sockopt::reconnect_ivl, kNeverMs);
   socket.set(zmq::sockopt::handshake_ivl, kHandshakeIntervalMs);
   socket.set(zmq::sockopt::heartbeat_ivl, kHeartbeatIntervalMs);
@@ -54,12 +55,11 @@ void set_keys(zmq::socket_t& socket, const ClientKeys& keys) {
   socket.set(zmq::sockopt::curve_serverkey, zmq::buffer(keys.server));
   socket.set(zmq::sockopt::curve_publickey, zmq::buffer(keys.own.public_key));
   socket.set(zmq::sockopt::curve_secretkey, zmq::buffer(keys.own.secret_key));
-  // ZeroMQ measures what is sealed.
+  // ZeroMQ measures the encrypted size.
   socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(kMaxPayloadBytes + kCurveMessageBytes));
 }
 
-// The message's own memory as a frame, or an aligned copy where ZeroMQ placed a small message in the middle of a
-// buffer.
+// The message's own memory as a frame, or an aligned copy if ZeroMQ put a small message in the middle of a buffer.
 Frame to_frame(zmq::message_t&& message) {
   const std::size_t size = message.size();
   if (size == 0) return {};
@@ -73,7 +73,7 @@ Frame to_frame(zmq::message_t&& message) {
                Frame::Owner(owned, [](void* p) { delete static_cast<zmq::message_t*>(p); }));
 }
 
-// Hands the frame's memory to ZeroMQ, which frees it once it has been written to the network.
+// Passes the frame's memory to ZeroMQ, which frees it after it has been written to the network.
 zmq::message_t to_zmq(Frame&& frame) {
   if (frame.size() == 0) return {};
   const std::span<std::byte> bytes = frame.bytes();
@@ -86,9 +86,8 @@ std::span<const std::byte> view(const zmq::message_t& message) {
   return {static_cast<const std::byte*>(message.data()), message.size()};
 }
 
-// ZeroMQ looks for its own commands in any call, and a signal that comes then ends the call before it has done
-// anything. Only waits are ended by signals here: a message whose other parts are on their way must not be left at
-// that.
+// ZeroMQ handles its own commands in any call, and a signal at that time ends the call before it has done anything.
+// Here signals end only waits: a message must not be abandoned while its other parts are on their way.
 template <class Call>
 auto uninterrupted(const Call& call) {
   while (true) {
@@ -109,7 +108,7 @@ bool send_part(zmq::socket_t& socket, Part&& part, zmq::send_flags more = zmq::s
   return uninterrupted([&] { return socket.send(part, more | zmq::send_flags::dontwait); }).has_value();
 }
 
-// Reads what is left of a multi-part message; only what this protocol sends is kept.
+// Reads the rest of a multi-part message and discards it: this protocol does not send more parts.
 void drain(zmq::socket_t& socket) {
   zmq::message_t rest;
   while (socket.get(zmq::sockopt::rcvmore)) {
@@ -117,7 +116,7 @@ void drain(zmq::socket_t& socket) {
   }
 }
 
-// [header][payload], after the routing id where there is one. A fault where the parts are not two.
+// [header][payload], after the routing id if there is one. Returns a fault if there are not exactly two parts.
 std::optional<Received> receive_parts(zmq::socket_t& socket) {
   zmq::message_t header, payload;
   if (!receive_part(socket, header)) return std::nullopt;
@@ -146,12 +145,12 @@ struct WireContext::Impl {
 };
 
 WireContext::WireContext() : impl_(std::make_unique<Impl>()) {
-  try_threads(kThreadsOfContext);  // ZeroMQ ends the process where it cannot start its own.
-  const zmq::socket_t first(impl_->context, zmq::socket_type::dealer);  // With it they start.
+  try_threads(kThreadsOfContext);  // ZeroMQ ends the process if it cannot start its own threads.
+  const zmq::socket_t first(impl_->context, zmq::socket_type::dealer);  // Starts them.
 }
 WireContext::~WireContext() = default;
 
-// ---- For clients of this process ----
+// ---- For clients in this process ----
 
 namespace {
 
@@ -160,7 +159,7 @@ class InProcessServer : public ServerSocket {
   InProcessServer(zmq::context_t& context, const std::string& endpoint)
       : socket_(context, zmq::socket_type::router), bound_{endpoint} {
     set_options(socket_);
-    // A reply to a peer that has gone is an error we see, not a message that vanishes.
+    // Makes a reply to a peer that has gone an error instead of dropping it silently.
     socket_.set(zmq::sockopt::router_mandatory, true);
     try {
       uninterrupted([&] { socket_.bind(endpoint); });
@@ -194,7 +193,7 @@ class InProcessServer : public ServerSocket {
       if (!send_part(socket_, zmq::buffer(to), zmq::send_flags::sndmore)) return false;
       return send_parts(socket_, std::move(message));
     } catch (const zmq::error_t&) {
-      return false;  // EHOSTUNREACH: the peer has gone; its lease will tell.
+      return false;  // EHOSTUNREACH: the peer has gone, and its lease will expire.
     }
   }
 
@@ -220,7 +219,7 @@ constexpr int kWatchedEvents = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVEN
                                ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                                ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
 
-// What ZeroMQ says of a socket's connection.
+// What ZeroMQ reports about a socket's connection.
 class ConnectionWatch {
  public:
   ConnectionWatch(zmq::context_t& context, zmq::socket_t& socket, bool has_keys)
@@ -234,7 +233,7 @@ class ConnectionWatch {
 
   zmq::socket_t& events() { return events_; }
 
-  // Takes in what has happened.
+  // Reads the events so far.
   void look() {
     zmq::message_t event, endpoint;
     while (receive_part(events_, event)) {
@@ -257,7 +256,7 @@ class ConnectionWatch {
 
  private:
   void note(int kind, int value) {
-    // Once the connection is over, the number may be that of another one.
+    // Once the connection is over, the number may belong to a different one.
     descriptor_ = kind == ZMQ_EVENT_CONNECTED ? value : -1;
     switch (kind) {
       case ZMQ_EVENT_CONNECTED:
@@ -305,8 +304,8 @@ struct ClientSocket::Impl {
     if (endpoint.starts_with(kSameHost)) check_user();
   }
 
-  // Nothing has been sent yet, and a connection that breaks is not made again: so whoever is found at its other end is
-  // whom everything goes to.
+  // Nothing has been sent yet, and a broken connection is not made again: the process at the other end now receives
+  // everything sent later.
   void check_user() {
     const TimeMs deadline = monotonic_ms() + kSameHostMs;
     while (!watch->connected() && watch->broken().empty() && monotonic_ms() < deadline) {
@@ -336,7 +335,7 @@ struct ClientSocket::Impl {
   bool is_open() const { return socket.handle() != nullptr; }
 
   zmq::socket_t socket;
-  std::optional<ConnectionWatch> watch;  // not within a process
+  std::optional<ConnectionWatch> watch;  // absent within a process
   bool checksum_data = true;
 };
 

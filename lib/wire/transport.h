@@ -1,6 +1,6 @@
-// Sockets of ZeroMQ, and the only user of it: a worker's ClientSocket (DEALER) to each ps, and what a ps has for
-// workers of its own process. Sending and receiving never block; waiting is poll(), with a limit. Sockets belong to one
-// thread.
+// Transport: ZeroMQ's sockets: a worker's ClientSocket (DEALER) to each ps, and the server socket of a ps for workers
+// in its own process. Only these files use ZeroMQ. Sending and receiving never block. poll() waits, with a limit.
+// Sockets belong to one thread.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@
 
 namespace distmnist {
 
-// ZeroMQ's context: its threads and sockets. One a process; outlives its sockets. Closing waits up to kLingerMs for
-// messages under way. std::system_error where its threads cannot be started.
+// ZeroMQ's context: its threads and sockets. One for each process; it must outlive its sockets. Closing waits up to
+// kLingerMs for messages that are still being sent. Throws std::system_error if its threads cannot be started.
 class WireContext {
  public:
   WireContext();
@@ -35,43 +35,43 @@ class WireContext {
 inline constexpr int kLingerMs = 1000;
 inline constexpr int kHeartbeatIntervalMs = 5'000;  // ZMTP's own, of an idle connection: a tenth of what a ps bears
 
-// Error (kSecurity) where this ZeroMQ has no CURVE, so that its sockets cannot use keys.
+// Throws Error (kSecurity) if this ZeroMQ does not have CURVE: its sockets cannot use keys.
 void require_curve();
 
 enum class KeyTrouble {
   kNone,
-  kUnknown,    // the ps does not know the key of this side, or has not the one that this side expects
-  kNoneThere,  // this side has keys, and the ps has none
-  kNoneHere,   // ... and the other way round
+  kUnknown,    // the ps does not know this side's key, or does not have the key that this side expects
+  kNoneThere,  // this side has keys, but the ps has none
+  kNoneHere,   // the ps has keys, but this side has none
 };
 
-// One connection to a ps. It is not made again when it breaks: what was under way is lost then, and who owns it knows.
+// One connection to a ps. It does not reconnect when it breaks: messages being sent are lost, and the owner can tell.
 class ClientSocket {
  public:
-  // "tcp://10.0.0.1:2222", "inproc://name", or "ipc://@name", where it waits up to kSameHostMs and makes sure that a
-  // process of this user or of root is at the other end before anything is sent. With keys it speaks CURVE: to nobody
-  // but the ps that has the secret of `keys->server`. Error: as require_curve().
+  // "tcp://10.0.0.1:2222", "inproc://name", or "ipc://@name". For the last, it waits up to kSameHostMs and checks that
+  // the process at the other end belongs to this user or root before anything is sent. With keys it speaks CURVE, only
+  // to the ps that has the secret key for `keys->server`. Throws Error as require_curve() does.
   ClientSocket(WireContext& context, const std::string& endpoint, const std::optional<ClientKeys>& keys = std::nullopt);
   ~ClientSocket();
   ClientSocket(ClientSocket&&) noexcept;
   ClientSocket& operator=(ClientSocket&&) noexcept;
 
   std::optional<Received> receive();
-  // False where nothing more can be queued; the message is dropped.
+  // False if the queue is full; the message is dropped.
   bool send(Message&& message);
-  // What is still queued will not be sent when the socket closes: borrowed memory may be written again right after.
+  // Queued messages will not be sent when the socket closes: borrowed memory may be overwritten right after.
   void discard();
-  // Why there is no connection any more, "closed the connection"; empty while there is one or it is being made. What
-  // came before can still be received.
+  // Why there is no longer a connection, "closed the connection"; empty while there is one or it is being made.
+  // Messages that arrived before can still be received.
   const std::string& broken();
-  // What is wrong with the keys, so that another connection would break, too.
+  // What is wrong with the keys, so that a new connection would break, too.
   KeyTrouble key_trouble() const;
 
-  // Bytes that the other end's kernel has taken, and that have come from it; counted over TCP, else 0.
+  // Bytes that the other end's kernel has accepted plus bytes received from it. Counted over TCP; otherwise 0.
   std::uint64_t moved_bytes() const;
 
-  // Waits until one of the sockets (null pointers are passed over) has a message or is broken, up to timeout_ms. A
-  // signal ends the wait early.
+  // Waits up to timeout_ms until one of the sockets has a message or is broken. Null pointers are skipped. A signal
+  // ends the wait early.
   static void poll(const std::vector<ClientSocket*>& sockets, int timeout_ms);
 
  private:

@@ -1,4 +1,4 @@
-// Z85: 32 bytes as 40 printable characters (rfc.zeromq.org 32), five for each four bytes.
+// Z85: 32 bytes as 40 printable characters (rfc.zeromq.org 32), five for every four bytes.
 #pragma once
 
 #include <array>
@@ -24,7 +24,7 @@ inline void encode_z85(const Key& key, std::array<char, kZ85KeyChars>& chars) {
   }
 }
 
-// False where the text is not exactly a key; `key` may then hold anything.
+// False if the text is not exactly a key; `key` is then unspecified.
 inline bool decode_z85(std::string_view chars, Key& key) {
   if (chars.size() != kZ85KeyChars) return false;
   for (std::size_t group = 0; group < kKeyBytes / 4; ++group) {

@@ -14,8 +14,8 @@ namespace {
 
 constexpr std::size_t kGreetingBytes = 64, kMechanism = 12, kMechanismEnd = 32;
 constexpr std::size_t kMaxCommandBytes = kMaxCurveCommandBytes;
-constexpr std::size_t kMaxHeaderFrame = 256;  // of another version of ours
-constexpr std::size_t kAlignment = 16;        // of a payload
+constexpr std::size_t kMaxHeaderFrame = 256;  // in a different version of this protocol
+constexpr std::size_t kAlignment = 16;        // for a payload
 constexpr std::size_t kMaxFrameHead = 9;
 
 constexpr std::uint8_t kMore = 1, kLong = 2, kCommand = 4;
@@ -45,7 +45,7 @@ std::string command(std::string_view name, std::string_view rest) {
   return std::string(1, static_cast<char>(name.size())).append(name).append(rest);
 }
 
-// The name of a command's body, cut off from it.
+// Removes the name from a command's body and returns it.
 std::string_view take_name(std::span<const std::byte>& body) {
   if (body.empty()) return {};
   const std::size_t size = byte_at(body, 0);
@@ -63,14 +63,14 @@ void append_size(std::vector<std::byte>& out, std::size_t size, bool is_long) {
   for (int shift = is_long ? 56 : 0; shift >= 0; shift -= 8) out.push_back(static_cast<std::byte>(size >> shift));
 }
 
-// What goes before a frame of this size.
+// Appends the head of a frame of this size.
 void append_frame_head(std::vector<std::byte>& out, std::size_t size, bool more) {
   const bool is_long = size > 255;
   out.push_back(static_cast<std::byte>((more ? kMore : 0) | (is_long ? kLong : 0)));
   append_size(out, size, is_long);
 }
 
-// The body of a command, as a frame.
+// Appends the body of a command as a frame.
 void append_command(std::vector<std::byte>& out, std::span<const std::byte> body) {
   const bool is_long = body.size() > 255;
   out.push_back(static_cast<std::byte>(kCommand | (is_long ? kLong : 0)));
@@ -187,7 +187,7 @@ bool ZmtpPeer::parse_frame() {
   return body && on_header(head.flags, *body);
 }
 
-// What a frame is stands in what is sealed; a large one can only be a payload.
+// The encrypted part says what a frame is; a large one can only be a payload.
 bool ZmtpPeer::parse_sealed_frame() {
   const FrameHead head = *head_;
   if ((head.flags & kCommand) != 0 || (head.flags & kMore) != 0 || head.size < kCurveMessageBytes) {
@@ -229,7 +229,7 @@ bool ZmtpPeer::on_command(std::span<const std::byte> body) {
   const std::string_view name = take_name(body);
   if (name == "PONG") return true;
   if (name != "PING" || body.size() < 2) return fail("sends an unknown command");
-  // After the time to live comes what the answer repeats.
+  // The answer repeats the bytes after the time to live.
   const std::string pong = command("PONG", text_of(body.subspan(2, std::min<std::size_t>(body.size() - 2, 16))));
   if (!curve_) {
     append_command(replies_, bytes_of(pong));

@@ -1,9 +1,9 @@
-// ZmtpPeer: one peer of a server, as ZMTP 3 has it (rfc.zeromq.org/spec/23 and 37): greeting, handshake, frames and
-// heartbeats. Pure: bytes go in; messages, and bytes that are to be sent, come out. A peer's socket type has to be
-// DEALER; its routing id is of no interest, for connections are told apart by numbers of the server's own.
+// ZmtpPeer: one peer of a server, according to ZMTP 3 (rfc.zeromq.org/spec/23 and 37): greeting, handshake, frames and
+// heartbeats. A pure state machine: bytes go in; messages and bytes to send come out. A peer's socket type must be
+// DEALER. Its routing id is ignored, because the server's own numbers tell connections apart.
 //
-// Nothing is allocated that the peer has not earned: the memory of a payload comes after its header has been found
-// right, and only up to `max_payload`.
+// Nothing is allocated before the peer has earned it: the memory of a payload is allocated after its header has been
+// checked, and only up to `max_payload`.
 #pragma once
 
 #include <array>
@@ -26,33 +26,33 @@ namespace distmnist {
 
 class ZmtpPeer {
  public:
-  // With keys the peer has to speak CURVE and have one of them; they outlive this.
+  // With keys, the peer must speak CURVE and have one of them. The keys must outlive this object.
   explicit ZmtpPeer(const ServerKeys* keys = nullptr);
 
-  // Where the next bytes of the peer are to be read to; never empty.
+  // Where the peer's next bytes must be read to; never empty.
   std::span<std::byte> space();
-  // The first `size` bytes of space() have been written. Afterwards all of the following may have changed.
+  // The first `size` bytes of space() have been written. The results of all functions below may change.
   void advance(std::size_t size);
 
-  // The largest payload that is taken from now on. At first kMaxNewcomerPayload.
+  // The largest payload that is accepted from now on. Initially kMaxNewcomerPayload.
   void set_max_payload(std::size_t bytes) { max_payload_ = bytes; }
 
-  // The next message that is whole. After one with a fault there is none any more.
+  // The next complete message. There are no more after one with a fault.
   std::optional<Received> next();
-  // Bytes to be sent that are no messages, since the last call: greeting, handshake, answers to heartbeats. They go out
-  // before what is encoded later.
+  // Bytes to send that are not messages, since the last call: greeting, handshake, answers to heartbeats. They must go
+  // out before anything encoded later.
   std::vector<std::byte> take_replies() { return std::exchange(replies_, {}); }
 
-  bool is_ready() const { return state_ == State::kReady; }  // the handshake is over: messages may be sent
-  // Whose key the peer has proved to have, once it is ready; nothing without keys.
+  bool is_ready() const { return state_ == State::kReady; }  // the handshake is complete: messages may be sent
+  // The owner of the key that the peer has proved to have, once it is ready; empty without keys.
   std::optional<KeyOwner> key_owner() const;
-  // A message with a fault has come: nothing more is read.
+  // A message with a fault has arrived: nothing more is read.
   bool is_over() const { return over_; }
-  // Why the peer is no peer of ours; empty while it may be one. Nothing more is read then.
+  // Why the peer is not one of ours; empty while it may be. If it is set, nothing more is read.
   const std::string& fault() const { return fault_; }
 
-  // A message as it goes to this peer: `head`, and right after it the payload, which without keys is the message's own.
-  // Checksums are computed where the header asks for them. Only once it is ready; in the order in which it is sent.
+  // A message as it is sent to this peer: `head`, directly followed by the payload, which without keys is the message's
+  // own. Checksums are computed if the header asks for them. Call only once the peer is ready, in the order of sending.
   struct Encoded {
     std::vector<std::byte> head;
     Frame payload;
@@ -67,7 +67,7 @@ class ZmtpPeer {
     std::size_t size = 0;
   };
 
-  // False where more bytes are needed, or nothing more is to come.
+  // The functions below that return bool return false if they need more bytes, or if nothing more is to come.
   void parse();
   bool parse_greeting();
   bool parse_frame_head();
@@ -77,7 +77,7 @@ class ZmtpPeer {
   bool on_handshake(std::span<const std::byte> body);
   bool on_part(std::uint8_t flags, std::span<const std::byte> body);
   bool on_header(std::uint8_t flags, std::span<const std::byte> body);
-  // Makes room for a payload of `size` bytes, before which `sealed_bytes` more come on the wire.
+  // Makes room for a payload of `size` bytes, which `sealed_bytes` more bytes precede on the wire.
   bool make_room(std::size_t size, std::size_t sealed_bytes);
   bool begin_payload(std::size_t size, std::size_t sealed_bytes);
   bool end_payload();
@@ -85,7 +85,7 @@ class ZmtpPeer {
   bool fail(std::string_view why);
 
   std::span<std::byte> buffered() { return std::span(buffer_).subspan(begin_, end_ - begin_); }
-  // The body of the frame whose head has come, taken out of the buffer; nothing while it is not all there.
+  // Takes the body of the frame in head_ out of the buffer; empty until the whole body is there.
   std::optional<std::span<std::byte>> take_body();
 
   State state_ = State::kGreeting;
@@ -93,12 +93,12 @@ class ZmtpPeer {
   std::unique_ptr<CurveServer> curve_;  // with keys
   std::size_t max_payload_;
   std::array<std::byte, 4096> buffer_;
-  std::size_t begin_ = 0, end_ = 0;  // of what is in the buffer and has not been looked at
+  std::size_t begin_ = 0, end_ = 0;  // the part of the buffer that has not been parsed
   std::optional<FrameHead> head_;    // of the frame whose body comes next
-  std::vector<std::byte> header_;    // the header frame of the message under way
-  Header decoded_;                   // what it says, once its payload comes
+  std::vector<std::byte> header_;    // the header frame of the current message
+  Header decoded_;                   // header_ decoded, once the payload begins
   Frame payload_;
-  std::span<std::byte> filling_;  // the payload's memory, with what seals it, while it comes
+  std::span<std::byte> filling_;  // the payload's memory, with its encryption overhead, while it arrives
   std::size_t filled_ = 0;
   std::vector<Received> messages_;
   std::size_t taken_ = 0;
@@ -107,7 +107,7 @@ class ZmtpPeer {
   bool over_ = false;
 };
 
-// What somebody who has not yet said anything of ours may send in one payload.
+// The largest payload from a peer that has not yet sent one of our messages.
 inline constexpr std::size_t kMaxNewcomerPayload = 32 * 1024;
 
 }  // namespace distmnist

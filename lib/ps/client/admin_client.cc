@@ -15,8 +15,8 @@ namespace distmnist {
 namespace {
 
 constexpr int kPollMs = 20;
-constexpr TimeMs kLookEveryMs = 200;      // for somebody who listens
-constexpr TimeMs kFirstReportMs = 1'000;  // of a wait
+constexpr TimeMs kLookEveryMs = 200;      // between checks that the ps listens
+constexpr TimeMs kFirstReportMs = 1'000;  // of waiting
 constexpr TimeMs kReportEveryMs = 10'000;
 
 // One question to one ps.
@@ -42,9 +42,9 @@ class Call {
   void tend(TimeMs now) {
     receive();
     if (over_) return;
-    // A lost connection and a lost message look alike, and both are made up for like this.
+    // A lost connection and a lost message look the same here. Both are handled in this way.
     if (socket_ && !socket_->broken().empty()) {
-      receive();  // What came before it broke.
+      receive();  // What arrived before it broke.
       if (over_) return;
       why_not_ = socket_->broken();
       if (socket_->key_trouble() != KeyTrouble::kNone) {
@@ -84,7 +84,7 @@ class Call {
     }
     socket_.emplace(context_, listener.endpoint, keys_);
     asked_ms_ = now;
-    // A copy: the socket may still hold it when we have long hung up.
+    // A copy: the socket may still hold it long after the call is over.
     Frame record = Frame::allocate(question_.payload.size());
     std::memcpy(record.bytes().data(), question_.payload.bytes().data(), record.size());
     socket_->send(Message{question_.header, std::move(record)});

@@ -1,5 +1,5 @@
-// The admin client asks ps tasks one question from outside of any run: it connects, asks, asks again where an answer
-// does not come, and gives up in time.
+// ask_ps_tasks: asks ps tasks one question from outside any run. It connects, asks, repeats the question if no answer
+// arrives, and gives up after a time limit.
 #pragma once
 
 #include <cstdint>
@@ -15,25 +15,26 @@
 
 namespace distmnist {
 
-inline constexpr TimeMs kAskAgainMs = 2'000;  // a question without an answer is asked again, on a new connection
+inline constexpr TimeMs kAskAgainMs = 2'000;  // without an answer, the question is sent again on a new connection
 
 struct AdminConfig {
   std::vector<HostPort> ps;
-  std::vector<ClientKeys> keys;   // for each of them, where the cluster has keys
-  std::uint64_t incarnation = 0;  // of no other client: a ps knows a question that comes again by it
+  std::vector<ClientKeys> keys;   // one for each ps, if the cluster has keys
+  std::uint64_t incarnation = 0;  // unique to this client: a ps recognizes a repeated question by it
   TimeMs wait_ms = 120'000;
-  std::function<bool()> stop_requested;  // asked while waiting
+  std::function<bool()> stop_requested;  // polled while waiting
 };
 
-// What one ps said.
+// The result for one ps.
 struct AdminOutcome {
   ExitCode code = ExitCode::kOk;
-  std::string error;  // where code is not kOk: "cannot be reached (connection refused) for 5 s", a refusal's reason
-  Frame answer;       // else the record
+  std::string error;  // if code is not kOk: "cannot be reached (connection refused) for 5 s", or a refusal's reason
+  Frame answer;       // otherwise: the record
 };
 
-// Asks ps k the question records[k], a record of `type` that is answered by `answer_type`; one outcome for each. A ps
-// that does not answer in time is kLostPeer. Error (kInterrupted) once a stop is asked for.
+// Sends records[k], a record of `type`, to ps k and expects an answer of `answer_type`. Returns one outcome for each
+// ps. The outcome of a ps that does not answer in time is kLostPeer. Throws Error (kInterrupted) once a stop is
+// requested.
 std::vector<AdminOutcome> ask_ps_tasks(const AdminConfig& config, MessageType type, MessageType answer_type,
                                        const std::vector<Frame>& records);
 

@@ -42,12 +42,12 @@ void Exchange::begin(const RequestInfo& info, TimeMs now) {
 }
 
 void Exchange::end(TimeMs now) {
-  if (!request_) return;                                     // Answered already.
-  request_->sent_ms = last_ping_ms_ = last_heard_ms_ = now;  // Silence counts from the question on.
+  if (!request_) return;                                     // Already answered.
+  request_->sent_ms = last_ping_ms_ = last_heard_ms_ = now;  // Silence counts from the question.
 }
 
 void Exchange::add(const RequestPart& part) {
-  if (!request_) return;  // Answered before it was whole.
+  if (!request_) return;  // Answered before it was complete.
   request_->parts.push_back(part);
   if (state_ != State::kOpen) return;
   request_->sent_here = true;
@@ -67,7 +67,7 @@ void Exchange::leave(const RefuseRecord& why) {
   actions_.send(header, record.bytes(), Lifetime::kCall);
 }
 
-// ---- Connecting and greeting ----
+// ---- Connecting and handshake ----
 
 void Exchange::on_connected(TimeMs now) {
   if (trouble_ != kNoAnswer) trouble_ = "has not answered yet";
@@ -80,7 +80,7 @@ void Exchange::greet(TimeMs now) {
   Header header = header_for(MessageType::kHello);
   header.dtype = WireDtype::kRecord;
   header.sequence = hello_sequence_;
-  header.run = header.ps_epoch = 0;  // The lease proves who it is, where there was one.
+  header.run = header.ps_epoch = 0;  // The lease identifies the worker if it had one.
   actions_.send(header, hello_.bytes(), Lifetime::kCall);
 }
 
@@ -90,7 +90,7 @@ void Exchange::on_unreachable(const std::string& why, TimeMs now) {
 }
 
 void Exchange::on_broken(const std::string& why, TimeMs now) {
-  // Who says nothing to a hello, or to ZeroMQ's own greeting, may be anybody.
+  // A peer that does not answer a hello, or ZeroMQ's own greeting, may not be a ps at all.
   if (state_ != State::kConnecting) give_up_connection(state_ == State::kGreeting ? std::string(kNoAnswer) : why, now);
 }
 
@@ -105,7 +105,7 @@ void Exchange::give_up_connection(const std::string& why, TimeMs now) {
   if (request_) request_->sent_here = false;
   trouble_since_ms_ = trouble_since_ms_.value_or(now);
   trouble_ = why;
-  if (std::exchange(reported_, why) != why) last_report_ms_ = now - kWaitReportMs;  // Said at once.
+  if (std::exchange(reported_, why) != why) last_report_ms_ = now - kWaitReportMs;  // Reported at once.
   actions_.reconnect();
 }
 
@@ -116,7 +116,7 @@ void Exchange::on_welcome(const Message& message, TimeMs now) {
   const bool session_goes_on = run_ != 0 && header.run == run_ && header.ps_epoch == epoch_;
   const bool makes_model = request_ && request_->info.answer == MessageType::kWelcome;
   const bool creating = makes_model && request_->info.run == header.run;
-  // A ps that was started again must not be given the model a second time: workers may have pushed to the first one.
+  // A restarted ps must not get the model a second time: workers may have pushed to the first one.
   const bool is_another_process = makes_model && header.ps_epoch != epoch_;
   if ((run_ != 0 && !session_goes_on && !creating) || is_another_process) {
     stale_ = true;
@@ -136,7 +136,7 @@ void Exchange::on_welcome(const Message& message, TimeMs now) {
   if (creating && welcome->state == ModelState::kReady) {
     request_.reset();
   } else if (request_ && !was_open) {
-    send_request(now);  // The connection was made anew in the middle of a request.
+    send_request(now);  // The connection was made again in the middle of a request.
   }
 }
 
@@ -169,8 +169,8 @@ void Exchange::send_part(const RequestPart& part, Lifetime lifetime) {
   actions_.send(header, part.bytes, lifetime);
 }
 
-// The answer to what is sent for the second time over a connection may come before that has gone out; nothing sent
-// before it is still under way then.
+// If a request is sent twice on one connection, its answer may arrive before the second copy has gone out. By then the
+// first copy is no longer being sent.
 void Exchange::send_request(TimeMs now) {
   request_->sent_ms = now;
   const Lifetime lifetime = std::exchange(request_->sent_here, true) ? Lifetime::kCall : Lifetime::kUntilAnswered;
@@ -195,7 +195,7 @@ void Exchange::on_message(Received&& received, TimeMs now) {
       header.incarnation != config_.incarnation) {
     return;
   }
-  if (header.step < 0 || header.step > kMaxCount || header.commit > kMaxCount) return;  // No ps of ours counts so far.
+  if (header.step < 0 || header.step > kMaxCount || header.commit > kMaxCount) return;  // No real ps counts this far.
   last_heard_ms_ = now;
   trouble_since_ms_.reset();
   reported_.clear();
@@ -218,7 +218,7 @@ void Exchange::on_message(Received&& received, TimeMs now) {
       if (state_ == State::kOpen || state_ == State::kAwaitingModel) greet(now);
       return;
     case MessageType::kPong:
-      // There is a model by now: the welcome that said so went to a connection that broke.
+      // There is a model now: the welcome that said so went to a broken connection.
       if (state_ == State::kAwaitingModel && header.run != 0) greet(now);
       return;
     case MessageType::kProbe:
@@ -274,14 +274,14 @@ void Exchange::on_notice(const Message& message, TimeMs now) {
   if (!request_ || message.header.sequence != request_->info.sequence) return;
   const auto notice = decode<NoticeRecord>(message.payload.bytes());
   if (!notice) return;
-  request_->sent_ms = now;  // The request is there: it need not be sent again.
+  request_->sent_ms = now;  // The ps has the request: it does not have to be resent.
   if (now - last_notice_ms_ < kLeastNoticeMs) return;
   last_notice_ms_ = now;
   actions_.notice(fmt::format("{}: {}", config_.ps_name, shown(notice->text)));
 }
 
-// A request that was sent twice may be answered twice. An answer is of one commit: one of a newer commit starts over,
-// an older one does not count.
+// A request that was sent twice may be answered twice. All of an answer has the same commit: a newer commit starts the
+// answer over, and an older one is ignored.
 bool Exchange::is_newest(const Header& header) {
   Request& request = *request_;
   if (header.commit > request.commit) {
@@ -293,7 +293,7 @@ bool Exchange::is_newest(const Header& header) {
   return header.commit == request.commit;
 }
 
-// False for values that are there already, and for those of an older answer.
+// False for values that have already arrived, and for those of an older answer.
 bool Exchange::counts(const Header& header, std::size_t chunk) {
   if (!is_newest(header)) return false;
   Request& request = *request_;
@@ -318,7 +318,7 @@ void Exchange::on_record(const Message& message) {
   if (header.type == MessageType::kSnapshotEnd) {
     const bool whole =
         header.commit == request_->commit && request_->num_present == (1u + header.slot) * chunks_.size();
-    if (!whole) return;  // Asked for again in a while.
+    if (!whole) return;  // The request is resent later.
   }
   if (header.type == MessageType::kSnapshotVector || header.type == MessageType::kSnapshotEnd) {
     const auto record = decode<SnapshotRecord>(message.payload.bytes());
@@ -348,10 +348,10 @@ void Exchange::watch_silence(TimeMs now) {
   if (state_ == State::kGreeting && silent_ms >= kNoWelcomeMs && trouble_ != kNoAnswer) {
     trouble_since_ms_ = trouble_since_ms_.value_or(now);
     trouble_ = kNoAnswer;
-    last_report_ms_ = now - kWaitReportMs;  // Said at once.
+    last_report_ms_ = now - kWaitReportMs;  // Reported at once.
   }
-  // Before the welcome there is no session that a ping could ask for: a ps that does not answer a hello is greeted
-  // anew.
+  // Before the welcome there is no session that a ping could refer to: a ps that does not answer a hello gets another
+  // hello.
   if (state_ != State::kGreeting && silent_ms >= kPingAfterMs && now - last_ping_ms_ >= kPingAfterMs) {
     last_ping_ms_ = now;
     actions_.send(header_for(MessageType::kPing), {}, Lifetime::kCall);

@@ -1,5 +1,5 @@
-// Exchange: the rules of a worker's conversation with one ps: greeting, one request at a time, what is sent again and
-// when, how long silence is borne. A pure state machine: messages and the time go in, ExchangeActions come out.
+// Exchange: the rules of a worker's conversation with one ps: the handshake, one request at a time, what is resent and
+// when, and how long silence is tolerated. A pure state machine: messages and the time go in, ExchangeActions come out.
 #pragma once
 
 #include <cstdint>
@@ -19,16 +19,16 @@
 namespace distmnist {
 
 inline constexpr TimeMs kPingAfterMs = 5'000;    // silence after which a waiting worker pings
-inline constexpr TimeMs kSilenceMs = 15'000;     // silence after which a connection is given up and made anew
+inline constexpr TimeMs kSilenceMs = 15'000;     // silence after which the connection is dropped and made again
 inline constexpr TimeMs kNoWelcomeMs = 3'000;    // silence after a hello before the peer is reported
-inline constexpr TimeMs kResendMs = 10'000;      // a request without an answer from a living ps is sent again
-inline constexpr TimeMs kWaitReportMs = 10'000;  // a line about whom a wait is for
-inline constexpr TimeMs kLeastNoticeMs = 500;    // between two lines about why an answer takes long
-inline constexpr TimeMs kFirstReportMs = 1'000;  // at start a ps may come up a moment later than its workers
+inline constexpr TimeMs kResendMs = 10'000;      // a request that a live ps has not answered is resent
+inline constexpr TimeMs kWaitReportMs = 10'000;  // between two lines about who is being waited for
+inline constexpr TimeMs kLeastNoticeMs = 500;    // between two lines about why an answer is slow
+inline constexpr TimeMs kFirstReportMs = 1'000;  // at startup a ps may come up a moment after its workers
 
-// How long the bytes of a payload are there.
+// How long the bytes of a payload stay valid.
 enum class Lifetime {
-  kUntilAnswered,  // as long as the request that they belong to waits for its answer
+  kUntilAnswered,  // until the request that they belong to is answered
   kCall,
 };
 
@@ -36,10 +36,10 @@ class ExchangeActions {
  public:
   virtual ~ExchangeActions() = default;
   virtual void send(const Header& header, std::span<const std::byte> payload, Lifetime lifetime) = 0;
-  // Drop the connection and try to make it again; then on_connected or on_unreachable.
+  // Drops the connection and tries to make it again. on_connected or on_unreachable follows.
   virtual void reconnect() = 0;
-  virtual void report(const std::string& line) = 0;  // trouble
-  virtual void notice(const std::string& line) = 0;  // why an answer takes long, in the words of the ps
+  virtual void report(const std::string& line) = 0;  // a problem
+  virtual void notice(const std::string& line) = 0;  // why an answer is slow, in the words of the ps
 };
 
 // One message of a request. `bytes` stay valid until the request is answered.
@@ -49,20 +49,20 @@ struct RequestPart {
   std::uint8_t slot = 0;
   Range range;
   std::span<const std::byte> bytes;
-  std::int64_t commit = 0;  // kCommit: the updates that every other ps is known to have made
+  std::int64_t commit = 0;  // kCommit: the updates that every other ps is known to have applied
   std::uint16_t flags = 0;
 };
 
-// What all parts of a request have in common, and what ends it.
+// What all parts of a request have in common, and what completes it.
 struct RequestInfo {
-  // kParameters and kSnapshotData come chunk by chunk and end the request (kSnapshotData: kSnapshotEnd does) when all
-  // are there; kToken ends it together with its parameters.
+  // kParameters and kSnapshotData arrive chunk by chunk. kParameters completes the request when all chunks have
+  // arrived; for kSnapshotData, kSnapshotEnd does. kToken completes it together with its parameters.
   MessageType answer = MessageType::kParameters;
   std::uint64_t sequence = 0;
-  std::uint64_t run = 0;              // of the model meant
-  std::int64_t step = 0;              // of the parameters a gradient is computed from
-  std::uint32_t samples = 0;          // of its batch
-  WireDtype wants = WireDtype::kF32;  // the numbers that parameters come in
+  std::uint64_t run = 0;              // the run of the model that is meant
+  std::int64_t step = 0;              // of the parameters that a gradient was computed from
+  std::uint32_t samples = 0;          // in its batch
+  WireDtype wants = WireDtype::kF32;  // the number type for parameters
 };
 
 struct ExchangeConfig {
@@ -79,22 +79,23 @@ class Exchange {
   Exchange(ExchangeConfig config, ExchangeActions& actions);
 
   // ---- from the worker ----
-  // Starts to connect and greet. Opened when the ps has a model, for the chief when it has answered.
+  // Starts to connect and to shake hands. The exchange is open when the ps has a model; for the chief, when the ps has
+  // answered.
   void open(std::uint64_t sequence, TimeMs now);
   bool opened() const { return state_ == State::kOpen; }
-  // Begins a request, in place of one that has not been answered; its parts follow, and are sent as they come. Whoever
-  // answers before all are there is no ps of ours: the rest is not sent.
+  // Begins a request and replaces one that is not answered yet. Its parts follow and are sent as they are added. A peer
+  // that answers before all parts are there is not one of our ps tasks: the rest is not sent.
   void begin(const RequestInfo& info, TimeMs now);
   void add(const RequestPart& part);
-  // Where values of answers go from now on: [0] parameters, then the slots of a snapshot. What has no sink is only
-  // counted. The sinks outlive it, or the next call.
+  // Where the values of answers go from now on: [0] the parameters, then the slots of a snapshot. Values without a sink
+  // are only counted. The sinks must outlive the exchange or stay valid until the next call.
   void deliver_to(std::vector<ParameterSink*> sinks) { sinks_ = std::move(sinks); }
-  // All parts are there: from now on the answer is awaited.
+  // All parts have been added: the exchange now waits for the answer.
   void end(TimeMs now);
   bool answered() const { return !request_; }
-  // Says that this process goes. Not answered. (Where kDoneAck has ended the conversation, nothing is left to say.)
+  // Says that this process leaves. Not answered. (If kDoneAck has ended the conversation, nothing is sent.)
   void leave();
-  // The same, and that the run has failed. The ps ends it for everybody.
+  // The same, and says that the run has failed. The ps ends the run for all workers.
   void leave(const RefuseRecord& why);
   const ChunkTable& chunks() const { return chunks_; }
 
@@ -102,16 +103,16 @@ class Exchange {
   bool wants_connection() const { return state_ == State::kConnecting; }
   void on_connected(TimeMs now);
   void on_unreachable(const std::string& why, TimeMs now);
-  // The shell has found the connection dead. It is made again at once, whether an answer is due or not: that the ps has
-  // been started again may be for this worker alone to tell, while it waits for another ps.
+  // The shell has found the connection dead. It is made again at once, even if no answer is due: this worker may be the
+  // only one that can notice a restart of the ps, while it waits for another ps.
   void on_broken(const std::string& why, TimeMs now);
-  // No connection can be made because of keys.
+  // Keys prevent a connection.
   void on_keys_differ(const std::string& why);
-  // Whether there is a connection, as far as it knows.
+  // Whether there is a connection, as far as the exchange knows.
   bool connected() const { return state_ != State::kClosed && state_ != State::kConnecting; }
-  // Whether a message of the ps is due.
+  // Whether a message from the ps is due.
   bool waiting() const { return state_ == State::kGreeting || state_ == State::kAwaitingModel || request_.has_value(); }
-  // Bytes of a request or of its answer have come through: a slow connection is not a silent one.
+  // Bytes of a request or of its answer have arrived: a slow connection is not a silent one.
   void on_progress(TimeMs now);
   void on_message(Received&& received, TimeMs now);
   void on_tick(TimeMs now);
@@ -120,7 +121,7 @@ class Exchange {
   struct Failure {
     ExitCode code = ExitCode::kOk;
     std::string reason;
-    std::string words_of_ps = {};  // where the ps has refused: its reason alone
+    std::string words_of_ps = {};  // if the ps has refused: its reason alone
   };
   const std::optional<Failure>& failure() const { return failure_; }
   // The ps has lost or replaced the model of the session: open() again.
@@ -129,11 +130,11 @@ class Exchange {
   std::uint64_t run() const { return run_; }
   std::uint64_t lease() const { return lease_; }
   std::uint64_t ps_epoch() const { return epoch_; }
-  std::int64_t step() const { return step_; }      // global_step as of the last answer
-  std::int64_t commit() const { return commit_; }  // updates this shard had made then
+  std::int64_t step() const { return step_; }      // global_step in the last answer
+  std::int64_t commit() const { return commit_; }  // updates this shard had applied by then
   const SnapshotRecord& snapshot() const { return snapshot_; }
   const TokenRecord& token() const { return token_; }
-  // Whether the last kStaged says that the push may not be applied.
+  // Whether the last kStaged says that the push must not be applied.
   bool staged_is_bad() const { return staged_is_bad_; }
 
  private:
@@ -141,9 +142,10 @@ class Exchange {
   struct Request {
     RequestInfo info;
     TimeMs sent_ms = 0;
-    bool sent_here = false;  // over this connection
+    bool sent_here = false;  // on this connection
     std::vector<RequestPart> parts;
-    // Of the answer: its commit, whether its token has come, and which of its values, by slot * chunks + chunk.
+    // State of the answer: its commit, whether its token has arrived, and which of its values have, by slot * chunks +
+    // chunk.
     std::int64_t commit = -1;
     bool has_token = false;
     std::vector<bool> present;
@@ -153,7 +155,7 @@ class Exchange {
   void greet(TimeMs now);
   void on_welcome(const Message& message, TimeMs now);
   void on_values(const Message& message);
-  // A chunk's numbers, good until the next one comes.
+  // The numbers of a chunk, valid until the next call.
   std::span<const float> floats_of(const Message& message);
   void on_token(const Message& message);
   void on_notice(const Message& message, TimeMs now);
@@ -186,7 +188,7 @@ class Exchange {
   bool staged_is_bad_ = false;
   std::optional<Request> request_;
   std::vector<ParameterSink*> sinks_;  // by slot
-  std::vector<float> floats_;          // of the last chunk that came in as other numbers
+  std::vector<float> floats_;          // the last chunk that arrived in a different number type
   std::optional<Failure> failure_;
   bool stale_ = false;
 
@@ -196,7 +198,7 @@ class Exchange {
   TimeMs last_notice_ms_ = -kLeastNoticeMs;
   TimeMs model_wait_since_ms_ = 0;
   std::optional<TimeMs> trouble_since_ms_;
-  std::string reported_;  // the last trouble that was said at once
+  std::string reported_;  // the last problem that was reported at once
   std::string trouble_;   // "refused the connection", "silent for 15.0 s"
 };
 

@@ -77,7 +77,7 @@ void Heartbeat::run() {
     }
     ClientSocket::poll(sockets_of(lines), kPollMs);
     for (Line& line : lines) {
-      line.socket.broken();  // Taken note of; it is connected again with the next ping.
+      line.socket.broken();  // Noted; the next ping reconnects.
       while (const auto received = line.socket.receive()) {
         const bool probed =
             received->fault == HeaderFault::kNone && received->message.header.type == MessageType::kProbe;

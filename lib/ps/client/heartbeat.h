@@ -1,4 +1,4 @@
-// Heartbeat: a thread that keeps a worker's leases while the worker computes, and answers probes for it.
+// Heartbeat: a thread that keeps a worker's leases alive while the worker computes, and answers probes for it.
 #pragma once
 
 #include <atomic>
@@ -17,17 +17,17 @@ inline constexpr TimeMs kHeartbeatMs = 3'000;  // a fifth of a lease
 
 class Heartbeat {
  public:
-  // One ps: where it is, and the header of the pings it is sent (worker, incarnation, lease, epoch, container).
+  // One ps: its endpoint, and the header of the pings to it (worker, incarnation, lease, epoch, container).
   struct Target {
     std::string endpoint;
     Header header;
-    std::optional<ClientKeys> keys{};  // where the cluster has keys
+    std::optional<ClientKeys> keys{};  // if the cluster has keys
   };
 
   explicit Heartbeat(WireContext& context) : context_(context) {}
   ~Heartbeat() { stop(); }
 
-  // Starts with these targets, or goes on with them. Pings at once.
+  // Starts the thread or replaces its targets. Pings at once.
   void set_targets(std::vector<Target> targets);
   void stop();
 

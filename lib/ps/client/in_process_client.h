@@ -1,4 +1,4 @@
-// InProcessClient: the parameters are in this process: no sockets, no copies on the way.
+// InProcessClient: a client whose parameters are in this process: no sockets, no copies in between.
 #pragma once
 
 #include <optional>
@@ -12,7 +12,7 @@ namespace distmnist {
 
 class InProcessClient : public ParameterClient {
  public:
-  // `variables`: the ranges of the block, in order, without holes.
+  // `variables`: the ranges of the block, in order and without gaps.
   explicit InProcessClient(std::vector<NamedRange> variables, OnNan on_nan = OnNan::kFail)
       : variables_(std::move(variables)), on_nan_(on_nan) {}
 
@@ -21,10 +21,10 @@ class InProcessClient : public ParameterClient {
   std::int64_t pull(ParameterSink& sink) override;
   Turn join(ParameterSink& sink) override;
   void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override;
-  // Looks at the numbers while they are in the cache. Nothing is gained by applying a part early.
+  // Checks the numbers while they are in the cache. Applying a part early would gain nothing.
   void push(Range range) override;
   void drop_push() override { dropped_ = "the loss is not finite"; }
-  // Error (kDiverged) for a gradient that may not be applied, and where kMaxSkippedInARow were skipped.
+  // Throws Error (kDiverged) for a gradient that must not be applied, and after kMaxSkippedInARow skipped pushes.
   Turn finish_push(ParameterSink& sink) override;
   StoredModel snapshot() override;
   bool await_others(TimeMs) override { return true; }
@@ -41,7 +41,7 @@ class InProcessClient : public ParameterClient {
   std::span<const float> gradients_;
   std::int64_t pushed_samples_ = 0;
   std::int64_t consumed_samples_ = 0;
-  std::string dropped_;       // why the push that is under way is not applied; empty: it is
+  std::string dropped_;       // why the current push is not applied; empty: it is applied
   int skipped_in_a_row_ = 0;  // pushes
 };
 

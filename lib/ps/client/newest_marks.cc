@@ -3,7 +3,7 @@
 namespace distmnist {
 namespace {
 
-// Whether the process of `mark` is known to have come after the one whose mark `vector` has.
+// Whether the process of `mark` is known to have come after the process whose mark is in `vector`.
 bool came_later(const PushMark& mark, std::uint32_t worker, const SnapshotRecord& vector) {
   const auto current = vector.processes.find(worker);
   return current != vector.processes.end() && current->second == mark.incarnation;
@@ -13,7 +13,7 @@ bool came_later(const PushMark& mark, std::uint32_t worker, const SnapshotRecord
 
 NewestMarks newest_marks(const std::vector<SnapshotRecord>& vectors) {
   NewestMarks newest;
-  std::map<std::uint32_t, const SnapshotRecord*> from;  // whose mark it is, by worker
+  std::map<std::uint32_t, const SnapshotRecord*> from;  // the vector that a mark comes from, by worker
   for (const SnapshotRecord& vector : vectors) {
     for (const auto& [worker, mark] : vector.marks) {
       const auto [at, is_first] = newest.marks.emplace(worker, mark);

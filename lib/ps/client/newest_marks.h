@@ -1,4 +1,4 @@
-// NewestMarks: of what several ps tasks have applied, what is the newest of each worker.
+// NewestMarks: the newest mark of each worker among what several ps tasks have applied.
 #pragma once
 
 #include <vector>
@@ -9,11 +9,11 @@ namespace distmnist {
 
 struct NewestMarks {
   PushMarks marks;
-  bool certain = true;  // false: of two processes of a worker nobody can say which came later
+  bool certain = true;  // false: a worker has marks from two processes and it is unknown which process came later
 };
 
-// `vectors`: one of each ps task. Where the marks of a worker are of two processes, the later one is the process that
-// is the current one at the ps whose mark is of the other: a process pushes only after every ps has welcomed it.
+// `vectors`: one for each ps task. If the marks of a worker come from two processes, the later process is the one that
+// is current at the ps that holds the other's mark: a process pushes only after every ps has welcomed it.
 NewestMarks newest_marks(const std::vector<SnapshotRecord>& vectors);
 
 }  // namespace distmnist

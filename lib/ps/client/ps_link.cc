@@ -26,7 +26,7 @@ void PsLink::tend(WorkerSession& session, TimeMs now) {
   receive(session, now);
   Exchange& exchange = session.exchange(ps_);
   if (socket_ && !socket_->broken().empty()) {
-    receive(session, now);  // What came before it broke.
+    receive(session, now);  // What arrived before it broke.
     if (socket_->key_trouble() != KeyTrouble::kNone) return exchange.on_keys_differ(socket_->broken());
     if (exchange.connected()) exchange.on_broken(std::string(socket_->broken()), now);
   }
@@ -62,14 +62,15 @@ void PsLink::send(const Header& header, std::span<const std::byte> payload, Life
   sent_bytes_ += static_cast<std::int64_t>(kHeaderBytes + payload.size());
   const bool borrows = address_.fixed_endpoint.empty() && lifetime == Lifetime::kUntilAnswered;
   if (borrows) return socket_->send(Message{header, Frame::borrow(payload)}), void();
-  // Within a process ZeroMQ hands the very bytes over, and a ps may keep a gradient for longer than its worker does.
+  // Within a process, ZeroMQ passes on the same bytes without a copy, and a ps may keep a gradient longer than its
+  // worker does.
   Frame copy = Frame::allocate(payload.size());
   std::ranges::copy(payload, copy.bytes().begin());
   socket_->send(Message{header, std::move(copy)});
 }
 
 void PsLink::reconnect() {
-  if (socket_) socket_->discard();  // The request will be sent again; its memory must not go out twice.
+  if (socket_) socket_->discard();  // The request will be resent; its memory must not be sent twice.
   socket_.reset();
 }
 

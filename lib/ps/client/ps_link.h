@@ -1,4 +1,5 @@
-// PsLink: a worker's line to one ps: the socket and address that the WorkerSession and its Exchange know nothing of.
+// PsLink: a worker's connection to one ps: the socket and the address, which WorkerSession and Exchange do not deal
+// with.
 #pragma once
 
 #include <cstddef>
@@ -14,21 +15,21 @@
 
 namespace distmnist {
 
-inline constexpr TimeMs kTryEveryMs = 200;   // to connect
-inline constexpr TimeMs kLookEveryMs = 200;  // at what has come through
-// What has to come through for a connection not to be silent. ZeroMQ's heartbeats, which the kernel of a host takes
-// even where the ps itself is stopped, are far less.
+inline constexpr TimeMs kTryEveryMs = 200;   // between attempts to connect
+inline constexpr TimeMs kLookEveryMs = 200;  // between checks of the bytes that have arrived
+// Bytes that must arrive for a connection not to count as silent. ZeroMQ's heartbeats, which the kernel of a host
+// accepts even if the ps itself is stopped, are far fewer.
 inline constexpr std::uint64_t kProgressBytes = 4096;
 
 struct PsAddress {
   HostPort address;
-  std::string fixed_endpoint;      // of a ps in this process; empty: it is looked for at the address
-  std::optional<ClientKeys> keys;  // of this worker and this ps, where the cluster has keys
+  std::string fixed_endpoint;      // for a ps in this process; empty: the ps is looked up at the address
+  std::optional<ClientKeys> keys;  // for this worker and this ps, if the cluster has keys
 };
 
 class PsLink : public ExchangeActions {
  public:
-  // To ps number `ps`. The context outlives it.
+  // Connects to ps number `ps`. The context must outlive the link.
   PsLink(WireContext& context, std::size_t ps, PsAddress address);
 
   // Null while there is no connection.
@@ -37,12 +38,12 @@ class PsLink : public ExchangeActions {
   const std::optional<ClientKeys>& keys() const { return address_.keys; }
   std::int64_t sent_bytes() const { return sent_bytes_; }
   std::int64_t received_bytes() const { return received_bytes_; }
-  // monotonic_s() when the last parameters began to come, since it was last reset; nothing: none came.
+  // monotonic_s() when the last parameters began to arrive, since the last reset; empty if none have.
   std::optional<double> first_values_s() const { return first_values_s_; }
   void reset_first_values() { first_values_s_.reset(); }
 
-  // Hands what has come to the session. Connects where its exchange asks for it and somebody listens; looks whether the
-  // connection is whole, and moves.
+  // Passes received messages to the session. Connects when the exchange asks for it and the ps listens. Checks that the
+  // connection is intact and makes progress.
   void tend(WorkerSession& session, TimeMs now);
 
   void send(const Header& header, std::span<const std::byte> payload, Lifetime lifetime) override;
@@ -62,7 +63,7 @@ class PsLink : public ExchangeActions {
   std::optional<ClientSocket> socket_;
   TimeMs last_try_ms_ = -kTryEveryMs;
   TimeMs looked_ms_ = -kLookEveryMs;
-  std::uint64_t moved_bytes_ = 0;  // of the connection, when it was last looked at
+  std::uint64_t moved_bytes_ = 0;  // over the connection, at the last check
   bool warned_ = false;
   std::int64_t sent_bytes_ = 0;
   std::int64_t received_bytes_ = 0;

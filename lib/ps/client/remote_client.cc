@@ -11,8 +11,8 @@
 namespace distmnist {
 namespace {
 
-constexpr int kPollMs = 100;        // how often clocks are looked at while waiting
-constexpr int kConnectPollMs = 20;  // and while a connection is being made
+constexpr int kPollMs = 100;        // how often clocks are checked while waiting
+constexpr int kConnectPollMs = 20;  // and while connecting
 
 std::vector<std::unique_ptr<PsLink>> make_links(WireContext& context, const RemoteClientConfig& config) {
   std::vector<std::unique_ptr<PsLink>> links;
@@ -150,7 +150,7 @@ bool RemoteClient::drive(std::optional<TimeMs> limit_ms) {
       if (!session_.lost().empty()) throw SessionLost(session_.lost());
       if (session_.finished()) return true;
       const bool stops = config_.stop_requested && config_.stop_requested();
-      // The caller goes on without what it has waited for.
+      // The caller goes on without the result.
       if (limit_ms && (stops || now - began >= *limit_ms)) return session_.give_up(), false;
       if (stops) require_patience(now);
       wait();
@@ -167,7 +167,7 @@ void RemoteClient::wait() {
   ClientSocket::poll(sockets, session_.connecting() ? kConnectPollMs : kPollMs);
 }
 
-// A stop is asked for: what a ps tells at once is still waited for.
+// Called once a stop is requested: still waits for what a ps can answer at once.
 void RemoteClient::require_patience(TimeMs now) {
   if (std::exchange(stopped_request_, session_.requests()) != session_.requests()) stop_since_ = now;
   const TimeMs since_ms = now - stop_since_;

@@ -1,5 +1,5 @@
-// RemoteClient: the parameters are on ps tasks. What a WorkerSession knows nothing of: sockets, clocks, signals to
-// stop, and what all of it costs.
+// RemoteClient: a client whose parameters are on ps tasks. It adds what WorkerSession does not deal with: sockets,
+// clocks, stop signals and cost measurements.
 #pragma once
 
 #include <functional>
@@ -15,18 +15,18 @@
 
 namespace distmnist {
 
-// After a stop is asked for, a request under way may still take this long; a wait for the turn, which other workers may
-// have left, this long.
+// How long a pending request may still take after a stop is requested, and how long a wait for the turn may: the other
+// workers may have left by then.
 inline constexpr TimeMs kStopGraceMs = 5'000;
 inline constexpr TimeMs kTurnStopMs = 500;
 
 struct RemoteClientConfig : WorkerSessionConfig {
-  // Where ps tasks of this process listen ("inproc://..."), one for each of `ps`, with the context they share; else
+  // Where ps tasks of this process listen ("inproc://..."), one for each of `ps`, and the context they share; otherwise
   // empty and null.
   std::vector<std::string> endpoints;
   WireContext* context = nullptr;
-  std::vector<ClientKeys> keys;  // for each of `ps`, where the cluster has keys
-  // Asked while waiting; a wait that would go on then throws Error (kInterrupted).
+  std::vector<ClientKeys> keys;  // for each of `ps`, if the cluster has keys
+  // Polled while waiting. Once it is true, a call that would keep waiting throws Error (kInterrupted).
   std::function<bool()> stop_requested;
 };
 
@@ -50,8 +50,8 @@ class RemoteClient : public ParameterClient {
   void fail_run(const std::string& why) override;
 
  private:
-  // Runs sockets and clocks until the session has finished its operation. With a limit: false where that passes, or a
-  // stop is asked for, before.
+  // Runs sockets and clocks until the session has finished its operation. With a limit, returns false if the limit
+  // passes or a stop is requested first.
   bool drive(std::optional<TimeMs> limit_ms = std::nullopt);
   void require_patience(TimeMs now);
   void wait();
@@ -61,9 +61,9 @@ class RemoteClient : public ParameterClient {
   WireContext& context_;
   std::vector<std::unique_ptr<PsLink>> links_;
   WorkerSession session_;
-  Heartbeat heartbeat_;  // Ends before what it pings for.
+  Heartbeat heartbeat_;  // Destroyed before the session that it pings for.
   bool opened_once_ = false;
-  TimeMs stop_since_ = 0;  // when a stop was first seen during the request below
+  TimeMs stop_since_ = 0;  // when a stop was first seen during stopped_request_
   std::int64_t stopped_request_ = -1;
   ExchangeCosts costs_;  // without the bytes, which the links count
 };

@@ -44,7 +44,7 @@ void WorkerSession::open(TimeMs now) {
 }
 
 void WorkerSession::on_opened() {
-  // Where the ps tasks do not hold one and the same model, the chief makes it again everywhere.
+  // If the ps tasks do not all hold the same model, the chief makes it again on all of them.
   info_.has_model = std::ranges::all_of(exchanges_, [&](const Exchange& exchange) {
     return exchange.welcome().state != ModelState::kAwaitingModel && exchange.run() == lead().run();
   });
@@ -95,7 +95,7 @@ void WorkerSession::leave() {
 void WorkerSession::fail_run(const std::string& why) {
   RefuseRecord record{static_cast<std::int32_t>(ExitCode::kDiverged),
                       fmt::format("worker:{} has ended the run: {}", config_.worker, why)};
-  // What a ps has said goes on to the others as it is.
+  // The reason given by a ps is passed on to the others unchanged.
   for (const Exchange& exchange : exchanges_) {
     const auto& failure = exchange.failure();
     if (failure && failure->code == ExitCode::kDiverged) record.reason = failure->words_of_ps;
@@ -145,12 +145,12 @@ void WorkerSession::push(Range range) {
   }
 }
 
-// The gradients of a range as the wire has them; good until the push is answered.
+// The gradients of a range in the wire format, valid until the push is answered.
 std::span<const std::byte> WorkerSession::on_the_wire(Range range) {
   const std::span<const float> floats = slice(gradients_, range);
   if (config_.wire_dtype == WireDtype::kF32) return std::as_bytes(floats);
   const std::size_t width = bytes_per_number(config_.wire_dtype);
-  wire_gradients_.resize(gradients_.size() * width);  // Once: a block keeps its size.
+  wire_gradients_.resize(gradients_.size() * width);  // Only once: the block keeps its size.
   const std::span<std::byte> numbers =
       std::span(wire_gradients_).subspan(static_cast<std::size_t>(range.offset) * width, floats.size() * width);
   write_numbers(floats, config_.wire_dtype, numbers);
@@ -178,7 +178,7 @@ void WorkerSession::on_pushed() {
   phase_ = Phase::kIdle;
 }
 
-// Tells ps 0 that the push is whole at all others, and how far they all are.
+// Tells ps 0 that the push is complete on all others, and how far they all are.
 void WorkerSession::commit(TimeMs now) {
   RequestPart commit{MessageType::kCommit, WireDtype::kNone, 0, {}, {}};
   commit.commit = lead().commit();
@@ -193,7 +193,7 @@ void WorkerSession::commit(TimeMs now) {
   enter(Phase::kCommitting, lead_only());
 }
 
-// The others hear from the workers which updates ps 0 has decided.
+// The workers tell the other ps tasks which updates ps 0 has decided.
 void WorkerSession::pull_from_others(TimeMs now) {
   const TokenRecord& token = lead().token();
   RequestPart part{MessageType::kPull, WireDtype::kNone, 0, {}, {}};
@@ -219,8 +219,8 @@ void WorkerSession::snapshot(TimeMs now) {
   ask_for_vectors(now);
 }
 
-// Each ps says which pushes it has. Where ps 0 decides, it stops deciding, and says which updates the others may not
-// have made yet.
+// Each ps says which pushes it has. If ps 0 decides, it stops deciding and says which updates the others may not have
+// applied yet.
 void WorkerSession::ask_for_vectors(TimeMs now) {
   ++snapshot_attempts_;
   ask(Phase::kSnapshotVector, ordered() ? lead_only() : all(), MessageType::kSnapshotVector,
@@ -254,7 +254,7 @@ void WorkerSession::take_slots(TimeMs now) {
   ask(Phase::kSnapshotTake, all(), MessageType::kSnapshotEnd, part, now, WireDtype::kF32, sinks);
 }
 
-// A ps that was asked late has let its pushes go, and is further than was agreed.
+// A ps that was asked late has released its held pushes and is past the agreed point.
 void WorkerSession::compare_shards(TimeMs now) {
   whole_ = certain_ && std::ranges::all_of(exchanges_, [&](const Exchange& exchange) {
              return ordered() ? exchange.commit() == lead().commit() : exchange.snapshot().marks == target_.marks;

@@ -1,6 +1,6 @@
-// WorkerSession: the rules of a worker's conversation with all ps tasks of its job: one operation at a time, each made
-// of requests to one ps, to the others or to all, in order. A pure state machine over an Exchange with each ps:
-// operations, messages and the time go in, ExchangeActions come out.
+// WorkerSession: the rules of a worker's conversation with all ps tasks of its job. It runs one operation at a time. An
+// operation is a sequence of requests to one ps, to the others or to all. A pure state machine over an Exchange with
+// each ps: operations, messages and the time go in, ExchangeActions come out.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@
 
 namespace distmnist {
 
-// How often a snapshot is tried before one is taken whose ps tasks are not at the same pushes.
+// How often a snapshot is tried before one is accepted whose ps tasks are not at the same pushes.
 inline constexpr int kSnapshotAttempts = 3;
 
 struct WorkerSessionConfig {
@@ -31,8 +31,8 @@ struct WorkerSessionConfig {
   std::uint32_t worker = 0;
   std::uint32_t num_workers = 1;
   bool chief = false;
-  std::uint64_t incarnation = 0;               // of no other process, and not to be guessed
-  NumberSource draw_run = unguessable_number;  // what to call a model that this process creates; never 0
+  std::uint64_t incarnation = 0;               // unique to this process, and unguessable
+  NumberSource draw_run = unguessable_number;  // draws the run of a model that this process creates; never 0
   std::string container;
   OptimizerSpec optimizer;                 // of the job
   Strategy strategy;                       // of the job
@@ -43,61 +43,61 @@ struct WorkerSessionConfig {
 
 class WorkerSession {
  public:
-  // actions[k]: what the exchange with ps k does, one for each of `ps`. They outlive the session.
+  // actions[k]: the actions of the exchange with ps k, one for each of `ps`. They must outlive the session.
   WorkerSession(WorkerSessionConfig config, const std::vector<ExchangeActions*>& actions);
 
-  // ---- From the worker: each begins an operation, in place of one that is not finished ----
-  // Greets all ps tasks; info() then.
+  // ---- From the worker: each call begins an operation and replaces an unfinished one ----
+  // Shakes hands with all ps tasks. The result is in info().
   void open(TimeMs now);
-  // `model` stays alive until it is finished, and so do the sinks below.
+  // `model` must stay alive until the operation has finished. The same holds for the sinks below.
   void create(const StoredModel& model, TimeMs now);
-  // All parameters as they are; step() then.
+  // Pulls all parameters as they are. Their step is in step().
   void pull(ParameterSink& sink, TimeMs now);
-  // Asks for a turn, and pulls; turn() then, for finish_push, too.
+  // Asks for a turn, and pulls. The result is in turn(), as for finish_push.
   void join(ParameterSink& sink, TimeMs now);
-  // The gradients stay alive and unchanged until finish_push is finished. A range is sent as it is pushed.
+  // The gradients must stay alive and unchanged until finish_push has finished. A range is sent as it is pushed.
   void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples, TimeMs now);
   void push(Range range);
   void drop_push() { drops_push_ = true; }
   void finish_push(ParameterSink& sink, TimeMs now);
-  // A copy of the model; take_snapshot() then.
+  // Copies the model. The result is in take_snapshot().
   void snapshot(TimeMs now);
   void await_others(TimeMs now);
   void done(TimeMs now);
-  // Not answered, so finished at once.
+  // Not answered, so it finishes at once.
   void leave();
   void fail_run(const std::string& why);
 
   // ---- From the shell ----
   std::size_t num_ps() const { return exchanges_.size(); }
-  // For what happens to the connection.
+  // To report events of the connection.
   Exchange& exchange(std::size_t ps) { return exchanges_[ps]; }
   void on_message(std::size_t ps, Received&& received, TimeMs now);
-  // To be called after what was said to an exchange, too.
+  // Also to be called after each call on an exchange.
   void on_tick(TimeMs now);
-  // The header of what keeps this worker's lease at a ps, once it is open.
+  // The header of the pings that keep this worker's lease at a ps, once the session is open.
   Header heartbeat(std::size_t ps) const;
-  // The operation is given up: nothing goes to its sinks any more.
+  // Abandons the operation: nothing is written to its sinks any more.
   void give_up();
 
-  // ---- What became of the operation ----
+  // ---- Result of the operation ----
   bool finished() const { return phase_ == Phase::kIdle; }
-  // Why a ps has refused, or was given up; null: none did.
+  // Why a ps has refused or was given up; null if none has.
   const Exchange::Failure* failure() const;
-  // Why the session has to be opened again; empty: it goes on.
+  // Why the session must be opened again; empty if it goes on.
   const std::string& lost() const { return lost_; }
-  // Whether it waits until other workers let this one go on.
+  // Whether it waits for other workers before this one may go on.
   bool awaits_turn() const { return phase_ == Phase::kJoining || phase_ == Phase::kCommitting; }
   bool connecting() const;  // to at least one ps
-  // How many requests have begun since the session was made: each is answered within the patience for one.
+  // Requests begun since the session was made. Each has the full time limit of one request.
   std::int64_t requests() const { return requests_; }
 
   const SessionInfo& info() const { return info_; }
   const Turn& turn() const { return turn_; }
-  // Of the last turn: what its wait was for other workers.
+  // How long the last turn was delayed by other workers.
   TimeMs waited_ms() const { return exchanges_.front().token().waited_ms; }
-  std::uint64_t run() const { return run_; }                       // of the model that is spoken of
-  std::int64_t step() const { return exchanges_.front().step(); }  // as of the last answer
+  std::uint64_t run() const { return run_; }                       // of the current model
+  std::int64_t step() const { return exchanges_.front().step(); }  // in the last answer
   StoredModel take_snapshot() { return std::move(model_); }
   // Whether all ps tasks were at the same pushes.
   bool snapshot_is_whole() const { return whole_; }
@@ -109,16 +109,16 @@ class WorkerSession {
     kCreating,
     kPulling,
     kJoining,     // asks ps 0 for a turn
-    kPushing,     // where each ps applies a push by itself
-    kStaging,     // until the push is whole at all others
-    kCommitting,  // asks ps 0 what becomes of the push, and for a turn
+    kPushing,     // if each ps applies a push by itself
+    kStaging,     // until the push is complete on all other ps tasks
+    kCommitting,  // asks ps 0 for the decision on the push, and for a turn
     kAdvancing,   // tells the others what ps 0 has decided, and pulls
     kSnapshotVector,
     kSnapshotTake,
     kAwaitingOthers,
     kDone
   };
-  struct Asked {  // ps tasks whose answers a phase waits for
+  struct Asked {  // the ps tasks that must answer in a phase
     std::size_t first = 0, last = 0;
   };
 
@@ -128,13 +128,13 @@ class WorkerSession {
   Asked others() const { return {1, exchanges_.size()}; }
   Asked all() const { return {0, exchanges_.size()}; }
   void enter(Phase phase, Asked asked);
-  // Enters a phase that asks these ps tasks `part`. Values of the answers go to `sinks`, by slot.
+  // Enters a phase that sends `part` to these ps tasks. The values of the answers go to `sinks`, by slot.
   void ask(Phase phase, Asked asked, MessageType answer, const RequestPart& part, TimeMs now,
            WireDtype wants = WireDtype::kF32, const std::vector<ParameterSink*>& sinks = {});
   std::span<const std::byte> kept(Frame record);
   std::span<const std::byte> on_the_wire(Range range);
 
-  // Goes on where the phase has its answers.
+  // Goes on to the next phase once this one has its answers.
   void advance(TimeMs now);
   bool has_answers() const;
   void next_phase(TimeMs now);
@@ -156,18 +156,18 @@ class WorkerSession {
   std::uint64_t sequence_ = 0;
   std::uint64_t run_ = 0;
   std::string lost_;
-  std::vector<Frame> records_;  // of the requests under way
+  std::vector<Frame> records_;  // of the pending requests
   ParameterSink* sink_ = nullptr;
 
   std::span<const float> gradients_;
-  std::vector<std::byte> wire_gradients_;  // the same as numbers of wire_dtype, where they are not float32
+  std::vector<std::byte> wire_gradients_;  // gradients_ in wire_dtype, if that is not float32
   std::int64_t pushed_step_ = 0;
   std::uint64_t pushed_sequence_ = 0;  // of the last push
-  bool drops_push_ = false;            // this worker does not want it to count
+  bool drops_push_ = false;            // this worker does not want the push to count
 
   int snapshot_attempts_ = 0;
-  SnapshotRecord target_;  // what each ps is to be at
-  bool certain_ = false;   // that it is the newest
+  SnapshotRecord target_;  // what each ps should be at
+  bool certain_ = false;   // that target_ is the newest
   bool whole_ = false;
   std::deque<BlockSink> slot_sinks_;
 

@@ -17,7 +17,7 @@ void bounded_map(Archive& archive, std::map<Key, Value>& map, const Element& ele
   map = {list.begin(), list.end()};
 }
 
-// Samples that have been used.
+// A count of used samples.
 template <class Archive>
 void samples(Archive& archive, std::int64_t& count) {
   archive(count);
@@ -58,7 +58,7 @@ void fields(Archive& archive, LearningRate& rate) {
   archive(rate.schedule, rate.base, rate.decay_steps, rate.decay_rate, rate.warmup_steps);
 }
 
-// Unknown kinds and schedules pass: the ps answers them with a refusal that says so.
+// Unknown kinds and schedules are accepted here: the ps answers them with a refusal that says so.
 template <class Archive>
 void fields(Archive& archive, OptimizerSpec& spec) {
   archive(spec.kind);
@@ -162,7 +162,7 @@ void fields(Archive& archive, VariableAnswerRecord& record) {
   bounded(archive, record.model, entry);
 }
 
-// One wrapper per record gives it cereal's serialize() without cereal in the header.
+// One wrapper for each record gives it cereal's serialize() without cereal in the header.
 template <class Record>
 struct Coded : Record {
   Coded() = default;
@@ -195,7 +195,7 @@ Frame encode(const HelloRecord& record) {
 Frame encode(const WelcomeRecord& record) {
   return encode_with_cereal(Coded(record));
 }
-// The reason may quote what a peer sent, so its length is not in our hands.
+// The reason may quote a peer's message, so its length is not under our control.
 Frame encode(const RefuseRecord& record) {
   return encode_with_cereal(Coded(RefuseRecord{record.exit_code, record.reason.substr(0, kMaxRecordString)}));
 }

@@ -18,14 +18,14 @@
 
 namespace distmnist {
 
-// The largest count of steps or samples that is taken from a peer: what is added to it never overflows.
+// The largest count of steps or samples that is accepted from a peer: additions to it never overflow.
 inline constexpr std::int64_t kMaxCount = std::int64_t{1} << 60;
 
-// What must be the same in every worker of a job, as (flag or fact, value) in a fixed order.
+// The settings that must be the same in every worker of a job, as (flag or fact, value) in a fixed order.
 using Fingerprint = std::vector<std::pair<std::string, std::string>>;
 
-// The first difference of two fingerprints as a sentence part, "--batch_size is 100 here and 50 at worker:0"; empty if
-// equal.
+// The first difference between two fingerprints as part of a sentence, "--batch_size is 100 here and 50 at worker:0";
+// empty if they are equal.
 std::string first_difference(const Fingerprint& here, const Fingerprint& chief);
 
 struct HelloRecord {
@@ -44,17 +44,18 @@ struct WelcomeRecord {
   ModelState state = ModelState::kAwaitingModel;
 };
 
-// Also what a process leaves with whose run has failed.
+// Also sent with kLeave by a process whose run has failed.
 struct RefuseRecord {
   std::int32_t exit_code = 1;
   std::string reason;
 };
 
-// By worker index: samples of the worker's own order that lie behind it, because their batch was applied or dropped.
+// By worker index: the samples in the worker's own order that are behind it, because their batch was applied or
+// dropped.
 using ConsumedSamples = std::map<std::uint32_t, std::int64_t>;
 
 struct CreateRecord {
-  std::vector<NamedRange> pieces;  // that this ps holds, in order of offset, without overlap
+  std::vector<NamedRange> pieces;  // held by this ps, in order of offset, without overlap
   OptimizerSpec optimizer;
   Strategy strategy;
   std::int64_t global_step = 0;
@@ -63,18 +64,19 @@ struct CreateRecord {
 
 struct UpdatesRecord {
   std::vector<Update> updates;  // in order of commit
-  // The sequence of the sender's own last push, where ps 0 has dropped it: it need not be kept any more. 0: none.
+  // The sequence of the sender's last push if ps 0 has dropped it: the push can be discarded. 0: none.
   std::uint64_t dropped = 0;
 };
 
 // A worker may compute a batch on the parameters that follow.
 struct TokenRecord {
-  bool accepted = true;               // what became of its push; true for a join
-  std::int64_t staleness = 0;         // of that push: updates between its parameters and its verdict
-  std::uint32_t waited_ms = 0;        // for other workers
-  std::int64_t consumed_samples = 0;  // of this worker, its push counted: where it goes on
-  std::vector<Update> updates;        // that not every other ps is known to have made
-  bool finite = true;                 // false: the push was dropped because a number of it or its loss was not finite
+  bool accepted = true;               // the decision on its push; true for a join
+  std::int64_t staleness = 0;         // of that push: updates between its parameters and the decision
+  std::uint32_t waited_ms = 0;        // time spent waiting for other workers
+  std::int64_t consumed_samples = 0;  // by this worker, including its push: where it continues
+  std::vector<Update> updates;        // those that not every other ps is known to have applied
+  bool finite = true;                 // false: the push was dropped because one of its numbers or its loss was not
+                                      // finite
 };
 
 struct NoticeRecord {
@@ -85,20 +87,20 @@ struct SnapshotRecord {
   PushMarks marks;
   ConsumedSamples consumed_samples;
   std::vector<Update> updates;  // as in TokenRecord
-  Processes processes;          // that have been let in last, here
+  Processes processes;          // those admitted last, on this ps
 };
 
-// ---- From outside of any run ----
+// ---- From outside any run ----
 
 struct ResetRecord {
-  std::vector<std::string> containers;  // empty: all there are
+  std::vector<std::string> containers;  // empty: all of them
 };
 
 struct ResetDoneRecord {
   struct Container {
     std::string name;
     bool was_there = false;
-    std::uint32_t num_sessions = 0;  // of living processes, ended by the reset
+    std::uint32_t num_sessions = 0;  // sessions of live processes that the reset ended
   };
   std::vector<Container> containers;
 };
@@ -110,16 +112,16 @@ struct VariableRecord {
   std::uint32_t num_ps = 0;
   std::uint32_t ps_index = 0;  // the ps this question is meant for
   std::string container;
-  std::string name;  // not of kList
-  double value = 0;  // of kInit and kAdd
+  std::string name;  // not for kList
+  double value = 0;  // for kInit and kAdd
 };
 
 struct VariableAnswerRecord {
-  double value = 0;  // not of kList
-  // kList: what the container has here. Where it is not there both lists are empty.
+  double value = 0;  // not for kList
+  // kList: the contents of the container on this ps. If it does not exist, both lists are empty.
   bool container_is_there = false;
   std::vector<std::pair<std::string, double>> shared;       // name, value
-  std::vector<std::pair<std::string, std::int64_t>> model;  // name, floats of it on this ps; in order of the block
+  std::vector<std::pair<std::string, std::int64_t>> model;  // name, its floats on this ps; in block order
 };
 
 Frame encode(const HelloRecord& record);
@@ -135,7 +137,7 @@ Frame encode(const ResetDoneRecord& record);
 Frame encode(const VariableRecord& record);
 Frame encode(const VariableAnswerRecord& record);
 
-// Nothing where the bytes are not exactly one such record with every size within its limit.
+// Empty if the bytes are not exactly one such record with every size within its limit.
 template <class Record>
 std::optional<Record> decode(std::span<const std::byte> bytes);
 template <>

@@ -1,4 +1,4 @@
-// Names that users give, of containers and of shared variables; and how things are called in messages.
+// Names: rules for the names of containers and shared variables, and the names used in messages.
 #pragma once
 
 #include <cstddef>
@@ -10,13 +10,13 @@ namespace distmnist {
 
 inline constexpr std::size_t kMaxNameBytes = 255;
 
-// 1 to kMaxNameBytes letters, digits and . _ - / of ASCII: such a name can stand in a list, a log line and a path.
+// 1 to kMaxNameBytes ASCII letters, digits and . _ - /, so that the name is safe in a list, a log line and a path.
 bool is_name(std::string_view text);
 
 // A container's name is a name, or empty: the default container.
 bool is_container_name(std::string_view text);
 
-// What is_name() asks for, for messages.
+// The rule of is_name(), for messages.
 std::string name_rule();
 
 // "container 'a'", or "the default container".

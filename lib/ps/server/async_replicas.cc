@@ -10,7 +10,7 @@ namespace distmnist {
 void AsyncReplicas::arrive(std::uint32_t worker) {
   Worker& newcomer = workers_[worker];
   if (newcomer.present) return;
-  // A late worker begins beside the slowest one: nobody waits until it has made up for what it missed.
+  // A late worker starts at the clock of the slowest one: the others do not wait until it has caught up.
   newcomer.clock = slowest_clock().value_or(newcomer.clock);
   newcomer.present = true;
 }
@@ -28,7 +28,7 @@ std::optional<std::int64_t> AsyncReplicas::slowest_clock() const {
 }
 
 std::int64_t AsyncReplicas::finish_batch(std::uint32_t worker, std::int64_t step, std::int64_t global_step) {
-  // While worker 0 trains alone it gets no lead: it would have to wait for those who wait for it.
+  // While worker 0 trains alone it gains no lead: it would otherwise have to wait for the workers that wait for it.
   if (!warming_up(global_step)) ++workers_[worker].clock;
   return std::max<std::int64_t>(0, global_step - step);
 }
@@ -54,7 +54,7 @@ std::optional<Update> AsyncReplicas::next_update() {
 }
 
 bool AsyncReplicas::take_token(std::uint32_t worker, std::int64_t global_step) {
-  if (global_step >= strategy_.train_steps) return true;  // The run is over; nobody waits.
+  if (global_step >= strategy_.train_steps) return true;  // The run is over; no worker waits.
   if (warming_up(global_step)) return worker == 0;
   if (strategy_.max_staleness == kUnboundedStaleness) return true;
   const std::int64_t clock = workers_[worker].clock;

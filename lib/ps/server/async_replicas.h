@@ -1,6 +1,6 @@
-// AsyncReplicas: every push is an update of its own, in order of arrival. What may be done about staleness: old pushes
-// are dropped or scaled down; a worker may be at most S batches ahead of the slowest one (stale synchronous parallel,
-// Ho et al., NIPS 2013); worker 0 may train alone at first.
+// AsyncReplicas: the rules of asynchronous training: each push is a separate update, applied in order of arrival.
+// Options that limit staleness: old pushes are dropped or scaled down; a worker may be at most S batches ahead of the
+// slowest one (stale synchronous parallel, Ho et al., NIPS 2013); worker 0 may train alone at first.
 #pragma once
 
 #include <optional>
@@ -26,13 +26,13 @@ class AsyncReplicas : public Coordinator {
  private:
   struct Worker {
     bool present = false;
-    std::int64_t clock = 0;  // batches it has finished, dropped ones too
+    std::int64_t clock = 0;  // batches it has finished, including dropped ones
   };
 
-  // The worker has finished a batch that was computed from the parameters of `step`; how stale it is.
+  // Records that the worker has finished a batch computed from the parameters of `step`. Returns its staleness.
   std::int64_t finish_batch(std::uint32_t worker, std::int64_t step, std::int64_t global_step);
   bool warming_up(std::int64_t global_step) const { return global_step < strategy_.warmup_steps; }
-  // Of the workers that take part; nothing where there is none.
+  // Of the workers that take part; empty if there are none.
   std::optional<std::int64_t> slowest_clock() const;
 
   Strategy strategy_;

@@ -10,7 +10,7 @@
 namespace distmnist {
 namespace {
 
-constexpr std::size_t kMaxLeaveReason = 1000;  // bytes of a worker's words that are passed on
+constexpr std::size_t kMaxLeaveReason = 1000;  // bytes of a worker's reason that are passed on
 
 std::size_t bytes_of(const Fingerprint& fingerprint) {
   std::size_t bytes = 0;
@@ -53,7 +53,7 @@ void Container::handle(const Sender& from, Message&& message, TimeMs now) {
     return run_.refuse(from, header, ExitCode::kConflict,
                        fmt::format("another process has taken over {}; stop this one", task_name(header.worker)));
   }
-  if (heard.standing == Standing::kCurrent) run_.actions.keep(route);  // Also with a lease that has been renewed since.
+  if (heard.standing == Standing::kCurrent) run_.actions.keep(route);  // Also with a lease that was since renewed.
   if (heard.returned) {
     run_.log_event(RunState::Event::kBack, header.worker, "is back");
     if (parts_) parts_->ordered.arrive(header.worker);
@@ -90,7 +90,7 @@ void Container::handle(const Sender& from, Message&& message, TimeMs now) {
     default:
       break;
   }
-  // The rest speaks of a model, which must be the one that is here.
+  // The other messages refer to a model, which must be the present one.
   if (!has_model() || header.run != run_.shard->run) return run_.reply(route, header, MessageType::kStale);
   switch (header.type) {
     case MessageType::kPull:
@@ -109,7 +109,7 @@ void Container::handle(const Sender& from, Message&& message, TimeMs now) {
     case MessageType::kAwaitOthers:
       return on_await_others(route, header);
     default:
-      return;  // An answer, which a ps never asks for.
+      return;  // An answer: a ps never asks for one.
   }
 }
 
@@ -144,7 +144,7 @@ void Container::hang_up() {
   cut_orphans();
 }
 
-// ---- Who takes part ----
+// ---- Members ----
 
 void Container::on_hello(const Sender& from, const Message& message, TimeMs now) {
   const Header& header = message.header;
@@ -173,7 +173,7 @@ void Container::on_hello(const Sender& from, const Message& message, TimeMs now)
   const Processes before = run_.members.processes();
   Greeting greeting{header, from, *hello};
   greeting.header.flags = header.flags & kChecksumData;
-  if (!fits_job(greeting)) return;  // Not let in at all: it must not retire the process that has the task.
+  if (!fits_job(greeting)) return;  // Not admitted at all: it must not retire the process that has the task.
   switch (run_.members.greet(std::move(greeting), now)) {
     case Admission::kAdmitted:
       run_.actions.keep(from.route);
@@ -205,7 +205,7 @@ void Container::probe_everyone() {
   for (const auto& [worker, member] : run_.members.members()) probe(worker);
 }
 
-// Why a process is not of the job whose model is here; empty where it is.
+// Why a process does not belong to the job of the present model; empty if it does.
 std::string Container::misfit(const HelloRecord& hello) const {
   if (!has_model()) return {};
   std::string difference = fingerprint_.empty() ? "" : first_difference(hello.fingerprint, fingerprint_);
@@ -228,7 +228,7 @@ bool Container::fits_job(const Greeting& greeting) {
 void Container::welcome(std::uint32_t worker) {
   const Session* session = run_.members.session(worker);
   const Greeting& greeting = session->greeting;
-  if (!fits_job(greeting)) return run_.members.dismiss(worker);  // It greeted before there was a model to fit.
+  if (!fits_job(greeting)) return run_.members.dismiss(worker);  // It came before there was a model to fit.
   WelcomeRecord record;
   record.state = !has_model() ? ModelState::kAwaitingModel : ended() ? ModelState::kEnded : ModelState::kReady;
   run_.reply(greeting.from.route, greeting.header, MessageType::kWelcome, encode(record));
@@ -246,7 +246,7 @@ void Container::on_create(const Sender& from, const Message& message) {
   const Header& header = message.header;
   const auto record = decode<CreateRecord>(message.payload.bytes());
   if (!record) return run_.cut_off(from, header, "a model description that cannot be read");
-  // Sent again although it is here already: starting over would undo the pushes since.
+  // Sent again although it is already here: starting over would undo the pushes since.
   if (has_model() && run_.shard->run == header.run) return;
   const std::int64_t num_parameters = run_.members.session(header.worker)->greeting.hello.num_parameters;
   if (const auto fault = fault_of_creation(*record, header.run, num_parameters)) {
@@ -272,14 +272,15 @@ void Container::on_load(const Sender& from, const Message& message) {
 void Container::on_create_end(const Message& message, TimeMs now) {
   const Header& header = message.header;
   if (!creation_ || !creation_->is_of_run(header.run)) {
-    if (has_model() && run_.shard->run == header.run) welcome(header.worker);  // Asked again: it is done.
+    if (has_model() && run_.shard->run == header.run) welcome(header.worker);  // A repeated request: it is complete.
     return;
   }
-  // With a part missing nothing is answered: the chief sends the whole creation again.
+  // If a part is missing, there is no answer: the chief sends the whole creation again.
   if (!creation_->is_whole()) return;
   const TimeMs rest_until_ms = parts_ ? parts_->snapshot.rest_until_ms() : 0;
   parts_.reset();
-  // Also of workers that this run does not have, for more may go on with it; but not of any number.
+  // Also keeps the samples of workers that this run does not have, because a later run may have more; but only up to a
+  // limit.
   run_.shard.emplace(creation_->finish(std::max(run_.ps.num_workers, kMaxWorkers)));
   creation_.reset();
   parts_.emplace(run_, now, rest_until_ms);
@@ -312,7 +313,7 @@ void Container::on_push(const Route& route, Message&& message, TimeMs now) {
 
 // ---- The end ----
 
-// Its process takes part no more.
+// The worker's process no longer takes part.
 void Container::depart(std::uint32_t worker, TimeMs now) {
   if (parts_) parts_->ordered.depart(worker, now);
 }

@@ -1,6 +1,6 @@
-// Container: the rules of one run on one ps: who takes part, when the model is ready, when the run is over. What is
-// said of the model goes to the part that it is about: Creation, OrderedRun, SnapshotTaking. A pure state machine: a
-// message or the time goes in, PsActions come out.
+// Container: the rules of one run on one ps: which workers take part, when the model is ready, when the run is over.
+// Messages about the model go to the part that handles them: Creation, OrderedRun, SnapshotTaking. A pure state
+// machine: a message or the time goes in, PsActions come out.
 #pragma once
 
 #include <cstdint>
@@ -16,36 +16,37 @@
 
 namespace distmnist {
 
-inline constexpr std::uint32_t kMaxWorkers = kMaxReplicas;  // of a container of a ps with --ps_stay
-// Bytes of names and values in what a worker says of its job; a ps keeps them for each of its workers.
+inline constexpr std::uint32_t kMaxWorkers = kMaxReplicas;  // in a container of a ps with --ps_stay
+// Bytes of names and values in a worker's description of its job. A ps keeps one for each of its workers.
 inline constexpr std::size_t kMaxFingerprintBytes = 16 * 1024;
 class Container {
  public:
-  // `pool`: threads that share the work of an update; null: only the caller's. It outlives the container.
+  // `pool`: threads that share the work of an update; null: only the caller's thread works. It must outlive the
+  // container.
   Container(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, ThreadPool* pool = nullptr)
       : run_(identity, limits, actions, pool) {}
 
-  // A message whose header has been checked and that is meant for this container.
+  // Takes a message for this container whose header has been checked.
   void on_message(const Sender& from, Message&& message, TimeMs now);
   void on_tick(TimeMs now);
-  // Asks every process that takes part whether it is alive; any message of it is an answer.
+  // Asks every process that takes part whether it is alive. Any message from it is an answer.
   void probe_everyone();
-  // The process of this message takes part no more: what it said could not be dealt with.
+  // Ends the session of the process that sent this message, because the message could not be handled.
   void end_session(const Header& header, TimeMs now);
-  // Ends the connections of all who take part or want to; what was sent to them still goes out.
+  // Ends the connections of all processes that take part or want to. What was sent to them still goes out.
   void hang_up();
 
   bool has_model() const { return run_.shard.has_value(); }
   bool ended() const { return has_model() && members().all_done(); }
-  // Why the run has failed (ExitCode::kDiverged), once it has: its model is ruined or will be. Nothing is applied from
-  // then on; the owner tells everybody and drops this container.
+  // Why the run has failed (ExitCode::kDiverged), if it has: its model is ruined or will be. From then on nothing is
+  // applied. The owner then tells all workers and drops this container.
   const std::optional<std::string>& failure() const { return run_.failure; }
-  // The pieces of the model that are here, in order of offset; none while there is no model.
+  // The pieces of the model on this ps, in order of offset; empty while there is no model.
   std::vector<NamedRange> pieces() const { return has_model() ? run_.shard->pieces : std::vector<NamedRange>(); }
   const Membership& members() const { return run_.members; }
 
  private:
-  // What there is to say of a model, once there is one.
+  // The parts that handle messages about a model, once there is one.
   struct Parts {
     Parts(RunState& run, TimeMs now, TimeMs rest_until_ms)
         : ordered(run, *run.shard, now), snapshot(run, *run.shard, ordered, rest_until_ms) {}
@@ -54,7 +55,7 @@ class Container {
   };
 
   void handle(const Sender& from, Message&& message, TimeMs now);
-  // Ends connections that nobody has need of.
+  // Ends connections that no process needs.
   void cut_orphans();
   void on_hello(const Sender& from, const Message& message, TimeMs now);
   void probe(std::uint32_t worker);
@@ -74,9 +75,9 @@ class Container {
 
   RunState run_;
   std::optional<Creation> creation_;
-  std::optional<Parts> parts_;                               // with the shard
+  std::optional<Parts> parts_;                               // present together with the shard
   Fingerprint fingerprint_;                                  // the chief's
-  std::int64_t num_parameters_ = 0;                          // of the whole model, as the chief says
+  std::int64_t num_parameters_ = 0;                          // of the whole model, as stated by the chief
   std::optional<std::pair<Route, Header>> awaiting_others_;  // the chief's question
 };
 

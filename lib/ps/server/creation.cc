@@ -12,7 +12,7 @@
 namespace distmnist {
 namespace {
 
-// What is wrong with the pieces of a shard, of a model of `num_parameters`.
+// What is wrong with the pieces of a shard of a model with `num_parameters`.
 std::optional<std::string> fault_of(const std::vector<NamedRange>& pieces, std::int64_t num_parameters,
                                     const OptimizerSpec& optimizer) {
   std::int64_t end = 0, floats = 0;
@@ -43,7 +43,7 @@ std::optional<std::string> fault_of(const Strategy& strategy) {
   return std::nullopt;
 }
 
-// What is wrong with the counts that a model goes on from.
+// What is wrong with the counts that a model continues from.
 std::optional<std::string> fault_of_counts(const CreateRecord& record) {
   if (record.global_step < 0) return "a negative global_step";
   if (record.global_step > kMaxCount) return "a global_step that is too large";

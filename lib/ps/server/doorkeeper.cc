@@ -42,7 +42,8 @@ struct Doorkeeper::Shared {
   void look_up();
 
   const AccessRules rules;
-  std::map<std::string, std::vector<std::string>> addresses;  // of each name, as it was last known; of the thread
+  std::map<std::string, std::vector<std::string>> addresses;  // the last known ones of each name; used only by the
+                                                              // thread
   std::mutex mutex;
   std::condition_variable changed;
   AllowList list;
@@ -111,7 +112,7 @@ void Doorkeeper::Shared::look_up() {
   }
   for (const HostPort& host : rules.hosts) {
     if (!is_known(host)) continue;
-    // A name server that fails for a while takes nobody from the list.
+    // If a name server fails for a while, no host is removed from the list.
     const std::vector<std::string> ips = rules.resolve(host);
     std::vector<std::string>& known = addresses[host.host];
     if (!ips.empty()) known = ips;
@@ -119,7 +120,7 @@ void Doorkeeper::Shared::look_up() {
     for (const std::string& ip : known) {
       const AddressBlock block = parse_address_block(ip);
       if (!rules.insecure && !rules.has_keys && is_public(block)) {
-        if (first) wrong = public_text(block, host.to_string());  // Later it is only not let in.
+        if (first) wrong = public_text(block, host.to_string());  // Later lookups only keep it out.
       } else {
         found.add(block);
         lets_in_public |= is_public(block);

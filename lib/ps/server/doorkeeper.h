@@ -1,6 +1,6 @@
-// Doorkeeper: who may connect to a ps over TCP: the hosts of its cluster, and addresses that the user adds.
-// Names are looked up by a thread of its own, at the start and when somebody comes who is not known, for a name may
-// mean another address by then.
+// Doorkeeper: decides which hosts may connect to a ps over TCP: the hosts of its cluster, and addresses that the user
+// adds. A separate thread resolves the names at startup and again when an unknown host connects, because a name may
+// have a different address by then.
 #pragma once
 
 #include <functional>
@@ -17,43 +17,44 @@
 
 namespace distmnist {
 
-inline constexpr TimeMs kFirstLookUpMs = 1'000;  // that its maker waits for the first one
-inline constexpr TimeMs kLookUpAgainMs = 5'000;  // at least, between two look-ups of all names
+inline constexpr TimeMs kFirstLookUpMs = 1'000;  // how long the constructor waits for the first lookup
+inline constexpr TimeMs kLookUpAgainMs = 5'000;  // the least time between two lookups of all names
 
 struct AccessRules {
-  std::vector<HostPort> hosts;        // of all tasks of the cluster; unknown ones are passed over
+  std::vector<HostPort> hosts;        // of all tasks of the cluster; unknown ones are skipped
   std::vector<AddressBlock> allow{};  // --allow
-  bool insecure = false;              // public addresses are let in, too
-  bool has_keys = false;              // ... as with keys they always are
+  bool insecure = false;              // public addresses may connect, too
+  bool has_keys = false;              // with keys, public addresses may always connect
   TimeMs look_up_again_ms = kLookUpAgainMs;
-  // All addresses that a host's name means now; empty where it means none.
+  // All current addresses of a host's name; empty if it has none.
   std::function<std::vector<std::string>(const HostPort& host)> resolve = resolve_all_ips;
 };
 
 class Doorkeeper {
  public:
-  // Error (kSecurity): a public address among the rules, without `insecure` or keys.
+  // Throws Error (kSecurity) if the rules contain a public address without `insecure` or keys.
   explicit Doorkeeper(AccessRules rules);
   ~Doorkeeper();
   Doorkeeper(const Doorkeeper&) = delete;
   Doorkeeper& operator=(const Doorkeeper&) = delete;
 
-  // Whether a peer at this numeric address is let in. Where not, the names are soon looked up again: it may be on its
-  // next try. Thread-safe, never waits.
+  // Whether a peer at this numeric address may connect. If not, the names are soon resolved again, and its next attempt
+  // may succeed. Thread-safe; never blocks.
   bool lets_in(std::string_view address);
-  // What is wrong with an address that a name has turned out to mean, for an Error (kSecurity). Thread-safe.
+  // What is wrong with an address that a name has resolved to, for an Error (kSecurity). Thread-safe.
   std::optional<std::string> fault();
-  // What the user should know, once each: that names of hosts meant nothing when they were looked up first, and that
-  // public addresses are let in without keys. Thread-safe.
+  // Warnings for the user, each returned once: that names of hosts could not be resolved at the first lookup, and that
+  // public addresses may connect without keys. Thread-safe.
   std::vector<std::string> take_warnings();
 
  private:
   struct Shared;
-  std::shared_ptr<Shared> shared_;  // with a thread that may be waiting for a name server when this goes
+  std::shared_ptr<Shared> shared_;  // shared with a thread that may still wait for a name server after this object is
+                                    // gone
 };
 
-// Error (kSecurity) where a ps that has no keys would listen at a public address, or take peers from there; both
-// remedies are named.
+// Throws Error (kSecurity) if a ps without keys would listen at a public address or accept peers from one. The message
+// names both remedies.
 void require_private(const AddressBlock& block, std::string_view whose);
 
 }  // namespace distmnist

@@ -64,7 +64,7 @@ void Membership::admit(Member& member, Greeting greeting, bool again, TimeMs now
     member.retired.push_back(member.latest);
     if (member.retired.size() > kMaxRetiredProcesses) member.retired.pop_front();
   }
-  // What the process before it has said is not its word. (A run that is over stays so.)
+  // What the previous process said does not hold for this one. (A run that is over stays over.)
   if (new_process && member.done && !all_done()) member.done = false;
   member.latest = incarnation;
   member.session = std::move(next);
@@ -93,7 +93,8 @@ Admission Membership::greet(Greeting greeting, TimeMs now) {
   const bool again_here = is_current(greeting.header);
   const bool vacant = !member.session || member.session->lost || member.done;
   if (again_here || (vacant && member.waiting.empty())) {
-    // Where only the number of its process speaks for it, nobody else may keep a lease that was given to that number.
+    // If only its incarnation identifies the process, earlier leases of that incarnation expire: a different process
+    // may hold them.
     const bool proves_it = again_here && names_a_lease(*member.session, greeting.header);
     admit(member, std::move(greeting), proves_it, now);
     return Admission::kAdmitted;
@@ -101,7 +102,7 @@ Admission Membership::greet(Greeting greeting, TimeMs now) {
   const auto again = std::ranges::find(member.waiting, incarnation, incarnation_of);
   if (again != member.waiting.end()) {
     if (again->from.route != greeting.from.route) orphans_.push_back(again->from.route);
-    *again = std::move(greeting);  // Over a new connection; it keeps its place.
+    *again = std::move(greeting);  // On a new connection; it keeps its place.
     return Admission::kProbe;
   }
   if (member.waiting.size() >= kMaxNewcomers) return Admission::kTaken;
@@ -122,7 +123,7 @@ Membership::Heard Membership::hear(const Header& header, const Route& route, Tim
   heard.standing = Standing::kCurrent;
   member.session->proven |= header.type != MessageType::kHello;
   heard.returned = std::exchange(member.session->lost, false);
-  // A process that says that it goes makes room.
+  // A process that says that it leaves makes room.
   if (header.type != MessageType::kLeave) heard.turned_away = std::exchange(member.waiting, {});
   for (const Greeting& other : heard.turned_away) orphans_.push_back(other.from.route);
   add_route(*member.session, route);
@@ -141,7 +142,7 @@ Membership::Tick Membership::tick(TimeMs now) {
       admit(member, std::move(first), false, now);
       out.taken_over.push_back(worker);
       if (member.waiting.empty()) continue;
-      // It may have died meanwhile, as the one before.
+      // It may have died in the meantime, like the one before.
       member.probe_deadline_ms = now + kProbeMs;
       out.to_probe.push_back(worker);
     } else if (member.session && !member.session->lost && now - member.session->last_heard_ms >= kLeaseMs) {

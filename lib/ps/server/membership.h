@@ -1,7 +1,7 @@
-// Membership: which process speaks for each worker task, as seen by one ps. A pure state machine: times come in,
-// verdicts come out. A process holds a lease that any message renews; another process of the same task takes over when
-// the present one does not answer a probe in time, and is turned away when it does. Incarnations tell processes apart;
-// nothing is concluded from which is the larger.
+// Membership: which process acts for each worker task, as seen by one ps. A pure state machine: times go in, decisions
+// come out. A process holds a lease, which every message renews. A new process of the same task takes over if the
+// present one does not answer a probe in time, and is turned away if it does. Incarnations only tell processes apart:
+// their order means nothing.
 #pragma once
 
 #include <cstddef>
@@ -22,13 +22,14 @@
 namespace distmnist {
 
 inline constexpr TimeMs kLeaseMs = 15'000;               // silence after which a worker counts as lost
-inline constexpr TimeMs kProbeMs = 1'000;                // time the present process of a task has to answer a probe
-inline constexpr std::size_t kMaxNewcomers = 4;          // that wait for one task at a time
-inline constexpr std::size_t kMaxLeases = 64;            // of a process, that prove who it is, the newest
+inline constexpr TimeMs kProbeMs = 1'000;                // time in which the present process of a task must answer a
+                                                         // probe
+inline constexpr std::size_t kMaxNewcomers = 4;          // processes that wait for one task at a time
+inline constexpr std::size_t kMaxLeases = 64;            // leases of a process that identify it, the newest
 inline constexpr std::size_t kMaxRoutes = 4;             // connections of a process, the newest
-inline constexpr std::size_t kMaxRetiredProcesses = 16;  // of a task, that are remembered
+inline constexpr std::size_t kMaxRetiredProcesses = 16;  // of a task, kept in memory
 
-// A process's greeting and where it came from.
+// A process's hello and its sender.
 struct Greeting {
   Header header;
   Sender from;
@@ -39,29 +40,29 @@ struct Session {
   Greeting greeting;
   std::uint64_t lease = 0;
   TimeMs last_heard_ms = 0;
-  std::deque<std::uint64_t> leases;  // this one and those before it, the newest last
-  bool proven = false;               // the process has named one of them
+  std::deque<std::uint64_t> leases;  // this lease and those before it, the newest last
+  bool proven = false;               // the process has named one of its leases
   Route ping_route;                  // of its heartbeat; empty before the first one
   bool lost = false;
-  std::deque<Route> routes;  // that it has been heard over, the newest last
+  std::deque<Route> routes;  // on which the process has been heard, the newest last
 
   std::uint64_t incarnation() const { return greeting.header.incarnation; }
 };
 
 struct Member {
-  std::optional<Session> session;  // the process that speaks for the task now
-  std::vector<Greeting> waiting;   // others, in order of arrival, while that one is probed
+  std::optional<Session> session;  // the process that acts for the task now
+  std::vector<Greeting> waiting;   // other processes, in order of arrival, while the present one is probed
   TimeMs probe_deadline_ms = 0;
-  std::uint64_t latest = 0;           // the process that was let in last; 0: none yet
+  std::uint64_t latest = 0;           // the process admitted last; 0: none yet
   std::deque<std::uint64_t> retired;  // the processes before it, the oldest first
   bool done = false;
 };
 
 enum class Admission {
-  kAdmitted,  // session(worker) is the new process's
-  kProbe,     // send a probe to the present process; admitted or turned away later
-  kRetired,   // another process has taken the task over from this one
-  kTaken,     // as many as may be are waiting already
+  kAdmitted,  // session(worker) now belongs to the new process
+  kProbe,     // send a probe to the present process; the new one is admitted or turned away later
+  kRetired,   // a later process has taken over the task from this one
+  kTaken,     // the maximum number of processes is waiting already
 };
 
 enum class Standing { kCurrent, kRetired, kUnknown };
@@ -74,17 +75,17 @@ class Membership {
   std::uint32_t num_workers() const { return num_workers_; }
   const std::map<std::uint32_t, Member>& members() const { return members_; }
   Session* session(std::uint32_t worker);
-  // Whether the message comes from the process that speaks for the task now. Others may come to know its incarnation,
-  // which stands in the marks of its pushes; so it has to name a lease that it was given. (Its first one may have been
-  // lost on the way: until it has named one, its greeting will do.)
+  // Whether the message comes from the process that acts for the task now. Other processes may learn its incarnation,
+  // which is part of the marks of its pushes, so it must name a lease that it was given. (Its first lease may have been
+  // lost on the way: until it has named one, its hello is enough.)
   bool is_current(const Header& header) const;
-  // The process of each task that was let in last, whether it is still there or not.
+  // The process of each task that was admitted last, even if it is gone.
   Processes processes() const;
 
   Admission greet(Greeting greeting, TimeMs now);
 
-  // A message came from a process: renews its lease. Where it is the present process answering a probe, those who wait
-  // are returned to be turned away.
+  // Handles a message from a process: renews its lease. If it is the present process answering a probe, the waiting
+  // processes are returned and must be turned away.
   struct Heard {
     Standing standing = Standing::kUnknown;
     std::vector<Greeting> turned_away;
@@ -92,35 +93,35 @@ class Membership {
   };
   Heard hear(const Header& header, const Route& route, TimeMs now);
 
-  // Connections, since the last call, of which no process that speaks or waits has need any more.
+  // Connections, since the last call, that no present or waiting process needs any more.
   std::vector<Route> take_orphans() { return std::exchange(orphans_, {}); }
 
-  // Leases that ran out and probes that went unanswered by `now`.
+  // Leases that have expired and probes that are unanswered at `now`.
   struct Tick {
     std::vector<std::uint32_t> lost;
-    std::vector<std::uint32_t> taken_over;  // session(worker) is the newcomer's
-    std::vector<std::uint32_t> to_probe;    // of these: others wait for the newcomer's answer
+    std::vector<std::uint32_t> taken_over;  // session(worker) now belongs to the new process
+    std::vector<std::uint32_t> to_probe;    // a subset of taken_over: other processes wait for the new one's answer
   };
   Tick tick(TimeMs now);
 
   void leave(std::uint32_t worker, TimeMs now);
   // Ends the session of a process that was refused after it had been admitted.
   void dismiss(std::uint32_t worker) { end_session(members_[worker]); }
-  // Ends all sessions and turns away all processes that wait: no connection is needed any more.
+  // Ends all sessions and turns away all waiting processes: no connection is needed any more.
   void dismiss_all();
   void set_done(std::uint32_t worker) { members_[worker].done = true; }
 
   bool all_done() const { return missing().empty(); }
   bool others_done(std::uint32_t worker) const;
-  // Tasks that are not done, "worker:1, worker:2".
+  // The tasks that are not done.
   std::vector<std::uint32_t> missing() const;
-  // Processes that hold a lease, are not done, and have been heard at `heard_since` or later.
+  // Processes that hold a lease, are not done, and were heard at `heard_since` or later.
   int num_live(TimeMs heard_since = std::numeric_limits<TimeMs>::min()) const;
-  // When the last live, not finished process was heard or left; nothing before the first greeting.
+  // When a live process that was not done was last heard or left; empty before the first hello.
   std::optional<TimeMs> last_life_ms() const { return last_life_ms_; }
 
  private:
-  // `again`: the process that speaks for the task has greeted once more, and has proved that it is that one.
+  // `again`: the present process of the task has sent another hello, and has proved that it is the same process.
   void admit(Member& member, Greeting greeting, bool again, TimeMs now);
   bool names_a_lease(const Session& session, const Header& header) const;
   void add_route(Session& session, const Route& route);

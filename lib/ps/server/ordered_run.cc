@@ -22,7 +22,7 @@ void OrderedRun::stage(WholePush&& push) {
   const Header header = push.header;
   const bool bad = push.bad.has_value();
   const PushMark mark = mark_of(header);
-  if (mark != history.mark && !mark.before(history.mark)) {  // Else only the answer was lost.
+  if (mark != history.mark && !mark.before(history.mark)) {  // Otherwise only the answer was lost.
     history.mark = mark;
     staged_.stage(std::move(push));
   }
@@ -42,7 +42,7 @@ void OrderedRun::on_advance(const Sender& from, const Message& message) {
   if (make_updates(from, header, record->updates)) run_.send_parameters(from.route, header, header.wants);
 }
 
-// Makes those of ps 0's updates that this ps has not made yet. False, and a refusal, where it cannot.
+// Applies those of ps 0's updates that this ps has not applied yet. Refuses and returns false if it cannot.
 bool OrderedRun::make_updates(const Sender& from, const Header& request, const std::vector<Update>& updates) {
   for (const Update& update : updates) {
     if (contradicts(update)) {
@@ -59,11 +59,11 @@ bool OrderedRun::make_updates(const Sender& from, const Header& request, const s
                               run_.ps.index, shard_.store.commit(), update.commit));
       return false;
     }
-    if (const WholePush* bad = staged_.bad_one_of(update)) {  // Its worker has kept silent about it.
+    if (const WholePush* bad = staged_.bad_one_of(update)) {  // Its worker did not report it.
       run_.fail_run(shard_.describe(*bad));
       return false;
     }
-    if (!(update.rate_factor > 0 && update.rate_factor <= 1)) {  // ps 0 has not said that: the model would be ruined.
+    if (!(update.rate_factor > 0 && update.rate_factor <= 1)) {  // Not from ps 0: the model would be ruined.
       run_.refuse(
           from, request, ExitCode::kInternal,
           fmt::format("an update asks for {} times the learning rate, but at most 1 is allowed", update.rate_factor));
@@ -76,7 +76,7 @@ bool OrderedRun::make_updates(const Sender& from, const Header& request, const s
   return true;
 }
 
-// Whether a different update with this number was made.
+// Whether a different update with this number was applied.
 bool OrderedRun::contradicts(const Update& update) const {
   const auto made = std::ranges::find(made_, update.commit, &Update::commit);
   return made != made_.end() && *made != update;
@@ -119,10 +119,10 @@ void OrderedRun::on_commit(const Sender& from, const Header& header, bool held, 
     case Turns::Known::kNew:
       break;
   }
-  if (!staged_.has(id_of(header))) return;  // A part of the push got lost; all of it will come again.
+  if (!staged_.has(id_of(header))) return;  // A part of the push was lost; all of it will be sent again.
   const std::string fault = fault_of_commit(header);
   if (!fault.empty()) return run_.refuse(from, header, ExitCode::kInternal, fault);
-  // Every other ps has made the updates up to this one, so nobody needs to be told of them any more.
+  // Every other ps has applied the updates up to this one, so they do not have to be told again.
   std::erase_if(updates_, [&](const Update& update) { return update.commit <= header.commit; });
   if (!has_room_for_update()) {
     return run_.refuse(from, header, ExitCode::kInternal,
@@ -136,8 +136,8 @@ void OrderedRun::on_commit(const Sender& from, const Header& header, bool held, 
   decide(from.route, header, now);
 }
 
-// A worker goes to every other ps between two of its commits, with the updates that its token has told it of. What
-// nobody says of them would pile up here.
+// Between two of its commits, a worker visits every other ps with the updates from its token. Updates that no commit
+// confirms would pile up here.
 std::string OrderedRun::fault_of_commit(const Header& header) const {
   if (header.commit > shard_.store.commit()) {
     return fmt::format("{} mentions update {}, but there have been only {}", task_name(header.worker), header.commit,
@@ -183,7 +183,7 @@ void OrderedRun::decide(const Route& route, Header commit, TimeMs now) {
   go_on(now);
 }
 
-// One bad batch is no reason to stop; batches that are all bad are: what is ruined is the model.
+// A single bad batch is no reason to stop. If batch after batch is bad, the model is ruined.
 void OrderedRun::count_skipped(const Header& commit, const WholePush& push) {
   int& skipped = shard_.histories[commit.worker].skipped_in_a_row;
   if ((commit.flags & kNotFinite) == 0) {
@@ -205,7 +205,7 @@ void OrderedRun::count_skipped(const Header& commit, const WholePush& push) {
                   what, skipped));
 }
 
-// Makes the updates that are due, and answers whose turn has come.
+// Makes the updates that are due, and answers the workers whose turn has come.
 void OrderedRun::go_on(TimeMs now) {
   while (auto update = turns_->next_update(now)) {
     update->commit = shard_.store.commit() + 1;
@@ -231,11 +231,11 @@ void OrderedRun::go_on(TimeMs now) {
 void OrderedRun::note_update(TimeMs now) {
   if (!turns_) return;
   turns_->note_update(now);
-  go_on(now);  // A newcomer may have waited for this step.
+  go_on(now);  // A new worker may have waited for this step.
 }
 
 void OrderedRun::release_commits(TimeMs now) {
-  // As if they came now: the process of one may have been replaced meanwhile.
+  // As if they arrived now: the process of one may have been replaced in the meantime.
   for (const auto& [from, commit] : std::exchange(held_commits_, {})) on_commit(from, commit, false, now);
   if (turns_) go_on(now);
 }
@@ -254,7 +254,7 @@ void OrderedRun::depart(std::uint32_t worker, TimeMs now) {
 void OrderedRun::tick(TimeMs now) {
   if (!turns_) return;
   for (const std::string& warning : turns_->watch(now)) run_.actions.log_event(LogLevel::kWarning, "turns", warning);
-  go_on(now);  // First: who may go on now that somebody is missed is not told to give up.
+  go_on(now);  // First: a worker that may continue because another one is missing is not told to give up.
   const Turns::Words words = turns_->tell_waiting(shard_.store.global_step(), now);
   for (const Turns::Word& notice : words.notices) {
     run_.reply(notice.route, notice.request, MessageType::kNotice, encode(NoticeRecord{notice.text}));

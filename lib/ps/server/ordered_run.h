@@ -1,6 +1,6 @@
-// OrderedRun: the rules of a run in which ps 0 decides: pushes are staged on every ps, committed at ps 0, and made
-// everywhere in the order of its updates; a worker is answered when its turn comes. (In a run in which each ps applies
-// pushes by itself, ps 0 still says when a worker may begin.)
+// OrderedRun: the rules of a run in which ps 0 decides. Pushes are staged on every ps, committed at ps 0, and applied
+// everywhere in the order of its updates. A worker is answered when its turn comes. (In a run in which each ps applies
+// pushes by itself, ps 0 still decides when a worker may begin.)
 #pragma once
 
 #include <cstdint>
@@ -16,34 +16,35 @@
 
 namespace distmnist {
 
-// Updates that ps 0 tells the others of, and pushes in them: so many fit a message.
+// Updates that ps 0 tells the others about, and pushes in them: as many as fit in a message.
 inline constexpr std::size_t kMaxUpdatesToTell = 4096, kMaxPushesToTell = 32 * 1024;
-// Updates that another ps remembers to have made, so that it notices when it is told of different ones.
+// Applied updates that a ps other than 0 remembers, so that it notices if it is told of different ones.
 inline constexpr std::size_t kMaxMadeUpdates = 1024;
 
 class OrderedRun {
  public:
-  // Both outlive it.
+  // Both must outlive it.
   OrderedRun(RunState& run, Shard& shard, TimeMs now);
 
   // ---- On every ps ----
-  // A push is whole here.
+  // A push is complete on this ps.
   void stage(WholePush&& push);
-  // A worker brings ps 0's updates.
+  // A worker delivers ps 0's updates.
   void on_advance(const Sender& from, const Message& message);
-  // Makes those that this ps has not made yet. False, and a refusal, where it cannot.
+  // Applies the updates that this ps has not applied yet. Refuses and returns false if it cannot.
   bool make_updates(const Sender& from, const Header& request, const std::vector<Update>& updates);
 
-  // ---- On ps 0; nothing happens on others ----
+  // ---- On ps 0; no effect on others ----
   void on_join(const Route& route, const Header& header, TimeMs now);
-  // A push is whole everywhere. `held`: during a snapshot no update is made; it is decided by release_commits().
+  // A push is complete everywhere. `held`: no update is made during a snapshot; release_commits() then decides the
+  // push.
   void on_commit(const Sender& from, const Header& header, bool held, TimeMs now);
   void release_commits(TimeMs now);
   // The model was updated by a push that needs no decision.
   void note_update(TimeMs now);
-  // That another ps may not have made yet.
+  // Those that another ps may not have applied yet.
   const std::vector<Update>& updates() const { return updates_; }
-  // A worker's process is back, or takes part no more.
+  // A worker's process is back, or no longer takes part.
   void arrive(std::uint32_t worker);
   void depart(std::uint32_t worker, TimeMs now);
   void tick(TimeMs now);
@@ -61,11 +62,11 @@ class OrderedRun {
 
   RunState& run_;
   Shard& shard_;
-  std::optional<Turns> turns_;  // on ps 0
+  std::optional<Turns> turns_;  // only on ps 0
   StagedPushes staged_;
-  std::vector<Update> updates_;                          // on ps 0: that another ps may not have made yet
-  std::deque<Update> made_;                              // on other ps tasks: the last ones
-  std::vector<std::pair<Sender, Header>> held_commits_;  // on ps 0; of each worker at most one
+  std::vector<Update> updates_;                          // on ps 0: those that another ps may not have applied yet
+  std::deque<Update> made_;                              // on other ps tasks: the most recent ones
+  std::vector<std::pair<Sender, Header>> held_commits_;  // on ps 0; at most one for each worker
 };
 
 }  // namespace distmnist

@@ -19,9 +19,9 @@
 namespace distmnist {
 namespace {
 
-constexpr TimeMs kFirstReportMs = 1'000, kReportMs = 10'000;  // lines about what a wait is for
+constexpr TimeMs kFirstReportMs = 1'000, kReportMs = 10'000;  // for lines about what is being waited for
 constexpr int kTickMs = 100;
-constexpr int kNameMs = 200;  // between two look-ups of a name
+constexpr int kNameMs = 200;  // between two lookups of a name
 
 class Shell : public PsActions {
  public:
@@ -35,7 +35,7 @@ class Shell : public PsActions {
   ServerSocket& socket_;
 };
 
-// The numeric address of a name, which may be known a while after the host has started.
+// The numeric address of a name, which may become known a while after the host has started.
 std::string wait_for_name(const TaskId& task, const HostPort& address, const ParameterServerConfig& config) {
   const TimeMs began = monotonic_ms();
   TimeMs report = began + kFirstReportMs;
@@ -64,7 +64,7 @@ void warn_of_loopback(const HostPort& address, const std::string& ip) {
               address.host, ip, join(local_addresses(), ", "));
 }
 
-// --bind is of this host, which knows its own names.
+// --bind names this host, which knows its own names.
 std::string ip_to_bind(const HostPort& own) {
   const Resolution resolved = resolve_ip(own);
   if (resolved) return resolved.ip;
@@ -72,7 +72,8 @@ std::string ip_to_bind(const HostPort& own) {
        resolved.error, join(local_addresses(), ", "));
 }
 
-// The endpoints of a ps: TCP first and always, beside it the same-host one, named after where workers look for the ps.
+// The endpoints of a ps: TCP always and first, then the same-host one, which is named after the address where workers
+// look for the ps.
 std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
   const TaskId task{"ps", static_cast<int>(config.identity.index)};
   const HostPort& own = config.bind ? *config.bind : config.address;
@@ -87,12 +88,12 @@ std::vector<std::string> endpoints_of(const ParameterServerConfig& config) {
          join(local_addresses(), ", "));
   }
   std::vector<std::string> endpoints = {tcp_endpoint(ip, own.port)};
-  const Resolution listed = resolve_ip(config.address);  // A name for others need not be known here.
+  const Resolution listed = resolve_ip(config.address);  // A name for other hosts does not have to resolve here.
   if (listed) endpoints.push_back(same_host_endpoint(listed.ip, config.address.port));
   return endpoints;
 }
 
-// What a ps without keys has to say of the addresses it listens at, or why it must not.
+// Warns about the addresses that a ps without keys listens at, or throws if it must not.
 void check_openness(const std::string& tcp_endpoint, const AccessRules& access) {
   const std::string place = tcp_endpoint.substr(std::string_view("tcp://").size());
   const std::string ip = parse_host_port(place).host;
@@ -113,7 +114,7 @@ void check_openness(const std::string& tcp_endpoint, const AccessRules& access) 
       any ? "all interfaces" : "a public address");
 }
 
-// Who was not let in. The server's thread reports it, the ps's thread says what was left out.
+// Connections that were refused. The server's thread reports them; the ps's thread logs what was omitted.
 class Refusals {
  public:
   void note(const std::string& address, const std::string& why) {
@@ -141,7 +142,7 @@ AccessRules rules_of(const ParameterServerConfig& config) {
   return rules;
 }
 
-// What a ps is made of that is on a network.
+// The parts of a ps that are on a network.
 struct Network {
   explicit Network(const ParameterServerConfig& config) {
     ServerOptions options;
@@ -170,7 +171,7 @@ struct Network {
     if (const auto fault = doorkeeper ? doorkeeper->fault() : std::nullopt) throw Error(ExitCode::kSecurity, *fault);
   }
 
-  std::optional<Doorkeeper> doorkeeper;  // where not everybody may try
+  std::optional<Doorkeeper> doorkeeper;  // unless every peer may connect
   Refusals refusals;
   std::unique_ptr<NetworkServer> server;
 };

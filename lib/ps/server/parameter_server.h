@@ -1,4 +1,4 @@
-// The shell of a ps task: a socket, the clock and a loop around PsCore.
+// run_parameter_server: the shell of a ps task: a socket, the clock and a loop around PsCore.
 #pragma once
 
 #include <functional>
@@ -19,22 +19,22 @@ class WireContext;
 struct ParameterServerConfig {
   HostPort address;                // where workers look for this ps
   std::optional<HostPort> bind;    // where it listens instead
-  AccessRules access;              // who may connect over TCP; with keys anybody, unless `allow` names somebody
-  std::optional<ServerKeys> keys;  // who may connect at all
+  AccessRules access;              // which peers may connect over TCP; with keys all may, unless `allow` lists some
+  std::optional<ServerKeys> keys;  // which key owners may connect at all
   PsIdentity identity;
   PsLimits limits;
   int threads = 1;                                       // that share the work of an update
-  std::function<std::optional<ExitCode>()> stop_signal;  // the code to end with, once a signal has come
-  // Where workers are threads of this process: what to listen on instead ("inproc://..."), in the context that they
+  std::function<std::optional<ExitCode>()> stop_signal;  // the exit code, once a signal has arrived
+  // If the workers are threads of this process: what to listen on instead ("inproc://..."), in the context that they
   // share.
   std::string endpoint;
   WireContext* context = nullptr;
 };
 
-// Serves until the run is over (kOk), a signal ends it, nobody comes (kLostPeer) or its model is ruined (kDiverged).
-// Errors: kConflict where the port is in use, kUsage where the address is not of this host, kLostPeer where its name
-// stays unknown for limits.recovery_wait_ms, kInterrupted where a signal ends the wait for it, kSecurity where it would
-// be open to the internet.
+// Serves until the run is over (kOk), a signal ends it, no worker connects (kLostPeer) or its model is ruined
+// (kDiverged). Throws Error: kConflict if the port is in use, kUsage if the address is not one of this host, kLostPeer
+// if its name is still unknown after limits.recovery_wait_ms, kInterrupted if a signal ends that wait, kSecurity if the
+// ps would be open to the internet.
 ExitCode run_parameter_server(const ParameterServerConfig& config);
 
 }  // namespace distmnist

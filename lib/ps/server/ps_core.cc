@@ -11,7 +11,7 @@
 namespace distmnist {
 namespace {
 
-// Whether the action was carried out. It is one that has to do without: there may be no memory even to say so.
+// Whether the action succeeded. A caller must be able to go on without it: there may not even be memory to report that.
 template <class Action>
 bool attempt(const Action& action) noexcept {
   try {
@@ -36,7 +36,7 @@ PsCore::PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& ac
       last_report_ms_(now),
       now_(now) {}
 
-// Whatever goes wrong with one message is its sender's trouble, not that of the process and its other workers.
+// A failure with one message affects only its sender, not the process and its other workers.
 void PsCore::on_message(const Sender& from, Received&& received, TimeMs now) {
   now_ = now;
   const Header header = received.message.header;
@@ -106,11 +106,11 @@ PsCore::Entry* PsCore::entry_for(const Sender& from, Message& message, TimeMs no
   const bool other_is_here = !identity_.stay && !containers_.empty();
   if (header.type != MessageType::kHello) {
     if (other_is_here) return refuse(from, header, ExitCode::kVersion, other_container_text()), nullptr;
-    // From a session with the process that was here before: its worker has to greet anew.
+    // From a session with the process that was here before: its worker must send a new hello.
     actions_.send(from.route, Message{answer_to(header, MessageType::kStale, identity_.epoch), {}});
     return nullptr;
   }
-  // Only a greeting that names the container it is for claims this ps.
+  // Only a hello that names its own container claims this ps.
   const auto hello = decode<HelloRecord>(message.payload.bytes());
   if (!hello || container_id(hello->container) != header.container) {
     return cut_off(from, "a greeting that cannot be read"), nullptr;
@@ -152,7 +152,7 @@ PsCore::Entry* PsCore::claim(const Sender& from, const Header& request, const st
   return nullptr;
 }
 
-// ---- A first greeting of a stranger, say, for a container that nobody else asks for ----
+// ---- A first hello, perhaps from a stranger, for a container that no other process asks for ----
 
 std::string PsCore::other_container_text() const {
   return fmt::format("ps:{} serves a different container; start it with --ps_stay to serve several", identity_.index);
@@ -168,7 +168,7 @@ bool PsCore::makes_way(const Sender& from, Message& greeting, TimeMs now) {
   return false;
 }
 
-// A process of the container that is here is alive.
+// A process of the present container is alive.
 void PsCore::end_contest() {
   const Contest contest = *std::exchange(contest_, std::nullopt);
   for (const auto& [from, greeting] : contest.greetings) {
@@ -180,7 +180,7 @@ void PsCore::end_contest() {
 void PsCore::tick_contest(TimeMs now) {
   if (!contest_) return;
   const auto contested = containers_.find(contest_->container);
-  const bool is_there = contested != containers_.end();  // Else it was reset.
+  const bool is_there = contested != containers_.end();  // Otherwise it was reset.
   if (is_there && contested->second.run->members().num_live() > 0 && now < contest_->deadline_ms) return;
   if (is_there) drop_first_run(now);
   Contest contest = *std::exchange(contest_, std::nullopt);
@@ -196,11 +196,11 @@ void PsCore::drop_first_run(TimeMs now) {
   vacant_since_ms_ = last_report_ms_ = now;
 }
 
-// What a message may have changed about a container as a whole.
+// Handles changes to a container as a whole that a message may have caused.
 void PsCore::settle(Entries::iterator at, TimeMs now) {
   Entry& entry = at->second;
   if (entry.run->failure()) return end_failed_run(at, now), void();
-  if (entry.run->members().members().empty()) return drop_run(at), void();  // Its first greeting was refused.
+  if (entry.run->members().members().empty()) return drop_run(at), void();  // Its first hello was refused.
   if (!entry.run->ended()) return;
   if (!identity_.stay) {
     end_ = End{ExitCode::kOk, "all workers are done"};
@@ -224,15 +224,15 @@ PsCore::Entries::iterator PsCore::end_failed_run(Entries::iterator at, TimeMs no
 }
 
 void PsCore::on_message_after_failure(const Route& route, const Header& header, TimeMs now) {
-  // Who leaves has been told, and who greets is told now.
+  // A worker that leaves has been told, and one that sends a hello is told now.
   if (header.type == MessageType::kLeave || header.type == MessageType::kHello) {
     if (failed_->workers.erase(header.worker) > 0) failed_->last_word_ms = now;
   }
   if (header.type != MessageType::kLeave) send_refusal(route, header, ExitCode::kDiverged, failed_->reason);
 }
 
-// What comes after the entry whose run is dropped. Shared variables stay, and so do connections over which the workers
-// of a run that has failed are still to say that they leave.
+// Returns the entry after the one whose run is dropped. Shared variables stay. Connections on which the workers of a
+// failed run still have to say that they leave stay, too.
 PsCore::Entries::iterator PsCore::drop_run(Entries::iterator at) {
   if (!failed_) at->second.run->hang_up();
   at->second.run.reset();
@@ -250,7 +250,7 @@ void PsCore::tick(TimeMs now) {
   for (const std::string& line : refusals_.due(now)) actions_.log(LogLevel::kWarning, line);
   for (const std::string& line : events_.due(now)) actions_.log(LogLevel::kInfo, line);
   tick_contest(now);
-  // Once a signal has come a worker that died is not waited for until its lease runs out.
+  // After a signal, the ps does not wait for the lease of a dead worker to run out.
   const TimeMs heard_since = signal_ ? now - kSignalSilenceMs : std::numeric_limits<TimeMs>::min();
   int live = 0;
   TimeMs last_life = -1;
@@ -271,7 +271,7 @@ void PsCore::tick(TimeMs now) {
     }
     live += run->members().num_live(heard_since);
     last_life = std::max(last_life, run->members().last_life_ms().value_or(-1));
-    // Nothing came of it: the next run under this name may be of another size.
+    // It came to nothing: the next run with this name may have a different size.
     const bool abandoned = identity_.stay && !run->has_model() && run->members().num_live() == 0;
     at = abandoned ? drop_run(at) : std::next(at);
   }

@@ -1,4 +1,4 @@
-// The part of PsCore that answers questions from outside of any run: resets and shared variables.
+// The part of PsCore that answers questions from outside any run: resets and shared variables.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -118,7 +118,7 @@ void PsCore::on_variable(const Sender& from, const Message& message) {
   answer_again(from, header);
 }
 
-// Empty where this ps can answer it.
+// Empty if this ps can answer it.
 std::string PsCore::fault_of(const VariableRecord& question) const {
   if (!identity_.stay) {
     return fmt::format("ps:{} ends with its run and has no shared variables; start it with --ps_stay", identity_.index);
@@ -153,7 +153,7 @@ void PsCore::list_variables(const Sender& from, const Header& request, const std
     record.container_is_there = true;
     record.shared.assign(entry.variables.values().begin(), entry.variables.values().end());
     if (entry.run) {
-      // A variable that is cut has several pieces, one after another.
+      // A variable that is split has several pieces, one after the other.
       for (const NamedRange& piece : entry.run->pieces()) {
         if (record.model.empty() || record.model.back().first != piece.name) record.model.emplace_back(piece.name, 0);
         record.model.back().second += piece.range.size;
@@ -172,7 +172,7 @@ void PsCore::answer_question(const Sender& to, const Header& request, MessageTyp
   answer(to.route, request, type, std::move(record));
 }
 
-// Clients ask once or a few times, so of many connections the oldest need not stay.
+// Clients ask once or a few times, so if there are many connections the oldest does not have to stay.
 void PsCore::keep_questioner(const Route& route) {
   actions_.keep(route);
   if (std::ranges::find(questioners_, route) != questioners_.end()) return;
@@ -182,14 +182,14 @@ void PsCore::keep_questioner(const Route& route) {
   questioners_.pop_front();
 }
 
-// ---- Questions that come again ----
+// ---- Repeated questions ----
 
 void PsCore::remember(const Header& request, MessageType type, Frame record) {
   const std::size_t cost = std::max(record.size(), kLeastRememberedBytes);
   answers_.remember({request.incarnation, request.sequence}, {type, std::make_shared<Frame>(std::move(record))}, cost);
 }
 
-// True where the question has been acted on: only its answer was lost.
+// True if the question has been acted on: only its answer was lost.
 bool PsCore::answer_again(const Sender& to, const Header& request) {
   const auto* known = answers_.find({request.incarnation, request.sequence});
   if (known == nullptr) return false;

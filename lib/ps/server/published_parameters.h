@@ -1,5 +1,4 @@
-// PublishedParameters: copies of a shard's parameters as they are at one commit, which all messages that carry them
-// share.
+// PublishedParameters: copies of a shard's parameters at one commit, shared by all messages that carry them.
 #pragma once
 
 #include <cstddef>
@@ -15,16 +14,16 @@ namespace distmnist {
 
 class PublishedParameters {
  public:
-  // The chunk's parameters as they are now, as numbers of `dtype`. They are copied once a commit and type.
+  // The chunk's current parameters as numbers of `dtype`. They are copied once for each commit and type.
   Frame chunk(const VariableStore& store, WireDtype dtype, std::size_t chunk);
-  // An update has written the parameters to `chunks` as well: they need not be copied.
+  // An update has written the parameters to `chunks` as well: they do not have to be copied.
   void adopt(const VariableStore& store, WireDtype dtype, std::vector<Frame>&& chunks);
-  // Gives the memory back; messages under way keep theirs.
+  // Frees the memory; messages that are still being sent keep theirs.
   void forget() { copies_.clear(); }
 
  private:
   using Chunks = std::vector<std::shared_ptr<Frame>>;
-  // The copies of the store's commit; older ones are forgotten.
+  // The copies at the store's commit; older ones are dropped.
   std::map<WireDtype, Chunks>& copies_of(const VariableStore& store);
 
   std::int64_t commit_ = 0;

@@ -1,4 +1,4 @@
-// PushCollector: the chunks of one worker's push, until it is whole. Only then may it be applied.
+// PushCollector: the chunks of one worker's push until it is complete. Only a complete push may be applied.
 #pragma once
 
 #include <cstdint>
@@ -12,34 +12,34 @@
 
 namespace distmnist {
 
-// A number of a gradient that may not be applied.
+// A number in a gradient that must not be applied.
 struct BadGradient {
-  std::int64_t at = 0;  // in the block
-  std::string text;     // as of BadNumber
+  std::int64_t at = 0;  // offset in the block
+  std::string text;     // as in BadNumber
 };
 
 // A push with all its chunks: gradients[i] belongs to chunk i of the shard's table.
 struct WholePush {
-  Header header;  // of its last chunk; all chunks are of its dtype
+  Header header;  // of its last chunk; all chunks have its dtype
   Route route;
   std::vector<Frame> gradients;
-  std::optional<BadGradient> bad;  // the first that was seen; such a push is never applied
+  std::optional<BadGradient> bad;  // the first one seen; a push with one is never applied
 };
 
 class PushCollector {
  public:
-  // Takes a chunk; a chunk of a later push than the one being collected, or of another process's, starts that one
-  // afresh, a chunk of an earlier one is dropped. Only what the present process says may come here. True when the push
-  // of this chunk is now whole. False also for a range that is no chunk of the table, and for numbers of another type
-  // than the chunks before.
+  // Takes a chunk. A chunk of a later push than the collected one, or of another process's push, starts a new
+  // collection; a chunk of an earlier push is dropped. Only messages from the present process may be passed. Returns
+  // true if the push of this chunk is now complete. Returns false also for a range that is not a chunk of the table,
+  // and for a number type different from that of the chunks before.
   bool add(const ChunkTable& chunks, const Route& route, Message&& message);
 
-  // Of the push that is being collected: a number that may not be applied. Each chunk is looked at when it comes: it is
-  // in the cache then, and others are still on their way.
+  // A number of the collected push that must not be applied. Each chunk is checked when it arrives: it is in the cache
+  // then, and the other chunks are still on their way.
   const std::optional<BadGradient>& bad() const { return push_.bad; }
   const WholePush& collected() const { return push_; }
 
-  // The whole push; the collector is empty afterwards.
+  // Returns the complete push; the collector is empty afterwards.
   WholePush take();
 
  private:

@@ -1,4 +1,4 @@
-// Recent: the values of the last keys, as many as their costs together allow; the oldest is forgotten first.
+// Recent: a map of the most recent keys, as many as fit in a limit on their total cost. It drops the oldest first.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@ class Recent {
  public:
   explicit Recent(std::size_t limit) : limit_(limit) {}
 
-  // A key that is known already keeps its value and its age. The last one is kept whatever it costs.
+  // A known key keeps its value and its age. The newest key is kept whatever its cost.
   void remember(const Key& key, Value value, std::size_t cost = 1) {
     if (!values_.emplace(key, std::move(value)).second) return;
     order_.emplace_back(key, cost);
@@ -25,7 +25,7 @@ class Recent {
     }
   }
 
-  // Null where it is not known, or no more. Good until the next remember().
+  // Null if the key is unknown or was dropped. Valid until the next remember().
   const Value* find(const Key& key) const {
     const auto at = values_.find(key);
     return at == values_.end() ? nullptr : &at->second;
@@ -34,8 +34,8 @@ class Recent {
  private:
   std::size_t limit_;
   std::map<Key, Value> values_;
-  std::deque<std::pair<Key, std::size_t>> order_;  // with their costs
-  std::size_t total_ = 0;                          // of the costs
+  std::deque<std::pair<Key, std::size_t>> order_;  // with the cost of each
+  std::size_t total_ = 0;                          // sum of the costs
 };
 
 }  // namespace distmnist

@@ -1,5 +1,5 @@
-// Roles: who may say what to a ps. Where keys are asked for, the key decides; where not, a reset is for those who are
-// near, and all else for whoever has been let in.
+// Roles: which peer may send which message to a ps. With keys, the key decides. Without keys, only a peer on the ps's
+// own host may reset (with --ps_stay any peer), and every peer that may connect may send everything else.
 #pragma once
 
 #include <string>
@@ -9,12 +9,12 @@
 
 namespace distmnist {
 
-// Why the owner of this key may not say this; empty where it may, and where no keys are asked for. A worker's key
-// speaks for its own task, and may ask for shared variables; the administrator's key may reset and ask for variables; a
-// ps's key may say nothing to another ps.
+// Why the owner of this key must not send this message; empty if it may, or if there are no keys. A worker's key is
+// valid for its own task and for shared variables. The admin key may reset and ask for variables. A ps's key may not
+// send anything to another ps.
 std::string fault_of_key(const Sender& from, const Header& header);
 
-// Why this peer may not reset; empty where it may. `stays`: the ps was started with --ps_stay.
+// Why this peer must not reset; empty if it may. `stays`: the ps was started with --ps_stay.
 std::string fault_of_reset(const Sender& from, bool stays);
 
 }  // namespace distmnist

@@ -8,7 +8,6 @@
 
 namespace distmnist {
 
-// "worker:1 has pushed a gradient with nan in conv1/weights at global_step 7"
 std::string Shard::describe(const WholePush& push) const {
   const auto piece =
       std::ranges::find_if(pieces, [&](const NamedRange& each) { return push.bad->at < each.range.end(); });
@@ -29,8 +28,8 @@ void RunState::apply(WholePush&& push) {
     shard->store.begin_update();
     for (std::size_t chunk = 0; chunk < push.gradients.size(); ++chunk) {
       Frame frame = std::move(push.gradients[chunk]);
-      // The new parameters are written over the gradient, and its memory goes back to the worker while the next chunk
-      // is being worked on.
+      // The new parameters overwrite the gradient, and its memory goes back to the worker while the next chunk is
+      // processed.
       const Numbers gradient{push.header.dtype, frame.bytes()};
       shard->store.apply(chunk, {&gradient, 1}, frame.bytes(), pool);
       actions.send(push.route, Message{values_header(push.header, MessageType::kParameters, chunk, gradient.dtype),
@@ -48,7 +47,7 @@ void RunState::fail_run(const std::string& reason) {
 Header RunState::reply_header(const Header& request, MessageType type) const {
   Header header = answer_to(request, type, ps.epoch);
   header.run = shard ? shard->run : 0;
-  // Nobody else is told of a lease, and nobody in another message.
+  // A lease is told only to its own process, and only in this message.
   if (type == MessageType::kWelcome) header.lease = members.members().at(request.worker).session->lease;
   if (shard) {
     header.commit = shard->store.commit();
@@ -71,7 +70,6 @@ void RunState::reply(const Route& route, const Header& request, MessageType type
   actions.send(route, Message{header, std::move(record)});
 }
 
-// The parameters as they are now, even if the next push is applied before they are sent.
 void RunState::send_parameters(const Route& route, const Header& request, WireDtype dtype) {
   for (std::size_t chunk = 0; chunk < shard->store.chunks().size(); ++chunk) {
     actions.send(route, Message{values_header(request, MessageType::kParameters, chunk, dtype),
@@ -79,7 +77,6 @@ void RunState::send_parameters(const Route& route, const Header& request, WireDt
   }
 }
 
-// The same of a snapshot's slot, always in float32.
 void RunState::send_slot(const Route& route, const Header& request, std::size_t slot) {
   for (std::size_t chunk = 0; chunk < shard->store.chunks().size(); ++chunk) {
     Header header = values_header(request, MessageType::kSnapshotData, chunk, WireDtype::kF32);

@@ -1,4 +1,5 @@
-// RunState: what the parts of a Container share: who takes part, this ps's shard of the model, and how to answer.
+// RunState: the state that the parts of a Container share: the members, this ps's shard of the model, and how to
+// answer.
 #pragma once
 
 #include <cstdint>
@@ -23,35 +24,35 @@ struct PsIdentity {
   std::uint32_t num_ps = 1;
   std::uint32_t num_workers = 1;
   std::uint64_t epoch = 0;  // drawn when the process starts
-  // --ps_stay: serves any number of containers until a signal comes; each has the number of workers its first hello
-  // says.
+  // --ps_stay: serves any number of containers until a signal arrives. The first hello for a container sets its number
+  // of workers.
   bool stay = false;
   NumberSource draw_lease = unguessable_number;
 };
 
 struct PsLimits {
-  TimeMs recovery_wait_ms = 120'000;  // how long a run goes on without any live worker, and a worker waits for others
+  TimeMs recovery_wait_ms = 120'000;  // how long a run continues without a live worker, and a worker waits for others
 };
 
-// What a process has been told by a token: of the updates up to this commit. The question is the last one answered, and
-// the commit that of its first answer, which is the one that the process may have gone on with.
+// What a token has told a process: the updates up to `commit`. `question` is the last one answered; `commit` is that of
+// its first answer, because the process may have continued with that one.
 struct Told {
   std::uint64_t incarnation = 0;
-  std::uint64_t question = 0;  // its sequence
+  std::uint64_t question = 0;  // its sequence number
   std::int64_t commit = 0;
 };
 
 // A worker's history in the model, over all its processes.
 struct History {
   PushCollector collector;
-  PushMark mark;  // of the last push that is applied, or staged where ps 0 decides
+  PushMark mark;  // of the last push that was applied, or staged if ps 0 decides
   std::int64_t consumed_samples = 0;
-  std::int64_t pending_samples = 0;  // of pushes that are accepted and not yet applied
-  int skipped_in_a_row = 0;          // on ps 0: pushes that were dropped because they are not finite
+  std::int64_t pending_samples = 0;  // of pushes that are accepted but not applied yet
+  int skipped_in_a_row = 0;          // on ps 0: pushes that were dropped because they were not finite
   Told told;
 };
 
-// A ps's part of the model of a run, and what workers have put into it.
+// A ps's part of the model of a run, and what workers have pushed to it.
 struct Shard {
   std::uint64_t run = 0;
   std::vector<NamedRange> pieces;  // in order of offset
@@ -61,13 +62,14 @@ struct Shard {
   PublishedParameters published = {};
 
   bool ordered() const { return strategy.ordered(); }
-  // Of a push with a bad number: "worker:1 has pushed a gradient with nan in conv1/weights at global_step 7".
+  // Describes a push with a bad number: "worker:1 pushed a gradient with nan in conv1/weights at global_step 7".
   std::string describe(const WholePush& push) const;
 };
 
 class RunState {
  public:
-  // `pool`: threads that share the work of an update; null: only the caller's. What is pointed to outlives it.
+  // `pool`: threads that share the work of an update; null: only the caller's thread works. The pool and the actions
+  // must outlive it.
   RunState(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, ThreadPool* pool)
       : ps(identity),
         limits(limits),
@@ -76,12 +78,12 @@ class RunState {
         members(identity.num_workers, identity.draw_lease) {}
 
   // ---- The shard ----
-  // Applies a push that needs no decision, and answers it with the new parameters; one that was applied before is only
-  // answered.
+  // Applies a push that needs no decision, and answers it with the new parameters. A push that was applied before is
+  // only answered.
   void apply(WholePush&& push);
   // Nothing is applied from now on.
   void fail_run(const std::string& reason);
-  // An update must not be left half made: where this throws, the run fails.
+  // An update must not be left half made: if this throws, the run fails.
   template <class Action>
   void all_or_nothing(const Action& make_update) {
     try {
@@ -94,12 +96,12 @@ class RunState {
   // ---- Answers ----
   Header reply_header(const Header& request, MessageType type) const;
   void reply(const Route& route, const Header& request, MessageType type, Frame record = {});
-  // The parameters as they are now, even if the next push is applied before they are sent.
+  // The current parameters, even if the next push is applied before they are sent.
   void send_parameters(const Route& route, const Header& request, WireDtype dtype);
-  // The same of a snapshot's slot, always in float32.
+  // The same for a snapshot's slot, always in float32.
   void send_slot(const Route& route, const Header& request, std::size_t slot);
   void refuse(const Sender& to, const Header& request, ExitCode code, const std::string& reason);
-  // Something that no worker of ours says: its connection ends.
+  // For a message that no worker of ours sends: ends its connection.
   void cut_off(const Sender& from, const Header& header, const std::string& what);
 
   // ---- The log ----
@@ -111,7 +113,7 @@ class RunState {
   PsActions& actions;
   ThreadPool* const pool;
   Membership members;
-  std::optional<Shard> shard;          // once there is a model
+  std::optional<Shard> shard;          // present once there is a model
   std::optional<std::string> failure;  // why the run has failed
 
  private:

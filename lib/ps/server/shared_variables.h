@@ -1,5 +1,5 @@
-// SharedVariables: the scalars of one container that live on the ps between clients. (What the pushes of a run update
-// is in its VariableStore.)
+// SharedVariables: the scalars of one container that stay on the ps between clients. (The values that the pushes of a
+// run update are in its VariableStore.)
 #pragma once
 
 #include <cstddef>
@@ -13,12 +13,12 @@ inline constexpr std::size_t kMaxSharedVariables = 1024;  // of a container
 
 class SharedVariables {
  public:
-  // Creates the variable with this value, or leaves it as it is; its value then. Nothing where there is no room for
-  // another one.
+  // Creates the variable with this value unless it exists. Returns its value; empty if there is no room for another
+  // variable.
   std::optional<double> init(const std::string& name, double value);
-  // Nothing where it is not there.
+  // Empty if there is no such variable.
   std::optional<double> get(const std::string& name) const;
-  // The value after the addition; nothing where it is not there.
+  // Returns the value after the addition; empty if there is no such variable.
   std::optional<double> add(const std::string& name, double value);
 
   const std::map<std::string, double>& values() const { return values_; }

@@ -9,7 +9,7 @@ namespace distmnist {
 std::vector<WholePush> SnapshotHold::set_target(const Route& route, const Header& request, PushMarks target,
                                                 const Processes& current) {
   take_ = Take{std::move(target), request, route};
-  // Of a process that another has followed since: the snapshot's mark is the follower's, or a still later one's.
+  // The push of a process that has been replaced: the snapshot's mark is from its successor or from a later process.
   const auto is_of_old = [&](const WholePush& push) {
     const auto limit = take_->target.find(push.header.worker);
     const auto present = current.find(push.header.worker);

@@ -10,7 +10,7 @@
 
 namespace distmnist {
 
-// Pushes wait no longer than this: a worker that died in the middle of one would hold up the others.
+// The longest time that pushes wait: a worker that died in the middle of a push would otherwise delay the others.
 inline constexpr TimeMs kSnapshotHoldMs = 2'000;
 
 class SnapshotHold {
@@ -20,12 +20,12 @@ class SnapshotHold {
   TimeMs lasted_ms(TimeMs now) const { return now - since_ms_; }
   bool overdue(TimeMs now) const { return lasted_ms(now) >= kSnapshotHoldMs; }
 
-  // The chief names the last push of each worker that belongs to the snapshot; `request` is to be answered with it.
-  // Returns the waiting pushes that belong to it, in order of arrival. `current`: the present process of each worker.
+  // The chief names the last push of each worker that belongs to the snapshot. The snapshot answers `request`. Returns
+  // the waiting pushes that belong to it, in order of arrival. `current`: the present process of each worker.
   std::vector<WholePush> set_target(const Route& route, const Header& request, PushMarks target,
                                     const Processes& current);
 
-  // The target and whom to answer, once there is one.
+  // The target and the request to answer, once there is one.
   struct Take {
     PushMarks target;
     Header request;
@@ -33,13 +33,13 @@ class SnapshotHold {
   };
   const std::optional<Take>& take() const { return take_; }
 
-  // Whether a push of its worker's present process may be applied now: it belongs to the snapshot.
+  // Whether a push of its worker's present process belongs to the snapshot and may be applied now.
   bool admits(const WholePush& push) const;
-  // Keeps a push back; a push of the same worker that waits already (it was sent again) is replaced.
+  // Holds a push. It replaces a waiting push of the same worker (a push may be sent again).
   void hold(WholePush&& push);
-  // The push that waits of an earlier process of this worker, if any: it came before what `incarnation` pushes.
+  // The waiting push of an earlier process of this worker, if any: it came before the pushes of `incarnation`.
   std::optional<WholePush> take_held_before(std::uint32_t worker, std::uint64_t incarnation);
-  // All that wait, in order of arrival; nothing waits afterwards.
+  // Returns all waiting pushes, in order of arrival, and empties the hold.
   std::vector<WholePush> release();
 
  private:

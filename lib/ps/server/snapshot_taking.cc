@@ -5,7 +5,6 @@
 
 namespace distmnist {
 
-// Training goes on for at least as long between two holds as the first of them has lasted, whatever the chief asks.
 void SnapshotTaking::on_question(const Sender& from, Message&& message, TimeMs now) {
   const bool takes = message.header.type == MessageType::kSnapshotTake;
   if (!hold_ && now < rest_until_ms_) {
@@ -49,7 +48,7 @@ void SnapshotTaking::on_take(const Sender& from, const Message& message, TimeMs 
     return;
   }
   std::erase_if(record->marks, [this](const auto& entry) { return entry.first >= run_.ps.num_workers; });
-  if (!hold_) hold_.emplace(now);  // It was released meanwhile; what is applied by now is a whole step here, too.
+  if (!hold_) hold_.emplace(now);  // Released in the meantime; what is applied by now is a whole step here, too.
   for (WholePush& push :
        hold_->set_target(from.route, message.header, std::move(record->marks), run_.members.processes())) {
     run_.apply(std::move(push));
@@ -81,7 +80,7 @@ void SnapshotTaking::try_take(bool whole_steps_only, TimeMs now) {
   release_hold(now);
 }
 
-// Whether a push that another ps has applied may yet come: that of a process that another has followed does not.
+// Whether a push that another ps has applied may still arrive. One from a process that has been replaced will not.
 bool SnapshotTaking::lacks(std::uint32_t worker, const PushMark& mark) {
   const PushMark& own = shard_.histories[worker].mark;
   if (own == mark || mark.before(own)) return false;
@@ -89,14 +88,14 @@ bool SnapshotTaking::lacks(std::uint32_t worker, const PushMark& mark) {
   return at != run_.members.members().end() && at->second.latest == mark.incarnation && !has_left(worker, mark);
 }
 
-// Whether the process that has pushed this was the last of its task and has said that it goes: nothing more comes.
+// Whether the process that pushed this was the last of its task and has said that it leaves: nothing more arrives.
 bool SnapshotTaking::has_left(std::uint32_t worker, const PushMark& mark) const {
   const auto at = run_.members.members().find(worker);
   return at != run_.members.members().end() && !at->second.session && at->second.latest == mark.incarnation;
 }
 
-// A push that another ps has applied and that will not come here counts as one that has: or no two ps tasks would ever
-// be at the same pushes again.
+// A push that another ps has applied and that will not arrive here counts as arrived: otherwise no two ps tasks would
+// ever be at the same pushes again.
 void SnapshotTaking::give_up_push(std::uint32_t worker, const PushMark& mark) {
   PushMark& own = shard_.histories[worker].mark;
   if (own != mark && !mark.before(own) && has_left(worker, mark)) own = mark;
@@ -108,7 +107,7 @@ void SnapshotTaking::send_snapshot(const Route& route, const Header& request) {
   }
   Header end = run_.reply_header(request, MessageType::kSnapshotEnd);
   end.dtype = WireDtype::kRecord;
-  end.slot = static_cast<std::uint8_t>(shard_.store.num_slots());  // So that a part that got lost is noticed.
+  end.slot = static_cast<std::uint8_t>(shard_.store.num_slots());  // So that a lost part is noticed.
   run_.actions.send(route, Message{end, encode(progress())});
 }
 
@@ -124,7 +123,7 @@ SnapshotRecord SnapshotTaking::progress() const {
   SnapshotRecord record;
   for (const auto& [worker, history] : shard_.histories) {
     if (history.mark != PushMark{})
-      record.marks[worker] = history.mark;  // Only who has pushed, so that all ps say the same.
+      record.marks[worker] = history.mark;  // Only workers that have pushed, so that all ps tasks say the same.
     record.consumed_samples[worker] = history.consumed_samples;
   }
   record.updates = ordered_.updates();

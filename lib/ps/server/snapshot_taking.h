@@ -16,17 +16,17 @@ inline constexpr TimeMs kSnapshotRestMs = 100;
 
 class SnapshotTaking {
  public:
-  // All outlive it. No snapshot is begun before rest_until_ms.
+  // All must outlive it. No snapshot begins before rest_until_ms.
   SnapshotTaking(RunState& run, Shard& shard, OrderedRun& ordered, TimeMs rest_until_ms)
       : run_(run), shard_(shard), ordered_(ordered), rest_until_ms_(rest_until_ms) {}
 
-  // The chief's kSnapshotBegin or kSnapshotTake. Training goes on for at least as long between two holds as the first
-  // of them has lasted, whatever the chief asks.
+  // Handles the chief's kSnapshotBegin or kSnapshotTake. Between two holds, training continues for at least as long as
+  // the first one lasted, whatever the chief asks.
   void on_question(const Sender& from, Message&& message, TimeMs now);
   void tick(TimeMs now);
   // Whether pushes wait until the ps tasks have agreed.
   bool holds() const { return hold_.has_value(); }
-  // Applies a push that needs no decision; false where it has to wait.
+  // Applies a push that needs no decision. Returns false if the push has to wait.
   bool admit(WholePush&& push, TimeMs now);
   TimeMs rest_until_ms() const { return rest_until_ms_; }
 
@@ -44,9 +44,9 @@ class SnapshotTaking {
   RunState& run_;
   Shard& shard_;
   OrderedRun& ordered_;
-  std::optional<SnapshotHold> hold_;                   // while a snapshot is agreed on
-  TimeMs rest_until_ms_;                               // until then no push is held again
-  std::optional<std::pair<Sender, Message>> put_off_;  // the chief's question, until then
+  std::optional<SnapshotHold> hold_;                   // while the ps tasks agree on a snapshot
+  TimeMs rest_until_ms_;                               // no push is held again before this time
+  std::optional<std::pair<Sender, Message>> put_off_;  // the chief's question, postponed until rest_until_ms_
 };
 
 }  // namespace distmnist

@@ -18,7 +18,7 @@ SyncReplicas::SyncReplicas(const Strategy& strategy, std::uint32_t num_workers, 
   for (Worker& worker : workers_) worker.missed_from_ms = now + first_worker_ms;
 }
 
-// ---- Who takes part ----
+// ---- Members ----
 
 void SyncReplicas::arrive(std::uint32_t worker) {
   workers_[worker].present = true;
@@ -30,24 +30,25 @@ void SyncReplicas::depart(std::uint32_t worker, TimeMs now) {
   gone.present = false;
   gone.missed_from_ms = now + kLostWorkerGraceMs;
   const bool unused = std::exchange(gone.in_hand, false);
-  // For its successor, which goes on where this process was; or for who asks first.
+  // For its successor, which continues where this process was, or for the worker that asks first.
   gone.has_own_token = !several_batches() && (gone.has_own_token || unused);
 }
 
 // ---- Pushes and tokens ----
 
 Verdict SyncReplicas::push(const PushId& id, std::int64_t step, std::int64_t global_step) {
-  // Its token is gone with its step. (One of this step, which a question that came twice has taken, stays in its hand.)
+  // Its token expired with its step. (It keeps a token of this step that a repeated question has taken.)
   if (step < global_step) return {false, global_step - step};
   accepted_.push_back(id);
   Worker& worker = workers_[id.worker];
   worker.in_hand = false;
-  // A process that had counted as lost gave its token back, and takes it again: else it would push twice in this step.
+  // A process that had counted as lost returned its token, and takes it again: otherwise it would push twice in this
+  // step.
   worker.has_own_token = false;
   return {true, 0};
 }
 
-// A token of this step stays in its worker's hand, for the next batch; so the step still takes R gradients.
+// The worker keeps its token of this step for the next batch, so the step still takes R gradients.
 Verdict SyncReplicas::drop(const PushId&, std::int64_t step, std::int64_t global_step) {
   return {false, std::max<std::int64_t>(0, global_step - step), false};
 }
@@ -56,7 +57,7 @@ std::optional<Update> SyncReplicas::next_update() {
   if (accepted_.empty() || accepted_.size() < needed_) return std::nullopt;
   Update update;
   update.pushes = std::exchange(accepted_, {});
-  std::ranges::sort(update.pushes);  // The sum is in order of the workers, not of arrival.
+  std::ranges::sort(update.pushes);  // The sum is in the order of the workers, not of arrival.
   new_tokens();
   return update;
 }
@@ -64,11 +65,11 @@ std::optional<Update> SyncReplicas::next_update() {
 void SyncReplicas::new_tokens() {
   for (Worker& worker : workers_) {
     worker.has_own_token = worker.present || !several_batches();
-    worker.in_hand = false;  // Tokens of the step before: what is pushed for them will be dropped.
+    worker.in_hand = false;  // Tokens of the step before: pushes for them will be dropped.
   }
 }
 
-// N < R: of the R batches of a step those that nobody has done, does, or has a token of its own for.
+// N < R: of the R batches of a step, those that are not done, not in progress, and have no reserved token.
 std::int64_t SyncReplicas::shared_tokens() const {
   if (!several_batches()) return 0;
   auto tokens = static_cast<std::int64_t>(replicas_to_aggregate_) - static_cast<std::int64_t>(accepted_.size());
@@ -77,9 +78,9 @@ std::int64_t SyncReplicas::shared_tokens() const {
 }
 
 bool SyncReplicas::take_token(std::uint32_t worker, std::int64_t global_step) {
-  if (global_step >= train_steps_) return true;  // The run is over; nobody waits.
+  if (global_step >= train_steps_) return true;  // The run is over; no worker waits.
   Worker& taker = workers_[worker];
-  if (taker.in_hand) return true;  // Only the answer got lost.
+  if (taker.in_hand) return true;  // Only the answer was lost.
   if (!taker.has_own_token && shared_tokens() <= 0) return false;
   taker.has_own_token = false;
   taker.in_hand = true;
@@ -99,10 +100,10 @@ CoordinatorTick SyncReplicas::tick(TimeMs now) {
       continue;
     }
     missed += fmt::format("{}worker:{}", missed.empty() ? "" : ", ", index);
-    // Nobody will use the token that was kept for its first batch.
+    // The token that was reserved for its first batch will not be used.
     if (several_batches() && std::exchange(worker.has_own_token, false)) out.eased = true;
   }
-  if (several_batches()) return out;  // Others contribute in place of who is missing.
+  if (several_batches()) return out;  // Other workers contribute in place of the missing one.
 
   const std::uint32_t wanted = std::min(replicas_to_aggregate_, left);
   if (on_lost_worker_ == OnLostWorker::kFail && wanted < replicas_to_aggregate_) {

@@ -1,12 +1,12 @@
-// SyncReplicas: synchronous training with backup workers (Chen et al., arXiv 1604.00981; TensorFlow 1.x's
-// SyncReplicasOptimizer, whose rules these are, without its chief thread).
+// SyncReplicas: the rules of synchronous training with backup workers (Chen et al., arXiv 1604.00981). They are those
+// of TensorFlow 1.x's SyncReplicasOptimizer, without its chief thread.
 //
-// A step takes R gradients. A push counts where it was computed from the parameters of the current step, else it is
-// dropped. After R of them the model is updated with their mean, the step is one more, and max(N, R) tokens appear; a
-// worker needs one for each batch, and tokens that nobody took are gone at the next step.
-// N >= R: a token for each worker, so that one worker's gradient counts at most once in a step and a run with N = R is
-//         the same every time; the N - R slowest of a step are dropped (backup workers).
-// N < R:  a token for each worker that takes part, the others for who asks first.
+// A step takes R gradients. A push counts if it was computed from the parameters of the current step; otherwise it is
+// dropped. After R of them the model is updated with their mean, the step is incremented, and max(N, R) tokens appear.
+// A worker needs one token for each batch. Unused tokens expire at the next step.
+// N >= R: one token for each worker, so that one worker's gradient counts at most once in a step and a run with N = R
+//         is the same every time. The N - R slowest of a step are dropped (backup workers).
+// N < R:  one token for each worker that takes part; the others go to the workers that ask first.
 #pragma once
 
 #include <vector>
@@ -15,7 +15,7 @@
 
 namespace distmnist {
 
-inline constexpr TimeMs kLostWorkerGraceMs = 5'000;  // after a worker has gone: time for a new process of its task
+inline constexpr TimeMs kLostWorkerGraceMs = 5'000;  // time for a new process of a task after its worker has gone
 
 class SyncReplicas : public Coordinator {
  public:
@@ -33,9 +33,9 @@ class SyncReplicas : public Coordinator {
  private:
   struct Worker {
     bool present = false;
-    TimeMs missed_from_ms = 0;  // while it is not present: from when on the run counts it as lost
-    bool has_own_token = true;  // its token of this step is still there
-    bool in_hand = false;       // it has taken a token of this step, and has not pushed for it
+    TimeMs missed_from_ms = 0;  // while it is not present: when the run begins to count it as lost
+    bool has_own_token = true;  // its token of this step is unused
+    bool in_hand = false;       // it has taken a token of this step and has not pushed for it
   };
 
   bool several_batches() const { return workers_.size() < replicas_to_aggregate_; }
@@ -47,7 +47,7 @@ class SyncReplicas : public Coordinator {
   OnLostWorker on_lost_worker_;
   std::int64_t train_steps_;
   std::vector<Worker> workers_;  // by task index
-  std::uint32_t needed_;         // gradients to the current step: R, fewer after a loss
+  std::uint32_t needed_;         // gradients for the current step: R, or fewer after a loss
   std::vector<PushId> accepted_;
 };
 

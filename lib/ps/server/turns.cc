@@ -37,7 +37,8 @@ Turns::Known Turns::known(const Header& commit) const {
 Verdict Turns::decide(const Route& route, const Header& commit, std::int64_t global_step, TimeMs now) {
   Worker& worker = workers_[commit.worker];
   worker.decided = id_of(commit).mark;
-  // No worker of ours pushes before its turn, or from parameters that nobody has: it would take another one's place.
+  // A real worker never pushes before its turn, or from parameters that do not exist yet: it would take another
+  // worker's place.
   const bool out_of_turn = std::exchange(worker.turn_of, 0) != commit.incarnation || commit.step > global_step;
   if (out_of_turn) {
     worker.verdict = {false, 0};
@@ -58,8 +59,8 @@ void Turns::wait(const Route& route, const Header& request, TimeMs now) {
   const auto waiting = std::ranges::find(waiting_, request.worker, [](const Waiting& w) { return w.request.worker; });
   if (waiting == waiting_.end()) {
     waiting_.push_back({route, request, now, now + kFirstNoticeMs});
-  } else if (request.sequence >= waiting->request.sequence) {  // Else a late double of a question that is answered.
-    // Asked again, over another connection perhaps: it keeps its place.
+  } else if (request.sequence >= waiting->request.sequence) {  // Otherwise a late duplicate of an answered question.
+    // Asked again, perhaps on a different connection: it keeps its place.
     waiting->route = route;
     waiting->request = request;
   }
@@ -104,7 +105,7 @@ std::optional<Turns::Grant> Turns::next_grant(std::int64_t global_step, TimeMs n
 std::vector<std::string> Turns::watch(TimeMs now) {
   CoordinatorTick tick = coordinator_->tick(now);
   failure_ = std::move(tick.failure);
-  if (tick.eased) last_update_ms_ = now;  // All who wait get the time to see what comes of it.
+  if (tick.eased) last_update_ms_ = now;  // All waiting workers get time to see what happens.
   return std::move(tick.warnings);
 }
 

@@ -1,5 +1,5 @@
-// Turns: on ps 0, whose turn it is to compute a batch: pushes and joins are answered when the strategy lets the worker
-// go on. Keeps what became of each worker's last push, so that a question that is asked again gets the same answer. A
+// Turns: on ps 0, which worker may compute a batch next. Pushes and joins are answered when the strategy lets the
+// worker continue. Keeps the result of each worker's last push, so that a repeated question gets the same answer. A
 // pure state machine.
 #pragma once
 
@@ -16,34 +16,35 @@
 
 namespace distmnist {
 
-inline constexpr TimeMs kFirstNoticeMs = 1'000;  // of a wait for other workers, to the worker that waits
-inline constexpr TimeMs kNoticeEveryMs = 8'000;  // and again
+inline constexpr TimeMs kFirstNoticeMs = 1'000;  // after which a worker is told that it waits for others
+inline constexpr TimeMs kNoticeEveryMs = 8'000;  // and between later notices
 
 class Turns {
  public:
-  // Where nobody's turn has come for max_wait_ms although some wait, they are told to give up.
+  // If some workers wait and none has had its turn for max_wait_ms, they are told to give up.
   Turns(const Strategy& strategy, std::uint32_t num_workers, TimeMs now, TimeMs max_wait_ms);
 
-  // A process takes part, or asks again whether it may compute.
+  // A process joins, or asks again whether it may compute.
   void join(const Route& route, const Header& request, TimeMs now);
-  // What is known of the push that `commit` is about.
+  // What is known about the push that `commit` refers to.
   enum class Known { kNew, kDecided, kOlder };
   Known known(const Header& commit) const;
-  // Decides a new push; one with kNotFinite in its commit is dropped. It is answered like a join, in time.
+  // Decides a new push. A push whose commit has kNotFinite is dropped. It is answered when its worker's turn comes,
+  // like a join.
   Verdict decide(const Route& route, const Header& commit, std::int64_t global_step, TimeMs now);
-  // The commit of the push decided last came again: answer that.
+  // The commit of the last decided push arrived again: answers this one.
   void ask_again(const Route& route, const Header& commit, TimeMs now);
-  // The worker's process takes part no more.
+  // The worker's process no longer takes part.
   void depart(std::uint32_t worker, TimeMs now);
-  // A process that had counted as lost is heard again.
+  // A process that had counted as lost was heard again.
   void arrive(std::uint32_t worker);
 
   // The update to make now, if any.
   std::optional<Update> next_update(TimeMs now);
-  // The model was updated without a decision: by a push that needs none.
+  // The model was updated by a push that needs no decision.
   void note_update(TimeMs now) { last_update_ms_ = now; }
 
-  // The next worker whose turn has come. consumed_samples and updates of its token are left to the caller.
+  // The next worker whose turn has come. The caller sets consumed_samples and updates in its token.
   struct Grant {
     Route route;
     Header request;
@@ -51,10 +52,10 @@ class Turns {
   };
   std::optional<Grant> next_grant(std::int64_t global_step, TimeMs now);
 
-  // Time has passed: workers may be missed from now on. Returns what is to be said in the log. An update or a grant may
-  // be due afterwards.
+  // Handles the passage of time: workers may count as missing from now on. Returns lines for the log. An update or a
+  // grant may be due afterwards.
   std::vector<std::string> watch(TimeMs now);
-  // What is to be said to those who still wait.
+  // A text for a worker that still waits.
   struct Word {
     Route route;
     Header request;
@@ -62,7 +63,7 @@ class Turns {
   };
   struct Words {
     std::vector<Word> notices;
-    std::vector<Word> refusals;  // these workers wait no longer (exit 138)
+    std::vector<Word> refusals;  // these workers stop waiting (exit 138)
   };
   Words tell_waiting(std::int64_t global_step, TimeMs now);
 
@@ -71,7 +72,7 @@ class Turns {
     Route route;
     Header request;
     TimeMs since_ms = 0;
-    TimeMs notice_ms = 0;  // when it is told next
+    TimeMs notice_ms = 0;  // when it gets its next notice
   };
   struct Worker {
     std::uint64_t joined = 0;  // incarnation of the process that takes part; 0: none
@@ -86,7 +87,7 @@ class Turns {
   std::map<std::uint32_t, Worker> workers_;
   std::vector<Waiting> waiting_;  // in order of arrival
   TimeMs last_update_ms_;
-  std::optional<std::string> failure_;  // the run has ended with it
+  std::optional<std::string> failure_;  // the reason why the run has ended
 };
 
 }  // namespace distmnist

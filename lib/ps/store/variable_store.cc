@@ -14,14 +14,14 @@
 namespace distmnist {
 namespace {
 
-constexpr std::size_t kBlockFloats = 1024;        // 4 KiB: with parameters and slots, half of a small first cache
-constexpr std::size_t kSharedFloats = 16 * 1024;  // Fewer are updated before another thread is awake.
+constexpr std::size_t kBlockFloats = 1024;        // 4 KiB: with parameters and slots, half of a small L1 cache
+constexpr std::size_t kSharedFloats = 16 * 1024;  // Fewer are updated before another thread wakes up.
 
 }  // namespace
 
 ZeroedFloats::ZeroedFloats(std::size_t size) : memory_(nullptr, {size * sizeof(float)}), size_(size) {
   if (size == 0) return;
-  // From the system itself: an allocator may write to what it gives (as with MALLOC_PERTURB_).
+  // From the system itself: an allocator may write to the memory it returns (as with MALLOC_PERTURB_).
   void* const pages = mmap(nullptr, size * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) throw std::bad_alloc();
   memory_.reset(static_cast<float*>(pages));
@@ -80,7 +80,7 @@ void VariableStore::apply_part(std::size_t chunk, std::size_t begin, std::size_t
     return rule(arrays, optimizer_, rate_);
   }
   // Block by block: what is converted and summed stays in the fastest cache until it is applied, and what is applied
-  // until it is converted back. So memory is read once and written once, in the type of the wire.
+  // stays there until it is converted back. So memory is read once and written once, in the wire type.
   alignas(64) std::array<float, kBlockFloats> memory;
   const std::size_t width = bytes_per_number(first.dtype);
   for (const std::size_t end = begin + size; begin < end; begin += kBlockFloats) {

@@ -1,5 +1,5 @@
-// VariableStore: one shard of a model: its pieces of the parameter block, the optimizer's slots, and the count of
-// updates. One thread owns it, so an update is whole for everyone who looks.
+// VariableStore: one shard of a model: its pieces of the parameter block, the optimizer's slots, and the update count.
+// One thread owns it, so no reader ever sees part of an update.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,8 @@ namespace distmnist {
 
 class ThreadPool;
 
-// Floats that are 0. The system gives their memory page by page as they are first written, so that a large block costs
-// nothing until its values come. std::bad_alloc where there cannot be so many.
+// Floats initialized to 0. The system provides their memory page by page on the first write, so a large block costs
+// nothing until its values arrive. Throws std::bad_alloc if there is not enough memory.
 class ZeroedFloats {
  public:
   explicit ZeroedFloats(std::size_t size);
@@ -35,38 +35,37 @@ class ZeroedFloats {
 
 class VariableStore {
  public:
-  // All values are zero until they are written; `global_step` updates are taken to have been applied (a restored
-  // model).
+  // All values are zero until they are written. `global_step` updates count as already applied (a restored model).
   VariableStore(const std::vector<Range>& pieces, const OptimizerSpec& optimizer, std::int64_t global_step);
 
   const ChunkTable& chunks() const { return chunks_; }
   const OptimizerSpec& optimizer() const { return optimizer_; }
   std::size_t num_slots() const { return values_.size() - 1; }
 
-  // Updates in the life of the model (Adam's t, the clock of the learning rate), the shard's own view of global_step.
+  // Updates over the life of the model (Adam's t, the clock of the learning rate): the shard's own view of global_step.
   std::int64_t global_step() const { return global_step_; }
   // Updates since this store was made.
   std::int64_t commit() const { return commit_; }
 
-  // The values of a chunk: slot 0 is the parameters, 1 .. num_slots() the optimizer's.
+  // The values of a chunk: slot 0 holds the parameters, 1 .. num_slots() the optimizer's values.
   std::span<float> values(std::size_t slot, std::size_t chunk);
   std::span<const float> values(std::size_t slot, std::size_t chunk) const;
 
-  // One update is begin_update() and then apply() for every chunk once, with nothing in between. `rate_factor` is what
-  // the learning rate is multiplied with in this update.
+  // One update is begin_update() and then one apply() for every chunk, with nothing in between. `rate_factor`
+  // multiplies the learning rate in this update.
   void begin_update(float rate_factor = 1.0f);
   // Applies a gradient to a chunk, and writes the new parameters to `updated`, which may be the gradient's own memory.
   void apply(std::size_t chunk, std::span<const float> gradient, std::span<float> updated);
-  // Applies the mean of `gradients` (at least one; as lib/math/mean.h has it, in this order), in one pass over memory.
-  // The new parameters go to `updated` in the type of the first gradient, whose own memory it may be. The threads of
-  // `pool` (null: only this one) share the chunk; the bits do not depend on their number.
+  // Applies the mean of `gradients` (at least one; computed as in lib/math/mean.h, in this order), in one pass over
+  // memory. The new parameters go to `updated` in the type of the first gradient, whose own memory it may be. The
+  // threads of `pool` (null: only the caller's thread) share the chunk. The bits do not depend on their number.
   void apply(std::size_t chunk, std::span<const Numbers> gradients, std::span<std::byte> updated, ThreadPool* pool);
 
  private:
-  // What apply() does with `size` floats of the chunk, from `begin` on.
+  // Runs apply() on `size` floats of the chunk, starting at `begin`.
   void apply_part(std::size_t chunk, std::size_t begin, std::size_t size, std::span<const Numbers> gradients,
                   std::span<std::byte> updated);
-  // Its arrays, but for gradient and updated.
+  // The arrays of that part, except for gradient and updated.
   UpdateArrays arrays_of(std::size_t chunk, std::size_t begin, std::size_t size);
 
   ChunkTable chunks_;
@@ -74,7 +73,7 @@ class VariableStore {
   std::vector<ZeroedFloats> values_;  // parameters, then the optimizer's slots
   std::int64_t global_step_ = 0;
   std::int64_t commit_ = 0;
-  float rate_ = 0;  // of the update that is being applied, as of update_rate()
+  float rate_ = 0;  // of the current update, as in update_rate()
 };
 
 }  // namespace distmnist
