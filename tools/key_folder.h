@@ -26,8 +26,9 @@ struct TaskKeys {
 // the same rules.
 TaskKeys read_task_keys(const std::filesystem::path& folder, const KeyOwner& self);
 
-// For ps `index` of the cluster: its own key, and those whom it lets in: the workers of the cluster and the
-// administrator; with `any_worker` each worker that has a key. Error: as read_task_keys(), and no key of a worker.
+// For ps `index` of the cluster: its own key, and the keys of the clients it accepts. These are the workers of the
+// cluster and the administrator; with `any_worker`, every worker that has a key. Error: as read_task_keys(), or no
+// worker has a key.
 ServerKeys server_keys(const std::filesystem::path& folder, std::uint32_t index, const ClusterSpec& cluster,
                        bool any_worker);
 
