@@ -1,4 +1,4 @@
-// Number of compute threads per task.
+// Number of threads: how many compute threads a task uses.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Convolution with its activation by oneDNN, in the layouts that oneDNN prefers on this processor.
+// Convolution: oneDNN's convolution with activation, in the layouts that oneDNN prefers on this processor.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// Elementwise layers, and changes of layout and shape.
+// Elementwise: layers that process each number separately, and changes of layout and shape.
 #pragma once
 
 #include <memory>

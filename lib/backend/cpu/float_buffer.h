@@ -1,4 +1,4 @@
-// A fixed-size buffer of numbers, aligned to a cache line and initialized to zero.
+// Float buffer: a fixed-size buffer of numbers, aligned to a cache line and initialized to zero.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Fully connected layers with oneDNN's matrix product.
+// Fully connected: layers that use oneDNN's matrix product.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// The executor's parameters and gradients, plus the optimizer slots in resident training, all in canonical layout.
+// Parameters: the executor's parameters and gradients, plus the optimizer slots in resident training, all in canonical
+// layout.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Max and average pooling with oneDNN.
+// Pooling: max and average pooling with oneDNN.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// Convolutions, alone or fused with the max-pool that follows.
+// Convolution: convolution layers, alone or fused with the max-pool that follows.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
-// Free memory of a card, from the driver's management library. CUDA itself reports it only to processes with a context
-// on the card, which costs several hundred MB per card.
+// Free memory: a card's free memory, from the driver's management library. CUDA itself reports it only to processes
+// with a context on the card, which costs several hundred MB per card.
 #pragma once
 
 #include <cstdint>

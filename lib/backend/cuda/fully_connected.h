@@ -1,4 +1,4 @@
-// Fully connected layers.
+// Fully connected: layers that use cuBLASLt's matrix product.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// Owners of CUDA handles. Each is created on the current device and must be used with it.
+// Handles: owners of CUDA handles. Each is created on the current device and must be used with it.
 #pragma once
 
 #include <cstddef>

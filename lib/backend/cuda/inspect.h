@@ -1,4 +1,4 @@
-// Inspection of the GPUs, the driver and the libraries.
+// Inspection: finds the GPUs, the driver and the libraries.
 #pragma once
 
 #include "lib/backend/gpu_system.h"

@@ -1,4 +1,4 @@
-// Tensors of a plan, and their memory.
+// Tensors: the tensors of a plan, and their memory.
 #pragma once
 
 #include <cstdint>

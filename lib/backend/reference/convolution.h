@@ -1,4 +1,4 @@
-// Convolution as plain loops, without its activation. Spans as in layers.h.
+// Convolution: plain loops, without the activation. Spans as in layers.h.
 #pragma once
 
 #include <cstdint>

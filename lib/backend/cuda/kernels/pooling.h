@@ -1,4 +1,4 @@
-// Pooling kernels. Windows are never padded, lie within the input, and may overlap. There are no atomics: every number
+// Pooling kernels: windows are never padded, lie within the input, and may overlap. There are no atomics: every number
 // is written by one thread, so results are bitwise reproducible.
 #pragma once
 
