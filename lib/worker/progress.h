@@ -23,9 +23,9 @@ class Progress {
   void require_finite(double loss) const;
   // Call when the result of a step is available. The first call logs the time since the process started.
   void note_step_done();
-  // Updates the progress line. At every log_every-th step, also prints the batch accuracy and adds a row to the metrics;
-  // the last step always adds a row. `result` is that of step(), or the last known one between steps whose lines are
-  // printed.
+  // Updates the progress line. At every log_every-th step, also prints the batch accuracy and adds a row to the
+  // metrics; the last step always adds a row. `result` is that of step(), or the last known one between steps whose
+  // lines are printed.
   void report(const StepResult& result, std::int64_t batch_size);
   // Logs the outcome of the steps and where the time went.
   void log_account() const;
