@@ -11,14 +11,14 @@
 namespace distmnist {
 namespace {
 
-// Sets the maps apart from everything else that is derived from the run's seed.
+// Keeps the maps independent of everything else derived from the run's seed.
 constexpr std::uint64_t kAugmentDomain = 0x6175676d656e74;  // "augment"
 
-// The frame of zeros around an image: a source position is held within one pixel of the image, where it is already all
-// zeros, and has a neighbour to the right of it and below.
+// The border of zeros around an image. A source position is clamped to one pixel outside the image, where all is zero,
+// and needs a neighbour to the right and below.
 constexpr std::int64_t kFrameBefore = 1, kFrameAfter = 2;
 
-// One row of the new image: where its first pixel comes from in the padded old one, and each next one further.
+// One row of the new image: the source position of its first pixel in the padded image, and the step to each next one.
 struct SourceRow {
   float x, y, x_step, y_step;
 };
@@ -37,7 +37,7 @@ DISTMNIST_VERSIONS void resample_row(const PaddedImage& padded, const SourceRow&
     const auto step = static_cast<float>(column);
     const float x = std::min(std::max(row.x + step * row.x_step, 0.0f), padded.x_last);
     const float y = std::min(std::max(row.y + step * row.y_step, 0.0f), padded.y_last);
-    const auto left = static_cast<std::int32_t>(x), top = static_cast<std::int32_t>(y);  // Not below 0: rounds down.
+    const auto left = static_cast<std::int32_t>(x), top = static_cast<std::int32_t>(y);  // Not negative: rounds down.
     const float right_share = x - static_cast<float>(left), low_share = y - static_cast<float>(top);
     const std::int32_t at = top * stride + left;
     const float upper = pixels[at] + right_share * (pixels[at + 1] - pixels[at]);

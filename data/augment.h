@@ -1,5 +1,5 @@
-// Augmentation: training images that are moved and distorted a little, in another way each time that they come, so that
-// a network which sees them several times learns digits and not these images.
+// Augmentation: shifts and distorts training images slightly, differently on each pass, so that a network that sees
+// them several times learns digits and not these particular images.
 #pragma once
 
 #include <cstdint>
@@ -13,41 +13,41 @@ namespace distmnist {
 
 enum class Augmentation : std::uint8_t {
   kNone,
-  kAffine  // a linear map near the identity (turn, scale, shear) and a shift
+  kAffine  // a random linear map near the identity (rotation, scale, shear) and a shift
 };
 
-// "none", "affine"; Error (kUsage) names the known ones.
+// "none" or "affine"; Error (kUsage) lists the known names.
 Augmentation parse_augmentation(std::string_view name);
 
-// The largest shift in each direction, and the largest difference of each of the four factors of the linear map from
-// the identity's: 0.1 is a turn by 6 degrees, or 10 % in width.
+// The largest shift in each direction, and the largest deviation of each of the four matrix entries from the identity:
+// 0.1 is a rotation by 6 degrees, or 10 % in width.
 inline constexpr float kLargestShift = 2.0f;  // pixels
 inline constexpr float kLargestDistortion = 0.1f;
 
-// Where a pixel of the new image comes from, both seen from the centre of the image, in pixels, x to the right and y
-// downwards: x_old = xx x + xy y + x_shift, y_old = yx x + yy y + y_shift.
+// Maps a pixel of the new image to its source. Both positions are relative to the image centre, in pixels, x to the
+// right and y down: x_old = xx x + xy y + x_shift, y_old = yx x + yy y + y_shift.
 struct AffineMap {
   float xx = 1, xy = 0, x_shift = 0;
   float yx = 0, yy = 1, y_shift = 0;
 };
 
-// Writes new images into their own memory, of one size.
+// Transforms images of one size in place.
 class AffineResampler {
  public:
   AffineResampler(std::int64_t height, std::int64_t width);
-  // image [height, width], bilinear between its pixels, 0 outside of it.
+  // `image` is [height, width]; interpolates bilinearly, with 0 outside the image.
   void apply(const AffineMap& map, std::span<float> image);
 
  private:
   std::int64_t height_, width_;
-  std::vector<float> padded_;  // the old image, with a frame of zeros
+  std::vector<float> padded_;  // the old image with a border of zeros
 };
 
-// The map of one sample: a pure function of (seed, worker, sample number), as the order of the data is.
+// The map of one sample: a pure function of (seed, worker, sample number), like the order of the data.
 AffineMap draw_affine_map(std::uint64_t seed, std::uint64_t worker, std::int64_t sample);
 
-// The batches of `input`, whose images are [height, width], with each image augmented by its sample's number, so that
-// the same position in the data has the same images, wherever batches begin. Labels stay.
+// The batches of `input`, whose images are [height, width], with each image augmented according to its sample number.
+// The same position in the data therefore always has the same image, wherever batches begin. Labels do not change.
 BatchSourcePtr augment(BatchSourcePtr input, Augmentation augmentation, std::int64_t height, std::int64_t width,
                        std::uint64_t seed, std::uint64_t worker);
 

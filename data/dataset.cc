@@ -10,7 +10,7 @@
 namespace distmnist {
 namespace {
 
-// Sets the orders apart from everything else that is derived from the run's seed.
+// Keeps the orders independent of everything else derived from the run's seed.
 constexpr std::uint64_t kShuffleDomain = 0x73687566666c65;  // "shuffle"
 
 class Slices : public Dataset {
@@ -41,7 +41,7 @@ class Shuffle : public Dataset {
   void make_order(std::int64_t pass) {
     order_.resize(static_cast<std::size_t>(size()));
     Random random(key_, static_cast<std::uint64_t>(pass));
-    // Fisher-Yates, inside out: position i is swapped with one drawn from 0 .. i.
+    // Fisher-Yates, inside-out: swaps position i with a random one in 0 .. i.
     for (std::size_t i = 0; i < order_.size(); ++i) {
       const std::size_t j = random.below(i + 1);
       order_[i] = order_[j];
@@ -52,7 +52,7 @@ class Shuffle : public Dataset {
 
   DatasetPtr input_;
   std::uint64_t key_;
-  std::vector<std::uint32_t> order_;  // of pass order_pass_
+  std::vector<std::uint32_t> order_;  // order of pass order_pass_
   std::int64_t order_pass_ = -1;
 };
 

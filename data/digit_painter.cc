@@ -12,26 +12,26 @@ namespace distmnist {
 namespace {
 
 constexpr int kNumPixels = kDigitSide * kDigitSide;
-constexpr float kHeight = 19.0f;  // pixels, of a digit of scale 1
+constexpr float kHeight = 19.0f;  // in pixels, of a digit with scale 1
 
 float between(Random& random, float low, float high) {
   return low + (high - low) * random.uniform();
 }
 
-// Roughly normal around 0 with this standard deviation, and never beyond 3.5 times of it: the sum of four uniform
-// numbers of 16 bits.
+// Roughly normal around 0 with this standard deviation, and at most 3.5 times as large: the sum of four uniform 16-bit
+// numbers.
 float around_zero(Random& random, float deviation) {
   std::uint64_t bits = random.next(), sum = 0;
   for (; bits != 0; bits >>= 16) sum += bits & 0xffff;
   return (static_cast<float>(sum) * 0x1p-16f - 2.0f) * 1.7320508f * deviation;
 }
 
-// How a digit is bent and placed: first the bends in its own square, then a linear map, in pixels.
+// How a digit is distorted and placed: first the bends in its unit square, then a linear map to pixels.
 class Placement {
  public:
   explicit Placement(Random& random) {
     for (float& bend : bends_) bend = around_zero(random, 0.11f);
-    const float tan_half_angle = around_zero(random, 0.07f);  // so that sine and cosine are plain fractions
+    const float tan_half_angle = around_zero(random, 0.07f);  // makes sine and cosine rational
     const float cosine = (1 - tan_half_angle * tan_half_angle) / (1 + tan_half_angle * tan_half_angle);
     const float sine = 2 * tan_half_angle / (1 + tan_half_angle * tan_half_angle);
     const float height = kHeight * between(random, 0.78f, 1.08f);
@@ -45,7 +45,7 @@ class Placement {
 
   Point operator()(Point p) const {
     const float x = p.x - 0.5f, y = p.y - 0.5f;
-    // A parabola and a twist in each direction; neighbours stay neighbours, so strokes stay joined.
+    // A parabola and a twist in each direction. The map is continuous, so strokes stay connected.
     const float u = x + bends_[0] * (4 * y * y - 0.5f) + bends_[1] * (4 * x * y) + bends_[2] * (8 * y * y * y - y);
     const float v = y + bends_[3] * (4 * x * x - 0.5f) + bends_[4] * (4 * x * y);
     return {xx_ * u + xy_ * v, yx_ * u + yy_ * v};
@@ -56,7 +56,7 @@ class Placement {
   float xx_, xy_, yx_, yy_;
 };
 
-// The strokes of one digit in pixels, around (0, 0).
+// The strokes of one digit, in pixels relative to (0, 0).
 std::vector<Stroke> random_strokes(int digit, Random& random) {
   const auto shapes = digit_shapes(digit);
   const Shape& shape = shapes[random.below(shapes.size())];
@@ -73,7 +73,7 @@ std::vector<Stroke> random_strokes(int digit, Random& random) {
   return strokes;
 }
 
-// The middle of the ink. MNIST centres its digits there.
+// The centre of mass of the ink, where MNIST centres its digits.
 Point centre_of(const std::vector<Stroke>& strokes) {
   Point sum;
   float total = 0;
@@ -88,7 +88,7 @@ Point centre_of(const std::vector<Stroke>& strokes) {
   return {sum.x / total, sum.y / total};
 }
 
-// For every pixel the square of the distance from its centre to the nearest stroke, where that is below `reach`.
+// The squared distance from each pixel centre to the nearest stroke, if it is below `reach`.
 class DistanceMap {
  public:
   explicit DistanceMap(float reach) : reach_(reach) { squares_.fill(reach * reach); }
@@ -119,8 +119,8 @@ class DistanceMap {
 };
 
 struct Pen {
-  float radius;  // pixels
-  float blur;    // pixels over which its edge fades
+  float radius;  // in pixels
+  float blur;    // width of the blurred edge, in pixels
   float ink;     // 0 .. 1
   float noise;   // standard deviation, 0 .. 1
 };
@@ -132,7 +132,7 @@ Pen random_pen(Random& random) {
           .noise = between(random, 0.0f, 0.06f)};
 }
 
-// The noise is moved below zero by its deviation, so that most of the paper stays plain black, as in MNIST.
+// The noise is shifted down by its deviation, so that most of the paper stays pure black, as in MNIST.
 std::uint8_t pixel_value(const Pen& pen, float distance, Random& random) {
   const float cover = std::clamp((pen.radius - distance) / pen.blur + 0.5f, 0.0f, 1.0f);
   const float value = pen.ink * cover + around_zero(random, pen.noise) - pen.noise;

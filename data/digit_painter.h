@@ -1,4 +1,4 @@
-// Paints one synthetic digit.
+// Digit painter: draws one synthetic digit.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@ namespace distmnist {
 
 inline constexpr int kDigitSide = 28;  // pixels
 
-// Paints `digit` (0 .. 9) in a style that `random` decides into pixels [28, 28], 0 black .. 255 white ink. Only the
-// four operations and square roots of IEEE 754 are used, so that every machine paints the same.
+// Draws `digit` (0 .. 9) in a style chosen by `random` into pixels [28, 28], 0 black .. 255 white ink. Uses only the
+// four basic operations and square roots of IEEE 754, so the result is the same on every machine.
 void paint_digit(int digit, Random random, std::span<std::uint8_t> pixels);
 
 }  // namespace distmnist

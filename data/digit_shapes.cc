@@ -7,7 +7,7 @@
 namespace distmnist {
 namespace {
 
-// The outlines were placed by eye on a unit square.
+// The outlines were drawn by eye in a unit square.
 const std::array<std::vector<Shape>, 10>& all_shapes() {
   static const std::array<std::vector<Shape>, 10> shapes = {{
       // 0: round; narrow
@@ -52,7 +52,7 @@ const std::array<std::vector<Shape>, 10>& all_shapes() {
        {{{.66f, 0}, {.36f, .34f}, {.08f, .66f}},
         {{.08f, .66f}, {.5f, .66f}, {.92f, .64f}},
         {{.66f, 0}, {.66f, .5f}, {.66f, 1}}}},
-      // 5: with a corner; in one line
+      // 5: with a corner; in one stroke
       {{{{.85f, .02f}, {.5f, .02f}, {.26f, .03f}},
         {{.26f, .03f}, {.23f, .22f}, {.2f, .43f}},
         {{.2f, .43f}, {.5f, .36f}, {.8f, .5f}, {.84f, .75f}, {.62f, .96f}, {.34f, 1}, {.12f, .9f}}},
@@ -66,7 +66,7 @@ const std::array<std::vector<Shape>, 10>& all_shapes() {
          {.58f, .97f},
          {.3f, .99f},
          {.12f, .9f}}}},
-      // 6: bent; straight
+      // 6: curved; straight
       {{{{.72f, .03f},
          {.42f, .18f},
          {.2f, .48f},
@@ -86,13 +86,13 @@ const std::array<std::vector<Shape>, 10>& all_shapes() {
          {.66f, .58f},
          {.45f, .6f},
          {.28f, .82f}}}},
-      // 7: plain; with a bar; with a bent foot
+      // 7: plain; with a bar; with a curved foot
       {{{{.12f, .05f}, {.5f, .04f}, {.86f, .03f}}, {{.86f, .03f}, {.62f, .5f}, {.42f, 1}}},
        {{{.12f, .05f}, {.5f, .05f}, {.86f, .03f}}, {{.86f, .03f}, {.62f, .5f}, {.42f, 1}}, {{.3f, .52f}, {.82f, .48f}}},
        {{{.14f, .2f}, {.18f, .06f}},
         {{.18f, .06f}, {.5f, .08f}, {.84f, .05f}},
         {{.84f, .05f}, {.7f, .35f}, {.54f, .65f}, {.5f, 1}}}},
-      // 8: two loops; in one line
+      // 8: two loops; in one stroke
       {{{{.5f, 0}, {.25f, .1f}, {.24f, .33f}, {.5f, .47f}, {.76f, .33f}, {.75f, .1f}, {.5f, 0}},
         {{.5f, .47f}, {.2f, .6f}, {.16f, .86f}, {.5f, 1}, {.84f, .86f}, {.8f, .6f}, {.5f, .47f}}},
        {{{.78f, .12f},
@@ -106,7 +106,7 @@ const std::array<std::vector<Shape>, 10>& all_shapes() {
          {.36f, .58f},
          {.68f, .36f},
          {.78f, .12f}}}},
-      // 9: straight; bent
+      // 9: straight; curved
       {{{{.8f, .12f}, {.5f, 0}, {.22f, .16f}, {.24f, .42f}, {.5f, .5f}, {.76f, .34f}, {.8f, .12f}},
         {{.8f, .12f}, {.77f, .55f}, {.72f, 1}}},
        {{{.8f, .14f}, {.54f, 0}, {.24f, .14f}, {.22f, .4f}, {.48f, .5f}, {.74f, .36f}, {.8f, .14f}},
@@ -123,11 +123,11 @@ std::span<const Shape> digit_shapes(int digit) {
 }
 
 Stroke smooth(const Stroke& stroke) {
-  constexpr int kPieces = 6;  // between two points of the stroke
+  constexpr int kPieces = 6;  // between two points of a stroke
   const auto n = static_cast<std::ptrdiff_t>(stroke.size());
   assert(n >= 2);
   const bool loop = stroke.front().x == stroke.back().x && stroke.front().y == stroke.back().y;
-  // Beyond the ends a loop goes on, and an open stroke stays where it is.
+  // Past the ends, a loop wraps around and an open stroke repeats its end point.
   const auto at = [&](std::ptrdiff_t i) {
     if (loop) i = i < 0 ? n - 2 : i >= n ? 1 : i;
     return stroke[static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(i, 0, n - 1))];

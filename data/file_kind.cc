@@ -83,7 +83,7 @@ bool is_tar(std::string_view text) {
   return text.size() >= 262 && text.substr(257, 5) == "ustar";
 }
 
-// No control characters, and for the most part ASCII.
+// No control characters, and mostly ASCII.
 bool is_text(std::string_view text) {
   const auto is_control = [](unsigned char c) {
     return (c < ' ' && c != '\n' && c != '\r' && c != '\t' && c != '\f') || c == 0x7f;
@@ -92,7 +92,7 @@ bool is_text(std::string_view text) {
   return std::ranges::none_of(text, is_control) && static_cast<std::size_t>(others) <= text.size() / 2;
 }
 
-// The first line of a text, as far as it can be shown.
+// The start of the first line, as far as it is printable.
 std::string beginning_of(std::string_view text) {
   constexpr std::size_t kShown = 60;
   std::string line;

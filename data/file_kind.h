@@ -1,4 +1,4 @@
-// What a file is that is not the IDX file it should be, told by its first bytes.
+// File kind: recognises, from its first bytes, a file that is not the expected IDX file.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace distmnist {
 
-// As many bytes of a file tell all kinds apart; fewer tell fewer.
+// This many bytes distinguish all kinds; fewer bytes distinguish fewer.
 inline constexpr std::size_t kTellingBytes = 512;
 
 struct FileKind {
@@ -17,8 +17,8 @@ struct FileKind {
   std::string advice;  // "a failed download; fetch the file again"
 };
 
-// Of the first bytes of a file, or of what it holds compressed: a page of an error, text, an archive, a picture,
-// another format of numbers, IDX data of another kind. Nothing where it is none that we know.
+// Classifies the first bytes of a file, or of its decompressed contents: an error page, text, an archive, a picture, a
+// different numeric format, or IDX data of a different kind. Nothing if unknown.
 std::optional<FileKind> kind_of_file(std::span<const std::uint8_t> head);
 
 }  // namespace distmnist

@@ -11,7 +11,7 @@
 namespace distmnist {
 namespace {
 
-constexpr int kGzipWindowBits = 15 + 16;  // the largest window, and a gzip wrapper around the deflate stream
+constexpr int kGzipWindowBits = 15 + 16;  // the largest window, with a gzip wrapper around the deflate stream
 constexpr Bytef kMagic = 0x1f;            // the first byte of a member
 constexpr std::size_t kMaxStep = std::size_t{1} << 30;  // zlib counts in 32 bits
 
@@ -21,11 +21,11 @@ struct GzipReader::State {
   std::filesystem::path path;
   InputFile file;
   std::array<std::byte, 64 * 1024> input;
-  std::uint64_t bytes_loaded = 0;  // of the compressed file, into `input`
+  std::uint64_t bytes_loaded = 0;  // from the compressed file into `input`
   z_stream stream{};
   bool in_member = true;
 
-  // Makes at least one compressed byte available; false at the end of the file.
+  // Ensures that at least one compressed byte is available; false at the end of the file.
   bool load_input() {
     if (stream.avail_in > 0) return true;
     const std::size_t size = std::min<std::uint64_t>(input.size(), file.size_bytes - bytes_loaded);
@@ -38,7 +38,8 @@ struct GzipReader::State {
 
   std::span<const Bytef> loaded() const { return {stream.next_in, stream.avail_in}; }
 
-  // After a member's end, with input at hand: whether another member begins here. What follows else may only be zeros.
+  // Call after the end of a member, with input available. Returns whether a new member begins here; otherwise only
+  // zeros may follow.
   bool next_member() {
     if (loaded()[0] == kMagic) {
       inflateReset(&stream);

@@ -1,4 +1,4 @@
-// GzipReader: the decompressed bytes of a .gz file, read in order with little memory.
+// GzipReader: reads the decompressed bytes of a .gz file sequentially with little memory.
 #pragma once
 
 #include <cstdint>
@@ -8,12 +8,12 @@
 
 namespace distmnist {
 
-// A gzip file (RFC 1952), of one or several members. The checksum and the length at a member's end are verified. Zeros
-// after the last member, with which tapes and block devices fill up, are no data; other bytes there are an error.
-// Every Error is of kData and names the file and the offset in the compressed file. One thread at a time may call it.
+// A gzip file (RFC 1952) with one or several members. The checksum and length at the end of each member are verified.
+// Zeros after the last member, which tapes and block devices use as padding, are ignored; other bytes there are an
+// error. Every Error is kData and gives the file and the offset in the compressed file. Not thread-safe.
 class GzipReader {
  public:
-  // Deflate (RFC 1951) cannot make more than this many bytes out of one.
+  // The maximum number of bytes that deflate (RFC 1951) can produce from one byte.
   static constexpr std::int64_t kMaxExpansion = 1032;
 
   explicit GzipReader(const std::filesystem::path& path);
@@ -21,10 +21,11 @@ class GzipReader {
   GzipReader(const GzipReader&) = delete;
   GzipReader& operator=(const GzipReader&) = delete;
 
-  // Fills `bytes` and returns how many were there; fewer only at the end of the data. Error: truncated or corrupted.
+  // Fills `bytes` and returns the number of bytes read, which is smaller only at the end of the data. Error: truncated
+  // or corrupted.
   std::size_t read(std::span<std::uint8_t> bytes);
 
-  // Bytes of the compressed file that were consumed so far.
+  // The number of bytes of the compressed file consumed so far.
   std::uint64_t compressed_offset() const;
 
  private:

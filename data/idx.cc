@@ -37,15 +37,15 @@ std::uint32_t magic_of(IdxKind kind) {
   return static_cast<std::uint32_t>(kUnsignedByte << 8 | num_dimensions(kind));
 }
 
-// Whether a file that begins with `head` can be one of this kind. Of a file cut within the magic number it can.
+// Whether a file that begins with `head` can be of this kind; true if it is truncated within the magic number.
 bool begins_like(std::span<const std::uint8_t> head, IdxKind kind) {
   const std::array<std::uint8_t, 4> magic = {0, 0, kUnsignedByte, static_cast<std::uint8_t>(num_dimensions(kind))};
   return std::ranges::equal(head.first(std::min(head.size(), magic.size())),
                             std::span(magic).first(std::min(head.size(), magic.size())));
 }
 
-// Says what a file, or with `packed` its decompressed data, is instead. `head` is what it begins with, kTellingBytes or
-// all.
+// Reports what a file is instead, or with `packed` what its decompressed data is. `head` is the first kTellingBytes, or
+// all of it if shorter.
 [[noreturn]] void fail_as_foreign(const std::string& file, std::span<const std::uint8_t> head, IdxKind kind,
                                   bool packed) {
   const auto found = kind_of_file(head);
@@ -57,7 +57,7 @@ bool begins_like(std::span<const std::uint8_t> head, IdxKind kind) {
        found ? ": " + found->advice : "");
 }
 
-// `bytes` is as much of the header as the file has.
+// `bytes` is the part of the header that the file has.
 void check_header_size(const std::string& file, std::span<const std::uint8_t> bytes, IdxKind kind) {
   if (bytes.size() >= header_bytes(kind)) return;
   fail(ExitCode::kData, "{}: {}truncated at offset {}, inside the {}-byte header; fetch the file again", file,
@@ -108,20 +108,20 @@ IdxArray read_plain(const std::string& file, std::shared_ptr<const MappedFile> m
   return array;
 }
 
-// What the data begins with, of which `have` has been read already.
+// The first bytes of the data, of which `have` has already been read.
 std::vector<std::uint8_t> read_head(GzipReader& reader, std::span<const std::uint8_t> have) {
   std::vector<std::uint8_t> head(have.begin(), have.end());
   head.resize(kTellingBytes);
   try {
     head.resize(have.size() + reader.read(std::span(head).subspan(have.size())));
   } catch (const Error&) {
-    head.resize(have.size());  // Another kind of file, and damaged: the kind says more.
+    head.resize(have.size());  // Not IDX, and damaged as well: the kind of file matters more.
   }
   return head;
 }
 
-// Decompresses straight into the final buffer. A header cannot ask for more than the compressed bytes could make, and
-// the system gives memory to the buffer's pages only as they are filled.
+// Decompresses directly into the final buffer. A header cannot request more than the compressed bytes could produce,
+// and the system allocates the buffer's pages only as they are filled.
 IdxArray read_gzip(const std::filesystem::path& path, std::int64_t compressed_bytes, IdxKind kind) {
   GzipReader reader(path);
   std::array<std::uint8_t, 16> header;
@@ -142,7 +142,7 @@ IdxArray read_gzip(const std::filesystem::path& path, std::int64_t compressed_by
     fail(ExitCode::kData, "{}: truncated at decompressed offset {}; its header announces {} bytes", path.string(),
          filled + header_bytes(kind), size + header_bytes(kind));
   }
-  // Asking for one byte more also makes the reader verify the checksum at the end.
+  // Requesting one more byte also makes the reader verify the checksum at the end.
   if (std::uint8_t extra; reader.read({&extra, 1}) > 0) {
     fail(ExitCode::kData, "{}: unexpected bytes after the data, from decompressed offset {}", path.string(),
          size + header_bytes(kind));

@@ -1,4 +1,4 @@
-// ImageSet: labelled images in memory, as bytes.
+// ImageSet: labelled images in memory, stored as bytes.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace distmnist {
 
-// Images and labels of one split. Cheap to copy: the bytes (heap or a mapped file) are shared and immutable.
+// The images and labels of one split. Cheap to copy: the bytes (heap or mapped file) are shared and immutable.
 struct ImageSet {
   std::int64_t count = 0;
   std::int64_t height = 0;
@@ -25,7 +25,7 @@ struct ImageSet {
 
   std::int64_t image_size() const { return height * width; }
 
-  // For data that is not read for a while; see MappedFile.
+  // Call if the data will not be read for a while; see MappedFile.
   void let_pages_go() const {
     for (const auto& file : mapped) file->let_pages_go();
   }
@@ -34,7 +34,7 @@ struct ImageSet {
 struct TrainAndTest {
   ImageSet train;
   ImageSet test;
-  // For the console: "MNIST from /data (60000 + 10000)", "synthetic digits (this is not MNIST)".
+  // For console output: "MNIST from /data (60000 + 10000)", "synthetic digits (this is not MNIST)".
   std::string description;
   bool synthetic = false;
 };

@@ -9,15 +9,15 @@
 namespace distmnist {
 namespace {
 
-constexpr float kLeastContrast = 8.0f;  // distance of colours; below it there is nothing to be seen
-constexpr float kNoiseOfBlank = 5.0f;   // ink stands out by so many standard deviations of the paper's noise
-constexpr std::size_t kStrongest = 12;  // so many pixels are as strong as the ink; fewer may be specks
-constexpr float kCoherent = 0.65f;      // of the border that has to be paper for the paper to be uneven
-constexpr float kFaint = 0.25f;         // of the ink's strength; what is fainter may be paper in another light
+constexpr float kLeastContrast = 8.0f;  // colour distance; less is not visible
+constexpr float kNoiseOfBlank = 5.0f;   // ink exceeds the paper's noise by this many standard deviations
+constexpr std::size_t kStrongest = 12;  // this many pixels are as strong as the ink; fewer may be specks
+constexpr float kCoherent = 0.65f;      // fraction of the border that must be paper to allow uneven paper
+constexpr float kFaint = 0.25f;         // fraction of the ink's strength; less may be paper in different light
 
 using Places = std::vector<std::int64_t>;
 
-// The outermost pixels, some 1 % of the picture's size deep.
+// The outermost pixels, to a depth of about 1 % of the picture's size.
 Places border_of(const OpaquePicture& picture) {
   const std::int64_t depth = 1 + std::min(picture.height, picture.width) / 100;
   Places places;
@@ -30,7 +30,7 @@ Places border_of(const OpaquePicture& picture) {
   return places;
 }
 
-// How each pixel differs from the paper.
+// The difference of each pixel from the paper.
 std::vector<Colour> differences(const OpaquePicture& picture, const Paper& paper) {
   std::vector<Colour> out;
   out.reserve(picture.pixels.size());
@@ -40,7 +40,7 @@ std::vector<Colour> differences(const OpaquePicture& picture, const Paper& paper
   return out;
 }
 
-// The length that only a few are longer than.
+// The length that only a few exceed.
 float strength_of(const std::vector<Colour>& differences) {
   std::vector<float> lengths;
   lengths.reserve(differences.size());
@@ -56,8 +56,8 @@ float share_near(const std::vector<Colour>& differences, const Places& places, f
   return static_cast<float>(near) / static_cast<float>(places.size());
 }
 
-// The colour of most of the border where paper and ink share it: two kinds of pixels, parted by nearness to the mean of
-// each.
+// The colour of most of the border if both paper and ink are on it: splits the pixels into two clusters, by distance to
+// the mean of each.
 Paper paper_of_two_kinds(const OpaquePicture& picture, const Places& border) {
   Colour low = median_colour(picture.pixels), high = low;
   for (const Colour& colour : picture.pixels) high = length(colour - low) > length(high - low) ? colour : high;
@@ -83,7 +83,7 @@ Paper paper_of_two_kinds(const OpaquePicture& picture, const Places& border) {
   return Paper(median_colour(std::move(colours)));
 }
 
-// How far from the paper the half of these pixels is that is nearest.
+// The median distance of these pixels from the paper.
 float median_distance(const OpaquePicture& picture, const Paper& paper, const Places& places) {
   std::vector<float> lengths;
   for (const std::int64_t place : places) {
@@ -95,7 +95,7 @@ float median_distance(const OpaquePicture& picture, const Paper& paper, const Pl
   return *middle;
 }
 
-// Even paper where that explains the border as well; an uneven one would bend towards ink that touches it.
+// Returns uniform paper if it fits the border equally well; uneven paper would bend towards ink that touches it.
 Paper paper_of_border(const OpaquePicture& picture, const Places& border) {
   std::vector<Colour> colours;
   for (const std::int64_t place : border) colours.push_back(picture.pixels[static_cast<std::size_t>(place)]);
@@ -110,7 +110,7 @@ Paper find_paper(const OpaquePicture& picture) {
   const float strength = strength_of(off), limit = kFaint * strength;
   if (strength < kLeastContrast) return first;
   if (share_near(off, border, limit) < kCoherent) return paper_of_two_kinds(picture, border);
-  // The border says little of the middle.
+  // The border says little about the middle.
   Places places;
   const std::size_t step = 1 + off.size() / 20000;
   for (std::size_t i = 0; i < off.size(); i += step) {
@@ -119,7 +119,7 @@ Paper find_paper(const OpaquePicture& picture) {
   return fit_paper(picture, places);
 }
 
-// The direction in which the strong ones differ.
+// The direction of the strong differences.
 Colour direction_of(const std::vector<Colour>& differences, float strength) {
   Colour axis;
   for (const Colour& difference : differences) axis = length(difference) > length(axis) ? difference : axis;
@@ -139,14 +139,15 @@ Colour direction_of(const std::vector<Colour>& differences, float strength) {
   return balance < 0 ? -1.0f * axis : axis;
 }
 
-// The standard deviation along the axis, told by the nearest quarter of the border: ink may touch much of it.
+// The standard deviation along the axis, estimated from the nearest quarter of the border, because ink may touch much
+// of it.
 float noise_of(const std::vector<Colour>& differences, Colour axis, const Places& border) {
   std::vector<float> sizes;
   for (const std::int64_t place : border)
     sizes.push_back(std::abs(dot(differences[static_cast<std::size_t>(place)], axis)));
   const auto quarter = sizes.begin() + static_cast<std::ptrdiff_t>(sizes.size() / 4);
   std::ranges::nth_element(sizes, quarter);
-  return *quarter / 0.3186f;  // a quarter of a normal distribution is nearer than this
+  return *quarter / 0.3186f;  // contains a quarter of a normal distribution
 }
 
 }  // namespace
@@ -158,7 +159,7 @@ std::optional<Ink> find_ink(const OpaquePicture& picture) {
   const Colour axis = direction_of(off, strength);
   Ink ink{picture.height, picture.width, {}, strength, 0};
   ink.values.reserve(off.size());
-  // Inks of several colours are all ink, as long as they differ from the paper to the same side.
+  // Ink of any colour counts, if it differs from the paper in the same direction.
   for (const Colour& difference : off) {
     ink.values.push_back((dot(difference, axis) < 0 ? -1.0f : 1.0f) * length(difference) / strength);
   }

@@ -1,4 +1,4 @@
-// What of a picture is ink, told from the paper that it is on.
+// Ink: separates the ink in a picture from the paper.
 #pragma once
 
 #include <algorithm>
@@ -12,13 +12,13 @@ namespace distmnist {
 
 struct Ink {
   std::int64_t height = 0, width = 0;
-  std::vector<float> values;  // [height, width]; 0 paper, about 1 where the ink is strongest
-  float contrast = 0;         // between 0 and 1 of the values, as a distance of colours: 442 of black and white
-  float noise = 0;            // standard deviation of the values of paper
+  std::vector<float> values;  // [height, width]; 0 for paper, about 1 for the strongest ink
+  float contrast = 0;         // colour distance between values 0 and 1; 442 for black on white
+  float noise = 0;            // standard deviation of the values of the paper
 
   float at(std::int64_t y, std::int64_t x) const { return values[static_cast<std::size_t>(y * width + x)]; }
 
-  // Calls visit(place) with y * width + x of the pixel at `place` and of those that touch it, also at a corner.
+  // Calls visit(place) with y * width + x for the pixel at `place` and its neighbours, including diagonal ones.
   template <typename Visit>
   void for_neighbours(std::int64_t place, const Visit& visit) const {
     const std::int64_t y = place / width, x = place % width;
@@ -29,8 +29,8 @@ struct Ink {
   }
 };
 
-// Paper is what most of the border is; ink is what differs from it the most, in whichever way: darker, brighter, or of
-// another colour. Nothing where nothing differs by more than the noise of the paper.
+// Paper is what covers most of the border. Ink is what differs most from it: darker, brighter, or a different colour.
+// Nothing if no difference exceeds the noise of the paper.
 std::optional<Ink> find_ink(const OpaquePicture& picture);
 
 }  // namespace distmnist

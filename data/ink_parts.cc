@@ -5,17 +5,18 @@
 namespace distmnist {
 namespace {
 
-constexpr std::int64_t kLeastArea = 6;      // pixels of a digit
-constexpr std::int64_t kDirtShare = 25;     // a part of less than 1/25 of the largest one's area is dirt
-constexpr std::int64_t kBorderShare = 12;   // a line along the border lies within 1/12 of the picture's side
-constexpr std::int64_t kSideThickness = 8;  // a side of a rectangle lies in the outermost 1/8 of its box
+constexpr std::int64_t kLeastArea = 6;      // in pixels, of a digit
+constexpr std::int64_t kDirtShare = 25;     // a part with less than 1/25 of the largest part's area is dirt
+constexpr std::int64_t kBorderShare = 12;   // a line along the border is within 1/12 of the picture's side
+constexpr std::int64_t kSideThickness = 8;  // a side of a rectangle is in the outermost 1/8 of its box
 constexpr std::int64_t kSideCovers = 85;    // percent of its length
 
 bool is_inside(const Box& inner, const Box& outer) {
   return inner.top > outer.top && inner.left > outer.left && inner.bottom < outer.bottom && inner.right < outer.right;
 }
 
-// It touches the border of the picture, all of it lies near it, and it is as long as half a side: no digit in a corner.
+// The part touches the border of the picture, is entirely near it, and is at least half a side long. This excludes a
+// digit in a corner.
 bool runs_along_border(const InkParts& parts, std::int32_t number) {
   const Box& box = parts.parts[static_cast<std::size_t>(number)].box;
   if (box.top > 0 && box.left > 0 && box.bottom < parts.height && box.right < parts.width) return false;
@@ -29,7 +30,7 @@ bool runs_along_border(const InkParts& parts, std::int32_t number) {
   return true;
 }
 
-// Whether nearly every row (or column, with `across`) of the box has a pixel of the part in this range of the others.
+// Whether nearly every row (or column, with `across`) of the box has a pixel of the part in the range [from, to).
 bool covers(const InkParts& parts, std::int32_t number, bool across, std::int64_t from, std::int64_t to) {
   const Box& box = parts.parts[static_cast<std::size_t>(number)].box;
   const std::int64_t first = across ? box.left : box.top, last = across ? box.right : box.bottom;
@@ -45,7 +46,7 @@ bool covers(const InkParts& parts, std::int32_t number, bool across, std::int64_
   return 100 * covered >= kSideCovers * (last - first);
 }
 
-// A frame around others: four sides of a rectangle, mostly empty, with some other part inside.
+// A frame around other parts: four sides of a rectangle, mostly empty, with a part inside.
 bool is_frame(const InkParts& parts, std::int32_t number) {
   const InkPart& part = parts.parts[static_cast<std::size_t>(number)];
   const Box& box = part.box;
@@ -61,7 +62,7 @@ std::int64_t largest_area(const InkParts& parts, const std::vector<std::int32_t>
   return area;
 }
 
-// Numbers the part that a pixel belongs to, and measures it. `waiting` is scratch memory.
+// Numbers and measures the part that contains pixel `first`. `waiting` is scratch memory.
 InkPart fill(const Ink& ink, float threshold, std::int64_t first, InkParts& parts, std::vector<std::int64_t>& waiting) {
   const auto number = static_cast<std::int32_t>(parts.parts.size());
   InkPart part{0, Box::none(ink.height, ink.width)};
@@ -107,7 +108,7 @@ std::vector<std::int32_t> parts_of_digit(const InkParts& parts) {
   std::vector<std::int32_t> inner;
   for (std::size_t i = 0; i < parts.parts.size(); ++i) {
     const auto number = static_cast<std::int32_t>(i);
-    if (parts.parts[i].area * kDirtShare < kLeastArea) continue;  // cheap, for noise has many
+    if (parts.parts[i].area * kDirtShare < kLeastArea) continue;  // a cheap test first, because noise has many parts
     if (!runs_along_border(parts, number) && !is_frame(parts, number)) inner.push_back(number);
   }
   const std::int64_t largest = largest_area(parts, inner);

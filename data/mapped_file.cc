@@ -14,7 +14,7 @@ MappedFile::MappedFile(const std::filesystem::path& path, Trust trust) {
   if (trust == Trust::kThisUser && !file.is_private) {
     fail(ExitCode::kData, "{} is not used: another user owns it or can write to it", path.string());
   }
-  if (file.size_bytes == 0) return;  // the system refuses to map nothing
+  if (file.size_bytes == 0) return;  // the system refuses to map an empty file
   void* address = mmap(nullptr, file.size_bytes, PROT_READ, MAP_PRIVATE, file.fd.get(), 0);
   if (address == MAP_FAILED) {
     const int error = errno;

@@ -1,4 +1,4 @@
-// MappedFile: a file's bytes without copying them.
+// MappedFile: the bytes of a file, without copying them.
 #pragma once
 
 #include <cstdint>
@@ -7,17 +7,18 @@
 
 namespace distmnist {
 
-// Whose files are read. What the program keeps for itself is taken from this user only: others could have prepared it.
+// Whose files are accepted. The program's own cached files must belong to this user, because other users could have
+// tampered with them.
 enum class Trust {
   kAnyone,
-  kThisUser,  // the file is this user's, and no other may write it
+  kThisUser,  // owned by this user and not writable by others
 };
 
-// A whole file mapped for reading. Its pages are shared by all processes that read it, and loaded when touched.
-// The file must not be shortened while it is mapped: write a new one and rename it, as write_idx does.
+// A whole file mapped for reading. Its pages are shared by all processes that read it and loaded on first access. The
+// file must not be truncated while it is mapped: write a new one and rename it, as write_idx does.
 class MappedFile {
  public:
-  // Error (kData) names the file: missing, not a plain file, not readable, or not one that `trust` takes.
+  // Error (kData) gives the file: missing, not a regular file, unreadable, or not accepted by `trust`.
   explicit MappedFile(const std::filesystem::path& path, Trust trust = Trust::kAnyone);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
@@ -25,7 +26,7 @@ class MappedFile {
 
   std::span<const std::uint8_t> bytes() const { return bytes_; }
 
-  // The pages no longer count as this process's memory; those touched later come back from the system's cache.
+  // Releases the pages from this process's memory; later accesses reload them from the page cache.
   void let_pages_go() const;
 
  private:

@@ -24,7 +24,7 @@ constexpr std::int64_t kSide = 28;  // pixels
 
 struct MnistFile {
   IdxKind kind;
-  const char* md5;  // of the decompressed bytes, header included
+  const char* md5;  // of the decompressed bytes, including the header
 };
 constexpr std::array<MnistFile, kMnistRoles> kFiles = {{
     {IdxKind::kImages, "6bbc9ace898e44ae57da46a324031adb"},
@@ -50,10 +50,10 @@ void require_all_found(const fs::path& dir, const MnistFolder& folder) {
 struct ReadFile {
   IdxArray array;
   fs::path path;
-  std::vector<std::string> broken;  // why each file before it was not taken
+  std::vector<std::string> broken;  // why each earlier candidate was rejected
 };
 
-// The first of `paths`, of which there is one at least, that is whole. The Error says what is wrong with each.
+// Reads the first intact file of `paths` (at least one). The Error says what is wrong with each.
 ReadFile read_first_whole(const std::vector<std::string>& paths, IdxKind kind, const MnistOptions& options) {
   ReadFile file;
   for (const std::string& path : paths) {
@@ -121,7 +121,7 @@ bool has_mnist(const fs::path& dir) {
 TrainAndTest load_mnist(const fs::path& dir, const MnistOptions& options) {
   const MnistFolder folder = look_for_mnist(dir);
   require_all_found(dir, folder);
-  // Decompressing takes most of the time, so the three small files are read beside the large one.
+  // Decompressing takes most of the time, so the three small files are read in parallel with the large one.
   std::array<std::future<ReadFile>, kMnistRoles> readers;
   for (std::size_t i = 0; i < kMnistRoles; ++i) {
     readers[i] = std::async(std::launch::async, [&paths = folder.files[i], kind = kFiles[i].kind, &options] {
@@ -158,7 +158,7 @@ BackgroundChecksum::BackgroundChecksum(TrainAndTest data, std::function<void(con
     : thread_([data = std::move(data), warn = std::move(warn)] {
         work_in_background("comparing the data with MNIST's checksums", [&] {
           const auto warning = checksum_warning(data);
-          data.train.let_pages_go();  // The check has touched them all, the training takes batch by batch.
+          data.train.let_pages_go();  // The check read everything; training reads batch by batch.
           data.test.let_pages_go();
           if (warning) warn(*warning);
         });

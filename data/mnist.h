@@ -1,4 +1,4 @@
-// MNIST from a folder of IDX files.
+// MNIST: loads it from a folder of IDX files.
 #pragma once
 
 #include <filesystem>
@@ -12,32 +12,32 @@
 
 namespace distmnist {
 
-// True when `dir` has the four files of MNIST, in one of the ways of data/mnist_files.h.
+// True if `dir` has the four MNIST files, in any of the layouts of data/mnist_files.h.
 bool has_mnist(const std::filesystem::path& dir);
 
 struct MnistOptions {
-  UnpackedCache* cache = nullptr;  // compressed files come from here where they are in it
+  UnpackedCache* cache = nullptr;  // source of compressed files that it has a copy of; may be null
   Trust trust = Trust::kAnyone;
 };
 
-// Loads the four files from where has_mnist looks. Of several files of one role the first whole one is taken, with a
-// warning about those before it. Any number of 28x28 images is taken. Error (kData): names every missing file, where it
-// was sought and what lies there instead, a broken file and the offset (see read_idx), counts and sizes that disagree,
-// or a folder that cannot be looked into.
+// Loads the four files from where has_mnist looks. If there are several files for a role, uses the first intact one and
+// warns about those before it. Accepts any number of 28x28 images. Error (kData): every missing file, where it was
+// looked for and what is there instead; a broken file and the offset (see read_idx); counts or sizes that disagree; or
+// a folder that cannot be read.
 TrainAndTest load_mnist(const std::filesystem::path& dir, const MnistOptions& options = {});
 
-// Compares the MD5 of the four decompressed files with the published sums. A sentence that names those that differ, or
-// nullopt. Other data sets (Fashion-MNIST, KMNIST) use the same names, so this is a warning. Takes about 0.1 s.
+// Compares the MD5 of the four decompressed files with the published checksums. Returns a message that names those that
+// differ, or nullopt. Other data sets (Fashion-MNIST, KMNIST) use the same names, so this is only a warning. Takes
+// about 0.1 s.
 std::optional<std::string> checksum_warning(const TrainAndTest& data);
 
-// Runs checksum_warning on a thread of its own, at a low priority, and calls `warn` from there when there is something
-// to say.
+// Runs checksum_warning in its own low-priority thread, and calls `warn` from there if there is a warning.
 class BackgroundChecksum {
  public:
   BackgroundChecksum(TrainAndTest data, std::function<void(const std::string&)> warn);
 
  private:
-  std::jthread thread_;  // waits for the end of the check when destroyed
+  std::jthread thread_;  // its destruction waits for the end of the check
 };
 
 }  // namespace distmnist

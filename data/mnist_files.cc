@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Where files are looked for below the folder; torchvision puts them into MNIST/raw of the folder it is given.
+// The subfolders to search; torchvision uses MNIST/raw inside the folder it is given.
 constexpr std::array<std::string_view, 3> kPlaces = {"", "MNIST/raw", "raw"};
 constexpr std::string_view kPacked = ".gz";
 
@@ -23,7 +23,7 @@ bool is_packed(std::string_view name) {
 
 struct Found {
   MnistRole role;
-  std::size_t place;  // in kPlaces
+  std::size_t place;  // index in kPlaces
   bool in_folder_of_its_name;
   bool packed;
   bool unusual_name;
@@ -50,7 +50,7 @@ std::string join_path(std::string_view folder, const std::string& name) {
   return folder.empty() ? name : std::string(folder) + "/" + name;
 }
 
-// Adds the files of dir/place, and of the folders in it that are named like a file of MNIST.
+// Adds the files in dir/place, and in its subfolders that are named like an MNIST file.
 void gather(const fs::path& dir, const std::string& place, bool go_down, std::vector<std::string>& files,
             std::vector<std::string>& obstacles) {
   std::error_code error;
@@ -68,7 +68,7 @@ void gather(const fs::path& dir, const std::string& place, bool go_down, std::ve
     }
   } catch (const Error& problem) {
     obstacles.emplace_back(problem.what());
-    // A folder that may be entered and not be listed gives files whose names one knows.
+    // In a folder that can be entered but not listed, files can still be opened by known names.
     for (const char* name : kMnistNames) {
       for (const std::string& file : {std::string(name), name + std::string(kPacked)}) {
         if (fs::exists(folder / file, error)) files.push_back(join_path(place, file));
@@ -104,7 +104,7 @@ bool looks_like_mnist(const std::string& name) {
   return std::ranges::any_of(kWords, [&](std::string_view word) { return lower.find(word) != lower.npos; });
 }
 
-// "notes.txt", "raw/", "train-images-idx3-ubyte/ (a folder with a.bin, b.bin)", "x (a link that leads nowhere)"
+// "notes.txt", "raw/", "train-images-idx3-ubyte/ (a folder with a.bin, b.bin)", "x (a broken link)"
 std::string describe_entry(const fs::path& dir, const FolderEntry& entry) {
   if (entry.kind == EntryKind::kDanglingLink) return entry.name + " (a broken link)";
   if (entry.kind == EntryKind::kFile) return entry.name;
@@ -114,7 +114,7 @@ std::string describe_entry(const fs::path& dir, const FolderEntry& entry) {
   return fmt::format("{}/ (a folder with {})", entry.name, inside.empty() ? "nothing in it" : join(inside, ", "));
 }
 
-// ", and DIR/x has all four files: --data_dir DIR/x", of the first such folder.
+// ", and DIR/x has all four files: --data_dir DIR/x", for the first such folder.
 std::string folder_with_all(const fs::path& dir, const std::vector<FolderEntry>& entries) {
   for (const FolderEntry& entry : entries) {
     if (entry.kind != EntryKind::kFolder) continue;

@@ -1,5 +1,5 @@
-// Which files of a folder are the four of MNIST, under all the names that unpackers and downloads give them. The rules
-// are in docs/data.md.
+// MNIST files: finds the four MNIST files in a folder, under all names used by archives and downloads. docs/data.md has
+// the rules.
 #pragma once
 
 #include <array>
@@ -17,29 +17,30 @@ inline constexpr std::size_t kMnistRoles = 4;
 inline constexpr std::array<const char*, kMnistRoles> kMnistNames = {
     "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"};
 
-// The role that a file's name says: its name in kMnistNames, with '-' or '.' before idx, in upper or lower case, with
-// or without .gz.
+// The role given by a file's name. It may be any name in kMnistNames, with '-' or '.' before idx, in upper or lower
+// case, with or without .gz.
 std::optional<MnistRole> role_of(std::string_view name);
 
-// For each role the files that may be it, best first.
+// The candidate files for each role, best first.
 using MnistCandidates = std::array<std::vector<std::string>, kMnistRoles>;
 
-// `files` are paths relative to the folder, "MNIST/raw/train-images-idx3-ubyte.gz". A file counts where its name says
-// its role, in the folder itself, in MNIST/raw or in raw, or there in a folder that is named like the file. Of several,
-// the order is: places that have all four roles, then the order of places just given, then plain before .gz, then files
-// before those in folders of their names, then the names in kMnistNames before others, then the alphabet.
+// `files` are paths relative to the folder, such as "MNIST/raw/train-images-idx3-ubyte.gz". A file counts if its name
+// has a role and it is in the folder itself, in MNIST/raw or in raw, or in a folder there that is named like the file.
+// The candidates are sorted by: places that have all four roles first, then the order of places above, then plain
+// before .gz, then files before those in folders with their name, then the names in kMnistNames before others, then
+// alphabetically.
 MnistCandidates choose_mnist_files(std::span<const std::string> files);
 
 struct MnistFolder {
-  MnistCandidates files;               // whole paths
-  std::vector<std::string> obstacles;  // sentences about folders on the way that cannot be looked into
+  MnistCandidates files;               // full paths
+  std::vector<std::string> obstacles;  // messages about folders that could not be read
 };
 
-// Looks into `dir` and the places above. Error (kData): `dir` is missing, is a file, or cannot be looked into.
+// Searches `dir` and the places above. Error (kData): `dir` is missing, is a file, or cannot be read.
 MnistFolder look_for_mnist(const std::filesystem::path& dir);
 
-// What is in `dir`, for a message about missing files: "it holds emnist.zip, notes/ and 3 more", with the names that
-// look like MNIST first, and a folder in it that has all four files.
+// The contents of `dir`, for a message about missing files: "it holds emnist.zip, notes/ and 3 more". Names that look
+// like MNIST come first, and a subfolder with all four files is mentioned.
 std::string what_lies_in(const std::filesystem::path& dir);
 
 }  // namespace distmnist

@@ -10,33 +10,33 @@
 namespace distmnist {
 namespace {
 
-constexpr std::int64_t kBoxSide = 20;          // of a digit of MNIST
-constexpr std::int64_t kWorkingSide = 320;     // a larger picture is reduced to find the digit in it
+constexpr std::int64_t kBoxSide = 20;          // of an MNIST digit
+constexpr std::int64_t kWorkingSide = 320;     // a larger picture is reduced before searching for the digit
 constexpr std::int64_t kEnoughForADigit = 80;  // pixels of its longer side
-constexpr float kStrong = 0.33f;               // ink that makes a part
-constexpr float kNoiseOfStrong = 4.0f;         // ... which stands out by so many standard deviations
-constexpr float kWeak = 0.04f;                 // ink that belongs to a part beside it
+constexpr float kStrong = 0.33f;               // ink that starts a part
+constexpr float kNoiseOfStrong = 4.0f;         // ... if it exceeds the noise by this many standard deviations
+constexpr float kWeak = 0.04f;                 // ink that belongs to an adjacent part
 constexpr float kNoiseOfWeak = 2.5f;
-constexpr float kReach = 0.07f;            // how far, as a share of the digit's longer side
-constexpr double kFullInk = 0.85;          // this share of a digit's pixels may be fainter than full ink
-constexpr float kSheetFill = 0.5f;         // of its box that a sheet of paper covers at least
-constexpr float kSheetShare = 0.4f;        // of the picture's sides, at least
-constexpr std::int64_t kLeastSheet = 16;   // pixels of its sides
-constexpr std::int64_t kDeepestEdge = 10;  // what lies beside a sheet reaches at most 1/10 of its side into its box
-constexpr float kContrastOnSheet = 0.35f;  // of the ink on it, as a share of the sheet's against what it lies on
+constexpr float kReach = 0.07f;            // how far to extend a part, as a fraction of the digit's longer side
+constexpr double kFullInk = 0.85;          // this fraction of a digit's pixels may be fainter than full ink
+constexpr float kSheetFill = 0.5f;         // minimum fraction of its box that a sheet of paper covers
+constexpr float kSheetShare = 0.4f;        // minimum fraction of the picture's sides
+constexpr std::int64_t kLeastSheet = 16;   // pixels per side
+constexpr std::int64_t kDeepestEdge = 10;  // the surroundings of a sheet reach at most 1/10 of its side into its box
+constexpr float kContrastOnSheet = 0.35f;  // of the ink on a sheet, relative to the sheet's contrast around it
 
-// Ink of a digit alone, 0 .. 1, and the box around it.
+// The ink of just one digit, 0 .. 1, and its bounding box.
 struct Found {
   Ink ink;
-  Box box;                         // in the ink
-  std::int64_t top = 0, left = 0;  // where the ink's first pixel is in the picture
+  Box box;                         // relative to the ink
+  std::int64_t top = 0, left = 0;  // position of the ink's first pixel in the picture
 };
 
 std::size_t place(const Ink& ink, std::int64_t y, std::int64_t x) {
   return static_cast<std::size_t>(y * ink.width + x);
 }
 
-// Adds to the marked pixels those beside them that are at least `weak`, `rounds` times.
+// Extends the marked pixels `rounds` times by adjacent pixels of at least `weak`.
 void spread(const Ink& ink, float weak, std::int64_t rounds, std::vector<char>& marked) {
   std::vector<std::int64_t> edge, next;
   for (std::size_t i = 0; i < marked.size(); ++i) {
@@ -65,7 +65,7 @@ Box box_of(const Ink& ink, const std::vector<char>& marked) {
   return box;
 }
 
-// What counts as full ink among these values, of which one at least is above kWeak.
+// The level of full ink among these values; at least one of them is above kWeak.
 float full_ink(const std::vector<float>& values) {
   std::vector<float> inked;
   std::ranges::copy_if(values, std::back_inserter(inked), [](float value) { return value > kWeak; });
@@ -74,7 +74,7 @@ float full_ink(const std::vector<float>& values) {
   return *full;
 }
 
-// Full ink becomes 1, what is not marked 0.
+// Scales full ink to 1 and sets pixels that are not marked to 0.
 void stretch(Ink& ink, const std::vector<char>& marked) {
   std::vector<float> values;
   for (std::size_t i = 0; i < marked.size(); ++i) {
@@ -89,8 +89,8 @@ void stretch(Ink& ink, const std::vector<char>& marked) {
 
 std::optional<Found> find_digit(const OpaquePicture& picture);
 
-// The part of a picture that is a sheet of paper on something else, when this part looks like one: what lies around it
-// is given its colour.
+// If this part looks like a sheet of paper on a background, returns that part of the picture, with the background
+// painted in the colour of the sheet.
 std::optional<OpaquePicture> sheet_of(const OpaquePicture& picture, const InkParts& parts, std::int32_t number) {
   const InkPart& part = parts.parts[static_cast<std::size_t>(number)];
   const Box& box = part.box;
@@ -102,7 +102,7 @@ std::optional<OpaquePicture> sheet_of(const OpaquePicture& picture, const InkPar
   }
   OpaquePicture sheet{box.height(), box.width(), {}};
   std::vector<Colour> of_part;
-  Ink around{box.height(), box.width(), {}, 0, 0};  // 1: not of the sheet
+  Ink around{box.height(), box.width(), {}, 0, 0};  // 1: not on the sheet
   for (std::int64_t y = box.top; y < box.bottom; ++y) {
     for (std::int64_t x = box.left; x < box.right; ++x) {
       const bool on = parts.numbers[static_cast<std::size_t>(y * parts.width + x)] == number;
@@ -121,10 +121,10 @@ std::optional<OpaquePicture> sheet_of(const OpaquePicture& picture, const InkPar
     }
   };
   mark_border(1);
-  // Not far, because a digit may touch the edge of its sheet.
+  // Only a short distance, because a digit may touch the edge of its sheet.
   spread(around, 0.5f, std::min(sheet.height, sheet.width) / kDeepestEdge, outside);
   mark_border(0);
-  spread(around, 0.0f, 1 + std::min(sheet.height, sheet.width) / 50, outside);  // its edges are of both colours
+  spread(around, 0.0f, 1 + std::min(sheet.height, sheet.width) / 50, outside);  // its edges mix both colours
   const Colour colour = median_colour(std::move(of_part));
   for (std::size_t i = 0; i < outside.size(); ++i) {
     if (outside[i]) sheet.pixels[i] = colour;
@@ -146,7 +146,7 @@ std::optional<Found> find_digit_on_sheet(const OpaquePicture& picture, const Ink
   return std::nullopt;
 }
 
-// A sheet that is as large as the picture, but for what is around it, is no digit.
+// A sheet nearly as large as the picture is not a digit.
 bool is_empty_sheet(const InkParts& parts, std::int32_t number) {
   const InkPart& part = parts.parts[static_cast<std::size_t>(number)];
   const std::int64_t height = part.box.height(), width = part.box.width();
@@ -176,8 +176,8 @@ std::optional<Found> find_digit(const OpaquePicture& picture) {
   return Found{std::move(*ink), box, 0, 0};
 }
 
-// How much each source pixel counts for each target pixel, [target][source]: what it covers of it, or, of fewer source
-// pixels than target pixels, by its nearness.
+// The weight of each source pixel for each target pixel, [target][source]: the overlap, or, if the target has more
+// pixels than the source, the closeness.
 std::vector<std::vector<float>> weights(std::int64_t source, std::int64_t target) {
   std::vector<std::vector<float>> out;
   const double scale = static_cast<double>(source) / static_cast<double>(target);
@@ -196,7 +196,7 @@ std::vector<std::vector<float>> weights(std::int64_t source, std::int64_t target
   return out;
 }
 
-// The box of a digit as height x width values.
+// The digit's box resampled to height x width values.
 std::vector<float> resample(const Found& found, std::int64_t height, std::int64_t width) {
   const auto down = weights(found.box.height(), height), across = weights(found.box.width(), width);
   std::vector<float> rows(static_cast<std::size_t>(height * found.box.width()));
@@ -223,7 +223,8 @@ std::vector<float> resample(const Found& found, std::int64_t height, std::int64_
   return out;
 }
 
-// Where a side of `size` pixels begins, for its centre of mass to be in the middle of the image; it stays inside.
+// The first pixel of a side of `size` pixels, so that its centre of mass is in the middle of the image; clamped to stay
+// inside.
 std::int64_t first_of(double centre, std::int64_t size) {
   return std::clamp<std::int64_t>(std::lround(static_cast<double>(kDigitSide) / 2 - centre), 0, kDigitSide - size);
 }
@@ -244,7 +245,7 @@ std::vector<std::uint8_t> place_digit(const Found& found) {
       x_mass += value * static_cast<double>(x);
     }
   }
-  // What was thin or blurred has become faint; strokes of MNIST are white.
+  // Thin or blurred strokes have become faint, but strokes in MNIST are white.
   const float full = full_ink(values);
   const std::int64_t top = first_of(y_mass / mass, height), left = first_of(x_mass / mass, width);
   std::vector<std::uint8_t> out(kDigitSide * kDigitSide, 0);
@@ -257,7 +258,8 @@ std::vector<std::uint8_t> place_digit(const Found& found) {
   return out;
 }
 
-// Where a digit is in the picture, with paper around it; it was found in `region`, reduced by `factor`.
+// The area of the picture that contains the digit and some paper around it. The digit was found in `region`, reduced by
+// `factor`.
 Box surroundings(const Found& found, const Box& region, std::int64_t factor) {
   const std::int64_t margin = factor * (2 + std::max(found.box.height(), found.box.width()) / 4);
   const std::int64_t top = region.top + factor * (found.top + found.box.top);
@@ -272,7 +274,7 @@ Box surroundings(const Found& found, const Box& region, std::int64_t factor) {
 std::optional<std::vector<std::uint8_t>> normalize_digit(const Picture& picture) {
   Box region{0, 0, picture.height, picture.width};
   std::optional<Found> found;
-  // A digit that is small in its picture is looked at again, larger.
+  // Zooms in on a digit that is small in its picture and searches again.
   for (;;) {
     const std::int64_t longer = std::max(region.height(), region.width());
     const std::int64_t factor = (longer + kWorkingSide - 1) / kWorkingSide;

@@ -7,11 +7,11 @@
 namespace distmnist {
 namespace {
 
-constexpr int kRounds = 12;             // of reweighting; more change nothing that is seen
-constexpr double kLeastDistance = 0.5;  // in units of a channel; what is nearer has no more weight
-constexpr double kFlatness = 1e-4;      // keeps terms at 0 that few or equal places cannot tell
+constexpr int kRounds = 12;             // of reweighting; more make no visible difference
+constexpr double kLeastDistance = 0.5;  // in channel units; smaller distances do not get more weight
+constexpr double kFlatness = 1e-4;      // keeps terms at 0 that too few or equal positions cannot determine
 
-// [matrix | right sides] of a linear system, solved in place; positive definite.
+// [matrix | right-hand sides] of a positive definite linear system, solved in place.
 template <std::size_t N>
 using System = std::array<std::array<double, N + 3>, N>;
 

@@ -1,4 +1,4 @@
-// Paper: the colour of what a digit is written on, which light may make different from place to place.
+// Paper: the colour of the background of a digit, which may vary with the lighting.
 #pragma once
 
 #include <array>
@@ -9,10 +9,10 @@
 
 namespace distmnist {
 
-// A colour at each place of a picture.
+// A colour for each position in a picture.
 class Paper {
  public:
-  // The same everywhere.
+  // The same colour everywhere.
   explicit Paper(Colour colour);
   Colour at(std::int64_t y, std::int64_t x) const;
 
@@ -26,8 +26,8 @@ class Paper {
   double height_ = 1, width_ = 1;
 };
 
-// The paper, of colours that change as a polynomial of degree 2, that is as near as can be to these pixels (y * width +
-// x, at least one), in the sense of the sum of distances: a minority of pixels that are no paper moves it little.
+// Fits paper with colours that vary as a polynomial of degree 2 to these pixels (y * width + x, at least one). It
+// minimises the sum of distances, so a minority of pixels that are not paper affects it little.
 Paper fit_paper(const OpaquePicture& picture, const std::vector<std::int64_t>& places);
 
 }  // namespace distmnist

@@ -6,9 +6,9 @@
 namespace distmnist {
 namespace {
 
-constexpr float kSheetFill = 0.7f;     // of its box that a sheet covers at least; a digit covers less, but for a bold 1
-constexpr float kOtherColour = 64.0f;  // so far from the sheet's colour is what is on it
-constexpr float kLeastPrinted = 0.003f;  // of a sheet that has something on it
+constexpr float kSheetFill = 0.7f;     // minimum fraction of its box for a sheet; a digit covers less, except a bold 1
+constexpr float kOtherColour = 64.0f;  // minimum colour distance from the sheet of what is on it
+constexpr float kLeastPrinted = 0.003f;  // minimum fraction of the sheet for it to have something on it
 
 std::size_t index_of(const Picture& picture, std::int64_t y, std::int64_t x) {
   return 4 * static_cast<std::size_t>(y * picture.width + x);
@@ -30,11 +30,11 @@ void put_mean(const Picture& picture, const Box& box, std::uint8_t* out) {
   out[3] = static_cast<std::uint8_t>((alphas + area / 2) / area);
 }
 
-// What a picture's alpha channel says.
+// Statistics of a picture's alpha channel.
 struct Opacity {
   int lowest = 255, highest = 0;
-  Box solid;                    // around what is at least half as opaque as the most opaque pixel
-  std::vector<Colour> colours;  // of these pixels
+  Box solid;                    // box of the pixels at least half as opaque as the most opaque one
+  std::vector<Colour> colours;  // of those pixels
 };
 
 bool is_solid(int alpha, int highest) {

@@ -1,4 +1,4 @@
-// Pictures as files hold them, and what is done to whole pictures.
+// Picture: decoded pictures, and operations on whole pictures.
 #pragma once
 
 #include <algorithm>
@@ -9,14 +9,13 @@
 
 namespace distmnist {
 
-// Row by row, four bytes a pixel: red, green, blue, and alpha (0 transparent .. 255 opaque), which the colours are not
-// multiplied with.
+// Row by row, four bytes per pixel: red, green, blue and alpha (0 transparent .. 255 opaque), not premultiplied.
 struct Picture {
-  std::int64_t height = 0, width = 0;  // at least 1 each
+  std::int64_t height = 0, width = 0;  // each at least 1
   std::vector<std::uint8_t> rgba;      // [height, width, 4]
 };
 
-// Pixels, the ends not included.
+// In pixels; bottom and right are exclusive.
 struct Box {
   std::int64_t top = 0, left = 0, bottom = 0, right = 0;
 
@@ -24,18 +23,19 @@ struct Box {
   std::int64_t width() const { return right - left; }
   bool operator==(const Box&) const = default;
 
-  // Around nothing yet, of a picture of this size.
+  // An empty box, ready for include(), for a picture of this size.
   static Box none(std::int64_t height, std::int64_t width) { return {height, width, 0, 0}; }
   void include(std::int64_t y, std::int64_t x) {
     *this = {std::min(top, y), std::min(left, x), std::max(bottom, y + 1), std::max(right, x + 1)};
   }
 };
 
-// The part of a picture that lies in `box`, each pixel the mean of `factor` x `factor` pixels (of fewer at the right
-// and at the bottom), colours weighted with their alpha. `box` lies in the picture and is not empty; factor 1 or more.
+// The part of a picture inside `box`, where each output pixel is the mean of `factor` x `factor` pixels (fewer at the
+// right and bottom), with colours weighted by alpha. `box` must be inside the picture and not empty; factor must be at
+// least 1.
 Picture reduce(const Picture& picture, const Box& box, std::int64_t factor);
 
-// 0 .. 255 each.
+// Each 0 .. 255.
 struct Colour {
   float red = 0, green = 0, blue = 0;
 };
@@ -62,12 +62,12 @@ struct OpaquePicture {
   const Colour& at(std::int64_t y, std::int64_t x) const { return pixels[static_cast<std::size_t>(y * width + x)]; }
 };
 
-// What is to be seen of a picture, on whatever it may lie. Where what is opaque has the shape of a sheet with something
-// on it, it lies on a sheet of the same colour; else the shape itself is the picture, white on black, whatever its
-// colours. Nothing where all of it is transparent.
+// Removes transparency. If the opaque area has the shape of a sheet with something on it, the background becomes the
+// sheet's colour. Otherwise the shape itself is the picture, white on black, whatever its colours. Nothing if all of it
+// is transparent.
 std::optional<OpaquePicture> flatten(const Picture& picture);
 
-// Each channel's median.
+// The median of each channel.
 Colour median_colour(std::vector<Colour> colours);
 
 }  // namespace distmnist

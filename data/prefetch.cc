@@ -1,4 +1,4 @@
-// prefetch of data/dataset.h.
+// prefetch() of data/dataset.h.
 #include <cassert>
 #include <exception>
 #include <thread>
@@ -10,8 +10,8 @@
 namespace distmnist {
 namespace {
 
-// `depth` buffers go round between two queues: the thread fills those of empty_, and next() swaps the caller's for one
-// of filled_. So once every buffer has its size, nothing is allocated.
+// `depth` buffers circulate between two queues: the thread fills those of empty_, and next() swaps the caller's buffer
+// for one of filled_. Once every buffer has reached its size, nothing is allocated.
 class Prefetch : public BatchSource {
  public:
   Prefetch(BatchSourcePtr input, std::size_t depth) : input_(std::move(input)), empty_(depth), filled_(depth) {
@@ -50,7 +50,7 @@ class Prefetch : public BatchSource {
   BlockingQueue<TrainBatch> empty_;
   BlockingQueue<TrainBatch> filled_;
   std::exception_ptr error_;  // written before filled_ is closed, read after it has ended
-  std::jthread thread_;       // last, so that it is joined before what it uses is destroyed
+  std::jthread thread_;       // last, so that it is joined before the members it uses are destroyed
 };
 
 }  // namespace

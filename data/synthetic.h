@@ -1,5 +1,5 @@
-// Synthetic digits: drawn by our own code, for machines that have no MNIST at hand. They are learned like MNIST (a
-// convolutional network gets almost all of them, a linear one does not), but they are not MNIST.
+// Synthetic digits: generated digits, for machines without MNIST. Networks learn them as they learn MNIST (a
+// convolutional network gets almost all of them right, a linear one does not), but they are not MNIST.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,12 @@ enum class Split { kTrain, kTest };
 // function of (seed, split, i), on every machine and for any number of threads (at least 1).
 ImageSet make_synthetic_digits(std::int64_t count, std::uint64_t seed, Split split, int threads);
 
-inline constexpr std::int64_t kSyntheticTrainCount = 60000, kSyntheticTestCount = 10000;  // as many as MNIST has
+inline constexpr std::int64_t kSyntheticTrainCount = 60000, kSyntheticTestCount = 10000;  // as many as in MNIST
 
-// Training and test digits, the same ones always, as plain IDX files below `cache_dir`: mapped when they are there,
-// else made (a few seconds on two cores) and written. Of several processes one makes them and the others wait. A cache
-// that cannot be used is made again; where it cannot be written, or is not this user's alone, a warning is logged and
-// the digits are used all the same. With an empty `cache_dir` nothing is kept.
+// Training and test digits, always the same ones, as plain IDX files below `cache_dir`. They are mapped if present,
+// else generated (a few seconds on two cores) and written. If several processes need them, one generates them and the
+// others wait. An unusable cache is regenerated. If the cache cannot be written, or is not private to this user, a
+// warning is logged and the digits are used anyway. With an empty `cache_dir`, nothing is stored.
 TrainAndTest synthetic_digits(const std::filesystem::path& cache_dir, std::int64_t train_count = kSyntheticTrainCount,
                               std::int64_t test_count = kSyntheticTestCount);
 

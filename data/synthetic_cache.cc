@@ -1,4 +1,4 @@
-// synthetic_digits of data/synthetic.h.
+// synthetic_digits() of data/synthetic.h.
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -25,13 +25,11 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kSeed = 0;
-constexpr const char* kVersion =
-    "v1";  // another one whenever the digits change, so that no old cache is taken for them
+constexpr const char* kVersion = "v1";  // change it whenever the digits change, so that old caches are not used
 constexpr TimeMs kMaxLockWaitMs = 60000;
 
-// Holds the lock of the folder for the time that digits are made; the system frees it when a process dies. Where no
-// lock is to be had, not in kMaxLockWaitMs or not at all, we go on without: the work is then done twice, with the same
-// result.
+// Holds the folder's lock while digits are generated; the system releases it when a process dies. If the lock is not
+// available within kMaxLockWaitMs, or at all, continues without it: the work is then done twice, with the same result.
 FileDescriptor lock_folder(const fs::path& folder) {
   FileDescriptor fd(open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
   const TimeMs deadline = monotonic_ms() + kMaxLockWaitMs;
@@ -101,7 +99,7 @@ TrainAndTest synthetic_digits(const fs::path& cache_dir, std::int64_t train_coun
     log_warning("the synthetic digits in {} cannot be used and are generated again", folder.string());
   TrainAndTest made = make_all(train_count, test_count);
   if (!write_cache(folder, made)) return made;
-  // The mapped files replace our copy: their pages are shared by all processes of this host.
+  // The mapped files replace our copy, because all processes on this host share their pages.
   auto cached = load_cached(folder, train_count, test_count);
   return cached ? *std::move(cached) : made;
 }

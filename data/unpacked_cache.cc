@@ -24,15 +24,15 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kHashCharacters = 16;
 
-// Tells apart the few files that one user has; nobody is kept from choosing names with equal hashes.
+// Distinguishes the few files of one user. It is not collision-resistant against chosen names.
 std::string hash_of(std::string_view text) {
   std::uint64_t hash = text.size();
   for (const char character : text) hash = mix64(hash ^ static_cast<unsigned char>(character));
   return fmt::format("{:0{}x}", hash, kHashCharacters);
 }
 
-// "<file>-<state>", the name of the copy; nullopt for a file that cannot be looked at. The state has the time of the
-// last change of the file's inode, which whoever rewrites the file cannot set back.
+// "<file>-<state>", the name of the copy; nullopt if the file cannot be examined. The state includes the time of the
+// inode's last change, which a user who rewrites the file cannot reset.
 std::optional<std::string> name_of_copy(const fs::path& path) {
   std::error_code error;
   const fs::path whole = fs::canonical(path, error);
@@ -57,7 +57,7 @@ std::optional<IdxArray> read_copy(const fs::path& copy, IdxKind kind) {
   try {
     return read_idx(copy, kind, Trust::kThisUser);
   } catch (const Error&) {
-    return std::nullopt;  // It is written anew.
+    return std::nullopt;  // It will be rewritten.
   }
 }
 
@@ -66,7 +66,7 @@ void remove_former_states(const fs::path& folder, std::string_view name) {
   std::error_code ignored;
   for (fs::directory_iterator entry(folder, ignored), end; !ignored && entry != end; entry.increment(ignored)) {
     const std::string other = entry->path().filename().string();
-    std::error_code stays;  // Whoever has it mapped keeps it.
+    std::error_code stays;  // A process that has it mapped keeps it.
     if (other.starts_with(file) && other != name) fs::remove(entry->path(), stays);
   }
 }
@@ -75,7 +75,7 @@ void remove_former_states(const fs::path& folder, std::string_view name) {
 
 IdxArray UnpackedCache::read(const fs::path& path, IdxKind kind) {
   if (!looks_like_gzip(path)) return read_idx(path, kind);
-  // The state is looked at before the file is read: a file replaced in between leaves a copy that nobody asks for.
+  // The state is read before the file: if the file is replaced in between, the copy gets a name that is never used.
   const std::optional<std::string> name = name_of_copy(path);
   if (name) {
     if (auto copy = read_copy(folder_ / *name, kind)) return *std::move(copy);

@@ -1,5 +1,5 @@
-// Plain copies of large gzip files, so that the next start maps the data instead of decompressing it: that takes most
-// of a start, and mapped pages are shared by all processes of a host.
+// Unpacked cache: plain copies of large gzip files, so that the next start maps the data instead of decompressing it.
+// Decompressing takes most of a start, and mapped pages are shared by all processes on a host.
 #pragma once
 
 #include <filesystem>
@@ -12,21 +12,21 @@
 
 namespace distmnist {
 
-// Smaller files are unpacked each time: that takes milliseconds.
+// Smaller files are decompressed each time, which takes milliseconds.
 inline constexpr std::size_t kWorthKeepingBytes = std::size_t{1} << 20;
 
-// A copy belongs to one state of one file: it is named by the file's path, size, number and time of last change. Copies
-// that another user owns or may write are not used. Thread-safe.
+// A copy belongs to one state of one file: its name depends on the file's path, size, inode number and time of last
+// change. Copies that a different user owns or can write are not used. Thread-safe.
 class UnpackedCache {
  public:
-  // `folder` is made when the first copy is written, for this user alone.
+  // `folder` is created for this user only, when the first copy is written.
   explicit UnpackedCache(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
-  // read_idx of `path`, from its copy where there is a whole one. What had to be unpacked is remembered.
+  // read_idx of `path`, from a complete copy if there is one. Remembers files that had to be decompressed.
   IdxArray read(const std::filesystem::path& path, IdxKind kind);
 
-  // Writes the copies that `read` has missed, and removes those of the same files' former states. Nothing is written
-  // while another process does so. A failure is logged: the next start unpacks again.
+  // Writes the copies that were missing in `read`, and removes copies of earlier states of the same files. Does nothing
+  // while a different process is writing. A failure is logged, and the next start decompresses again.
   void write_missing();
 
  private:
@@ -39,13 +39,13 @@ class UnpackedCache {
   std::vector<Missing> missing_;
 };
 
-// Runs write_missing on a thread of its own, at a low priority. `cache` must outlive this object.
+// Runs write_missing in its own low-priority thread. `cache` must outlive this object.
 class BackgroundCopies {
  public:
   explicit BackgroundCopies(UnpackedCache& cache);
 
  private:
-  std::jthread thread_;  // waits for the copies when destroyed
+  std::jthread thread_;  // its destruction waits for the copies
 };
 
 }  // namespace distmnist

@@ -1,4 +1,4 @@
-// The models, in one explicit table.
+// Models: the built-in models, in one table.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ Graph mnist_cnn();  // the network of the TF-Slim MNIST tutorials: 1,625,606 par
 Graph softmax();    // one fully connected layer 784 -> 10, for teaching and tests
 Graph mlp();        // 784 -> 100 -> 10, for teaching and tests
 
-// The model called `name`. Error (kUsage) names the known ones.
+// The model with this name. Error (kUsage) lists the known names.
 Graph make_model(std::string_view name);
 std::vector<std::string> model_names();
 

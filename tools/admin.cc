@@ -12,7 +12,7 @@ AdminConfig admin_config(const Flags& flags) {
   AdminConfig config;
   config.ps = find_ps_tasks(flags);
   if (flags.cluster.keys) config.keys = client_keys(*flags.cluster.keys, {KeyOwner::Role::kAdmin, 0}, config.ps.size());
-  require_sockets(2 * static_cast<int>(config.ps.size()));  // ZeroMQ ends the process where it gets none.
+  require_sockets(2 * static_cast<int>(config.ps.size()));  // ZeroMQ ends the process if it cannot get a socket.
   config.incarnation = unguessable_number();
   config.wait_ms = static_cast<TimeMs>(flags.admin.wait_secs * 1000);
   config.stop_requested = [] { return signal_received().has_value(); };

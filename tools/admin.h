@@ -1,4 +1,4 @@
-// What the subcommands that speak to running ps tasks share.
+// Admin: what the subcommands that talk to running ps tasks share.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +9,8 @@
 
 namespace distmnist {
 
-// For one question of this process. Error (kUsage): no ps, or a broken description of the ps tasks;
-// kSecurity: as of client_keys().
+// The configuration for one request of this process. Error: kUsage if there is no ps or the description of the ps tasks
+// is invalid; kSecurity as in client_keys().
 AdminConfig admin_config(const Flags& flags);
 
 // "ps:0 localhost:2222"

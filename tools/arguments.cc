@@ -16,7 +16,7 @@ std::string with_underscores(std::string name) {
   return name;
 }
 
-// A name without what people get wrong in front of it and in between.
+// The name without the dashes that users often get wrong.
 std::string bare(std::string_view name) {
   name.remove_prefix(std::min(name.find_first_not_of('-'), name.size()));
   std::string out;
@@ -24,8 +24,8 @@ std::string bare(std::string_view name) {
   return out;
 }
 
-// How many letters have to be put in, left out, changed, or swapped with their neighbour to make `b` of `a` (optimal
-// string alignment).
+// The number of insertions, deletions, substitutions and swaps of adjacent letters that turn `a` into `b` (optimal
+// string alignment distance).
 std::size_t distance(const std::string& a, const std::string& b) {
   std::vector<std::size_t> before_last(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
   std::iota(last.begin(), last.end(), std::size_t{0});
@@ -48,7 +48,7 @@ std::vector<std::string> normalised(const std::vector<std::string>& words,
   std::vector<std::string> out;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
-    if (word == "--") {  // What follows is no flag, whatever it looks like.
+    if (word == "--") {  // The words after it are never flags.
       out.insert(out.end(), words.begin() + static_cast<std::ptrdiff_t>(i), words.end());
       break;
     }

@@ -1,4 +1,4 @@
-// Where the program keeps files between runs.
+// Cache: the folder for files that the program keeps between runs.
 #pragma once
 
 #include <filesystem>
@@ -7,15 +7,15 @@
 
 namespace distmnist {
 
-// The user's cache. A folder is used only if no one else can write to it, because anyone who can could put data there
-// that the next run trains on.
+// The user's cache. A folder is used only if no other user can write to it, because anyone with write access could
+// plant data that the next run trains on.
 class Cache {
  public:
-  // Says so in the log where there is none, or where it may not be used.
+  // Logs if there is no cache or it must not be used.
   Cache();
 
-  // <cache>/<part>, which need not be there yet. Nothing where there is no cache or this folder may not be used; the
-  // log has said why.
+  // <cache>/<part>, which need not exist yet. Nothing if there is no cache or this folder must not be used; the reason
+  // has then been logged.
   std::optional<std::filesystem::path> folder(const std::string& part) const;
 
  private:

@@ -23,11 +23,11 @@ bool has(const std::vector<std::string>& words, std::string_view word) {
   return std::ranges::find(words, word) != words.end();
 }
 
-// A mounted hierarchy of cgroups (proc(5), /proc/pid/mountinfo).
+// A mounted cgroup hierarchy (proc(5), /proc/pid/mountinfo).
 struct Hierarchy {
   bool unified = false;                  // version 2
-  std::vector<std::string> controllers;  // of version 1
-  fs::path within;                       // the cgroup that is mounted
+  std::vector<std::string> controllers;  // version 1 only
+  fs::path within;                       // the cgroup at the mount point
   fs::path at;
 };
 
@@ -46,7 +46,7 @@ std::vector<Hierarchy> mounted_hierarchies(const fs::path& root) {
   return out;
 }
 
-// The path of this process's cgroup in a hierarchy, "4:cpu,cpuacct:/docker/abc" or "0::/user.slice".
+// The path of this process's cgroup in a hierarchy, from "4:cpu,cpuacct:/docker/abc" or "0::/user.slice".
 std::optional<fs::path> own_cgroup(const fs::path& root, const Hierarchy& hierarchy, std::string_view controller) {
   std::ifstream file(root / "proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
@@ -60,12 +60,12 @@ std::optional<fs::path> own_cgroup(const fs::path& root, const Hierarchy& hierar
   return std::nullopt;
 }
 
-// The folders of this process's cgroup and of those above it, as far as they are mounted.
+// The folders of this process's cgroup and its ancestors, as far as they are mounted.
 std::vector<fs::path> folders_of(const fs::path& root, const Hierarchy& hierarchy, std::string_view controller) {
   const std::optional<fs::path> own = own_cgroup(root, hierarchy, controller);
   if (!own) return {};
   const fs::path top = root / hierarchy.at.relative_path();
-  // A container may see its own cgroup mounted as the whole, or a path that leads out of what it sees.
+  // A container may see its own cgroup mounted as the root, or a path outside of what it can see.
   const fs::path inside = own->lexically_relative(hierarchy.within);
   fs::path folder = top;
   std::vector<fs::path> folders = {folder};
@@ -76,7 +76,7 @@ std::vector<fs::path> folders_of(const fs::path& root, const Hierarchy& hierarch
   return folders;
 }
 
-// The first words of a file, "max 100000"; none where it cannot be read.
+// The first words of a file, such as "max 100000"; empty if it cannot be read.
 std::vector<std::string> words_of(const fs::path& file) {
   std::ifstream stream(file);
   std::string line;
@@ -88,7 +88,7 @@ std::optional<double> number(const std::vector<std::string>& words, std::size_t 
   if (index >= words.size()) return std::nullopt;
   double value = 0;
   std::istringstream stream(words[index]);
-  return stream >> value && value > 0 ? std::optional(value) : std::nullopt;  // "max" and -1: no limit
+  return stream >> value && value > 0 ? std::optional(value) : std::nullopt;  // "max" and -1 mean no limit
 }
 
 std::optional<double> cpus_of(const fs::path& folder, bool unified) {

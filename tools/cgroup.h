@@ -1,4 +1,4 @@
-// What a cgroup leaves of the host to this process: containers, Kubernetes, systemd and Slurm limit processes so.
+// Cgroup: the limits that cgroups set for this process. Containers, Kubernetes, systemd and Slurm use them.
 #pragma once
 
 #include <cstdint>
@@ -8,13 +8,13 @@
 namespace distmnist {
 
 struct CgroupLimits {
-  std::optional<double> cpus;           // of all threads together, 1.5 for one and a half
-  std::optional<std::int64_t> threads;  // processes and threads that may be there at once
+  std::optional<double> cpus;           // for all threads together; 1.5 means one and a half
+  std::optional<std::int64_t> threads;  // processes and threads that may exist at once
 };
 
-// The tightest limits of this process's cgroup and those above it, as far as they can be seen from here; version 1 and
-// 2. Files are looked for below `root`, which is "/" but in tests. Nothing is an error: what cannot be read does not
-// limit.
+// The tightest limits of this process's cgroup and its ancestors, as far as they are visible here; cgroup versions 1
+// and 2. Files are read below `root`, which is "/" except in tests. There are no errors: a file that cannot be read
+// sets no limit.
 CgroupLimits read_cgroup_limits(const std::filesystem::path& root = "/");
 
 }  // namespace distmnist

@@ -19,7 +19,7 @@ std::string role_of(const Flags& flags) {
        flags.cluster.job_name);
 }
 
-// A cluster file that cannot be read is a wrong description, not bad data.
+// An unreadable cluster file is an invalid description, not bad data.
 std::string read_cluster_file(const std::string& path) {
   if (const std::size_t first = path.find_first_not_of(" \t\r\n"); first != path.npos && path[first] == '{') {
     fail(ExitCode::kUsage,
@@ -90,8 +90,8 @@ std::optional<Place> find_place(const Flags& flags) {
     return std::nullopt;
   }
   const std::string role = role_of(flags);
-  allowed_addresses(flags);  // Of use to a ps only; but a slip is a slip.
-  // Who works with a ps that stays is not known when it starts.
+  allowed_addresses(flags);  // Only a ps uses them, but a typo is reported for every task.
+  // A ps that stays does not know its workers when it starts.
   const Workers workers = role == "ps" && flags.cluster.ps_stay ? Workers::kOptional : Workers::kNeeded;
   Place place{cluster_of(flags, workers), {role, flags.cluster.task_index.value_or(0)}};
   validate(place.cluster, workers);

@@ -1,4 +1,4 @@
-// From the flags to the cluster and this process's place in it.
+// Cluster setup: derives the cluster and this process's place in it from the flags.
 #pragma once
 
 #include <optional>
@@ -13,23 +13,23 @@ namespace distmnist {
 struct Place {
   ClusterSpec cluster;
   TaskId task;                     // job "ps" or "worker", whatever the description calls it
-  std::optional<HostPort> bind{};  // where a ps listens, if not at its address
+  std::optional<HostPort> bind{};  // the address on which a ps listens, if not its own address
 };
 
-// What --allow names. Error (kUsage), also where --insecure and --keys contradict each other.
+// The addresses given by --allow. Error (kUsage) if they are invalid, or if --insecure and --keys conflict.
 std::vector<AddressBlock> allowed_addresses(const Flags& flags);
 
-// Whether flags describe a cluster; without one a task takes the built-in cluster.
+// Whether the flags describe a cluster; a task without one uses the built-in cluster.
 bool describes_cluster(const Flags& flags);
 
-// Nothing for a local run: no --job_name and no cluster. Error (kUsage): a job that plays no role, a task out of range,
-// a broken or contradictory description. No name is looked up.
+// Nothing for a local run, that is, without --job_name and a cluster. Error (kUsage): a job without a role, a task out
+// of range, or an invalid or contradictory description. Does not resolve host names.
 std::optional<Place> find_place(const Flags& flags);
 
-// The cluster that the flags describe, else the built-in one; workers may be missing. Error (kUsage) as above.
+// The cluster described by the flags, else the built-in one; it may have no workers. Error (kUsage) as above.
 ClusterSpec described_cluster(const Flags& flags);
 
-// The ps tasks that --ps_hosts or --cluster name, or the built-in cluster's. Error (kUsage) as above.
+// The ps tasks of --ps_hosts or --cluster, else of the built-in cluster. Error (kUsage) as above.
 std::vector<HostPort> find_ps_tasks(const Flags& flags);
 
 }  // namespace distmnist

@@ -1,4 +1,4 @@
-// What the program can be asked to do, one file each. All return the exit code or throw Error.
+// Commands: the program's subcommands, one file each. All return the exit code or throw Error.
 #pragma once
 
 #include "lib/base/error.h"
@@ -7,10 +7,10 @@
 
 namespace distmnist {
 
-// A parameter server: serves until all workers are done; with --ps_stay until a signal comes.
+// A parameter server: serves until all workers are done, or with --ps_stay until a signal.
 ExitCode serve_parameters(const Flags& flags, const Place& place);
 
-// A worker of a cluster, or (without a place) the whole training in this process. `started_s`: when the process
+// A worker of a cluster, or without a place a complete training run in this process. `started_s` is when the process
 // started.
 ExitCode train(const Flags& flags, const std::optional<Place>& place, double started_s);
 

@@ -10,12 +10,12 @@
 namespace distmnist {
 namespace {
 
-// As the kernel writes them.
+// The kernel's spelling.
 constexpr std::array<std::string_view, 14> kInstructionSets = {
     "sse4_2",      "avx",         "fma",      "avx2",     "avx_vnni", "avx512f", "avx512_vnni",
     "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd",    "bf16",    "sve"};
 
-// The value of the first line "key   : value"; empty where there is none.
+// The value in the first line "key   : value"; empty if there is none.
 std::string value_of(const std::string& text, std::string_view key) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {

@@ -1,4 +1,4 @@
-// What the host's processor is, for people.
+// CPU info: a description of the host's processor for the user.
 #pragma once
 
 #include <string>
@@ -7,14 +7,14 @@
 namespace distmnist {
 
 struct CpuInfo {
-  std::string name;                           // "Intel(R) Xeon(R) Gold 6430"; "processor" where it has none
-  std::vector<std::string> instruction_sets;  // those that make matrix products faster: "AVX2", "AVX512F", "AMX_BF16"
+  std::string name;                           // "Intel(R) Xeon(R) Gold 6430"; "processor" if unknown
+  std::vector<std::string> instruction_sets;  // those that speed up matrix products: "AVX2", "AVX512F", "AMX_BF16"
 };
 
-// Reads the text of /proc/cpuinfo (its first processor), x86 or ARM.
+// Parses the text of /proc/cpuinfo (the first processor), x86 or ARM.
 CpuInfo parse_cpu_info(const std::string& text);
 
-// Of this host.
+// The CpuInfo of this host.
 CpuInfo read_cpu_info();
 
 }  // namespace distmnist

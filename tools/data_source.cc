@@ -18,13 +18,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kSynthetic = "synthetic";  // sources, as --dataset names them
+constexpr const char* kSynthetic = "synthetic";  // sources, with the names used by --dataset
 constexpr const char* kCached = "mnist";
 
-// The folder's name from wherever the next process stands.
+// A name for the folder that is valid in any current folder.
 std::string absolute_name(const fs::path& folder) {
   const fs::path whole = fs::absolute(folder);
-  const bool goes_up = std::ranges::find(whole, fs::path("..")) != whole.end();  // Behind a link it leads elsewhere.
+  const bool goes_up = std::ranges::find(whole, fs::path("..")) != whole.end();  // Behind a link, ".." leads elsewhere.
   return goes_up ? whole.string() : whole.lexically_normal().string();
 }
 
@@ -48,7 +48,7 @@ LoadedData load_synthetic(const Cache& cache) {
   return loaded;
 }
 
-// MNIST that was downloaded into the cache; synthetic digits where it is not there and nobody insists on it.
+// The MNIST in the cache; synthetic digits if it is not there and MNIST is not required.
 LoadedData load_default(const Cache& cache, bool only_mnist) {
   const auto cached = cache.folder("mnist");
   if (cached && has_mnist(*cached)) {

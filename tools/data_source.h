@@ -1,4 +1,4 @@
-// Which data a run uses: the folder the user names, the cached MNIST, or synthetic digits, said clearly.
+// Data source: the data of a run, which is the user's folder, the cached MNIST, or synthetic digits. Logs which one.
 #pragma once
 
 #include <memory>
@@ -13,21 +13,21 @@ namespace distmnist {
 
 struct LoadedData {
   TrainAndTest data;
-  // Where it is from: the absolute path of its folder; "mnist", of the cache; "synthetic".
+  // The origin: the absolute path of the folder, "mnist" for the cache, or "synthetic".
   std::string source;
-  // Run beside the training; null for synthetic digits, and where nothing is kept.
+  // These run during training; null for synthetic digits, and if nothing is cached.
   std::unique_ptr<BackgroundChecksum> checksum;
   std::unique_ptr<UnpackedCache> unpacked;
-  std::unique_ptr<BackgroundCopies> copies;  // after what it uses
+  std::unique_ptr<BackgroundCopies> copies;  // declared after `unpacked`, which it uses
 };
 
-// Error (kData): a named folder that is missing, incomplete or broken; --dataset=mnist and no data at hand.
+// Error (kData): a named folder is missing, incomplete or broken, or --dataset=mnist and no data is available.
 LoadedData load_data(const Flags& flags);
 
-// Runs tools/download_mnist.py into the cache in place of this process. Returns only by Error.
+// Replaces this process with tools/download_mnist.py, which downloads into the cache. Returns only by throwing Error.
 [[noreturn]] void download_data(const Flags& flags);
 
-// The flags with --data_dir and --dataset of a LoadedData's source: with them load_data loads it again.
+// The flags with --data_dir and --dataset set to the source of a LoadedData, so that load_data loads it again.
 Flags with_source(Flags flags, const std::string& source);
 
 }  // namespace distmnist

@@ -1,11 +1,11 @@
-// The flags that say what to compute on.
+// Device flags: checks of the flags that select the devices.
 #pragma once
 
 #include "tools/flags.h"
 
 namespace distmnist {
 
-// Error (kUsage): a share of memory that is none.
+// Error (kUsage) if the fraction of memory is invalid.
 void check_device_flags(const Flags& flags);
 
 }  // namespace distmnist

@@ -1,4 +1,4 @@
-// distmnist: reads the command line, picks the role, runs it, and turns every error into one line and an exit code.
+// distmnist: reads the command line, selects and runs the role, and turns every error into one line and an exit code.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -64,29 +64,29 @@ bool computes_on_threads(const Flags& flags) {
   return computes && flags.devices.intra_op_parallelism_threads != 1;
 }
 
-// Commands that have something to finish when they are asked to stop; others end at once.
+// Commands that have work to finish when asked to stop; the others end at once.
 bool heeds_signals(Command command) {
   return command == Command::kTrain || command == Command::kReset || command == Command::kVariable ||
          command == Command::kKeygen;
 }
 
-// The task in the lines of the log.
+// The name of the task in log lines.
 std::string name_of(const Flags& flags) {
   return flags.cluster.job_name.empty()
              ? "local"
              : fmt::format("{}:{}", flags.cluster.job_name, flags.cluster.task_index.value_or(0));
 }
 
-// A standard stream that the caller has closed would give its number to the next file or socket, and our lines would be
-// written into that.
+// If the caller closed a standard stream, the next file or socket would get its descriptor, and the program's output
+// would be written into it.
 void occupy_standard_streams() {
   int descriptor = 0;
-  // For reading only, so that results do not vanish: to write them is an error.
+  // Read-only, so that writing results fails instead of losing them.
   while (descriptor >= 0 && descriptor <= STDERR_FILENO) descriptor = open("/dev/null", O_RDONLY);
   if (descriptor > STDERR_FILENO) close(descriptor);
 }
 
-// "error: ...; exit 138", after the name of the task
+// Prints "error: ...; exit 138", after the name of the task.
 int report(ExitCode code, const std::string& what) {
   log_error("error: {}; exit {}", what, static_cast<int>(code));
   return static_cast<int>(code);
@@ -110,10 +110,10 @@ int main_with_errors(int argc, char** argv) {
     if (code == ExitCode::kOk) check_output();
     return static_cast<int>(code);
   } catch (const ReaderGone&) {
-    return static_cast<int>(ExitCode::kOk);  // The reader has all that it wanted.
+    return static_cast<int>(ExitCode::kOk);  // The reader closed the pipe because it had enough.
   } catch (...) {
     const Failure failure = failure_being_handled();
-    // A wait that a signal cut short ends with the signal's code.
+    // A wait interrupted by a signal ends with the signal's code.
     const bool by_signal = failure.code == ExitCode::kInterrupted && signal_received();
     return report(by_signal ? *signal_received() : failure.code, failure.what);
   }

@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Rounds of libgomp's waiting loop, some ten microseconds: longer than the gaps between kernels that run undisturbed.
+// Iterations of libgomp's waiting loop, about ten microseconds: longer than the gaps between undisturbed
+// kernels.
 constexpr const char* kSpinCount = "1000";
 
 }  // namespace
@@ -51,7 +52,7 @@ fs::path cuda_module_folder() {
 }
 
 bool may_have_gpu() {
-  // Of the driver for Linux, and of the one for Linux inside of Windows.
+  // The device files of the Linux driver, and of the driver for Linux inside Windows.
   std::error_code ignored;
   if (!fs::exists("/dev/nvidiactl", ignored) && !fs::exists("/dev/dxg", ignored)) return false;
   return !hides_all_gpus(std::getenv("CUDA_VISIBLE_DEVICES"));
@@ -100,7 +101,7 @@ void limit_spinning(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
   if (setenv("GOMP_SPINCOUNT", kSpinCount, 1) != 0) return;
   std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error);  // By its name, which tools like pgrep show.
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);  // By name, which tools like pgrep show.
   if (!error) execv(program.c_str(), argv);
 }
 

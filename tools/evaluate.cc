@@ -1,4 +1,4 @@
-// distmnist evaluate: how good the newest checkpoint of a run is on the test images.
+// distmnist evaluate: the accuracy of a run's newest checkpoint on the test images.
 #include "lib/worker/evaluation.h"
 
 #include "lib/base/log.h"
@@ -12,7 +12,7 @@ namespace distmnist {
 
 namespace {
 
-// The data that the flags name, else that of the run.
+// The data given by the flags, else that of the run.
 LoadedData load_data_of(const RestoredModel& model, const Flags& flags) {
   if (!flags.data.data_dir.empty() || flags.data.dataset) return load_data(flags);
   if (!model.data) {
@@ -30,7 +30,7 @@ LoadedData load_data_of(const RestoredModel& model, const Flags& flags) {
   }
 }
 
-// An accuracy on other data says nothing about the run.
+// Accuracy on different data says nothing about the run.
 void require_data_of(const RestoredModel& model, const LoadedData& loaded, const Flags& flags) {
   if (!model.data || flags.data.other_data) return;
   const DataIdentity here = identity_of(loaded.data);

@@ -1,4 +1,4 @@
-// What an exception means for the process: the exit code and the sentence.
+// Failure: maps an exception to the exit code and the message of the process.
 #pragma once
 
 #include <string>
@@ -12,8 +12,8 @@ struct Failure {
   std::string what;
 };
 
-// Of the exception that is being handled; call it in a catch block. A lack of memory, threads or
-// descriptors is kResources, whichever library reported it.
+// For the exception being handled; call it in a catch block. A lack of memory, threads or descriptors is kResources,
+// whichever library reported it.
 Failure failure_being_handled();
 
 }  // namespace distmnist

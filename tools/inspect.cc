@@ -1,4 +1,4 @@
-// distmnist inspect: what a checkpoint file holds.
+// distmnist inspect: prints the contents of a checkpoint file.
 #include "lib/supervisor/inspect.h"
 
 #include <filesystem>
@@ -13,7 +13,7 @@ namespace distmnist {
 ExitCode inspect_command(const Flags& flags) {
   std::filesystem::path file = flags.files.checkpoint;
   require_open(file);
-  std::error_code ignored;  // opening the file says it better
+  std::error_code ignored;  // opening the file reports it better
   if (std::filesystem::is_directory(file, ignored)) file = read_named_run(file).path;
   const Inspection inspection = inspect_checkpoint(file);
   for (const std::string& line : inspection.lines) print("{}\n", line);

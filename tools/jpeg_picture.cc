@@ -16,25 +16,25 @@
 namespace distmnist {
 namespace {
 
-constexpr int kMaxScans = 200;  // of a progressive file; more are made to keep a reader busy
+constexpr int kMaxScans = 200;  // of a progressive file; files with more are made to keep a decoder busy
 constexpr std::string_view kExif("Exif\0\0", 6);
 
-// What libjpeg's callbacks know; libjpeg's own struct comes first, because they get a pointer to it.
+// State of libjpeg's callbacks. libjpeg's own struct comes first because the callbacks get a pointer to it.
 struct Errors {
   jpeg_error_mgr manager;
   std::jmp_buf jump;
   char problem[JMSG_LENGTH_MAX] = "";
 };
 
-// libjpeg wants this not to return. The functions that set the jump hold nothing that would have to be destroyed.
+// libjpeg requires that this does not return. The functions that call setjmp have no objects that need destruction.
 [[noreturn]] void on_error(j_common_ptr common) {
   auto* errors = reinterpret_cast<Errors*>(common->err);
   (*common->err->format_message)(common, errors->problem);
   std::longjmp(errors->jump, 1);
 }
 
-// libjpeg goes on with grey where data is missing or wrong. Other warnings are of no matter: bytes too many, unknown
-// versions.
+// libjpeg substitutes grey for missing or invalid data. Other warnings, such as extra bytes or unknown versions, do not
+// matter.
 void on_message(j_common_ptr common, int level) {
   if (level >= 0) return;
   switch (common->err->msg_code) {
@@ -73,10 +73,10 @@ class Decoder {
   std::int64_t height() const { return jpeg_.image_height; }
   std::int64_t width() const { return jpeg_.image_width; }
   int channels() const { return jpeg_.output_components; }
-  // Adobe's programs store CMYK as what is left of white, the others as amounts of ink.
+  // Adobe's programs store CMYK inverted, as the remaining white; others store the amount of ink.
   bool is_inverted() const { return jpeg_.saw_Adobe_marker != 0; }
 
-  // Up to the pixels. False: see problem().
+  // Reads up to the pixels. Returns false on an error; see problem().
   bool read_header(std::span<const std::byte> bytes) {
     if (setjmp(errors_.jump) != 0) return false;
     jpeg_create_decompress(&jpeg_);
@@ -87,7 +87,7 @@ class Decoder {
     return true;
   }
 
-  // Before the pixels: what they are to be, 1, 3 or 4 channels.
+  // Call before reading pixels. Selects 1, 3 or 4 output channels.
   bool start() {
     if (setjmp(errors_.jump) != 0) return false;
     if (jpeg_.jpeg_color_space == JCS_GRAYSCALE) {
@@ -101,21 +101,21 @@ class Decoder {
     return true;
   }
 
-  // [width][channels] bytes.
+  // `row` is [width][channels] bytes.
   bool read_row(JSAMPROW row) {
     if (setjmp(errors_.jump) != 0) return false;
     jpeg_read_scanlines(&jpeg_, &row, 1);
     return true;
   }
 
-  // What follows the pixels.
+  // Reads the data after the pixels.
   bool finish() {
     if (setjmp(errors_.jump) != 0) return false;
     jpeg_finish_decompress(&jpeg_);
     return true;
   }
 
-  // Before finish(), which forgets it.
+  // Call before finish(), which discards it.
   int orientation() const {
     for (const jpeg_marker_struct* marker = jpeg_.marker_list; marker != nullptr; marker = marker->next) {
       const std::span data(reinterpret_cast<const std::byte*>(marker->data), marker->data_length);
@@ -131,7 +131,7 @@ class Decoder {
   jpeg_decompress_struct jpeg_{};
 };
 
-// One pixel of 1, 3 or 4 channels as RGBA.
+// Converts one pixel of 1, 3 or 4 channels to RGBA.
 void put_pixel(const unsigned char* from, int channels, bool is_inverted, std::uint8_t* rgba) {
   for (int c = 0; c < 3; ++c) {
     if (channels < 4) {

@@ -1,4 +1,4 @@
-// JPEG: decoding.
+// JPEG: decodes JPEG pictures.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +9,8 @@
 
 namespace distmnist {
 
-// Baseline or progressive; grey, colour or CMYK; turned as its Exif data says. Error (kData) names `file`: broken, cut
-// off, of a kind that libjpeg does not know, or too large (picture_size.h).
+// Baseline or progressive; grey, colour or CMYK; rotated as the Exif data says. Error (kData) names `file`: damaged,
+// truncated, of a type that libjpeg does not support, or too large (picture_size.h).
 Picture read_jpeg(const std::string& file, std::span<const std::byte> bytes);
 
 }  // namespace distmnist

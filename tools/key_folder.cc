@@ -26,12 +26,12 @@ namespace fs = std::filesystem;
 constexpr mode_t kOthersRead = S_IRGRP | S_IROTH;
 constexpr mode_t kOthersWrite = S_IWGRP | S_IWOTH;
 
-// What is wrong with --keys is of one kind, whatever it is: a run that was to be safe is not begun.
+// Every problem with --keys has the same exit code: a run that should be secure must not start.
 [[noreturn]] void refuse(const std::string& what) {
   fail(ExitCode::kSecurity, "--keys: {}", what);
 }
 
-// What `action` gives; its complaints about files count as those about keys.
+// Returns the result of `action`; its errors about files are reported as errors about keys.
 template <class Action>
 auto held_against_keys(const Action& action) {
   try {
@@ -42,13 +42,13 @@ auto held_against_keys(const Action& action) {
   }
 }
 
-// Who owns a file can change it, and may be we or root. Root itself may use anybody's.
+// The owner of a file can change it, so it must be this user or root. Root itself may use any user's files.
 void require_owner(const fs::path& path, const struct stat& status) {
   if (status.st_uid == geteuid() || status.st_uid == 0 || geteuid() == 0) return;
   refuse(fmt::format("{} belongs to another user (uid {}); use your own keys", path.string(), status.st_uid));
 }
 
-// `forbidden`: what others may not do with it; `cure`: what to do where they may.
+// `forbidden`: the permissions that others must not have; `cure`: the command that removes them.
 void require_private(const fs::path& path, const struct stat& status, mode_t forbidden, std::string_view cure) {
   require_owner(path, status);
   const mode_t open = status.st_mode & forbidden;
@@ -76,8 +76,7 @@ void require_private_folder(const fs::path& folder) {
   require_private(folder, status, kOthersRead | kOthersWrite, "chmod 700");
 }
 
-// The folder that a file is really in, where that is not the one that it is named in: whoever may write there could put
-// another file in the place of this one.
+// Checks the folder of a symbolic link's target, because a user who can write there could replace the file.
 void require_private_target(const fs::path& file) {
   std::error_code error;
   const fs::path target = fs::canonical(file, error);
@@ -85,7 +84,7 @@ void require_private_target(const fs::path& file) {
   require_private_folder(parent_folder(target));
 }
 
-// A key file, once it has turned out to be of nobody else.
+// Reads a key file after checking that no other user has access.
 KeyFile read_key_file(const fs::path& path, mode_t forbidden, std::string_view cure) {
   const InputFile file = held_against_keys([&] { return open_for_reading(path); });
   struct stat status;
@@ -146,7 +145,7 @@ bool is_there(const fs::path& path) {
   return fs::symlink_status(path, ignored).type() != fs::file_type::not_found && !ignored;
 }
 
-// "ps-0, worker-1": whose secrets are in a folder, for who has named the wrong one.
+// "ps-0, worker-1": the owners of the secrets in a folder, for users who named the wrong one.
 std::string secrets_in(const fs::path& folder) {
   std::vector<std::string> names;
   for (const FolderEntry& entry : entries_of(folder)) {
@@ -156,7 +155,7 @@ std::string secrets_in(const fs::path& folder) {
   return names.empty() ? "" : fmt::format(" (it has the secret of {})", join(names, ", "));
 }
 
-// The folder with the secret of `self`: the one that is named, or one in it.
+// The folder with the secret of `self`: the given one or a subfolder.
 fs::path find_folder(const fs::path& folder, const KeyOwner& self) {
   const std::string name = secret_name(self);
   if (is_there(folder / name)) return folder;
@@ -174,7 +173,7 @@ fs::path find_folder(const fs::path& folder, const KeyOwner& self) {
   return folder / found.front();
 }
 
-// All public keys of a folder. Files that are named after no task are none of ours.
+// All public keys in a folder. Files that are not named after a task are ignored.
 std::map<KeyOwner, Key> read_public_keys(const fs::path& folder) {
   std::map<KeyOwner, Key> known;
   std::map<Key, KeyOwner> owners;
@@ -216,7 +215,7 @@ TaskKeys read_task_keys(const fs::path& named, const KeyOwner& self) {
   if (named.empty()) refuse("the name of the folder is empty; name the one that distmnist keygen made");
   require_crypto();
   require_folder(named);
-  const fs::path folder = find_folder(named, self);  // First of all: what has no keys in it need not be private.
+  const fs::path folder = find_folder(named, self);  // Comes first: a folder without keys need not be private.
   require_private_folder(named);
   if (folder != named) require_private_folder(folder);
   TaskKeys keys{folder, read_secret(folder / secret_name(self)), read_public_keys(folder)};

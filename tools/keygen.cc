@@ -61,7 +61,7 @@ void require_room(std::size_t num_tasks) {
   fail(ExitCode::kUsage, "{} tasks are too many: keys are made for at most {}", num_tasks, kMaxKeyTasks);
 }
 
-// Error where a host cannot give its name to a folder beside the administrator's.
+// Error if a host name cannot be the name of a folder next to the administrator's.
 void require_folder_name(const std::string& name) {
   if (name == kAdminFolder) {
     fail(ExitCode::kUsage, "the host {} has the name of the administrator's key folder; give its address", name);
@@ -77,7 +77,7 @@ void require_folder_name(const std::string& name) {
   fail(exit_code_of(error, ExitCode::kUsage), "cannot make {}: {}", path.string(), errno_text(error));
 }
 
-// A folder beside the one that is to be, with a name that nobody uses; gone with all it holds unless it was moved.
+// A folder next to the target with an unused name. Deleted with its contents unless it was moved.
 class TemporaryFolder {
  public:
   explicit TemporaryFolder(const fs::path& target) : target_(target) {
@@ -99,10 +99,10 @@ class TemporaryFolder {
 
   const fs::path& path() const { return path_; }
 
-  // Takes the place of the target, where that is missing or an empty folder.
+  // Replaces the target, which must be missing or an empty folder.
   void move_to_target() {
     const FileDescriptor fd(open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd || syncfs(fd.get()) != 0) fail_writing(target_, errno);  // All files at once: there are many small ones.
+    if (!fd || syncfs(fd.get()) != 0) fail_writing(target_, errno);  // Syncs all the small files at once.
     if (rename(path_.c_str(), target_.c_str()) != 0) {
       const int error = errno;
       if (error == ENOTEMPTY || error == EEXIST) refuse_existing(target_);
@@ -146,7 +146,7 @@ void write_folder(const fs::path& folder, const std::vector<KeyOwner>& owners, c
   }
 }
 
-// Where the folder will really be: a link is taken for what it leads to. Error where it cannot be.
+// The real location of the folder, with links resolved. Error if it cannot be created there.
 fs::path real_target(const fs::path& folder) {
   if (folder.empty()) fail(ExitCode::kUsage, "keygen: the name of the folder is empty");
   const fs::path plain = without_slash(folder);
@@ -161,16 +161,16 @@ fs::path real_target(const fs::path& folder) {
     fail(ExitCode::kUsage, "{} is not a folder; name a different one", plain.string());
   if (!fs::is_empty(target, error) && !error) TemporaryFolder::refuse_existing(plain);
   if (error) fail_writing(plain, error.value());
-  // An empty folder is replaced, and its owner would be left standing in the old one.
+  // An empty folder is replaced, so a user's shell in it would be left in the deleted one.
   if (fs::equivalent(target, ".", error)) {
     fail(ExitCode::kUsage, "{} is the current folder; name one that does not exist yet", plain.string());
   }
   return target;
 }
 
-// ---- What is said ----
+// ---- Output ----
 
-// A word of a command as a shell reads it.
+// A word quoted for a shell command.
 std::string shell_word(const std::string& word) {
   const bool plain = !word.empty() && std::ranges::all_of(word, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -193,7 +193,7 @@ bool is_this_host(const std::string& host) {
   return lower_case(host) == "localhost" || is_loopback_address(host);
 }
 
-// Whose keys a folder has, how it gets to its place, and what its tasks are told there.
+// Table row: the owners of the keys in a folder, the command to copy it, and the flags for its tasks.
 std::vector<std::string> row_of(const fs::path& folder, const KeyFolderPlan& plan) {
   const std::string path = shell_word((folder / plan.name).string());
   if (plan.name == kAdminFolder) return {"admin", "stays with you", "reset and variable take --keys " + path};

@@ -1,4 +1,4 @@
-// What distmnist keygen makes: the folders of keys of a cluster.
+// Keygen: makes the key folders of a cluster (distmnist keygen).
 #pragma once
 
 #include <filesystem>
@@ -11,27 +11,27 @@
 
 namespace distmnist {
 
-// The most tasks that keys are made for: each folder has the public keys of all of them.
+// The maximum number of tasks with keys: each folder holds the public keys of all tasks.
 inline constexpr std::size_t kMaxKeyTasks = 256;
 
-// A folder to copy to one place.
+// A folder to copy to one host or task.
 struct KeyFolderPlan {
-  std::string name;              // within the folder of all
-  std::vector<KeyOwner> owners;  // whose secrets are in it
-  std::string host;              // where its tasks are, as the cluster has it; empty: not known, or the administrator's
+  std::string name;              // inside the output folder
+  std::vector<KeyOwner> owners;  // the owners of the secrets in it
+  std::string host;  // the host of its tasks, as written in the cluster; empty if unknown, and for the administrator
 };
 
-// A folder for each task of "ps:2,worker:3", and the administrator's. Error (kUsage): something else than that, no ps,
-// more than kMaxKeyTasks.
+// A folder for each task of "ps:2,worker:3", and one for the administrator. Error (kUsage): a different format, no ps,
+// or more than kMaxKeyTasks.
 std::vector<KeyFolderPlan> plan_of_tasks(std::string_view tasks);
 
-// A folder for each host of the cluster, named after it, and the administrator's. Error (kUsage): a host whose name
-// cannot be that of a folder, more than kMaxKeyTasks.
+// A folder for each host of the cluster, named after it, and one for the administrator. Error (kUsage): a host name
+// that cannot be a folder name, or more than kMaxKeyTasks.
 std::vector<KeyFolderPlan> plan_of_hosts(const ClusterSpec& cluster);
 
-// Makes a key pair for each owner, and the folders of the plan in `folder`, which is missing or empty. It appears in
-// one step, durable, and for this user alone; a failure leaves nothing. Error: kConflict where something is in it
-// already, kUsage where it cannot be made, kResources (no space), kInterrupted (a signal).
+// Makes a key pair for each owner, and the planned folders inside `folder`, which must be missing or empty. The result
+// is atomic, durable and private to this user; a failure leaves nothing. Error: kConflict if the folder is not empty,
+// kUsage if it cannot be created, kResources (no space) or kInterrupted (a signal).
 void write_key_folders(const std::filesystem::path& folder, const std::vector<KeyFolderPlan>& plan);
 
 }  // namespace distmnist

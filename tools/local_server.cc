@@ -31,7 +31,7 @@ class LocalServer {
       for (int k = 0; k < num_ps_; ++k) start({"ps", k}, [this, k] { return serve(k); });
       for (int w = 0; w < num_workers(); ++w) start({"worker", w}, [this, w] { return work(w); });
     } catch (...) {
-      stop(failure_being_handled());  // Those that have started end by themselves then.
+      stop(failure_being_handled());  // The tasks that have already started then stop by themselves.
     }
     for (std::thread& thread : threads_) thread.join();
     return stop_code().value_or(ExitCode::kOk);
@@ -85,7 +85,7 @@ class LocalServer {
     return run_worker(own, seat);
   }
 
-  // The code that all tasks end with, once one has failed or a signal has come.
+  // The exit code for all tasks, once one has failed or a signal has arrived.
   std::optional<ExitCode> stop_code() const {
     const int failed = failed_;
     return failed != 0 ? static_cast<ExitCode>(failed) : signal_received();
@@ -94,7 +94,7 @@ class LocalServer {
   void stop(const Failure& failure) {
     int none = 0;
     const int code = static_cast<int>(failure.code);
-    // What fails because the others stop is not news.
+    // Errors caused by other tasks stopping are not reported.
     const bool first = !signal_received() && failed_.compare_exchange_strong(none, code);
     if (first) log_error("error: {}; exit {}", failure.what, code);
   }
@@ -106,7 +106,7 @@ class LocalServer {
   const std::vector<Flags>& workers_;
   WireContext context_;
   std::vector<std::string> endpoints_;
-  std::vector<HostPort> addresses_;  // names for messages only
+  std::vector<HostPort> addresses_;  // only names, for messages
   std::vector<std::thread> threads_;
   std::atomic<int> failed_ = 0;
 };

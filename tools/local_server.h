@@ -1,4 +1,4 @@
-// Local server: a whole cluster as threads of this process, over inproc. The rules are those of real processes.
+// Local server: a whole cluster as threads of this process, connected over inproc, with the rules of real processes.
 #pragma once
 
 #include <vector>
@@ -7,8 +7,8 @@
 
 namespace distmnist {
 
-// Runs num_ps parameter servers and a worker for each of `workers` (the flags of each, equal but for its device) to the
-// end. The first error of a task stops the others; its exit code is the process's.
+// Runs num_ps parameter servers and one worker for each of `workers` (its flags, which differ only in the device) until
+// they finish. The first error of a task stops the others, and its exit code is that of the process.
 ExitCode run_local_server(const Job& job, int num_ps, const std::vector<Flags>& workers);
 
 }  // namespace distmnist

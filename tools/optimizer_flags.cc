@@ -33,7 +33,7 @@ void check_momentum(const Flags& flags, OptimizerKind optimizer) {
   }
 }
 
-// A preset's own are let be with other optimizers.
+// Values from a preset are allowed with other optimizers.
 void check_adam(const Flags& flags, OptimizerKind optimizer) {
   const Flags preset = flags_of_preset(flags.training.preset);
   const auto check = [&](const char* flag, double value, double of_preset) {

@@ -1,4 +1,4 @@
-// The flags of the optimizer and of the learning rate: which go together, and what they make.
+// Optimizer flags: the optimizer and learning rate flags, how they combine, and the optimizer they describe.
 #pragma once
 
 #include "lib/optim/optimizer.h"
@@ -6,11 +6,11 @@
 
 namespace distmnist {
 
-// Error (kUsage): a value out of range, or a flag that would have no effect with the others.
+// Error (kUsage): a value out of range, or a flag that has no effect in combination with the others.
 void check_optimizer_flags(const Flags& flags);
 
-// Of flags that have been checked. A momentum that is not given is the optimizer's default, decay steps that are not
-// given are the steps of the run.
+// The flags must have been checked. Momentum defaults to that of the optimizer, decay steps to the number of steps of
+// the run.
 OptimizerSpec optimizer_of(const Flags& flags);
 
 }  // namespace distmnist

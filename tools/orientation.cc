@@ -10,7 +10,7 @@ namespace {
 constexpr std::uint32_t kOrientationTag = 0x112;
 constexpr std::size_t kEntryBytes = 12;
 
-// Numbers of either byte order; 0 beyond the end.
+// Reads numbers in either byte order; 0 past the end.
 struct Tiff {
   std::span<const std::byte> bytes;
   bool little_endian = false;
@@ -44,7 +44,7 @@ int orientation_of(std::span<const std::byte> exif) {
 
 Picture turn_upright(Picture picture, int orientation) {
   if (orientation == kUpright) return picture;
-  // Of the stored picture: whether rows become columns, and which of its axes then run backwards.
+  // Whether rows become columns, and which axes of the stored picture are then reversed.
   const bool swapped = orientation >= 5;
   const bool y_backwards = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
   const bool x_backwards = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;

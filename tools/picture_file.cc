@@ -16,7 +16,7 @@
 namespace distmnist {
 namespace {
 
-constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 29;  // a picture of the largest size, not compressed at all
+constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 29;  // a picture of the largest size without compression
 constexpr std::size_t kShownBytes = 8;
 
 using namespace std::string_view_literals;
@@ -27,9 +27,9 @@ struct Signature {
   std::string_view name;
 };
 
-// The first that fits counts.
+// The first match counts.
 constexpr Signature kSignatures[] = {
-    {0, "\x89PNG"sv, "a PNG that was damaged when it was copied as text"},  // a whole one is no matter here
+    {0, "\x89PNG"sv, "a PNG that was damaged when it was copied as text"},  // an intact PNG is detected before this
     {0, "GIF8"sv, "a GIF"},
     {8, "WEBP"sv, "a WebP"},
     {0, "BM"sv, "a BMP"},
@@ -65,10 +65,10 @@ bool has(std::string_view text, std::size_t offset, std::string_view part) {
   return text.size() >= offset && text.substr(offset).starts_with(part);
 }
 
-// "a GIF"; of what is not known, how it begins.
+// "a GIF"; for unknown types, the first bytes.
 std::string name_of(std::string_view start) {
   for (const Signature& signature : kSignatures) {
-    const bool weak = signature.bytes.size() == 2 && signature.bytes[0] == 'P';  // text may begin so, too
+    const bool weak = signature.bytes.size() == 2 && signature.bytes[0] == 'P';  // text may also begin like this
     if (!has(start, signature.offset, signature.bytes)) continue;
     if (weak && (start.size() < 3 || std::string_view(" \t\r\n#").find(start[2]) == std::string_view::npos)) continue;
     return std::string(signature.name);
@@ -97,7 +97,7 @@ std::string start_of(const std::filesystem::path& path) {
 KnownFile format_of(std::string_view start) {
   if (has(start, 0, "\x89PNG\r\n\x1a\n"sv)) return {PictureFormat::kPng, ""};
   if (has(start, 0, "\xff\xd8\xff"sv)) return {PictureFormat::kJpeg, ""};
-  // Two zero bytes, the type of the numbers (8 to 14), how many dimensions.
+  // Two zero bytes, the number type (8 to 14), and the number of dimensions.
   if (start.size() >= 4 && has(start, 0, "\0\0"sv) && start[2] >= 8 && start[2] <= 14 && start[3] >= 1 &&
       start[3] <= 4) {
     if (start[3] == 1) return {PictureFormat::kOther, "an IDX file of labels"};

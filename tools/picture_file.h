@@ -1,4 +1,4 @@
-// What kind of file something is, by its first bytes, and reading those that are pictures.
+// Picture files: detects the type of a file from its first bytes, and reads pictures.
 #pragma once
 
 #include <filesystem>
@@ -14,16 +14,17 @@ enum class PictureFormat { kPng, kJpeg, kIdx, kOther };
 
 struct KnownFile {
   PictureFormat format = PictureFormat::kOther;
-  std::string name;  // of kOther: "a GIF", or how it begins
+  std::string name;  // for kOther: "a GIF", or the first bytes
 };
 
-// `start`: the first bytes of a file, 512 if it has them, not fewer than one.
+// `start`: the first 512 bytes of a file, or all of them if it is shorter; at least one.
 KnownFile format_of(std::string_view start);
 
-// The kind of a file; of a .gz file with IDX data in it, kIdx. Error (kData): missing, not readable, a folder, empty.
+// The type of a file; kIdx for a .gz file that contains IDX data. Error (kData): missing, unreadable, a folder, or
+// empty.
 KnownFile format_of_file(const std::filesystem::path& path);
 
-// Decodes a file that is kPng or kJpeg. Error (kData) names the file: broken, cut off, too large.
+// Decodes a kPng or kJpeg file. Error (kData) names the file: damaged, truncated or too large.
 Picture read_picture(const std::filesystem::path& path, PictureFormat format);
 
 }  // namespace distmnist

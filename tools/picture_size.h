@@ -1,4 +1,4 @@
-// How large a picture may be.
+// Picture size: the limits on the size of a picture.
 #pragma once
 
 #include <cstdint>
@@ -6,11 +6,11 @@
 
 namespace distmnist {
 
-// Some bytes of a file may announce any number of pixels, so these are limits before anything is allocated.
+// A few bytes of a file can declare any number of pixels, so these limits are checked before anything is allocated.
 inline constexpr std::int64_t kMaxPictureSide = 30'000;
 inline constexpr std::int64_t kMaxPicturePixels = 64'000'000;  // 256 MB in memory
 
-// Error (kData) names the file, its size and the limit.
+// Error (kData) gives the file, its size and the limit.
 void check_size(const std::string& file, std::int64_t height, std::int64_t width);
 
 }  // namespace distmnist

@@ -12,20 +12,20 @@
 namespace distmnist {
 namespace {
 
-// What libpng's callbacks know.
+// State of libpng's callbacks.
 struct Source {
   std::span<const std::byte> left;
   char problem[200] = "";
 };
 
-// libpng wants this not to return. The functions that set the jump hold nothing that would have to be destroyed.
+// libpng requires that this does not return. The functions that call setjmp have no objects that need destruction.
 [[noreturn]] void on_error(png_structp png, png_const_charp message) {
   auto* source = static_cast<Source*>(png_get_error_ptr(png));
   std::strncpy(source->problem, message, sizeof(source->problem) - 1);
   std::longjmp(png_jmpbuf(png), 1);
 }
 
-void on_warning(png_structp, png_const_charp) {}  // of chunks that do not matter here
+void on_warning(png_structp, png_const_charp) {}  // about chunks that do not matter here
 
 void on_read(png_structp png, png_bytep out, std::size_t size) {
   auto* source = static_cast<Source*>(png_get_io_ptr(png));
@@ -49,20 +49,20 @@ class Decoder {
   std::int64_t height() const { return png_get_image_height(png_, info_); }
   std::int64_t width() const { return png_get_image_width(png_, info_); }
 
-  // Up to the pixels. False: see problem().
+  // Reads up to the pixels. Returns false on an error; see problem().
   bool read_header() {
     if (info_ == nullptr) return false;
     if (setjmp(png_jmpbuf(png_)) != 0) return false;
-    png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // ours come with a sentence
+    png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // our own limits have better messages
     png_read_info(png_, info_);
     return true;
   }
 
-  // All pixels, as RGBA with 8 bits each, and what follows them.
+  // Reads all pixels as RGBA with 8 bits each, and the data after them.
   bool read_pixels(png_bytepp rows) {
     if (setjmp(png_jmpbuf(png_)) != 0) return false;
     png_set_scale_16(png_);
-    png_set_expand(png_);  // palettes, fewer bits, a colour that is transparent
+    png_set_expand(png_);  // palettes, fewer bits, a transparent colour
     png_set_gray_to_rgb(png_);
     png_set_add_alpha(png_, 255, PNG_FILLER_AFTER);
     png_set_interlace_handling(png_);

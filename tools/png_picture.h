@@ -1,4 +1,4 @@
-// PNG: decoding.
+// PNG: decodes PNG pictures.
 #pragma once
 
 #include <cstddef>
@@ -9,9 +9,9 @@
 
 namespace distmnist {
 
-// Any kind of PNG; of an animated one the picture that viewers without animation show. The numbers are those of the
-// file, of 16-bit channels the upper 8 bits (rounded): gamma and colour profiles are not applied. Error (kData) names
-// `file`: broken, cut off, or too large (picture_size.h).
+// Supports every kind of PNG; for an animated one, the picture that viewers without animation show. Values are taken
+// from the file unchanged, or the upper 8 bits (rounded) of 16-bit channels: gamma and colour profiles are not applied.
+// Error (kData) names `file`: damaged, truncated, or too large (picture_size.h).
 Picture read_png(const std::string& file, std::span<const std::byte> bytes);
 
 }  // namespace distmnist

@@ -1,4 +1,4 @@
-// distmnist predict: the class and the probabilities of pictures, and of IDX files of images.
+// distmnist predict: the class and probabilities of pictures, and of IDX files of images.
 #include <new>
 #include <string>
 #include <vector>
@@ -85,7 +85,7 @@ ExitCode predict_command(const Flags& flags) {
       predict_file(model, file, flags.files.raw);
       continue;
     } catch (const Error& error) {
-      // A bad file does not keep the others from being predicted.
+      // Continue with the other files after a bad one.
       if (error.code() != ExitCode::kData || flags.files.files.size() == 1) throw;
       problem = error.what();
     } catch (const std::bad_alloc&) {

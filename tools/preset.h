@@ -1,4 +1,4 @@
-// Presets: flags that are good together for one aim, as defaults of a run (--preset).
+// Presets: sets of flag defaults for one goal (--preset).
 #pragma once
 
 #include <string>
@@ -8,11 +8,11 @@
 
 namespace distmnist {
 
-// The defaults of all flags under a preset, which they name:
-//   seeds  those of Flags: the TensorFlow examples' training, and the tests'
-//   fast   99.0 % of the test images soon
+// The defaults of all flags under a preset:
+//   seeds  those of Flags: the training of the TensorFlow examples, also used by the tests
+//   fast   99.0 % of the test images in a short time
 //   best   99.4 %
-// Both aims are for the model mnist_cnn on MNIST and one worker. Error (kUsage) names the known presets.
+// The figures are for the model mnist_cnn on MNIST with one worker. Error (kUsage) lists the known presets.
 Flags flags_of_preset(std::string_view name);
 
 }  // namespace distmnist

@@ -26,7 +26,7 @@ std::optional<rlim_t> limit_of(__rlimit_resource resource) {
   return limit.rlim_cur;
 }
 
-// The limits that may have kept a thread from being started, with their values.
+// The limits that may have prevented a thread from starting, with their values.
 std::string limits_on_threads() {
   std::vector<std::string> found;
   if (const auto limit = read_cgroup_limits().threads) {
@@ -38,11 +38,11 @@ std::string limits_on_threads() {
   }
   if (const auto limit = limit_of(RLIMIT_DATA))
     found.push_back(fmt::format("ulimit -d (data) is {} KiB", *limit / 1024));
-  // Threads' stacks are as large as this, eight MiB as a rule.
+  // This is the size of thread stacks, usually eight MiB.
   if (const auto limit = limit_of(RLIMIT_STACK); limit && *limit > kLargeStackBytes) {
     found.push_back(fmt::format("ulimit -s (stack) is {} KiB", *limit / 1024));
   }
-  // Every system sets this one; a large value was not met where another limit is set.
+  // Every system sets this limit. A large value is unlikely to be the cause if another limit is set.
   const auto of_user = limit_of(RLIMIT_NPROC);
   if (of_user && (*of_user < kFewThreads || found.empty())) {
     found.push_back(fmt::format("ulimit -u (threads of the user) is {}", *of_user));
@@ -57,7 +57,7 @@ void raise_descriptor_limit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
   limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);  // Where it is refused, what there is has to do.
+  setrlimit(RLIMIT_NOFILE, &limit);  // If this is refused, the current limit remains.
 }
 
 void require_sockets(int count) {

@@ -1,4 +1,4 @@
-// From the flags to the strategy of a run.
+// Replication flags: derive the strategy of a run from the flags.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace distmnist {
 
-// Error (kUsage) where flags of replication do not go together or have impossible values.
+// Error (kUsage) if replication flags conflict or have invalid values.
 void check_replication(const Flags& flags);
 
-// `warmup_steps`: what --warmup_steps or --warmup_epochs come to.
+// `warmup_steps`: the value of --warmup_steps, or --warmup_epochs in steps.
 Strategy strategy_of(const Flags& flags, std::uint32_t num_workers, std::int64_t warmup_steps);
 
 }  // namespace distmnist

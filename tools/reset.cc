@@ -1,4 +1,4 @@
-// distmnist reset: drops containers on every ps, and says what became of them on each.
+// distmnist reset: drops containers on every ps, and prints the result for each.
 #include <algorithm>
 
 #include "lib/base/counted.h"

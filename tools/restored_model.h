@@ -1,4 +1,4 @@
-// The newest checkpoint of a run, or a chosen one, ready to predict.
+// Restored model: the newest checkpoint of a run, or a given one, ready to predict.
 #pragma once
 
 #include <cstdint>
@@ -20,13 +20,13 @@ struct RestoredModel {
   std::unique_ptr<Executor> executor;
   std::int64_t global_step = 0;
   std::filesystem::path path;  // of the checkpoint
-  // What it was trained on, as in ModelSnapshot.
+  // The data it was trained on, as in ModelSnapshot.
   std::optional<DataIdentity> data;
   std::string data_source;
 };
 
-// From --log_dir, which may also name one checkpoint file. Error: kData where there is no valid checkpoint, kVersion
-// where it is of a model this program does not have. The devices are those that compute it, and outlive it.
+// Loads from --log_dir, which may also name one checkpoint file. Error: kData if there is no valid checkpoint, kVersion
+// if this program does not have its model. `devices` compute the model and must outlive it.
 RestoredModel restore_model(const Flags& flags, Devices& devices, std::int64_t max_batch_size);
 
 }  // namespace distmnist

@@ -12,14 +12,14 @@
 namespace distmnist {
 namespace {
 
-// All tasks of the cluster that compute on the host of this one, which is counted.
+// The number of tasks of the cluster that compute on this task's host, including this one.
 int num_tasks_here(const Place& place) {
   std::vector<HostPort> tasks = place.cluster.ps;
   tasks.insert(tasks.end(), place.cluster.workers.begin(), place.cluster.workers.end());
   return tasks_on_same_host(tasks, static_cast<std::size_t>(place.task.index));
 }
 
-// The hosts of the cluster, and what the user adds.
+// The hosts of the cluster, and those added by the user.
 AccessRules access_of(const Flags& flags, const Place& place) {
   AccessRules access;
   access.hosts = place.cluster.ps;

@@ -16,11 +16,11 @@ extern "C" void note_signal(int number) {
 void note_signals() {
   struct sigaction action {};
   action.sa_handler = note_signal;
-  // The second signal finds the default action. Waits are interrupted, not restarted, so that loops look at once.
+  // The second signal gets the default action. Waits are interrupted and not restarted, so that loops notice at once.
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGXCPU, &action, nullptr);  // The soft limit of processor time (ulimit -t) leaves time to save.
+  sigaction(SIGXCPU, &action, nullptr);  // The soft limit on CPU time (ulimit -t) leaves time to save.
   struct sigaction before {};
   if (sigaction(SIGHUP, nullptr, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
 }

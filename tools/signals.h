@@ -1,4 +1,5 @@
-// SIGTERM, SIGINT, SIGHUP and SIGXCPU: noted, for the loops to see; a second one ends the process at once.
+// Signals: records SIGTERM, SIGINT, SIGHUP and SIGXCPU for the loops to check; a second signal ends the process at
+// once.
 #pragma once
 
 #include <optional>
@@ -7,14 +8,13 @@
 
 namespace distmnist {
 
-// Call once, before other threads start. SIGHUP that was ignored when the process started (nohup) stays so.
+// Call once, before starting other threads. A SIGHUP that was ignored when the process started (nohup) stays ignored.
 void note_signals();
 
-// A write to a closed pipe, or beyond the limit of a file's size, is an error of the write and does not end the
-// process.
+// Makes a write to a closed pipe, or past the file size limit, fail with an error instead of ending the process.
 void ignore_signals_of_writes();
 
-// The exit code of the signal that has come: kInterrupted of SIGINT, else kTerminated.
+// The exit code for the received signal: kInterrupted for SIGINT, else kTerminated. Nothing if there was none.
 std::optional<ExitCode> signal_received();
 
 }  // namespace distmnist

@@ -1,4 +1,4 @@
-// A worker of a cluster, or local training.
+// Train: a worker of a cluster, or local training.
 #include <utility>
 
 #include "lib/base/log.h"
@@ -34,7 +34,7 @@ void require_fitting_data(const Graph& graph, const TrainAndTest& data, const Fl
   }
 }
 
-// Where this process stands: a task of the cluster, or alone.
+// The seat of this process: a task of the cluster, or a local run.
 WorkerSeat seat_of(const std::optional<Place>& place, std::vector<ClientKeys> keys = {}) {
   WorkerSeat seat;
   seat.stop_signal = signal_received;
@@ -56,14 +56,14 @@ std::vector<ClientKeys> keys_of(const Flags& flags, const std::optional<Place>& 
   return client_keys(*flags.cluster.keys, self, place->cluster.ps.size());
 }
 
-// Whether a run without a cluster is one all the same, of threads.
+// Whether a run without a cluster needs ps tasks, which then run as threads.
 bool needs_ps(const Flags& flags, int num_workers) {
   return num_workers > 1 || flags.replication.num_ps > 1 || flags.replication.replicas_to_aggregate > 1;
 }
 
-// Before anything is begun: libraries that cannot start a thread or open a socket later end the process.
+// Checked before anything starts: libraries end the process if they cannot start a thread or open a socket later.
 void require_room(const Flags& flags, const std::optional<Place>& place, int num_workers) {
-  constexpr int kBesides = 4;   // threads that load data, save, and look for damage
+  constexpr int kBesides = 4;   // threads that load data, save, and check for damage
   constexpr int kOfZeroMq = 3;  // threads
   if (place) {
     require_threads(num_threads(flags, seat_of(place).num_sharing_cores) + kBesides + kOfZeroMq);

@@ -1,5 +1,5 @@
-// distmnist variable: shared variables, which live on the ps tasks between clients. A scalar is on ps 0, the first of
-// --ps_hosts, so that every client finds the same one without knowing the others.
+// distmnist variable: shared variables, which live on the ps tasks independently of clients. A scalar is on ps 0, the
+// first of --ps_hosts, so that every client finds the same one without knowing about the others.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -16,7 +16,7 @@
 namespace distmnist {
 namespace {
 
-// The shortest text that is this number, with at least one decimal: 1.0, 2.5, 1e+20.
+// The shortest text that represents this number, with at least one decimal: 1.0, 2.5, 1e+20.
 std::string shortest_text(double value) {
   std::string text = fmt::format("{}", value);
   if (text.find_first_not_of("-0123456789") == std::string::npos) text += ".0";
@@ -43,7 +43,7 @@ VariableRecord question_of(const Flags& flags) {
   return question;
 }
 
-// "conv1/weights: 800 floats on ps:0, 800 on ps:1", in order of the first ps that holds some of it.
+// "conv1/weights: 800 floats on ps:0, 800 on ps:1", ordered by the first ps that holds a part.
 void print_list(const Flags& flags, const std::vector<VariableAnswerRecord>& answers) {
   if (std::ranges::none_of(answers, &VariableAnswerRecord::container_is_there)) {
     fail(ExitCode::kUsage,

@@ -87,7 +87,7 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
   return std::make_unique<RemoteClient>(std::move(config));
 }
 
-// Null where training cannot stay on the device.
+// Null if training cannot stay on the device.
 std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const WorkerSeat& seat, Executor& executor) {
   ResidentTraining* training = executor.resident_training();
   if (!seat.ps.empty() || seat.num_workers != 1 || training == nullptr) return nullptr;
@@ -116,7 +116,7 @@ void pin(const WorkerSeat& seat, int threads) {
     log_info("on core{} {} (--pin=none: on any)", cores.size() == 1 ? "" : "s", fmt::join(cores, ", "));
 }
 
-// The task's name in device names. Without ps tasks it is no task of a job.
+// The task part of device names. Without ps tasks, the process is not a task of a job.
 DeviceSpec own_task(const WorkerSeat& seat) {
   DeviceSpec own = local_task();
   if (seat.ps.empty()) return own;
@@ -132,7 +132,7 @@ void log_placement(const Job& job, const WorkerSeat& seat, const std::vector<Dev
 }
 
 ProgressStyle progress_style(const Flags& flags, bool chief) {
-  // One task of a job shows progress: several on one terminal would write over each other.
+  // Only one task of a job shows progress: several on one terminal would overwrite each other.
   if (flags.console.progress == ProgressChoice::kNone || !chief) return ProgressStyle::kNone;
   return flags.console.progress == ProgressChoice::kAuto && isatty(STDERR_FILENO) != 0 ? ProgressStyle::kLine
                                                                                        : ProgressStyle::kPlain;
@@ -147,9 +147,9 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   options.threads = num_threads(flags, seat.num_sharing_cores);
   options.seed = flags.training.seed;
   options.stream = static_cast<std::uint64_t>(seat.task.index);
-  if (flags.devices.pin == PinChoice::kAuto) pin(seat, options.threads);  // Before any of its threads begins.
+  if (flags.devices.pin == PinChoice::kAuto) pin(seat, options.threads);  // Before any of its threads start.
   log_info("model {}: {} parameters", flags.training.model, job.graph.num_parameters);
-  // The client goes before the executor: messages under way read its gradients.
+  // The client must be destroyed before the executor: messages in flight read its gradients.
   const DeviceExecutor computing = job.devices.make_executor(flags, own_task(seat), job.graph, options);
   const std::unique_ptr<Executor>& executor = computing.executor;
   if (flags.devices.log_device_placement) log_placement(job, seat, computing.devices);
@@ -162,7 +162,7 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   const std::unique_ptr<ParameterClient> client = resident ? nullptr : make_client(job, seat, strategy);
   ParameterSession& session = resident ? static_cast<ParameterSession&>(*resident) : *client;
 
-  // Nothing is written, and no old run moved aside, before flags and data have turned out right.
+  // Write nothing, and move no old run aside, until the flags and data have been checked.
   std::optional<RunFolder> folder;
   std::optional<MetricsWriter> metrics;
   if (!flags.supervisor.log_dir.empty()) {

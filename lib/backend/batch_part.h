@@ -1,4 +1,4 @@
-// How a batch is shared among several executors or devices.
+// Batch parts: how a batch is divided among several executors or devices.
 #pragma once
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 
 namespace distmnist {
 
-// Samples of a batch, counted from its first one.
+// A range of samples, counted from the first one of the batch.
 struct TowerPart {
   std::int64_t first = 0;
   std::int64_t size = 0;
@@ -15,8 +15,8 @@ struct TowerPart {
   bool operator==(const TowerPart&) const = default;
 };
 
-// What tower `tower` computes of a batch of `batch_size` samples: the parts follow one another, and the first
-// batch_size % num_towers of them have one sample more than the others. Nothing where towers outnumber samples.
+// The part that tower `tower` computes of a batch of `batch_size` samples. The parts are consecutive, and the first
+// batch_size % num_towers of them have one extra sample. A part is empty if there are more towers than samples.
 inline TowerPart part_of_tower(std::int64_t batch_size, std::size_t tower, std::size_t num_towers) {
   const auto index = static_cast<std::int64_t>(tower);
   const auto towers = static_cast<std::int64_t>(num_towers);

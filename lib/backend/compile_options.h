@@ -1,4 +1,4 @@
-// The checks of what it is given that every backend makes.
+// Compile checks: the checks of the arguments of compile() that all backends share.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ inline constexpr int kMaxThreads = 1024;
 // Error (kUsage) if an option is out of range or the graph is empty.
 void check_options(const Graph& graph, const CompileOptions& options);
 
-// Error (kUsage) that names the first layer without a kernel in this backend and precision.
+// Error (kUsage) with the first layer that has no kernel in this backend and precision.
 void check_layers(const Backend& backend, const Graph& graph, Precision precision);
 
 }  // namespace distmnist

@@ -1,4 +1,4 @@
-// The numbers that dropout multiplies with: the same in every backend, for every batch size and number of threads.
+// Dropout mask: the factors of dropout, equal in every backend and for every batch size and number of threads.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// ResidentTraining for executors whose device is the host: their own train_step() and the update of lib/optim, one step
-// after the other.
+// HostResidentTraining: for executors whose device is the host. Runs their own train_step() and the update of
+// lib/optim, one step after the other.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,10 @@
 
 namespace distmnist {
 
-// run() returns when the steps are done. Not for executors of which other threads read the parameters meanwhile.
+// run() returns when the steps are finished. Not for executors whose parameters other threads read meanwhile.
 class HostResidentTraining : public ResidentTraining {
  public:
-  // `executor` is the one that this is a part of: it outlives it, and was compiled for `graph`.
+  // A member of `executor`, which therefore outlives it and must be compiled for `graph`.
   HostResidentTraining(Executor& executor, const Graph& graph);
 
   bool keep_samples(const SampleBytes& samples) override;  // always true
@@ -32,7 +32,7 @@ class HostResidentTraining : public ResidentTraining {
   KeptSamples samples_;
   OptimizerSpec optimizer_;
   std::int64_t global_step_ = 0;
-  std::vector<float> parameters_;          // [num_parameters], on their way to and from the executor
+  std::vector<float> parameters_;          // [num_parameters], copied to and from the executor
   std::vector<std::vector<float>> slots_;  // [slot][num_parameters]
   StepResult last_;
 };

@@ -1,4 +1,4 @@
-// Samples that are trained on where they lie, for executors whose device is the host.
+// KeptSamples: samples that are used in place, for executors whose device is the host.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ class KeptSamples {
  public:
   explicit KeptSamples(const Graph& graph);
 
-  // Refers to the samples. Error (kData) for a label that is not below the number of classes.
+  // Keeps a reference to the samples. Error (kData) for a label that is not below the number of classes.
   void keep(const SampleBytes& samples);
   bool empty() const { return samples_.count == 0; }
 

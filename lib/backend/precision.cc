@@ -7,7 +7,7 @@
 namespace distmnist {
 namespace {
 
-constexpr std::array<std::string_view, 4> kPrecisions = {"f32", "tf32", "bf16", "auto"};  // in the enumeration's order
+constexpr std::array<std::string_view, 4> kPrecisions = {"f32", "tf32", "bf16", "auto"};  // in enum order
 
 }  // namespace
 

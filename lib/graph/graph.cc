@@ -20,7 +20,7 @@ std::string_view text(Activation activation) {
   return activation == Activation::kRelu ? " relu" : "";
 }
 
-// What a layer computes, without its scope and shapes.
+// Describes what a layer computes, without its scope and shapes.
 struct Describe {
   std::string operator()(const Conv2d& layer) const {
     return fmt::format("conv2d {}{}", text(layer.window), text(layer.activation));

@@ -1,5 +1,5 @@
 // Graph: a model as plain data. Its variables are named ranges of one contiguous float32 block; gradients and optimizer
-// slots share that layout. It knows no device, no batch size and no arithmetic.
+// slots share that layout. It is independent of device, batch size and arithmetic.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@
 
 namespace distmnist {
 
-// One sample between two layers, in [channels, height, width] order. A flat vector of n numbers is {n, 1, 1}.
+// The data of one sample between two layers, in [channels, height, width] order. A flat vector of n numbers is {n, 1,
+// 1}.
 struct Shape {
   std::int64_t channels = 1;
   std::int64_t height = 1;
@@ -25,13 +26,13 @@ struct Shape {
 enum class Padding { kValid, kSame };
 enum class Activation { kNone, kRelu };
 
-// A square or oblong window; stride and kernel in pixels.
+// A rectangular window; kernel and stride in pixels.
 struct Window {
   std::int64_t height = 2;
   std::int64_t width = 2;
   std::int64_t stride = 2;
-  // Padding before the first and after the last row and column (0 for VALID). For SAME the odd pixel goes after, as in
-  // TF.
+  // Padding before the first and after the last row and column (0 for VALID). With SAME, an odd pixel of padding goes
+  // at the end, as in TensorFlow.
   std::int64_t pad_top = 0, pad_bottom = 0, pad_left = 0, pad_right = 0;
 
   bool operator==(const Window&) const = default;
@@ -55,7 +56,7 @@ struct AvgPool2d {
   Shape input, output;
   Window window;  // never padded
 };
-// [channels, height, width] -> [channels * height * width], in CHW order: a change of shape, no data moves.
+// [channels, height, width] -> [channels * height * width], in CHW order: changes only the shape and moves no data.
 struct Flatten {
   std::string scope;
   Shape input, output;
@@ -67,7 +68,8 @@ struct FullyConnected {
   Activation activation = Activation::kRelu;
   Range weights, biases;
 };
-// In training each number is kept with probability keep_prob and divided by it, else zero; in prediction the identity.
+// In training, each number is kept with probability keep_prob and divided by keep_prob, else set to zero. In
+// prediction, the identity.
 struct Dropout {
   std::string scope;
   Shape input, output;
@@ -79,14 +81,14 @@ struct Relu {
   Shape input, output;
 };
 
-// Closed on purpose: a new layer does not compile until every backend answers it.
+// A closed set on purpose: a new layer does not compile until every backend handles it.
 using Layer = std::variant<Conv2d, MaxPool2d, AvgPool2d, Flatten, FullyConnected, Dropout, Relu>;
 
 struct Variable {
   std::string name;                 // "conv1/weights"
   std::vector<std::int64_t> shape;  // row-major
   Range range;
-  // Connections per output and per input, for Xavier's rule; both 0 for a bias, which starts at zero.
+  // Connections per output and per input, for Xavier initialization; both 0 for a bias, which starts at zero.
   std::int64_t fan_in = 0;
   std::int64_t fan_out = 0;
 };
@@ -95,7 +97,7 @@ struct Variable {
 struct Graph {
   Shape input;
   std::vector<Layer> layers;        // in order of the forward pass
-  std::vector<Variable> variables;  // in order of their ranges, without holes
+  std::vector<Variable> variables;  // in order of their ranges, without gaps
   std::int64_t num_parameters = 0;  // floats in the block
 
   Shape output() const;  // the logits: {classes, 1, 1}
@@ -106,7 +108,7 @@ const std::string& scope_of(const Layer& layer);
 bool has_variables(const Layer& layer);
 Shape output_of(const Layer& layer);
 
-// A text that is equal exactly for graphs that compute the same thing with the same variables; small enough for a log.
+// A text that is equal only for graphs that compute the same function with the same variables; short enough for a log.
 std::string describe(const Graph& graph);
 
 }  // namespace distmnist

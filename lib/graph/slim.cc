@@ -24,7 +24,7 @@ struct Extent {
   std::int64_t after = 0;
 };
 
-// Output size and padding along one axis, by TensorFlow's rules for VALID and SAME.
+// The output size and padding along one axis, by TensorFlow's rules for VALID and SAME.
 Extent extent(std::int64_t input, std::int64_t kernel, std::int64_t stride, Padding padding) {
   if (padding == Padding::kValid) return {.output = (input - kernel) / stride + 1};
   const std::int64_t output = ceil_div(input, stride);
@@ -37,7 +37,7 @@ struct Placed {
   Shape output;
 };
 
-// Lays a window over `input`. Error (kUsage) if it is empty or, unpadded, larger than its input.
+// Places a window over `input`. Error (kUsage) if it is empty or, unpadded, larger than its input.
 Placed place(const std::string& scope, const Shape& input, std::array<std::int64_t, 2> kernel, std::int64_t stride,
              Padding padding, std::int64_t channels) {
   require_positive(scope, "the kernel height", kernel[0]);
@@ -136,7 +136,7 @@ Net& Net::dropout(float keep_prob, const std::string& scope) {
   if (!(keep_prob > 0.0f && keep_prob <= 1.0f)) {
     fail(ExitCode::kUsage, "layer {}: keep_prob is {}; give a probability above 0 and at most 1", scope, keep_prob);
   }
-  // The layer's place numbers its masks, so that no two dropout layers of a graph share one.
+  // The layer's index is its mask stream, so that no two dropout layers of a graph share masks.
   return append(Dropout{
       .scope = scope, .input = shape_, .output = shape_, .keep_prob = keep_prob, .stream = graph_.layers.size()});
 }

@@ -1,6 +1,6 @@
-// slim::Net declares a model layer by layer, with the defaults of TF-Slim: 5x5-style kernels, SAME padding, stride 1
-// and relu for convolutions; stride 2 and VALID for pools; relu for fully connected layers; Xavier-uniform weights,
-// zero biases.
+// Net: declares a model layer by layer, with the defaults of TF-Slim: 5x5-style kernels, SAME padding, stride 1 and
+// ReLU for convolutions; stride 2 and VALID for pooling; ReLU for fully connected layers; Xavier-uniform weights, zero
+// biases.
 #pragma once
 
 #include <array>
@@ -17,13 +17,13 @@ struct Conv2dOptions {
 };
 
 // Each call appends one layer, names its variables "<scope>/weights" and "<scope>/biases" and infers the output shape.
-// Errors (Error, kUsage): a window larger than its input, a size below 1, a scope used twice or empty, a reshape that
-// changes the size, a fully connected layer over an image that is not flattened, a keep_prob outside (0, 1].
+// Error (kUsage): a window larger than its input, a size below 1, an empty or duplicate scope, a reshape that changes
+// the size, a fully connected layer on an image that is not flattened, or a keep_prob outside (0, 1].
 class Net {
  public:
   explicit Net(std::int64_t input_size);  // x: [batch, input_size]
 
-  // The input as an image, height x width x channels; before any layer only.
+  // Treats the input as an image, height x width x channels. Call before adding layers.
   Net& reshape(std::int64_t height, std::int64_t width, std::int64_t channels);
   Net& conv2d(std::int64_t filters, std::array<std::int64_t, 2> kernel, const std::string& scope,
               const Conv2dOptions& options = {});
@@ -34,7 +34,7 @@ class Net {
   Net& dropout(float keep_prob, const std::string& scope);
   Net& relu(const std::string& scope);
 
-  // The finished graph. Error (kUsage) unless its last layer ends in {classes, 1, 1} with 2 to 256 classes.
+  // The finished graph. Error (kUsage) unless the output of its last layer is {classes, 1, 1} with 2 to 256 classes.
   Graph build() const;
 
  private:

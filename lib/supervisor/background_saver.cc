@@ -21,7 +21,7 @@ BackgroundSaver::~BackgroundSaver() {
 }
 
 void BackgroundSaver::submit(ModelSnapshot snapshot) {
-  std::optional<ModelSnapshot> replaced;  // freed after the lock is given back
+  std::optional<ModelSnapshot> replaced;  // freed after the lock is released
   {
     const std::lock_guard lock(mutex_);
     replaced = std::exchange(pending_, std::move(snapshot));

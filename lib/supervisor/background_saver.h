@@ -1,5 +1,4 @@
-// BackgroundSaver: writes checkpoints in a thread of its own, so that training waits no longer than a copy of the
-// block.
+// BackgroundSaver: writes checkpoints in its own thread, so that training waits only while the block is copied.
 #pragma once
 
 #include <condition_variable>
@@ -15,30 +14,30 @@
 
 namespace distmnist {
 
-// Thread-safe. At most one snapshot is being written and one waits; a newer one takes the place of the one that waits.
+// Thread-safe. At most one snapshot is being written and one waits; a newer snapshot replaces the waiting one.
 class BackgroundSaver {
  public:
-  // `saver` must outlive this object, which alone uses it meanwhile.
+  // `saver` must outlive this object and must not be used by anything else meanwhile.
   explicit BackgroundSaver(Saver& saver);
-  // Writes what was submitted, then ends the thread.
+  // Writes all submitted snapshots, then joins the thread.
   ~BackgroundSaver();
   BackgroundSaver(const BackgroundSaver&) = delete;
   BackgroundSaver& operator=(const BackgroundSaver&) = delete;
 
-  // Never waits for the disk and never throws for it: a failure is logged as an error, the older checkpoints stay, and
-  // the next snapshot is tried like any other.
+  // Never waits for the disk, and never throws because of it: a failure is logged as an error, older checkpoints stay,
+  // and the next snapshot is tried as usual.
   void submit(ModelSnapshot snapshot);
 
-  // Waits until all that was submitted is on the disk or has failed. A failure of the newest one is returned: at the
-  // end of a run its exit code is the run's.
+  // Waits until all submitted snapshots are on disk or have failed. Returns the error if the newest one failed; at the
+  // end of a run, its exit code becomes that of the run.
   std::optional<Error> flush();
 
   struct Status {
     std::int64_t saves = 0;                 // files written
     std::int64_t failures = 0;              // snapshots that could not be written
-    std::int64_t replaced = 0;              // snapshots that a newer one replaced before their turn
+    std::int64_t replaced = 0;              // snapshots replaced by a newer one before they were written
     std::optional<std::int64_t> last_step;  // the global_step of the newest file written
-    std::optional<Error> last_error;        // of the newest attempt; none where it succeeded
+    std::optional<Error> last_error;        // of the newest attempt; empty if it succeeded
   };
   Status status() const;
 
@@ -53,7 +52,7 @@ class BackgroundSaver {
   bool busy_ = false;
   bool stopping_ = false;
   Status status_;
-  std::thread thread_;  // last: it uses the members above
+  std::thread thread_;  // last because it uses the members above
 };
 
 }  // namespace distmnist

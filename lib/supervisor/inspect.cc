@@ -51,7 +51,7 @@ std::string statistics_text(const SafetensorsReader& file, const TensorInfo& ten
   return text;
 }
 
-// One line for a short value; a line each for a text of several lines.
+// A short value goes on one line; a text of several lines keeps its lines.
 void add_metadata(const std::string& key, std::string_view value, std::vector<std::string>& lines) {
   if (value.find('\n') == value.npos) {
     lines.push_back(fmt::format("{}: {}", printable(key), printable(value, kMaxValueLength)));

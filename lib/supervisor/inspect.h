@@ -1,4 +1,4 @@
-// What `inspect` prints of a checkpoint or of any other safetensors file.
+// Inspection: what `inspect` prints about a checkpoint or any other safetensors file.
 #pragma once
 
 #include <filesystem>
@@ -10,13 +10,13 @@ namespace distmnist {
 
 struct Inspection {
   std::vector<std::string> lines;
-  std::optional<std::string>
-      damage;  // the sentence for the user where the checksums do not match; the lines still stand
+  std::optional<std::string> damage;  // a message for the user if the checksums do not match; `lines` is still valid
 };
 
-// File size, checksums, metadata (global_step first), and of each tensor name, dtype, shape, bytes, and for F32 min,
-// max, mean and the number of values that are not finite, which the other three leave out. A file of another program is
-// shown too. Error (kData) where it is no safetensors file, with the reason and the offset.
+// Reports the file size, the checksums, the metadata (global_step first), and for each tensor its name, dtype, shape
+// and bytes. For F32 it adds min, max, mean and the number of values that are not finite, which the other three
+// exclude. Files from other programs work too. Error (kData) if it is not a safetensors file, with the reason and the
+// offset.
 Inspection inspect_checkpoint(const std::filesystem::path& path);
 
 }  // namespace distmnist

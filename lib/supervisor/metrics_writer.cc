@@ -16,7 +16,7 @@
 namespace distmnist {
 namespace {
 
-// The length of the file without a last line that does not end; rows are shorter than the part looked at.
+// The file size without an unterminated last line. Rows are shorter than the part of the file that is read.
 off_t length_of_whole_lines(int fd, off_t size) {
   std::array<char, 4096> tail;
   const off_t begin = size > static_cast<off_t>(tail.size()) ? size - static_cast<off_t>(tail.size()) : 0;
@@ -27,14 +27,14 @@ off_t length_of_whole_lines(int fd, off_t size) {
   return begin + static_cast<off_t>(newline) + 1;
 }
 
-// True where the file begins with our header, or with the first part of it and no more.
+// True if the file begins with our header, or is a prefix of it.
 bool has_our_columns(int fd) {
   std::array<char, MetricsWriter::kHeader.size()> begin;
   const ssize_t got = pread(fd, begin.data(), begin.size(), 0);
   return got >= 0 && MetricsWriter::kHeader.starts_with(std::string_view(begin.data(), static_cast<std::size_t>(got)));
 }
 
-// metrics.old-<n>.csv for the lowest n that is free.
+// metrics.old-<n>.csv with the lowest free n.
 std::filesystem::path free_old_name(const std::filesystem::path& path) {
   for (int n = 1;; ++n) {
     auto name = path.parent_path() / fmt::format("{}.old-{}{}", path.stem().string(), n, path.extension().string());
@@ -97,7 +97,7 @@ bool MetricsWriter::write_line(std::string_view line) {
   } while (done < 0 && errno == EINTR);
   if (done == static_cast<ssize_t>(line.size())) return true;
   report(done < 0 ? errno : ENOSPC);
-  // A row that was cut short by a full disk goes as a whole, so that the next one begins a line of its own.
+  // Removes a row that a full disk cut short, so that the next row starts on a new line.
   struct stat status;
   if (done > 0 && fstat(fd_.get(), &status) == 0 && ftruncate(fd_.get(), status.st_size - done) != 0) report(errno);
   return false;

@@ -10,7 +10,7 @@
 
 namespace distmnist {
 
-// From `accepted` on: totals of the process that wrote the row.
+// The fields from `accepted` on are totals of the process that wrote the row.
 struct MetricsRow {
   double wall_time = 0;  // seconds since 1970-01-01 UTC
   std::int64_t global_step = 0;
@@ -25,10 +25,10 @@ struct MetricsRow {
   std::int64_t sent_bytes = 0, received_bytes = 0;
 };
 
-// Appends to the file, so a resumed run goes on in it; steps may then come twice, the later line is the one that holds.
-// A half line of a process that died is cut off first; a file with other columns moves aside to metrics.old-<n>.csv.
-// Each row is one write. Trouble (a full disk) is logged once as an error and never thrown: rows are lost, training
-// goes on, and later rows are tried again. One thread.
+// Appends to the file, so a resumed run continues it. Steps may then appear twice; the later line is the valid one.
+// First removes a partial line left by a process that died, and renames a file with different columns to
+// metrics.old-<n>.csv. Writes each row with one write. An I/O error (a full disk) is logged once as an error and never
+// thrown: rows are lost, training continues, and later rows are tried again. Not thread-safe.
 class MetricsWriter {
  public:
   static constexpr std::string_view kHeader =
@@ -48,7 +48,7 @@ class MetricsWriter {
   std::filesystem::path path_;
   FileDescriptor fd_;
   bool is_regular_ = false;
-  std::int64_t size_ = 0;  // bytes, when it was opened
+  std::int64_t size_ = 0;  // in bytes, when it was opened
   bool needs_header_ = false;
   bool reported_ = false;
   std::int64_t lost_rows_ = 0;

@@ -27,8 +27,8 @@ constexpr int kMaxOldRuns = 100'000;
 void create(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
-  // Several tasks may create log_dir at once, and a symbolic link to a folder is as good as one: what counts is the
-  // result.
+  // Several tasks may create log_dir at the same time, and a symbolic link to a folder is fine, so only the result
+  // counts.
   std::error_code status_error;
   if (std::filesystem::is_directory(path, status_error)) return;
   if (std::filesystem::is_regular_file(path, status_error)) {
@@ -47,7 +47,7 @@ FileDescriptor lock(const std::filesystem::path& path) {
        "the run folder {} is in use by another process; choose a different --log_dir, or stop that run", path.string());
 }
 
-// old-<n> for the lowest n that is free.
+// old-<n> with the lowest free n.
 std::filesystem::path create_old_folder(const std::filesystem::path& path) {
   for (int n = 1; n <= kMaxOldRuns; ++n) {
     const auto folder = path / fmt::format("old-{}", n);

@@ -1,4 +1,4 @@
-// RunFolder: the folder of one task of one run, with its lock.
+// RunFolder: the locked folder of one task of a run.
 #pragma once
 
 #include <filesystem>
@@ -9,26 +9,26 @@
 
 namespace distmnist {
 
-// The chief's folder is log_dir itself; every other task has its own in it: log_dir/worker_1, log_dir/ps_0.
+// The chief's folder is log_dir itself. Every other task has a subfolder: log_dir/worker_1, log_dir/ps_0.
 std::filesystem::path task_folder(const std::filesystem::path& log_dir, const TaskId& task, bool is_chief);
 
-// True for the names that a run writes: config.toml, metrics.csv (and metrics.old-*.csv), report.html, checkpoint,
-// model.ckpt-*.safetensors and events.out.tfevents.*.
+// True for the names of files that a run writes: config.toml, metrics.csv (and metrics.old-*.csv), report.html,
+// checkpoint, model.ckpt-*.safetensors and events.out.tfevents.*.
 bool is_run_file(std::string_view name);
 
-// Owns the folder while alive: two processes cannot hold it at once, and a killed one does not hold it any longer. The
-// lock is flock() on the file `.lock` in it, which stays there.
+// Holds the folder's lock for its lifetime: two processes cannot hold it at once, and a killed process no longer holds
+// it. The lock is flock() on the file `.lock` in the folder, which is not removed.
 class RunFolder {
  public:
-  // Creates the folder with its parents where it is missing. With `fresh`, the files of an old run (is_run_file) move
-  // into <path>/old-1, old-2, ...: nothing is deleted, other files and the folders of other tasks are not touched.
-  // Error: kConflict (another process holds it), kUsage (it is a file, it cannot be created or written) or kResources;
+  // Creates the folder and its parents if missing. With `fresh`, moves the files of an old run (is_run_file) into
+  // <path>/old-1, old-2, ...: nothing is deleted, and other files and the folders of other tasks are not touched.
+  // Error: kConflict (another process holds it), kUsage (it is a file, or cannot be created or written) or kResources;
   // each with the path and the system's reason.
   RunFolder(std::filesystem::path path, bool fresh);
 
   const std::filesystem::path& path() const { return path_; }
 
-  // Replaces config.toml. Errors like AtomicFile.
+  // Replaces config.toml. Same errors as AtomicFile.
   void write_config(std::string_view text) const;
 
  private:

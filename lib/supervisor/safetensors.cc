@@ -22,16 +22,16 @@ constexpr std::size_t kLengthWordBytes = 8;
 constexpr std::size_t kReadChunkBytes = 1 << 20;
 constexpr std::string_view kDataChecksum = "crc32c_data";
 constexpr std::string_view kHeaderChecksum = "crc32c_header";
-constexpr std::string_view kHeaderChecksumText = "\"crc32c_header\":\"";  // what stands before its digits
+constexpr std::string_view kHeaderChecksumText = "\"crc32c_header\":\"";  // the text before the digits
 constexpr std::string_view kNoDigits = "00000000";
 
-// Lower case on purpose, here and in comparing: 'a' and 'A' differ in one bit.
+// Lower case only, also when comparing: 'a' and 'A' differ in one bit, so accepting both would miss an error.
 std::string hex(std::uint32_t checksum) {
   return fmt::format("{:08x}", checksum);
 }
 
-// Where the digits of the header's own checksum stand. Inside a JSON string a quote is escaped, so the searched text is
-// only ever a key; a header in which it is not there exactly once is not one of ours.
+// The position of the digits of the header's own checksum. Quotes inside a JSON string are escaped, so the text can
+// only match a key. A header that does not contain it exactly once was not written by this program.
 std::optional<std::size_t> header_checksum_position(std::string_view header) {
   const auto at = header.find(kHeaderChecksumText);
   if (at == header.npos || header.find(kHeaderChecksumText, at + 1) != header.npos) return std::nullopt;
@@ -40,7 +40,7 @@ std::optional<std::size_t> header_checksum_position(std::string_view header) {
   return digits;
 }
 
-// The checksum of the length word and the header, with the eight digits at `digits` as zeros.
+// The checksum of the length word and the header, with the eight digits at `digits` replaced by zeros.
 std::uint32_t checksum_of_header(std::string_view header, std::size_t digits) {
   std::uint32_t crc = crc32c(to_little_endian(static_cast<std::uint64_t>(header.size())));
   crc = crc32c(bytes_of(header.substr(0, digits)), crc);
@@ -48,7 +48,7 @@ std::uint32_t checksum_of_header(std::string_view header, std::size_t digits) {
   return crc32c(bytes_of(header.substr(digits + kNoDigits.size())), crc);
 }
 
-// A file that begins with no plausible length may be of a kind that we know.
+// A file without a plausible length at its start may be of another known kind.
 void require_no_other_kind(const InputFile& file, const std::filesystem::path& path) {
   std::vector<std::uint8_t> head(std::min<std::uint64_t>(file.size_bytes, kTellingBytes));
   read_at(file, path, 0, std::as_writable_bytes(std::span(head)));
@@ -57,7 +57,7 @@ void require_no_other_kind(const InputFile& file, const std::filesystem::path& p
   }
 }
 
-// The text of a valid header, and where its data begins.
+// Reads the text of a valid header, which also gives the start of the data.
 std::string read_header_text(const InputFile& file, const std::filesystem::path& path) {
   if (file.size_bytes < kLengthWordBytes) {
     fail(ExitCode::kData, "{}: only {} bytes, but a safetensors file begins with 8 bytes for the length of its header",

@@ -1,5 +1,5 @@
-// Safetensors files: reading any valid one, and writing float32 tensors with checksums over every byte.
-// Format: huggingface/safetensors; the two checksums in its metadata are ours (docs/checkpoint.md).
+// Safetensors files: reads any valid one, and writes float32 tensors with checksums over every byte.
+// Format: huggingface/safetensors; the two checksums in the metadata are specific to this program (docs/checkpoint.md).
 #pragma once
 
 #include <cstddef>
@@ -16,10 +16,10 @@
 
 namespace distmnist {
 
-// An open file whose header is valid. Its data is read when asked for. One thread.
+// An open file with a valid header. Reads the data on demand. Not thread-safe.
 class SafetensorsReader {
  public:
-  // Error: kData (missing, or not a safetensors file: what is wrong and at which offset) or kResources.
+  // Error: kData (missing, or not a safetensors file, with the reason and the offset) or kResources.
   explicit SafetensorsReader(const std::filesystem::path& path);
   SafetensorsReader(const SafetensorsReader&) = delete;
   SafetensorsReader& operator=(const SafetensorsReader&) = delete;
@@ -28,17 +28,17 @@ class SafetensorsReader {
   std::uint64_t size_bytes() const { return file_.size_bytes; }
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
   const std::vector<TensorInfo>& tensors() const { return header_.tensors; }
-  const TensorInfo* find(std::string_view name) const;  // nullptr: there is none
+  const TensorInfo* find(std::string_view name) const;  // nullptr if there is none
 
-  // Fills `bytes`, as many as tensor.size_bytes(), with a tensor of tensors(). Error (kData) where the file became
-  // shorter.
+  // Reads one of tensors() into `bytes`, which must have tensor.size_bytes() bytes. Error (kData) if the file has been
+  // truncated.
   void read(const TensorInfo& tensor, std::span<std::byte> bytes) const;
-  // The same for an F32 tensor; as many floats as it has elements.
+  // The same for an F32 tensor; `values` must have as many floats as the tensor has elements.
   void read(const TensorInfo& tensor, std::span<float> values) const;
 
-  // A file of another program has no checksums; that is no fault.
+  // Files from other programs have no checksums; that is not an error.
   bool has_checksums() const;
-  // Reads the whole file. Error (kData) says whether header or data is damaged, or that there are no checksums.
+  // Reads the whole file. Error (kData) says whether the header or the data is damaged, or that there are no checksums.
   void verify_checksums() const;
 
  private:
@@ -46,7 +46,7 @@ class SafetensorsReader {
   InputFile file_;
   std::string header_text_;
   SafetensorsHeader header_;
-  std::map<std::string_view, const TensorInfo*> by_name_;  // into header_, which no longer changes
+  std::map<std::string_view, const TensorInfo*> by_name_;  // points into header_, which does not change
 };
 
 struct NamedTensor {
@@ -55,7 +55,7 @@ struct NamedTensor {
   std::span<const float> values;    // as many as the shape has elements
 };
 
-// Writes the tensors in this order, and the metadata with both checksums added; atomic and durable. Errors like
+// Writes the tensors in this order, and the metadata plus both checksums. Atomic and durable. Same errors as
 // AtomicFile.
 void write_safetensors(const std::filesystem::path& path, std::map<std::string, std::string> metadata,
                        std::span<const NamedTensor> tensors);

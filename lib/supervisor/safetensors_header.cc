@@ -20,7 +20,7 @@ using Json = nlohmann::json;
 constexpr std::uint64_t kLengthWordBytes = 8;
 constexpr std::string_view kMetadataName = "__metadata__";
 
-// Walks over the text and tells how far it has come: the parser itself reports positions of syntax errors only.
+// Iterates over the text and records the position, because the parser itself reports positions only for syntax errors.
 class CountingIterator {
  public:
   using iterator_category = std::input_iterator_tag;
@@ -43,8 +43,8 @@ class CountingIterator {
   const char** farthest_;
 };
 
-// Receives the parser's events and accepts exactly the shape of a header. No tree is built, so neither deep nesting nor
-// a million empty objects cost memory: the first event that does not fit ends the parsing.
+// Receives the parser's events and accepts only the structure of a header. It builds no tree, so neither deep nesting
+// nor a million empty objects use memory: parsing stops at the first event that does not fit.
 class HeaderBuilder {
  public:
   HeaderBuilder(std::string_view text, std::string_view file_name) : text_(text), at_(text.data()), file_(file_name) {}
@@ -55,7 +55,7 @@ class HeaderBuilder {
     return std::move(header_);
   }
 
-  // The events, under the names that the parser calls.
+  // The events, with the names that the parser calls.
   bool null() { refuse("null"); }
   bool boolean(bool) { refuse("true or false"); }
   bool number_integer(Json::number_integer_t) { refuse("a negative number"); }
@@ -116,7 +116,7 @@ class HeaderBuilder {
       if (fields_seen_.size() != 3) refuse("a tensor without a dtype, shape or data_offsets");
       header_.tensors.push_back(std::move(tensor_));
     }
-    state_ = State::kTop;  // after the outermost object the parser accepts nothing more
+    state_ = State::kTop;  // the parser accepts nothing after the outermost object
     return true;
   }
   bool start_array(std::size_t) {
@@ -160,7 +160,7 @@ class HeaderBuilder {
   std::set<std::string> fields_seen_;
 };
 
-// The bytes that a tensor's dtype and shape ask for must be those between its offsets.
+// The size implied by a tensor's dtype and shape must match its offsets.
 void check_size(const TensorInfo& tensor, std::string_view file_name) {
   const std::uint64_t element = element_size_bytes(tensor.dtype);
   if (element == 0) {
@@ -178,7 +178,7 @@ void check_size(const TensorInfo& tensor, std::string_view file_name) {
   }
 }
 
-// Sorted tensors must follow each other from the first byte of the data to the last.
+// Sorted tensors must be contiguous and cover the data from the first byte to the last.
 void check_order(const std::vector<TensorInfo>& tensors, std::uint64_t data_begin, std::uint64_t data_size_bytes,
                  std::string_view file_name) {
   std::uint64_t expected = 0;
@@ -230,7 +230,7 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t 
   if (text.empty() || text.front() != '{') {
     fail(ExitCode::kData, "{}: the header at offset {} does not begin with '{{'", file_name, kLengthWordBytes);
   }
-  // The parser takes a zero byte for the end of the text and would not see what follows it.
+  // The parser treats a zero byte as the end of the text and would ignore the rest.
   if (const auto zero = text.find('\0'); zero != text.npos) {
     fail(ExitCode::kData, "{}: the header has a zero byte at offset {}", file_name, kLengthWordBytes + zero);
   }
@@ -251,7 +251,7 @@ std::string format_safetensors_header(const SafetensorsHeader& header) {
     entry["data_offsets"] = {tensor.begin, tensor.end};
     json[tensor.name] = std::move(entry);
   }
-  // Paths and host names need not be UTF-8, JSON must be.
+  // Paths and host names need not be UTF-8, but JSON must be.
   std::string text = json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   text.append((8 - text.size() % 8) % 8, ' ');
   return text;

@@ -1,5 +1,5 @@
-// The header of a safetensors file: JSON that names the tensors and where their bytes are. Pure functions over text.
-// Format: huggingface/safetensors; docs/checkpoint.md says it in our words.
+// Safetensors header: JSON with the names of the tensors and the positions of their bytes. Pure functions on text.
+// Format: huggingface/safetensors; docs/checkpoint.md describes it.
 #pragma once
 
 #include <cstdint>
@@ -26,21 +26,21 @@ struct TensorInfo {
 
 struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
-  std::vector<TensorInfo> tensors;  // in order of their bytes, which follow each other without holes
+  std::vector<TensorInfo> tensors;  // sorted by offset, without gaps
 };
 
-// Bytes of one element of a safetensors dtype; 0 for an unknown one.
+// Bytes per element of a safetensors dtype; 0 if unknown.
 std::uint64_t element_size_bytes(std::string_view dtype);
 
-// Takes the header text apart (without the length word, with its padding) and checks it against `data_size_bytes`, the
-// size of what follows it in the file. Error (kData) names the file, what is wrong and at which offset of the file.
+// Parses the header text (without the length word, with the padding) and checks it against `data_size_bytes`, the size
+// of the rest of the file. Error (kData) gives the file, the problem and its offset in the file.
 SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t data_size_bytes,
                                            std::string_view file_name);
 
-// The text of a header, padded with spaces to a multiple of 8.
+// The header text, padded with spaces to a multiple of 8.
 std::string format_safetensors_header(const SafetensorsHeader& header);
 
-// A text from a file as a message may show it: at most `max_length` characters, control characters replaced by '?'.
+// Makes text from a file safe for a message: at most `max_length` characters, control characters replaced by '?'.
 std::string printable(std::string_view text, std::size_t max_length = 80);
 
 // "[32, 1, 5, 5]"

@@ -20,7 +20,7 @@ constexpr std::string_view kPrefix = "model.ckpt-";
 constexpr std::string_view kSuffix = ".safetensors";
 constexpr std::string_view kStateFile = "checkpoint";
 
-// The step in a name that checkpoint_name could have made, exactly.
+// The step in `name`, if checkpoint_name could have produced exactly that name.
 std::optional<std::int64_t> step_of(std::string_view name) {
   if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return std::nullopt;
   name.remove_prefix(kPrefix.size());
@@ -49,7 +49,7 @@ ModelSnapshot read_named_checkpoint(const CheckpointFile& file) {
   return snapshot;
 }
 
-// The newest first. Errors of list_folder.
+// Newest first. Errors of list_folder.
 std::vector<CheckpointFile> checkpoints_in(const std::filesystem::path& folder) {
   std::vector<CheckpointFile> files;
   for (const FolderEntry& entry : list_folder(folder)) {
@@ -59,7 +59,7 @@ std::vector<CheckpointFile> checkpoints_in(const std::filesystem::path& folder) 
   return files;
 }
 
-// Why there is no checkpoint in `log_dir`, and where one is.
+// A sentence that says why `log_dir` has no checkpoint, and where one is.
 std::string why_no_checkpoint(const std::filesystem::path& log_dir) {
   std::error_code ignored;
   if (const auto target = broken_link(log_dir)) return "it is a link to " + target->string() + ", which does not exist";
@@ -97,7 +97,7 @@ std::optional<RestoredCheckpoint> read_newest_checkpoint(const std::filesystem::
       return RestoredCheckpoint{read_named_checkpoint(file), file.path, std::move(broken)};
     } catch (const Error& error) {
       if (error.code() != ExitCode::kData) throw;
-      if (!std::filesystem::exists(std::filesystem::symlink_status(file.path))) continue;  // a running saver removed it
+      if (!std::filesystem::exists(std::filesystem::symlink_status(file.path))) continue;  // removed by a running saver
       log_warning("skipped a broken checkpoint: {}", error.what());
       broken.push_back(file.path);
     }
@@ -140,8 +140,8 @@ std::filesystem::path Saver::save(const ModelSnapshot& snapshot) {
   return path;
 }
 
-// Files of later steps than the one just saved are of a future that this run has left (it went on from an older one, as
-// they were broken); they are neither counted nor removed.
+// Files of later steps than the saved one are from a future that this run abandoned: they were broken, so the run
+// resumed from an older one. They are neither counted nor removed.
 std::vector<CheckpointFile> Saver::choose_kept(std::int64_t newest_step) const {
   std::vector<CheckpointFile> kept = {{newest_step, folder_ / checkpoint_name(newest_step)}};
   for (CheckpointFile& file : list_checkpoints(folder_)) {

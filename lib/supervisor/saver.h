@@ -1,5 +1,5 @@
-// Saver: the checkpoints of one run folder. Keeps the newest few, and finds the newest valid one again.
-// The choice is by the step in the name and by validity; the text file `checkpoint` and file times are never asked.
+// Saver: the checkpoints of one run folder. Keeps the newest few and finds the newest valid one.
+// It uses the step in the file name and the validity of the file, never the text file `checkpoint` or file times.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct CheckpointFile {
 // "model.ckpt-500.safetensors"
 std::string checkpoint_name(std::int64_t global_step);
 
-// The files of `folder` that are named like a checkpoint, highest step first; none where the folder cannot be read.
+// The files in `folder` with checkpoint names, highest step first; none if the folder cannot be read.
 std::vector<CheckpointFile> list_checkpoints(const std::filesystem::path& folder);
 
 struct RestoredCheckpoint {
@@ -30,33 +30,34 @@ struct RestoredCheckpoint {
   std::vector<std::filesystem::path> broken;  // newer files that were skipped
 };
 
-// The newest valid checkpoint of `folder`, of whatever model; nothing where there is no file. Each broken file on the
-// way is skipped with a warning that names it and the reason. Writes nothing, so it may look into a run that goes on.
-// Error: kData where files exist and none is valid, or where the folder is there and cannot be looked into; kVersion,
-// kResources like read_checkpoint.
+// The newest valid checkpoint in `folder`, of any model; nothing if there are no files. Skips each newer broken file
+// with a warning that gives its name and the reason. Writes nothing, so it is safe on the folder of a running job.
+// Error: kData if files exist but none is valid, or if the folder exists but cannot be read; kVersion and kResources as
+// in read_checkpoint.
 std::optional<RestoredCheckpoint> read_newest_checkpoint(const std::filesystem::path& folder);
 
-// What the user names as --log_dir of a command that only reads: a run folder, whose newest valid checkpoint it is, or
-// one checkpoint file, which may have any name. Error: kData where there is none, with what lies there instead; else as
+// Resolves the --log_dir of a read-only command: the newest valid checkpoint of a run folder, or one checkpoint file,
+// which may have any name. Error: kData if there is none, with what is there instead; otherwise those of
 // read_newest_checkpoint and read_checkpoint.
 RestoredCheckpoint read_named_run(const std::filesystem::path& name);
 
-// One per run folder, whose lock the caller holds (RunFolder). One thread at a time.
+// One per run folder. The caller holds the folder's lock (RunFolder). Not thread-safe.
 class Saver {
  public:
-  // Removes temporary files of writers that died. max_to_keep 0 keeps all; Error (kUsage) where it is negative.
+  // Removes temporary files of writers that died. max_to_keep 0 keeps all checkpoints; Error (kUsage) if it is
+  // negative.
   Saver(std::filesystem::path folder, int max_to_keep);
 
-  // Writes model.ckpt-<global_step>.safetensors durably and returns its path; then updates the text file `checkpoint`
-  // and removes what is beyond max_to_keep: checkpoints of earlier steps only, the file just written never. Trouble
-  // with these two is a warning. Error like AtomicFile: then no file has changed.
+  // Durably writes model.ckpt-<global_step>.safetensors and returns its path. Then updates the text file `checkpoint`
+  // and removes checkpoints beyond max_to_keep, but only those of earlier steps, never the file just written. A failure
+  // of these two is only a warning. Errors of AtomicFile; then no file has changed.
   std::filesystem::path save(const ModelSnapshot& snapshot);
 
-  // Like read_newest_checkpoint, and Error (kVersion) where the model or the kind of optimizer is not the flags'.
+  // Like read_newest_checkpoint, but Error (kVersion) if the model or the kind of optimizer does not match the flags.
   std::optional<ModelSnapshot> restore_newest(const ModelIdentity& flags);
 
  private:
-  std::vector<CheckpointFile> choose_kept(std::int64_t newest_step) const;  // newest first, at least the newest
+  std::vector<CheckpointFile> choose_kept(std::int64_t newest_step) const;  // newest first, at least one
   void remove_before(std::int64_t oldest_kept_step) const;
 
   std::filesystem::path folder_;

@@ -9,7 +9,7 @@ namespace distmnist {
 namespace {
 
 constexpr std::int64_t kLastNarrowBucket = 4;
-constexpr std::int64_t kLargestStaleness = std::int64_t{1} << 40;  // what a ps says may be anything
+constexpr std::int64_t kLargestStaleness = std::int64_t{1} << 40;  // a ps may send any value
 
 bool has_exchange(const Account& account) {
   return account.sent_bytes > 0;
@@ -35,9 +35,9 @@ std::string histogram_text(const Account& account) {
   return out;
 }
 
-// What this worker alone would do, batch for batch, against what the run did. Its computation is as slow as it was in
-// the run, where the kernels of other workers on the same host share the cores: alone it would be faster, and the
-// figure is a lower bound. (Alone it would also make the updates, which take a small part of a step's time.)
+// Compares the batch rate this worker would reach alone with the rate of the run. Its compute time is that of the run,
+// where other workers on the same host share the cores. Alone it would compute faster, so the figure is a lower bound.
+// (Alone it would also apply the updates, which take a small part of a step's time.)
 std::string comparison_text(const Account& account, const RunRate& rate) {
   const double alone = static_cast<double>(account.steps()) / account.compute_s;
   if (rate.batches_per_step == 1) {
@@ -113,7 +113,7 @@ std::string time_line(const Account& account) {
 }
 
 std::string bound_line(const Account& account, const RunRate& rate) {
-  const double others_s = std::min(account.others_s, account.wait_s);  // Two clocks measure them.
+  const double others_s = std::min(account.others_s, account.wait_s);  // Two different clocks measure them.
   const double communication_s = account.push_s + account.wait_s + account.pull_s - others_s;
   const auto percent = [&](double seconds) { return 100 * seconds / account.step_s(); };
   if (account.compute_s >= std::max(communication_s, others_s)) {

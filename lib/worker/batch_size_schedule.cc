@@ -11,14 +11,14 @@
 namespace distmnist {
 namespace {
 
-constexpr double kMostSamples = 9007199254740992.0;  // 2^53: a double holds every whole number up to it
+constexpr double kMostSamples = 9007199254740992.0;  // 2^53: a double represents every integer up to it
 
 [[noreturn]] void refuse(std::string_view text, const std::string& why) {
   fail(ExitCode::kUsage, "--batch_size_schedule={}: {}; write global_step:batch_size pairs like 0:50,1000:100", text,
        why);
 }
 
-// The whole decimal number that `part` of the schedule `text` is.
+// The integer in `part`, one piece of the schedule `text`.
 std::int64_t number_of(std::string_view part, std::string_view text) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
@@ -92,7 +92,7 @@ std::string BatchSizeSchedule::to_string() const {
 }
 
 std::int64_t steps_of_epochs(double epochs, std::int64_t images, const BatchSizeSchedule& schedule) {
-  // Rounded, for 0.07 * 100 is a little more than 7.
+  // Rounded because 0.07 * 100 is slightly more than 7.
   return schedule.steps_for(std::llround(std::min(epochs * static_cast<double>(images), kMostSamples)));
 }
 

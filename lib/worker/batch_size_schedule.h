@@ -1,4 +1,4 @@
-// BatchSizeSchedule: how many samples a worker's batch has, by global_step (--batch_size_schedule).
+// BatchSizeSchedule: a worker's batch size as a function of global_step (--batch_size_schedule).
 #pragma once
 
 #include <cstdint>
@@ -14,24 +14,24 @@ inline constexpr std::int64_t kLargestBatchSize = 1 << 20;  // samples
 
 class BatchSizeSchedule {
  public:
-  // The same size in every step.
+  // The same size for every step.
   explicit BatchSizeSchedule(std::int64_t batch_size) : entries_{{0, batch_size}} {}
 
-  // "0:50,1000:100,3000:200": from global_step 0 on 50 samples, from 1000 on 100, from 3000 on 200. Error (kUsage)
-  // unless the steps start at 0 and rise, and each size is from 1 to kLargestBatchSize.
+  // Parses "0:50,1000:100,3000:200": 50 samples from global_step 0, 100 from 1000, 200 from 3000. Error (kUsage) unless
+  // the steps start at 0 and increase, and each size is between 1 and kLargestBatchSize.
   static BatchSizeSchedule parse(std::string_view text);
 
-  // Samples of a batch that is computed from the parameters of `global_step`.
+  // The size, in samples, of a batch computed from the parameters of `global_step`.
   std::int64_t at(std::int64_t global_step) const;
   std::int64_t largest() const;
-  // The first global_step after this one with a batch size of its own; kNoChange where none follows.
+  // The first later global_step at which a new entry starts; kNoChange if there is none.
   static constexpr std::int64_t kNoChange = std::numeric_limits<std::int64_t>::max();
   std::int64_t next_change(std::int64_t global_step) const;
-  // Batches from global_step 0 on until one worker alone has gone through `samples` samples.
+  // The number of batches, from global_step 0, after which a single worker has processed `samples` samples.
   std::int64_t steps_for(std::int64_t samples) const;
-  // The same with `factor` times as many samples.
+  // The same schedule with every batch size multiplied by `factor`.
   BatchSizeSchedule times(std::int64_t factor) const;
-  // What parse() takes; a schedule of one size is that number alone.
+  // The format of parse(); a schedule with one size is just that number.
   std::string to_string() const;
 
  private:
@@ -41,10 +41,10 @@ class BatchSizeSchedule {
   };
   explicit BatchSizeSchedule(std::vector<Entry> entries) : entries_(std::move(entries)) {}
 
-  std::vector<Entry> entries_;  // by from_step; the first one's is 0
+  std::vector<Entry> entries_;  // sorted by from_step; the first is 0
 };
 
-// The global_step at which one worker alone has gone `epochs` times (0 or more) through `images` images.
+// The global_step at which a single worker has made `epochs` (0 or more) passes over `images` images.
 std::int64_t steps_of_epochs(double epochs, std::int64_t images, const BatchSizeSchedule& schedule);
 
 }  // namespace distmnist

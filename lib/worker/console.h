@@ -1,4 +1,4 @@
-// Console: the lines scripts rely on, on stdout, and a progress line for people on stderr.
+// Console: the lines on stdout that scripts parse, and a progress line on stderr for people.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +7,14 @@
 namespace distmnist {
 
 enum class ProgressStyle {
-  kLine,   // one line that is rewritten, for a terminal
-  kPlain,  // a log line now and then
+  kLine,   // one line that is overwritten, for a terminal
+  kPlain,  // an occasional log line
   kNone,
 };
 
 class Console {
  public:
-  // `train_steps`: where the run ends, for the time left.
+  // `train_steps`: the last step of the run, used to estimate the remaining time.
   Console(int task_index, ProgressStyle progress, std::int64_t train_steps);
   ~Console() { clear(); }
 
@@ -22,11 +22,11 @@ class Console {
   void test_accuracy(double accuracy);                      // Test-Accuracy: 0.9871
   void closing_line(double accuracy, std::int64_t step);    // test_accuracy=0.9871 global_step=5000
 
-  // Called after every step; shows something at most twice a second (a line) or every ten seconds (plain).
+  // Call after every step. Prints at most every half second (kLine) or every ten seconds (kPlain).
   void progress(std::int64_t step, double loss);
-  // Global steps a second since the first call of progress(); 0 before the second one.
+  // Global steps per second since the first call of progress(); 0 before the second call.
   double steps_per_second() const { return rate_; }
-  // Takes the rewritten line away, before something else is written to the terminal.
+  // Erases the progress line. Call before writing anything else to the terminal.
   void clear();
 
  private:

@@ -11,7 +11,7 @@
 namespace distmnist {
 namespace {
 
-// What a layer computes, as types of operations in their order; the operation's name is the layer's scope and its type.
+// The operation types that a layer computes, in order. An operation's name is the layer's scope plus its type.
 struct Operations {
   using Types = std::vector<std::string_view>;
 
@@ -28,12 +28,12 @@ struct Operations {
   Types operator()(const Relu&) const { return {"Relu"}; }
 };
 
-// An operation of the backward pass, one of those that belong to an operation of the forward pass.
+// One of the backward operations that belong to a forward operation.
 struct GradientOperation {
   std::string_view of;
   std::string_view name;
   std::string_view type;
-  bool is_input = true;  // the gradient of what goes into the layer, not of a variable
+  bool is_input = true;  // the gradient of the layer's input, not of a variable
 };
 constexpr std::array kGradients = {
     GradientOperation{"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropInput"},
@@ -53,7 +53,7 @@ std::string line(std::string_view name, std::string_view type, const std::string
   return fmt::format("{}: ({}): {}", name, type, device);
 }
 
-// The lines of what one device computes.
+// The lines for the operations that one device computes.
 class Tower {
  public:
   Tower(std::string prefix, const DeviceSpec& device, std::vector<std::string>& lines)
@@ -73,7 +73,7 @@ class Tower {
   }
 
  private:
-  // What lies before the first layer with variables gets no gradient.
+  // Layers before the first layer with variables get no gradient.
   void add_gradients(const Layer& layer, bool is_first) {
     const std::vector<std::string_view> types = std::visit(Operations{}, layer);
     for (auto type = types.rbegin(); type != types.rend(); ++type) {
@@ -102,7 +102,7 @@ struct Piece {
   std::size_t ps = 0;
 };
 
-// Where the variable's pieces are, in their order.
+// The locations of the variable's pieces, in order.
 std::vector<Piece> pieces_of(const Variable& variable, const PlacementPlan& plan) {
   std::vector<Piece> pieces;
   for (std::size_t ps = 0; ps < plan.size(); ++ps) {

@@ -1,4 +1,4 @@
-// Evaluation: how well a model does on a set of images.
+// Evaluation: the accuracy and loss of a model on a set of images.
 #pragma once
 
 #include <cstdint>
@@ -18,17 +18,17 @@ struct Evaluation {
   std::vector<std::vector<std::int64_t>> confusion;  // [label][predicted]
 };
 
-// Predicts all images, in order, `batch_size` at a time (at most the executor's max_batch_size). `classes`: logits of
-// the model.
+// Predicts all images in order, `batch_size` at a time (at most the executor's max_batch_size). `classes` is the number
+// of logits of the model.
 Evaluation evaluate(Executor& executor, const ImageSet& images, std::int64_t batch_size, std::int64_t classes);
 
-// Pixels as the network takes them: each / 255. `pixels` and `values` are equally long.
+// Converts pixels to network inputs: divides each by 255. `pixels` and `values` have the same length.
 void scale_pixels(std::span<const std::uint8_t> pixels, std::span<float> values);
 
-// exp(logits) / sum, computed from the largest one down, so that it cannot overflow.
+// exp(logits) / sum. The largest logit is subtracted first, so this cannot overflow.
 std::vector<double> softmax_of(std::span<const float> logits);
 
-// The confusion matrix as lines of a table, labels down, predictions across.
+// The confusion matrix as a text table, one row per label and one column per prediction.
 std::vector<std::string> confusion_table(const Evaluation& evaluation);
 
 }  // namespace distmnist

@@ -31,7 +31,7 @@ class ExchangeLoop final : public StepLoop {
     const std::int64_t wanted = config_.batch_sizes.at(progress_.step());
     if (!batches_ || batch_size_ != wanted) {
       batch_size_ = wanted;
-      batches_ = make_batches();  // Those made ahead with the old size go, and are made anew.
+      batches_ = make_batches();  // Drops the batches prefetched with the old size.
     }
     batches_->next(batch_);
     position_ = batch_.first_sample + batch_.size;
@@ -47,7 +47,7 @@ class ExchangeLoop final : public StepLoop {
                     kPrefetchedBatches);
   }
 
-  // Nothing where the step does not count, for something of it is not finite.
+  // Empty if the step does not count because one of its numbers is not finite.
   std::optional<StepResult> step() {
     const Batch batch{batch_.size, batch_.images, batch_.labels, static_cast<std::uint64_t>(batch_.first_sample)};
     progress_.accounting().begin_step(monotonic_s(), client_.costs());
@@ -70,7 +70,7 @@ class ExchangeLoop final : public StepLoop {
   GradientReady push_;
   std::int64_t position_ = 0;  // of the sample after the last batch
   std::int64_t batch_size_ = 0;
-  BatchSourcePtr batches_;  // of batch_size_; null before the first one of a session
+  BatchSourcePtr batches_;  // made with batch_size_; null before the first batch of a session
   TrainBatch batch_;
 };
 

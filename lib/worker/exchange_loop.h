@@ -1,5 +1,5 @@
-// The loop of a replica whose parameters are elsewhere, if only in another part of this process: each step computes
-// gradients from a batch, pushes them and pulls new parameters.
+// Exchange loop: the loop of a replica whose parameters are in another process or in another part of this one. Each
+// step computes gradients from a batch, pushes them and pulls new parameters.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,7 @@
 
 namespace distmnist {
 
-// All outlive it.
+// All arguments must outlive the loop.
 std::unique_ptr<StepLoop> make_exchange_loop(const TrainingConfig& config, const TrainingParts& parts,
                                              ParameterClient& client, Progress& progress);
 

@@ -17,7 +17,7 @@ double wall_time_s() {
 
 void Progress::require_finite(double loss) const {
   if (std::isfinite(loss)) return;
-  // fmt prints the sign of a nan, which means nothing.
+  // fmt prints the sign of a NaN, which is meaningless.
   fail(ExitCode::kDiverged, "the loss is {} at global_step {}; lower --learning_rate",
        std::isnan(loss) ? "nan" : "infinite", step_);
 }

@@ -1,4 +1,4 @@
-// Progress: how far a replica is, and what is printed, logged and written about it on the way.
+// Progress: the current step of a replica, and what is printed, logged and recorded along the way.
 #pragma once
 
 #include <cstdint>
@@ -12,22 +12,22 @@ namespace distmnist {
 
 class Progress {
  public:
-  // Both outlive it.
+  // Both arguments must outlive this object.
   Progress(const TrainingConfig& config, const TrainingParts& parts) : config_(config), parts_(parts) {}
 
-  std::int64_t step() const { return step_; }  // global_step of the parameters at hand
+  std::int64_t step() const { return step_; }  // global_step of the current parameters
   void set_step(std::int64_t step) { step_ = step; }
   Accounting& accounting() { return accounting_; }
 
-  // Error (kDiverged) for a loss that is not a finite number.
+  // Error (kDiverged) if the loss is not finite.
   void require_finite(double loss) const;
-  // A step's result is there: the first time, the log says how long that took since the process started.
+  // Call when the result of a step is available. The first call logs the time since the process started.
   void note_step_done();
-  // The result of step(), or, between the steps whose lines are printed, the last one known: updates the progress line
-  // and, at every log_every-th step, prints the batch's accuracy and adds a row to the metrics. The last step has a
-  // row, too.
+  // Updates the progress line. At every log_every-th step, also prints the batch accuracy and adds a row to the
+  // metrics; the last step always adds a row. `result` is that of step(), or the last known one between steps whose
+  // lines are printed.
   void report(const StepResult& result, std::int64_t batch_size);
-  // What became of the steps and of the time, to the log.
+  // Logs the outcome of the steps and where the time went.
   void log_account() const;
 
  private:

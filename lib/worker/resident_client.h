@@ -1,4 +1,4 @@
-// ResidentClient: the parameters are on the device that trains them, in local training with one worker.
+// ResidentClient: keeps the parameters on the device that trains them; for local training with one worker.
 #pragma once
 
 #include <cstdint>
@@ -12,24 +12,25 @@ namespace distmnist {
 
 class ResidentClient : public ParameterSession {
  public:
-  // The executor outlives it, has a resident_training(), which has kept its samples, and `num_parameters` parameters.
+  // The executor must outlive this object. It must have `num_parameters` parameters and a resident_training() that has
+  // kept its samples.
   ResidentClient(Executor& executor, std::int64_t num_parameters);
 
   SessionInfo open() override;
   // Loads the parameters into the executor and starts its training.
   void create(const StoredModel& model) override;
 
-  // These wait until the device has made all steps that run() handed to it. The executor has the parameters already:
-  // where it is the sink itself, nothing is copied.
+  // Both wait until the device has finished all steps passed to run(). If the sink is the executor itself, it already
+  // has the parameters and nothing is copied.
   std::int64_t pull(ParameterSink& sink) override;
   StoredModel snapshot() override;
 
-  // With the steps that are under way.
+  // Both include the steps in progress.
   std::int64_t global_step() const { return global_step_; }
   std::int64_t consumed_samples() const { return consumed_samples_; }
-  // Hands these steps to the device and returns the turn after them, while they may still be under way.
+  // Hands these steps to the device and returns the turn that follows them. May return before they are finished.
   Turn run(const ResidentSteps& steps);
-  // Waits: the result of the last of them.
+  // Waits for the last of those steps and returns its result.
   StepResult last_step();
 
   bool await_others(TimeMs) override { return true; }

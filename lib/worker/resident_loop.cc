@@ -11,7 +11,7 @@
 namespace distmnist {
 namespace {
 
-// Between two turns signals are looked at and checkpoints are made: a turn should not keep the host longer than this.
+// Signals are checked and checkpoints saved only between turns, so a turn should not block the host longer than this.
 constexpr double kTurnSeconds = 0.2;
 
 class ResidentLoop final : public StepLoop {
@@ -39,7 +39,7 @@ class ResidentLoop final : public StepLoop {
   }
 
  private:
-  // What lies ahead ends a turn: lines to be printed, another batch size, the end of training.
+  // A turn ends at the next line to print, at a change of the batch size, and at the end of training.
   std::int64_t steps_of_turn() const {
     const std::int64_t step = progress_.step();
     return std::min({largest_turn_, config_.log_every - step % config_.log_every,
@@ -75,10 +75,10 @@ class ResidentLoop final : public StepLoop {
   const ImageSet& train_;
   DatasetPtr order_;
   std::int64_t position_ = 0;      // of the next turn's first sample
-  std::int64_t largest_turn_ = 1;  // steps; grows as long as turns are short
+  std::int64_t largest_turn_ = 1;  // in steps; doubles while turns are short
   std::vector<std::int32_t> samples_;
-  StepResult last_;      // the last one known
-  bool waited_ = false;  // The first turn, one step, is waited for, so that there is a result to show.
+  StepResult last_;      // the last known result
+  bool waited_ = false;  // The first turn has one step, and the loop waits for it so that there is a result to show.
 };
 
 }  // namespace

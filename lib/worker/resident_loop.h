@@ -1,5 +1,5 @@
-// The loop of local training that stays on the device: steps are handed over many at a time, and the host waits for
-// them only where it prints.
+// Resident loop: local training that stays on the device. The host hands over many steps at a time, and waits for them
+// only when it prints.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace distmnist {
 
 inline constexpr std::int64_t kLargestTurn = 100;  // steps handed over together
 
-// The images are not augmented: the device has kept them. All outlive it.
+// The images must not be augmented, because the device has kept them. All arguments must outlive the loop.
 std::unique_ptr<StepLoop> make_resident_loop(const TrainingConfig& config, const TrainingParts& parts,
                                              ResidentClient& client, Progress& progress);
 

@@ -1,4 +1,4 @@
-// StepLoop: how a replica makes its steps: the inside of the training loop.
+// StepLoop: the inner part of a replica's training loop.
 #pragma once
 
 namespace distmnist {
@@ -6,10 +6,10 @@ namespace distmnist {
 class StepLoop {
  public:
   virtual ~StepLoop() = default;
-  // A session begins, or goes on after it was lost: waits for this worker's turn, and tells progress the step.
+  // Called when a session begins or resumes. Waits for this worker's turn and sets the step of Progress.
   virtual void begin() = 0;
-  // One step or several, not beyond train_steps; its progress has counted and reported them. Called until progress has
-  // reached train_steps, which it has not yet. Whatever ends training is thrown.
+  // Runs one or more steps, but not past train_steps, and reports them to Progress. Called only while the step is below
+  // train_steps. Throws whatever ends training.
   virtual void advance() = 0;
 };
 

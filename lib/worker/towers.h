@@ -1,4 +1,4 @@
-// Towers: one training step computed by several executors of this process, each on its part of the batch (TensorFlow's
+// Towers: several executors of this process compute one training step, each on its part of the batch (TensorFlow's
 // in-graph replication).
 #pragma once
 
@@ -10,15 +10,15 @@
 
 namespace distmnist {
 
-// One executor over `towers`, at least one, which were compiled for the same graph, seed and stream. Tower k's
-// max_batch_size is at least its part of the largest batch. Each tower has a thread of its own as long as the executor
-// lives.
+// Returns one executor over `towers` (at least one), which must be compiled for the same graph, seed and stream. Tower
+// k's max_batch_size must be at least its part of the largest batch. Each tower has its own thread for the lifetime of
+// the executor.
 //
-// A step gives what one device gives for the whole batch, within float rounding, and the same bits each time: samples
-// keep their numbers, so dropout is the same, and the calling thread averages the gradients, weighted by the samples of
-// each tower, in the order of the towers. It announces a variable as soon as all towers have its gradient. What a tower
-// throws is thrown to the caller once all towers have stopped (of several, the first tower's). predict() is split in
-// the same way; read() asks the first tower.
+// A step gives the same result as one device gives for the whole batch, within float rounding, and is bitwise
+// reproducible. Samples keep their numbers, so dropout is the same. The calling thread averages the gradients in tower
+// order, weighted by the number of samples of each tower. It announces a variable as soon as all towers have its
+// gradient. If a tower throws, the step rethrows once all towers have stopped (if several throw, the first tower's
+// error). predict() splits its batch the same way; read() reads from the first tower.
 std::unique_ptr<Executor> make_towers(std::vector<std::unique_ptr<Executor>> towers);
 
 }  // namespace distmnist

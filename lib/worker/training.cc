@@ -59,7 +59,7 @@ class Training {
         session.global_step, config_.train_steps);
   }
 
-  // Opens the session, again and again while ps tasks come and go, within the recovery time.
+  // Opens the session, and retries within the recovery time while ps tasks go away and come back.
   SessionInfo prepare() {
     const TimeMs began = monotonic_ms();
     while (true) {
@@ -74,7 +74,7 @@ class Training {
     }
   }
 
-  // Until the last step (nothing), or the code of the signal that came.
+  // Returns nothing after the last step, or the exit code of a signal that arrived.
   std::optional<ExitCode> train() {
     if (progress_.step() >= config_.train_steps) return std::nullopt;
     try {
@@ -102,14 +102,14 @@ class Training {
                   kAwaitOthersMs / 1000.0);
     }
     progress_.set_step(session_.pull(parts_.executor));
-    parts_.data.train.let_pages_go();  // Before the memory of a snapshot comes on top.
+    parts_.data.train.let_pages_go();  // Frees memory before the snapshot needs it.
     const Evaluation evaluation =
         evaluate(parts_.executor, parts_.data.test, config_.batch_sizes.largest(), parts_.classes);
     parts_.data.test.let_pages_go();
-    progress_.require_finite(evaluation.loss);  // The last updates may have ruined what no step has looked at since.
+    progress_.require_finite(evaluation.loss);  // The last updates have not been used by any step.
     parts_.console.test_accuracy(evaluation.accuracy);
     const std::optional<Error> unsaved = already_done ? std::nullopt : parts_.supervisor.save_now();
-    // Before this worker counts as done: the chief's closing line, after all are done, is the last one.
+    // Printed before this worker counts as done: the chief waits for all workers, so its closing line comes last.
     parts_.console.closing_line(evaluation.accuracy, progress_.step());
     session_.done();
     if (unsaved) throw *unsaved;
@@ -123,7 +123,7 @@ class Training {
     parts_.data.train.let_pages_go();
     const std::optional<Error> unsaved = parts_.supervisor.save_now();
     session_.leave();
-    if (unsaved) throw *unsaved;  // The signal's code would say that everything is saved.
+    if (unsaved) throw *unsaved;  // The signal's code would mean that everything was saved.
     return signal;
   }
 
@@ -147,7 +147,7 @@ ExitCode run_training(const TrainingConfig& config, const TrainingParts& parts) 
     }
     throw;
   } catch (...) {
-    // Said to the ps tasks, so that they do not take this process for a silent one until its lease runs out.
+    // Tells the ps tasks, so that they do not wait for this worker's lease to run out.
     session_of(parts).leave();
     throw;
   }

@@ -18,7 +18,7 @@ std::vector<Bf16Buffer> make_buffers(const OwnKernels& own, std::int64_t size) {
   return buffers;
 }
 
-// Of one channel.
+// For one input channel.
 class AmxDirectConvolution final : public PooledConvolution {
  public:
   AmxDirectConvolution(const OwnKernels& own, const Conv2d& layer, std::size_t index, Parameters& parameters,

@@ -1,4 +1,4 @@
-// Convolution, relu and 2x2 max-pool in one, by products of bfloat16 in AMX's tiles.
+// AMX convolution: fused convolution, ReLU and 2x2 max-pool, as bfloat16 products in AMX tiles.
 #pragma once
 
 #include <memory>
@@ -8,11 +8,11 @@
 
 namespace distmnist::cpu {
 
-// Whether tiles serve a layer that make_fused_convolution() takes.
+// Whether the AMX kernels support a layer that make_fused_convolution() accepts.
 bool fits_tiles(const Conv2d& layer);
 
-// As make_fused_convolution(), of factors rounded to bfloat16. What it takes need not be rounded; its output is, for
-// the next product. own.amx is not null.
+// Like make_fused_convolution(), but with factors rounded to bfloat16. Its input need not be rounded; its output is
+// rounded for the next product. own.amx must not be null.
 std::unique_ptr<Kernel> make_amx_convolution(const OwnKernels& own, const Conv2d& layer, std::size_t index,
                                              Parameters& parameters, const Tensor& input, const Tensor& output,
                                              bool plain_output);

@@ -11,10 +11,10 @@ namespace {
 
 using Bf16Buffer = NumberBuffer<Bf16>;
 
-// Below this a product is done before another thread has woken up.
+// A smaller product finishes before a second thread has woken up.
 constexpr std::int64_t kSharedProducts = 8'000'000;  // multiply-adds
 
-// What is done with a block of a product, as the kernel takes it; refers to `function`.
+// Wraps `function` as the kernel's callback for a finished block of a product; `function` must outlive it.
 template <typename Function>
 BlockDone block_done(const Function& function) {
   return {[](const void* context, std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
@@ -42,7 +42,7 @@ class AmxDense final : public DenseKernel {
     }
   }
 
-  // y^T = W x^T + b: W's rows are a left factor as they are.
+  // y^T = W x^T + b, because the rows of W are already a left factor.
   void forward(const Step& step) override {
     refresh_weights();
     share(in_, [&](Thread&, const Share& share) {
@@ -89,14 +89,15 @@ class AmxDense final : public DenseKernel {
   Bf16Buffer factor(std::int64_t a, std::int64_t b) const {
     return Bf16Buffer(static_cast<std::size_t>(packed_size(a, b, planes_)));
   }
-  // Tiles of a strip.
+  // The number of tiles in a strip.
   std::int64_t strip_of(std::int64_t depth) const { return in_blocks(depth) * planes_; }
-  // The tile in a factor with strips of `strip_size` tiles; `across` the strips and along the `depth`, in numbers.
+  // The tile of a factor whose strips have `strip_size` tiles. `across` counts numbers across the strips, `depth` along
+  // them.
   Bf16* tile_at(Bf16Buffer& factor, std::int64_t strip_size, std::int64_t across, std::int64_t depth) const {
     return factor.data() + (across / kTileRows * strip_size + depth / kTileDepth * planes_) * kTileSize;
   }
 
-  // Calls work(thread, share) with the threads' shares of 0 .. size - 1, in whole blocks.
+  // Calls work(thread, share) with each thread's share of 0 .. size - 1, in whole blocks.
   template <typename Work>
   void share(std::int64_t size, const Work& work) {
     if (batch_ * in_ * out_ < kSharedProducts) return work(threads_[0], Share{0, size});
@@ -122,7 +123,7 @@ class AmxDense final : public DenseKernel {
                     .planes = planes_});
   }
 
-  // From a block of y^T - b to y.
+  // Converts a block of y^T - b to y.
   void finish_outputs(const Share& outs, const Share& samples, const float* block) {
     const float* const biases = parameters_.address(layer_.biases);
     for (std::int64_t n = samples.begin; n < samples.end; ++n) {
@@ -130,7 +131,7 @@ class AmxDense final : public DenseKernel {
       const float* from = block + n - samples.begin;
       for (std::int64_t o = outs.begin; o < outs.end; ++o, from += kTileProductColumns) {
         float y = *from + biases[o];
-        if (has_relu() && y <= 0.0f) y = 0.0f;  // NaN passes.
+        if (has_relu() && y <= 0.0f) y = 0.0f;  // NaN is not changed.
         output[o] = rounds_outputs_ ? rounded_to_bf16(y) : y;
       }
     }
@@ -153,8 +154,8 @@ class AmxDense final : public DenseKernel {
     own_.amx->pack(packing);
   }
 
-  // dW; calls done(thread, rows) when these rows of it lie in the thread's block, padded(in_) apart. Whole rows, for
-  // what is done with them reads and writes memory, which is fastest in order.
+  // Computes dW and calls done(thread, rows) when these rows of it are in the thread's block, at a stride of
+  // padded(in_). Computes whole rows, because done() reads and writes memory, which is fastest sequentially.
   template <typename Done>
   void weight_products(const Done& done) {
     share(out_, [&](Thread& thread, const Share& share) {
@@ -190,7 +191,7 @@ class AmxDense final : public DenseKernel {
       }
       pack_weights(rows);
     });
-    version_ = parameters_.version(layer_.weights) + 1;  // end_update() is going to count this update.
+    version_ = parameters_.version(layer_.weights) + 1;  // end_update() will count this update.
   }
 
   void backward_data() override {
@@ -223,7 +224,7 @@ class AmxDense final : public DenseKernel {
   int planes_;
   bool rounds_outputs_;
   Bf16Buffer weights_;                         // left, [out, in]
-  std::uint64_t version_ = ~std::uint64_t{0};  // of the weights that it has; at first none
+  std::uint64_t version_ = ~std::uint64_t{0};  // of the packed weights; initially none
   Bf16Buffer input_depth_;                     // right, x^T: [in, batch]
   Bf16Buffer input_batch_;                     // right, x: [batch, in]
   Bf16Buffer gradient_;                        // left, dy: [batch, out]

@@ -1,4 +1,4 @@
-// Fully connected layers by products of bfloat16 in AMX's tiles.
+// AMX dense: fully connected layers as bfloat16 products in AMX tiles.
 #pragma once
 
 #include <memory>
@@ -8,12 +8,13 @@
 
 namespace distmnist::cpu {
 
-// As make_dense(), of factors in `planes` (amx_kernels.h). What it takes need not be rounded; of one plane its output
-// is, for the next product, unless it is `logits`. own.amx is not null.
+// Like make_dense(), but with factors in `planes` (amx_kernels.h). Its input need not be rounded. With one plane, its
+// output is rounded for the next product, unless it is `logits`. own.amx must not be null.
 //
-// The weights lie in tiles as a left factor [out, in] beside the float32 ones: the one copy serves both products, for a
-// column of its blocks is repacked in the first-level cache when the gradient of the input needs it. In resident
-// training a few rows of the weights' gradient at a time update their parameters, which are packed anew, in the second.
+// The weights are stored in tiles as a left factor [out, in], next to the float32 ones. This single copy serves both
+// products, because a column of its blocks is repacked in the L1 cache when the gradient of the input needs it. In
+// resident training, a few rows of the weights' gradient at a time update their parameters, which are then repacked in
+// the L2 cache.
 std::unique_ptr<Kernel> make_amx_dense(const OwnKernels& own, const FullyConnected& layer, std::size_t index,
                                        Parameters& parameters, const Tensor& input, const Tensor& output, int planes,
                                        bool logits);

@@ -18,7 +18,7 @@ dnnl::memory::dims weight_dims(const Conv2d& layer) {
   return {layer.output.channels, layer.input.channels, layer.window.height, layer.window.width};
 }
 
-// Whether oneDNN has nothing but its plain loops for this, which take a hundred times as long.
+// Whether oneDNN offers only its plain loops for this, which take a hundred times as long.
 template <typename PrimitiveDescriptor>
 bool is_plain_loops(const PrimitiveDescriptor& descriptor) {
   return std::string_view(descriptor.impl_info_str()).starts_with("ref");
@@ -31,7 +31,7 @@ WindowDims dims_of(const Window& window) {
           .pad_after = {window.pad_bottom, window.pad_right}};
 }
 
-// The weights in the layout that one primitive wants.
+// The weights in the layout that a primitive requires.
 class PackedWeights {
  public:
   PackedWeights() = default;
@@ -46,7 +46,7 @@ class PackedWeights {
 
   const dnnl::memory& memory() const { return packed_; }
 
-  // Packs again if the weights have changed since the last time.
+  // Repacks if the weights have changed since the last call.
   void refresh() {
     if (!pack_ || version_ == parameters_->version(range_)) return;
     pack_.run();
@@ -56,7 +56,7 @@ class PackedWeights {
  private:
   Parameters* parameters_ = nullptr;
   Range range_;
-  std::uint64_t version_ = ~std::uint64_t{0};  // of the weights in packed_; at first none
+  std::uint64_t version_ = ~std::uint64_t{0};  // of the weights in packed_; initially none
   dnnl::memory packed_;
   Operation pack_;
 };
@@ -113,7 +113,8 @@ class Convolution final : public Kernel {
     auto descriptor = descriptor_for(input.layout(), output_.layout());
     dnnl::memory source = input.value, destination = output_.gradient;
     if (is_plain_loops(descriptor)) {
-      // Without AVX-512 so for a single input channel; the version by matrix products wants canonical layouts.
+      // Without AVX-512, this happens for a single input channel. The version that uses matrix products needs canonical
+      // layouts.
       const auto canonical_source = description(cpu::dims_of(input.layout()), Tag::nchw);
       const auto canonical_destination = description(cpu::dims_of(output_.layout()), Tag::nchw);
       if (auto other = descriptor_for(canonical_source, canonical_destination); !is_plain_loops(other)) {
@@ -137,7 +138,7 @@ class Convolution final : public Kernel {
                                    {DNNL_ARG_DIFF_BIAS, biases}});
   }
 
-  // The memory itself where it has this layout, else a copy that `copy` makes.
+  // Returns the memory itself if it has this layout, else a copy made by `copy`.
   static dnnl::memory in_layout(const Device& device, const dnnl::memory& memory, const dnnl::memory::desc& layout,
                                 Operation& copy) {
     if (memory.get_desc() == layout) return memory;
@@ -163,7 +164,7 @@ class Convolution final : public Kernel {
   std::size_t index_;
   Tensor output_;
   PackedWeights forward_weights_, backward_weights_for_data_;
-  Operation plain_input_, plain_gradient_;  // where the next one needs other layouts
+  Operation plain_input_, plain_gradient_;  // used if the next operation needs different layouts
   Operation forward_, backward_weights_, unpack_gradient_, backward_data_;
 };
 

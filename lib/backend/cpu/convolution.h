@@ -1,4 +1,4 @@
-// Convolution with its activation by oneDNN, in the layouts that oneDNN prefers on this processor.
+// Convolution: oneDNN's convolution with activation, in the layouts that oneDNN prefers on this processor.
 #pragma once
 
 #include <memory>
@@ -12,8 +12,8 @@ namespace distmnist::cpu {
 dnnl::convolution_forward::primitive_desc convolution_descriptor(const Device& device, const Conv2d& layer,
                                                                  std::int64_t batch);
 
-// `input` and `output` in the layouts of `descriptor`. Packed copies of the weights are made again when they have
-// changed. Layer `index` of the graph.
+// `input` and `output` must have the layouts of `descriptor`. Packed copies of the weights are refreshed after the
+// weights change. `index` is the layer's index in the graph.
 std::unique_ptr<Kernel> make_convolution(const Device& device, const Conv2d& layer, std::size_t index,
                                          Parameters& parameters,
                                          const dnnl::convolution_forward::primitive_desc& descriptor,

@@ -1,4 +1,5 @@
-// ResidentTraining of the cpu backend: the update is a part of the step, and samples are taken from where they lie.
+// CpuResidentTraining: resident training of the CPU backend. The update is part of the step, and samples are read in
+// place.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +12,10 @@ namespace distmnist::cpu {
 
 class CpuExecutor;
 
-// run() returns when the steps are done.
+// run() returns when the steps are finished.
 class CpuResidentTraining final : public ResidentTraining {
  public:
-  // A part of `executor`, which was compiled for `graph`.
+  // A member of `executor`, which must be compiled for `graph`.
   CpuResidentTraining(CpuExecutor& executor, const Graph& graph) : executor_(executor), samples_(graph) {}
 
   bool keep_samples(const SampleBytes& samples) override;  // always true

@@ -8,10 +8,10 @@
 namespace distmnist::cpu {
 namespace {
 
-// Below this a product is done before another thread has woken up.
+// A smaller product finishes before a second thread has woken up.
 constexpr std::int64_t kSharedProducts = 500'000;  // multiply-adds
 
-// Columns of the input that a thread takes at once: a block of the kernels, so nothing is read more often than by one
+// The input columns that a thread takes at a time: one block of the kernels, so no data is read by more than one
 // thread.
 constexpr std::int64_t kDataColumns = 64;
 
@@ -45,7 +45,7 @@ class Dense final : public DenseKernel {
   }
 
  private:
-  // Shares 0 .. size - 1 among the threads in pieces of `unit`.
+  // Divides 0 .. size - 1 among the threads in pieces of `unit`.
   template <typename Work>
   void share(std::int64_t size, std::int64_t unit, const Work& work) {
     if (batch_ * in_ * out_ < kSharedProducts) return work(0, Share{0, size});
@@ -64,7 +64,7 @@ class Dense final : public DenseKernel {
     });
   }
 
-  // `rows` of dW [out, in] = dy^T x, to `to`.
+  // Writes `rows` of dW [out, in] = dy^T x to `to`.
   void weight_rows(int part, const Share& rows, float* to) {
     own_.vector.product({.rows = rows.size(),
                          .columns = in_,
@@ -82,14 +82,15 @@ class Dense final : public DenseKernel {
 
   void backward_weights() override {
     if (packs_input()) pack_input();
-    // A piece of a larger batch packs the input anew.
+    // With a larger batch, each piece packs the input itself.
     const std::int64_t unit = packs_input() ? kProductRows : (out_ + own_.pool.size() - 1) / own_.pool.size();
     share(out_, unit, [&](int part, const Share& rows) {
       weight_rows(part, rows, parameters_.gradient_address(layer_.weights) + rows.begin * in_);
     });
   }
 
-  // A few rows of dW at a time, whose parameters and slots lie one behind the other: memory is fastest in order.
+  // Updates a few rows of dW at a time. Their parameters and slots are contiguous, and sequential memory access is
+  // fastest.
   bool can_update() const override { return packs_input(); }
   void update_weights() override {
     pack_input();
@@ -120,7 +121,7 @@ class Dense final : public DenseKernel {
   }
 
   std::vector<FloatBuffer> scratch_, rows_;  // one for each thread
-  FloatBuffer packed_;                       // the input, for the gradient of the weights
+  FloatBuffer packed_;                       // the packed input, for the gradient of the weights
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Fully connected layers by our own matrix products.
+// Dense: fully connected layers with the built-in matrix products.
 #pragma once
 
 #include <memory>
@@ -8,9 +8,10 @@
 
 namespace distmnist::cpu {
 
-// input [batch, in], output [batch, out], both plain; layer number `index` of the graph. The weights, [out, in], are
-// used where they lie: each of the three products reads their rows as they are. In resident training the gradient of
-// the weights never gets to memory: a few rows of it at a time update their parameters while they are in the cache.
+// input [batch, in], output [batch, out], both in plain layout; `index` is the layer's index in the graph. The weights,
+// [out, in], are used in place: each of the three products reads their rows directly. In resident training, the
+// gradient of the weights is never written to memory: a few rows at a time update their parameters while they are in
+// the cache.
 std::unique_ptr<Kernel> make_dense(const OwnKernels& own, const FullyConnected& layer, std::size_t index,
                                    Parameters& parameters, const Tensor& input, const Tensor& output);
 

@@ -1,4 +1,4 @@
-// A fully connected layer: what all algorithms for it have in common.
+// DenseKernel: the common part of all implementations of a fully connected layer.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace distmnist::cpu {
 
-// Tensors as for make_dense(). In resident training the weights are updated where their gradient is computed.
+// Tensors as in make_dense(). In resident training, the weights are updated as their gradient is computed.
 class DenseKernel : public Kernel {
  public:
   DenseKernel(const OwnKernels& own, const FullyConnected& layer, std::size_t index, Parameters& parameters,
@@ -19,13 +19,13 @@ class DenseKernel : public Kernel {
   void add_choices(std::vector<LayerChoices>& choices) const final;
 
  protected:
-  // Of the output's gradient, once it is what relu has let pass.
+  // Called with the output's gradient, after ReLU's backward pass.
   virtual void prepare_gradient() {}
-  // dx [batch, in] = dy W, where the input needs it
+  // dx [batch, in] = dy W, if the input needs it
   virtual void backward_data() = 0;
-  // dW [out, in] = dy^T x, to the parameters' gradients
+  // dW [out, in] = dy^T x, written to the parameters' gradients
   virtual void backward_weights() = 0;
-  // The same to Parameters::update().
+  // The same, but passed to Parameters::update().
   virtual bool can_update() const { return true; }
   virtual void update_weights() = 0;
 

@@ -1,5 +1,5 @@
-// oneDNN 2.x and 3.x under one spelling. 3.0 dropped operation descriptors: a primitive descriptor is then made from
-// the engine and the arguments at once. Everything else in this folder is written against these functions.
+// oneDNN compatibility: one set of functions for oneDNN 2.x and 3.x. 3.0 removed operation descriptors, so a primitive
+// descriptor is created directly from the engine and the arguments. The rest of this folder uses only these functions.
 #pragma once
 
 #include <oneapi/dnnl/dnnl_version.h>
@@ -7,7 +7,7 @@
 
 namespace distmnist::cpu {
 
-// A window over an image; each with two entries, rows and columns, in pixels.
+// A window over an image. Each member has two entries, rows and columns, in pixels.
 struct WindowDims {
   dnnl::memory::dims kernel, strides, pad_before, pad_after;
 };
@@ -67,7 +67,7 @@ inline auto pooling_backward_descriptor(const dnnl::engine& engine, dnnl::algori
                                                 {0, 0}, window.pad_before, window.pad_after, forward, attributes);
 }
 
-// destination [m, n] = source [m, k] weights [k, n] + biases [1, n]; without biases if they are an empty descriptor.
+// destination [m, n] = source [m, k] weights [k, n] + biases [1, n]; without biases if their descriptor is empty.
 inline auto matmul_descriptor(const dnnl::engine& engine, const dnnl::memory::desc& source,
                               const dnnl::memory::desc& weights, const dnnl::memory::desc& biases,
                               const dnnl::memory::desc& destination, const dnnl::primitive_attr& attributes) {
@@ -133,7 +133,7 @@ inline auto pooling_backward_descriptor(const dnnl::engine& engine, dnnl::algori
       engine, forward);
 }
 
-// destination [m, n] = source [m, k] weights [k, n] + biases [1, n]; without biases if they are an empty descriptor.
+// destination [m, n] = source [m, k] weights [k, n] + biases [1, n]; without biases if their descriptor is empty.
 inline auto matmul_descriptor(const dnnl::engine& engine, const dnnl::memory::desc& source,
                               const dnnl::memory::desc& weights, const dnnl::memory::desc& biases,
                               const dnnl::memory::desc& destination, const dnnl::primitive_attr& attributes) {

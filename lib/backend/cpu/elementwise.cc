@@ -7,7 +7,7 @@
 namespace distmnist::cpu {
 namespace {
 
-// Whole blocks, with the padding of blocked layouts: it is zero and stays zero.
+// The size in floats of whole blocks, including the padding of blocked layouts, which is zero and stays zero.
 std::ptrdiff_t size_of(const dnnl::memory& memory) {
   return static_cast<std::ptrdiff_t>(memory.get_desc().get_size() / sizeof(float));
 }
@@ -95,7 +95,7 @@ class View final : public Kernel {
  public:
   View(const Tensor& input, const Tensor& output) : input_(input), output_(output) {}
 
-  // The graph's input has another address in each step.
+  // The graph's input has a different address in each step.
   void forward(const Step&) override { output_.value.set_data_handle(input_.value.get_data_handle()); }
   void backward(const Step&) override {}
 

@@ -1,4 +1,4 @@
-// Layers that treat each number by itself, and changes of layout and shape.
+// Elementwise: layers that process each number separately, and changes of layout and shape.
 #pragma once
 
 #include <memory>
@@ -7,21 +7,21 @@
 
 namespace distmnist::cpu {
 
-// Sets `gradient` to zero where `output`, a relu's, is not above zero. Both in one layout.
+// Sets `gradient` to zero where `output`, the output of a ReLU, is not above zero. Both have the same layout.
 void relu_backward(const dnnl::memory& output, const dnnl::memory& gradient);
 
-// Input and output in one layout, any. Layer `index` of the graph.
+// Input and output have the same layout, which may be any. `index` is the layer's index in the graph.
 std::unique_ptr<Kernel> make_relu(const Device& device, std::size_t index, const Tensor& input, const Tensor& output);
 
-// Input and output in plain layout, so that the mask does not depend on oneDNN's choice of layouts.
+// Input and output must have plain layout, so that the mask does not depend on oneDNN's choice of layouts.
 std::unique_ptr<Kernel> make_dropout(const Dropout& layer, const CompileOptions& options, const Tensor& input,
                                      const Tensor& output);
 
-// The same numbers in another layout.
+// Copies the numbers to a different layout.
 std::unique_ptr<Kernel> make_layout_change(const Device& device, const Tensor& input, const Tensor& output);
 
-// The same plain numbers in another shape: the output's value is the input's own memory. The gradients share theirs
-// already.
+// Reinterprets plain numbers in a different shape: the output's value is the input's own memory. Their gradients
+// already share memory.
 std::unique_ptr<Kernel> make_view(const Tensor& input, const Tensor& output);
 
 }  // namespace distmnist::cpu

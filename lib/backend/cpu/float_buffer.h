@@ -1,4 +1,4 @@
-// A fixed-size buffer of numbers on a cache line boundary, zero at the start.
+// Float buffer: a fixed-size buffer of numbers, aligned to a cache line and initialized to zero.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ class NumberBuffer {
  public:
   NumberBuffer() = default;
   explicit NumberBuffer(std::size_t size) : size_(size) {
-    constexpr std::size_t kAlignment = 64;  // bytes; also the unit of aligned_alloc's size
+    constexpr std::size_t kAlignment = 64;  // bytes; also the granularity of aligned_alloc's size
     const std::size_t bytes = (size * sizeof(Number) + kAlignment - 1) / kAlignment * kAlignment;
     data_.reset(static_cast<Number*>(std::aligned_alloc(kAlignment, std::max(bytes, kAlignment))));
     if (!data_) throw std::bad_alloc();

@@ -1,4 +1,4 @@
-// Fully connected layers by oneDNN's matrix product.
+// Fully connected: layers that use oneDNN's matrix product.
 #pragma once
 
 #include <memory>
@@ -8,9 +8,10 @@
 
 namespace distmnist::cpu {
 
-// input [batch, in], output [batch, out], both plain. The weights are used where they lie, [out, in], and their
-// gradient is written where it belongs: with plain layouts the matrix product is as fast as with packed ones plus their
-// packing, which for the one big matrix would be needed in every step. Layer `index` of the graph.
+// input [batch, in], output [batch, out], both in plain layout. The weights, [out, in], are used in place, and their
+// gradient is written directly to its final location. With plain layouts, the matrix product is as fast as with packed
+// ones plus the packing, which the one large matrix would need in every step. `index` is the layer's index in the
+// graph.
 std::unique_ptr<Kernel> make_fully_connected(const Device& device, const FullyConnected& layer, std::size_t index,
                                              Parameters& parameters, const Tensor& input, const Tensor& output);
 

@@ -8,11 +8,11 @@
 namespace distmnist::cpu {
 namespace {
 
-// Images that are copied one by one into a frame of zeros, and gradients that are taken out of one.
+// Copies images one by one into a frame of zeros, and extracts gradients from one.
 struct Borders {
-  std::int64_t height = 0, row = 0;                // of an image, rows in floats
+  std::int64_t height = 0, row = 0;                // of an image; rows in floats
   std::int64_t framed_height = 0, framed_row = 0;  // of its frame
-  std::int64_t top = 0, left = 0;                  // where the image lies in it, left in floats
+  std::int64_t top = 0, left = 0;                  // position of the image in its frame; left in floats
 
   std::int64_t framed_size() const { return framed_height * framed_row; }
   std::int64_t image_size() const { return height * row; }
@@ -30,11 +30,11 @@ struct Borders {
   }
 };
 
-// Images that the kernels get at once, if they gain by more than one: then what they need of all weights has passed by
-// before the images have left the cache.
+// The number of images passed to the kernels at once, if they benefit from more than one. All weights are then streamed
+// once before the images have left the cache.
 constexpr std::int64_t kImagesAtOnce = 4;
 
-// Kernels on images with borders.
+// Kernels that need images with borders.
 class FramedConvolution : public PooledConvolution {
  public:
   FramedConvolution(const OwnKernels& own, const Conv2d& layer, std::size_t index, Parameters& parameters,

@@ -1,4 +1,4 @@
-// Convolution, relu and 2x2 max-pool in one, by our own kernels.
+// Fused convolution: convolution, ReLU and 2x2 max-pool in one built-in kernel.
 #pragma once
 
 #include <memory>
@@ -9,19 +9,19 @@
 namespace distmnist::cpu {
 
 enum class FusedConvolution {
-  kNone,      // there is no kernel of our own
-  kDirect,    // of one channel, whose gradient nobody wants: [batch, height, width]
-  kWinograd,  // of images with channels last
+  kNone,      // there is no built-in kernel
+  kDirect,    // for one input channel whose gradient is not needed: [batch, height, width]
+  kWinograd,  // for images with channels last
 };
 
-// What serves this layer where relu and a 2x2 max-pool of stride 2 follow.
+// The kernel for this layer if ReLU and a 2x2 max-pool with stride 2 follow.
 FusedConvolution fused_convolution_of(const Conv2d& layer);
-// Whether `pool` may be fused with the convolution before it.
+// Whether `pool` can be fused with the convolution before it.
 bool is_fusible(const MaxPool2d& pool);
 
-// Layer `index` of the graph and the pool after it. `input` is [batch, in, height, width] with channels last (of one
-// channel both layouts are the same), `output` [batch, out, height / 2, width / 2] with channels last, or, with
-// `plain_output`, in canonical order.
+// `index` is the layer's index in the graph; the pool has the next one. `input` is [batch, in, height, width] with
+// channels last (for one channel, both layouts are the same). `output` is [batch, out, height / 2, width / 2] with
+// channels last, or in canonical order with `plain_output`.
 std::unique_ptr<Kernel> make_fused_convolution(const OwnKernels& own, const Conv2d& layer, std::size_t index,
                                                Parameters& parameters, const Tensor& input, const Tensor& output,
                                                bool plain_output);

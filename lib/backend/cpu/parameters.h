@@ -1,4 +1,5 @@
-// The executor's parameters, gradients and, where training is resident, the optimizer's slots, all in canonical layout.
+// Parameters: the executor's parameters and gradients, plus the optimizer slots in resident training, all in canonical
+// layout.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +13,10 @@
 
 namespace distmnist::cpu {
 
-// Counts the changes of each variable, so that a kernel that keeps a packed copy sees whether its copy is stale.
+// Counts the changes of each variable, so that a kernel with a packed copy can tell whether the copy is stale.
 class Parameters {
  public:
-  // `rounded`: products take the parameters rounded to bfloat16, of which a copy is kept.
+  // `rounded`: products use the parameters rounded to bfloat16, and a rounded copy is kept.
   Parameters(const Graph& graph, bool rounded);
 
   void load(Range range, std::span<const float> values);
@@ -26,18 +27,18 @@ class Parameters {
   std::span<float> gradients(Range range) { return slice(gradients_.span(), range); }
   std::span<float> gradients() { return gradients_.span(); }
 
-  // Of biases. oneDNN takes every address as void*, what it only reads too.
+  // For biases. Not const, because oneDNN takes every address as void*, even if it only reads from it.
   float* address(Range range) { return values_.data() + range.offset; }
-  // Of weights, as products take them.
+  // For weights, in the form that products use.
   float* factors(Range range) { return (rounded_.size() > 0 ? rounded_ : values_).data() + range.offset; }
   float* gradient_address(Range range) { return gradients_.data() + range.offset; }
 
-  // ---- The optimizer, in resident training ----
+  // ---- The optimizer, for resident training ----
   void start(const OptimizerSpec& optimizer, std::span<const std::span<const float>> slots);
   std::span<const float> slot(std::size_t slot) const { return slots_.at(slot).span(); }
-  // One update, number t: begin_update(), then update() once for every parameter, then end_update().
+  // For update number t: begin_update(), then update() once for every parameter, then end_update().
   void begin_update(std::int64_t t) { rate_ = update_rate(optimizer_, t); }
-  // Of these parameters, whose gradient this is. Several threads may update ranges that do not overlap.
+  // Updates these parameters with their gradient. Threads may concurrently update ranges that do not overlap.
   void update(Range range, const float* gradient);
   void end_update();
 
@@ -49,7 +50,7 @@ class Parameters {
   void round(Range range);
 
   FloatBuffer values_;
-  FloatBuffer rounded_;  // empty where products take the values themselves
+  FloatBuffer rounded_;  // empty if products use the values themselves
   FloatBuffer gradients_;
   std::vector<Tracked> variables_;
 

@@ -6,7 +6,7 @@
 namespace distmnist::cpu {
 namespace {
 
-// [rows, columns] to [columns, rows].
+// Transposes [rows, columns] to [columns, rows].
 void transpose(const float* from, std::int64_t rows, std::int64_t columns, float* to) {
   for (std::int64_t row = 0; row < rows; ++row) {
     for (std::int64_t column = 0; column < columns; ++column) to[column * rows + row] = from[row * columns + column];
@@ -37,7 +37,7 @@ PooledConvolution::PooledConvolution(const OwnKernels& own, const Conv2d& layer,
       plain_output_(plain_output),
       batch_(dims_of(output.layout())[0]),
       sums_size_(sums_size),
-      at_once_(std::min(at_once, (batch_ + own.pool.size() - 1) / own.pool.size())),  // something for each thread
+      at_once_(std::min(at_once, (batch_ + own.pool.size() - 1) / own.pool.size())),  // leaves work for each thread
       taps_(shape_.window_height * shape_.window_width),
       weights_(static_cast<std::size_t>(taps_ * shape_.in * shape_.out)),
       choices_(static_cast<std::size_t>(batch_ * shape_.pooled_size())) {
@@ -86,7 +86,7 @@ void PooledConvolution::backward(const Step& step) {
   step.report(layer_.biases);
 }
 
-// The threads' sums are added in their order, whoever does it.
+// The threads' sums are added in thread order, whichever thread does it.
 void PooledConvolution::finish_gradients() {
   const auto add_up = [&](FloatBuffer Thread::*sums, const Share& share) {
     float* const total = (threads_[0].*sums).data();
@@ -107,7 +107,7 @@ void PooledConvolution::finish_gradients() {
   });
 }
 
-// Pixels that lost in their window let no gradient pass, whatever relu makes of them.
+// Pixels that are not the maximum of their window pass no gradient, whatever ReLU does with them.
 void PooledConvolution::add_choices(std::vector<LayerChoices>& choices) const {
   LayerChoices relu{.layer = index_, .bytes = {}}, pool{.layer = index_ + 1, .bytes = {}};
   relu.bytes.resize(static_cast<std::size_t>(batch_ * shape_.height * shape_.width * shape_.out), 0);

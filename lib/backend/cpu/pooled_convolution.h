@@ -1,4 +1,4 @@
-// Convolution, relu and 2x2 max-pool in one: what all algorithms for it have in common.
+// PooledConvolution: the common part of all implementations of fused convolution, ReLU and 2x2 max-pool.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,13 @@ namespace distmnist::cpu {
 
 ConvolutionShape shape_of(const Conv2d& layer);
 
-// Threads share the images: forward as they come; backward in equal shares, for each thread adds up its own gradients
-// of weights and biases, which are then added in the order of the threads. Tensors as for make_fused_convolution().
+// Threads share the images: dynamically in the forward pass, and in equal shares in the backward pass, because each
+// thread sums its own gradients of weights and biases. These sums are then added in thread order. Tensors as in
+// make_fused_convolution().
 class PooledConvolution : public Kernel {
  public:
-  // `sums_size`: floats that a thread adds the gradients of the weights up in. `at_once`: images, at most, that the
-  // kernels get in one call.
+  // `sums_size`: the floats in which a thread sums the gradients of the weights. `at_once`: the maximum number of
+  // images per kernel call.
   PooledConvolution(const OwnKernels& own, const Conv2d& layer, std::size_t index, Parameters& parameters,
                     const Tensor& input, const Tensor& output, bool plain_output, std::int64_t sums_size,
                     std::int64_t at_once = 1);
@@ -26,20 +27,21 @@ class PooledConvolution : public Kernel {
   void add_choices(std::vector<LayerChoices>& choices) const override;
 
  protected:
-  // Of images [count, height, width, in], in the thread of this part.
+  // Processes images [count, height, width, in] on the thread of this part.
   virtual void forward_images(int part, std::int64_t count, const float* images, const Pooled& pooled) = 0;
-  // Adds to weight_sums() and bias_sums(); overwrites the images' gradients, unless null says that they are not wanted.
+  // Adds to weight_sums() and bias_sums(), and overwrites the images' gradients unless null.
   virtual void backward_images(int part, std::int64_t count, const float* images, const PooledGradient& gradient,
                                float* image_gradients) = 0;
-  // After weights() have changed.
+  // Called after weights() have changed.
   virtual void prepare_weights() {}
-  // From the sums of all threads to the gradient of the weights of these input channels; calls put_weight_gradient().
+  // Computes the gradient of the weights for these input channels from the sums of all threads; calls
+  // put_weight_gradient().
   virtual void finish_weight_gradient(const float* sums, const Share& in) = 0;
 
   const float* weights() const { return weights_.data(); }  // [window, in, out]
   float* weight_sums(int part) { return threads_[static_cast<std::size_t>(part)].weight_sums.data(); }
   float* bias_sums(int part) { return threads_[static_cast<std::size_t>(part)].bias_sums.data(); }
-  // Of these input channels, from [window, in, out] to the gradient's canonical layout.
+  // Copies the gradient for these input channels from [window, in, out] to the canonical layout.
   void put_weight_gradient(const float* gradient, const Share& in);
   std::int64_t image_size() const { return shape_.height * shape_.width * shape_.in; }
 
@@ -51,7 +53,7 @@ class PooledConvolution : public Kernel {
 
  private:
   struct Thread {
-    FloatBuffer pooled;  // [at once, height / 2, width / 2, out], where the output is in canonical order
+    FloatBuffer pooled;  // [at once, height / 2, width / 2, out], used if the output is in canonical order
     FloatBuffer weight_sums, bias_sums;
   };
 
@@ -65,7 +67,7 @@ class PooledConvolution : public Kernel {
   bool plain_output_;
   std::int64_t batch_, sums_size_, at_once_, taps_;
   FloatBuffer weights_;
-  std::uint64_t version_ = ~std::uint64_t{0};  // of the weights that it has; at first none
+  std::uint64_t version_ = ~std::uint64_t{0};  // of weights_; initially none
   std::vector<std::uint8_t> choices_;          // [batch, height / 2, width / 2, out]
   std::vector<Thread> threads_;
 };

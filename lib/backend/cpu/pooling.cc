@@ -21,7 +21,7 @@ class Pooling final : public Kernel {
         input_(input),
         output_(output) {
     std::unordered_map<int, dnnl::memory> arguments{{DNNL_ARG_SRC, input.value}, {DNNL_ARG_DST, output.value}};
-    // Where each maximum came from. An average needs none.
+    // The origin of each maximum. Averages do not need it.
     dnnl::memory origins;
     if (algorithm == dnnl::algorithm::pooling_max) {
       origins = dnnl::memory(descriptor.workspace_desc(), device.engine);
@@ -42,7 +42,7 @@ class Pooling final : public Kernel {
     if (backward_) backward_.run();
   }
 
-  // The layout of oneDNN's own record is its secret: found once more, in the numbers that it was found in.
+  // oneDNN does not document the layout of its own record, so the maxima are searched again in the same numbers.
   void add_choices(std::vector<LayerChoices>& choices) const override {
     if (!is_max_) return;
     LayerChoices own{.layer = index_, .bytes = {}};

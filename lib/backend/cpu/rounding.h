@@ -1,5 +1,5 @@
-// bfloat16 in float32's clothes: where the processor has no products of bfloat16, factors are rounded to it and
-// multiplied as float32, which is exact.
+// bfloat16 stored as float32: if the processor has no bfloat16 products, factors are rounded to bfloat16 and multiplied
+// as float32, which is exact.
 #pragma once
 
 #include <bit>
@@ -15,7 +15,7 @@ namespace distmnist::cpu {
 inline float rounded_to_bf16(float number) {
   const auto bits = std::bit_cast<std::uint32_t>(number);
   const std::uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000;
-  // NaN stays what it is: rounding up could make it an infinity, or zero.
+  // NaN is not changed: rounding up could turn it into an infinity or zero.
   return number == number ? std::bit_cast<float>(rounded) : number;
 }
 
@@ -24,10 +24,10 @@ inline void round_to_bf16(std::span<const float> from, float* to) {
   for (std::size_t i = 0; i < from.size(); ++i) to[i] = rounded_to_bf16(from[i]);
 }
 
-// Rounds what lies in a tensor, where it lies: the value unless `gradient_only`, and its gradient on the way back.
+// Rounds a tensor in place: the value unless `gradient_only`, and the gradient in the backward pass.
 std::unique_ptr<Kernel> make_rounding(const OwnKernels& own, const Tensor& tensor, bool gradient_only);
 
-// A rounded copy of the graph's input, whose memory belongs to the caller.
+// Makes a rounded copy of the graph's input, which belongs to the caller.
 std::unique_ptr<Kernel> make_rounded_copy(const Tensor& input, const Tensor& output);
 
 }  // namespace distmnist::cpu

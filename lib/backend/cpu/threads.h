@@ -1,12 +1,12 @@
-// How many OpenMP threads (oneDNN's) serve the calling thread, for as long as a scope lasts.
+// ThreadScope: sets the number of OpenMP threads (oneDNN's) of the calling thread within a scope.
 #pragma once
 
 #include <omp.h>
 
 namespace distmnist::cpu {
 
-// OpenMP's setting belongs to the calling thread, and an executor may be called from any thread: so it is set at every
-// entry and put back, for the caller may have another number of its own.
+// OpenMP's setting is per calling thread, and an executor may be called from any thread. It is therefore set at every
+// entry and restored afterwards, because the caller may use a different number.
 class ThreadScope {
  public:
   explicit ThreadScope(int threads) : previous_(omp_get_max_threads()) { omp_set_num_threads(threads); }

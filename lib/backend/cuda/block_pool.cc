@@ -15,7 +15,7 @@ void BlockPool::add_block(std::uint64_t size_bytes) {
 
 std::optional<Piece> BlockPool::take(std::uint64_t size_bytes) {
   assert(size_bytes > 0);
-  if (size_bytes > total_bytes_) return std::nullopt;  // Before rounding up, which may overflow.
+  if (size_bytes > total_bytes_) return std::nullopt;  // Checked before rounding up, which may overflow.
   const std::uint64_t size = (size_bytes + kPieceAlignment - 1) / kPieceAlignment * kPieceAlignment;
   std::optional<Piece> best;
   for (std::size_t block = 0; block < free_.size(); ++block) {

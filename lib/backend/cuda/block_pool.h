@@ -1,4 +1,4 @@
-// BlockPool: divides large blocks into pieces and puts them together again. Knows sizes and offsets only, no memory.
+// BlockPool: divides large blocks into pieces and merges freed ones. It manages only sizes and offsets, not memory.
 #pragma once
 
 #include <cstddef>
@@ -12,23 +12,23 @@ namespace distmnist::cuda {
 // A part of a block. `size` is a multiple of kPieceAlignment.
 struct Piece {
   std::size_t block = 0;
-  std::uint64_t offset = 0;  // bytes, a multiple of kPieceAlignment
-  std::uint64_t size = 0;    // bytes
+  std::uint64_t offset = 0;  // in bytes, a multiple of kPieceAlignment
+  std::uint64_t size = 0;    // in bytes
 };
 
-// What cuBLASLt and cuDNN like best, and what cudaMalloc promises.
+// The alignment that cuBLASLt and cuDNN prefer and that cudaMalloc guarantees.
 inline constexpr std::uint64_t kPieceAlignment = 256;
 
-// One thread at a time may call it.
+// Not thread-safe.
 class BlockPool {
  public:
-  // Blocks are numbered from 0 in the order in which they come.
+  // Blocks are numbered from 0 in the order in which they are added.
   void add_block(std::uint64_t size_bytes);
 
-  // The smallest free piece that is large enough is used (the first one of several), and what is left of it stays free.
-  // Nothing where no free piece is large enough. size_bytes at least 1.
+  // Uses the smallest free piece that is large enough (the first one if there are several); the rest of it stays free.
+  // Nothing if no free piece is large enough. size_bytes must be at least 1.
   std::optional<Piece> take(std::uint64_t size_bytes);
-  // A piece that take() has given, once.
+  // Returns a piece from take(). Call once per piece.
   void give_back(const Piece& piece);
 
   std::uint64_t total_bytes() const { return total_bytes_; }
@@ -37,7 +37,7 @@ class BlockPool {
 
  private:
   std::vector<std::map<std::uint64_t, std::uint64_t>>
-      free_;  // per block: offset -> size; neighbours are never both free
+      free_;  // per block: offset -> size; adjacent pieces are never both free
   std::uint64_t total_bytes_ = 0;
   std::uint64_t used_bytes_ = 0;
 };

@@ -12,7 +12,7 @@ float* gradients_of(Replica& replica) {
   return replica.parameters().gradients({0, replica.parameters().size()});
 }
 
-// One after the other's gradient comes to the first device and is added there, in their order; the sum goes back.
+// Copies the gradients of the other devices to the first one, in order, and adds them there. Then copies the sum back.
 class PeerCopies final : public Collective {
  public:
   explicit PeerCopies(const std::vector<std::unique_ptr<Replica>>& replicas) {
@@ -42,7 +42,7 @@ class PeerCopies final : public Collective {
       other.make_current();
       check(cudaStreamWaitEvent(other.streams().main(), summed_.get(), 0), "wait for an event");
       copy(other, gradients_of(other), first.replica, gradients_of(first.replica), other.streams().main());
-      // The next step must not overwrite the sum before all have it.
+      // The next step must not overwrite the sum before all devices have copied it.
       await(members_[i], members_[i].fetched, main, first.replica);
     }
   }
@@ -53,7 +53,7 @@ class PeerCopies final : public Collective {
     Event computed, fetched;
   };
 
-  // `stream` of `waiting` waits for what `member` has on its main stream.
+  // Makes `stream` of `waiting` wait for the work on `member`'s main stream.
   static void await(const Member& member, const Event& event, cudaStream_t stream, const Replica& waiting) {
     member.replica.make_current();
     check(cudaEventRecord(event.get(), member.replica.streams().main()), "record an event");

@@ -1,4 +1,4 @@
-// Collective: sums the gradients of several replicas, each on a device of its own.
+// Collective: sums the gradients of several replicas, each on its own device.
 #pragma once
 
 #include <memory>
@@ -13,16 +13,16 @@ class Collective {
  public:
   virtual ~Collective() = default;
   virtual std::string name() const = 0;
-  // Enqueues, on every replica's main stream, what makes its gradient block the sum over all replicas; the same bits on
-  // each, and each time.
+  // Enqueues, on every replica's main stream, the work that replaces its gradient block with the sum over all replicas.
+  // The result is bitwise identical on all replicas and in every run.
   virtual void sum_gradients() = 0;
 };
 
-// NCCL's all-reduce where libnccl.so.2 can be opened and the replicas are on different devices; else copies from device
-// to device (through the host where there is no peer access) and sums on the first one. Replicas outlive it; at
-// least 2.
+// Uses NCCL's all-reduce if libnccl.so.2 can be opened and the replicas are on different devices. Otherwise copies from
+// device to device (through the host if there is no peer access) and sums on the first one. The replicas (at least 2)
+// must outlive it.
 std::unique_ptr<Collective> make_collective(const std::vector<std::unique_ptr<Replica>>& replicas);
-// The second kind. For tests, too.
+// The second kind; also used by tests.
 std::unique_ptr<Collective> make_peer_copies(const std::vector<std::unique_ptr<Replica>>& replicas);
 
 }  // namespace distmnist::cuda

@@ -10,8 +10,8 @@
 namespace distmnist::cuda {
 namespace {
 
-// `layer` is the pool's place. What the pool did not choose has no gradient, so that the relu before it counts as
-// passing everything: where it stopped a choice, `chosen` says that there is none.
+// `layer` is the index of the pool. Pixels that the pool did not choose have no gradient, so the ReLU before it is
+// recorded as passing everything: where it blocked a choice, `chosen` records that there is none.
 void add_pooled_choices(std::size_t layer, const Conv2d& convolution, const TensorView& pooled,
                         const std::uint8_t* chosen, std::vector<LayerChoices>& out) {
   const std::int64_t passed = pooled.batch * convolution.output.size();
@@ -19,7 +19,8 @@ void add_pooled_choices(std::size_t layer, const Conv2d& convolution, const Tens
   out.push_back({layer, in_chw_order(pooled, chosen)});
 }
 
-// The convolution itself, without bias and activation: filters in the layout that cuDNN gets, padding that it lacks.
+// The convolution itself, without bias and activation. Handles the filter layout and the padding that cuDNN does not
+// support.
 class Products {
  public:
   Products(const Conv2d& layer, const LayerContext& context, const Tensor& input, const TensorView& y)
@@ -45,8 +46,8 @@ class Products {
     convolution_.forward(stream, padded_.value.data, filters(), y_.data, data_workspace_.data());
   }
 
-  // From dy in y's shape: the filters' gradient on side, the input's on main. dy is complete on main when this is
-  // called.
+  // Computes gradients from dy, which has the shape of y: that of the filters on side, that of the input on main. dy
+  // must be complete on main.
   void backward(const Pass& pass, const TensorView& dy) {
     pass.streams.side_waits();
     filter_gradient(pass.streams.side(), dy);
@@ -62,7 +63,7 @@ class Products {
  private:
   static std::int64_t bytes(std::size_t size) { return static_cast<std::int64_t>(size); }
 
-  // cuDNN pads both sides alike. Where TF's SAME does not, the input is copied into a larger tensor first.
+  // cuDNN pads both sides equally. If TensorFlow's SAME does not, the input is first copied into a larger tensor.
   static Tensor padded_input(const Conv2d& layer, const LayerContext& context, const Tensor& input, Buffers& memory) {
     if (symmetric_padding(layer.window)) return input;
     TensorView larger = input.value;
@@ -77,7 +78,7 @@ class Products {
     return {.x = x.value, .y = y, .window = window, .tf32 = context_.arithmetic.tf32, .needs_dx = x.needs_gradient()};
   }
 
-  // As they lie in the parameter block, where any number of floats may be before them.
+  // Whether cuDNN can use the filters in place in the parameter block, where their offset may be any number of floats.
   bool canonical_filters_serve() const {
     const auto is_aligned = [](const void* data) {
       return reinterpret_cast<std::uintptr_t>(data) % kDnnAlignment == 0;
@@ -107,7 +108,7 @@ class Products {
   LayerContext context_;
   Tensor input_;
   Buffers padding_memory_;
-  Tensor padded_;  // the input itself where it needs no padding of ours
+  Tensor padded_;  // the input itself if it needs no extra padding
   DnnConvolution convolution_;
   DeviceArray<std::uint8_t> data_workspace_, filter_workspace_;
   TensorView y_;

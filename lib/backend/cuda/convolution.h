@@ -1,4 +1,4 @@
-// Convolutions, alone or together with the max-pool that follows.
+// Convolution: convolution layers, alone or fused with the max-pool that follows.
 #pragma once
 
 #include <memory>
@@ -8,12 +8,12 @@
 
 namespace distmnist::cuda {
 
-// act(conv(input) + biases). input and output in the arithmetic's type and layout.
+// act(conv(input) + biases). input and output have the type and layout of the arithmetic.
 std::unique_ptr<LayerKernel> make_convolution(const Conv2d& layer, const LayerContext& context, const Tensor& input,
                                               const Tensor& output);
 
-// pool(act(conv(input) + biases)): bias, relu and pool are one kernel, for a first layer of few channels with the
-// convolution in it (kernels/direct_convolution.h). The output may be in either layout.
+// pool(act(conv(input) + biases)): bias, ReLU and pool are one kernel, which also includes the convolution for a first
+// layer with few channels (kernels/direct_convolution.h). The output may have either layout.
 std::unique_ptr<LayerKernel> make_pooled_convolution(const Conv2d& layer, const MaxPool2d& pool,
                                                      const LayerContext& context, const Tensor& input,
                                                      const Tensor& output);

@@ -50,7 +50,7 @@ DeviceMemory::DeviceMemory(int device, const MemoryShare& share) : device_(devic
 }
 
 DeviceMemory::~DeviceMemory() {
-  for (void* block : blocks_) cudaFree(block);  // At the end of the process the driver may be gone: not checked.
+  for (void* block : blocks_) cudaFree(block);  // At process exit the driver may be gone: not checked.
 }
 
 void* DeviceMemory::allocate(std::uint64_t size_bytes, const std::string& purpose) {
@@ -75,7 +75,7 @@ std::uint64_t DeviceMemory::used_bytes() const {
   return pool_.used_bytes();
 }
 
-// Adds a block that `size_bytes` fit in; false where the share or the card has no room for it.
+// Adds a block that can hold `size_bytes`; false if the share or the card has no room for it.
 bool DeviceMemory::grow(std::uint64_t size_bytes) {
   const std::uint64_t room = limit_bytes_ - std::min(limit_bytes_, pool_.total_bytes());
   const std::uint64_t needed = (size_bytes + kPieceAlignment - 1) / kPieceAlignment * kPieceAlignment;
@@ -90,7 +90,7 @@ bool DeviceMemory::grow(std::uint64_t size_bytes) {
       return true;
     }
     if (status != cudaErrorMemoryAllocation) check(status, "allocate memory on a device");
-    cudaGetLastError();  // A failed request leaves the error behind for the next launch to find.
+    cudaGetLastError();  // Clears the error, which the next launch would report.
   }
   return false;
 }

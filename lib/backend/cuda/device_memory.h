@@ -1,4 +1,4 @@
-// DeviceMemory: a GPU's memory as this process may use it, and arrays in it.
+// DeviceMemory: the GPU memory available to this process, and arrays in it.
 #pragma once
 
 #include <cstddef>
@@ -14,24 +14,24 @@
 
 namespace distmnist::cuda {
 
-// How much of a card this process takes, see GpuOptions.
+// How much of a card's memory this process takes, see GpuOptions.
 struct MemoryShare {
   std::optional<double> fraction;
   bool allow_growth = false;
 };
 
-// A pool over cudaMalloc that never exceeds its share. Any thread may call it. CUDA's own context (some hundred MB) is
-// not counted.
+// A pool over cudaMalloc that never exceeds its share. Thread-safe. CUDA's own context (several hundred MB) is not
+// counted.
 class DeviceMemory {
  public:
-  // Error (kResources) where a share that is taken at once is not free; kUsage for a fraction outside (0, 1].
+  // Error: kResources if a share that is allocated up front is not free; kUsage for a fraction outside (0, 1].
   DeviceMemory(int device, const MemoryShare& share);
   ~DeviceMemory();
   DeviceMemory(const DeviceMemory&) = delete;
   DeviceMemory& operator=(const DeviceMemory&) = delete;
 
-  // At least `size_bytes`, aligned to kPieceAlignment. Error (kResources) names `purpose` ("activations of a batch of
-  // 4096"), its size, the share, and what would do.
+  // At least `size_bytes`, aligned to kPieceAlignment. Error (kResources) gives `purpose` ("activations of a batch of
+  // 4096"), its size, the share, and a remedy.
   void* allocate(std::uint64_t size_bytes, const std::string& purpose);
   void release(void* address);
 
@@ -49,11 +49,11 @@ class DeviceMemory {
   std::uint64_t limit_bytes_ = 0;  // of this process
   mutable std::mutex mutex_;
   BlockPool pool_;
-  std::vector<void*> blocks_;  // by their number in pool_
+  std::vector<void*> blocks_;  // indexed by block number in pool_
   std::map<void*, Piece> pieces_;
 };
 
-// Numbers of type T on a device; the memory goes back with the array. Not initialized.
+// An array of T on a device. Frees its memory on destruction. Not initialized.
 template <typename T>
 class DeviceArray {
  public:

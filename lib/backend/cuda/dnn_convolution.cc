@@ -11,7 +11,7 @@
 namespace distmnist::cuda {
 namespace {
 
-// A proposal that wants more is not used: its workspace would dwarf the activations.
+// Proposals that need more are rejected: their workspace would be far larger than the activations.
 constexpr std::size_t kMaxWorkspaceBytes = std::size_t{512} << 20;
 constexpr int kMaxAlgorithms = 16;
 
@@ -27,13 +27,13 @@ int to_int(std::int64_t value) {
   return static_cast<int>(value);
 }
 
-// cuDNN's default arithmetic may round float32 factors to TF32, FMA does not.
+// cuDNN's default arithmetic may round float32 factors to TF32; FMA does not.
 void set_arithmetic(cudnnConvolutionDescriptor_t convolution, bool exact_f32, cudnnMathType_t chosen) {
   check(cudnnSetConvolutionMathType(convolution, exact_f32 ? CUDNN_FMA_MATH : chosen),
         "set a convolution's arithmetic");
 }
 
-// Winograd's transformations cost several digits of float32.
+// Winograd's transforms lose several digits of float32.
 bool loses_digits(cudnnConvolutionFwdAlgo_t algorithm) {
   return algorithm == CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD || algorithm == CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED;
 }
@@ -51,14 +51,14 @@ struct Choice {
   Algorithm algorithm;
   cudnnMathType_t arithmetic;
   std::size_t workspace_bytes;
-  std::size_t most_bytes;  // of workspace that it may have
+  std::size_t most_bytes;  // maximum workspace
 };
 
-// The first of cuDNN's proposals, best first, that is repeatable, small enough and of the precision asked for. They are
-// what its heuristics think of, not all that it can do: `usual`, which by its documentation always adds in the same
-// order and takes every type and layout, comes after them, with as much memory as it takes. Its arithmetic is that of
-// `convolution` from then on. ask_workspace(algorithm, &bytes) is cuDNN's word on whether the algorithm works so, and
-// with how much memory.
+// Returns the first of cuDNN's proposals, which are sorted best first, that is deterministic, small enough and precise
+// enough. The proposals come from heuristics and do not cover all that cuDNN can do. `usual` is therefore tried last,
+// with any amount of workspace: according to the documentation, it always adds in the same order and supports every
+// type and layout. Sets the arithmetic of `convolution` to that of the choice. ask_workspace(algorithm, &bytes) asks
+// cuDNN whether the algorithm works with this arithmetic, and how much memory it needs.
 template <typename Proposal, typename AskWorkspace>
 auto choose(std::span<const Proposal> proposals, decltype(Proposal::algo) usual, bool exact_f32,
             cudnnConvolutionDescriptor_t convolution, AskWorkspace ask_workspace, const char* pass) {
@@ -84,7 +84,7 @@ auto choose(std::span<const Proposal> proposals, decltype(Proposal::algo) usual,
        cudnnGetErrorString(last));
 }
 
-// A pass that cuDNN's heuristics know nothing of has no proposals.
+// A pass that cuDNN's heuristics do not support has no proposals.
 template <typename Proposal>
 std::span<const Proposal> proposed(cudnnStatus_t status, const std::array<Proposal, kMaxAlgorithms>& list, int count) {
   return {list.data(), status == CUDNN_STATUS_SUCCESS ? static_cast<std::size_t>(count) : 0};

@@ -1,9 +1,9 @@
-// The three convolutions of a training step by cuDNN, each prepared once for its shapes.
+// DnnConvolution: the three convolutions of a training step with cuDNN, prepared once for their shapes.
 //
-// This is cuDNN's legacy interface, not its graph interface: one call per pass covers float32, TF32 and bfloat16 in
-// both layouts, it says which algorithms are deterministic, and it needs no header library beyond the toolkit and no
-// compiler at run time (the graph interface's fused engines are compiled when they are first used). What it cannot fuse
-// here, bias, relu and pooling with the saved choice, is one own kernel.
+// This uses cuDNN's legacy interface rather than its graph interface. One call per pass covers float32, TF32 and
+// bfloat16 in both layouts, the interface reports which algorithms are deterministic, and it needs neither a header
+// library beyond the toolkit nor a compiler at run time (the graph interface compiles its fused engines on first use).
+// What it cannot fuse here (bias, ReLU, and pooling with the saved choice) is one built-in kernel.
 #pragma once
 
 #include <cstddef>
@@ -15,10 +15,10 @@
 
 namespace distmnist::cuda {
 
-// Passes that a convolution is prepared for.
+// The shapes, arithmetic and passes that a convolution is prepared for.
 struct DnnConvolutionConfig {
-  TensorView x, y;    // of one type and layout; y's height and width follow from x, window, padding and stride
-  Window window;      // padded the same on both sides; see symmetric_padding()
+  TensorView x, y;    // same type and layout; y's height and width follow from x, window, padding and stride
+  Window window;      // equally padded on both sides; see symmetric_padding()
   bool tf32 = false;  // float32 factors may be rounded to TF32
   bool needs_dx = false;
 };
@@ -31,23 +31,23 @@ using TensorDescriptor = Owner<cudnnTensorDescriptor_t, cudnnDestroyTensorDescri
 using FilterDescriptor = Owner<cudnnFilterDescriptor_t, cudnnDestroyFilterDescriptor>;
 using ConvolutionDescriptor = Owner<cudnnConvolutionDescriptor_t, cudnnDestroyConvolutionDescriptor>;
 
-// Whether cuDNN infers the output that the config says; needs no GPU. Error (kInternal) names both shapes.
+// Checks that cuDNN infers the output shape of the config; needs no GPU. Error (kInternal) gives both shapes.
 void check_output_shape(const DnnConvolutionConfig& config);
 
-// What kernels of tensor cores load at once; nothing tells cuDNN of a tensor that is aligned less.
+// Tensor core kernels load this many bytes at once, and cuDNN cannot be told about tensors with smaller alignment.
 inline constexpr std::size_t kDnnAlignment = 16;  // bytes
 
-// Filters have the type of x, and x's layout: OIHW for kNchw, OHWI for kNhwc. Only deterministic algorithms are used.
+// Filters have the type and layout of x: OIHW for kNchw, OHWI for kNhwc. Only deterministic algorithms are used.
 class DnnConvolution {
  public:
-  // `handle` is on the current device and outlives it. Error (kInternal) where cuDNN has no algorithm.
+  // `handle` is for the current device and must outlive this object. Error (kInternal) if cuDNN has no algorithm.
   DnnConvolution(cudnnHandle_t handle, const DnnConvolutionConfig& config);
 
-  // Device memory that forward() and backward_data() need, and backward_filter() needs.
+  // Device memory required by forward() and backward_data(), and by backward_filter().
   std::size_t data_workspace_bytes() const { return data_workspace_bytes_; }
   std::size_t filter_workspace_bytes() const { return filter_workspace_bytes_; }
 
-  // Each is enqueued on `stream`; x, y and so on have the config's shapes and are aligned to kDnnAlignment.
+  // Each function enqueues on `stream`. Tensors have the shapes of the config and must be aligned to kDnnAlignment.
   void forward(cudaStream_t stream, const void* x, const void* filters, void* y, void* workspace) const;
   void backward_data(cudaStream_t stream, const void* dy, const void* filters, void* dx, void* workspace) const;
   void backward_filter(cudaStream_t stream, const void* x, const void* dy, void* dfilters, void* workspace) const;
@@ -60,7 +60,7 @@ class DnnConvolution {
   cudnnHandle_t handle_;
   TensorDescriptor x_, y_;
   FilterDescriptor filters_;
-  // One for each pass: its kind of arithmetic is set to the chosen algorithm's.
+  // One for each pass, set to the arithmetic of the chosen algorithm.
   ConvolutionDescriptor forward_, data_, filter_;
   cudnnConvolutionFwdAlgo_t forward_algorithm_{};
   cudnnConvolutionBwdDataAlgo_t data_algorithm_{};

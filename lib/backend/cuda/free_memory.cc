@@ -7,8 +7,8 @@
 namespace distmnist::cuda {
 namespace {
 
-// The part of NVML's C interface that is used (nvml.h, whose numbers and layouts are fixed); 0 is success. Declared
-// here, so that a build needs no NVML.
+// The part of NVML's C interface used here (nvml.h, whose values and layouts are fixed); 0 is success. Declared here so
+// that a build does not need NVML.
 struct Memory {
   unsigned long long total = 0, free = 0, used = 0;
 };

@@ -35,7 +35,7 @@ class FullyConnectedKernel final : public LayerKernel {
 
   void backward(const Pass& pass) override {
     const cudaStream_t main = pass.streams.main(), side = pass.streams.side();
-    // A relu changes dy in place, so dx waits for it; without one the sums are nobody's business but the biases'.
+    // ReLU changes dy in place, so dx must wait for it. Without ReLU, only the biases need the sums.
     if (!relu_) pass.streams.side_waits();
     const cudaStream_t sums = relu_ ? main : side;
     relu_backward_and_sums(sums, output_.value, relu_, output_.gradient, context_.parameters.gradients(layer_.biases));
@@ -51,7 +51,7 @@ class FullyConnectedKernel final : public LayerKernel {
   }
 
  private:
-  // y [batch, out] = act(x [batch, in] W^T + b), W [out, in]. cuBLASLt wants the bias in the result's type.
+  // y [batch, out] = act(x [batch, in] W^T + b), W [out, in]. cuBLASLt requires the bias in the type of the result.
   Product forward_product(const Tensor& input) const {
     const bool f32 = output_.value.type == NumberType::kF32;
     return {.left = matrix(input.value),

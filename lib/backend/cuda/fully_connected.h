@@ -1,4 +1,4 @@
-// Fully connected layers.
+// Fully connected: layers that use cuBLASLt's matrix product.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,8 @@
 
 namespace distmnist::cuda {
 
-// input and output: flat views [batch, channels]. The output may be float32 (logits) where factors are bfloat16; its
-// gradient has the factors' type.
+// input and output are flat views [batch, channels]. The output may be float32 (logits) with bfloat16 factors; its
+// gradient has the type of the factors.
 std::unique_ptr<LayerKernel> make_fully_connected(const FullyConnected& layer, const LayerContext& context,
                                                   const Tensor& input, const Tensor& output);
 

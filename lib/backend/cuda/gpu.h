@@ -1,4 +1,4 @@
-// Gpu: one device as the executors of a process share it.
+// Gpu: one device, shared by the executors of a process.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,7 @@ struct Gpu {
   GpuInfo info;
   std::unique_ptr<DeviceMemory> memory;
 
-  // CUDA's current device is the calling thread's.
+  // CUDA's current device is per thread.
   void make_current() const { check(cudaSetDevice(info.index), "choose a device"); }
 };
 

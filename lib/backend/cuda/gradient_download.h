@@ -1,4 +1,4 @@
-// GradientDownload: brings gradients to the host, each as soon as it is there, while the backward pass goes on.
+// GradientDownload: copies each gradient to the host as soon as it is ready, while the backward pass continues.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace distmnist::cuda {
 
-// Used on one device, by one thread.
+// For one device and one thread.
 class GradientDownload {
  public:
   explicit GradientDownload(Parameters& parameters)
@@ -20,9 +20,9 @@ class GradientDownload {
   // [num_parameters], pinned.
   std::span<float> gradients() { return host_.span(); }
 
-  // Enqueues the copy of a variable's gradient after what is on `stream` now.
+  // Enqueues a copy of the variable's gradient after the work currently on `stream`.
   void enqueue(Range variable, cudaStream_t stream);
-  // Waits for one copy after the other, in the order in which they were enqueued, and announces each.
+  // Waits for the copies in the order in which they were enqueued, and announces each one.
   void finish(const GradientReady& ready);
 
  private:
@@ -34,7 +34,7 @@ class GradientDownload {
   Parameters& parameters_;
   PinnedArray<float> host_;
   Stream stream_;
-  std::vector<Copy> copies_;  // events are used again in the next step
+  std::vector<Copy> copies_;  // events are reused in the next step
   std::size_t enqueued_ = 0;
 };
 

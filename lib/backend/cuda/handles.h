@@ -1,4 +1,4 @@
-// Owners of CUDA's handles. Each is made on the device that is current, and used with it.
+// Handles: owners of CUDA handles. Each is created on the current device and must be used with it.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@
 
 namespace distmnist::cuda {
 
-// Owns a handle that `destroy` ends; what that returns is not looked at, for there is nobody to tell.
+// Deletes a handle with `destroy`. Its return value is ignored, because an error could not be reported.
 template <auto destroy>
 struct Destroy {
   template <typename T>
@@ -33,7 +33,7 @@ using GraphExecution = Owner<cudaGraphExec_t, cudaGraphExecDestroy>;
 using BlasHandle = Owner<cublasLtHandle_t, cublasLtDestroy>;
 using DnnHandle = Owner<cudnnHandle_t, cudnnDestroy>;
 
-// Does not wait for the legacy default stream.
+// Does not synchronize with the legacy default stream.
 inline Stream make_stream() {
   cudaStream_t stream = nullptr;
   check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "create a stream");
@@ -58,13 +58,13 @@ inline DnnHandle make_dnn_handle() {
   return DnnHandle(handle);
 }
 
-// Everything enqueued on `stream` from now on waits for what is on `first` now.
+// Makes later work on `stream` wait for the work currently on `first`.
 inline void wait_for(cudaStream_t stream, cudaStream_t first, const Event& event) {
   check(cudaEventRecord(event.get(), first), "record an event");
   check(cudaStreamWaitEvent(stream, event.get(), 0), "wait for an event");
 }
 
-// Host memory that copies to and from a device run asynchronously with.
+// Pinned host memory, so that copies to and from a device run asynchronously.
 template <typename T>
 class PinnedArray {
  public:
@@ -83,7 +83,7 @@ class PinnedArray {
   std::int64_t size_ = 0;
 };
 
-// Copies `count` numbers as part of a stream's work.
+// Enqueues a copy of `count` numbers on a stream.
 template <typename T>
 void copy_async(cudaStream_t stream, T* to, const T* from, std::int64_t count, cudaMemcpyKind kind) {
   check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(T), kind, stream), "start a copy");

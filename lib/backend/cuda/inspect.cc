@@ -110,7 +110,7 @@ GpuSystem inspect_gpus() {
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess) {
     cudaGetLastError();
-    // Without any driver CUDA speaks of one that is too old.
+    // Without a driver, CUDA reports one that is too old.
     system.fault = system.driver_version.empty() ? "CUDA finds no NVIDIA driver" : cudaGetErrorString(status);
     return system;
   }

@@ -1,13 +1,13 @@
-// What there is: GPUs, driver, libraries.
+// Inspection: finds the GPUs, the driver and the libraries.
 #pragma once
 
 #include "lib/backend/gpu_system.h"
 
 namespace distmnist::cuda {
 
-// GPUs that this process sees; 0 without a driver.
+// The number of GPUs visible to this process; 0 without a driver.
 int count_gpus();
-// 0 <= index < count_gpus(). Opens a context on the GPU only where nobody else tells its free memory.
+// 0 <= index < count_gpus(). Opens a context on the GPU only if there is no other source for its free memory.
 GpuInfo inspect_gpu(int index);
 
 }  // namespace distmnist::cuda

@@ -1,5 +1,5 @@
-// Starts a kernel. The same kernel sources are compiled twice: by nvcc for GPUs, and by the host's compiler for the
-// tests, where tests/support/cuda_on_host executes them thread by thread.
+// launch(): starts a kernel. The same kernel sources are compiled twice: by nvcc for GPUs, and by the host compiler for
+// the tests, where tests/support/cuda_on_host executes them thread by thread.
 #pragma once
 
 #ifdef __CUDACC__
@@ -10,7 +10,7 @@
 
 namespace distmnist::cuda {
 
-// Enqueues `kernel` with `grid` blocks of `block` threads. Error as of check().
+// Enqueues `kernel` with `grid` blocks of `block` threads. Errors of check().
 template <typename... Parameters, typename... Arguments>
 void launch(cudaStream_t stream, dim3 grid, dim3 block, void (*kernel)(Parameters...), Arguments... arguments) {
   cudaLaunchConfig_t config{};

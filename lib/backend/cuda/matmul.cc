@@ -12,7 +12,7 @@ cudaDataType_t data_type(NumberType type) {
   return type == NumberType::kF32 ? CUDA_R_32F : CUDA_R_16BF;
 }
 
-// cuBLASLt is column-major: a row-major matrix is its own transpose there.
+// cuBLASLt is column-major, so it sees a row-major matrix as its transpose.
 auto make_layout(const Matrix& matrix) {
   cublasLtMatrixLayout_t layout = nullptr;
   check(cublasLtMatrixLayoutCreate(&layout, data_type(matrix.type), static_cast<std::uint64_t>(matrix.columns),
@@ -32,11 +32,11 @@ void set(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttribut
         "describe a matrix product's limits");
 }
 
-// By its header cuBLASLt sees from the bias's address how it is aligned, but kernels have been met that load so many
-// bytes of it at once whatever its address is; unlike for A to D, there is no preference that would forbid them.
+// According to its header, cuBLASLt infers the bias's alignment from its address. But some kernels load this many bytes
+// of it at once whatever its address is, and unlike for A to D, there is no preference to exclude them.
 constexpr std::uint32_t kBiasAlignment = 16;
 
-// Bytes that an address is a multiple of, at most 256. A variable may lie anywhere in the parameter block.
+// The largest power of two, at most 256, that divides the address. A variable may be anywhere in the parameter block.
 std::uint32_t alignment_of(const void* address) {
   constexpr std::uintptr_t kMost = 256;
   return static_cast<std::uint32_t>(std::uintptr_t{1}
@@ -57,7 +57,7 @@ cublasLtEpilogue_t epilogue_of(const Product& product) {
 Matmul::Matmul(cublasLtHandle_t handle, const Product& product)
     : handle_(handle),
       product_(product),
-      // D^T = B^T A^T: the row-major right factor comes first.
+      // D^T = B^T A^T: the right factor of the row-major product comes first.
       a_(make_layout(product.right)),
       b_(make_layout(product.left)),
       d_(make_layout(product.result)) {
@@ -81,13 +81,13 @@ Matmul::Matmul(cublasLtHandle_t handle, const Product& product)
   }
 }
 
-// Whether there is a kernel for operation_; it is in algorithm_ then.
+// Whether there is a kernel for operation_; if so, it is in algorithm_.
 bool Matmul::choose(cublasLtHandle_t handle) {
   cublasLtMatmulPreference_t raw = nullptr;
   check(cublasLtMatmulPreferenceCreate(&raw), "describe a matrix product's limits");
   const Owner<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy> preference(raw);
   set(raw, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kMatmulWorkspaceBytes);
-  // Parts of a sum that several processors share stay float32, like the sum of one.
+  // Partial sums of several processors stay float32, like the sum of a single one.
   set(raw, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, std::uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
   set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(product_.right.data));
   set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(product_.left.data));
@@ -97,7 +97,8 @@ bool Matmul::choose(cublasLtHandle_t handle) {
   int num_found = 0;
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle, operation_.get(), a_.get(), b_.get(), d_.get(),
                                                                d_.get(), raw, 1, &found, &num_found);
-  // A bias and relu that it does not know for these types may be a fault rather than unsupported to it.
+  // For a fused bias and ReLU that cuBLASLt lacks for these types, it may report an invalid value instead of "not
+  // supported".
   if (status == CUBLAS_STATUS_NOT_SUPPORTED || (fused_ && status == CUBLAS_STATUS_INVALID_VALUE)) return false;
   check(status, "choose a kernel for a matrix product");
   if (num_found == 0 || found.state != CUBLAS_STATUS_SUCCESS) return false;

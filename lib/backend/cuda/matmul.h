@@ -1,4 +1,4 @@
-// Matrix products by cuBLASLt, each prepared once for its operands and run many times.
+// Matmul: a matrix product with cuBLASLt, prepared once for its operands and run many times.
 #pragma once
 
 #include <cstddef>
@@ -16,23 +16,23 @@ struct Matrix {
   std::int64_t rows = 0, columns = 0;
 };
 
-// result = act(op(left) op(right) + bias), row-major, op = transposition or nothing; sums in float32.
+// result = act(op(left) op(right) + bias), row-major, op = transposition or identity; sums in float32.
 struct Product {
-  Matrix left, right, result;  // left and right are of one type
+  Matrix left, right, result;  // left and right have the same type
   bool transpose_left = false, transpose_right = false;
   bool tf32 = false;           // float32 factors may be rounded to TF32
-  const void* bias = nullptr;  // [result.columns], of the result's type; null: none
+  const void* bias = nullptr;  // [result.columns], of the result's type; null if there is none
   bool relu = false;
 };
 
-// Memory that products of one stream take turns in. cuBLASLt splits sums over it where a product has few results.
+// Workspace shared by the products of one stream. cuBLASLt uses it to split sums if a product has few results.
 inline constexpr std::size_t kMatmulWorkspaceBytes = 8 << 20;
 
 class Matmul {
  public:
-  // Chooses the fastest kernel by cuBLASLt's heuristics. `handle` outlives it. Where cuBLASLt has no kernel with the
-  // bias and relu in it, fused() is false, and the caller has to apply them. Error (kInternal) where it has none at
-  // all.
+  // Chooses the fastest kernel by cuBLASLt's heuristics. `handle` must outlive this object. If cuBLASLt has no kernel
+  // that includes bias and ReLU, fused() is false and the caller must apply them. Error (kInternal) if it has no kernel
+  // at all.
   Matmul(cublasLtHandle_t handle, const Product& product);
 
   // `workspace`: kMatmulWorkspaceBytes of device memory.

@@ -11,8 +11,8 @@ namespace {
 
 constexpr const char* kLibrary = "libnccl.so.2";
 
-// The part of NCCL's C interface that is used (nccl.h of NCCL 2; its numbers are fixed there). Declared here, so that a
-// build needs no NCCL.
+// The part of NCCL's C interface used here (nccl.h of NCCL 2, which fixes its values). Declared here so that a build
+// does not need NCCL.
 using Communicator = struct ncclComm*;
 constexpr int kFloat32 = 7;
 constexpr int kSum = 0;
@@ -72,7 +72,7 @@ class OpenedNccl final : public Nccl {
 }  // namespace
 
 std::unique_ptr<Nccl> Nccl::open(const std::vector<int>& devices) {
-  void* library = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);  // Stays open: its threads may outlive the communicators.
+  void* library = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);  // Never closed: its threads may outlive the communicators.
   Functions functions;
   if (library == nullptr || !find_all(library, functions)) return nullptr;
   std::vector<Communicator> communicators(devices.size());

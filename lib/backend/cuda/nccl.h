@@ -1,4 +1,4 @@
-// NCCL, opened at run time: not every machine has it.
+// Nccl: NCCL, opened at run time because not every machine has it.
 #pragma once
 
 #include <cstddef>
@@ -11,15 +11,16 @@
 
 namespace distmnist::cuda {
 
-// A communicator of each of several devices, all of this process.
+// One communicator for each of several devices, all in this process.
 class Nccl {
  public:
-  // Null where there is no libnccl.so.2, or it does not work with these devices.
+  // Null if there is no libnccl.so.2, or if it does not work with these devices.
   static std::unique_ptr<Nccl> open(const std::vector<int>& devices);
   virtual ~Nccl() = default;
 
   virtual std::string version() const = 0;
-  // Between begin() and end(), for each device `rank`: numbers[i] becomes the sum over all devices, on its stream.
+  // Call between begin() and end(), for each device `rank`: replaces numbers[i] by the sum over all devices, on its
+  // stream.
   virtual void begin() = 0;
   virtual void sum(std::size_t rank, float* numbers, std::int64_t count, cudaStream_t stream) = 0;
   virtual void end() = 0;

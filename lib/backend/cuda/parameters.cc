@@ -20,7 +20,7 @@ void* Parameters::factors(Range range) const {
 }
 
 void* Parameters::add_packed(Range weights, const FilterShape& shape) {
-  // Plans for several batch sizes share their filters.
+  // Plans for different batch sizes share their filters.
   const auto known = std::ranges::find(packed_, weights, &PackedFilters::weights);
   if (known != packed_.end()) return known->data.data();
   packed_.push_back(

@@ -51,7 +51,7 @@ void ReplicaSteps::start(const OptimizerSpec& optimizer, std::span<const std::sp
   }
   replica_.wait();
   optimizer_ = optimizer;
-  // They hold the old optimizer's constants and addresses.
+  // They contain the old optimizer's constants and addresses.
   for (Captured* captured : {&step_, &gradients_, &update_}) *captured = {};
 }
 
@@ -83,7 +83,7 @@ void ReplicaSteps::run_step(std::int64_t part, std::int64_t divisor) {
     enqueue_gradients(part, divisor);
     enqueue_update();
   });
-  replica_.parameters_have_changed();  // Afterwards: before a first run they are brought up to date.
+  replica_.parameters_have_changed();  // After the run, because a first run brings them up to date.
 }
 
 void ReplicaSteps::run_gradients(std::int64_t part, std::int64_t divisor) {
@@ -102,7 +102,7 @@ void ReplicaSteps::run_update() {
   replica_.parameters_have_changed();
 }
 
-// Starts what `enqueue` puts on the streams, as one graph, which is captured when it is first seen.
+// Launches the work that `enqueue` puts on the streams as one graph, which is captured on first use.
 template <typename Enqueue>
 void ReplicaSteps::run_captured(Captured& captured, std::int64_t part, std::int64_t divisor, Enqueue enqueue) {
   replica_.make_current();
@@ -111,7 +111,7 @@ void ReplicaSteps::run_captured(Captured& captured, std::int64_t part, std::int6
   if (!captured.graph || captured.plan != plan || captured.divisor != divisor) {
     if (part != 0) warm_up(part);
     captured = {};
-    // Relaxed: other threads may go on taking memory, and the driver may load those of our kernels that come up first
+    // Relaxed, because other threads may allocate memory meanwhile, and the driver may load kernels that are first used
     // here.
     check(cudaStreamBeginCapture(main, cudaStreamCaptureModeRelaxed), "capture a step");
     cudaGraph_t raw = nullptr;
@@ -133,8 +133,8 @@ void ReplicaSteps::run_captured(Captured& captured, std::int64_t part, std::int6
   check(cudaGraphLaunch(captured.graph.get(), main), "start a captured step");
 }
 
-// Runs the plan once outside of a capture: libraries load their kernels and take memory of their own when they are
-// first called, which a capture does not allow. Its results are not used.
+// Runs the plan once outside of a capture, because libraries load their kernels and allocate memory on their first
+// call, which a capture does not allow. The results are not used.
 void ReplicaSteps::warm_up(std::int64_t part) {
   Plan& plan = replica_.plan_for(part);
   if (plan.id() == warm_plan_) return;
@@ -152,7 +152,7 @@ void ReplicaSteps::enqueue_gradients(std::int64_t part, std::int64_t divisor) {
   const cudaStream_t main = replica_.streams().main();
   Plan& plan = replica_.plan_for(part);
   const StepQueue queue{queued_scalars_.data(), queued_samples_.data(), cursor_.data(), replica_.current()};
-  // The copies of what the last update wrote are made beside the gathering.
+  // The copies of the updated values are made in parallel with the gathering.
   replica_.streams().side_waits();
   replica_.parameters().refresh(replica_.streams().side(), /*without_bf16=*/true);
   gather_batch(main, {pixels_.data(), labels_.data()}, queue, plan.input(), plan.labels());

@@ -1,4 +1,4 @@
-// ResidentSteps: training steps of one replica that run without the host.
+// ReplicaSteps: training steps of one replica that run without the host.
 #pragma once
 
 #include <array>
@@ -11,34 +11,35 @@
 
 namespace distmnist::cuda {
 
-// Steps in one upload: their samples and scalars go to the device together.
+// Maximum steps per upload: their samples and scalars are sent to the device together.
 inline constexpr std::int64_t kMaxQueuedSteps = 128;
 
-// What the steps of one replica have to themselves: samples, slots, the queue, the captured step. One thread calls it.
+// The state of one replica's steps: samples, slots, the queue, the captured step. Not thread-safe.
 class ReplicaSteps {
  public:
   explicit ReplicaSteps(Replica& replica) : replica_(replica) {}
   ~ReplicaSteps() { replica_.wait_quietly(); }
 
-  // Error (kResources) where they do not fit.
+  // Error (kResources) if they do not fit.
   void keep_samples(const SampleBytes& samples);
   void start(const OptimizerSpec& optimizer, std::span<const std::span<const float>> slots);
   void read_slot(std::size_t slot, std::span<float> values) const;
 
   // Enqueues the upload of up to kMaxQueuedSteps steps: samples [steps, part], which may be empty, scalars [steps].
-  // Waits until the upload before the last one is done.
+  // Waits until the upload before the previous one has finished.
   void queue(std::span<const std::int32_t> samples, std::span<const StepScalars> scalars);
 
-  // The next queued step, of `part` samples that are divided by `divisor`: the whole step, or its two halves, between
-  // which gradients are summed over replicas; `part` may be 0 then, where the batch has none for this one.
+  // Run the next queued step with `part` samples, whose gradients are divided by `divisor`: either the whole step or
+  // its two halves, between which gradients are summed over replicas. For the halves, `part` may be 0 if this replica
+  // has no samples of the batch.
   void run_step(std::int64_t part, std::int64_t divisor);
   void run_gradients(std::int64_t part, std::int64_t divisor);
   void run_update();
-  // Nodes of what has been captured last.
+  // The number of nodes in the current captures.
   std::int64_t launches() const { return step_.nodes + gradients_.nodes + update_.nodes; }
 
  private:
-  // A captured sequence and what it was captured for.
+  // A captured sequence, and the plan and divisor it was captured for.
   struct Captured {
     GraphExecution graph;
     std::uint64_t plan = 0;
@@ -52,7 +53,7 @@ class ReplicaSteps {
   void enqueue_gradients(std::int64_t part, std::int64_t divisor);
   void enqueue_update();
 
-  // Pinned memory of an upload; free again when `uploaded` has come.
+  // Pinned memory for an upload; can be reused after `uploaded`.
   struct Upload {
     PinnedArray<std::int32_t> samples;
     PinnedArray<StepScalars> scalars;
@@ -68,7 +69,7 @@ class ReplicaSteps {
   DeviceArray<std::uint32_t> cursor_;
   std::array<Upload, 2> uploads_;
   std::size_t next_upload_ = 0;
-  std::int64_t next_step_ = 0;  // of the queue
+  std::int64_t next_step_ = 0;  // in the queue
   std::uint64_t warm_plan_ = 0;
   Captured step_, gradients_, update_;
 };

@@ -1,4 +1,4 @@
-// TensorView: how kernels see the numbers between two layers.
+// TensorView: the kernels' view of the numbers between two layers.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 namespace distmnist::cuda {
 
 enum class NumberType : std::uint8_t { kF32, kBf16 };
-// Which index moves fastest is last. Flat samples ({n, 1, 1}) are the same in both.
+// The last index varies fastest. Both layouts are the same for flat samples ({n, 1, 1}).
 enum class Layout : std::uint8_t { kNchw, kNhwc };
 
 inline std::int64_t size_of(NumberType type) {

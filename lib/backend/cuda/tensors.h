@@ -1,4 +1,4 @@
-// Tensors of a plan and the memory they lie in.
+// Tensors: the tensors of a plan, and their memory.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +28,10 @@ inline PoolWindow pool_window(const Window& window) {
           static_cast<std::int32_t>(window.stride)};
 }
 
-// Owns what tensors point to; goes after them.
+// Owns the memory of tensors; must outlive them.
 class Buffers {
  public:
-  // Gives `view` memory. `purpose` for the message if there is none.
+  // Allocates memory for `view`. `purpose` is for the error message if there is none.
   TensorView add(DeviceMemory& memory, TensorView view, const std::string& purpose) {
     arrays_.emplace_back(memory, view.size_bytes(), purpose + " for a batch of " + std::to_string(view.batch));
     view.data = arrays_.back().data();

@@ -16,8 +16,9 @@ Inside inside(std::int64_t input, std::int64_t output, std::int64_t k, std::int6
   return {begin, end};
 }
 
-// Calls visit(weight, output position, input position, length) for each run of outputs in one row that one weight of
-// sample n and output channel o touches; input positions advance by the stride. Positions count from the spans' starts.
+// Calls visit(weight, output position, input position, length) for each run of outputs in one row of sample n and
+// output channel o to which one weight contributes. Input positions advance by the stride. Positions count from the
+// start of the spans.
 template <typename Visit>
 void for_each_run(const Conv2d& layer, std::int64_t n, std::int64_t o, Visit visit) {
   const Shape& in = layer.input;

@@ -1,4 +1,4 @@
-// Convolution in plain loops, without its activation. Spans as in layers.h.
+// Convolution: plain loops, without the activation. Spans as in layers.h.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace distmnist::reference {
 void convolve(const Conv2d& layer, std::int64_t batch, std::span<const float> parameters, std::span<const double> input,
               std::span<double> output);
 
-// The gradients of weights and biases, written to their ranges of `parameter_gradients`.
+// Writes the gradients of weights and biases to their ranges of `parameter_gradients`.
 void convolve_backward_parameters(const Conv2d& layer, std::int64_t batch, std::span<const double> input,
                                   std::span<const double> output_gradient, std::span<float> parameter_gradients);
 

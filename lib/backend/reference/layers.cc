@@ -12,7 +12,7 @@ void relu_forward(std::span<double> values) {
   for (double& value : values) value = std::max(value, 0.0);
 }
 
-// The gradient flows where the output is above zero, or where forced choices say so.
+// The gradient passes where the output is above zero, or where forced choices say so.
 void relu_backward(const Pass& pass, std::span<const double> output, std::span<double> gradient) {
   for (std::size_t i = 0; i < gradient.size(); ++i) {
     const bool passes = pass.choices.empty() ? output[i] > 0.0 : pass.choices[i] != 0;
@@ -149,7 +149,7 @@ struct Backward {
   }
 
  private:
-  // Where the pool's gradient at `position` goes; -1: nowhere.
+  // The pixel that gets the pool's gradient at `position`; -1 for none.
   std::int64_t chosen_pixel(const MaxPool2d& layer, std::int64_t position, std::int64_t plane, std::int64_t top,
                             std::int64_t left) const {
     if (pass.choices.empty()) return argmax(input, layer.input, layer.window, plane, top, left);

@@ -1,4 +1,4 @@
-// Forward and backward pass of each layer in plain loops, for the reference backend.
+// Layers: the forward and backward pass of each layer as plain loops, for the reference backend.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace distmnist::reference {
 
-// What a layer sees of one batch. All spans are row-major in [batch, channels, height, width] order.
+// A layer's view of one batch. All spans are row-major in [batch, channels, height, width] order.
 struct Pass {
   std::int64_t batch = 0;
   std::span<const float> parameters = {};      // [num_parameters]
@@ -20,9 +20,9 @@ struct Pass {
 // Computes `output` [batch, output.size()] from `input` [batch, input.size()].
 void forward(const Layer& layer, const Pass& pass, std::span<const double> input, std::span<double> output);
 
-// From the gradient of the loss with respect to the output: writes the gradients of the layer's own variables into
-// `parameter_gradients` [num_parameters] and, unless it is empty, `input_gradient` [batch, input.size()].
-// `output` is what forward() computed. `output_gradient` is overwritten.
+// Takes the gradient of the loss with respect to the output. Writes the gradients of the layer's own variables to
+// `parameter_gradients` [num_parameters] and, unless it is empty, `input_gradient` [batch, input.size()]. `output` must
+// be the result of forward(). Overwrites `output_gradient`.
 void backward(const Layer& layer, const Pass& pass, std::span<const double> input, std::span<const double> output,
               std::span<double> output_gradient, std::span<double> input_gradient,
               std::span<float> parameter_gradients);

@@ -1,6 +1,6 @@
-// Convolutions of channels in multiples of kBlockSide. Forwards and for the gradient of the image, a block is 16 pixels
-// of two neighbouring rows times 32 channels, and its left factors are read from the padded image where they lie: rows
-// of a tile are neighbouring pixels, its depth 32 channels of one tap.
+// Convolutions for channels in multiples of kBlockSide. In the forward pass and for the gradient of the image, a block
+// is 16 pixels of two adjacent rows times 32 channels, and its left factors are read in place from the padded image:
+// the rows of a tile are adjacent pixels, its depth is 32 channels of one tap.
 
 // Rounds an image into its frame of zeros.
 inline void put_image(const TileConvolution& s, const float* image, std::int64_t channels, Bf16* padded) {
@@ -12,10 +12,10 @@ inline void put_image(const TileConvolution& s, const float* image, std::int64_t
   }
 }
 
-// Sums over all taps and input channels, block by block: finish(y, x, channel, sums) takes [2 rows, 16 pixels, 32
-// channels], of which those behind the image's last column mean nothing. `weights` is a right factor [taps * in, out].
-// Limit: a tap's products, 64 cycles for 32 channels of a block, while 4 KiB are loaded; half of that, the weights,
-// comes from the second-level cache.
+// Sums over all taps and input channels, block by block: finish(y, x, channel, sums) gets [2 rows, 16 pixels, 32
+// channels], where pixels after the image's last column are undefined. `weights` is a right factor [taps * in, out].
+// Bound: the products of a tap, 64 cycles for 32 channels of a block, with 4 KiB of loads; half of these, the weights,
+// come from the L2 cache.
 template <typename Finish>
 inline void correlate(Tiles& tiles, const TileConvolution& s, const Bf16* padded, std::int64_t in, std::int64_t out,
                       const Bf16* weights, const Finish& finish) {
@@ -57,10 +57,10 @@ void convolution_forward(const TileConvolutionForward& p) {
             });
 }
 
-// ---- Backwards ----
+// ---- Backward pass ----
 
-// [pixels, channels] to planes of channels, [channels][plane_size()], rows pitch() apart. In blocks, so that both sides
-// stay in the first-level cache.
+// Converts [pixels, channels] to planes of channels, [channels][plane_size()], with rows pitch() apart. Works in
+// blocks, so that both sides stay in the L1 cache.
 inline void put_planes(const TileConvolution& s, const float* image, Bf16* planes) {
   const ConvolutionShape& c = s.convolution;
   Block block, transposed;
@@ -80,7 +80,7 @@ inline void put_planes(const TileConvolution& s, const float* image, Bf16* plane
   }
 }
 
-// The gradient of the sums, as a right factor [line_size(), out] and, unless it is null, as a padded image.
+// Stores the gradient of the sums as a right factor [line_size(), out] and, unless it is null, as a padded image.
 inline void put_gradient(const TileConvolutionBackward& p, Bf16* line, Bf16* padded) {
   const TileConvolution& s = p.shape;
   const ConvolutionShape& c = s.convolution;
@@ -92,7 +92,7 @@ inline void put_gradient(const TileConvolutionBackward& p, Bf16* line, Bf16* pad
       for (std::int64_t channel = 0; channel < c.out; channel += kTileRows) {
         Window window;
         unpool(p.gradient.values + from + channel, p.gradient.choices + from + channel, window, p.bias_sums + channel);
-        // Pitches and columns are even, so a pair of pixels is one of the factor, too.
+        // Pitches and columns are even, so a pair of pixels is also a pair in the factor.
         Bf16* const strip = line + channel * s.line_size();
         put_pair(window[0], window[1], strip + (y * s.pitch() + x) * kTileRows);
         put_pair(window[2], window[3], strip + ((y + 1) * s.pitch() + x) * kTileRows);
@@ -105,9 +105,9 @@ inline void put_gradient(const TileConvolutionBackward& p, Bf16* line, Bf16* pad
   }
 }
 
-// Adds planes of the input, shifted by each tap, times the gradient. Limit: the products, 64 cycles for 4 KiB of loads;
-// shifted rows of a tile mostly cross cache lines, which makes theirs 32 cycles of the 48. Sums pass through the tiles
-// once an image.
+// Adds the product of the input planes, shifted by each tap, and the gradient. Bound: the products, 64 cycles for 4 KiB
+// of loads. Shifted rows of a tile mostly cross cache lines, so they take 32 of the 48 load cycles. The sums are loaded
+// into the tiles and stored once per image.
 inline void add_weight_gradient(Tiles& tiles, const TileConvolution& s, const Bf16* planes, const Bf16* line,
                                 float* weight_sums) {
   const ConvolutionShape& c = s.convolution;

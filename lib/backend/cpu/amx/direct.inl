@@ -1,7 +1,7 @@
-// Convolutions of one input channel. Depth is the window itself: the pixels of one column under each other, column
-// after column, are a stack in which the window of each output is one piece, one stack on from that of its left
-// neighbour. So the rows of a left factor's tile overlap in memory, and nothing is copied per tap. A stack holds one
-// pixel more than the window is high: the window of the row below begins one pixel later.
+// Convolutions for one input channel. The depth is the window itself: the pixels of each column are stored as a stack,
+// column after column, so that the window of each output is contiguous and starts one stack after that of its left
+// neighbour. The rows of a left factor's tile therefore overlap in memory, and nothing is copied per tap. A stack is
+// one pixel higher than the window, because the window of the row below starts one pixel later.
 
 inline void put_pixels(const TileDirect& s, const float* image, Bf16* padded) {
   const ConvolutionShape& c = s.convolution;
@@ -11,7 +11,7 @@ inline void put_pixels(const TileDirect& s, const float* image, Bf16* padded) {
   }
 }
 
-// Limit: a block of 16 pixels of two rows takes one product of 64 cycles for 32 channels, less than its pooling.
+// Bound: a block of 16 pixels of two rows needs one product of 64 cycles for 32 channels, less than its pooling.
 void direct_forward(const TileDirectForward& p) {
   const TileDirect& s = p.shape;
   const ConvolutionShape& c = s.convolution;
@@ -41,7 +41,7 @@ void direct_forward(const TileDirectForward& p) {
   }
 }
 
-// Two rows of 32 pixels as left factors [taps, pixels], shifted by each tap.
+// Stores two rows of 32 pixels as left factors [taps, pixels], shifted by each tap.
 inline void put_taps(const TileDirect& s, const Bf16* corner, Bf16* taps) {
   const ConvolutionShape& c = s.convolution;
   for (std::int64_t row = 0; row < 2; ++row, taps += kBlockSide * kTileDepth) {
@@ -52,7 +52,7 @@ inline void put_taps(const TileDirect& s, const Bf16* corner, Bf16* taps) {
   }
 }
 
-// The gradient of two rows of 32 pixels and 32 channels as right factors [pixels, channels]: [2 rows, 2 tiles].
+// Stores the gradient of two rows of 32 pixels and 32 channels as right factors [pixels, channels]: [2 rows, 2 tiles].
 inline void put_gradient(const TileDirectBackward& p, std::int64_t y, std::int64_t left, std::int64_t channel,
                          Bf16* gradient) {
   const ConvolutionShape& c = p.shape.convolution;
@@ -71,7 +71,7 @@ inline void put_gradient(const TileDirectBackward& p, std::int64_t y, std::int64
   }
 }
 
-// Limit: the copies for all taps, one vector each, and the expansion of the gradient; the products take 128 cycles for
+// Bound: the copies for all taps, one vector each, and the expansion of the gradient; the products take 128 cycles for
 // two rows of 32 pixels and 32 channels.
 void direct_backward(const TileDirectBackward& p) {
   const TileDirect& s = p.shape;

@@ -1,4 +1,4 @@
-// What the instructions compute, to the bit, by plain loops.
+// Emulates the instructions with plain loops, bitwise exactly.
 
 class Tiles {
  public:
@@ -22,8 +22,8 @@ class Tiles {
       __builtin_memcpy(static_cast<char*>(to) + row * row_bytes, tiles_[kTile] + row * kTileBytes, kTileBytes);
     }
   }
-  // Even and odd depths are added up apart, in order, by fused multiply-adds; then the two sums, then what was there.
-  // Rounded to nearest, denormals flushed.
+  // Even and odd depths are summed separately, in order, with fused multiply-adds. Then the two sums are added, and
+  // then the previous value. Rounded to nearest, denormals flushed to zero.
   template <int kTo, int kLeft, int kRight>
   void multiply() {
     float left[kTileRows][kTileDepth], right[kTileRows][2][kColumns], result[kTileRows][kColumns];
@@ -52,11 +52,11 @@ class Tiles {
   }
 
  private:
-  static constexpr int kColumns = 16;  // floats of a row
+  static constexpr int kColumns = 16;  // floats per row
 
   static float flushed(float x) { return __builtin_fabsf(x) < __FLT_MIN__ ? __builtin_copysignf(0.0f, x) : x; }
-  // The product is exact in double, and rounding its sum with a float twice is no other than once: 53 > 2 * 24 + 1 bits
-  // (Figueroa, When is double rounding innocuous, 1995).
+  // The product is exact in double, and rounding its sum with a float twice gives the same result as rounding once: 53
+  // > 2 * 24 + 1 bits (Figueroa, When is double rounding innocuous, 1995).
   static float fused(float a, float b, float sum) {
     return flushed(static_cast<float>(static_cast<double>(a) * static_cast<double>(b) + static_cast<double>(sum)));
   }

@@ -1,9 +1,10 @@
-// The instructions. Not gcc's functions for them: before gcc 13 those do not say that memory is read, so that what has
-// just been written may come too late.
+// The instructions, as inline assembly. gcc's intrinsics before gcc 13 do not declare that they read memory, so
+// preceding writes may be moved after them.
 
 class Tiles {
  public:
-  // All eight tiles are whole: edges are filled with zeros. The permission to use tiles is is_supported()'s.
+  // All eight tiles have full size, because edges are padded with zeros. is_supported() has requested permission to use
+  // tiles.
   Tiles() {
     struct alignas(64) {
       std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -14,7 +15,7 @@ class Tiles {
     static_assert(sizeof configuration == 64);
     asm volatile("ldtilecfg %0" ::"m"(configuration));
   }
-  // Without it the kernel would save and restore eight kilobytes at each switch of threads.
+  // Otherwise the operating system would save and restore eight kilobytes at each context switch.
   ~Tiles() { asm volatile("tilerelease"); }
   Tiles(const Tiles&) = delete;
   Tiles& operator=(const Tiles&) = delete;

@@ -1,13 +1,13 @@
-// All kernels, in the namespace DISTMNIST_AMX_KERNELS, on the Tiles of the file DISTMNIST_TILES. Who includes this has
-// included <cstddef>, <cstdint> and amx_kernels.h before it has told the compiler which instructions there are, as for
-// vector/kernels.inl.
+// All kernels, in the namespace DISTMNIST_AMX_KERNELS, with the class Tiles from the file DISTMNIST_TILES. The
+// including file must include <cstddef>, <cstdint> and amx_kernels.h before it enables instructions in the compiler, as
+// for vector/kernels.inl.
 
 namespace distmnist::cpu::DISTMNIST_AMX_KERNELS {
 namespace {
 
 #include DISTMNIST_TILES
 
-// Each needs the ones before it.
+// Each file needs the ones before it.
 // clang-format off
 #include "lib/backend/cpu/amx/packing.inl"
 #include "lib/backend/cpu/amx/product.inl"

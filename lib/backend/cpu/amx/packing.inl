@@ -1,9 +1,9 @@
-// From floats to packed factors, block by block of 32 x 32.
+// Packs floats as factors, in blocks of 32 x 32.
 
 inline Bf16 rounded(float x) {
   const auto bits = __builtin_bit_cast(std::uint32_t, x);
   const std::uint32_t nearest = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-  // NaN stays one: rounding up could make it an infinity, or zero.
+  // NaN stays NaN: rounding up could turn it into an infinity or zero.
   return static_cast<Bf16>(x == x ? nearest : (bits >> 16) | 0x40);
 }
 
@@ -11,7 +11,7 @@ inline float as_float(Bf16 number) {
   return __builtin_bit_cast(float, static_cast<std::uint32_t>(number) << 16);
 }
 
-// What rounding has taken away, rounded.
+// The rounding error, itself rounded.
 inline Bf16 remainder(float x) {
   return rounded(x - as_float(rounded(x)));
 }
@@ -39,8 +39,8 @@ inline void transpose_block(const Block& from, Block& to) {
   }
 }
 
-// Rows `even` and `odd`, 32 numbers each, interleaved: the first 16 pairs to one strip's tile, the others to the
-// next's.
+// Interleaves the rows `even` and `odd`, 32 numbers each: the first 16 pairs go to the tile of one strip, the others to
+// that of the next.
 inline void interleave(const Bf16* even, const Bf16* odd, Bf16* first, Bf16* second) {
   for (std::int64_t c = 0; c < kTileRows; ++c) {
     first[2 * c] = even[c];
@@ -50,7 +50,7 @@ inline void interleave(const Bf16* even, const Bf16* odd, Bf16* first, Bf16* sec
   }
 }
 
-// `block` as it lies in the factor, [m, k] or [k, n]. The block is two tiles, of neighbouring strips.
+// Stores `block` in the factor's order, [m, k] or [k, n]. The block is two tiles in adjacent strips.
 inline void put_block(Factor factor, const Block& block, Bf16* first, Bf16* second) {
   if (factor == Factor::kLeft) {
     __builtin_memcpy(first, block[0], kTileSize * sizeof(Bf16));
@@ -64,7 +64,7 @@ inline void put_block(Factor factor, const Block& block, Bf16* first, Bf16* seco
 
 void pack(const Packing& p) {
   Block block, transposed;
-  // Whether the matrix's rows are what strips divide; else they are the depth.
+  // Whether strips divide the rows of the matrix; otherwise the rows are the depth.
   const bool strips_of_rows = (p.factor == Factor::kLeft) != p.transposed;
   for (std::int64_t row = 0; row < p.rows; row += kBlockSide) {
     for (std::int64_t column = 0; column < p.columns; column += kBlockSide) {

@@ -1,7 +1,8 @@
-// What the convolutions share: bias, relu and max-pool of a finished block, and the way back.
+// Shared by the convolutions: bias, ReLU and max-pool of a finished block, and the backward pass.
 
-// Sums of two rows of 16 pixels, [2, 16, kBlockSide] channels, to `count` pooled pixels, `to_pixel` numbers apart: the
-// largest of a window, the first one on a tie. Limit: 4 KiB read in the first-level cache, a comparison a number.
+// Pools the sums of two rows of 16 pixels, [2, 16, kBlockSide] channels, to `count` pixels that are `to_pixel` numbers
+// apart: the largest of each window, the first one on a tie. Bound: 4 KiB of reads from the L1 cache and one comparison
+// per number.
 inline void pool_block(const float* sums, std::int64_t count, const float* biases, float* values, std::uint8_t* choices,
                        std::ptrdiff_t to_pixel) {
   for (std::int64_t pixel = 0; pixel < count; ++pixel) {
@@ -19,7 +20,7 @@ inline void pool_block(const float* sums, std::int64_t count, const float* biase
       choice = last > largest ? 3 : choice;
       largest = last > largest ? last : largest;
       largest += biases[c];
-      const bool stopped = largest <= 0.0f;  // NaN passes.
+      const bool stopped = largest <= 0.0f;  // false for NaN
       best[c] = stopped ? 0.0f : largest;
       chosen[c] = stopped ? kNoneChosen : choice;
     }
@@ -30,7 +31,8 @@ inline void pool_block(const float* sums, std::int64_t count, const float* biase
   }
 }
 
-// The gradients of a window's four pixels, rounded, for as many channels as a tile has columns; adds to the biases'.
+// The rounded gradients of a window's four pixels, for as many channels as a tile has columns. Adds to the gradients of
+// the biases.
 using Window = Bf16[4][kTileRows];
 inline void unpool(const float* values, const std::uint8_t* choices, Window& window, float* bias_sums) {
   Bf16 gradient[kTileRows];
@@ -43,7 +45,7 @@ inline void unpool(const float* values, const std::uint8_t* choices, Window& win
   }
 }
 
-// A row of a right factor's tile: two neighbours, interleaved.
+// A row of a right factor's tile: two adjacent pixels, interleaved.
 inline void put_pair(const Bf16* even, const Bf16* odd, Bf16* to) {
   for (std::int64_t c = 0; c < kTileRows; ++c) {
     to[2 * c] = even[c];

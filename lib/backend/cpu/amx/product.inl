@@ -1,5 +1,5 @@
-// Products of packed factors, by blocks of 2 x 2 tiles: sums in tiles 0 to 3, in order of their rows; the left factor's
-// in 4 and 5, the right one's in 6 and 7.
+// Products of packed factors, in blocks of 2 x 2 tiles: the sums are in tiles 0 to 3, in row order, the left factor in
+// 4 and 5, and the right one in 6 and 7.
 
 inline void zero_block(Tiles& tiles) {
   tiles.zero<0>();
@@ -24,7 +24,7 @@ inline void store_block(Tiles& tiles, float* to, std::ptrdiff_t to_row) {
   tiles.store<3>(to + kTileRows * to_row + kTileRows, row_bytes);
 }
 
-// Two tiles of the left factor, whose rows are `row_bytes` apart, times two of the right one.
+// Multiplies two tiles of the left factor, whose rows are `row_bytes` apart, by two of the right one.
 inline void multiply_block(Tiles& tiles, const Bf16* upper, const Bf16* lower, std::ptrdiff_t row_bytes,
                            const Bf16* left_columns, const Bf16* right_columns) {
   tiles.load<4>(upper, row_bytes);
@@ -37,9 +37,9 @@ inline void multiply_block(Tiles& tiles, const Bf16* upper, const Bf16* lower, s
   tiles.multiply<3, 5, 7>();
 }
 
-// Limit: the products, as long as a strip's tiles come from the first-level cache; the left factor's, which may be all
-// of a layer's weights, come from memory, 2 KiB for 4 columns of products of 64 cycles at a batch of 128. With two
-// planes three products, 192 cycles, and twice the memory.
+// Bound: the products, if a strip's tiles come from the L1 cache. The left factor, which may be all weights of a layer,
+// comes from memory: 2 KiB for 4 columns of products of 64 cycles at a batch size of 128. With two planes, three
+// products take 192 cycles and twice the memory.
 void tile_product(const TileProduct& p) {
   Tiles tiles;
   const std::int64_t strip_size = p.depth / kTileDepth * p.planes;  // tiles

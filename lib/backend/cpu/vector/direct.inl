@@ -1,7 +1,7 @@
-// Direct convolution of one input channel. The pixels of a pool window are computed together, two vectors of output
-// channels at a time: 8 multiply-adds for 2 + 4 operands.
+// Direct convolution for one input channel. The pixels of a pool window are computed together, for two vectors of
+// output channels at a time: 8 multiply-adds for 2 + 4 operands.
 
-// The sums of one window, of two vectors of channels. kWidth: that of the window; 0: whatever the shape says.
+// The sums of one window for two vectors of channels. kWidth is the window's width; 0 means the width in the shape.
 template <int kWidth>
 inline void window_sums(const ConvolutionShape& s, const float* corner, std::ptrdiff_t image_row, const float* weights,
                         Vec (&low)[4], Vec (&high)[4]) {
@@ -42,7 +42,7 @@ void direct_forward(const DirectForward& p) {
   }
 }
 
-// kTaps neighbouring taps of one row of the window, two vectors of channels, over two rows of pixels.
+// kTaps adjacent taps of one row of the window, for two vectors of channels, over two rows of pixels.
 template <int kTaps>
 inline void tap_sums(const ConvolutionShape& s, const float* pixels, std::ptrdiff_t image_row, const float* gradient,
                      float* sums) {
@@ -70,8 +70,7 @@ inline void tap_sums(const ConvolutionShape& s, const float* pixels, std::ptrdif
   }
 }
 
-// Two rows of pixels at a time: their gradients are spread out in the first-level cache, then every tap adds up its
-// products.
+// Two rows of pixels at a time: their gradients are expanded in the L1 cache, then each tap sums its products.
 void direct_backward(const DirectBackward& p) {
   const ConvolutionShape& s = p.shape;
   const std::ptrdiff_t image_row = s.width + s.window_width - 1;

@@ -1,10 +1,9 @@
-// All kernels for one instruction set, in a namespace of their own. Who includes this has included <cstdint>,
-// <cstddef>, <type_traits>, vector_kernels.h and, for more than the portable instructions, <immintrin.h> before it has
-// told the compiler which instructions there are: inline functions of those headers must stay what every processor can
-// run. It defines
+// All kernels for one instruction set, in their own namespace. The including file must include <cstdint>, <cstddef>,
+// <type_traits>, vector_kernels.h and, unless it uses only portable instructions, <immintrin.h> before it enables
+// instructions in the compiler, because inline functions from those headers must run on every processor. It must define
 //   DISTMNIST_KERNELS    the namespace
-//   DISTMNIST_LANES      floats of a vector
-//   DISTMNIST_REGISTERS  vector registers
+//   DISTMNIST_LANES      floats per vector
+//   DISTMNIST_REGISTERS  number of vector registers
 
 namespace distmnist::cpu::DISTMNIST_KERNELS {
 namespace {
@@ -12,7 +11,7 @@ namespace {
 constexpr int kLanes = DISTMNIST_LANES;
 constexpr int kRegisters = DISTMNIST_REGISTERS;
 
-// Each uses those before it.
+// Each file uses the ones before it.
 // clang-format off
 #include "lib/backend/cpu/vector/vec.inl"
 #include "lib/backend/cpu/vector/matmul.inl"

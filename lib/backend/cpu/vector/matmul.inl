@@ -1,14 +1,14 @@
-// Matrix products. Blocks of the result stay in registers: kBlockRows x 2 vectors where rows of b are added up, and
-// kDotRows x kDotColumns where rows are multiplied with rows.
+// Matrix products. Blocks of the result stay in registers: kBlockRows x 2 vectors when summing rows of b, and kDotRows
+// x kDotColumns when multiplying rows with rows.
 
 constexpr int kBlockRows = kRegisters >= 32 ? 12 : 6;
 constexpr int kDotRows = kRegisters >= 32 ? 6 : 4;
 constexpr int kDotColumns = kRegisters >= 32 ? 4 : 3;
-constexpr std::int64_t kPanel = 2 * kLanes;  // columns of a block
+constexpr std::int64_t kPanel = 2 * kLanes;  // columns per block
 static_assert(kProductRows % kBlockRows == 0);
 
-// One block: c[kRows, kPanel] = or += a b. Its limit is kRows * 2 multiply-adds in kRows cycles (two a cycle), for
-// which it loads kRows + 2 operands.
+// One block: c[kRows, kPanel] = or += a b. Bound: kRows * 2 multiply-adds in kRows cycles (two per cycle), with kRows +
+// 2 operand loads.
 template <int kRows, bool kAdd>
 inline void block(std::int64_t depth, const float* a, std::ptrdiff_t a_row, std::ptrdiff_t a_column, const float* b,
                   std::ptrdiff_t b_row, float* c, std::ptrdiff_t c_row) {
@@ -46,8 +46,8 @@ inline void block_of(int rows, std::int64_t depth, const float* a, std::ptrdiff_
   block<kRows, kAdd>(depth, a, a_row, a_column, b, b_row, c, c_row);
 }
 
-// c[rows, kPanel] from a panel of b, in blocks of nearly equal numbers of rows: a small last one would wait for its own
-// sums.
+// Computes c[rows, kPanel] from a panel of b, in blocks of nearly equal height: a small last block would stall on its
+// own sums.
 template <bool kAdd>
 inline void rows_of_blocks(std::int64_t rows, std::int64_t depth, const float* a, std::ptrdiff_t a_row,
                            std::ptrdiff_t a_column, const float* b, std::ptrdiff_t b_row, float* c,
@@ -60,7 +60,7 @@ inline void rows_of_blocks(std::int64_t rows, std::int64_t depth, const float* a
   }
 }
 
-// Copies [depth, columns] of b to panels [panels][depth][kPanel], with zeros behind its last column.
+// Copies [depth, columns] of b to panels [panels][depth][kPanel], padded with zeros after the last column.
 inline void pack_panels(const float* b, std::ptrdiff_t b_row, std::int64_t depth, std::int64_t columns, float* panels) {
   for (std::int64_t column = 0; column < columns; column += kPanel) {
     const std::int64_t width = columns - column < kPanel ? columns - column : kPanel;
@@ -76,7 +76,7 @@ inline void pack_panels(const float* b, std::ptrdiff_t b_row, std::int64_t depth
   }
 }
 
-// rows x columns of c from packed panels; the last panel may be a part of one.
+// Computes rows x columns of c from packed panels; the last panel may be partial.
 template <bool kAdd>
 void product_block(std::int64_t rows, std::int64_t columns, std::int64_t depth, const float* a, std::ptrdiff_t a_row,
                    std::ptrdiff_t a_column, const float* panels, float* c, std::ptrdiff_t c_row) {
@@ -105,7 +105,7 @@ void pack(const PanelPacking& p) {
   pack_panels(p.b, p.b_row, p.depth, p.columns, p.packed);
 }
 
-// Blocks of b that fill the scratch lie packed in the second-level cache while all rows of a pass by.
+// Blocks of b that fill the scratch buffer stay packed in the L2 cache while all rows of a are processed.
 void product(const Product& p) {
   constexpr std::int64_t kMostColumns = 512;
   const std::int64_t most = p.depth < kProductDepth ? p.depth : kProductDepth;
@@ -135,9 +135,9 @@ void product(const Product& p) {
   }
 }
 
-// ---- Rows with rows ----
+// ---- Rows by rows ----
 
-// out[r][j] += or = the product of row r of a with row j of b, over `depth` floats.
+// out[r][j] += or = the dot product of row r of a and row j of b, over `depth` floats.
 template <int kRows, int kColumns, bool kAdd>
 inline void dots(std::int64_t depth, const float* a, std::ptrdiff_t a_row, const float* b, std::ptrdiff_t b_row,
                  float* c, std::ptrdiff_t c_row) {
@@ -183,8 +183,8 @@ inline void dots_of(std::int64_t rows, std::int64_t columns, std::int64_t depth,
   dots<kRows, kColumns, kAdd>(depth, a, a_row, b, b_row, c, c_row);
 }
 
-// Rows are taken in equal pieces of at most kDepth floats: kDotRows of a stay in the first-level cache while
-// kRowProductColumns of b pass by, which stay in the second.
+// Rows are split into equal pieces of at most kDepth floats: kDotRows rows of a stay in the L1 cache while
+// kRowProductColumns rows of b, which stay in the L2 cache, are processed.
 void row_products(const RowProducts& p) {
   constexpr std::int64_t kDepth = 896;
   const std::int64_t pieces = (p.depth + kDepth - 1) / kDepth;
@@ -211,7 +211,7 @@ void row_products(const RowProducts& p) {
       float* c = p.c + row * p.c_row;
       for (std::int64_t j = column; j < columns_end; ++j) {
         const float y = c[j] + p.biases[j];
-        c[j] = p.relu && y <= 0.0f ? 0.0f : y;  // NaN passes.
+        c[j] = p.relu && y <= 0.0f ? 0.0f : y;  // NaN is not changed.
       }
     }
   }

@@ -1,6 +1,6 @@
-// What both convolutions share: relu and max-pool of a 2x2 window, and the way back.
+// Shared by both convolutions: ReLU and max-pool of a 2x2 window, and the backward pass.
 
-// The largest of four numbers, the first one on a tie, its bias added; stores it and its choice.
+// Stores the largest of four numbers plus its bias, and its index; the first one on a tie.
 inline void pool(const Vec (&window)[4], Vec bias, float* values, std::uint8_t* choices) {
   Vec best = window[0];
   Ints chosen = {};
@@ -11,7 +11,7 @@ inline void pool(const Vec (&window)[4], Vec bias, float* values, std::uint8_t* 
     chosen = larger ? Ints{} + i : chosen;
   }
   best += bias;
-  const Ints stopped = best <= Vec{};  // NaN passes.
+  const Ints stopped = best <= Vec{};  // false for NaN
   store(values, where(~stopped, best));
   store_bytes(choices, stopped ? Ints{} + kNoneChosen : chosen);
 }

@@ -1,5 +1,5 @@
-// A vector of kLanes floats, by the compiler's own vectors: portable, and what they compile to is what the target has.
-// kLanes is defined by who includes this.
+// A vector of kLanes floats, as a compiler vector type: portable, and compiled to the instructions of the target. The
+// including file defines kLanes.
 
 using Vec = float __attribute__((vector_size(kLanes * sizeof(float))));
 using Ints = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
@@ -18,8 +18,8 @@ inline Vec splat(float x) {
   return x - Vec{};
 }
 
-// From bytes to numbers and, of the numbers below 256, back. Compilers make dozens of instructions of a conversion that
-// the processor has one for, and fewer in two steps than in one.
+// Convert bytes to numbers and, for numbers below 256, back. Compilers generate dozens of instructions for a conversion
+// that the processor has an instruction for, and fewer if it is done in two steps.
 inline Ints load_bytes(const std::uint8_t* from) {
 #if DISTMNIST_LANES == 8 && defined(__AVX2__)
   return reinterpret_cast<Ints>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
@@ -33,7 +33,7 @@ inline Ints load_bytes(const std::uint8_t* from) {
 }
 inline void store_bytes(std::uint8_t* to, Ints v) {
 #if DISTMNIST_LANES == 8 && defined(__AVX2__)
-  // The bytes of each half to its first word, then the two words side by side.
+  // Gathers the bytes of each half in its first word, then puts the two words side by side.
   const __m256i first = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,  //
                                          -1, -1, -1, -1, 0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1);
   const __m256i halves = _mm256_shuffle_epi8(reinterpret_cast<__m256i>(v), first);
@@ -52,7 +52,7 @@ inline Vec where(Ints mask, Vec v) {
   return reinterpret_cast<Vec>(reinterpret_cast<Ints>(v) & mask);
 }
 
-// Halves are added to halves, down to one number.
+// Adds one half to the other repeatedly, until one number is left.
 inline float sum(Vec v) {
   float numbers[kLanes];
   store(numbers, v);

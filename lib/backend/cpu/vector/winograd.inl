@@ -1,11 +1,11 @@
-// Winograd's F(4x4, 5x5). With d an 8x8 tile of the input and g the 5x5 weights, y = A^T [(G g G^T) * (B^T d B)] A is
-// the 4x4 tile of the output (Lavin and Gray, arXiv 1509.09308), summed over input channels between the two brackets.
-// The gradients are the transposed of this: with Z = A dy A^T, that of the input is B (G g G^T * Z) B^T and that of the
-// weights G^T (B^T d B * Z) G. So one transform of dy serves both.
+// Winograd's F(4x4, 5x5). With an 8x8 input tile d and the 5x5 weights g, the 4x4 output tile is y = A^T [(G g G^T) *
+// (B^T d B)] A (Lavin and Gray, arXiv 1509.09308), where the elementwise products are summed over input channels. The
+// gradients are the transposed operations: with Z = A dy A^T, that of the input is B (G g G^T * Z) B^T and that of the
+// weights is G^T (B^T d B * Z) G. Both use the same transform of dy.
 
 constexpr int kTile = 8, kOutputs = 4, kTaps = 5;
 
-// The three matrices, by Toom and Cook: the values of a polynomial at seven points and at infinity, and back.
+// The three Toom-Cook matrices: evaluate a polynomial at seven points and at infinity, and interpolate.
 struct WinogradMatrices {
   float a[kTile][kOutputs];  // outputs to points
   float g[kTile][kTaps];     // weights to points
@@ -14,10 +14,10 @@ struct WinogradMatrices {
 
 constexpr WinogradMatrices winograd_matrices() {
   constexpr int kFinite = kTile - 1;
-  constexpr double kPoints[kFinite] = {0, 1, -1, 2, -2, 0.5, -0.5};  // pairs of opposite sign follow one another
+  constexpr double kPoints[kFinite] = {0, 1, -1, 2, -2, 0.5, -0.5};  // points of opposite sign are adjacent
   WinogradMatrices m = {};
   for (int j = 0; j < kTile; ++j) {
-    // The product of (x - point) over all other points, coefficient by coefficient.
+    // The coefficients of the product of (x - point) over all other points.
     double polynomial[kTile] = {1};
     double scale = 1;
     int degree = 0;
@@ -48,7 +48,7 @@ constexpr auto& kA = kMatrices.a;
 constexpr auto& kG = kMatrices.g;
 constexpr auto& kBt = kMatrices.b;
 
-// Adds weight * v to a sum that may not have begun. Weights are constants, so nothing is left of zeros and ones.
+// Adds weight * v to a sum that may still be empty. Weights are constants, so zeros and ones cost nothing.
 struct Sum {
   Vec total = {};
   bool begun = false;
@@ -60,14 +60,14 @@ struct Sum {
   }
 };
 
-// The points are taken in pairs that differ in the sign of odd columns only: 1 and 2, 3 and 4, 5 and 6, which are
-// opposite numbers; and the two that are left, 0 and infinity.
+// The points are processed in pairs. Points 1 and 2, 3 and 4, 5 and 6 are opposite numbers, so their rows differ only
+// in the sign of odd columns. The remaining pair is 0 and infinity.
 template <int kPair>
 constexpr int kFirst = kPair == 0 ? 0 : 2 * kPair - 1;
 template <int kPair>
 constexpr int kSecond = kPair == 0 ? kTile - 1 : 2 * kPair;
 
-// Calls work with each pair, as a constant.
+// Calls work with each pair as a compile-time constant.
 template <typename Work>
 inline __attribute__((always_inline)) void for_each_pair(const Work& work) {
   work(std::integral_constant<int, 0>{});
@@ -76,7 +76,7 @@ inline __attribute__((always_inline)) void for_each_pair(const Work& work) {
   work(std::integral_constant<int, 3>{});
 }
 
-// The two rows of a pair of matrix, times from.
+// Multiplies the two rows of matrix that form a pair by from.
 template <const auto& kMatrix, int kPair, int kColumns>
 inline __attribute__((always_inline)) void expand_pair(const Vec (&from)[kColumns], Vec& first, Vec& second) {
   Sum even, odd;
@@ -131,12 +131,12 @@ inline __attribute__((always_inline)) void contract(const Vec (&from)[kTile], Ve
   for (int c = 0; c < kColumns; ++c) to[c] = sums[c].total;
 }
 
-// A band of a transform is the 16 points of two rows, a pair; point x of row r is number 8 r + x of the band. All
-// images pass by one band after the other, so that the band's weights and sums stay in the second-level cache, where
-// those of all points would not.
+// A band of a transform is the 16 points of two rows that form a pair; point x of row r is number 8 r + x of the band.
+// All images are processed band by band, so that the band's weights and sums stay in the L2 cache. Those of all points
+// would not fit.
 constexpr int kBand = 2 * kTile;  // points
 
-// A band of matrix from matrix^T; `from` gives column x of the tile, `put` takes row r of the band.
+// A band of matrix from matrix^T; `from` provides column x of the tile, `put` receives row r of the band.
 template <const auto& kMatrix, int kPair, int kColumns, typename From, typename Put>
 inline __attribute__((always_inline)) void expand_band(const From& from, const Put& put) {
   Vec half[2][kColumns];
@@ -154,7 +154,7 @@ inline __attribute__((always_inline)) void expand_band(const From& from, const P
   }
 }
 
-// The other way: `from` gives row r of the band; `add` adds the sums to column x of matrix^T band matrix.
+// The reverse: `from` provides row r of the band; `add` adds the sums to column x of matrix^T band matrix.
 template <const auto& kMatrix, int kPair, int kColumns, typename From, typename Add>
 inline __attribute__((always_inline)) void contract_band(const From& from, const Add& add) {
   Vec half[2][kColumns];
@@ -168,7 +168,7 @@ inline __attribute__((always_inline)) void contract_band(const From& from, const
   for (int x = 0; x < kColumns; ++x) add(x, half[0][x], half[1][x]);
 }
 
-// A whole transform, of weights: to[8, 8] = matrix from matrix^T; `from` gives row y, `put` takes column x.
+// A whole transform of weights: to[8, 8] = matrix from matrix^T; `from` provides row y, `put` receives column x.
 template <const auto& kMatrix, int kColumns, typename From, typename Put>
 inline __attribute__((always_inline)) void expand_tile(const From& from, const Put& put) {
   Vec half[kColumns][kTile];
@@ -185,7 +185,7 @@ inline __attribute__((always_inline)) void expand_tile(const From& from, const P
   }
 }
 
-// The other way: `from` gives column x of the transform, `put` takes row y of matrix^T transform matrix.
+// The reverse: `from` provides column x of the transform, `put` receives row y of matrix^T transform matrix.
 template <const auto& kMatrix, int kColumns, typename From, typename Put>
 inline __attribute__((always_inline)) void contract_tile(const From& from, const Put& put) {
   Vec half[kTile][kColumns];
@@ -202,7 +202,7 @@ inline __attribute__((always_inline)) void contract_tile(const From& from, const
   }
 }
 
-// Point (y, x) of a transform lies at (8 y + x) * stride.
+// Point (y, x) of a transform is at (8 y + x) * stride.
 inline void put_points(float* to, std::ptrdiff_t stride, int x, const Vec (&column)[kTile]) {
   for (int y = 0; y < kTile; ++y) store(to + (kTile * y + x) * stride, column[y]);
 }
@@ -232,7 +232,7 @@ void winograd_weights(const WinogradWeights& p) {
   }
 }
 
-// Calls work(tile, its top, its left), both in tiles.
+// Calls work(tile, top, left) for each tile, with its position in tiles.
 template <typename Work>
 inline __attribute__((always_inline)) void for_each_tile(const WinogradShape& s, const Work& work) {
   const std::int64_t rows = s.tile_rows(), columns = s.tile_columns();
@@ -241,7 +241,7 @@ inline __attribute__((always_inline)) void for_each_tile(const WinogradShape& s,
   }
 }
 
-// c[rows, columns] = or += a b, all columns in whole panels.
+// c[rows, columns] = or += a b, where columns is a multiple of the panel width.
 template <bool kAdd>
 void small_product(std::int64_t rows, std::int64_t columns, std::int64_t depth, const float* a, std::ptrdiff_t a_row,
                    std::ptrdiff_t a_column, const float* b, float* c) {
@@ -250,14 +250,14 @@ void small_product(std::int64_t rows, std::int64_t columns, std::int64_t depth, 
   }
 }
 
-// Calls work(number in the band, number of all) for the points of a band.
+// Calls work(index in the band, index overall) for the points of a band.
 template <int kPair, typename Work>
 inline __attribute__((always_inline)) void for_each_point(const Work& work) {
   for (int x = 0; x < kTile; ++x) work(x, kTile * kFirst<kPair> + x);
   for (int x = 0; x < kTile; ++x) work(kTile + x, kTile * kSecond<kPair> + x);
 }
 
-// Calls work(first, number) with the images that share products.
+// Calls work(first, number) for each group of images that share products.
 template <typename Work>
 inline __attribute__((always_inline)) void for_some_images(std::int64_t images, const Work& work) {
   for (std::int64_t n = 0; n < images; n += kWinogradImages) {
@@ -287,7 +287,7 @@ void transform_image(const WinogradShape& s, const float* image, float* transfor
   });
 }
 
-// Adds what a band gives to the outputs, [tiles, out / kLanes][4, 4] vectors; the first pair overwrites them.
+// Adds the contribution of a band to the outputs, [tiles, out / kLanes][4, 4] vectors; the first pair overwrites them.
 template <int kPair>
 void add_outputs(const WinogradShape& s, const float* transformed, float* outputs) {
   const std::int64_t out = s.convolution.out;
@@ -358,8 +358,8 @@ void winograd_forward(const WinogradForward& p) {
   }
 }
 
-// A band of Z, [16][tiles, out], of an image's gradient; the first pair adds the gradient of the biases, too. Each band
-// spreads out the pooled gradient anew: the pixels of all images would be four times as much to read.
+// A band of Z, [16][tiles, out], for an image's gradient; the first pair also adds the gradient of the biases. Each
+// band expands the pooled gradient again, because reading the pixels of all images would be four times as much data.
 template <int kPair>
 void transform_gradient(const WinogradShape& s, const PooledGradient& gradient, float* transformed, float* bias_sums) {
   const std::int64_t out = s.convolution.out, height = s.convolution.height / 2, width = s.convolution.width / 2;
@@ -398,7 +398,7 @@ void transform_gradient(const WinogradShape& s, const PooledGradient& gradient, 
   });
 }
 
-// Adds what a band gives to the gradient of an image. Tiles overlap in it.
+// Adds the contribution of a band to the gradient of an image, in which tiles overlap.
 template <int kPair>
 void add_image_gradient(const WinogradShape& s, const float* transformed, float* gradient) {
   const std::int64_t in = s.convolution.in;
@@ -448,7 +448,7 @@ void winograd_backward(const WinogradBackward& p) {
         const std::int64_t tiles = images * s.tiles();
         small_product<true>(in, out, tiles, input, 1, in, gradient, p.weight_sums + of_all * weight_stride);
         if (p.image_gradient == nullptr) return;
-        // In the place of the input, which has served.
+        // Overwrites the input, which is no longer needed.
         small_product<false>(tiles, in, out, gradient, out, 1, p.transposed + of_all * weight_stride, input);
       });
       if (p.image_gradient == nullptr) return;

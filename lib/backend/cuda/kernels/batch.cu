@@ -7,8 +7,8 @@
 namespace distmnist::cuda {
 namespace {
 
-// pixels [count, channels, height, width], input [batch, channels, height, width] in either layout. Limit: reads a byte
-// and writes 2 or 4 per number, some 200 kB for 50 images of MNIST; that is below the time of the launch.
+// pixels [count, channels, height, width], input [batch, channels, height, width] in either layout. Bound: reads one
+// byte and writes 2 or 4 per number, about 200 kB for 50 MNIST images, which takes less time than the launch.
 template <typename Number>
 __global__ void gather_batch_kernel(KeptSamples kept, StepQueue queue, Tensor<Number> input, std::uint8_t* labels) {
   const std::int64_t step = *queue.cursor;
@@ -38,7 +38,7 @@ void gather_batch(cudaStream_t stream, const KeptSamples& kept, const StepQueue&
 
 void stage_batch(cudaStream_t stream, const float* images, const TensorView& input) {
   TensorView from = input;
-  from.data = const_cast<float*>(images);  // only read: convert() takes views of both sides
+  from.data = const_cast<float*>(images);  // only read; convert() takes views that are not const
   from.type = NumberType::kF32;
   from.layout = Layout::kNchw;
   convert(stream, from, input);

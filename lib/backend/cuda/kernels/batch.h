@@ -1,4 +1,4 @@
-// Kernels that bring one step's batch and its scalars to where the step reads them.
+// Batch kernels: copy a step's batch and scalars to where the step reads them.
 #pragma once
 
 #include <cstdint>
@@ -9,33 +9,33 @@
 
 namespace distmnist::cuda {
 
-// What changes from step to step beside the samples. In device memory, so that a captured step can be replayed.
+// What changes from step to step besides the samples. It is in device memory, so that a captured step can be replayed.
 struct StepScalars {
   std::uint64_t first_sample = 0;  // as in Batch
   float rate = 0;                  // update_rate() of this step's update
   std::uint32_t unused = 0;
 };
 
-// Steps that wait on the device; all pointers to device memory.
+// Steps queued on the device; all pointers are to device memory.
 struct StepQueue {
   const StepScalars* scalars = nullptr;   // [steps]
   const std::int32_t* samples = nullptr;  // [steps, batch]
-  std::uint32_t* cursor = nullptr;        // the step that comes next; moved on by softmax_cross_entropy()
-  StepScalars* current = nullptr;         // where the step's own scalars are copied
+  std::uint32_t* cursor = nullptr;        // the next step; incremented by softmax_cross_entropy()
+  StepScalars* current = nullptr;         // the destination for the step's own scalars
 };
 
-// Samples that are kept on the device.
+// Samples stored on the device.
 struct KeptSamples {
   const std::uint8_t* pixels = nullptr;  // [count, channels * height * width], CHW
   const std::uint8_t* labels = nullptr;  // [count]
 };
 
-// Takes step *queue.cursor: writes input[n] = pixels[samples[n]] / 255 in the input's type and layout (float division,
-// as on the host), labels[n] likewise ([batch]), and *queue.current.
+// For step *queue.cursor, writes input[n] = pixels[samples[n]] / 255 in the input's type and layout (float division, as
+// on the host), labels[n] = kept labels[samples[n]] ([batch]), and *queue.current.
 void gather_batch(cudaStream_t stream, const KeptSamples& kept, const StepQueue& queue, const TensorView& input,
                   std::uint8_t* labels);
 
-// input = images, float32 [batch, channels, height, width] in CHW order, in the input's type and layout.
+// Converts images, float32 [batch, channels, height, width] in CHW order, to the type and layout of input.
 void stage_batch(cudaStream_t stream, const float* images, const TensorView& input);
 
 }  // namespace distmnist::cuda

@@ -1,7 +1,8 @@
-// What the kernels share: numbers of either type and where they lie, how threads are spread over them, and sums in a
-// fixed order. For .cu files only.
+// Device code shared by the kernels: both number types and their positions, the mapping of threads to numbers, and sums
+// in a fixed order. For .cu files only.
 //
-// Indices within one sample, and within one channel of a batch, fit 31 bits; offsets from a tensor's start have 64.
+// Indices within one sample, and within one channel of a batch, fit in 31 bits; offsets from the start of a tensor have
+// 64 bits.
 #pragma once
 
 #include <algorithm>
@@ -17,8 +18,8 @@
 namespace distmnist::cuda {
 
 inline constexpr int kWarp = 32;
-inline constexpr int kThreads = 256;  // of a block, where nothing asks for another number
-// Blocks of a launch at most along the axes that kernels loop over.
+inline constexpr int kThreads = 256;  // threads per block, unless a kernel needs a different number
+// Maximum number of blocks per launch along the axes over which kernels loop.
 inline constexpr std::int64_t kMaxBlocks = 65535;
 
 // ---- number types ----
@@ -41,7 +42,7 @@ __device__ inline __nv_bfloat16 from_float<__nv_bfloat16>(float number) {
   return __float2bfloat16_rn(number);
 }
 
-// Calls action.operator()<Number>() for the C++ type of `type`.
+// Calls action.operator()<Number>() with the C++ type for `type`.
 template <typename Action>
 void with_type(NumberType type, Action action) {
   if (type == NumberType::kF32) {
@@ -56,7 +57,7 @@ void with_types(NumberType x, NumberType y, Action action) {
   with_type(x, [&]<typename X>() { with_type(y, [&]<typename Y>() { action.template operator()<X, Y>(); }); });
 }
 
-// As many numbers as one load instruction brings, or a few of them.
+// A group of numbers that takes one load instruction, or a few.
 template <typename Number, int kSize>
 struct alignas(sizeof(Number) * kSize < 16 ? sizeof(Number) * kSize : 16) Vector {
   Number at[kSize];
@@ -71,19 +72,19 @@ __device__ inline const Vector<Number, kSize>& vector_at(const Number* data) {
   return *reinterpret_cast<const Vector<Number, kSize>*>(data);
 }
 
-// Whether vectors may lie at `data`; null is fine.
+// Whether `data` is aligned for vectors; true for null.
 inline bool is_aligned(const void* data) {
   return reinterpret_cast<std::uintptr_t>(data) % 16 == 0;
 }
 
 // ---- tensors ----
 
-// Where a number lies in its sample.
+// The position of a number in its sample.
 struct Place {
   std::int32_t channel, row, column;
 };
 
-// A TensorView whose number type is the compiler's.
+// A TensorView with a number type known at compile time.
 template <typename Number>
 struct Tensor {
   explicit Tensor(const TensorView& view)
@@ -112,7 +113,7 @@ struct Tensor {
   std::int32_t channel_step, row_step, column_step;
 };
 
-// The place of number `index` of a sample that lies in `order`.
+// The position of number `index` of a sample in `order`.
 template <typename Number>
 __device__ inline Place place_of(std::uint32_t index, const Tensor<Number>& tensor, Layout order) {
   const std::uint32_t channels = tensor.channels, height = tensor.height, width = tensor.width;
@@ -129,7 +130,7 @@ __device__ inline Place place_of(std::uint32_t index, const Tensor<Number>& tens
   return {static_cast<std::int32_t>(channel), static_cast<std::int32_t>(row), static_cast<std::int32_t>(column)};
 }
 
-// The order in which neighbouring threads should visit the numbers of x and y: that of the one with more bytes.
+// The order in which adjacent threads should visit the numbers of x and y: that of the larger one in bytes.
 inline Layout common_order(const TensorView& x, const TensorView& y) {
   return x.size_bytes() > y.size_bytes() ? x.layout : y.layout;
 }
@@ -140,7 +141,7 @@ struct Spread {
   dim3 grid, block;
 };
 
-// For for_each_place(): a thread for each number of a sample along x, and the samples along y.
+// For for_each_place(): one thread per number of a sample along x, and the samples along y.
 inline Spread spread_over(const TensorView& tensor) {
   const std::int64_t sample = std::int64_t{tensor.channels} * tensor.height * tensor.width;
   const std::int64_t threads = std::clamp<std::int64_t>((sample + kWarp - 1) / kWarp * kWarp, kWarp, kThreads);
@@ -149,7 +150,7 @@ inline Spread spread_over(const TensorView& tensor) {
           dim3(static_cast<unsigned>(threads))};
 }
 
-// Calls visit(n, place) for all numbers of `tensor`, neighbouring threads along the fastest index of `order`.
+// Calls visit(n, place) for all numbers of `tensor`, with adjacent threads along the fastest index of `order`.
 template <typename Number, typename Visit>
 __device__ void for_each_place(const Tensor<Number>& tensor, Layout order, Visit visit) {
   const std::uint32_t sample = tensor.channels * tensor.height * tensor.width;
@@ -160,13 +161,13 @@ __device__ void for_each_place(const Tensor<Number>& tensor, Layout order, Visit
   }
 }
 
-// For for_each_index(): a thread for each of `count` pieces of work.
+// For for_each_index(): one thread for each of `count` items.
 inline Spread spread_over(std::int64_t count) {
   return {dim3(static_cast<unsigned>(std::clamp<std::int64_t>((count + kThreads - 1) / kThreads, 1, kMaxBlocks))),
           dim3(kThreads)};
 }
 
-// Calls visit(i) for i below `count`.
+// Calls visit(i) for all i below `count`.
 template <typename Visit>
 __device__ void for_each_index(std::int64_t count, Visit visit) {
   const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
@@ -177,13 +178,13 @@ __device__ void for_each_index(std::int64_t count, Visit visit) {
 
 // ---- sums ----
 
-// The sum of `number` over the lanes of a warp, the same in each of them.
+// The sum of `number` over the lanes of a warp, returned in every lane.
 __device__ inline float warp_sum(float number) {
   for (int lane = kWarp / 2; lane > 0; lane /= 2) number += __shfl_xor_sync(0xffffffffU, number, lane);
   return number;
 }
 
-// Sums over the rows of a matrix: blocks of kSumColumns neighbouring columns, whose rows are shared by kSumRows
+// Column sums of a matrix: each block handles kSumColumns adjacent columns, whose rows are divided among kSumRows
 // threads.
 inline constexpr int kSumColumns = 16, kSumRows = 32;
 
@@ -191,8 +192,8 @@ inline Spread spread_over_columns(std::int64_t columns) {
   return {dim3(static_cast<unsigned>((columns + kSumColumns - 1) / kSumColumns)), dim3(kSumColumns, kSumRows)};
 }
 
-// The sum of value(row) over `rows`, for the thread's own column. All threads of the block call it once; the result is
-// that of threads with threadIdx.y = 0, always added in the same order.
+// The sum of value(row) over `rows` for this thread's column. All threads of the block must call it once; the result is
+// valid in threads with threadIdx.y = 0. The order of additions is fixed.
 template <typename Value>
 __device__ float column_sum(std::int32_t rows, Value value) {
   __shared__ float partial[kSumRows][kSumColumns];

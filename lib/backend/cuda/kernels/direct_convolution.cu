@@ -8,24 +8,25 @@ namespace distmnist::cuda {
 namespace {
 
 constexpr int kMaxChannels = 4, kMaxKernel = 5;
-constexpr int kMaxTaps = kMaxChannels * kMaxKernel * kMaxKernel;  // numbers of a filter
-constexpr int kGroup = 8;                                         // output channels of a block
-// Pooled pixels of a block: one per thread, in a tile as wide as the output where it fits.
+constexpr int kMaxTaps = kMaxChannels * kMaxKernel * kMaxKernel;  // weights per filter
+constexpr int kGroup = 8;                                         // output channels per block
+// Pooled pixels per block: one per thread, in a tile as wide as the output if that fits.
 constexpr int kTilePixels = 256, kMaxTileRows = 16, kMaxTileColumns = 32;
-// Blocks along the images: enough to fill any GPU; with more images each has several, for one load of its filters.
+// Blocks along the images: enough to fill any GPU. With more images, each block processes several, so its filters are
+// loaded once.
 constexpr std::int64_t kMaxImageBlocks = 512;
-// Images whose gradients are summed by different blocks.
+// Maximum number of partial gradient sums, each over the images of different blocks.
 constexpr std::int64_t kMaxPartials = 128;
 
-// The image that a tile of pooled pixels needs, with the padding as zeros, is at most this many numbers (see Geometry):
-// the worst is 16 x 16 pixels.
+// Maximum size of the part of the image that a tile of pooled pixels needs, including zero padding (see Geometry). The
+// worst case is 16 x 16 pixels.
 constexpr int kTileNumbers = kMaxChannels * (2 * kMaxTileRows + kMaxKernel - 1) * 48;
 
 constexpr std::int32_t ceil_div(std::int32_t a, std::int32_t b) {
   return (a + b - 1) / b;
 }
 
-// Sizes that host and device agree on.
+// Sizes used by both host and device.
 struct Geometry {
   Geometry(const Conv2d& layer, const TensorView& pooled)
       : in(static_cast<std::int32_t>(layer.input.channels)),
@@ -40,7 +41,7 @@ struct Geometry {
         tiles(ceil_div(pooled.height, rows) * tiles_across),
         image_height(2 * rows + kernel_height - 1),
         image_width(2 * columns + kernel_width - 1),
-        // Lanes of a warp that are in the next row of pixels go on in the memory banks next to those of the row before.
+        // Lanes of a warp in the next row of pixels use the memory banks that follow those of the previous row.
         pitch(image_width + ((columns - image_width) % 16 + 16) % 16),
         relu(layer.activation == Activation::kRelu) {}
 
@@ -49,13 +50,13 @@ struct Geometry {
 
   std::int32_t in, out, kernel_height, kernel_width, pad_top, pad_left;
   std::int32_t columns, rows;              // of a tile, in pooled pixels
-  std::int32_t tiles_across, tiles;        // of an image
-  std::int32_t image_height, image_width;  // what a tile needs of the image
-  std::int32_t pitch;                      // from one row of that to the next
+  std::int32_t tiles_across, tiles;        // per image
+  std::int32_t image_height, image_width;  // the part of the image that a tile needs
+  std::int32_t pitch;                      // row stride of that part
   bool relu;
 };
 
-// A thread's pooled pixel: in its tile, and in the tensor.
+// The pooled pixel of a thread: in its tile, and in the tensor.
 struct Pixel {
   std::int32_t tile_row, tile_column;
   std::int32_t row, column;
@@ -70,7 +71,7 @@ __device__ Pixel pixel_of(std::int32_t thread, const Geometry& g, std::int32_t t
   return pixel;
 }
 
-// image [in, image_height, pitch] = what the tile needs of image n.
+// image [in, image_height, pitch] = the part of image n that the tile needs.
 template <typename X>
 __device__ void load_image(const Geometry& g, std::int32_t tile, const Tensor<X>& x, std::int32_t n, float* image) {
   const std::int32_t top = tile / g.tiles_across * g.rows * 2 - g.pad_top;
@@ -84,9 +85,9 @@ __device__ void load_image(const Geometry& g, std::int32_t tile, const Tensor<X>
   }
 }
 
-using Filters = Vector<float, kGroup>;  // the same tap of a block's filters
+using Filters = Vector<float, kGroup>;  // the same tap of all filters of a block
 
-// filters [in, kernel_height, kernel_width], zero for channels that are not there.
+// filters [in, kernel_height, kernel_width], zero for channels that do not exist.
 __device__ inline void load_filters(const Geometry& g, const float* weights, std::int32_t first_channel,
                                     Filters* filters) {
   const std::int32_t taps = g.taps();
@@ -96,7 +97,8 @@ __device__ inline void load_filters(const Geometry& g, const float* weights, std
   }
 }
 
-// sums[p][k] = the convolution at pixel p (row, column) of the window whose image starts at `corner`, channel k.
+// sums[p][k] = the convolution at pixel p (row, column) of the window whose image part starts at `corner`, for channel
+// k.
 __device__ inline void convolve_window(const Geometry& g, const float* corner, const Filters* filters,
                                        float (&sums)[4][kGroup]) {
   for (std::int32_t i = 0; i < g.in; ++i) {
@@ -120,7 +122,7 @@ __device__ inline void convolve_window(const Geometry& g, const float* corner, c
   }
 }
 
-// The largest of a window's activations, and which one it is, as in max_pool_forward().
+// The largest activation of a window, and its index, as in max_pool_forward().
 struct Pooled {
   float number;
   std::uint8_t choice;
@@ -140,13 +142,13 @@ __device__ inline Pooled pool_window(const float (&sums)[4][kGroup], int k, floa
 }
 
 // x [batch, in, height, width], weights [out, in, kernel height, kernel width], biases [out]; y, chosen [batch, out,
-// pooled height, pooled width]. A block has a tile of an image and kGroup filters in shared memory; a thread computes
-// the kGroup channels of one pooled pixel in registers: per tap 2 numbers of the image and kGroup of the filters are
-// loaded for 4 kGroup products. `wide`: a pixel's channels are stored together.
+// pooled height, pooled width]. A block keeps a tile of an image and kGroup filters in shared memory. A thread computes
+// the kGroup channels of one pooled pixel in registers: per tap, it loads 2 numbers of the image and kGroup of the
+// filters for 4 kGroup products. `wide`: a pixel's channels are stored together.
 //
-// Limit: the products. mnist's 50 x 28 x 28 x 32 x 25 are 31 million fused multiply-adds, a microsecond for the 17,000
-// lanes of an H200 at 1.8 GHz; 200 blocks on 132 processors leave a quarter of them idle. Bytes: 1 MB, 0.2
-// microseconds.
+// Bound: the products. The 50 x 28 x 28 x 32 x 25 of MNIST are 31 million fused multiply-adds, which take a microsecond
+// on the 17,000 lanes of an H200 at 1.8 GHz; 200 blocks on 132 processors leave a quarter of them idle. Bytes: 1 MB,
+// 0.2 microseconds.
 template <typename X, typename Y>
 __global__ void direct_forward_kernel(Geometry g, const float* weights, const float* biases, Tensor<X> x, Tensor<Y> y,
                                       std::uint8_t* chosen, bool wide) {
@@ -183,7 +185,8 @@ __global__ void direct_forward_kernel(Geometry g, const float* weights, const fl
   }
 }
 
-// The pooled gradients of one tile and kGroup channels, and where in the tile's image the chosen pixels' filters start.
+// The pooled gradients of one tile and kGroup channels, and the start of the filter window of each chosen pixel in the
+// tile's image.
 struct TileGradients {
   float gradients[kGroup][kTilePixels];
   std::uint16_t origins[kGroup][kTilePixels];
@@ -216,7 +219,7 @@ __device__ void load_gradients(const Geometry& g, std::int32_t tile, std::int32_
 }
 
 // Adds, for one row of one filter, the sum over the tile's pixels to sums [kernel width], and to *bias unless it is
-// null. One warp; lanes take every 32nd pixel.
+// null. Runs on one warp; each lane takes every 32nd pixel.
 __device__ inline void add_filter_row(const Geometry& g, const float* image, const float* gradients,
                                       const std::uint16_t* origins, float* sums, float* bias) {
   const std::int32_t lane = threadIdx.x % kWarp;
@@ -238,18 +241,18 @@ __device__ inline void add_filter_row(const Geometry& g, const float* image, con
   if (lane == 0) *bias += sum;
 }
 
-// x as above; dy, chosen like y above. partials [gridDim.x, out (taps + 1)]: in each row the weights' sums over the
-// images of the blocks of one blockIdx.x, then the biases'. A block has a tile of an image and kGroup channels'
-// gradients in shared memory, a warp takes a row of a filter at a time.
+// x as above; dy and chosen like y above. partials [gridDim.x, out (taps + 1)]: each row has the sums of the weights,
+// then of the biases, over the images of the blocks with one blockIdx.x. A block keeps a tile of an image and the
+// gradients of kGroup channels in shared memory; a warp processes one row of a filter at a time.
 //
-// Limit: reads of shared memory, one per product, for which pixel of a window has the gradient differs from number to
-// number: mnist's 50 x 14 x 14 x 32 x 25 = 8 million are 2 microseconds where half of them hit a busy bank.
+// Bound: reads of shared memory, one per product, because the pixel of a window that has the gradient varies. The 50 x
+// 14 x 14 x 32 x 25 = 8 million of MNIST take 2 microseconds if half of them hit a busy bank.
 template <typename X, typename Dy>
 __global__ void direct_backward_kernel(Geometry g, Tensor<X> x, Tensor<Dy> dy, const std::uint8_t* chosen, bool wide,
                                        float* partials) {
   __shared__ float image[kTileNumbers];
   __shared__ TileGradients loaded;
-  __shared__ float sums[kGroup][kMaxTaps + 1];  // the last one is the bias's
+  __shared__ float sums[kGroup][kMaxTaps + 1];  // the last one is for the bias
   const std::int32_t first_channel = blockIdx.y * kGroup, taps = g.taps(), warp = threadIdx.x / kWarp;
   for (std::int32_t i = threadIdx.x; i < kGroup * (kMaxTaps + 1); i += kTilePixels) {
     sums[i / (kMaxTaps + 1)][i % (kMaxTaps + 1)] = 0;
@@ -281,8 +284,8 @@ __global__ void direct_backward_kernel(Geometry g, Tensor<X> x, Tensor<Dy> dy, c
   }
 }
 
-// partials [rows, weight_count + bias_count]; weights and biases = the sums of the columns. 50 x 832 floats of mnist
-// are 170 kB, which is below the time of the launch.
+// partials [rows, weight_count + bias_count]; weights and biases = the column sums. For MNIST, 50 x 832 floats are 170
+// kB, which takes less time than the launch.
 __global__ void sum_partials_kernel(const float* partials, std::int32_t rows, std::int32_t weight_count,
                                     std::int32_t bias_count, float* weights, float* biases) {
   const std::int32_t columns = weight_count + bias_count, column = blockIdx.x * kSumColumns + threadIdx.x;
@@ -305,7 +308,7 @@ std::int64_t partials_of(std::int64_t batch) {
   return std::min(batch, kMaxPartials);
 }
 
-// Whether a pixel's kGroup channels are one vector.
+// Whether the kGroup channels of a pixel can be accessed as one vector.
 bool are_wide(const TensorView& pooled, const std::uint8_t* chosen) {
   return pooled.layout == Layout::kNhwc && pooled.channels % kGroup == 0 && is_aligned(pooled.data) &&
          is_aligned(chosen);

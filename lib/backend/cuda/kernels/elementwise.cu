@@ -4,14 +4,14 @@
 
 #include "lib/backend/cuda/kernels/device_code.h"
 
-// All of these are bounded by the bytes they move, and at a batch of 50 by their launch: 2.5 MB, a convolution's output
-// in bfloat16, are half a microsecond for a GPU of 5 TB/s. So numbers are loaded one by one, and what could be saved is
-// launches.
+// All of these are bound by the bytes they move, and at a batch size of 50 by their launch: 2.5 MB, the output of a
+// convolution in bfloat16, take half a microsecond on a GPU with 5 TB/s. Numbers are therefore loaded one by one, and
+// only saving launches would help.
 
 namespace distmnist::cuda {
 namespace {
 
-// x [batch, channels, height, width], bias [channels]. Moves x twice.
+// x [batch, channels, height, width], bias [channels]. Reads and writes x once.
 template <typename Number>
 __global__ void bias_activation_kernel(Tensor<Number> x, const float* bias, bool relu) {
   for_each_place(x, x.layout, [&](std::int32_t n, Place at) {
@@ -20,13 +20,14 @@ __global__ void bias_activation_kernel(Tensor<Number> x, const float* bias, bool
   });
 }
 
-// y, dy, dx of one shape. Moves each once.
+// y, dy, dx have the same shape. Moves each once.
 template <typename Y, typename Dy, typename Dx>
 __global__ void relu_backward_kernel(Tensor<Y> y, Tensor<Dy> dy, Tensor<Dx> dx, Layout order) {
   for_each_place(dx, order, [&](std::int32_t n, Place at) { dx.set(n, at, y.get(n, at) > 0 ? dy.get(n, at) : 0.0f); });
 }
 
-// y, dy [rows, columns], sums [columns]. Reads y and dy once and writes dy once; each block has kSumColumns columns.
+// y, dy [rows, columns], sums [columns]. Reads y and dy once and writes dy once; each block handles kSumColumns
+// columns.
 template <typename Y, typename Dy>
 __global__ void relu_backward_and_sums_kernel(const Y* y, bool relu, Dy* dy, std::int32_t rows, std::int32_t columns,
                                               float* sums) {
@@ -40,7 +41,7 @@ __global__ void relu_backward_and_sums_kernel(const Y* y, bool relu, Dy* dy, std
   if (threadIdx.y == 0 && column < columns) sums[column] = sum;
 }
 
-// x, y of one shape. Moves each once; some 20 integer operations per number for the random bits.
+// x, y have the same shape. Moves each once; about 20 integer operations per number for the random bits.
 template <typename X, typename Y>
 __global__ void dropout_kernel(Random random, float keep_prob, const StepScalars* current, Tensor<X> x, Tensor<Y> y,
                                Layout order) {
@@ -54,13 +55,13 @@ __global__ void dropout_kernel(Random random, float keep_prob, const StepScalars
   });
 }
 
-// x, y of one shape. Moves each once.
+// x, y have the same shape. Moves each once.
 template <typename X, typename Y>
 __global__ void convert_kernel(Tensor<X> x, Tensor<Y> y, Layout order) {
   for_each_place(y, order, [&](std::int32_t n, Place at) { y.set(n, at, x.get(n, at)); });
 }
 
-// to[h, w] = from[h - top, w - left], or 0 where that is outside. Writes `to` and reads `from` once.
+// to[h, w] = from[h - top, w - left], or 0 if that is outside. Writes `to` and reads `from` once.
 template <typename Number>
 __global__ void shift_kernel(Tensor<Number> from, std::int32_t top, std::int32_t left, Tensor<Number> to) {
   for_each_place(to, to.layout, [&](std::int32_t n, Place at) {
@@ -70,7 +71,7 @@ __global__ void shift_kernel(Tensor<Number> from, std::int32_t top, std::int32_t
   });
 }
 
-// from, to [size], in vectors of kWidth and what is left. Reads 4 bytes and writes 2 per number.
+// from, to [size], in vectors of kWidth plus the remainder. Reads 4 bytes and writes 2 per number.
 template <int kWidth>
 __global__ void to_bf16_kernel(const float* from, std::int64_t size, __nv_bfloat16* to) {
   const std::int64_t vectors = size / kWidth;
@@ -87,7 +88,7 @@ __global__ void to_bf16_kernel(const float* from, std::int64_t size, __nv_bfloat
   });
 }
 
-// from, into [size], in vectors of kWidth and what is left. Reads 8 bytes and writes 4 per number.
+// from, into [size], in vectors of kWidth plus the remainder. Reads 8 bytes and writes 4 per number.
 template <int kWidth>
 __global__ void add_kernel(const float* from, std::int64_t size, float* into) {
   const std::int64_t vectors = size / kWidth;
@@ -104,7 +105,7 @@ __global__ void add_kernel(const float* from, std::int64_t size, float* into) {
   });
 }
 
-// `flat` with the shape of `other`, whose numbers it holds in CHW order.
+// `flat` with the shape of `other`; `flat` holds the numbers in CHW order.
 TensorView in_shape_of(const TensorView& flat, const TensorView& other) {
   if (flat.channels == other.channels) return flat;
   TensorView shaped = other;
@@ -122,7 +123,7 @@ void shift(cudaStream_t stream, const TensorView& from, int top, int left, const
   });
 }
 
-// Filters as tensors: one filter is one sample.
+// Filters as tensors: each filter is a sample.
 TensorView canonical_view(const float* canonical, const FilterShape& shape) {
   return {
       const_cast<float*>(canonical), NumberType::kF32, Layout::kNchw, shape.out, shape.in, shape.height, shape.width};
@@ -168,7 +169,7 @@ void dropout(cudaStream_t stream, const DropoutRule& rule, const StepScalars* cu
 }
 
 void convert(cudaStream_t stream, const TensorView& x, const TensorView& y) {
-  // The flat one is the one without height and width.
+  // The flat one has neither height nor width.
   const TensorView from = x.height * x.width == 1 ? in_shape_of(x, y) : x;
   const TensorView to = in_shape_of(y, from);
   const Spread spread = spread_over(to);

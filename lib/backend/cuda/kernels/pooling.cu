@@ -2,13 +2,13 @@
 
 #include "lib/backend/cuda/kernels/device_code.h"
 
-// All of these are bounded by the bytes they move: the larger tensor once, the smaller one once.
+// All of these are bound by the bytes they move: the larger tensor once, the smaller one once.
 
 namespace distmnist::cuda {
 namespace {
 
-// x [batch, channels, height, width], y and chosen [batch, channels, pooled height, pooled width]. A thread per number
-// of y, in the order of x, which has the most bytes.
+// x [batch, channels, height, width], y and chosen [batch, channels, pooled height, pooled width]. One thread per
+// number of y, in the order of x, which has the most bytes.
 template <typename X, typename Y>
 __global__ void max_pool_forward_kernel(Tensor<X> x, const float* bias, bool relu, PoolWindow window, Tensor<Y> y,
                                         std::uint8_t* chosen) {
@@ -28,7 +28,7 @@ __global__ void max_pool_forward_kernel(Tensor<X> x, const float* bias, bool rel
       }
     }
     y.set(n, at, best);
-    // A NaN is passed on, but like a zero it has no gradient.
+    // A NaN is passed on but, like zero, has no gradient.
     if (chosen != nullptr) {
       chosen[y.offset(n, at)] = relu && !(best > 0) ? kNoneChosen : static_cast<std::uint8_t>(choice);
     }
@@ -45,7 +45,7 @@ __device__ inline Covering covering(std::int32_t at, std::int32_t size, std::int
   return {first, last < windows ? last : windows};
 }
 
-// Calls visit(window's place, the pixel's row in it, its column in it) for each window that covers `at`.
+// Calls visit(the window's place, the pixel's row in it, its column in it) for each window that covers `at`.
 template <typename Dy, typename Visit>
 __device__ void for_each_covering(const PoolWindow& window, const Tensor<Dy>& dy, Place at, Visit visit) {
   const Covering rows = covering(at.row, window.height, window.stride, dy.height);
@@ -57,7 +57,7 @@ __device__ void for_each_covering(const PoolWindow& window, const Tensor<Dy>& dy
   }
 }
 
-// Shapes as above. A thread per number of dx gathers from the windows that cover it, so that none is written twice.
+// Shapes as above. One thread per number of dx gathers from all windows that cover it, so each number is written once.
 template <typename Dy, typename Dx>
 __global__ void max_pool_backward_kernel(Tensor<Dy> dy, const std::uint8_t* chosen, PoolWindow window, Tensor<Dx> dx) {
   for_each_place(dx, dx.layout, [&](std::int32_t n, Place at) {
@@ -70,7 +70,7 @@ __global__ void max_pool_backward_kernel(Tensor<Dy> dy, const std::uint8_t* chos
   });
 }
 
-// Shapes as for max pooling. A thread per number of y.
+// Shapes as for max pooling. One thread per number of y.
 template <typename X, typename Y>
 __global__ void avg_pool_forward_kernel(Tensor<X> x, PoolWindow window, Tensor<Y> y) {
   for_each_place(y, x.layout, [&](std::int32_t n, Place at) {
@@ -84,7 +84,7 @@ __global__ void avg_pool_forward_kernel(Tensor<X> x, PoolWindow window, Tensor<Y
   });
 }
 
-// A thread per number of dx.
+// One thread per number of dx.
 template <typename Dy, typename Dx>
 __global__ void avg_pool_backward_kernel(Tensor<Dy> dy, PoolWindow window, Tensor<Dx> dx) {
   for_each_place(dx, dx.layout, [&](std::int32_t n, Place at) {
@@ -94,12 +94,13 @@ __global__ void avg_pool_backward_kernel(Tensor<Dy> dy, PoolWindow window, Tenso
   });
 }
 
-// A thread that reads four numbers at once makes four times fewer blocks of a narrow tensor; more would leave too few.
+// A thread that reads four numbers at once needs a quarter of the blocks for a narrow tensor; larger reads would leave
+// too few.
 constexpr int kSumThreads = 512;
 
-// t [batch, channels, height, width], sums [channels]. Reads t and chosen once. A block has kChannels neighbouring
-// channels, which lie side by side where kChannels is above 1, and each thread some of their pixels. Few blocks is what
-// limits it: 64 channels in bfloat16 of 50 x 7 x 7 pixels are 16 blocks with 5 loads per thread.
+// t [batch, channels, height, width], sums [channels]. Reads t and chosen once. A block has kChannels adjacent
+// channels, which are contiguous if kChannels is above 1, and each thread has some of their pixels. Bound: the small
+// number of blocks; 64 channels in bfloat16 of 50 x 7 x 7 pixels are 16 blocks with 5 loads per thread.
 template <typename Number, int kChannels>
 __global__ void channel_sums_kernel(Tensor<Number> t, const std::uint8_t* chosen, float* sums) {
   __shared__ float partial[kSumThreads / kWarp][kChannels];

@@ -1,5 +1,5 @@
-// Pooling kernels. Windows are never padded and lie within the input; they may overlap. No atomics: every number is
-// written by one thread, so results are the same bits each time.
+// Pooling kernels: windows are never padded, lie within the input, and may overlap. There are no atomics: every number
+// is written by one thread, so results are bitwise reproducible.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +14,17 @@ struct PoolWindow {
   std::int32_t height = 2, width = 2, stride = 2;
 };
 
-// The byte for "no pixel of the window": relu gave zero.
+// Means "no pixel of the window": ReLU returned zero.
 inline constexpr std::uint8_t kNoneChosen = 255;
-// Pixels of a window at most, so that each has a byte of its own.
+// Maximum pixels per window, so that each pixel has a distinct byte.
 inline constexpr std::int32_t kMaxWindowPixels = 254;
 
-// y = max over the window of act(x + bias of the channel), act = relu or identity. `bias` float32 [channels] or null.
-// chosen [y.size(), in y's order] = row * window.width + column of the first largest pixel, or kNoneChosen where relu
-// gave 0 everywhere; null: not wanted. x and y may differ in type and layout.
+// y = max over the window of act(x + bias of the channel), act = ReLU or identity. `bias` is float32 [channels] or
+// null. chosen [y.size(), in y's order] = row * window.width + column of the first largest pixel, or kNoneChosen if
+// ReLU returned 0 everywhere; null if not needed. x and y may differ in type and layout.
 void max_pool_forward(cudaStream_t stream, const TensorView& x, const float* bias, bool relu, const PoolWindow& window,
                       const TensorView& y, std::uint8_t* chosen);
-// dx = the sum of dy over the windows that chose the pixel; all of dx is written. `chosen` is in dy's order.
+// dx = the sum of dy over the windows that chose the pixel; writes all of dx. `chosen` has the order of dy.
 void max_pool_backward(cudaStream_t stream, const TensorView& dy, const std::uint8_t* chosen, const PoolWindow& window,
                        const TensorView& dx);
 
@@ -32,7 +32,7 @@ void avg_pool_forward(cudaStream_t stream, const TensorView& x, const PoolWindow
 void avg_pool_backward(cudaStream_t stream, const TensorView& dy, const PoolWindow& window, const TensorView& dx);
 
 // sums[c] = the sum of t over batch, height and width (float32 [channels]), without the elements whose `chosen` byte is
-// kNoneChosen (null: all count): the gradient of a convolution's biases. In a fixed order.
+// kNoneChosen (null: all count). This is the gradient of a convolution's biases. The order of additions is fixed.
 void channel_sums(cudaStream_t stream, const TensorView& t, const std::uint8_t* chosen, float* sums);
 
 }  // namespace distmnist::cuda

@@ -15,7 +15,7 @@ struct Scored {
   std::int32_t index;
 };
 
-// The larger of the lanes' logits, and the first class that has it.
+// The largest of the lanes' logits, and the first class that has it.
 __device__ inline Scored warp_best(Scored best) {
   for (int lane = kWarp / 2; lane > 0; lane /= 2) {
     const Scored other{__shfl_xor_sync(0xffffffffU, best.logit, lane), __shfl_xor_sync(0xffffffffU, best.index, lane)};
@@ -24,8 +24,8 @@ __device__ inline Scored warp_best(Scored best) {
   return best;
 }
 
-// logits, gradient [batch, classes]; losses, correct [batch]. A warp per sample, whose lanes take every 32nd class.
-// Limit: the launch and some ten dependent steps (a load, two rounds of shuffles, exp, log); 50 x 10 logits are 2 kB.
+// logits, gradient [batch, classes]; losses, correct [batch]. One warp per sample; each lane takes every 32nd class.
+// Bound: the launch and about ten dependent steps (a load, two rounds of shuffles, exp, log); 50 x 10 logits are 2 kB.
 template <typename Number>
 __global__ void softmax_cross_entropy_kernel(SoftmaxLoss loss, Number* gradient, std::int64_t batch,
                                              std::int32_t classes) {
@@ -40,7 +40,7 @@ __global__ void softmax_cross_entropy_kernel(SoftmaxLoss loss, Number* gradient,
       if (row[c] > best.logit) best = {row[c], c};
     }
     best = warp_best(best);
-    // The rows are read again rather than kept: they are in the nearest cache.
+    // The rows are read again rather than kept, because they are in the L1 cache.
     float sum = 0;
     for (std::int32_t c = lane; c < classes; c += kWarp) sum += expf(row[c] - best.logit);
     sum = warp_sum(sum);

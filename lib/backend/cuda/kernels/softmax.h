@@ -1,4 +1,4 @@
-// Softmax cross-entropy, its gradient and accuracy in one kernel.
+// Softmax kernel: softmax cross-entropy, its gradient and the accuracy in one kernel.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,11 @@ namespace distmnist::cuda {
 struct SoftmaxLoss {
   const float* logits = nullptr;         // [batch, classes]
   const std::uint8_t* labels = nullptr;  // [batch], each below classes
-  std::int64_t divisor = 1;              // of the gradient: samples of the whole step, over all towers
+  std::int64_t divisor = 1;              // of the gradient: the samples of the whole step, over all towers
   TensorView gradient;                   // [batch, classes], either type: (softmax(logits) - one_hot(label)) / divisor
   float* losses = nullptr;               // [batch]: -log softmax(logits)[label]
-  std::uint8_t* correct = nullptr;       // [batch]: 1 if the first largest logit is the label's
-  std::uint32_t* cursor = nullptr;       // null, or counted up by one, when the gradient is done with it
+  std::uint8_t* correct = nullptr;       // [batch]: 1 if the first largest logit is that of the label
+  std::uint32_t* cursor = nullptr;       // incremented when the gradient has been computed; may be null
 };
 
 // The largest logit is subtracted first, so no finite logit overflows; logits that are not finite make the loss NaN.

@@ -8,9 +8,9 @@
 namespace distmnist::cuda {
 namespace {
 
-// The rules of lib/optim/update_rules.cc, operation by operation: each takes gradient g, the rate and the old parameter
-// and slots, and makes new ones of them. The compiler joins products and sums to fused multiply-adds, so the results
-// are those of the host within rounding, not the same bits.
+// The rules of lib/optim/update_rules.cc, operation by operation: each computes the new parameter and slots from the
+// gradient g, the rate and the old parameter and slots. The compiler fuses products and sums to multiply-adds, so the
+// results match those of the host within rounding, but not bitwise.
 
 struct Sgd {
   static constexpr int kSlots = 0;
@@ -64,7 +64,7 @@ struct Rmsprop {
   }
 };
 
-// kWidth neighbouring floats of the blocks, from `first` on.
+// Updates kWidth adjacent floats of the blocks, starting at `first`.
 template <int kWidth, typename Rule>
 __device__ void update_vector(const Rule& rule, float rate, const UpdateBlocks& blocks, std::int64_t first) {
   const Vector<float, kWidth> g = vector_at<kWidth>(blocks.gradient + first);
@@ -82,9 +82,9 @@ __device__ void update_vector(const Rule& rule, float rate, const UpdateBlocks& 
   vector_at<kWidth>(static_cast<__nv_bfloat16*>(blocks.bf16_copy) + first) = rounded;
 }
 
-// All arrays [size], in vectors of kWidth and what is left. Limit: the bytes; adam reads 16 and writes 12 per float and
-// 2 for the copy, so 1.66 million floats are 50 MB, 10 microseconds for a GPU of 5 TB/s (less where its cache holds
-// them).
+// All arrays are [size], in vectors of kWidth plus the remainder. Bound: the bytes. adam reads 16 and writes 12 per
+// float, and 2 for the copy, so 1.66 million floats are 50 MB, or 10 microseconds on a GPU with 5 TB/s (less if its
+// cache holds them).
 template <int kWidth, typename Rule>
 __global__ void update_kernel(Rule rule, const StepScalars* current, UpdateBlocks blocks) {
   const float rate = current->rate;
@@ -123,7 +123,7 @@ void update(cudaStream_t stream, const OptimizerSpec& spec, const StepScalars* c
     case OptimizerKind::kRmsprop:
       return update_by(stream, Rmsprop{1.0f - spec.decay, spec.momentum, spec.epsilon}, current, blocks);
   }
-  assert(!"a spec of a known optimizer");  // fault_of() refuses others, and nvcc cannot compile fail()'s format strings
+  assert(!"a spec of a known optimizer");  // fault_of() rejects others, and nvcc cannot compile fail()'s format strings
 }
 
 }  // namespace distmnist::cuda

@@ -1,4 +1,4 @@
-// The optimizer's update of the whole parameter block in one kernel.
+// Update kernel: the optimizer's update of the whole parameter block in one kernel.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +10,17 @@
 
 namespace distmnist::cuda {
 
-// Blocks of `size` floats in device memory, as UpdateArrays of lib/optim.
+// Blocks of `size` floats in device memory, like UpdateArrays of lib/optim.
 struct UpdateBlocks {
   float* parameters = nullptr;
   float* first_slot = nullptr;
   float* second_slot = nullptr;
   const float* gradient = nullptr;
-  void* bf16_copy = nullptr;  // the new parameters in bfloat16; null: not wanted
+  void* bf16_copy = nullptr;  // the new parameters in bfloat16; null if not needed
   std::int64_t size = 0;
 };
 
-// One update by the formulas of lib/optim/optimizer.h with current->rate as lr; `current` in device memory.
+// One update by the formulas of lib/optim/optimizer.h, with current->rate as lr; `current` is in device memory.
 void update(cudaStream_t stream, const OptimizerSpec& spec, const StepScalars* current, const UpdateBlocks& blocks);
 
 }  // namespace distmnist::cuda
