@@ -11,7 +11,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SKIPPED = 77
-FOLDERS = ("lib", "models", "tools", "tests")
+FOLDERS = ("data", "lib", "models", "tools", "tests")
 CPP = {".cc", ".h", ".inl", ".cu", ".cuh"}
 AS_GENERATED = {"tests/golden/mnist_cnn_golden.h"}
 TOOLS = {"format": ("clang-format-14", "--dry-run", "-Werror"), "shell": ("shellcheck", "--exclude=SC1091")}

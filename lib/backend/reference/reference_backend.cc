@@ -45,9 +45,7 @@ class ReferenceExecutor final : public Executor {
   }
   std::span<float> gradients() override { return gradients_; }
   void force_choices(std::vector<LayerChoices> choices) { forced_ = std::move(choices); }
-  std::vector<std::string> kernels() override {
-    return std::vector<std::string>(graph_.layers.size(), "plain loops");
-  }
+  std::vector<std::string> kernels() override { return std::vector<std::string>(graph_.layers.size(), "plain loops"); }
   ResidentTraining* resident_training() override { return &resident_training_; }
 
   StepResult train_step(const Batch& batch, const GradientReady& ready) override {
