@@ -214,7 +214,8 @@ inline std::optional<std::string> text_of(const StalenessRule& value) {
   return value.policy == StalenessPolicy::kKeep ? "keep" : "scale";
 }
 inline std::optional<std::string> text_of(const BatchSizeSchedule& value) {
-  return value.to_string();
+  const std::string text = value.to_string();
+  return text.find(':') == text.npos ? "0:" + text : text;  // Of one size it is that number alone.
 }
 inline std::optional<std::string> text_of(const DeviceSpec& value) {
   return value.to_string();

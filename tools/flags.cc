@@ -9,6 +9,7 @@
 #include "tools/command_line.h"
 #include "tools/device_flags.h"
 #include "tools/flag_table.h"
+#include "tools/flag_values.h"
 #include "tools/optimizer_flags.h"
 #include "tools/preset.h"
 #include "tools/replication_flags.h"
@@ -62,7 +63,7 @@ void take_first_batch_size(TrainingFlags& training, bool batch_size_given) {
   const std::int64_t first = training.batch_size_schedule->at(0);
   if (batch_size_given && training.batch_size != first) {
     fail(ExitCode::kUsage, "--batch_size={} is not what --batch_size_schedule={} starts with; give one of them",
-         training.batch_size, training.batch_size_schedule->to_string());
+         training.batch_size, *text_of(*training.batch_size_schedule));
   }
   training.batch_size = first;
 }

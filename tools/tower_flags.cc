@@ -96,7 +96,7 @@ void check_tower_flags(const Flags& flags) {
     fail(ExitCode::kUsage,
          "--batch_size_schedule={}: towers that apply their gradients separately take it only with --batch_per_tower, "
          "for each tower's batch",
-         flags.training.batch_size_schedule->to_string());
+         *text_of(*flags.training.batch_size_schedule));
   }
   if (!flags.devices.devices.empty()) check_device_names(flags);
 }

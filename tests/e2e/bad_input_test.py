@@ -38,7 +38,7 @@ class CommandLineTest(small_runs.SmallRunTest):
                                 (["--sync_replicas", "--staleness=drop:3"], "--staleness is for asynchronous runs"),
                                 (["--sync_replicas", "--max_staleness=0"], "--max_staleness is for asynchronous runs"),
                                 (["--sync_replicas", "--warmup_steps=5"], "--warmup_steps is for asynchronous runs"),
-                                (["--warmup_steps=5", "--warmup_epochs=1"], "give one"),
+                                (["--warmup_steps=5", "--warmup_epochs=1"], "give only one"),
                                 (["--staleness=drop"], "drop:K"), (["--staleness=drop:-1"], "drop:K"),
                                 (["--staleness=drop:2x"], "drop:K"), (["--on_lost_worker=pray"], "wait, shrink or fail"),
                                 (["--max_staleness=-2"], "--max_staleness=-2"), (["--num_workers=0"], "--num_workers=0"),

@@ -106,7 +106,7 @@ class KeygenTest(KeysTest):
 
     def test_slips_are_told(self):
         self.assertRegex(self.keygen(self.folder / "k", code=2).stderr, "say for which tasks")
-        self.assertRegex(self.keygen(self.folder / "k", "--tasks=ps:1", "--ps_hosts=a:1", code=2).stderr, "say either")
+        self.assertRegex(self.keygen(self.folder / "k", "--tasks=ps:1", "--ps_hosts=a:1", code=2).stderr, "give either")
         self.assertRegex(self.keygen(self.folder / "k", "--tasks=ps:x", code=2).stderr, "'x' is not a number")
         self.assertRegex(self.keygen("--tasks=ps:1", code=2).stderr, "folder")
         self.assertRegex(self.keygen(self.folder / "a" / "k", "--tasks=ps:1", code=2).stderr, "make it first")
@@ -265,7 +265,7 @@ class LauncherTest(KeysTest):
     def test_keys_from_two_sides_are_refused(self):
         for given in (["--keys", "x"], ["--keys=x"]):
             launch = self.start([support.LAUNCHER, "--secure", "--", *given])
-            self.assert_fails(launch, 2, "give one of them")
+            self.assert_fails(launch, 2, "give only one of them")
 
     def test_printed_commands_work_when_they_are_copied(self):
         base = support.free_ports(1)[0]

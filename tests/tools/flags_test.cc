@@ -90,6 +90,8 @@ TEST_CASE("a schedule of batch sizes brings its first one along") {
   const Flags flags = parse({"--batch_size_schedule=0:20,100:40"}).flags;
   CHECK(flags.training.batch_size == 20);
   CHECK(flags.training.batch_sizes().to_string() == "0:20,100:40");
+  CHECK(to_toml(parse({"--batch_size_schedule=0:30"}).flags).find("batch_size_schedule = \"0:30\"\n") !=
+        std::string::npos);
   CHECK(parse({"--batch_size=20", "--batch_size_schedule=0:20,100:40"}).flags.training.batch_size == 20);
   CHECK(parse({"--batch_size=30"}).flags.training.batch_sizes().to_string() == "30");
 }
