@@ -18,6 +18,7 @@ WINDOW_S = 0.2
 PAIRS = 5  # of an attacked and a quiet window, at least
 MORE_PAIRS = 20  # where the rate seems too low, to be sure
 MOST_CONNECTIONS_A_SECOND = 75
+LEAST_RATE_OF_A_KIND = 0.8  # of that in the quiet windows: some kinds are floods
 LEAST_CONNECTIONS = 0.8  # of those that are to be made; some attacks keep theirs
 MOST_MEMORY_KIB = 16 * 1024
 MOST_LOG_LINES, MOST_LOG_LINES_A_MINUTE = 60, 8  # at first each address has a line of each kind
@@ -87,7 +88,7 @@ class Campaign:
     flags: tuple = ()  # of the ps
     link: object = None  # a network.Link to the attacker, which then has a network of its own
     heard: bool = True  # whether what is said gets beyond the connection: with keys nothing may
-    least_rate: float = 0.95  # of that in the quiet windows
+    least_rate: float = 0.95  # of that in the quiet windows, under all kinds together
 
     rows: list = dataclasses.field(default_factory=list)
     faults: list = dataclasses.field(default_factory=list)
@@ -136,7 +137,7 @@ class Campaign:
         each = max(1, round(connections / pairs))
         for row in self.rows:
             while len(row.rates) < pairs or (len(row.rates) < pairs + MORE_PAIRS
-                                             and are_too_low(row.rates, self.least_rate)):
+                                             and are_too_low(row.rates, LEAST_RATE_OF_A_KIND)):
                 self._pair(job, foe, row, each, quiet_kib)
                 if not self._is_well(job):
                     return
@@ -189,7 +190,7 @@ class Campaign:
 
     def _judge(self, row):
         self.faults += row.faults
-        if are_too_low(row.rates, self.least_rate):
+        if are_too_low(row.rates, LEAST_RATE_OF_A_KIND):
             self.faults.append(f"'{row.kind}' leaves {ratio_of(row.rates):.0%} of the rate ({len(row.rates)} windows)")
         if row.leaks:
             self.faults.append(f"'{row.kind}': {row.leaks} answers told a stranger the lease of a worker")
