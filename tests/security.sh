@@ -6,8 +6,8 @@
 #
 #   --build_dir DIR    where the program was built (default: build); $DISTMNIST names another program
 #   --connections N    in all (default: 2000, in some four minutes); more where a rate has to be measured again
-#   --long             100,000 of them, in an hour or two; in each position the job must keep 95 % of
-#                      its rate, and 80 % under each attack alone (shorter runs: 80 % of both)
+#   --long             100,000 of them, in an hour or two; the job must keep 95 % of its rate in each position, and 80 %
+#                      under each attack alone (shorter runs: 80 % of both)
 #   --only NAME        positions, attacks and statements that have NAME in their name
 #   --seed N           of the attackers' dice; the first line says which it was
 #
