@@ -36,13 +36,14 @@
 namespace distmnist {
 namespace {
 
-// What a worker must have in common with its chief: facts about the job, and flags.
+// What a worker must have in common with its chief. Flags come before what follows from them: the first difference is
+// the one that is told.
 Fingerprint fingerprint_of(const Job& job) {
-  Fingerprint out = {{"the version of distmnist", DISTMNIST_VERSION},
-                     {"the network", describe(job.graph)},
-                     {"the data", describe(job.data_identity)},
-                     {"the batch per step (--batch_size)", step_batch_sizes(job.flags).to_string()}};
-  for (auto& fact : fingerprint_of_flags(job.flags)) out.push_back(std::move(fact));
+  Fingerprint out = {{"the version of distmnist", DISTMNIST_VERSION}};
+  for (auto& flag : fingerprint_of_flags(job.flags)) out.push_back(std::move(flag));
+  out.emplace_back("the network", describe(job.graph));
+  out.emplace_back("the data", describe(job.data_identity));
+  out.emplace_back("the batch per step (--batch_size)", step_batch_sizes(job.flags).to_string());
   return out;
 }
 
