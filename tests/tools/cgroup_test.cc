@@ -99,6 +99,15 @@ TEST_CASE("version 1: a container's cgroup is mounted by itself") {
   CHECK(host.limits().cpus == 2);
 }
 
+TEST_CASE("a cgroup outside of what is mounted is limited by the mount point alone") {
+  const FakeHost host;
+  host.write("proc/self/mountinfo", kOtherMounts + "31 24 0:27 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+  host.write("proc/self/cgroup", "0::/docker/other\n");
+  host.write("sys/fs/cgroup/cpu.max", "300000 100000\n");
+  host.write("sys/fs/other/cpu.max", "50000 100000\n");
+  CHECK(host.limits().cpus == 3);
+}
+
 TEST_CASE("files that hold something else limit nothing") {
   const FakeHost host;
   host.write("proc/self/mountinfo", kUnified + "garbage\n31 24 - cgroup2\n");

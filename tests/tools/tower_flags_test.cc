@@ -43,6 +43,21 @@ TEST_CASE("towers share the batch, or have one each") {
   CHECK(step_batch_sizes(parse({towers[0], "--num_gpus=2", "--batch_per_tower"})).at(0) == 60);
 }
 
+TEST_CASE("towers that apply their gradients separately are workers of a local run, each with its part of the batch") {
+  const Flags flags =
+      parse({"--replication=in_graph", "--nosync_replicas", "--devices=/cpu:0,/cpu:1,/cpu:2", "--batch_size=2"});
+  CHECK(has_independent_towers(flags));
+  const Flags own = flags_of_independent_tower(flags, 1);
+  CHECK(own.devices.devices == std::vector{parse_device("/cpu:1")});
+  CHECK(own.replication.num_workers == 3);
+  CHECK(own.training.batch_size == 1);  // Not 0.
+  CHECK_FALSE(has_independent_towers(own));
+  CHECK_FALSE(has_independent_towers(parse({"--replication=in_graph", "--devices=/cpu:0,/cpu:1"})));
+  const Flags whole = parse({"--replication=in_graph", "--nosync_replicas", "--devices=/cpu:0,/cpu:1",
+                             "--batch_size=30", "--batch_per_tower"});
+  CHECK(flags_of_independent_tower(whole, 0).training.batch_size == 30);
+}
+
 TEST_CASE("a worker of a cluster may have towers") {
   const Flags flags = parse({"--job_name=worker", "--replication=between_graph", "--devices=/cpu:0,/cpu:1"});
   CHECK(devices_of(flags).size() == 2);

@@ -1,5 +1,9 @@
 #include "lib/wire/mailbox.h"
 
+#include <chrono>
+#include <future>
+#include <thread>
+
 #include "tests/support/catch.h"
 
 namespace distmnist {
@@ -35,6 +39,22 @@ TEST_CASE("what newcomers have said is limited in all, also of those who have go
   CHECK(taken_out == taken_in + 1);
   mailbox.add_peer("late");
   CHECK(mailbox.put({"late"}, letter()) == Mailbox::Put::kReadOn);
+}
+
+TEST_CASE("the owner is woken by the first message, and sleeps once all are taken") {
+  Mailbox mailbox(kLimits);
+  mailbox.add_peer("a");
+  CHECK_FALSE(mailbox.poll(0));
+  auto woken = std::async(std::launch::async, [&] { return mailbox.poll(60'000); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // It sleeps by now.
+  mailbox.put({"a"}, letter());
+  CHECK(woken.wait_for(std::chrono::seconds(30)) == std::future_status::ready);
+  CHECK(woken.get());
+  mailbox.put({"a"}, letter());
+  Sender from;
+  while (mailbox.take(from)) {
+  }
+  CHECK_FALSE(mailbox.poll(0));
 }
 
 TEST_CASE("a peer with much waiting is not read from until half of it has been taken") {

@@ -21,9 +21,10 @@ class FirstPixelSays : public Executor {
     for (std::int64_t i = 0; i < count; ++i) {
       for (int c = 0; c < 10; ++c) logits[static_cast<std::size_t>(i * 10 + c)] = 0;
       const auto says = static_cast<int>(std::lround(images[static_cast<std::size_t>(i) * 4] * 255));
-      logits[static_cast<std::size_t>(i * 10 + says)] = 5;
+      logits[static_cast<std::size_t>(i * 10 + says)] = certainty;
     }
   }
+  float certainty = 5;
   std::int64_t largest_batch = 0;
 };
 
@@ -51,6 +52,20 @@ TEST_CASE("accuracy, loss and confusion count every image once, the last partial
   const auto table = confusion_table(evaluation);
   REQUIRE(table.size() == 11);
   CHECK(table[3] == "              2     0     0     0     1     0     0     0     0     0     0");
+}
+
+TEST_CASE("a class that the model holds for impossible costs much, and not infinitely much") {
+  const std::vector<std::uint8_t> pixels = {3, 0, 0, 0}, labels = {2};
+  ImageSet images;
+  images.count = 1;
+  images.height = images.width = 2;
+  images.pixels = pixels;
+  images.labels = labels;
+  FirstPixelSays executor;
+  executor.certainty = 1e6f;
+  const Evaluation evaluation = evaluate(executor, images, 1, 10);
+  CHECK(std::isfinite(evaluation.loss));
+  CHECK(evaluation.loss > 600);
 }
 
 TEST_CASE("softmax does not overflow and sums to one") {

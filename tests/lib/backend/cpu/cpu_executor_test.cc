@@ -52,6 +52,22 @@ TEST_CASE("executors on several threads do not disturb one another") {
   for (const TrainOutcome& outcome : outcomes) CHECK(outcome.gradients == alone.gradients);
 }
 
+TEST_CASE("the executor says what computes each layer, and not what might") {
+  const std::vector<std::string> own =
+      cpu::CpuExecutor(mnist_cnn(), {.max_batch_size = 2}, {.instruction_set = InstructionSet::kPortable}).kernels();
+  CHECK(own == std::vector<std::string>{"built-in direct convolution", "part of the convolution",
+                                        "built-in Winograd convolution", "part of the convolution",
+                                        "no work: the numbers lie in this order", "built-in matrix products",
+                                        "built-in matrix products"});
+  CpuOptions without;
+  without.own_kernels = false;
+  const std::vector<std::string> library = cpu::CpuExecutor(mnist_cnn(), {.max_batch_size = 2}, without).kernels();
+  REQUIRE(library.size() == own.size());
+  CHECK(library[0] == "oneDNN convolution");
+  CHECK(library[1] == "oneDNN pooling");
+  CHECK(library[5] == "oneDNN inner product");
+}
+
 TEST_CASE("times are kept per layer once asked for") {
   const Graph graph = mlp();
   cpu::CpuExecutor executor(graph, {.max_batch_size = 2});

@@ -22,6 +22,21 @@ TEST_CASE("an exchange greets when it is connected, and is open when the ps has 
   CHECK(worker.exchange.ps_epoch() == kEpoch);
 }
 
+TEST_CASE("an answer that counts steps or updates beyond all bounds is no answer") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  const auto says = [&](std::int64_t step, std::int64_t commit) {
+    Message message = worker.ps.values_of(MessageType::kParameters, 2, 0, {1, 2}, 0, commit);
+    message.header.step = step;
+    return worker.says(std::move(message));
+  };
+  CHECK(says(-1, 1).empty());
+  CHECK(says(kMaxCount + 1, 1).empty());
+  CHECK(says(1, kMaxCount + 1).empty());
+  CHECK(says(kMaxCount, kMaxCount) == Lines{"values 0 [0,2) 1 2"});
+}
+
 TEST_CASE("parameters count in the type that was asked for, and are handed over as float32") {
   Script worker;
   worker.start();

@@ -46,6 +46,15 @@ TEST_CASE("the target lets the pushes go that belong to it, in order of arrival,
   CHECK(hold.release().empty());
 }
 
+TEST_CASE("pushes that stay keep their order, and so do those that go, however they lie among each other") {
+  SnapshotHold hold(0);
+  for (const std::uint32_t worker : {5, 0, 6, 1, 7, 2}) hold.hold(push_of(worker, 5));
+  PushMarks target;
+  for (const std::uint32_t worker : {0u, 1u, 2u}) target[worker] = {10, 5};
+  CHECK(workers_of(hold.set_target("chief", Header(), target, {})) == Workers{0, 1, 2});
+  CHECK(workers_of(hold.release()) == Workers{5, 6, 7});
+}
+
 TEST_CASE("a push that is sent again keeps its place and waits once") {
   SnapshotHold hold(0);
   hold.hold(push_of(1, 5));
