@@ -36,14 +36,14 @@
 namespace distmnist {
 namespace {
 
-// What a worker must have in common with its chief. Flags come before what follows from them: the first difference is
-// the one that is told.
+// What a worker must have in common with its chief. Flags come before what follows from them, because the first
+// difference is the one that is reported.
 Fingerprint fingerprint_of(const Job& job) {
-  Fingerprint out = {{"the version of distmnist", DISTMNIST_VERSION}};
+  Fingerprint out = {{"the version of distmnist", DISTMNIST_VERSION},
+                     {"the batch per step (--batch_size)", step_batch_sizes(job.flags).to_string()}};
   for (auto& flag : fingerprint_of_flags(job.flags)) out.push_back(std::move(flag));
   out.emplace_back("the network", describe(job.graph));
   out.emplace_back("the data", describe(job.data_identity));
-  out.emplace_back("the batch per step (--batch_size)", step_batch_sizes(job.flags).to_string());
   return out;
 }
 
