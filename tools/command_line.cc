@@ -224,6 +224,33 @@ void parse(CLI::App& app, const std::vector<std::string>& words) {
   }
 }
 
+bool is_typed(const std::string& name, const std::vector<std::string>& words) {
+  const std::string negated = "--no" + name.substr(2);
+  return std::ranges::any_of(words, [&](const std::string& word) {
+    const std::string flag = word.substr(0, word.find('='));
+    return flag == name || flag == negated;
+  });
+}
+
+// Flags in front of a command are its own, too, where it has them; so are those of a file, where they mean the same.
+void take_flags_before(Parser& parser, CommandLine& line) {
+  for (GivenFlag& before : parser.values[Command::kTrain].given()) {
+    const std::string& name = before.row->name;
+    const auto row = std::ranges::find_if(
+        flag_table(), [&](const FlagRow& each) { return each.name == name && each.is_for(line.command); });
+    const bool typed = is_typed(name, line.words);
+    if (row == flag_table().end()) {
+      if (typed) {
+        fail(ExitCode::kUsage, "{} is a flag of training, and not of {}; see {} --help", name,
+             asked_program(parser.app), asked_program(parser.app));
+      }
+      continue;
+    }
+    const bool is_given = std::ranges::find(line.given, &*row, &GivenFlag::row) != line.given.end();
+    if (!is_given && (typed || &*row == before.row)) line.given.push_back({&*row, std::move(before.texts)});
+  }
+}
+
 }  // namespace
 
 CommandLine read_command_line(int argc, const char* const* argv) {
@@ -239,6 +266,7 @@ CommandLine read_command_line(int argc, const char* const* argv) {
   }
   line.command = parser.command();
   line.given = parser.values[line.command].given();
+  if (line.command != Command::kTrain && !line.text) take_flags_before(parser, line);
   return line;
 }
 

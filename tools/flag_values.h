@@ -123,7 +123,9 @@ void read_value(const std::string& flag, const std::string& text, T& value) {
 }
 
 inline void read_value(const std::string& flag, const std::string& text, double& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::size_t sign =
+      text.starts_with('+') && !text.starts_with("+-") ? 1 : 0;  // TOML has it, from_chars does not.
+  const auto [end, error] = std::from_chars(text.data() + sign, text.data() + text.size(), value);
   if (error == std::errc() && end == text.data() + text.size() && !text.empty()) return;
   fail(ExitCode::kUsage, "{}={}: not a number", flag, text);
 }
@@ -168,15 +170,15 @@ inline void read_value(const std::string&, const std::string& text, DeviceSpec& 
 }
 
 inline void read_value(const std::string&, const std::string& text, std::vector<DeviceSpec>& value) {
-  value = parse_device_list(text);
+  value = text.empty() ? std::vector<DeviceSpec>() : parse_device_list(text);
 }
 
-// An empty text takes a text or a schedule back that a file has given.
+// An empty text takes back a device or a schedule that a file has given.
 template <class T>
 void read_value(const std::string& flag, const std::string& text, std::optional<T>& value) {
-  constexpr bool may_be_empty = std::is_same_v<T, std::string>;
+  constexpr bool empty_is_none = std::is_same_v<T, DeviceSpec> || std::is_same_v<T, BatchSizeSchedule>;
   const bool is_auto = std::is_same_v<T, InstructionSet> && text == "auto";
-  if (is_auto || (text.empty() && !may_be_empty && !std::is_arithmetic_v<T>)) return value.reset();
+  if (is_auto || (empty_is_none && text.empty())) return value.reset();
   if constexpr (std::is_same_v<T, InstructionSet>) {
     value = parse_instruction_set(text);
   } else if constexpr (std::is_same_v<T, BatchSizeSchedule>) {

@@ -112,7 +112,12 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
   ParsedFlags parsed{flags_of_preset(preset != nullptr ? preset->texts.back() : Flags().training.preset), false, {}};
   Flags& flags = parsed.flags;
   flags.command = line.command;
-  for (const GivenFlag& each : line.given) each.row->set(flags, each.texts);
+  for (const GivenFlag& each : line.given) {
+    if ((each.row->uses & kRequired) != 0 && each.texts.front().empty()) {
+      fail(ExitCode::kUsage, "{} is empty; give a value", each.row->name);
+    }
+    each.row->set(flags, each.texts);
+  }
   prefer_given_data(line.words, flags.data);
   expand_paths(flags);
   take_first_batch_size(flags.training, find(line, "--batch_size") != nullptr);

@@ -119,6 +119,30 @@ TEST_CASE("subcommands take their own arguments") {
   CHECK(usage_error({"evaluate"}).find("log_dir") != std::string::npos);
 }
 
+TEST_CASE("flags in front of a subcommand count, and those of training are refused there") {
+  const TempDir temp;
+  const std::string config = "--config=" + (temp / "config.toml").string();
+  std::ofstream(temp / "config.toml") << "data_dir = \"/a\"\nseed = 3\nrecovery_wait_secs = 77\n";
+  CHECK(parse({"--ps_hosts=prod:2222", "reset", "--all"}).flags.cluster.ps_hosts == "prod:2222");
+  CHECK(parse({"--ps_hosts=a:1", "reset", "--all", "--ps_hosts=b:2"}).flags.cluster.ps_hosts == "b:2");
+  CHECK(parse({"--log_format=json", "evaluate", "--log_dir=x"}).flags.console.log_format == LogFormat::kJson);
+  CHECK(parse({"--container=c", "variable", "list"}).flags.cluster.container == "c");
+  CHECK(parse({config.c_str(), "evaluate", "--log_dir=x"}).flags.data.data_dir == "/a");
+  CHECK(parse({config.c_str(), "reset", "--all"}).flags.admin.wait_secs == 5);  // That file is not about it.
+  CHECK(usage_error({"--seed=3", "evaluate", "--log_dir=x"}).find("--seed is a flag of training") == 0);
+  CHECK(usage_error({"--nofresh", "inspect", "x"}).find("--fresh is a flag of training") == 0);
+}
+
+TEST_CASE("an empty value takes back what a file has given, where a flag can be without one") {
+  CHECK(parse({"--devices="}).flags.devices.devices.empty());
+  CHECK_FALSE(parse({"--device="}).flags.devices.device);
+  CHECK(usage_error({"--dataset="}).find("--dataset=: choose mnist or synthetic") == 0);
+  CHECK(usage_error({"variable", "", "x"}).find("action is empty") == 0);
+  CHECK(usage_error({"evaluate", "--log_dir="}).find("--log_dir is empty") == 0);
+  CHECK(parse({"--learning_rate=+1e-3"}).flags.training.learning_rate == 1e-3);
+  CHECK(usage_error({"--learning_rate=+-1"}).find("--learning_rate=+-1: not a number") == 0);
+}
+
 TEST_CASE("a preset gives the defaults, and what is given wins") {
   const Flags fast = parse({"--preset=fast"}).flags, preset = flags_of_preset("fast");
   CHECK(fast.training.batch_size == preset.training.batch_size);

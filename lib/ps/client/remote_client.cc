@@ -57,8 +57,10 @@ SessionInfo RemoteClient::open() {
 }
 
 void RemoteClient::create(const StoredModel& model) {
-  session_.create(model, monotonic_ms());
+  created_ = model;
+  session_.create(created_, monotonic_ms());
   drive();
+  created_ = {};
 }
 
 std::int64_t RemoteClient::pull(ParameterSink& sink) {
@@ -153,18 +155,14 @@ bool RemoteClient::drive(std::optional<TimeMs> limit_ms) {
       // The caller goes on without the result.
       if (limit_ms && (stops || now - began >= *limit_ms)) return session_.give_up(), false;
       if (stops) require_patience(now);
-      wait();
+      std::vector<ClientSocket*> sockets;
+      for (auto& link : links_) sockets.push_back(link->socket());
+      ClientSocket::poll(sockets, session_.connecting() ? kConnectPollMs : kPollMs);
     }
   } catch (...) {
     session_.give_up();
     throw;
   }
-}
-
-void RemoteClient::wait() {
-  std::vector<ClientSocket*> sockets;
-  for (auto& link : links_) sockets.push_back(link->socket());
-  ClientSocket::poll(sockets, session_.connecting() ? kConnectPollMs : kPollMs);
 }
 
 // Called once a stop is requested: still waits for what a ps can answer at once.

@@ -33,6 +33,12 @@ struct RemoteClientConfig : WorkerSessionConfig {
 class RemoteClient : public ParameterClient {
  public:
   explicit RemoteClient(RemoteClientConfig config);
+  // The sockets end first: they may still read memory of the session's.
+  ~RemoteClient() override {
+    heartbeat_.stop();
+    links_.clear();
+    own_context_.reset();
+  }
 
   SessionInfo open() override;
   void create(const StoredModel& model) override;
@@ -54,12 +60,12 @@ class RemoteClient : public ParameterClient {
   // passes or a stop is requested first.
   bool drive(std::optional<TimeMs> limit_ms = std::nullopt);
   void require_patience(TimeMs now);
-  void wait();
 
   RemoteClientConfig config_;
   std::optional<WireContext> own_context_;
   WireContext& context_;
   std::vector<std::unique_ptr<PsLink>> links_;
+  StoredModel created_;  // while it is being sent; kept after a failure, because sockets may still read it
   WorkerSession session_;
   Heartbeat heartbeat_;  // Destroyed before the session that it pings for.
   bool opened_once_ = false;

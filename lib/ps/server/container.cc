@@ -278,12 +278,18 @@ void Container::on_create_end(const Message& message, TimeMs now) {
   // If a part is missing, there is no answer: the chief sends the whole creation again.
   if (!creation_->is_whole()) return;
   const TimeMs rest_until_ms = parts_ ? parts_->snapshot.rest_until_ms() : 0;
-  parts_.reset();
   // Also keeps the samples of workers that this run does not have, because a later run may have more; but only up to a
   // limit.
-  run_.shard.emplace(creation_->finish(std::max(run_.ps.num_workers, kMaxWorkers)));
+  Shard shard = creation_->finish(std::max(run_.ps.num_workers, kMaxWorkers));
   creation_.reset();
-  parts_.emplace(run_, now, rest_until_ms);
+  parts_.reset();
+  run_.shard.emplace(std::move(shard));
+  try {
+    parts_.emplace(run_, now, rest_until_ms);
+  } catch (...) {
+    run_.shard.reset();  // Never one without the other.
+    throw;
+  }
   const HelloRecord& chief = run_.members.session(header.worker)->greeting.hello;
   fingerprint_ = chief.fingerprint;
   num_parameters_ = chief.num_parameters;
