@@ -22,6 +22,7 @@ namespace {
 
 using trace::Peer;
 
+constexpr std::size_t kMostSlots = 2;  // of any optimizer
 constexpr std::size_t kPeers = 4;
 constexpr std::uint64_t kEpoch = 500;
 constexpr std::size_t kMostBytes = 16 << 20;   // that a script may make the core hold
@@ -237,7 +238,6 @@ class Script : public PsActions {
     record.pieces = kPieces;
     record.optimizer = default_optimizer(static_cast<OptimizerKind>(input_.below(5)));
     record.optimizer.learning_rate = 0.5f;
-    kind_ = record.optimizer.kind;
     Strategy& strategy = record.strategy;
     const std::uint8_t bits = input_.byte();
     strategy.sync = (bits & 1) != 0;
@@ -279,11 +279,12 @@ class Script : public PsActions {
   void model() {
     Peer& peer = take_peer();
     create(peer);
-    const std::vector<float> starts = slot_start_values(kind_);
     loads_tame_ = !lies_;
-    for (std::size_t slot = 0; slot <= starts.size(); ++slot) {
+    // The creation may have been refused, and the model be one that was begun before, with another optimizer: ones are
+    // plain numbers for every slot of any of them.
+    for (std::size_t slot = 0; slot <= kMostSlots; ++slot) {
       for (const NamedRange& piece : kPieces) {
-        const std::vector<float> floats(static_cast<std::size_t>(piece.range.size), slot == 0 ? 0 : starts[slot - 1]);
+        const std::vector<float> floats(static_cast<std::size_t>(piece.range.size), slot == 0 ? 0.0f : 1.0f);
         say(peer, peer.load(piece.range.offset, floats, static_cast<std::uint8_t>(slot)));
       }
     }
@@ -390,7 +391,6 @@ class Script : public PsActions {
   std::int64_t commit_ = 0;  // of the shard, as was heard last
   std::string address_;      // of who said something last
   int messages_ = 0;
-  OptimizerKind kind_ = OptimizerKind::kSgd;
   bool lies_ = false;
   bool creates_tame_ = false, loads_tame_ = false;
   bool tame_ = true;  // every model was created with plain numbers, so only updates can ruin it
