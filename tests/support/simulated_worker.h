@@ -1,5 +1,4 @@
-// SimulatedWorker: a process of a worker task in a SimulatedJob: the shipped WorkerSession and a training loop around
-// it.
+// SimulatedWorker: a worker process in a SimulatedJob: the shipped WorkerSession and a training loop around it.
 #pragma once
 
 #include <algorithm>
