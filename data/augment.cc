@@ -74,9 +74,14 @@ class Augment : public BatchSource {
 }  // namespace
 
 Augmentation parse_augmentation(std::string_view name) {
-  if (name == "none") return Augmentation::kNone;
-  if (name == "affine") return Augmentation::kAffine;
+  for (const auto augmentation : {Augmentation::kNone, Augmentation::kAffine}) {
+    if (name == to_string(augmentation)) return augmentation;
+  }
   fail(ExitCode::kUsage, "--augment={}: choose none or affine", name);
+}
+
+std::string_view to_string(Augmentation augmentation) {
+  return augmentation == Augmentation::kNone ? "none" : "affine";
 }
 
 AffineResampler::AffineResampler(std::int64_t height, std::int64_t width)

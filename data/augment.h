@@ -18,6 +18,7 @@ enum class Augmentation : std::uint8_t {
 
 // "none" or "affine"; Error (kUsage) lists the known names.
 Augmentation parse_augmentation(std::string_view name);
+std::string_view to_string(Augmentation augmentation);
 
 // The largest shift in each direction, and the largest deviation of each of the four matrix entries from the identity:
 // 0.1 is a rotation by 6 degrees, or 10 % in width.

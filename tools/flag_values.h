@@ -56,22 +56,6 @@ struct Words<OnNan> {
   static constexpr Word<OnNan> all[] = {{"fail", OnNan::kFail}, {"skip", OnNan::kSkip}};
 };
 template <>
-struct Words<WireDtype> {
-  static constexpr Word<WireDtype> all[] = {
-      {"f32", WireDtype::kF32}, {"bf16", WireDtype::kBf16}, {"f16", WireDtype::kF16}};
-};
-template <>
-struct Words<PlacementPolicy> {
-  static constexpr Word<PlacementPolicy> all[] = {{"split", PlacementPolicy::kSplit},
-                                                  {"round_robin", PlacementPolicy::kRoundRobin},
-                                                  {"load_balanced", PlacementPolicy::kLoadBalanced},
-                                                  {"manual", PlacementPolicy::kManual}};
-};
-template <>
-struct Words<Augmentation> {
-  static constexpr Word<Augmentation> all[] = {{"none", Augmentation::kNone}, {"affine", Augmentation::kAffine}};
-};
-template <>
 struct Words<VariableAction> {
   static constexpr Word<VariableAction> all[] = {{"init", VariableAction::kInit},
                                                  {"get", VariableAction::kGet},
@@ -90,6 +74,18 @@ struct Words<LearningRateSchedule> {
 template <>
 struct Words<Precision> {
   static constexpr auto read = parse_precision;
+};
+template <>
+struct Words<WireDtype> {
+  static constexpr auto read = parse_wire_dtype;
+};
+template <>
+struct Words<PlacementPolicy> {
+  static constexpr auto read = parse_placement;
+};
+template <>
+struct Words<Augmentation> {
+  static constexpr auto read = parse_augmentation;
 };
 
 // "a, b or c"

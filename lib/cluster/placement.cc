@@ -165,11 +165,25 @@ std::string piece_text(const NamedRange& piece, const Range& variable) {
 }  // namespace
 
 PlacementPolicy parse_placement(std::string_view name) {
-  if (name == "split") return PlacementPolicy::kSplit;
-  if (name == "round_robin") return PlacementPolicy::kRoundRobin;
-  if (name == "load_balanced") return PlacementPolicy::kLoadBalanced;
-  if (name == "manual") return PlacementPolicy::kManual;
+  for (const auto policy : {PlacementPolicy::kSplit, PlacementPolicy::kRoundRobin, PlacementPolicy::kLoadBalanced,
+                            PlacementPolicy::kManual}) {
+    if (name == to_string(policy)) return policy;
+  }
   fail(ExitCode::kUsage, "unknown placement '{}': choose split, round_robin, load_balanced or manual", name);
+}
+
+std::string_view to_string(PlacementPolicy policy) {
+  switch (policy) {
+    case PlacementPolicy::kSplit:
+      return "split";
+    case PlacementPolicy::kRoundRobin:
+      return "round_robin";
+    case PlacementPolicy::kLoadBalanced:
+      return "load_balanced";
+    case PlacementPolicy::kManual:
+      return "manual";
+  }
+  return "?";
 }
 
 std::vector<PlacementRule> parse_placement_rules(std::string_view text, std::string_view ps_job) {

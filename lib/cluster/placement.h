@@ -43,6 +43,7 @@ enum class PlacementPolicy {
 
 // "split", "round_robin", "load_balanced" or "manual". Throws Error (kUsage).
 PlacementPolicy parse_placement(std::string_view name);
+std::string_view to_string(PlacementPolicy policy);
 
 // Variables whose name matches `pattern`, a glob as in fnmatch(3), belong on ps task `ps`. "*" also matches a slash.
 struct PlacementRule {

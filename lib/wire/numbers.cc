@@ -38,7 +38,7 @@ WireDtype parse_wire_dtype(std::string_view name) {
   for (const WireDtype dtype : {WireDtype::kF32, WireDtype::kBf16, WireDtype::kF16}) {
     if (name == to_string(dtype)) return dtype;
   }
-  fail(ExitCode::kUsage, "unknown type of numbers '{}': choose f32, bf16 or f16", name);
+  fail(ExitCode::kUsage, "--wire_dtype={}: choose f32, bf16 or f16", name);
 }
 
 std::string_view to_string(WireDtype dtype) {
