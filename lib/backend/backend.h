@@ -169,11 +169,11 @@ struct GpuOptions {
 
 // What the cpu backend computes with.
 struct CpuOptions {
-  std::optional<InstructionSet> instruction_set;  // of our own kernels; nothing: the best that the processor has
-  bool own_kernels = true;                        // false: oneDNN alone, what our own are measured against
+  std::optional<InstructionSet> instruction_set;  // of the built-in kernels; nothing: the best that the processor has
+  bool builtin_kernels = true;                    // false: oneDNN alone, the baseline of benchmarks
 };
 
-// The backend for a device type: "cpu" (our own kernels and oneDNN; the reference backend where the build has none),
+// The backend for a device type: "cpu" (built-in kernels and oneDNN; the reference backend where the build has none),
 // "reference", or "gpu" (the CUDA module, loaded at run time). `module_folder` is where the module is looked for first;
 // empty: only the dynamic linker's own places. Error (kUsage) says what is missing, an instruction set of the processor
 // too. Executors of one backend share its devices' memory, and the backend must outlive them.

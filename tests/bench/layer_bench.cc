@@ -60,7 +60,7 @@ double median(std::vector<double> values) {
 
 // "onednn", or the name of an instruction set.
 CpuOptions cpu_options(const std::string& kernels) {
-  if (kernels == "onednn") return {.instruction_set = {}, .own_kernels = false};
+  if (kernels == "onednn") return {.instruction_set = {}, .builtin_kernels = false};
   const InstructionSet set = parse_instruction_set(kernels);
   if (!is_supported(set)) fail(ExitCode::kUsage, "this processor has no {}", kernels);
   return {.instruction_set = set};

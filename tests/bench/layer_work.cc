@@ -2,8 +2,8 @@
 
 #include <variant>
 
-#include "lib/backend/cpu/fused_convolution.h"
-#include "lib/backend/cpu/vector/vector_kernels.h"
+#include "lib/backend/cpu/builtin/fused_convolution.h"
+#include "lib/backend/cpu/builtin/vector/vector_kernels.h"
 
 namespace distmnist {
 namespace {

@@ -1,6 +1,6 @@
 // What a processor can do at most, for one instruction set, in a namespace of its own; as
-// lib/backend/cpu/vector/kernels.inl, whoever includes it has told the compiler which instructions there are, and
-// defines
+// lib/backend/cpu/builtin/vector/kernels.inl, whoever includes it has told the compiler which instructions there are,
+// and defines
 //   DISTMNIST_LIMITS  the namespace
 //   DISTMNIST_LANES   floats of a vector
 

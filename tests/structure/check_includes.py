@@ -181,7 +181,7 @@ def self_test():
         ("lib/ps/client/exchange.cc", '#include "lib/base/knows_time.h"', True),  # through another header
         ("lib/ps/client/exchange.cc", '#include "lib/base/time_ms.h"', False),
         ("lib/ps/server/parameter_server.cc", "#include <thread>", False),
-        ("lib/backend/cpu/vector/x.inl", '#include "lib/ps/store/y.h"', True),
+        ("lib/backend/cpu/builtin/vector/x.inl", '#include "lib/ps/store/y.h"', True),
         ("lib/backend/cpu/x.cc", '#include "lib/ps/y.h"', True),
         ("lib/backend/cpu/x.cc", '#include "lib/backend/y.h"', False),
         ("models/x.cc", '#include "lib/backend/y.h"', True),

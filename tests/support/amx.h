@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "lib/backend/cpu/amx/amx_kernels.h"
+#include "lib/backend/cpu/builtin/amx/amx_kernels.h"
 #include "tests/support/instruction_sets.h"
 
 namespace distmnist {

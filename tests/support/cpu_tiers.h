@@ -12,15 +12,15 @@ namespace distmnist {
 // Our own kernels in every instruction set under test, and oneDNN alone.
 inline std::vector<CpuOptions> cpu_tiers() {
   std::vector<CpuOptions> tiers;
-  if (!only_instruction_set()) tiers.push_back({.instruction_set = {}, .own_kernels = false});
+  if (!only_instruction_set()) tiers.push_back({.instruction_set = {}, .builtin_kernels = false});
   for (const InstructionSet set : instruction_sets_under_test()) {
-    tiers.push_back({.instruction_set = set, .own_kernels = true});
+    tiers.push_back({.instruction_set = set, .builtin_kernels = true});
   }
   return tiers;
 }
 
 inline std::string name_of(const CpuOptions& tier) {
-  return tier.own_kernels ? "own kernels, " + std::string(to_string(*tier.instruction_set)) : "oneDNN alone";
+  return tier.builtin_kernels ? "own kernels, " + std::string(to_string(*tier.instruction_set)) : "oneDNN alone";
 }
 
 }  // namespace distmnist

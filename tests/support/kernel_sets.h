@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "lib/backend/cpu/vector/vector_kernels.h"
+#include "lib/backend/cpu/builtin/vector/vector_kernels.h"
 #include "tests/support/instruction_sets.h"
 
 namespace distmnist::cpu {

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "lib/backend/cpu/vector/vector_kernels.h"
+#include "lib/backend/cpu/builtin/vector/vector_kernels.h"
 #include "lib/base/random.h"
 #include "tests/support/guarded.h"
 

@@ -13,8 +13,8 @@
 //   for the longest sums of these tests (a gradient of weights over 50 images of 28 x 28 pixels), were it one chain. It
 //   is 16 or more, of which each is shorter; Winograd's transforms, on the other hand, add and take away several
 //   numbers for one, in shorter sums. 1e-5 is above either;
-// - where AMX takes two bfloat16 for a float32 (lib/backend/cpu/amx/amx_kernels.h) that of the factors, each of which
-// lacks
+// - where AMX takes two bfloat16 for a float32 (lib/backend/cpu/builtin/amx/amx_kernels.h) that of the factors, each of
+// which lacks
 //   2^-16 at most, and of the product of their second parts, which is left out, 2^-16 at most: 3 * 2^-16 together. Over
 //   many numbers it is a tenth of that, but a tensor may have five;
 // - in bfloat16 that of two factors, each rounded by 2^-8 at most.
@@ -36,14 +36,14 @@ inline constexpr double kErrorOfHalves = 2 * 0x1p-8;
 inline double error_of_product(const CpuOptions& cpu, Precision precision = Precision::kF32) {
   if (precision == Precision::kBf16) return kErrorOfHalves;
   const InstructionSet set = cpu.instruction_set.value_or(best_instruction_set());
-  return cpu.own_kernels && set == InstructionSet::kAmx ? kErrorOfTwoHalves : kErrorOfFloats;
+  return cpu.builtin_kernels && set == InstructionSet::kAmx ? kErrorOfTwoHalves : kErrorOfFloats;
 }
 
 // The same of one of backends_under_test(), in float32.
 inline double error_of_product(const std::string& backend) {
   if (backend == "reference") return kErrorOfDoubles;
   if (backend == "tiles") return kErrorOfTwoHalves;
-  return error_of_product({.instruction_set = only_instruction_set(), .own_kernels = true});
+  return error_of_product({.instruction_set = only_instruction_set(), .builtin_kernels = true});
 }
 
 // The products that a gradient goes through, the longest way: of the first layer that has weights. Logits go through

@@ -8,9 +8,9 @@
 #include <immintrin.h>  // of which these kernels use what the whole program may
 #endif
 
-#include "lib/backend/cpu/vector/vector_kernels.h"
+#include "lib/backend/cpu/builtin/vector/vector_kernels.h"
 
 #define DISTMNIST_KERNELS wide
 #define DISTMNIST_LANES 16
 #define DISTMNIST_REGISTERS 32
-#include "lib/backend/cpu/vector/kernels.inl"
+#include "lib/backend/cpu/builtin/vector/kernels.inl"

@@ -1,5 +1,5 @@
-// The cpu backend: our own kernels where they fit a layer, else oneDNN. Both choose their code for the processor at run
-// time.
+// The cpu backend: built-in kernels where they fit a layer, else oneDNN. Both choose their code for the processor at
+// run time.
 #pragma once
 
 #include <memory>

@@ -47,8 +47,8 @@ CpuExecutor::CpuExecutor(const Graph& graph, const CompileOptions& options, cons
     : graph_(graph),
       options_(options),
       pool_(options.threads),
-      own_{pool_, vector_kernels(cpu.instruction_set.value_or(best_instruction_set())), amx},
-      own_kernels_(cpu.own_kernels),
+      builtin_{pool_, vector_kernels(cpu.instruction_set.value_or(best_instruction_set())), amx},
+      uses_builtin_(cpu.builtin_kernels),
       parameters_(std::make_unique<Parameters>(graph, options.precision == Precision::kBf16)),
       resident_training_(*this, graph) {
   updates_.reserve(graph_.variables.size());
@@ -116,7 +116,7 @@ std::vector<LayerChoices> CpuExecutor::choices() {
 
 std::unique_ptr<Plan> CpuExecutor::make_plan_for(std::int64_t batch) {
   const ThreadScope threads(options_.threads);
-  return compile({graph_, options_, *parameters_, own_, own_kernels_}, batch);
+  return compile({graph_, options_, *parameters_, builtin_, uses_builtin_}, batch);
 }
 
 Plan& CpuExecutor::plan_for(std::int64_t batch) {

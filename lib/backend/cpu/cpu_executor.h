@@ -8,7 +8,7 @@
 
 #include "lib/backend/backend.h"
 #include "lib/backend/cpu/cpu_resident_training.h"
-#include "lib/backend/cpu/kernel.h"
+#include "lib/backend/cpu/layer_kernel.h"
 #include "lib/base/thread_pool.h"
 
 namespace distmnist::cpu {
@@ -53,9 +53,9 @@ class CpuExecutor final : public Executor, private ExecutorProbe {
 
   Graph graph_;
   CompileOptions options_;
-  ThreadPool pool_;  // of our own kernels; oneDNN's threads are OpenMP's
-  OwnKernels own_;
-  bool own_kernels_;
+  ThreadPool pool_;  // of the built-in kernels; oneDNN's threads are OpenMP's
+  BuiltinKernels builtin_;
+  bool uses_builtin_;
   std::unique_ptr<Parameters> parameters_;
   std::unique_ptr<Plan> full_plan_;     // for max_batch_size
   std::unique_ptr<Plan> partial_plan_;  // for the last smaller size, if any

@@ -15,10 +15,10 @@ float* data_of(const dnnl::memory& memory) {
   return static_cast<float*>(memory.get_data_handle());
 }
 
-class ReluKernel final : public Kernel {
+class ReluKernel final : public LayerKernel {
  public:
-  ReluKernel(const Device& device, std::size_t index, const Tensor& input, const Tensor& output)
-      : device_(device), index_(index), input_(input), output_(output) {}
+  ReluKernel(const Device& device, const LayerPlace& place)
+      : device_(device), index_(place.index), input_(place.input), output_(place.output) {}
 
   void forward(const Step&) override {
     const float* from = data_of(input_.value);
@@ -42,7 +42,7 @@ class ReluKernel final : public Kernel {
   Tensor input_, output_;
 };
 
-class DropoutKernel final : public Kernel {
+class DropoutKernel final : public LayerKernel {
  public:
   DropoutKernel(const Dropout& layer, const CompileOptions& options, const Tensor& input, const Tensor& output)
       : layer_(layer),
@@ -75,7 +75,7 @@ class DropoutKernel final : public Kernel {
   FloatBuffer mask_;
 };
 
-class LayoutChange final : public Kernel {
+class LayoutChange final : public LayerKernel {
  public:
   LayoutChange(const Device& device, const Tensor& input, const Tensor& output)
       : forward_(make_reorder(device, input.value, output.value)) {
@@ -91,7 +91,7 @@ class LayoutChange final : public Kernel {
   Operation forward_, backward_;
 };
 
-class View final : public Kernel {
+class View final : public LayerKernel {
  public:
   View(const Tensor& input, const Tensor& output) : input_(input), output_(output) {}
 
@@ -113,20 +113,20 @@ void relu_backward(const dnnl::memory& output, const dnnl::memory& gradient) {
   for (std::ptrdiff_t i = 0; i < size; ++i) gradients[i] = values[i] > 0.0f ? gradients[i] : 0.0f;
 }
 
-std::unique_ptr<Kernel> make_relu(const Device& device, std::size_t index, const Tensor& input, const Tensor& output) {
-  return std::make_unique<ReluKernel>(device, index, input, output);
+std::unique_ptr<LayerKernel> make_relu(const Device& device, const LayerPlace& place) {
+  return std::make_unique<ReluKernel>(device, place);
 }
 
-std::unique_ptr<Kernel> make_dropout(const Dropout& layer, const CompileOptions& options, const Tensor& input,
-                                     const Tensor& output) {
+std::unique_ptr<LayerKernel> make_dropout(const Dropout& layer, const CompileOptions& options, const Tensor& input,
+                                          const Tensor& output) {
   return std::make_unique<DropoutKernel>(layer, options, input, output);
 }
 
-std::unique_ptr<Kernel> make_layout_change(const Device& device, const Tensor& input, const Tensor& output) {
+std::unique_ptr<LayerKernel> make_layout_change(const Device& device, const Tensor& input, const Tensor& output) {
   return std::make_unique<LayoutChange>(device, input, output);
 }
 
-std::unique_ptr<Kernel> make_view(const Tensor& input, const Tensor& output) {
+std::unique_ptr<LayerKernel> make_view(const Tensor& input, const Tensor& output) {
   return std::make_unique<View>(input, output);
 }
 

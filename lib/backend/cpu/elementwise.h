@@ -3,25 +3,25 @@
 
 #include <memory>
 
-#include "lib/backend/cpu/kernel.h"
+#include "lib/backend/cpu/layer_kernel.h"
 
 namespace distmnist::cpu {
 
 // Sets `gradient` to zero where `output`, the output of a ReLU, is not above zero. Both have the same layout.
 void relu_backward(const dnnl::memory& output, const dnnl::memory& gradient);
 
-// Input and output have the same layout, which may be any. `index` is the layer's index in the graph.
-std::unique_ptr<Kernel> make_relu(const Device& device, std::size_t index, const Tensor& input, const Tensor& output);
+// Input and output have the same layout, which may be any.
+std::unique_ptr<LayerKernel> make_relu(const Device& device, const LayerPlace& place);
 
 // Input and output must have plain layout, so that the mask does not depend on oneDNN's choice of layouts.
-std::unique_ptr<Kernel> make_dropout(const Dropout& layer, const CompileOptions& options, const Tensor& input,
-                                     const Tensor& output);
+std::unique_ptr<LayerKernel> make_dropout(const Dropout& layer, const CompileOptions& options, const Tensor& input,
+                                          const Tensor& output);
 
 // Copies the numbers to a different layout.
-std::unique_ptr<Kernel> make_layout_change(const Device& device, const Tensor& input, const Tensor& output);
+std::unique_ptr<LayerKernel> make_layout_change(const Device& device, const Tensor& input, const Tensor& output);
 
 // Reinterprets plain numbers in a different shape: the output's value is the input's own memory. Their gradients
 // already share memory.
-std::unique_ptr<Kernel> make_view(const Tensor& input, const Tensor& output);
+std::unique_ptr<LayerKernel> make_view(const Tensor& input, const Tensor& output);
 
 }  // namespace distmnist::cpu

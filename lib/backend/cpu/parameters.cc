@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "lib/backend/cpu/rounding.h"
+#include "lib/backend/cpu/builtin/rounding.h"
 #include "lib/math/simd.h"
 
 namespace distmnist::cpu {

@@ -3,15 +3,15 @@
 #include <algorithm>
 #include <utility>
 
-#include "lib/backend/cpu/amx_convolution.h"
-#include "lib/backend/cpu/amx_dense.h"
-#include "lib/backend/cpu/convolution.h"
-#include "lib/backend/cpu/dense.h"
+#include "lib/backend/cpu/builtin/amx_convolution.h"
+#include "lib/backend/cpu/builtin/amx_dense.h"
+#include "lib/backend/cpu/builtin/dense.h"
+#include "lib/backend/cpu/builtin/fused_convolution.h"
+#include "lib/backend/cpu/builtin/rounding.h"
 #include "lib/backend/cpu/elementwise.h"
-#include "lib/backend/cpu/fully_connected.h"
-#include "lib/backend/cpu/fused_convolution.h"
-#include "lib/backend/cpu/pooling.h"
-#include "lib/backend/cpu/rounding.h"
+#include "lib/backend/cpu/onednn/convolution.h"
+#include "lib/backend/cpu/onednn/fully_connected.h"
+#include "lib/backend/cpu/onednn/pooling.h"
 
 namespace distmnist::cpu {
 namespace {
@@ -24,9 +24,9 @@ class PlanBuilder {
   PlanBuilder(const PlanParts& parts, std::int64_t batch)
       : graph_(parts.graph),
         options_(parts.options),
-        parameters_(parts.parameters),
-        own_(parts.own),
-        own_kernels_(parts.own_kernels),
+        builtin_(parts.builtin),
+        uses_builtin_(parts.uses_builtin),
+        context_{device_, builtin_, parts.parameters},
         plan_(std::make_unique<Plan>()) {
     plan_->batch = batch;
     plan_->names.resize(graph_.layers.size());
@@ -60,7 +60,7 @@ class PlanBuilder {
     const auto descriptor = convolution_descriptor(device_, layer, plan_->batch);
     change_layout(descriptor.src_desc());
     const Tensor output = new_output(descriptor.dst_desc());
-    append(make_convolution(device_, layer, layer_, parameters_, descriptor, current_, output), output);
+    append(make_convolution(context_, layer, place(output), descriptor), output);
     round_product();
   }
   void operator()(const MaxPool2d& layer) { pool(dnnl::algorithm::pooling_max, layer); }
@@ -74,16 +74,16 @@ class PlanBuilder {
   void operator()(const FullyConnected& layer) {
     flatten(layer.input);
     const Tensor output = new_output(plain(layer.output));
-    name(!own_kernels_   ? "oneDNN inner product"
+    name(!uses_builtin_  ? "oneDNN inner product"
          : !uses_tiles() ? "built-in matrix products"
          : rounds()      ? "built-in matrix products in AMX tiles"
                          : "built-in matrix products in AMX tiles, two bfloat16 for a float32");
     if (uses_tiles()) {
-      const int planes = rounds() ? kRounded : kNearlyFloat;
-      return append(make_amx_dense(own_, layer, layer_, parameters_, current_, output, planes, is_last()), output);
+      const AmxDenseForm form{.planes = rounds() ? kRounded : kNearlyFloat, .logits = is_last()};
+      return append(make_amx_dense(context_, layer, place(output), form), output);
     }
-    append(own_kernels_ ? make_dense(own_, layer, layer_, parameters_, current_, output)
-                        : make_fully_connected(device_, layer, layer_, parameters_, current_, output),
+    append(uses_builtin_ ? make_dense(context_, layer, place(output))
+                         : make_fully_connected(context_, layer, place(output)),
            output);
     round_product();
   }
@@ -95,15 +95,15 @@ class PlanBuilder {
     append(make_dropout(layer, options_, current_, output), output);
   }
   void operator()(const Relu&) {
-    name("oneDNN eltwise");
+    name("built-in loop");
     const Tensor output = new_output(current_.layout());
-    append(make_relu(device_, layer_, current_, output), output);
+    append(make_relu(device_, place(output)), output);
   }
 
  private:
-  // Whether the convolution and the pool at `index` are one kernel of our own.
+  // Whether the convolution and the pool at `index` are one kernel of our builtin.
   bool can_fuse(std::size_t index) const {
-    if (!own_kernels_ || index + 1 >= graph_.layers.size()) return false;
+    if (!uses_builtin_ || index + 1 >= graph_.layers.size()) return false;
     const auto* convolution = std::get_if<Conv2d>(&graph_.layers[index]);
     const auto* pool = std::get_if<MaxPool2d>(&graph_.layers[index + 1]);
     if (convolution == nullptr || pool == nullptr || !is_fusible(*pool)) return false;
@@ -124,8 +124,8 @@ class PlanBuilder {
     name(in_tiles ? "built-in convolution in AMX tiles"
          : direct ? "built-in direct convolution"
                   : "built-in Winograd convolution");
-    append(in_tiles ? make_amx_convolution(own_, layer, layer_, parameters_, current_, output, plain_output)
-                    : make_fused_convolution(own_, layer, layer_, parameters_, current_, output, plain_output),
+    append(in_tiles ? make_amx_convolution(context_, layer, place(output), plain_output)
+                    : make_fused_convolution(context_, layer, place(output), plain_output),
            output);
     ++layer_;  // The pool is done.
     name("part of the convolution");
@@ -133,14 +133,15 @@ class PlanBuilder {
   }
 
   // Kernels in tiles make their factors of what they take and, in bfloat16, round what they return, by themselves.
-  bool uses_tiles() const { return own_kernels_ && own_.amx != nullptr; }
+  bool uses_tiles() const { return uses_builtin_ && builtin_.amx != nullptr; }
   bool is_last() const { return layer_ + 1 == graph_.layers.size(); }
   bool rounds() const { return options_.precision == Precision::kBf16; }
   // In bfloat16: the current tensor is a factor of the next product, its gradient of this one's gradients. Logits stay.
   void round_product() {
     if (!rounds()) return;
-    append(make_rounding(own_, current_, is_last()), current_);
-  }
+    append(make_rounding(builtin_.pool, current_, is_last()), current_);
+  }  // Of the layer at hand, which takes the current tensor to `output`.
+  LayerPlace place(const Tensor& output) const { return {layer_, current_, output}; }
 
   static bool is_flat(const dnnl::memory::desc& layout) { return dims_of(layout).size() == 2; }
   static bool is_flat(const Shape& shape) { return shape.height == 1 && shape.width == 1; }
@@ -169,7 +170,7 @@ class PlanBuilder {
   }
 
   void name(const char* of_kernel) { plan_->names[layer_] = of_kernel; }
-  void append(std::unique_ptr<Kernel> kernel, const Tensor& output) {
+  void append(std::unique_ptr<LayerKernel> kernel, const Tensor& output) {
     plan_->kernels.push_back({layer_, std::move(kernel)});
     current_ = output;
   }
@@ -202,18 +203,19 @@ class PlanBuilder {
     name("oneDNN pooling");
     unflatten(layer.input);
     const dnnl::memory::dims dims{plan_->batch, layer.output.channels, layer.output.height, layer.output.width};
-    const auto descriptor = pooling_descriptor(device_, algorithm, layer.window, current_.layout(), dims);
+    const PoolingForm form{algorithm, layer.window};
+    const auto descriptor = pooling_descriptor(device_, form, current_.layout(), dims);
     const Tensor output = new_output(descriptor.dst_desc());
-    append(make_pooling(device_, algorithm, layer.window, layer_, descriptor, current_, output), output);
+    append(make_pooling(device_, form, place(output), descriptor), output);
   }
 
   const Graph& graph_;
   const CompileOptions& options_;
-  Parameters& parameters_;
-  OwnKernels own_;
-  bool own_kernels_;
-  std::unique_ptr<Plan> plan_;
   Device device_;
+  BuiltinKernels builtin_;
+  bool uses_builtin_;
+  LayerContext context_;
+  std::unique_ptr<Plan> plan_;
   Tensor current_;
   std::size_t layer_ = 0;
 };

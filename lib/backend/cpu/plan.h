@@ -1,12 +1,12 @@
-// A graph compiled for one batch size: its kernels in order, with the memory between them. Layers for which there are
-// kernels of our own get those, the others oneDNN's.
+// A graph compiled for one batch size: its kernels in order, with the memory between them. Layers that a built-in
+// kernel fits get that one, the others oneDNN's.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "lib/backend/cpu/kernel.h"
+#include "lib/backend/cpu/layer_kernel.h"
 #include "lib/backend/cpu/parameters.h"
 
 namespace distmnist::cpu {
@@ -14,7 +14,7 @@ namespace distmnist::cpu {
 struct Plan {
   struct PlacedKernel {
     std::size_t layer;  // the graph's layer it is part of
-    std::unique_ptr<Kernel> kernel;
+    std::unique_ptr<LayerKernel> kernel;
   };
 
   std::int64_t batch = 0;
@@ -33,8 +33,8 @@ struct PlanParts {
   const Graph& graph;
   const CompileOptions& options;
   Parameters& parameters;
-  const OwnKernels& own;
-  bool own_kernels;  // false: products by oneDNN alone
+  const BuiltinKernels& builtin;
+  bool uses_builtin;  // false: products by oneDNN alone
 };
 
 // Call within the ThreadScope that the plan will run in.

@@ -8,19 +8,19 @@
 namespace distmnist::cuda {
 namespace {
 
-float* gradients_of(Replica& replica) {
-  return replica.parameters().gradients({0, replica.parameters().size()});
+float* gradients_of(Tower& tower) {
+  return tower.parameters().gradients({0, tower.parameters().size()});
 }
 
 // Copies the gradients of the other devices to the first one, in order, and adds them there. Then copies the sum back.
 class PeerCopies final : public Collective {
  public:
-  explicit PeerCopies(const std::vector<std::unique_ptr<Replica>>& replicas) {
-    for (const auto& replica : replicas) {
-      replica->make_current();
-      members_.push_back({*replica, make_event(), make_event()});
+  explicit PeerCopies(const std::vector<std::unique_ptr<Tower>>& towers) {
+    for (const auto& tower : towers) {
+      tower->make_current();
+      members_.push_back({*tower, make_event(), make_event()});
     }
-    Replica& first = members_[0].replica;
+    Tower& first = members_[0].tower;
     first.make_current();
     arrived_ = DeviceArray<float>(*first.gpu().memory, first.parameters().size(), "another device's gradients");
     summed_ = make_event();
@@ -30,38 +30,38 @@ class PeerCopies final : public Collective {
 
   void sum_gradients() override {
     const Member& first = members_[0];
-    const cudaStream_t main = first.replica.streams().main();
+    const cudaStream_t main = first.tower.streams().main();
     for (std::size_t i = 1; i < members_.size(); ++i) {
-      await(members_[i], members_[i].computed, main, first.replica);
-      copy(first.replica, arrived_.data(), members_[i].replica, gradients_of(members_[i].replica), main);
-      add(main, arrived_.data(), arrived_.size(), gradients_of(first.replica));
+      await(members_[i], members_[i].computed, main, first.tower);
+      copy(first.tower, arrived_.data(), members_[i].tower, gradients_of(members_[i].tower), main);
+      add(main, arrived_.data(), arrived_.size(), gradients_of(first.tower));
     }
     check(cudaEventRecord(summed_.get(), main), "record an event");
     for (std::size_t i = 1; i < members_.size(); ++i) {
-      Replica& other = members_[i].replica;
+      Tower& other = members_[i].tower;
       other.make_current();
       check(cudaStreamWaitEvent(other.streams().main(), summed_.get(), 0), "wait for an event");
-      copy(other, gradients_of(other), first.replica, gradients_of(first.replica), other.streams().main());
+      copy(other, gradients_of(other), first.tower, gradients_of(first.tower), other.streams().main());
       // The next step must not overwrite the sum before all devices have copied it.
-      await(members_[i], members_[i].fetched, main, first.replica);
+      await(members_[i], members_[i].fetched, main, first.tower);
     }
   }
 
  private:
   struct Member {
-    Replica& replica;
+    Tower& tower;
     Event computed, fetched;
   };
 
   // Makes `stream` of `waiting` wait for the work on `member`'s main stream.
-  static void await(const Member& member, const Event& event, cudaStream_t stream, const Replica& waiting) {
-    member.replica.make_current();
-    check(cudaEventRecord(event.get(), member.replica.streams().main()), "record an event");
+  static void await(const Member& member, const Event& event, cudaStream_t stream, const Tower& waiting) {
+    member.tower.make_current();
+    check(cudaEventRecord(event.get(), member.tower.streams().main()), "record an event");
     waiting.make_current();
     check(cudaStreamWaitEvent(stream, event.get(), 0), "wait for an event");
   }
 
-  static void copy(Replica& to, float* target, Replica& from, const float* source, cudaStream_t stream) {
+  static void copy(Tower& to, float* target, Tower& from, const float* source, cudaStream_t stream) {
     check(cudaMemcpyPeerAsync(target, to.gpu().info.index, source, from.gpu().info.index,
                               static_cast<std::size_t>(from.parameters().size()) * sizeof(float), stream),
           "copy gradients between devices");
@@ -74,38 +74,38 @@ class PeerCopies final : public Collective {
 
 class NcclAllReduce final : public Collective {
  public:
-  NcclAllReduce(const std::vector<std::unique_ptr<Replica>>& replicas, std::unique_ptr<Nccl> nccl)
+  NcclAllReduce(const std::vector<std::unique_ptr<Tower>>& towers, std::unique_ptr<Nccl> nccl)
       : nccl_(std::move(nccl)) {
-    for (const auto& replica : replicas) replicas_.push_back(replica.get());
+    for (const auto& tower : towers) towers_.push_back(tower.get());
   }
 
   std::string name() const override { return "NCCL " + nccl_->version(); }
 
   void sum_gradients() override {
     nccl_->begin();
-    for (std::size_t i = 0; i < replicas_.size(); ++i) {
-      replicas_[i]->make_current();
-      nccl_->sum(i, gradients_of(*replicas_[i]), replicas_[i]->parameters().size(), replicas_[i]->streams().main());
+    for (std::size_t i = 0; i < towers_.size(); ++i) {
+      towers_[i]->make_current();
+      nccl_->sum(i, gradients_of(*towers_[i]), towers_[i]->parameters().size(), towers_[i]->streams().main());
     }
     nccl_->end();
   }
 
  private:
   std::unique_ptr<Nccl> nccl_;
-  std::vector<Replica*> replicas_;
+  std::vector<Tower*> towers_;
 };
 
 }  // namespace
 
-std::unique_ptr<Collective> make_peer_copies(const std::vector<std::unique_ptr<Replica>>& replicas) {
-  return std::make_unique<PeerCopies>(replicas);
+std::unique_ptr<Collective> make_peer_copies(const std::vector<std::unique_ptr<Tower>>& towers) {
+  return std::make_unique<PeerCopies>(towers);
 }
 
-std::unique_ptr<Collective> make_collective(const std::vector<std::unique_ptr<Replica>>& replicas) {
+std::unique_ptr<Collective> make_collective(const std::vector<std::unique_ptr<Tower>>& towers) {
   std::vector<int> devices;
-  for (const auto& replica : replicas) devices.push_back(replica->gpu().info.index);
-  if (auto nccl = Nccl::open(devices)) return std::make_unique<NcclAllReduce>(replicas, std::move(nccl));
-  return make_peer_copies(replicas);
+  for (const auto& tower : towers) devices.push_back(tower->gpu().info.index);
+  if (auto nccl = Nccl::open(devices)) return std::make_unique<NcclAllReduce>(towers, std::move(nccl));
+  return make_peer_copies(towers);
 }
 
 }  // namespace distmnist::cuda

@@ -48,14 +48,14 @@ class Products {
 
   // Computes gradients from dy, which has the shape of y: that of the filters on side, that of the input on main. dy
   // must be complete on main.
-  void backward(const Pass& pass, const TensorView& dy) {
-    pass.streams.side_waits();
-    filter_gradient(pass.streams.side(), dy);
-    pass.report(layer_.weights, pass.streams.side());
+  void backward(const Step& step, const TensorView& dy) {
+    step.streams.side_waits();
+    filter_gradient(step.streams.side(), dy);
+    step.report(layer_.weights, step.streams.side());
     if (!input_.needs_gradient()) return;
-    convolution_.backward_data(pass.streams.main(), dy.data, filters(), padded_.gradient.data, data_workspace_.data());
+    convolution_.backward_data(step.streams.main(), dy.data, filters(), padded_.gradient.data, data_workspace_.data());
     if (is_padded()) {
-      crop(pass.streams.main(), padded_.gradient, static_cast<int>(layer_.window.pad_top),
+      crop(step.streams.main(), padded_.gradient, static_cast<int>(layer_.window.pad_top),
            static_cast<int>(layer_.window.pad_left), input_.gradient);
     }
   }
@@ -121,18 +121,18 @@ class ConvolutionKernel final : public LayerKernel {
   ConvolutionKernel(const Conv2d& layer, const LayerContext& context, const Tensor& input, const Tensor& output)
       : layer_(layer), context_(context), output_(output), products_(layer, context, input, output.value) {}
 
-  void forward(const Pass& pass) override {
-    products_.forward(pass.streams.main());
-    bias_activation(pass.streams.main(), output_.value, context_.parameters.values(layer_.biases), relu());
+  void forward(const Step& step) override {
+    products_.forward(step.streams.main());
+    bias_activation(step.streams.main(), output_.value, context_.parameters.values(layer_.biases), relu());
   }
 
-  void backward(const Pass& pass) override {
-    const cudaStream_t main = pass.streams.main();
+  void backward(const Step& step) override {
+    const cudaStream_t main = step.streams.main();
     if (relu()) relu_backward(main, output_.value, output_.gradient, output_.gradient);
-    pass.streams.side_waits();
-    channel_sums(pass.streams.side(), output_.gradient, nullptr, context_.parameters.gradients(layer_.biases));
-    pass.report(layer_.biases, pass.streams.side());
-    products_.backward(pass, output_.gradient);
+    step.streams.side_waits();
+    channel_sums(step.streams.side(), output_.gradient, nullptr, context_.parameters.gradients(layer_.biases));
+    step.report(layer_.biases, step.streams.side());
+    products_.backward(step, output_.gradient);
   }
 
   void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
@@ -163,18 +163,18 @@ class PooledConvolutionKernel final : public LayerKernel {
         chosen_(context.memory, output.value.size(), "the choices of " + pool.scope),
         products_(layer, context, input, unpooled_.value) {}
 
-  void forward(const Pass& pass) override {
-    products_.forward(pass.streams.main());
-    max_pool_forward(pass.streams.main(), unpooled_.value, context_.parameters.values(layer_.biases), relu(), window_,
-                     output_.value, pass.training ? chosen_.data() : nullptr);
+  void forward(const Step& step) override {
+    products_.forward(step.streams.main());
+    max_pool_forward(step.streams.main(), unpooled_.value, context_.parameters.values(layer_.biases), relu(), window_,
+                     output_.value, step.training ? chosen_.data() : nullptr);
   }
 
-  void backward(const Pass& pass) override {
-    pass.streams.side_waits();
-    channel_sums(pass.streams.side(), output_.gradient, chosen_.data(), context_.parameters.gradients(layer_.biases));
-    pass.report(layer_.biases, pass.streams.side());
-    max_pool_backward(pass.streams.main(), output_.gradient, chosen_.data(), window_, unpooled_.gradient);
-    products_.backward(pass, unpooled_.gradient);
+  void backward(const Step& step) override {
+    step.streams.side_waits();
+    channel_sums(step.streams.side(), output_.gradient, chosen_.data(), context_.parameters.gradients(layer_.biases));
+    step.report(layer_.biases, step.streams.side());
+    max_pool_backward(step.streams.main(), output_.gradient, chosen_.data(), window_, unpooled_.gradient);
+    products_.backward(step, unpooled_.gradient);
   }
 
   void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
@@ -207,17 +207,17 @@ class DirectConvolutionKernel final : public LayerKernel {
                    direct_convolution_workspace_bytes(layer, input.value.batch) / std::int64_t{sizeof(float)},
                    "the workspace of " + layer.scope) {}
 
-  void forward(const Pass& pass) override {
-    direct_convolution_forward(pass.streams.main(), layer_, parameters_.values({}), input_.value, output_.value,
-                               pass.training ? chosen_.data() : nullptr);
+  void forward(const Step& step) override {
+    direct_convolution_forward(step.streams.main(), layer_, parameters_.values({}), input_.value, output_.value,
+                               step.training ? chosen_.data() : nullptr);
   }
 
-  void backward(const Pass& pass) override {
-    pass.streams.side_waits();
-    direct_convolution_backward(pass.streams.side(), layer_, input_.value, output_.gradient, chosen_.data(),
+  void backward(const Step& step) override {
+    step.streams.side_waits();
+    direct_convolution_backward(step.streams.side(), layer_, input_.value, output_.gradient, chosen_.data(),
                                 workspace_.data(), parameters_.gradients({}));
-    pass.report(layer_.weights, pass.streams.side());
-    pass.report(layer_.biases, pass.streams.side());
+    step.report(layer_.weights, step.streams.side());
+    step.report(layer_.biases, step.streams.side());
   }
 
   void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {

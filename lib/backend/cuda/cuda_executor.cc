@@ -10,12 +10,12 @@
 namespace distmnist::cuda {
 namespace {
 
-// Of a step: the sums over the replicas, in their order.
-StepResult collect(const Replicas& replicas, const std::vector<TowerPart>& parts, std::int64_t batch_size) {
+// Of a step: the sums over the towers, in their order.
+StepResult collect(const Towers& towers, const std::vector<TowerPart>& parts, std::int64_t batch_size) {
   StepResult result;
-  for (std::size_t i = 0; i < replicas.size(); ++i) {
+  for (std::size_t i = 0; i < towers.size(); ++i) {
     if (parts[i].size == 0) continue;
-    const StepSums sums = replicas[i]->results(parts[i].size);
+    const StepSums sums = towers[i]->results(parts[i].size);
     result.loss += sums.loss;
     result.correct += sums.correct;
   }
@@ -34,19 +34,19 @@ Batch part_of(const Batch& batch, const TowerPart& part, std::int64_t sample_siz
 
 }  // namespace
 
-std::vector<TowerPart> parts_of(std::int64_t batch_size, const Replicas& replicas) {
+std::vector<TowerPart> parts_of(std::int64_t batch_size, const Towers& towers) {
   std::vector<TowerPart> parts;
-  for (std::size_t i = 0; i < replicas.size(); ++i) parts.push_back(part_of_tower(batch_size, i, replicas.size()));
+  for (std::size_t i = 0; i < towers.size(); ++i) parts.push_back(part_of_tower(batch_size, i, towers.size()));
   return parts;
 }
 
-CudaResidentTraining::CudaResidentTraining(const Replicas& replicas, Collective* collective)
-    : replicas_(replicas), collective_(collective) {
-  for (const auto& replica : replicas) steps_.push_back(std::make_unique<ReplicaSteps>(*replica));
+CudaResidentTraining::CudaResidentTraining(const Towers& towers, Collective* collective)
+    : towers_(towers), collective_(collective) {
+  for (const auto& tower : towers) steps_.push_back(std::make_unique<TowerSteps>(*tower));
 }
 
 bool CudaResidentTraining::keep_samples(const SampleBytes& samples) {
-  check_labels(samples.labels, replicas_[0]->graph().output().channels);
+  check_labels(samples.labels, towers_[0]->graph().output().channels);
   try {
     for (const auto& steps : steps_) steps->keep_samples(samples);
   } catch (const Error& error) {
@@ -65,7 +65,7 @@ void CudaResidentTraining::start(const OptimizerSpec& optimizer, std::int64_t gl
 }
 
 void CudaResidentTraining::run(const ResidentSteps& steps) {
-  const std::vector<TowerPart> parts = parts_of(steps.batch_size, replicas_);
+  const std::vector<TowerPart> parts = parts_of(steps.batch_size, towers_);
   const std::int64_t count = std::ssize(steps.samples) / steps.batch_size;
   assert(count >= 1 && count * steps.batch_size == std::ssize(steps.samples));
   for (std::int64_t done = 0; done < count; done += kMaxQueuedSteps) {
@@ -80,10 +80,10 @@ void CudaResidentTraining::run(const ResidentSteps& steps) {
   last_batch_size_ = steps.batch_size;
 }
 
-// Hands each replica its part of every step.
+// Hands each tower its part of every step.
 void CudaResidentTraining::queue(const ResidentSteps& steps, const std::vector<TowerPart>& parts) {
   const std::int64_t count = std::ssize(steps.samples) / steps.batch_size;
-  for (std::size_t i = 0; i < replicas_.size(); ++i) {
+  for (std::size_t i = 0; i < towers_.size(); ++i) {
     std::vector<std::int32_t> samples;
     std::vector<StepScalars> scalars;
     samples.reserve(static_cast<std::size_t>(count * parts[i].size));
@@ -100,7 +100,7 @@ void CudaResidentTraining::queue(const ResidentSteps& steps, const std::vector<T
 
 void CudaResidentTraining::run_step(const std::vector<TowerPart>& parts, std::int64_t batch_size) {
   ++updates_;
-  if (replicas_.size() == 1) return steps_[0]->run_step(batch_size, batch_size);
+  if (towers_.size() == 1) return steps_[0]->run_step(batch_size, batch_size);
   for (std::size_t i = 0; i < steps_.size(); ++i) steps_[i]->run_gradients(parts[i].size, batch_size);
   collective_->sum_gradients();
   for (const auto& steps : steps_) steps->run_update();
@@ -108,7 +108,7 @@ void CudaResidentTraining::run_step(const std::vector<TowerPart>& parts, std::in
 
 StepResult CudaResidentTraining::last_step() {
   assert(last_batch_size_ > 0);
-  return collect(replicas_, parts_of(last_batch_size_, replicas_), last_batch_size_);
+  return collect(towers_, parts_of(last_batch_size_, towers_), last_batch_size_);
 }
 
 void CudaResidentTraining::read_slot(std::size_t slot, std::span<float> values) const {
@@ -120,23 +120,23 @@ CudaExecutor::CudaExecutor(const std::vector<Gpu*>& gpus, const Graph& graph, co
   for (std::size_t i = 0; i < gpus.size(); ++i) {
     CompileOptions own = options;
     own.max_batch_size = std::max<std::int64_t>(1, part_of_tower(options.max_batch_size, i, gpus.size()).size);
-    replicas_.push_back(std::make_unique<Replica>(*gpus[i], graph, own));
+    towers_.push_back(std::make_unique<Tower>(*gpus[i], graph, own));
   }
-  if (replicas_.size() > 1) collective_ = make_collective(replicas_);
+  if (towers_.size() > 1) collective_ = make_collective(towers_);
 }
 
 void CudaExecutor::load(Range range, std::span<const float> values) {
-  for (const auto& replica : replicas_) replica->load(range, values);
+  for (const auto& tower : towers_) tower->load(range, values);
 }
 
 void CudaExecutor::read(Range range, std::span<float> values) const {
-  replicas_[0]->read(range, values);
+  towers_[0]->read(range, values);
 }
 
 GradientDownload& CudaExecutor::download() {
   if (!download_) {
-    replicas_[0]->make_current();
-    download_.emplace(replicas_[0]->parameters());
+    towers_[0]->make_current();
+    download_.emplace(towers_[0]->parameters());
   }
   return *download_;
 }
@@ -149,29 +149,29 @@ StepResult CudaExecutor::train_step(const Batch& batch, const GradientReady& rea
   check_labels(batch.labels, graph_.output().channels);
   last_batch_size_ = batch.size;
   GradientDownload& to_host = download();
-  const std::vector<TowerPart> parts = parts_of(batch.size, replicas_);
-  const bool alone = replicas_.size() == 1;
+  const std::vector<TowerPart> parts = parts_of(batch.size, towers_);
+  const bool alone = towers_.size() == 1;
   const GradientEnqueued enqueue = [&](Range variable, cudaStream_t stream) { to_host.enqueue(variable, stream); };
-  for (std::size_t i = 0; i < replicas_.size(); ++i) {
+  for (std::size_t i = 0; i < towers_.size(); ++i) {
     if (parts[i].size == 0) {
-      replicas_[i]->clear_gradients();
+      towers_[i]->clear_gradients();
       continue;
     }
-    replicas_[i]->stage(part_of(batch, parts[i], graph_.input.size()));
-    replicas_[i]->compute(parts[i].size, batch.size, alone ? &enqueue : nullptr);
+    towers_[i]->stage(part_of(batch, parts[i], graph_.input.size()));
+    towers_[i]->compute(parts[i].size, batch.size, alone ? &enqueue : nullptr);
   }
   if (!alone) {
     collective_->sum_gradients();
-    replicas_[0]->make_current();
+    towers_[0]->make_current();
     for (const Variable& variable : std::views::reverse(graph_.variables)) {
-      to_host.enqueue(variable.range, replicas_[0]->streams().main());
+      to_host.enqueue(variable.range, towers_[0]->streams().main());
     }
   }
   to_host.finish(ready);
-  const StepResult result = collect(replicas_, parts, batch.size);
+  const StepResult result = collect(towers_, parts, batch.size);
   // What this step's copies and sums still use must not be written by the next one.
   if (!alone) {
-    for (const auto& replica : replicas_) replica->wait();
+    for (const auto& tower : towers_) tower->wait();
   }
   return result;
 }
@@ -179,30 +179,30 @@ StepResult CudaExecutor::train_step(const Batch& batch, const GradientReady& rea
 void CudaExecutor::predict(std::int64_t count, std::span<const float> images, std::span<float> logits) {
   const auto classes = static_cast<std::size_t>(graph_.output().size());
   // One device after the other: an evaluation is not worth more.
-  for (std::size_t i = 0; i < replicas_.size(); ++i) {
-    const TowerPart part = part_of_tower(count, i, replicas_.size());
+  for (std::size_t i = 0; i < towers_.size(); ++i) {
+    const TowerPart part = part_of_tower(count, i, towers_.size());
     if (part.size == 0) continue;
     const auto first = static_cast<std::size_t>(part.first), size = static_cast<std::size_t>(part.size);
     const auto sample = static_cast<std::size_t>(graph_.input.size());
-    replicas_[i]->predict(part.size, images.subspan(first * sample, size * sample),
-                          logits.subspan(first * classes, size * classes));
+    towers_[i]->predict(part.size, images.subspan(first * sample, size * sample),
+                        logits.subspan(first * classes, size * classes));
   }
 }
 
 ResidentTraining* CudaExecutor::resident_training() {
-  if (!resident_) resident_.emplace(replicas_, collective_.get());
+  if (!resident_) resident_.emplace(towers_, collective_.get());
   return &*resident_;
 }
 
 std::vector<std::string> CudaExecutor::kernels() {
-  return replicas_[0]->kernels();
+  return towers_[0]->kernels();
 }
 
 std::vector<LayerChoices> CudaExecutor::choices() {
   // Of several devices each has a part of the batch only; whoever compares gradients compares those of one.
-  if (replicas_.size() > 1 || last_batch_size_ == 0) return {};
-  replicas_[0]->wait();
-  return replicas_[0]->plan_for(last_batch_size_).choices();
+  if (towers_.size() > 1 || last_batch_size_ == 0) return {};
+  towers_[0]->wait();
+  return towers_[0]->plan_for(last_batch_size_).choices();
 }
 
 }  // namespace distmnist::cuda

@@ -1,4 +1,4 @@
-// The executor of the CUDA backend: a replica on each of its devices.
+// The executor of the CUDA backend: a tower on each of its devices.
 #pragma once
 
 #include <memory>
@@ -11,20 +11,20 @@
 #include "lib/backend/cuda/collective.h"
 #include "lib/backend/cuda/gpu.h"
 #include "lib/backend/cuda/gradient_download.h"
-#include "lib/backend/cuda/replica.h"
 #include "lib/backend/cuda/resident_steps.h"
+#include "lib/backend/cuda/tower.h"
 
 namespace distmnist::cuda {
 
-using Replicas = std::vector<std::unique_ptr<Replica>>;
+using Towers = std::vector<std::unique_ptr<Tower>>;
 
-// What each replica computes of a batch, see part_of_tower().
-std::vector<TowerPart> parts_of(std::int64_t batch_size, const Replicas& replicas);
+// What each tower computes of a batch, see part_of_tower().
+std::vector<TowerPart> parts_of(std::int64_t batch_size, const Towers& towers);
 
 class CudaResidentTraining final : public ResidentTraining {
  public:
-  // Replicas and collective (null for one replica) outlive it.
-  CudaResidentTraining(const Replicas& replicas, Collective* collective);
+  // Towers and collective (null for one tower) outlive it.
+  CudaResidentTraining(const Towers& towers, Collective* collective);
 
   bool keep_samples(const SampleBytes& samples) override;
   void start(const OptimizerSpec& optimizer, std::int64_t global_step,
@@ -39,9 +39,9 @@ class CudaResidentTraining final : public ResidentTraining {
   void queue(const ResidentSteps& steps, const std::vector<TowerPart>& parts);
   void run_step(const std::vector<TowerPart>& parts, std::int64_t batch_size);
 
-  const Replicas& replicas_;
+  const Towers& towers_;
   Collective* collective_;
-  std::vector<std::unique_ptr<ReplicaSteps>> steps_;  // one per replica
+  std::vector<std::unique_ptr<TowerSteps>> steps_;  // one per tower
   OptimizerSpec optimizer_;
   std::int64_t updates_ = 0;          // enqueued so far
   std::int64_t last_batch_size_ = 0;  // of run(); 0 before
@@ -68,9 +68,9 @@ class CudaExecutor final : public Executor, private ExecutorProbe {
   GradientDownload& download();
 
   Graph graph_;
-  Replicas replicas_;
-  std::unique_ptr<Collective> collective_;    // null for one replica
-  std::optional<GradientDownload> download_;  // of the first replica; made when the host wants gradients
+  Towers towers_;
+  std::unique_ptr<Collective> collective_;    // null for one tower
+  std::optional<GradientDownload> download_;  // of the first tower; made when the host wants gradients
   std::optional<CudaResidentTraining> resident_;
   std::int64_t last_batch_size_ = 0;  // of train_step()
 };

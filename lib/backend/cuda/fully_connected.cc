@@ -27,22 +27,22 @@ class FullyConnectedKernel final : public LayerKernel {
     if (input.needs_gradient()) input_gradient_.emplace(context.blas, input_product(input));
   }
 
-  void forward(const Pass& pass) override {
-    forward_.run(pass.streams.main(), context_.main_workspace);
+  void forward(const Step& step) override {
+    forward_.run(step.streams.main(), context_.main_workspace);
     if (forward_.fused()) return;
-    bias_activation(pass.streams.main(), output_.value, context_.parameters.values(layer_.biases), relu_);
+    bias_activation(step.streams.main(), output_.value, context_.parameters.values(layer_.biases), relu_);
   }
 
-  void backward(const Pass& pass) override {
-    const cudaStream_t main = pass.streams.main(), side = pass.streams.side();
+  void backward(const Step& step) override {
+    const cudaStream_t main = step.streams.main(), side = step.streams.side();
     // ReLU changes dy in place, so dx must wait for it. Without ReLU, only the biases need the sums.
-    if (!relu_) pass.streams.side_waits();
+    if (!relu_) step.streams.side_waits();
     const cudaStream_t sums = relu_ ? main : side;
     relu_backward_and_sums(sums, output_.value, relu_, output_.gradient, context_.parameters.gradients(layer_.biases));
-    pass.report(layer_.biases, sums);
-    if (relu_) pass.streams.side_waits();
+    step.report(layer_.biases, sums);
+    if (relu_) step.streams.side_waits();
     weights_gradient_.run(side, context_.side_workspace);
-    pass.report(layer_.weights, side);
+    step.report(layer_.weights, side);
     if (input_gradient_) input_gradient_->run(main, context_.main_workspace);
   }
 

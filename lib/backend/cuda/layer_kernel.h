@@ -41,7 +41,7 @@ struct Tensor {
 using GradientEnqueued = std::function<void(Range variable, cudaStream_t stream)>;
 
 // One pass over a plan.
-struct Pass {
+struct Step {
   const Streams& streams;
   bool training = false;
   const StepScalars* current = nullptr;        // device memory
@@ -57,11 +57,11 @@ class LayerKernel {
  public:
   virtual ~LayerKernel() = default;
   // Enqueues on main.
-  virtual void forward(const Pass& pass) = 0;
+  virtual void forward(const Step& step) = 0;
   // Reads the gradient of the output (and may overwrite it); writes the gradients of its variables, on side or main,
   // and reports them; and writes the gradient of the input, if there is one, on main. Follows a forward() of the same
   // step.
-  virtual void backward(const Pass& pass) = 0;
+  virtual void backward(const Step& step) = 0;
   // What was chosen in the last forward() in training, see ExecutorProbe::choices(); nothing is under way. `layer` is
   // the last of the graph's layers that this computes.
   virtual void add_choices(std::size_t /*layer*/, std::vector<LayerChoices>& /*out*/) const {}

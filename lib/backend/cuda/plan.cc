@@ -162,8 +162,8 @@ Plan::Plan(std::uint64_t id, const Graph& graph, const CompileOptions& options, 
   Builder(*this, graph, options, context).build();
 }
 
-void Plan::forward(const Pass& pass) {
-  for (Placed& placed : kernels_) placed.kernel->forward(pass);
+void Plan::forward(const Step& step) {
+  for (PlacedKernel& placed : kernels_) placed.kernel->forward(step);
 }
 
 void Plan::loss(cudaStream_t stream, std::int64_t divisor, std::uint32_t* cursor) {
@@ -176,16 +176,16 @@ void Plan::loss(cudaStream_t stream, std::int64_t divisor, std::uint32_t* cursor
                                  .cursor = cursor});
 }
 
-void Plan::backward(const Pass& pass) {
-  for (Placed& placed : std::views::reverse(kernels_)) {
-    if (placed.layer >= first_trained_layer_ && !placed.forward_only) placed.kernel->backward(pass);
+void Plan::backward(const Step& step) {
+  for (PlacedKernel& placed : std::views::reverse(kernels_)) {
+    if (placed.layer >= first_trained_layer_ && !placed.forward_only) placed.kernel->backward(step);
   }
-  pass.streams.main_waits();
+  step.streams.main_waits();
 }
 
 std::vector<LayerChoices> Plan::choices() const {
   std::vector<LayerChoices> out;
-  for (const Placed& placed : kernels_) placed.kernel->add_choices(placed.layer, out);
+  for (const PlacedKernel& placed : kernels_) placed.kernel->add_choices(placed.layer, out);
   return out;
 }
 

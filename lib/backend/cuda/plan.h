@@ -35,10 +35,10 @@ class Plan {
   const std::uint8_t* correct() const { return correct_.data(); }
 
   // Each enqueues work. loss(): from the logits to their gradient, divided by `divisor` samples; counts `cursor` up.
-  void forward(const Pass& pass);
+  void forward(const Step& step);
   void loss(cudaStream_t stream, std::int64_t divisor, std::uint32_t* cursor);
   // At its end main waits for side.
-  void backward(const Pass& pass);
+  void backward(const Step& step);
 
   // By layer, as of Executor::kernels().
   const std::vector<std::string>& names() const { return names_; }
@@ -46,7 +46,7 @@ class Plan {
   std::vector<LayerChoices> choices() const;
 
  private:
-  struct Placed {
+  struct PlacedKernel {
     std::size_t layer;  // the last one of the graph that it computes
     std::unique_ptr<LayerKernel> kernel;
     bool forward_only = false;
@@ -60,7 +60,7 @@ class Plan {
   TensorView logits_;
   DeviceArray<std::uint8_t> labels_, correct_;
   DeviceArray<float> losses_;
-  std::vector<Placed> kernels_;
+  std::vector<PlacedKernel> kernels_;
   std::vector<std::string> names_;
   std::size_t first_trained_layer_ = 0;
 };

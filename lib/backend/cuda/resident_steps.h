@@ -1,4 +1,4 @@
-// ReplicaSteps: training steps of one replica that run without the host.
+// TowerSteps: training steps of one tower that run without the host.
 #pragma once
 
 #include <array>
@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "lib/backend/cuda/replica.h"
+#include "lib/backend/cuda/tower.h"
 #include "lib/optim/optimizer.h"
 
 namespace distmnist::cuda {
@@ -14,11 +14,11 @@ namespace distmnist::cuda {
 // Maximum steps per upload: their samples and scalars are sent to the device together.
 inline constexpr std::int64_t kMaxQueuedSteps = 128;
 
-// The state of one replica's steps: samples, slots, the queue, the captured step. Not thread-safe.
-class ReplicaSteps {
+// The state of one tower's steps: samples, slots, the queue, the captured step. Not thread-safe.
+class TowerSteps {
  public:
-  explicit ReplicaSteps(Replica& replica) : replica_(replica) {}
-  ~ReplicaSteps() { replica_.wait_quietly(); }
+  explicit TowerSteps(Tower& tower) : tower_(tower) {}
+  ~TowerSteps() { tower_.wait_quietly(); }
 
   // Error (kResources) if they do not fit.
   void keep_samples(const SampleBytes& samples);
@@ -30,7 +30,7 @@ class ReplicaSteps {
   void queue(std::span<const std::int32_t> samples, std::span<const StepScalars> scalars);
 
   // Run the next queued step with `part` samples, whose gradients are divided by `divisor`: either the whole step or
-  // its two halves, between which gradients are summed over replicas. For the halves, `part` may be 0 if this replica
+  // its two halves, between which gradients are summed over towers. For the halves, `part` may be 0 if this tower
   // has no samples of the batch.
   void run_step(std::int64_t part, std::int64_t divisor);
   void run_gradients(std::int64_t part, std::int64_t divisor);
@@ -60,7 +60,7 @@ class ReplicaSteps {
     Event uploaded;
   };
 
-  Replica& replica_;
+  Tower& tower_;
   OptimizerSpec optimizer_;
   DeviceArray<std::uint8_t> pixels_, labels_;
   std::array<DeviceArray<float>, 2> slots_;

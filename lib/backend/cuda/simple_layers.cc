@@ -17,13 +17,13 @@ class MaxPoolKernel final : public LayerKernel {
         output_(output),
         chosen_(context.memory, output.value.size(), "the choices of " + layer.scope) {}
 
-  void forward(const Pass& pass) override {
-    max_pool_forward(pass.streams.main(), input_.value, nullptr, false, window_, output_.value,
-                     pass.training ? chosen_.data() : nullptr);
+  void forward(const Step& step) override {
+    max_pool_forward(step.streams.main(), input_.value, nullptr, false, window_, output_.value,
+                     step.training ? chosen_.data() : nullptr);
   }
-  void backward(const Pass& pass) override {
+  void backward(const Step& step) override {
     if (!input_.needs_gradient()) return;
-    max_pool_backward(pass.streams.main(), output_.gradient, chosen_.data(), window_, input_.gradient);
+    max_pool_backward(step.streams.main(), output_.gradient, chosen_.data(), window_, input_.gradient);
   }
   void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
     out.push_back({layer, in_chw_order(output_.value, chosen_.data())});
@@ -40,12 +40,12 @@ class AvgPoolKernel final : public LayerKernel {
   AvgPoolKernel(const PoolWindow& window, const Tensor& input, const Tensor& output)
       : window_(window), input_(input), output_(output) {}
 
-  void forward(const Pass& pass) override {
-    avg_pool_forward(pass.streams.main(), input_.value, window_, output_.value);
+  void forward(const Step& step) override {
+    avg_pool_forward(step.streams.main(), input_.value, window_, output_.value);
   }
-  void backward(const Pass& pass) override {
+  void backward(const Step& step) override {
     if (input_.needs_gradient()) {
-      avg_pool_backward(pass.streams.main(), output_.gradient, window_, input_.gradient);
+      avg_pool_backward(step.streams.main(), output_.gradient, window_, input_.gradient);
     }
   }
 
@@ -58,13 +58,13 @@ class ReluKernel final : public LayerKernel {
  public:
   ReluKernel(const Tensor& input, const Tensor& output) : input_(input), output_(output) {}
 
-  void forward(const Pass& pass) override {
-    convert(pass.streams.main(), input_.value, output_.value);
-    bias_activation(pass.streams.main(), output_.value, nullptr, true);
+  void forward(const Step& step) override {
+    convert(step.streams.main(), input_.value, output_.value);
+    bias_activation(step.streams.main(), output_.value, nullptr, true);
   }
-  void backward(const Pass& pass) override {
+  void backward(const Step& step) override {
     if (!input_.needs_gradient()) return;
-    relu_backward(pass.streams.main(), output_.value, output_.gradient, input_.gradient);
+    relu_backward(step.streams.main(), output_.value, output_.gradient, input_.gradient);
   }
   void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
     out.push_back({layer, passed_by_relu(output_.value)});
@@ -79,16 +79,16 @@ class DropoutKernel final : public LayerKernel {
   DropoutKernel(const DropoutRule& rule, const Tensor& input, const Tensor& output)
       : rule_(rule), input_(input), output_(output) {}
 
-  void forward(const Pass& pass) override {
-    if (pass.training) {
-      dropout(pass.streams.main(), rule_, pass.current, input_.value, output_.value);
+  void forward(const Step& step) override {
+    if (step.training) {
+      dropout(step.streams.main(), rule_, step.current, input_.value, output_.value);
     } else {
-      convert(pass.streams.main(), input_.value, output_.value);
+      convert(step.streams.main(), input_.value, output_.value);
     }
   }
-  void backward(const Pass& pass) override {
+  void backward(const Step& step) override {
     if (input_.needs_gradient()) {
-      dropout(pass.streams.main(), rule_, pass.current, output_.gradient, input_.gradient);
+      dropout(step.streams.main(), rule_, step.current, output_.gradient, input_.gradient);
     }
   }
 
@@ -101,9 +101,9 @@ class ConversionKernel final : public LayerKernel {
  public:
   ConversionKernel(const Tensor& input, const Tensor& output) : input_(input), output_(output) {}
 
-  void forward(const Pass& pass) override { convert(pass.streams.main(), input_.value, output_.value); }
-  void backward(const Pass& pass) override {
-    if (input_.needs_gradient()) convert(pass.streams.main(), output_.gradient, input_.gradient);
+  void forward(const Step& step) override { convert(step.streams.main(), input_.value, output_.value); }
+  void backward(const Step& step) override {
+    if (input_.needs_gradient()) convert(step.streams.main(), output_.gradient, input_.gradient);
   }
 
  private:

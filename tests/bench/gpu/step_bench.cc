@@ -238,7 +238,7 @@ std::string json_text(const std::string& text) {
 
 CpuOptions cpu_options(const std::string& kernels) {
   if (kernels.empty()) return {};
-  if (kernels == "onednn") return {.instruction_set = {}, .own_kernels = false};
+  if (kernels == "onednn") return {.instruction_set = {}, .builtin_kernels = false};
   return {.instruction_set = parse_instruction_set(kernels)};
 }
 

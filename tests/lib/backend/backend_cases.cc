@@ -204,7 +204,7 @@ std::unique_ptr<Backend> make_named_backend(const std::string& name) {
 #ifdef DISTMNIST_HAS_TILES
   if (name == "tiles") return make_tiles_backend();
 #endif
-  return make_backend(name, {}, {}, {.instruction_set = only_instruction_set(), .own_kernels = true});
+  return make_backend(name, {}, {}, {.instruction_set = only_instruction_set(), .builtin_kernels = true});
 }
 
 Samples make_samples(const Graph& graph, std::int64_t count, std::uint64_t seed) {

@@ -60,7 +60,7 @@ TEST_CASE("the executor says what computes each layer, and not what might") {
                                         "no work: the numbers lie in this order", "built-in matrix products",
                                         "built-in matrix products"});
   CpuOptions without;
-  without.own_kernels = false;
+  without.builtin_kernels = false;
   const std::vector<std::string> library = cpu::CpuExecutor(mnist_cnn(), {.max_batch_size = 2}, without).kernels();
   REQUIRE(library.size() == own.size());
   CHECK(library[0] == "oneDNN convolution");

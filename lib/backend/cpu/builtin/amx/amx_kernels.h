@@ -1,0 +1,177 @@
+// AMX kernels: bfloat16 products with float32 sums, in AMX tiles. The same source is compiled twice, see tiles.h. All
+// kernels run on one thread; callers that use several threads pass each one a part of the work. They take floats, round
+// them to bfloat16 (to nearest, ties to even) and return floats.
+//
+// The bound of each kernel is the product of two tiles: 16 x 16 x 32 multiply-adds in 16 cycles, 512 per cycle and
+// core. All of them use blocks of 2 x 2 tiles, which need 4 loads of 8 cycles for 4 products of 16 cycles, so loads
+// from the L1 cache are hidden by the products.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "lib/backend/cpu/builtin/amx/tiles.h"
+#include "lib/backend/cpu/builtin/vector/vector_kernels.h"
+
+namespace distmnist::cpu {
+
+// The side of a block of 2 x 2 tiles, and the depth of a tile. Factors are padded to multiples of it with zeros.
+inline constexpr std::int64_t kBlockSide = 32;
+inline constexpr std::int64_t in_blocks(std::int64_t size) {
+  return (size + kBlockSide - 1) / kBlockSide;
+}
+// How a factor stores a number: rounded to bfloat16 (one plane), or as the sum of two bfloat16 (two planes), where the
+// second is the rounding error of the first. The error of that sum is at most 2^-16 of the number. A product of two
+// such sums takes three products, because the product of the second planes is no larger than the error of the sums. Its
+// root mean square error is 4e-6. With two planes, infinities become NaN.
+inline constexpr int kRounded = 1, kNearlyFloat = 2;
+// The number of values in a packed factor whose sides are `a` and `b` before padding.
+inline constexpr std::int64_t packed_size(std::int64_t a, std::int64_t b, int planes = kRounded) {
+  return in_blocks(a) * in_blocks(b) * kBlockSide * kBlockSide * planes;
+}
+
+// ---- Matrix products ----
+
+// The factors of a product are packed in tiles: the left one [m, k] in strips of 16 rows, the right one [k, n] in
+// strips of 16 columns. A strip consists of the tiles for the whole depth in order; with two planes, they alternate.
+enum class Factor { kLeft, kRight };
+
+// Packs a float matrix, or blocks of a larger one, as a factor.
+struct Packing {
+  Factor factor = Factor::kLeft;
+  bool transposed = false;  // the matrix is the transpose of the factor
+  std::int64_t rows = 0, columns = 0;
+  const float* from = nullptr;
+  std::ptrdiff_t from_row = 0;
+  Bf16* to = nullptr;           // the tile at its corner
+  std::int64_t strip_size = 0;  // tiles per strip of the factor
+  int planes = kRounded;
+};
+
+// Repacks a column of blocks of a left factor [rows, ...] as a right factor [rows, 32].
+struct Repacking {
+  std::int64_t rows = 0;        // a multiple of kBlockSide
+  const Bf16* left = nullptr;   // the tile at its corner
+  std::int64_t strip_size = 0;  // tiles per strip of the left factor
+  Bf16* right = nullptr;
+  int planes = kRounded;
+};
+
+// Called for each finished block of a product: rows [row, row + rows), columns [column, column + columns).
+struct BlockDone {
+  void (*call)(const void* context, std::int64_t row, std::int64_t rows, std::int64_t column,
+               std::int64_t columns) = nullptr;
+  const void* context = nullptr;
+};
+
+// left [rows, depth] times right [depth, columns], all multiples of kBlockSide. `block` is [kBlockSide, block_columns]
+// floats and is reused: done() is called for each piece of at most that many rows and columns.
+inline constexpr std::int64_t kTileProductColumns = 256;  // the sums of this many columns stay in the L1 cache
+struct TileProduct {
+  std::int64_t rows = 0, columns = 0, depth = 0;
+  const Bf16* left = nullptr;
+  const Bf16* right = nullptr;
+  float* block = nullptr;
+  std::int64_t block_columns = kTileProductColumns;  // a multiple of kBlockSide
+  int planes = kRounded;
+  BlockDone done = {};
+};
+
+// ---- Convolution, ReLU and 2x2 max-pool in one ----
+// As in vector_kernels.h, for one image. Pooled values are returned rounded, as factors of the next product. A scratch
+// buffer must be zero initially and is then private to its kernel, which relies on the zeros in borders that it never
+// writes.
+
+// For channels in multiples of kBlockSide.
+struct TileConvolution {
+  ConvolutionShape convolution;  // odd windows, an even number of columns
+
+  std::int64_t taps() const { return convolution.window_height * convolution.window_width; }
+  // Images are read in place, 16 pixels of a row at a time, with borders: [padded_height(), padded_width(), channels].
+  std::int64_t padded_height() const { return convolution.height + convolution.window_height - 1; }
+  std::int64_t padded_width() const {
+    return (convolution.width + kTileRows - 1) / kTileRows * kTileRows + convolution.window_width - 1;
+  }
+  std::int64_t padded_size(std::int64_t channels) const { return padded_height() * padded_width() * channels; }
+  // The gradient of the weights is summed over pixels along a single line that holds the rows with one border between
+  // two rows. The offset of a tap is then the same for all pixels.
+  std::int64_t pitch() const { return convolution.width + convolution.window_width - 1; }
+  std::int64_t line_size() const { return in_blocks(convolution.height * pitch()) * kBlockSide; }
+  // Of one input channel, from the first pixel of the first tap to the last pixel of the last one.
+  std::int64_t plane_size() const {
+    return line_size() + (convolution.window_height - 1) * pitch() + convolution.window_width - 1;
+  }
+  std::int64_t forward_scratch_size() const { return padded_size(convolution.in); }
+  std::int64_t backward_scratch_size() const {
+    return convolution.in * plane_size() + convolution.out * line_size() + padded_size(convolution.out);
+  }
+};
+
+struct TileConvolutionForward {
+  TileConvolution shape;
+  const float* image = nullptr;   // [height, width, in]
+  const Bf16* weights = nullptr;  // a right factor [taps * in, out], from [taps, in, out]
+  const float* biases = nullptr;
+  Pooled pooled;
+  Bf16* scratch = nullptr;  // [forward_scratch_size()]
+};
+struct TileConvolutionBackward {
+  TileConvolution shape;
+  const float* image = nullptr;
+  PooledGradient gradient;
+  const Bf16* weights = nullptr;    // a right factor [taps * out, in], from [taps in reverse order, out, in]
+  float* weight_sums = nullptr;     // [taps, in, out]: the gradient is added to it
+  float* bias_sums = nullptr;       // [out]
+  float* image_gradient = nullptr;  // [height, width, in]; null if not needed
+  Bf16* scratch = nullptr;          // [backward_scratch_size()]
+};
+
+// For one input channel.
+struct TileDirect {
+  ConvolutionShape convolution;  // odd windows
+
+  static constexpr std::int64_t kTapsSize = 2 * kBlockSide * kTileDepth, kGradientSize = 4 * kTileSize;
+
+  // The pixels of a column that are stored together: the windows of two adjacent rows.
+  std::int64_t stack() const { return convolution.window_height + 1; }
+  // Whether the window fits in the depth of a tile.
+  bool fits() const { return stack() * convolution.window_width <= kTileDepth; }
+  std::int64_t padded_width() const { return in_blocks(convolution.width) * kBlockSide + convolution.window_width - 1; }
+  std::int64_t padded_size() const { return (convolution.height + convolution.window_height - 1) * padded_width(); }
+  std::int64_t stacks_size() const { return padded_width() * stack() + kTileDepth; }
+  std::int64_t scratch_size() const { return padded_size() + stacks_size() + kTapsSize + kGradientSize; }
+};
+
+struct TileDirectForward {
+  TileDirect shape;
+  const float* image = nullptr;   // [height, width]
+  const Bf16* weights = nullptr;  // a right factor [kTileDepth, out], from [window_width, stack, out], zeros in between
+  const float* biases = nullptr;
+  Pooled pooled;
+  Bf16* scratch = nullptr;  // [scratch_size()]
+};
+struct TileDirectBackward {
+  TileDirect shape;
+  const float* image = nullptr;
+  PooledGradient gradient;
+  float* weight_sums = nullptr;  // [kBlockSide, out]: the gradient, [window_height, window_width, out], is added to it
+  float* bias_sums = nullptr;    // [out]
+  Bf16* scratch = nullptr;       // [scratch_size()]
+};
+
+struct AmxKernels {
+  void (*pack)(const Packing&);
+  void (*repack)(const Repacking&);
+  void (*tile_product)(const TileProduct&);
+  void (*convolution_forward)(const TileConvolutionForward&);
+  void (*convolution_backward)(const TileConvolutionBackward&);
+  void (*direct_forward)(const TileDirectForward&);
+  void (*direct_backward)(const TileDirectBackward&);
+};
+
+// For processors with AMX.
+const AmxKernels& amx_kernels();
+// For tests on any machine: bitwise identical, but slow. In a separate library that the program does not link.
+const AmxKernels& emulated_amx_kernels();
+
+}  // namespace distmnist::cpu

@@ -1,0 +1,23 @@
+// All kernels, in the namespace DISTMNIST_AMX_KERNELS, with the class Tiles from the file DISTMNIST_TILES. The
+// including file must include <cstddef>, <cstdint> and amx_kernels.h before it enables instructions in the compiler, as
+// for vector/kernels.inl.
+
+namespace distmnist::cpu::DISTMNIST_AMX_KERNELS {
+namespace {
+
+#include DISTMNIST_TILES
+
+// Each file needs the ones before it.
+// clang-format off
+#include "lib/backend/cpu/builtin/amx/packing.inl"
+#include "lib/backend/cpu/builtin/amx/product.inl"
+#include "lib/backend/cpu/builtin/amx/pooling.inl"
+#include "lib/backend/cpu/builtin/amx/convolution.inl"
+#include "lib/backend/cpu/builtin/amx/direct.inl"
+// clang-format on
+
+constexpr AmxKernels kAmxKernels = {
+    pack, repack, tile_product, convolution_forward, convolution_backward, direct_forward, direct_backward};
+
+}  // namespace
+}  // namespace distmnist::cpu::DISTMNIST_AMX_KERNELS

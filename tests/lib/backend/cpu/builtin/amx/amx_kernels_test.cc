@@ -1,0 +1,222 @@
+// The kernels in AMX's tiles, each compared with double loops over the rounded factors.
+#include "lib/backend/cpu/builtin/amx/amx_kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "lib/backend/cpu/builtin/rounding.h"
+#include "lib/base/random.h"
+#include "tests/support/amx.h"
+#include "tests/support/catch.h"
+
+using namespace distmnist;
+using namespace distmnist::cpu;
+
+namespace {
+
+using Floats = std::vector<float>;
+using Halves = NumberBuffer<Bf16>;
+
+Floats random_floats(std::int64_t size, std::uint64_t seed) {
+  Random random(seed, 7);
+  Floats floats(static_cast<std::size_t>(size));
+  std::ranges::generate(floats, [&] { return 2.0f * random.uniform() - 1.0f; });
+  return floats;
+}
+
+double rounded(float number) {
+  return static_cast<double>(rounded_to_bf16(number));
+}
+
+// |a - b| / |b| in the L2 norm.
+double error_of(const Floats& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference += std::pow(static_cast<double>(a[i]) - b[i], 2);
+    norm += b[i] * b[i];
+  }
+  return std::sqrt(difference / norm);
+}
+
+constexpr double kLargestError = 1e-5;
+
+// ---- Matrix products ----
+
+std::int64_t padded(std::int64_t size) {
+  return in_blocks(size) * kBlockSide;
+}
+
+struct Sizes {
+  std::int64_t rows, columns, depth;
+};
+
+// [rows, depth] as a left factor or [depth, columns] as a right one, from a matrix that lies as it is or transposed.
+Halves packed(const AmxKernels& kernels, Factor factor, bool transposed, std::int64_t rows, std::int64_t columns,
+              const Floats& matrix, int planes = kRounded) {
+  Halves to(static_cast<std::size_t>(packed_size(rows, columns, planes)));
+  std::ranges::fill(to.span(), Bf16{0x7FC0});  // NaN: padding has to be written.
+  kernels.pack({.factor = factor,
+                .transposed = transposed,
+                .rows = transposed ? columns : rows,
+                .columns = transposed ? rows : columns,
+                .from = matrix.data(),
+                .from_row = transposed ? rows : columns,
+                .to = to.data(),
+                .strip_size = in_blocks(factor == Factor::kLeft ? columns : rows) * planes,
+                .planes = planes});
+  return to;
+}
+
+// The product without the padding, which has to be zero.
+Floats product(const AmxKernels& kernels, const Sizes& sizes, const Halves& left, const Halves& right,
+               std::int64_t block_columns = kTileProductColumns, int planes = kRounded) {
+  Floats block(static_cast<std::size_t>(kBlockSide * block_columns));
+  Floats result(static_cast<std::size_t>(sizes.rows * sizes.columns), -1.0f);
+  float largest_of_padding = 0;
+  const auto done = [&](std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t c = 0; c < columns; ++c) {
+        const float number = block[static_cast<std::size_t>(r * block_columns + c)];
+        if (row + r < sizes.rows && column + c < sizes.columns) {
+          result[static_cast<std::size_t>((row + r) * sizes.columns + column + c)] = number;
+        } else {
+          largest_of_padding = std::max(largest_of_padding, std::abs(number));
+        }
+      }
+    }
+  };
+  kernels.tile_product(
+      {.rows = padded(sizes.rows),
+       .columns = padded(sizes.columns),
+       .depth = padded(sizes.depth),
+       .left = left.data(),
+       .right = right.data(),
+       .block = block.data(),
+       .block_columns = block_columns,
+       .planes = planes,
+       .done = {[](const void* context, std::int64_t row, std::int64_t rows, std::int64_t column,
+                   std::int64_t columns) { (*static_cast<decltype(done)*>(context))(row, rows, column, columns); },
+                &done}});
+  CHECK(largest_of_padding == 0);
+  return result;
+}
+
+Floats transposed(const Floats& matrix, std::int64_t rows, std::int64_t columns) {
+  Floats result(matrix.size());
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < columns; ++c) {
+      result[static_cast<std::size_t>(c * rows + r)] = matrix[static_cast<std::size_t>(r * columns + c)];
+    }
+  }
+  return result;
+}
+
+// Of the numbers as `number` makes them.
+std::vector<double> product_of(const Sizes& sizes, const Floats& left, const Floats& right, double (*number)(float)) {
+  std::vector<double> result;
+  for (std::int64_t r = 0; r < sizes.rows; ++r) {
+    for (std::int64_t c = 0; c < sizes.columns; ++c) {
+      double sum = 0;
+      for (std::int64_t k = 0; k < sizes.depth; ++k) {
+        sum += number(left[static_cast<std::size_t>(r * sizes.depth + k)]) *
+               number(right[static_cast<std::size_t>(k * sizes.columns + c)]);
+      }
+      result.push_back(sum);
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("a product of tiles is that of the rounded matrices, whichever way these lie") {
+  const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  const Sizes sizes = GENERATE(Sizes{1, 1, 1}, Sizes{32, 32, 32}, Sizes{50, 300, 70}, Sizes{500, 10, 33},
+                               Sizes{10, 257, 500}, Sizes{33, 64, 3136});
+  const Floats left = random_floats(sizes.rows * sizes.depth, 1);
+  const Floats right = random_floats(sizes.depth * sizes.columns, 2);
+  const std::vector<double> expected = product_of(sizes, left, right, rounded);
+  const Halves packed_left = packed(kernels, Factor::kLeft, false, sizes.rows, sizes.depth, left);
+  const Halves packed_right = packed(kernels, Factor::kRight, false, sizes.depth, sizes.columns, right);
+  const Floats plain = product(kernels, sizes, packed_left, packed_right);
+  CHECK(error_of(plain, expected) < kLargestError);
+  for (const std::int64_t block_columns : {kBlockSide, 3 * kBlockSide, padded(sizes.columns)}) {
+    CHECK(product(kernels, sizes, packed_left, packed_right, block_columns) == plain);
+  }
+  const Floats from_transposed = product(
+      kernels, sizes,
+      packed(kernels, Factor::kLeft, true, sizes.rows, sizes.depth, transposed(left, sizes.rows, sizes.depth)),
+      packed(kernels, Factor::kRight, true, sizes.depth, sizes.columns, transposed(right, sizes.depth, sizes.columns)));
+  CHECK(from_transposed == plain);
+}
+
+TEST_CASE("a product of two planes is that of the matrices themselves, nearly as in float32") {
+  const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  const Sizes sizes = GENERATE(Sizes{1, 1, 1}, Sizes{50, 300, 70}, Sizes{10, 57, 500}, Sizes{33, 64, 3136});
+  const Floats left = random_floats(sizes.rows * sizes.depth, 1);
+  const Floats right = random_floats(sizes.depth * sizes.columns, 2);
+  const std::vector<double> expected =
+      product_of(sizes, left, right, [](float number) { return static_cast<double>(number); });
+  const auto pack = [&](Factor factor, bool is_transposed, const Floats& matrix) {
+    return factor == Factor::kLeft
+               ? packed(kernels, factor, is_transposed, sizes.rows, sizes.depth, matrix, kNearlyFloat)
+               : packed(kernels, factor, is_transposed, sizes.depth, sizes.columns, matrix, kNearlyFloat);
+  };
+  const Floats plain = product(kernels, sizes, pack(Factor::kLeft, false, left), pack(Factor::kRight, false, right),
+                               kTileProductColumns, kNearlyFloat);
+  CHECK(error_of(plain, expected) < kLargestError);
+  CHECK(product(kernels, sizes, pack(Factor::kLeft, true, transposed(left, sizes.rows, sizes.depth)),
+                pack(Factor::kRight, true, transposed(right, sizes.depth, sizes.columns)), padded(sizes.columns),
+                kNearlyFloat) == plain);
+}
+
+TEST_CASE("a column of blocks of a left factor, packed anew, is a right factor") {
+  const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  const int planes = GENERATE(kRounded, kNearlyFloat);
+  const std::int64_t rows = 500, columns = 100, column = 64;
+  const Floats matrix = random_floats(rows * columns, 1);
+  Floats part;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = column; c < column + kBlockSide; ++c) {
+      part.push_back(matrix[static_cast<std::size_t>(r * columns + c)]);
+    }
+  }
+  const Halves left = packed(kernels, Factor::kLeft, false, rows, columns, matrix, planes);
+  const Halves expected = packed(kernels, Factor::kRight, false, rows, kBlockSide, part, planes);
+  Halves right(expected.size());
+  kernels.repack({.rows = padded(rows),
+                  .left = left.data() + column / kTileDepth * planes * kTileSize,
+                  .strip_size = in_blocks(columns) * planes,
+                  .right = right.data(),
+                  .planes = planes});
+  CHECK(std::ranges::equal(right.span(), expected.span()));
+}
+
+TEST_CASE("tiles add up even and odd depths apart, and flush denormals") {
+  const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  constexpr float kDenormal = std::numeric_limits<float>::min() / 4;
+  const Sizes sizes{1, 1, 32};
+  const auto dot = [&](Floats left, Floats right) {
+    left.resize(32);
+    right.resize(32);
+    return product(kernels, sizes, packed(kernels, Factor::kLeft, false, 1, 32, left),
+                   packed(kernels, Factor::kRight, false, 32, 1, right))[0];
+  };
+  CHECK(dot({0x1p30f, 1, -0x1p30f}, {1, 1, 1}) == 1.0f);
+  CHECK(dot({0x1p30f, 0, 1, 0, -0x1p30f}, {1, 1, 1, 1, 1}) == 0.0f);
+  CHECK(dot({kDenormal, 1}, {0x1p100f, 1}) == 1.0f);
+  CHECK(dot({kDenormal}, {0x1p100f}) == 0.0f);
+  CHECK(dot({0x1p-100f}, {0x1p-28f}) == 0.0f);
+  CHECK(dot({0x1p-100f}, {0x1p-26f}) == 0x1p-126f);
+}
+
+TEST_CASE("what is not a number stays none when it is packed") {
+  const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  const auto number = std::bit_cast<float>(0x7F800001u);
+  const Halves halves = packed(kernels, Factor::kLeft, false, 1, 2, {number, std::numeric_limits<float>::infinity()});
+  CHECK((halves.data()[0] & 0x7F) != 0);
+  CHECK((halves.data()[0] & 0x7F80) == 0x7F80);
+  CHECK(halves.data()[1] == 0x7F80);
+}
