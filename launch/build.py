@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Builds the program: configures the build folder where that is needed, compiles, and says how far it is.
+"""Builds the program: configures the build folder if necessary, compiles, and shows progress.
 
   launch/build.py                                   build/tools/distmnist, a release build
-  launch/build.py -Dcuda=enabled --build_dir DIR    with options of meson (meson_options.txt), elsewhere
-  launch/build.py -Dtests=true all                  the tests too
+  launch/build.py -Dcuda=enabled --build_dir DIR    with options of meson (meson_options.txt), in a different folder
+  launch/build.py -Dtests=true all                  also the tests
 
-The same command goes on where the last one stopped. A build folder that cannot be used as it is (of a checkout that was
-copied or renamed, of another meson, half configured) is made anew. Two builds of one folder come one after the other.
+The same command continues where the last one stopped. A build folder that cannot be used as it is (from a checkout that
+was copied or renamed, from a different meson, half configured) is set up again. Two builds in one folder run one after
+the other.
 
-Exit codes: 0 built, 1 not built (the compiler's messages say why), 2 command line, or a folder that cannot be written to,
-5 meson or compiler too old, 6 another build does not end, 7 out of disk or memory, 130 interrupted.
+Exit codes: 0 built, 1 not built (the compiler's messages contain the reason), 2 command line, or a folder that cannot
+be written to, 5 meson or compiler too old, 6 another build does not end, 7 out of disk or memory, 130 interrupted.
 """
 
 import argparse
@@ -31,19 +32,19 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAM = "tools/distmnist"
 CUDA_MODULE = "lib/libdistmnist_cuda.so"
 LOCK_WAIT_S = 1800
-STEP_S = 2.0  # of one processor, roughly
+STEP_S = 2.0  # per step on one processor, approximately
 INSTALL = "launch/install_packages.sh build run, as root or with sudo, installs what a build needs"
 
 FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 OUT_OF_MEMORY = re.compile(r"Killed signal terminated program|fatal error: Killed|virtual memory exhausted"
                            r"|Cannot allocate memory|out of memory allocating")
-# The folder is at fault, not what is built in it.
+# The folder is damaged, not the source that is built in it.
 DAMAGED = re.compile(r"^Traceback|Unhandled python exception|is corrupted|is incompatible|missing and no known rule"
                      r"|^ninja: error: (loading )?'?build\.ninja|manifest 'build.ninja' still dirty", re.MULTILINE)
 
 
 class DamagedFolder(Exception):
-    """Building in the folder failed in a way that a fresh one may not."""
+    """Building failed in a way that may not happen in a new folder."""
 
 
 def parse_arguments(arguments):
@@ -51,13 +52,14 @@ def parse_arguments(arguments):
                                      formatter_class=argparse.RawDescriptionHelpFormatter,
                                      usage="launch/build.py [flags] [-Doption=value ...] [TARGET ...]")
     parser.add_argument("--build_dir", "--build-dir", default=ROOT / "build", metavar="DIR",
-                        help="where to build (build/ of the checkout)")
-    parser.add_argument("--clean", action="store_true", help="removes what was built there, then builds")
-    parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time (the number of processors plus two)")
+                        help="the build folder (build/ in the checkout)")
+    parser.add_argument("--clean", action="store_true", help="remove earlier results, then build")
+    parser.add_argument("--jobs", type=int, metavar="N", help="parallel compilers (the number of processors plus two)")
     parser.add_argument("--lock_wait_s", "--lock-wait-s", type=float, default=LOCK_WAIT_S, metavar="S",
-                        help=f"seconds to wait for another build of the folder ({LOCK_WAIT_S})")
+                        help=f"seconds to wait for another build in the folder ({LOCK_WAIT_S})")
     parser.add_argument("-D", action="append", default=[], dest="options", metavar="OPTION=VALUE", help="an option of meson")
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"what to build ({PROGRAM}, and the CUDA module where there is CUDA); all: everything")
+    parser.add_argument("targets", nargs="*", metavar="TARGET",
+                        help=f"what to build ({PROGRAM}, and the CUDA module if CUDA is installed); all: everything")
     options = parser.parse_args(arguments)
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs {options.jobs}: it must be 1 or more")
@@ -71,7 +73,7 @@ def parse_arguments(arguments):
 
 
 def find_meson():
-    """(the command, its version). The wanted version stands in meson.build."""
+    """(the command, its version). meson.build contains the required version."""
     path = shutil.which("meson")
     if not path:
         raise BuildError(f"there is no meson: {INSTALL}")
@@ -102,7 +104,7 @@ def find_ninja():
 
 
 def configure(folder, meson, ninja, options):
-    """Leaves a folder that ninja can build in, with these options of meson."""
+    """Prepares the folder for ninja, with these options of meson."""
     given = dict(option.split("=", 1) for option in options)
     if not folder.configured():
         settings = {"buildtype": "release", **given}
@@ -115,11 +117,11 @@ def configure(folder, meson, ninja, options):
     changed = [f"-D{name}={value}" for name, value in given.items() if have.get(name) != value]
     if changed:
         quiet([*meson, "configure", folder.path, *changed], folder)
-    quiet([ninja, "-C", folder.path, "build.ninja"], folder)  # meson again, where its files have changed
+    quiet([ninja, "-C", folder.path, "build.ninja"], folder)  # runs meson again if its files have changed
 
 
 def quiet(command, folder):
-    """Runs meson, whose many lines nobody reads unless it fails. Returns them."""
+    """Runs meson and returns its output, which is shown only if it fails."""
     lines = []
     code = run(command, lines.append)
     output = "\n".join(lines)
@@ -219,7 +221,7 @@ def is_utf8(path):
         return False
 
 
-# The whole ------------------------------------------------------------------------------------------------------------
+# Main -------------------------------------------------------------------------------------------------------------
 
 
 def build(options):
@@ -255,7 +257,7 @@ def build(options):
 
 
 def default_targets(folder):
-    """The program, and the CUDA module where it is configured."""
+    """The program, and the CUDA module if it is configured."""
     rules = (folder.path / "build.ninja").read_text(errors="replace")
     return [target for target in (PROGRAM, CUDA_MODULE) if f"build {target}:" in rules] or [PROGRAM]
 

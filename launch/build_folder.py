@@ -1,6 +1,6 @@
-"""A build folder: whether one can build in it as it is, has to make it anew, or cannot write to it at all.
+"""A build folder: whether it can be used as it is, has to be set up again, or cannot be written to.
 
-Nobody keeps things of their own in it, and yet only what a build makes is ever removed from it."""
+Only files that a build creates are ever removed from it, even if it contains other files."""
 
 import contextlib
 import errno
@@ -19,15 +19,15 @@ EXIT_USAGE = 2
 EXIT_CONFLICT = 6
 EXIT_FULL = 7
 
-# At the top of the folder: meson's and ninja's own files and the Python of tests/run.sh, and the folders of the sources.
+# At the top of the folder: files of meson and ninja, the Python of tests/run.sh, and the folders of the sources.
 OWN_FILES = ("build.ninja", ".ninja_*", "compile_commands.json", ".gitignore", ".hgignore", "test-python", "meson-*")
-# In the order in which they are removed: meson's own, by which the folder is known, go last.
+# In the order in which they are removed: meson's own, which identify the folder, are last.
 MADE_BY_A_BUILD = ("lib", "data", "models", "tools", "launch", "tests", *OWN_FILES)
-NEARLY_FULL_BYTES = 1 << 20  # not every tool says it where a write has failed
+NEARLY_FULL_BYTES = 1 << 20  # not every tool reports it when a write fails
 
 
 class BuildError(Exception):
-    """Why nothing can be built: one sentence, and the exit code."""
+    """The reason why nothing can be built, as one sentence, and the exit code."""
 
     def __init__(self, message, code=EXIT_FAILED):
         super().__init__(message)
@@ -66,8 +66,8 @@ class BuildFolder:
         self.path = pathlib.Path(os.path.realpath(path))
 
     def make(self):
-        """Makes the folder where it is missing; raises BuildError where one cannot write to it, or where it is a folder of
-        other things, whose lib/ or data/ would be taken for ours."""
+        """Creates the folder if it is missing. Raises BuildError if it cannot be written to, or if it contains other
+        files, whose lib/ or data/ would be mistaken for ours."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path) as probe:
@@ -97,7 +97,7 @@ class BuildFolder:
 
     @contextlib.contextmanager
     def locked(self, wait_s, say):
-        """One build at a time. Waits for another one to end, and says so."""
+        """Allows one build at a time. Waits for another one to end, and reports it."""
         handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             self._lock(handle, time.monotonic() + wait_s, wait_s, say)
@@ -129,7 +129,7 @@ class BuildFolder:
         return (self.path / "build.ninja").exists() and (self.path / "meson-private" / "coredata.dat").exists()
 
     def why_anew(self, source, meson_version):
-        """Why this folder is of no use for `source` with this meson ("was made for ..."), or None."""
+        """The reason why this folder cannot be used for `source` with this meson ("was made for ..."), or None."""
         if not self.is_mesons():
             return None
         if not self.configured():
@@ -149,7 +149,8 @@ class BuildFolder:
         return f"was made with {tool}, which is missing here" if tool else None
 
     def missing_compiler(self):
-        """The compiler (or what stands before it, as ccache does) that the folder calls and that is gone, or None."""
+        """The compiler (or a program in front of it, such as ccache) that the folder calls and that no longer exists,
+        or None."""
         text = (self.path / "build.ninja").read_text(errors="surrogateescape")
         rule = re.search(r"^rule cpp_COMPILER\n command = (.*?) \$ARGS", text, re.MULTILINE)
         words = rule.group(1).split() if rule else []
@@ -159,7 +160,7 @@ class BuildFolder:
         return None
 
     def options(self):
-        """{name: value as on meson's command line} of a configured folder; empty where that cannot be read."""
+        """{name: value as on meson's command line} of a configured folder; empty if they cannot be read."""
         try:
             found = json.loads((self.path / "meson-info" / "intro-buildoptions.json").read_text())
             return {option["name"]: option_text(option["value"]) for option in found}
@@ -167,7 +168,7 @@ class BuildFolder:
             return {}
 
     def clear(self):
-        """Removes what a build has made."""
+        """Removes the results of builds."""
         for pattern in MADE_BY_A_BUILD:
             for path in self.path.glob(pattern):
                 try:

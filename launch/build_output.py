@@ -1,5 +1,5 @@
-"""What a build shows: on a terminal one line that is rewritten, in a log a line now and then, and whatever the compiler says
-in full."""
+"""The output of a build: on a terminal one line that is rewritten, in a log a line at intervals, and the compiler's
+messages in full."""
 
 import collections
 import os
@@ -9,7 +9,7 @@ import time
 
 STEP = re.compile(r"\[(\d+)/(\d+)\] (.*)")
 LOG_PARTS = 10  # lines of progress in a log
-KEPT_LINES = 2000  # for what is looked for after a failure
+KEPT_LINES = 2000  # searched after a failure
 
 
 def say(message):
@@ -23,7 +23,7 @@ def show(text):
         sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:
-        pass  # A closed terminal must not keep us from ending in order.
+        pass  # a closed terminal must not prevent a clean end
 
 
 class BuildOutput:
@@ -35,7 +35,7 @@ class BuildOutput:
         self.kept = collections.deque(maxlen=KEPT_LINES)
 
     def environment(self):
-        return {"CLICOLOR_FORCE": "1"} if self.terminal else {}  # else ninja takes the compiler's colours away
+        return {"CLICOLOR_FORCE": "1"} if self.terminal else {}  # otherwise ninja removes the compiler's colours
 
     def text(self):
         return "\n".join(self.kept)
@@ -67,7 +67,7 @@ class BuildOutput:
         return f"about {left_s // 60}:{left_s % 60:02} left, "
 
     def end(self):
-        """Takes the rewritten line away."""
+        """Erases the rewritten line."""
         if self.shown:
             show("\r\033[K")
             self.shown = False

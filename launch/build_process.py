@@ -1,4 +1,5 @@
-"""A tool of the build as a process that ends with us: on Ctrl-C it stops in order, and nothing of it stays behind."""
+"""A tool of the build as a process that ends with this one: on Ctrl-C it stops cleanly and leaves no processes
+behind."""
 
 import ctypes
 import os
@@ -10,7 +11,7 @@ GRACE_S = 10
 
 
 class Interrupted(Exception):
-    """A signal asked us to stop."""
+    """A signal requested a stop."""
 
     def __init__(self, number):
         super().__init__(number)
@@ -18,8 +19,8 @@ class Interrupted(Exception):
 
 
 def heed_signals():
-    """SIGINT, SIGTERM and SIGHUP raise Interrupted, once. SIGINT also where a shell's "&" has had it ignored; SIGHUP not under
-    nohup(1)."""
+    """Makes SIGINT, SIGTERM and SIGHUP raise Interrupted, once. SIGINT also if a shell's "&" made this process ignore
+    it; not SIGHUP under nohup(1)."""
     signals = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signals.append(signal.SIGHUP)
@@ -34,7 +35,8 @@ def heed_signals():
 
 
 def run(command, on_line, environment=None):
-    """Runs it, hands each line of its output to on_line, and returns its exit code (-N: killed by signal N)."""
+    """Runs the command, passes each line of its output to on_line, and returns its exit code (-N: killed by signal
+    N)."""
     libc = ctypes.CDLL(None)
 
     def set_up():
@@ -42,8 +44,8 @@ def run(command, on_line, environment=None):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
 
-    in_english = {"LANGUAGE": "en"}  # for we look for some of the words
-    # A session of its own: the terminal's Ctrl-C reaches only us, and the whole group can be stopped at once.
+    in_english = {"LANGUAGE": "en"}  # because the callers search for some of the words
+    # A separate session: the terminal's Ctrl-C reaches only this process, and the whole group can be stopped at once.
     process = subprocess.Popen([os.fspath(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, env={**os.environ, **in_english, **(environment or {})},
                                start_new_session=True, preexec_fn=set_up)
@@ -56,7 +58,7 @@ def run(command, on_line, environment=None):
 
 
 def stop(process):
-    """SIGINT, on which ninja removes what is half made; then SIGKILL for whatever is left of the group."""
+    """Sends SIGINT, on which ninja removes incomplete files, and then SIGKILL to the rest of the group."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
         try:

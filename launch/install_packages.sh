@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Installs those packages of apt-packages.txt that are missing; calls apt only when one is. Works on Debian 12 and
-# Ubuntu 24.04 or newer, as root or with sudo, and never waits for ever for the network or for a lock.
+# Installs the missing packages of apt-packages.txt; calls apt only if one is missing. Works on Debian 12 and Ubuntu
+# 24.04 or newer, as root or with sudo, and never waits forever for the network or for a lock.
 #
-#   launch/install_packages.sh [build] [run] [test] [fuzz] [style]     these sets; without a name all but fuzz and style
+#   launch/install_packages.sh [build] [run] [test] [fuzz] [style]     these sets; by default all except fuzz and style
 #
-# Where everything is there already, as a package or otherwise, nobody needs to be root. Ends with 0 when all is there
-# that the sets cannot do without, and says what the rest would have been good for.
+# If everything is already installed, as a package or otherwise, root is not needed. Ends with 0 if everything is
+# installed that the sets require, and reports what the missing optional packages would be used for.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
 readonly NETWORK_TIMEOUT_S=30     # one connection
-readonly LOCK_TIMEOUT_S=120       # another apt at work
-readonly UPDATE_TIMEOUT_S=300     # fetching the package lists
-readonly INSTALL_TIMEOUT_S=1200   # fetching and installing packages
+readonly LOCK_TIMEOUT_S=120       # another apt is running
+readonly UPDATE_TIMEOUT_S=300     # downloading the package lists
+readonly INSTALL_TIMEOUT_S=1200   # downloading and installing packages
 readonly REPORT_EVERY_S=30
 NO_NETWORK='Temporary failure resolving|Could not resolve|Could not connect|Unable to connect'
 NO_NETWORK+='|[Cc]onnection (failed|timed out|refused)|Network is unreachable|No route to host'
@@ -48,7 +48,7 @@ is_installed() {
   command -v dpkg-query >/dev/null && dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'
 }
 
-# What a package would bring, brought by something else: a compiler of one's own, meson from PyPI, libraries in /usr/local.
+# True if a package's content was installed in a different way: a compiler, meson from PyPI, libraries in /usr/local.
 is_provided() {
   case $1 in
     g++) has_command g++ || has_command c++ || has_command "${CXX:-}" ;;
@@ -77,7 +77,7 @@ is_provided() {
 }
 
 has_command() { [ -n "$1" ] && command -v "$1"; }
-# As tests/fuzz/run.sh looks for it.
+# The same search as in tests/fuzz/run.sh.
 can_fuzz() {
   local compiler
   for compiler in ${FUZZ_CXX:-clang++-16 clang++-19 clang++-18 clang++-17}; do
@@ -88,7 +88,7 @@ can_fuzz() {
 }
 has_header() { ${CXX:-c++} -std=c++20 -E -x c++ - <<<"#include <$1>"; }
 
-# What is lost without a package that is only of use, not needed. Fails for the others.
+# Prints what does not work without an optional package. Fails for required packages.
 lost_without() {
   case $1 in
     libdnnl-dev) echo "the program computes without oneDNN, many times slower" ;;
@@ -109,7 +109,7 @@ missing_packages() {
   done
 }
 
-# Whether the missing packages are needed at all; says what is lost without them.
+# True if none of the missing packages is required; reports what does not work without them.
 go_without() {
   local package lost needed=()
   for package in "$@"; do
@@ -118,7 +118,7 @@ go_without() {
   [ ${#needed[@]} -eq 0 ]
 }
 
-# Nobody is asked for a password where nobody can give it.
+# Does not ask for a password if there is no terminal to enter it.
 find_root() {
   as_root=()
   [ "$(id -u)" -ne 0 ] || return 0
@@ -127,7 +127,7 @@ find_root() {
   as_root=(sudo)
 }
 
-# In a folder that can be written to, whoever one is.
+# In the first writable folder.
 make_log() {
   local folder
   for folder in "${TMPDIR:-/tmp}" "${XDG_CACHE_HOME:-${HOME:-}/.cache}" /var/tmp; do
@@ -146,7 +146,7 @@ apt_get() {
     -o Acquire::Retries=1 -o "DPkg::Lock::Timeout=$LOCK_TIMEOUT_S" "$@" >>"$log" 2>&1 </dev/null
 }
 
-# Fresh images come without package lists, and old lists name files that are gone: fetch them, then try (again).
+# New images have no package lists, and old lists name files that no longer exist: downloads them and tries (again).
 install() {
   if compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null &&
     apt_get "$INSTALL_TIMEOUT_S" install --no-install-recommends "$@"; then
@@ -155,10 +155,10 @@ install() {
   apt_get "$UPDATE_TIMEOUT_S" update && apt_get "$INSTALL_TIMEOUT_S" install --no-install-recommends "$@"
 }
 
-# A line now and then while apt is at work, with what it said last.
+# Prints a line at intervals while apt runs, with its last message.
 report() {
   local second=0
-  while sleep 1 >/dev/null 2>&1; do  # short, and without our output, for it may be left behind
+  while sleep 1 >/dev/null 2>&1; do  # short, and without our output, because it can outlive this script
     second=$((second + 1))
     [ $((second % REPORT_EVERY_S)) -eq 0 ] || continue
     say "  apt has been running for $second s: $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-80)"
@@ -179,7 +179,7 @@ install_reporting() {
 
 interrupted() { say ""; stop "interrupted; the same command continues where it stopped (apt's output: $log)" "$1"; }
 
-# One sentence on why apt failed.
+# Reports in one sentence why apt failed.
 explain_failure() {
   if grep -qE 'No space left on device|enough free space' "$log"; then
     stop "the disk is full, so the packages could not be installed: make room, and run the same command again ($log)" "$EXIT_FULL"
@@ -196,7 +196,7 @@ explain_failure() {
   say "apt's output is in $log. To install by hand: apt-get install --no-install-recommends $*"
 }
 
-# A package that is only of use, and that this system does not have, shall not keep the others away.
+# Installs only the required packages, if an optional package that this system does not have prevented the installation.
 install_needed() {
   local package needed=()
   ! grep -qE "$NO_NETWORK" "$log" || return 1
@@ -206,7 +206,7 @@ install_needed() {
   [ ${#needed[@]} -gt 0 ] && [ ${#needed[@]} -lt $# ] && install_reporting "${needed[@]}"
 }
 
-# The end where packages could not be installed.
+# Ends the script when packages could not be installed.
 end_without() { if go_without "$@"; then exit 0; else exit 1; fi; }
 
 main() {

@@ -2,14 +2,14 @@
 """Starts a whole distmnist cluster, ps and workers, on this host, or prints the commands for several hosts.
 
   launch/launch.py                                                  1 ps on port 2222, 3 workers on 2223-2225
-  launch/launch.py --num_ps 1 --num_workers 3 -- --train_steps 500  on free ports; what follows -- goes to the program
-  launch/launch.py --gpus 0,1 -- --data_dir DIR                     the workers take turns at the GPUs
-  launch/launch.py --secure                                         with keys of its own: nobody else is heard
+  launch/launch.py --num_ps 1 --num_workers 3 -- --train_steps 500  on free ports; flags after -- go to the program
+  launch/launch.py --gpus 0,1 -- --data_dir DIR                     assigns the GPUs to the workers in turn
+  launch/launch.py --secure                                         with keys, so that only its own tasks can connect
   launch/launch.py --hosts a,b,c --num_ps 2 --print                 prints one command per task, starts nothing
 
-Standard output belongs to the tasks; the launcher itself speaks on standard error. It ends with 0 when every task has,
-else with the exit code of the first task that failed (128 + N for one killed by signal N). Ctrl-C asks the workers to
-save and leave; a second one kills. No task outlives the launcher, whatever becomes of it.
+Standard output is for the tasks; the launcher prints on standard error. It ends with 0 if every task did, otherwise
+with the exit code of the first task that failed (128 + N if it was killed by signal N). Ctrl-C makes the workers save
+and leave; a second Ctrl-C kills them. Every task ends with the launcher, however that ends.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from processes import EXIT_RESOURCES, Task, UsageError, run_cluster, say
 
 EXIT_CONFLICT = 6
 
-SEEDS_BASE_PORT = 2222  # what the program's own built-in cluster uses too
+SEEDS_BASE_PORT = 2222  # the same as in the program's built-in cluster
 
 
 # Command line ---------------------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def host_list(text):
 
 
 def parse_arguments(arguments):
-    """Returns (options, arguments for the program). Only what stands before the first -- is the launcher's."""
+    """Returns (options, arguments for the program). Only arguments before the first -- belong to the launcher."""
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     own, program_arguments = arguments[:cut], arguments[cut + 1:]
     parser = ArgumentParser(prog="launch.py", description=__doc__, allow_abbrev=False,
@@ -82,19 +82,19 @@ def parse_arguments(arguments):
     parser.add_argument("--num_ps", type=positive, default=1, metavar="N", help="parameter servers (1)")
     parser.add_argument("--num_workers", type=positive, metavar="N", help="workers (3; with --hosts one per host)")
     parser.add_argument("--base_port", type=positive, metavar="PORT",
-                        help="first port: ps first, then workers, counting up (free ports; without any flag 2222)")
+                        help="first port; the ps tasks get the lowest ports (free ports; without any flag 2222)")
     parser.add_argument("--binary", metavar="FILE", help="the program ($DISTMNIST, then PATH, then build/)")
-    parser.add_argument("--gpus", type=comma_list, metavar="0,1", help="GPUs that the workers take turns at")
+    parser.add_argument("--gpus", type=comma_list, metavar="0,1", help="GPUs, assigned to the workers in turn")
     parser.add_argument("--gpus_per_host", type=positive, metavar="N", help="the same as --gpus 0,...,N-1")
     parser.add_argument("--secure", action="store_true",
                         help="make keys for this run, so that its ps tasks accept only its workers")
     parser.add_argument("--grace_s", type=seconds, default=20.0, metavar="S",
                         help="seconds that the tasks have to save and leave before they are killed (20)")
     parser.add_argument("--ps_wait_s", type=seconds, default=30.0, metavar="S",
-                        help="seconds that a ps has to leave after the last worker is done (30; no limit where the "
+                        help="seconds that a ps has to leave after the last worker is done (30; no limit if the "
                              "program is given --ps_stay)")
     parser.add_argument("--hosts", type=host_list, metavar="A,B,C",
-                        help="with --print: the hosts; one that is named twice gets twice the workers")
+                        help="with --print: the hosts; a host that is named twice gets twice the workers")
     parser.add_argument("--print", action="store_true", dest="print_only", help="print the commands, start nothing")
     options, unknown = parser.parse_known_args([with_underscores(argument) for argument in own])
     if unknown:
@@ -114,7 +114,7 @@ def parse_arguments(arguments):
 
 
 def ps_stay(program_arguments):
-    """Whether the program is told that its ps tasks stay when their run is over."""
+    """True if the program's flags tell ps tasks to stay when their run is over."""
     flags = [with_underscores(argument) for argument in program_arguments]
     return "--ps_stay" in flags or "--ps_stay=true" in flags
 
@@ -138,9 +138,10 @@ def check_options(options):
 
 
 def make_tasks(options):
-    """ps on the first hosts, workers round robin over the hosts; the workers of one host take turns at its GPUs."""
+    """Places ps tasks on the first hosts and workers round robin on all hosts. The workers of one host get its GPUs in
+    turn."""
     hosts = options.hosts or ["localhost"]
-    ps_hosts = list(dict.fromkeys(hosts))  # A host that is named twice gets more workers, not more ps.
+    ps_hosts = list(dict.fromkeys(hosts))  # a host that is named twice gets more workers, not more ps
     tasks = [Task("ps", i, ps_hosts[i % len(ps_hosts)]) for i in range(options.num_ps)]
     workers_on = collections.Counter()
     for i in range(options.num_workers):
@@ -152,7 +153,7 @@ def make_tasks(options):
 
 
 def number_ports(tasks, base_port):
-    """Counts up from base_port on each host."""
+    """Assigns consecutive ports from base_port on each host."""
     next_port = collections.defaultdict(lambda: base_port)
     for task in tasks:
         task.port = next_port[task.host]
@@ -163,7 +164,7 @@ def number_ports(tasks, base_port):
 
 def port_is_free(port):
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # A port in TIME_WAIT is free for a listener.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free for a listener
         try:
             probe.bind(("", port))
             return True
@@ -172,7 +173,7 @@ def port_is_free(port):
 
 
 def check_ports(tasks):
-    """Of the tasks that listen: a worker does not, its port is only a part of its name."""
+    """Checks the ports of tasks that listen. A worker does not: its port is only a part of its name."""
     for task in tasks:
         if task.job == "ps" and not port_is_free(task.port):
             raise UsageError(f"port {task.port} for {task.name} is in use (or not allowed) on this host: "
@@ -180,8 +181,8 @@ def check_ports(tasks):
 
 
 def choose_free_ports(tasks):
-    """Free ports below the range from which the kernel takes the ports of outgoing connections, so that none of these
-    can take a port between our look at it and the moment the task listens there."""
+    """Chooses free ports below the kernel's range for outgoing connections, so that no outgoing connection can take a
+    port before the task listens on it."""
     try:
         limit = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     except (OSError, ValueError, IndexError):
@@ -203,7 +204,7 @@ def cluster_flags(tasks):
 
 
 def command_of(task, tasks, binary, program_arguments, keys=None):
-    """`keys`: the folder, where the cluster has them."""
+    """`keys`: the folder of keys, if the cluster has them."""
     key_flags = [f"--keys={keys}"] if keys else []
     return [binary, *cluster_flags(tasks), f"--job_name={task.job}", f"--task_index={task.index}", *key_flags,
             *program_arguments]
@@ -220,14 +221,15 @@ def print_commands(tasks, binary, program_arguments, secure):
             print(gpu + shlex.join(command_of(task, tasks, binary, program_arguments, keys)))
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends.
-        if not isinstance(error, BrokenPipeError):  # Who has gone has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python still writes its buffer at the end
+        if not isinstance(error, BrokenPipeError):  # a closed pipe is not an error
             raise UsageError(f"standard output: {error.strerror}", EXIT_RESOURCES) from error
     return 0
 
 
 def find_program(named):
-    """--binary, $DISTMNIST, PATH, then what was installed together with this file, or the build folder of this checkout."""
+    """The program from --binary, $DISTMNIST, PATH, the folder in which this file is installed, or the build folder of
+    this checkout."""
     for source, path in (("--binary", named), ("$DISTMNIST", os.environ.get("DISTMNIST"))):
         if path:
             found = shutil.which(os.path.expanduser(path))
@@ -235,7 +237,7 @@ def find_program(named):
                 raise UsageError(f"{source} {path} is not an executable file: build it with launch/build.py")
             return found
     root = pathlib.Path(__file__).resolve().parent.parent
-    # Installed, this file is PREFIX/share/distmnist/launch.py.
+    # If installed, this file is PREFIX/share/distmnist/launch.py.
     places = (shutil.which("distmnist"), root.parent / "bin" / "distmnist" if root.name == "share" else None,
               root / "build" / "distmnist", root / "build" / "tools" / "distmnist")
     for place in places:

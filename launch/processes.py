@@ -1,7 +1,8 @@
-"""The processes of a cluster on this host: started so that none can outlive the launcher, watched, stopped in order.
+"""The processes of a cluster on this host: starts them so that none can outlive the launcher, watches them, and stops
+them in order.
 
-Stopping means: the workers get the signal, so that they save and leave; when they are gone the ps get it; what is still
-there after the grace is killed."""
+To stop, the workers get the signal, so that they save and leave; after they have ended, the ps tasks get it. Tasks that
+are still running after the grace time are killed."""
 
 import ctypes
 import errno
@@ -16,13 +17,13 @@ EXIT_RESOURCES = 7
 EXIT_LOST_PEER = 138
 
 LACKING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-SAME_SIGNAL_S = 0.3  # timeout(1), and make under Ctrl-C, deliver one request to stop twice
+SAME_SIGNAL_S = 0.3  # timeout(1), and make under Ctrl-C, send one request to stop twice
 LONGEST_SLEEP_S = 3600.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class UsageError(Exception):
-    """The user or the machine is wrong: one sentence, and the exit code."""
+    """An error of the user or the machine: one sentence, and the exit code."""
 
     def __init__(self, message, code=EXIT_USAGE):
         super().__init__(message)
@@ -33,21 +34,21 @@ def say(message):
     if sys.stderr is None:  # closed
         return
     try:
-        # On a terminal worker 0 may have left its progress line, which ends without a line break: it is wiped.
+        # On a terminal worker 0 may have left its progress line, which ends without a line break. It is erased.
         start = "\r\033[K" if sys.stderr.isatty() else ""
         print(f"{start}launch: {message}", file=sys.stderr, flush=True)
     except OSError:
-        pass  # A closed terminal must not keep us from stopping the tasks.
+        pass  # a closed terminal must not prevent us from stopping the tasks
 
 
 class Task:
-    """One process of the cluster: what it is, where it listens, and, once started, how it fares."""
+    """One process of the cluster: its job, address and, once started, its state."""
 
     def __init__(self, job, index, host, gpu=None):
         self.job = job
         self.index = index
         self.host = host
-        self.gpu = gpu  # what CUDA_VISIBLE_DEVICES is set to; None leaves it alone
+        self.gpu = gpu  # the value for CUDA_VISIBLE_DEVICES; None does not change it
         self.port = None
         self.process = None
         self.signalled = False
@@ -66,17 +67,17 @@ class Task:
 
 
 def make_child_setup(parent_signal_mask):
-    """What each child does between fork and exec. Children are forked from the main thread, which lives as long as the
-    launcher: the kernel sends the parent-death signal when the forking *thread* ends."""
+    """The setup of each child between fork and exec. Children are forked from the main thread, which lives as long as
+    the launcher, because the kernel sends the parent-death signal when the forking *thread* ends."""
     libc = ctypes.CDLL(None, use_errno=True)
     launcher_pid = os.getpid()
 
     def set_up():
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != launcher_pid:
-            os._exit(EXIT_LOST_PEER)  # The launcher died before the line above could take effect.
+            os._exit(EXIT_LOST_PEER)  # the launcher died before the line above took effect
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)  # A shell's "&" makes us ignore SIGINT; the tasks need it.
+            signal.signal(number, signal.SIG_DFL)  # a shell's "&" makes this process ignore SIGINT; the tasks need it
         signal.pthread_sigmask(signal.SIG_SETMASK, parent_signal_mask)
 
     return set_up
@@ -89,7 +90,8 @@ def start(task, command, child_setup):
     elif task.gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = task.gpu
     try:
-        # A session of its own: the terminal's Ctrl-C reaches only us, and a whole process group can be ended at once.
+        # A separate session: the terminal's Ctrl-C reaches only the launcher, and a whole process group can be ended at
+        # once.
         task.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True,
                                         preexec_fn=child_setup)
     except (OSError, subprocess.SubprocessError) as error:
@@ -100,7 +102,7 @@ def start(task, command, child_setup):
 
 
 def send(task, number):
-    """To the task's whole process group: --binary may be a script around the program."""
+    """Sends a signal to the task's whole process group, because --binary can be a script around the program."""
     task.signalled = True
     try:
         os.killpg(task.process.pid, number)
@@ -109,8 +111,8 @@ def send(task, number):
 
 
 def reap(tasks):
-    """Returns the tasks that have just ended. What a dead task left in its process group goes with it, and this before
-    the process is reaped, while its number cannot belong to anybody else."""
+    """Returns the tasks that have just ended. Kills the rest of a dead task's process group before the process is
+    reaped, because until then its number cannot belong to a different process."""
     ended = []
     for task in tasks:
         if task.running and os.waitid(os.P_PID, task.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
@@ -132,15 +134,15 @@ def how_it_ended(task):
 
 
 class Watch:
-    """Waits for the tasks, stops all when one fails or a signal asks for it. exit_code is the launcher's own."""
+    """Waits for the tasks, and stops all when one fails or on a signal. exit_code is the launcher's exit code."""
 
     def __init__(self, tasks, signals, grace_s, ps_wait_s):
         self.tasks = tasks
-        self.signals = signals  # blocked, so that they wait for us to ask for them
+        self.signals = signals  # blocked, so that they can be awaited
         self.grace_s = grace_s
         self.ps_wait_s = ps_wait_s
         self.exit_code = 0
-        self.stop_signal = None  # once set, everything is on its way out
+        self.stop_signal = None  # once set, all tasks are being stopped
         self.stopped_at = None
         self.workers_done_at = None
 
@@ -172,7 +174,7 @@ class Watch:
             self.exit_code = 128 + number
             say(f"{signal.strsignal(number).lower()}: the workers save and leave (at most {self.grace_s:g} s; "
                 "Ctrl-C again kills them)")
-            self.stop(signal.SIGTERM if number == signal.SIGHUP else number)  # The program saves on SIGINT and SIGTERM.
+            self.stop(signal.SIGTERM if number == signal.SIGHUP else number)  # the program saves on SIGINT and SIGTERM
         elif number == signal.SIGINT and time.monotonic() - self.stopped_at > SAME_SIGNAL_S:
             say("interrupted again: killing " + names(self.running()))
             self.kill()
@@ -180,7 +182,7 @@ class Watch:
     def on_ended(self, ended):
         failed = [task for task in ended if task.process.returncode != 0]
         if self.stop_signal is None:
-            # Of tasks that end together, the one that lost its peer is the consequence, not the cause.
+            # If tasks end at the same time, a task that lost its peer is a consequence, not the cause.
             for task in sorted(failed, key=lambda task: task.process.returncode == EXIT_LOST_PEER)[:1]:
                 others = self.running()
                 say(how_it_ended(task) + (f"; stopping the others ({names(others)})" if others else ""))
@@ -188,7 +190,7 @@ class Watch:
                 self.stop(signal.SIGTERM)
         if not self.running("worker"):
             if self.stop_signal is not None:
-                self.pass_on("ps")  # The ps serve until the workers have left.
+                self.pass_on("ps")  # the ps tasks serve until the workers have left
             elif self.workers_done_at is None:
                 self.workers_done_at = time.monotonic()
                 if self.ps_wait_s is None and self.running("ps"):
@@ -219,7 +221,7 @@ class Watch:
                 send(task, self.stop_signal)
 
     def kill(self):
-        """Kills and reaps whatever is left. Nothing can delay SIGKILL for long, so this waits without a limit."""
+        """Kills and reaps the remaining tasks. Waits without a limit, because SIGKILL cannot be delayed for long."""
         if self.stop_signal is None:
             self.stop_signal, self.stopped_at = signal.SIGKILL, time.monotonic()
         for task in self.running():
@@ -233,11 +235,11 @@ def names(tasks):
 
 
 def run_cluster(tasks, commands, grace_s, ps_wait_s):
-    """Starts commands[i] as tasks[i], waits for all, and returns the launcher's exit code. Main thread only.
-    ps_wait_s: how long the ps tasks may outlive the workers; None: until a signal comes."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # Where it is ignored the kernel would reap our children itself.
+    """Starts commands[i] as tasks[i], waits for all, and returns the launcher's exit code. Main thread only. ps_wait_s:
+    how long the ps tasks can outlive the workers; None means until a signal."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it were ignored, the kernel would reap our children itself
     signals = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup(1) ignores it.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup(1) ignores it
         signals.add(signal.SIGHUP)
     old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     watch = Watch(tasks, signals, grace_s, ps_wait_s)

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# From a fresh checkout to a trained network: packages, a release build, MNIST, then 1 ps + 3 workers on this host.
+# Trains a network from a new checkout: packages, a release build, MNIST, then 1 ps + 3 workers on this host.
 #
 #   launch/quickstart.sh [DATA_DIR | --data_dir DATA_DIR] [--build_dir DIR] [-- flags of the program]
 #
-# DATA_DIR holds the four files of MNIST (plain or .gz). Without it they are taken from the cache or downloaded; where
-# there is no network the run trains on synthetic digits and says so. DIR is where to build, if not in build/ of the
-# checkout. Paths are relative to where you stand.
+# DATA_DIR has the four files of MNIST (plain or .gz). Without it they are taken from the cache or downloaded; without a
+# network the run trains on synthetic digits and says so. DIR is the build folder (default: build/ in the checkout).
+# Relative paths start at the current folder.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 
 [ -e /dev/fd/0 ] || exec </dev/null
 script=$(readlink -f "${BASH_SOURCE[0]}")
 checkout=$(cd "$(dirname "$script")/.." && pwd)
-home=~  # also where HOME is not set
+home=~  # also if HOME is not set
 readonly script checkout home
 readonly DOWNLOAD_TIMEOUT_S=300
 
@@ -39,7 +39,7 @@ parse_arguments() {
   done
 }
 
-# A ~ that no shell has seen to, as in --data_dir=~/mnist, and paths relative to where the user stands.
+# Expands a ~ that the shell did not expand, as in --data_dir=~/mnist, and relative paths.
 absolute() {
   case $1 in
     /*) echo "$1" ;;
@@ -57,15 +57,15 @@ resolve_folders() {
   [ -d "$data_dir" ] || stop "the data folder $data_dir does not exist, or cannot be seen from here" 3
 }
 
-# As one would type it here.
+# As the user would type it in the current folder.
 shown() { printf '%q' "${1#"$PWD"/}"; }
 
 # Signals --------------------------------------------------------------------------------------------------------------
 
 child=
 
-# Runs a command and waits for it; a signal that ends this script ends the command first, even one that came to this
-# script alone. A shell ignores Ctrl-C in what it runs beside itself.
+# Runs a command and waits for it. A signal that ends this script ends the command first, even if only this script got
+# the signal. A shell ignores Ctrl-C in background processes.
 attend() {
   local code=0
   (trap - INT; exec "$@") <&0 &
@@ -75,7 +75,7 @@ attend() {
   return "$code"
 }
 
-# Whatever comes from the keyboard has reached the command, too, so it gets a moment to leave by itself, with its own words.
+# The command also gets signals from the keyboard, so it has a moment to end by itself with its own message.
 end_by() {
   local tenths
   trap '' INT TERM HUP
@@ -106,7 +106,7 @@ has_mnist() {
   done
 }
 
-# Leaves the choice in data_flags.
+# Stores the choice in data_flags.
 choose_data() {
   local cache code=0
   data_flags=()
@@ -141,8 +141,8 @@ TEXT
 
 # Logs -----------------------------------------------------------------------------------------------------------------
 
-# Leaves a new folder in log_dir, one that no other quickstart takes: in the checkout or, where that is read-only, in the
-# build folder.
+# Creates a new folder, not shared with any other quickstart, and stores it in log_dir: in the checkout or, if that is
+# read-only, in the build folder.
 make_log_dir() {
   local root number name
   name=quickstart-$(date +%Y%m%d-%H%M%S)

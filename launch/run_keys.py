@@ -1,5 +1,5 @@
-"""Keys for the tasks of one run, made by the program: for a run on this host in a folder that goes with it, and as lines
-to copy for one on several hosts."""
+"""Keys for the tasks of one run, made by the program: in a temporary folder for a run on this host, or as commands to
+copy for a run on several hosts."""
 
 import contextlib
 import errno
@@ -22,7 +22,7 @@ def keygen_command(binary, folder, cluster_flags):
 
 @contextlib.contextmanager
 def keys_of_run(binary, cluster_flags):
-    """Makes the keys, and gives their folder, which only this user may look into and which is gone at the end."""
+    """Makes the keys and yields their folder, which only this user can access and which is removed at the end."""
     leave_on_signals()
     own = make_private_folder()
     try:
@@ -52,7 +52,8 @@ def make_private_folder():
 
 
 def leave_on_signals():
-    """Until the cluster runs, which has its own way with signals, one ends us as an error does: not without tidying up."""
+    """Until the cluster runs, which handles signals itself, a signal ends this process like an error, so that it cleans
+    up."""
 
     def leave(number, frame):
         sys.exit(128 + number)
@@ -67,17 +68,17 @@ def is_here(host):
 
 
 def folder_of(host):
-    """The name that the program gives to the folder of a host."""
+    """The program's name for a host's folder."""
     return host.strip("[]").lower()
 
 
 def printed_folder(host):
-    """What the tasks on a host are told, once the printed lines have been followed. The program knows what ~ is."""
+    """The folder for the tasks on a host after the printed commands were run. The program expands ~."""
     return PRINTED_FOLDER if is_here(host) else f"~/{folder_of(host)}"
 
 
 def printed_lines(binary, hosts, cluster_flags):
-    """The commands that make the keys, and bring them to the hosts."""
+    """The commands that make the keys and copy them to the hosts."""
     yield "# once, and first: the keys of all tasks, and each host's own to the host"
     yield shlex.join(keygen_command(binary, PRINTED_FOLDER, cluster_flags))
     for host in dict.fromkeys(hosts):

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Builds and runs every test on another release than this machine's: tests/run.sh --werror in a root folder that
-# debootstrap makes. Root only; what is mounted is seen by this script alone and is gone when it ends, however it ends.
+# Builds and runs every test on a release other than this machine's: tests/run.sh --werror in a root folder created by
+# debootstrap. Needs root. Mounts are visible only to this script and are removed when it ends, however it ends.
 #
 #   tests/other_release.sh [RELEASE [FOLDER]] [-- arguments of tests/run.sh]
 #
-#   tests/other_release.sh                            trixie; on Debian 13 bookworm
-#   tests/other_release.sh trixie -- --suite unit     one suite
+#   tests/other_release.sh                            uses trixie; on Debian 13 bookworm
+#   tests/other_release.sh trixie -- --suite unit     runs one suite
 #
-# FOLDER is made, or used again: its packages and its build stay (default: distmnist/releases/RELEASE in the user's
-# cache). Tested is this working tree with its changes. Packages come from where apt gets them here, or from
-# $DEBIAN_MIRROR; proxies, certificates and pip's configuration are this machine's, too.
+# FOLDER is created, or used again with its packages and build (default: distmnist/releases/RELEASE in the user's
+# cache). The tested source is this working tree with its changes. Packages come from the same source as this machine's
+# apt packages, or from $DEBIAN_MIRROR. Proxies, certificates and pip's configuration are this machine's.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -35,7 +35,7 @@ parse_arguments() {
   [ -n "$folder" ] || folder=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/distmnist/releases/$release
 }
 
-# Of the two Debian releases that are promised the one that this machine is not.
+# The one of the two supported Debian releases that this machine does not have.
 other_release() {
   if [ "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" = trixie ]; then echo bookworm; else echo trixie; fi
 }
@@ -46,7 +46,7 @@ check_host() {
   git ls-files --error-unmatch tests/other_release.sh >/dev/null 2>&1 || usage_error "only a checkout of git is tested: git says what belongs to it"
 }
 
-# Where this machine's apt has Debian from.
+# The source of this machine's Debian packages.
 mirror() {
   local found=${DEBIAN_MIRROR:-}
   if [ -z "$found" ]; then
@@ -58,7 +58,7 @@ mirror() {
   echo "$found"
 }
 
-# A root that is whole says of which release it is.
+# A complete root names its release in a file.
 make_root() {
   local made
   made=$(cat "$folder/.made_for_tests" 2>/dev/null || true)
@@ -75,7 +75,7 @@ make_root() {
   mv -T "$folder.partial" "$folder"
 }
 
-# How this machine gets into the network is how the root does.
+# The root uses this machine's access to the network.
 copy_network_settings() {
   cp -L /etc/resolv.conf /etc/hosts "$folder/etc/"
   apt-config dump | grep -E '^Acquire::(http|https|Retries|Check-)[^ ]* ".+"' >"$folder/etc/apt/apt.conf.d/90outer" || true
@@ -87,13 +87,14 @@ copy_network_settings() {
   if [ -f "$certificates" ]; then cp -L "$certificates" "$folder$CERTIFICATES_INSIDE"; fi
 }
 
-# The files that git knows or would add, as they are now.
+# The files that git knows or would add, in their current state.
 checkout_files() {
   git ls-files -z --cached --others --exclude-standard | sort -zu |
     while IFS= read -r -d '' file; do if [ -f "$file" ]; then printf '%s\0' "$file"; fi; done
 }
 
-# Beside the build of the last time. What has not changed stays, with its time; what has is newer than any build.
+# Synchronizes into the folder of the last build. Unchanged files keep their time; changed files are newer than any
+# build.
 copy_checkout() {
   local inside=$folder$CHECKOUT_INSIDE file
   mkdir -p "$inside"
@@ -137,7 +138,7 @@ mount_all() {
   fi
 }
 
-# A clean environment, but for what leads into the network and into tests.
+# A clean environment, except for network access and test settings.
 collect_variables() {
   variables=(HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "TERM=${TERM:-dumb}" CI=true)
   if [ -f "$folder$CERTIFICATES_INSIDE" ]; then
@@ -152,7 +153,7 @@ collect_variables() {
 
 parse_arguments "$@"
 check_host
-# Mounts of a namespace of its own: nobody else sees them, and they end with its last process.
+# Mounts in a separate namespace: other processes do not see them, and they end with its last process.
 if [ "${DISTMNIST_OTHER_RELEASE_MOUNTS:-}" != own ]; then
   DISTMNIST_OTHER_RELEASE_MOUNTS=own exec unshare --mount --propagation private "${BASH_SOURCE[0]}" "$@"
 fi

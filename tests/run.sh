@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, runs every test, and closes with a line "N passed, N failed", which counts cases.
+# Installs missing packages, builds, runs every test, and ends with a line "N passed, N failed", which counts cases.
 #
 #   tests/run.sh [--build_dir DIR] [--clean] [--werror] [--no_install] [--instructions] [arguments of meson test]
 #
 #   tests/run.sh --suite e2e        one suite: unit, structure, e2e, security, emulated or fuzz
 #   tests/run.sh -k idx             the tests whose name contains "idx"
-#   tests/run.sh --instructions     also counts instructions (tests/bench/instructions.py); a report, nothing fails by it
+#   tests/run.sh --instructions     also counts instructions (tests/bench/instructions.py); only a report
 #
 # DISTMNIST_TEST_DATA names the folder with the four files of MNIST; without it ../shared/mnist beside the checkout and
-# the program's cache are looked at. Tests that need the files are skipped where there are none. DISTMNIST_TEST_PYTHON
-# names a Python with safetensors, numpy, Pillow and bochscpu-python; without it they are fetched from PyPI, or their tests are
-# skipped. FUZZ_SECONDS is how long each fuzz target runs (10; in .ci/run 60).
+# the program's cache are searched. Tests that need the files are skipped without them. DISTMNIST_TEST_PYTHON names a
+# Python with safetensors, numpy, Pillow and bochscpu-python; without it they are downloaded from PyPI, or their tests
+# are skipped. FUZZ_SECONDS is the time per fuzz target (default 10; in .ci/run 60).
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 script=$(readlink -f "${BASH_SOURCE[0]}")
@@ -52,15 +52,15 @@ find_test_data() {
   echo "No MNIST was found (DISTMNIST_TEST_DATA): the tests that need it are skipped."
 }
 
-# Where the system has that compiler; without it the fuzz targets are skipped, and say so.
+# The compiler is installed only if the system has it; without it the fuzz targets are skipped and say so.
 install_fuzzer() {
   if grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release || apt-cache show clang-16 >/dev/null 2>&1; then
     launch/install_packages.sh fuzz || true
   fi
 }
 
-# What others made and tests use goes into a virtual environment of the build folder: readers to compare with, and an
-# emulator of processors (of the newest version that loads on Debian 12), which there is for x86-64.
+# Third-party packages for tests go into a virtual environment in the build folder: readers for comparison, and a
+# processor emulator (the newest version that works on Debian 12), which only exists for x86-64.
 find_test_python() {
   [ -z "${DISTMNIST_TEST_PYTHON:-}" ] || return 0
   local folder=$build/test-python packages="safetensors numpy pillow pyzmq"
@@ -77,7 +77,7 @@ find_test_python() {
   fi
 }
 
-# What kept the tests from running counts as the failure.
+# A problem that prevents the tests from running counts as the failure.
 stop_untested() { printf '%s\n0 passed, 1 failed\n' "$1"; exit "${2:-1}"; }
 
 build_all() {
@@ -88,7 +88,7 @@ build_all() {
   [ "$code" -eq 0 ] || stop_untested "The build failed, so no test ran; it counts as the failure." "$code"
 }
 
-# The names that contain $name_part, one a line.
+# The test names that contain $name_part, one per line.
 matching_tests() {
   meson test -C "$build" --no-rebuild --list 2>/dev/null | awk -F ' / ' 'NF > 1 { print $NF }' | grep -F -- "$name_part"
 }
@@ -111,7 +111,7 @@ log=$build/meson-logs/testlog.json
 rm -f "$log"
 test_status=0
 meson test -C "$build" --no-rebuild --print-errorlogs "${meson_arguments[@]}" || test_status=$?
-# Before the summary, which is the last line.
-if $instructions; then tests/bench/instructions.py --build_dir "$build" || echo "The report of instructions is not whole."; fi
+# Printed before the summary, which is the last line.
+if $instructions; then tests/bench/instructions.py --build_dir "$build" || echo "The instruction report is incomplete."; fi
 python3 tests/summarize.py "$log" || exit 1
 exit "$test_status"

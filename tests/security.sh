@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Attacks a job from every position that somebody may be in, shows what an allowed peer without a key can do and cannot,
-# and closes with a table and a line "N passed, N failed". Uses the program of the build folder.
+# Attacks a job from every possible position, shows what an allowed peer without a key can and cannot do, and ends with
+# a table and a line "N passed, N failed". Uses the program of the build folder.
 #
 #   tests/security.sh [--build_dir DIR] [--connections N | --long] [--only NAME] [--seed N]
 #
-#   --build_dir DIR    where the program was built (default: build); $DISTMNIST names another program
-#   --connections N    in all (default: 2000, in some four minutes); more where a rate has to be measured again
-#   --long             100,000 of them, in an hour or two; the job must keep 95 % of its rate in each position, and 80 %
-#                      under each attack alone (shorter runs: 80 % of both)
-#   --only NAME        positions, attacks and statements that have NAME in their name
-#   --seed N           of the attackers' dice; the first line says which it was
+#   --build_dir DIR    where the program was built (default: build); $DISTMNIST names a different program
+#   --connections N    total number (default: 2000, about four minutes); more if a rate has to be measured again
+#   --long             100,000 connections, one to two hours; the job must keep 95 % of its rate in each position, and
+#                      80 % under each attack alone (shorter runs: 80 % in both cases)
+#   --only NAME        only positions, attacks and statements with NAME in their name
+#   --seed N           seed of the attackers' random numbers; the first line of the output shows it
 #
-# Other users and other hosts are played where this is root; else their parts are skipped. Linux; no package is needed.
+# Only root can attack as other users and from other hosts; otherwise those parts are skipped. Needs no packages.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 script=$(readlink -f "${BASH_SOURCE[0]}")

@@ -1,10 +1,10 @@
-"""The closing lines of tests/run.sh, from meson's results: which cases were skipped and why, what failed, and
-"N passed, N failed, N skipped", in cases.
+"""Prints the closing lines of tests/run.sh from meson's results: skipped cases with their reasons, failures, and
+"N passed, N failed, N skipped", counted in cases.
 
     tests/summarize.py build/meson-logs/testlog.json
 
-A test says how many cases it has in a line of its own, "cases: 12 passed, 0 failed, 1 skipped", or as scripts do without
-the first word; the last such line counts. A test that says nothing is one case. "skipped case: NAME: REASON" is listed.
+A test prints its number of cases in a line "cases: 12 passed, 0 failed, 1 skipped" (scripts omit the first word); the
+last such line counts. A test without such a line counts as one case. Lines "skipped case: NAME: REASON" are listed.
 """
 
 import collections
@@ -19,20 +19,20 @@ GOOD = {"OK", "EXPECTEDFAIL"}
 
 
 def cases_of(test):
-    """Counter of passed, failed and skipped."""
+    """A Counter of passed, failed and skipped cases."""
     said = CASES.findall(test.get("stdout", ""))
     cases = collections.Counter(dict(zip(("passed", "failed", "skipped"), (int(number or 0) for number in said[-1]))) if said else {})
     if test["result"] == "SKIP":
         cases["skipped"] = max(cases["skipped"], 1)
     elif test["result"] not in GOOD:
-        cases["failed"] = max(cases["failed"], 1)  # Also where it broke off after the last case, or before the line.
+        cases["failed"] = max(cases["failed"], 1)  # also if it ended after the last case, or before the line
     elif not said:
         cases["passed"] = 1
     return cases
 
 
 def summarize(tests):
-    """The lines, and whether all is well."""
+    """The lines, and whether everything passed."""
     lines = []
     total = collections.Counter()
     for test in tests:

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Downloads MNIST: four .gz files, from the first mirror that has them.
 
-A cut download is resumed by the next run. What arrives is decompressed and compared with the published MD5 sums
-before it gets its name. Files that are already there and valid are left alone.
+Run it again to resume an interrupted download. Downloaded files are decompressed and compared with the published MD5
+sums before they get their names. Files that already exist and are valid are not changed.
 
-Exit codes: 0 done, 2 usage, 3 no mirror could give the files (or the folder holds another data set), 6 another
+Exit codes: 0 done, 2 usage, 3 no mirror could provide the files (or the folder has a different data set), 6 another
 download is writing to the folder, 7 no space, 130 interrupted.
 """
 
@@ -26,7 +26,7 @@ import urllib.error
 import urllib.request
 import zlib
 
-# md5 and size_bytes are of the decompressed file: archives are re-compressed here and there.
+# md5 and size_bytes are of the decompressed file, because some mirrors compress the archives again.
 MnistFile = collections.namedtuple("MnistFile", "name md5 size_bytes")
 
 FILES = (
@@ -49,7 +49,7 @@ VALID, OTHER, BROKEN = "valid", "other", "broken"
 
 
 class DownloadError(Exception):
-    """What went wrong, as one sentence, and the exit code for it."""
+    """The error as one sentence, and its exit code."""
 
     def __init__(self, message, exit_code=3):
         super().__init__(message)
@@ -57,15 +57,15 @@ class DownloadError(Exception):
 
 
 class MirrorError(Exception):
-    """This mirror cannot give the file; the next one may."""
+    """This mirror cannot provide the file; the next one may."""
 
 
 class CutError(MirrorError):
-    """The connection broke in the middle of the file."""
+    """The connection broke before the end of the file."""
 
 
 def default_dir():
-    """The cache of the program (cache_folder of tools/environment.h, the same rule); None where there is none."""
+    """The cache of the program (the same rule as cache_folder in tools/environment.h); None if there is none."""
     cache, home = os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME", "")
     if not cache.startswith("/"):
         with contextlib.suppress(KeyError):
@@ -77,10 +77,10 @@ def default_dir():
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Downloads MNIST and checks it.")
     parser.add_argument("--dir", type=lambda text: pathlib.Path(text).expanduser(), default=None,
-                        help="where to download to (default: $XDG_CACHE_HOME/distmnist/mnist or "
+                        help="the folder for the files (default: $XDG_CACHE_HOME/distmnist/mnist or "
                              "~/.cache/distmnist/mnist)")
     parser.add_argument("--mirror", action="extend", nargs="+", metavar="URL", default=[],
-                        help="folders to download from, in this order, instead of the built-in ones")
+                        help="URLs of folders to download from, in this order, instead of the built-in ones")
     parser.add_argument("--timeout", type=float, default=20, metavar="S",
                         help="seconds that a mirror may be silent (default: 20)")
     parser.add_argument("--print_dir", action="store_true", help="only print that folder")
@@ -94,7 +94,7 @@ def main(argv=None):
         print(folder)
         return 0
     if folder == default_dir():
-        os.umask(os.umask(0) | 0o022)  # The program uses no cache that others may write to.
+        os.umask(os.umask(0) | 0o022)  # the program does not use a cache that other users can write
     try:
         download_all(folder, FILES, options.mirror or MIRRORS, options.timeout)
     except DownloadError as error:
@@ -108,7 +108,7 @@ def main(argv=None):
 
 
 def download_all(folder, files, mirrors, timeout_s):
-    """Makes every one of `files` present and valid in `folder`. Raises DownloadError."""
+    """Makes sure that all of `files` are present and valid in `folder`. Raises DownloadError."""
     with local_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -120,9 +120,10 @@ def download_all(folder, files, mirrors, timeout_s):
 
 
 def already_there(folder, file):
-    """True for a valid file, plain or .gz. One that is whole but not ours is another data set: never overwritten."""
+    """True for a valid file, plain or .gz. An intact file with different content belongs to a different data set and is
+    never overwritten."""
     for path in (folder / file.name, folder / (file.name + ".gz")):
-        if not path.is_file():  # Some archives unpack into a folder of the file's name.
+        if not path.is_file():  # some archives unpack into a folder with the file's name
             continue
         with local_errors(path):
             state = check(path, file)
@@ -136,7 +137,7 @@ def already_there(folder, file):
 
 
 def download(folder, file, mirrors, timeout_s):
-    """Tries the mirrors in turn until one has given a valid file."""
+    """Tries the mirrors in turn until one provides a valid file."""
     path, part = folder / (file.name + ".gz"), folder / (file.name + ".gz.part")
     reasons = []
     for number, mirror in enumerate(mirrors, 1):
@@ -157,7 +158,8 @@ def download(folder, file, mirrors, timeout_s):
 
 
 def fetch_valid(url, part, file, timeout_s):
-    """Leaves a valid file in `part`. A resumed one that is wrong may be of two archives, so it is fetched once more."""
+    """Leaves a valid file in `part`. A wrong resumed file may be a mix of two archives, so it is downloaded once
+    more."""
     for _ in range(2):
         resumed = fetch_whole(url, part, file, timeout_s)
         with local_errors(part):
@@ -171,7 +173,7 @@ def fetch_valid(url, part, file, timeout_s):
 
 
 def fetch_whole(url, part, file, timeout_s):
-    """fetch, going on where the connection broke. True when bytes from before were used."""
+    """fetch() that continues if the connection breaks. True if bytes from before were used."""
     for resumes_left in range(MAX_RESUMES, -1, -1):
         try:
             return fetch(url, part, file, timeout_s) or resumes_left < MAX_RESUMES
@@ -182,7 +184,7 @@ def fetch_whole(url, part, file, timeout_s):
 
 
 def fetch(url, part, file, timeout_s):
-    """Downloads `url` to the end of `part`. True when bytes from before were used."""
+    """Downloads `url` to the end of `part`. True if bytes from before were used."""
     with local_errors(part):
         have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "distmnist", "Accept-Encoding": "identity"}
@@ -194,7 +196,7 @@ def fetch(url, part, file, timeout_s):
             receive(response, part, have if resumed else 0, file)
             return resumed
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing comes after what we have: the check tells whether that is all
+        if error.code == 416 and have:  # nothing follows our bytes: the check shows if they are complete
             return True
         raise MirrorError("HTTP status %d" % error.code) from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
@@ -203,16 +205,16 @@ def fetch(url, part, file, timeout_s):
 
 
 def starts_at(response, offset):
-    """Whether the answer to a request for a range is that range, and not the whole file again."""
+    """True if the answer to a request for a range is that range, and not the whole file."""
     content_range = response.headers.get("Content-Range") or ""
     return response.status == 206 and content_range.startswith("bytes %d-" % offset)
 
 
 def receive(response, part, have, file):
-    """Writes the body from offset `have` of `part` on."""
+    """Writes the body to `part`, starting at offset `have`."""
     length = response.headers.get("Content-Length")
     total = have + int(length) if length else None
-    # Compressing never makes a file much larger: a mirror that sends more than that sends something else.
+    # Compression never makes a file much larger, so a mirror that sends more sends something else.
     limit = file.size_bytes + file.size_bytes // 100 + 1024
     progress = Progress(file.name, total)
     with local_errors(part), open(part, "ab" if have else "wb") as out:
@@ -238,8 +240,8 @@ def read_chunk(response):
 
 
 def check(path, file, compressed=None):
-    """VALID; OTHER, whole but with another content; or BROKEN: cut, damaged or no gzip file. `compressed` defaults to
-    what the name says."""
+    """VALID; OTHER, intact but with different content; or BROKEN: truncated, damaged or not a gzip file. `compressed`
+    defaults to what the name suggests."""
     md5, size = hashlib.md5(), 0
     if compressed is None:
         compressed = path.suffix == ".gz"
@@ -262,7 +264,7 @@ def check(path, file, compressed=None):
 
 @contextlib.contextmanager
 def local_errors(path):
-    """Turns errors of the file system into a DownloadError that names the path."""
+    """Turns file system errors into a DownloadError that names the path."""
     try:
         yield
     except OSError as error:
@@ -272,7 +274,7 @@ def local_errors(path):
 
 @contextlib.contextmanager
 def locked(folder):
-    """Two downloads into one folder would spoil each other's partial files."""
+    """Allows one download per folder, because two would damage each other's partial files."""
     with local_errors(folder):
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -292,7 +294,7 @@ def say(line):
 
 
 class Progress:
-    """One line that is overwritten on a terminal; nothing elsewhere."""
+    """One line that is overwritten on a terminal; no output otherwise."""
 
     INTERVAL_S = 0.1
 
@@ -318,7 +320,8 @@ class Progress:
 
 
 def interrupt_once(number, frame):
-    """Ctrl-C may come twice, from the terminal and from whoever waits for us: the second one is not to spoil the end."""
+    """Ignores a second Ctrl-C, from the terminal or from a process that waits for us, so that it does not disturb the
+    end."""
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Time to accuracy: whole local runs of a preset, one per seed, from the start of the process to its end.
+"""Measures the time to a given accuracy: whole local runs of a preset, one per seed, from the start of the process to
+its end.
 
     tests/bench/accuracy.py --binary build/tools/distmnist --data_dir DIR --preset fast [--seeds 10] [-- FLAGS...]
-    tests/bench/accuracy.py ... --torch PYTHON       # the same recipe in PyTorch beside it, in turns
+    tests/bench/accuracy.py ... --torch PYTHON       # alternates with the same settings in PyTorch
 
-A line per run, then how many of them have reached --target (of fast 0.99, of best 0.994). FLAGS go to the program and
-win over the preset; PyTorch follows the values that the program's log names.
+Prints a line per run, and then how many runs reached --target (for fast 0.99, for best 0.994). FLAGS are passed to the
+program and have priority over the preset. PyTorch uses the values in the program's log.
 """
 
 import argparse
@@ -24,7 +25,7 @@ PRESET_LINE = re.compile(r"\] preset (\w+): (.*)$", re.MULTILINE)
 
 
 def recipe_in(log):
-    """The flags that the program's log names, for torch_accuracy.py."""
+    """The flags in the program's log, for torch_accuracy.py."""
     line = PRESET_LINE.search(log)
     if not line:
         raise whole_runs.RunFailed(f"the log names no preset:\n{log[-1000:]}")
@@ -32,7 +33,7 @@ def recipe_in(log):
 
 
 def program_run(options, seed):
-    """(accuracy, wall seconds, recipe) of a run of the program."""
+    """(accuracy, wall seconds, recipe) of one run of the program."""
     command = [options.binary, "--progress=none", f"--data_dir={options.data_dir}", f"--preset={options.preset}",
                f"--seed={seed}", *options.flags]
     if options.threads:
@@ -45,7 +46,7 @@ def program_run(options, seed):
 
 
 def torch_run(options, seed, recipe):
-    """(accuracy, wall seconds) of a run of PyTorch."""
+    """(accuracy, wall seconds) of one run of PyTorch."""
     threads = [f"--threads={options.threads}"] if options.threads else []
     command = [options.torch, str(TORCH_RUN), f"--data_dir={options.data_dir}", f"--seed={seed}", *threads, *recipe]
     out, _, wall_s = whole_runs.run(command, RUN_LIMIT_S)
@@ -53,7 +54,7 @@ def torch_run(options, seed, recipe):
 
 
 def runs_of(options, seed):
-    """{name: (accuracy, wall seconds)} of one seed; printed as they come."""
+    """{name: (accuracy, wall seconds)} for one seed; prints each result when it is available."""
     results = {}
     accuracy, wall_s, recipe = program_run(options, seed)
     results["distmnist"] = (accuracy, wall_s)
@@ -77,14 +78,14 @@ def parse():
     parser.add_argument("--binary", required=True)
     parser.add_argument("--data_dir", required=True)
     parser.add_argument("--preset", choices=sorted(TARGETS), default="fast")
-    parser.add_argument("--seeds", type=int, default=10, help="runs, with seeds from --first_seed on (default: 10)")
+    parser.add_argument("--seeds", type=int, default=10, help="runs; the seeds start at --first_seed (default: 10)")
     parser.add_argument("--first_seed", type=int, default=0)
-    parser.add_argument("--target", type=float, help="accuracy, 0 to 1 (default: the preset's aim)")
-    parser.add_argument("--threads", type=int, default=0, help="of each run (default: all cores)")
+    parser.add_argument("--target", type=float, help="accuracy, 0 to 1 (default: the preset's target)")
+    parser.add_argument("--threads", type=int, default=0, help="threads of each run (default: all cores)")
     parser.add_argument("--at_once", type=int, default=1,
-                        help="runs at the same time: for finding a recipe, not for times (default: 1)")
-    parser.add_argument("--torch", metavar="PYTHON", help="a Python with PyTorch, for the same recipe there")
-    parser.add_argument("flags", nargs="*", metavar="FLAG", help="after --: flags of the program")
+                        help="parallel runs, to search for settings but not to measure times (default: 1)")
+    parser.add_argument("--torch", metavar="PYTHON", help="a Python with PyTorch, which runs with the same settings")
+    parser.add_argument("flags", nargs="*", metavar="FLAG", help="after --: flags for the program")
     return parser.parse_args()
 
 

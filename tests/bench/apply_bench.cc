@@ -1,11 +1,11 @@
-// How long the ps takes to apply one update, as a share of what memory allows: for each optimizer, type of numbers on
-// the wire and number of threads, beside a loop that does nothing but go through the same memory.
+// Measures how long the ps takes to apply one update, for each optimizer, wire type and number of threads, and compares
+// it with a loop that only goes through the same memory.
 //   apply_bench [floats] [repeats]
-// Counted as moved: parameters and slots, read and written, 4 bytes each; the gradient, read, and the reply over it,
-// written, 4 or 2 bytes each. The streaming loop has as many arrays of the same sizes and multiplies every float of
-// theirs (every 4 bytes of the gradient) by a constant, one array after the other, with as many threads. It is no
-// upper limit: several streams at once may be faster. What fits into the last cache is measured there; a second, larger
-// size is not in it.
+// The bytes counted are: parameters and slots, read and written, 4 bytes each; the gradient, read, and the reply that
+// replaces it, written, 4 or 2 bytes each. The streaming loop has arrays of the same number and sizes and multiplies
+// every float (every 4 bytes of the gradient) by a constant, one array after the other, with the same number of
+// threads. It is not an upper limit, because several streams at once can be faster. A size that fits in the last-level
+// cache is measured there; the second, larger size does not fit.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -25,7 +25,8 @@ namespace {
 constexpr std::int64_t kModelFloats = 1'625'606;  // of the MNIST CNN
 constexpr std::int64_t kLargeFloats = 8 * kModelFloats;
 
-// The best times of calls that take turns, in ms, after a warm-up: those that other work on the machine disturbs least.
+// The best times in ms of calls that alternate, after a warm-up. The best times are those that other processes disturb
+// least.
 std::vector<double> best_ms(int repeats, const std::vector<std::function<void()>>& calls) {
   std::vector<double> best(calls.size(), std::numeric_limits<double>::infinity());
   for (int i = 0; i < repeats + 3; ++i) {
@@ -38,7 +39,7 @@ std::vector<double> best_ms(int repeats, const std::vector<std::function<void()>
   return best;
 }
 
-// The memory of an update without its rule.
+// The memory traffic of an update without its rule.
 class Stream {
  public:
   Stream(std::size_t floats, std::size_t arrays, WireDtype dtype)
@@ -63,9 +64,9 @@ class Stream {
   std::vector<float> gradient_;
 };
 
-// What looking at a gradient for numbers that may not be applied takes, as a ps does when a chunk arrives: just
-// written, by a copy as from a socket, so that what fits is in the second-level cache. In ms for all chunks, the best
-// of `repeats`.
+// The time to check a gradient for numbers that must not be applied, as a ps does when a chunk arrives. The chunk was
+// just written by a copy, as from a socket, so the part that fits is in the second-level cache. In ms for all chunks,
+// the best of `repeats`.
 double check_ms(const VariableStore& store, WireDtype dtype, int repeats) {
   std::vector<std::vector<std::byte>> sent;
   std::vector<Frame> chunks;

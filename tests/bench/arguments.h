@@ -1,4 +1,4 @@
-// Arguments of benchmarks: --name=value, each with a default and a line of help.
+// Arguments of benchmarks in the form --name=value, each with a default and a help text.
 #pragma once
 
 #include <cstdio>
@@ -19,7 +19,7 @@ class Arguments {
     std::string name, value, help;
   };
 
-  // Ends the process for --help, and with code 2 for what is no option.
+  // Ends the process for --help, and with code 2 for an unknown option.
   Arguments(int argc, char** argv, const std::string& about, std::vector<Option> options)
       : options_(std::move(options)) {
     for (int i = 1; i < argc; ++i) {
@@ -35,10 +35,10 @@ class Arguments {
     for (const Option& option : options_) {
       if (option.name == name) return option.value;
     }
-    std::abort();  // A program asks for its own options.
+    std::abort();  // a program asks only for options that it has declared
   }
   int number(std::string_view name) const { return std::atoi(text(name).c_str()); }
-  // What stands between commas.
+  // The items between commas.
   std::vector<std::string> list(std::string_view name) const {
     std::vector<std::string> items;
     std::istringstream words(text(name));

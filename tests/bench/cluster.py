@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Measures whole runs of distmnist on this host: local with 1 and 2 threads, and 1 ps with 1, 2 and 3 workers,
-asynchronous and synchronous. Batches per second, the time to the first step, and the peak memory of each role are what
-the program logs. Runs come in rounds, so that what else the machine does falls on all of them; the table has medians.
+asynchronous and synchronous. Batches per second, the time to the first step and the peak memory of each role come from
+the program's log. Runs alternate in rounds, so that other load on the machine affects all of them; the table has
+medians.
 
     tests/bench/cluster.py --data_dir DIR [--rounds 5] [--batches 1500] [--only async] [--keys] [-- --precision=bf16]
 
-What follows "--" is given to every process. With --keys each cluster runs once more with keys, after it has without.
+Flags after "--" are given to every process. With --keys each cluster also runs a second time with keys.
 """
 
 import argparse
@@ -40,19 +41,19 @@ def say(line):
 
 
 def add_common_arguments(parser):
-    """Of all benchmarks that run distmnist: read with split_arguments()."""
+    """Arguments of all benchmarks that run distmnist; read them with split_arguments()."""
     parser.add_argument("--binary", default=str(ROOT / "build" / "tools" / "distmnist"))
     parser.add_argument("--data_dir", required=True, type=lambda text: pathlib.Path(text).resolve(), help="MNIST")
 
 
 def split_arguments(arguments):
-    """(our own, what follows "--")."""
+    """(our own arguments, those after "--")."""
     at = arguments.index("--") if "--" in arguments else len(arguments)
     return arguments[:at], arguments[at + 1:]
 
 
 def and_with_keys(jobs, binary, folder):
-    """The jobs, and behind each cluster the same with keys, which are made in the folder."""
+    """The jobs, and after each cluster the same one with keys, which are created in the folder."""
     keys = pathlib.Path(folder) / "keys"
     tasks = f"ps:1,worker:{max(job.workers for job in JOBS)}"
     subprocess.run([binary, "keygen", str(keys), f"--tasks={tasks}"], check=True, stdout=subprocess.DEVNULL)
@@ -67,11 +68,11 @@ def main(arguments=None):
     own, flags = split_arguments(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
-    parser.add_argument("--batches", type=int, default=1500, help="of a run, all workers together (default: 1500)")
+    parser.add_argument("--batches", type=int, default=1500, help="batches per run, of all workers (default: 1500)")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="runs with this in their name: " +
+    parser.add_argument("--only", default="", help="only runs with this in their name: " +
                         "; ".join(job.name for job in JOBS))
-    parser.add_argument("--keys", action="store_true", help="each cluster once more, with keys")
+    parser.add_argument("--keys", action="store_true", help="run each cluster a second time with keys")
     options = parser.parse_args(own)
     jobs = [job for job in JOBS if options.only in job.name]
     for job in jobs:

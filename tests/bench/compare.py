@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Measures distmnist beside other programs that do the same work (TensorFlow, MXNet, PyTorch): one process with 1 and
-2 threads, 1 ps + 3 workers asynchronous, and synchronous; distmnist in float32 and in bfloat16. Programs of a
-comparison take turns (A B C, A B C, ...), so that what else the machine does falls on all of them; the table has
-medians, and the medians of the rounds' ratios.
+"""Compares distmnist with other programs that do the same work (TensorFlow, MXNet, PyTorch): one process with 1 and 2
+threads, and 1 ps + 3 workers asynchronous and synchronous; distmnist in float32 and in bfloat16. The programs of a
+comparison alternate (A B C, A B C, ...), so that other load on the machine affects all of them. The table has medians,
+and the medians of the rounds' ratios.
 
     tests/bench/compare.sh PEERS_FOLDER [--rounds 5] [--only async] [--without TensorFlow] [--write]
 
 PEERS_FOLDER has run.sh (PEER workers steps), tensorflow_ps.py, mxnet_kvstore.py and pytorch_single.py; $PEERS (default:
-~/.cache/peers) has the Pythons tf/bin/python, mx/bin/python and pt/bin/python. A peer without its Python is left out,
-with a line that says so. --write puts the table into docs/benchmarks.md.
+~/.cache/peers) has the Pythons tf/bin/python, mx/bin/python and pt/bin/python. A peer without its Python is omitted,
+and a line reports it. --write puts the table into docs/benchmarks.md.
 """
 
 import argparse
@@ -22,18 +22,18 @@ import sys
 from processes import Job, RunFailed, first_step_s, global_steps_per_s, numbers, run_all
 from report import ROOT, commit, machine, markdown, median_and_all, median_of, median_ratio
 
-# Ours, by name: flags, and those that a cluster has besides.
+# Variants of distmnist by name: their flags, and the additional flags in a cluster.
 OURS = {"distmnist": [], "distmnist, bf16": ["--precision=bf16"]}
 OURS_ON_THE_WIRE = {"distmnist": [], "distmnist, bf16": ["--wire_dtype=bf16"]}
 WORKERS = 3
-TIME_PROGRAM = pathlib.Path("/usr/bin/time")  # run.sh has it measure memory
+TIME_PROGRAM = pathlib.Path("/usr/bin/time")  # run.sh measures memory with it
 BEGIN, END = "<!-- compare.sh: begin -->", "<!-- compare.sh: end -->"
 HEADING = "## Beside other programs"
 
 
 class Figures:
-    """Of one run: batches of all workers per second; MB of the process with the most memory; seconds from the start to
-    the first step (of the last worker), None where the program does not say."""
+    """The figures of one run: batches of all workers per second; MB of the process with the most memory; seconds from
+    the start to the first step (of the last worker), or None if the program does not report it."""
 
     def __init__(self, rate, memory_mb, first_step_s=None):
         self.rate, self.memory_mb, self.first_step_s = rate, memory_mb, first_step_s
@@ -47,24 +47,24 @@ def distmnist_rate(text, batches_per_step):
 
 
 def tensorflow_rate(text, batches_per_step):
-    """The same: of global steps, because the workers' own rates are of different times."""
+    """The same, from global steps, because the workers' own rates cover different times."""
     rates = numbers(r"^RATE worker \d+ global_steps/s ([0-9.]+)", text)
     return statistics.median(rates) * batches_per_step if rates else None
 
 
 def mxnet_rate(text, _):
-    """A worker knows its own steps only, each of one batch."""
+    """A worker only knows its own steps, each with one batch."""
     return sum(numbers(r"^mxnet \S+ worker \d+: ([0-9.]+) local steps/s", text)) or None
 
 
 def pytorch_rate(text, _):
-    """Of the median step."""
+    """The rate of the median step."""
     rates = numbers(r"^torch .*-> ([0-9.]+) steps/s", text)
     return rates[-1] if rates else None
 
 
 def memory_mb(text):
-    """Of the process with the most; None where nothing is said."""
+    """The memory of the largest process; None if no process reports it."""
     kilobytes = numbers(r"peak memory (\d+) KB", text) + numbers(r"VmHWM:\s+(\d+) kB", text)
     megabytes = numbers(r"peak memory ([0-9.]+) MB", text) + [kilobyte / 1024 for kilobyte in kilobytes]
     return max(megabytes, default=None)
@@ -73,9 +73,9 @@ def memory_mb(text):
 # ---- The programs ----
 
 class Program:
-    """What takes part. `batches` is what a run is of, all workers together, where --steps does not say; `commands(
-    options)` are the processes of a run, each with what is set in its environment; `fault(options)` says why it cannot
-    take part, or is None."""
+    """A program in a comparison. `batches` is the number of batches of a run, all workers together, unless --steps is
+    given; `commands(options)` are the processes of a run, each with its environment variables; `fault(options)` is the
+    reason why the program cannot run, or None."""
 
     def __init__(self, name, read_rate, batches, batches_per_step=1):
         self.name, self.read_rate, self.batches, self.batches_per_step = name, read_rate, batches, batches_per_step
@@ -84,7 +84,8 @@ class Program:
         return options.steps or self.batches
 
     def figures(self, text, largest_mb):
-        """Of what all processes of a run printed; largest_mb where that does not speak of memory."""
+        """The figures from the output of all processes of a run; uses largest_mb if the output does not contain the
+        memory."""
         rate = self.read_rate(text, self.batches_per_step)
         if rate is None:
             raise RunFailed(f"{self.name} printed no rate:\n{text[-2000:]}")
@@ -92,7 +93,7 @@ class Program:
 
 
 class Distmnist(Program):
-    """Named by its flags, which are in OURS."""
+    """A variant of distmnist, named after its flags in OURS."""
 
     def __init__(self, name, batches, flags=(), workers=0, threads=1, batches_per_step=1):
         super().__init__(name, distmnist_rate, batches, batches_per_step)
@@ -109,8 +110,8 @@ class Distmnist(Program):
 
 
 class Peer(Program):
-    """`environment` is the folder of its Python; `arguments(steps)` what is run in PEERS_FOLDER, "PYTHON" standing for
-    that Python, and `variables(steps)` what is set for it."""
+    """`environment` is the folder of its Python; `arguments(steps)` is the command in PEERS_FOLDER, in which "PYTHON"
+    stands for that Python, and `variables(steps)` its environment variables."""
 
     def __init__(self, name, environment, read_rate, batches, arguments, variables=lambda steps: {},
                  batches_per_step=1):
@@ -134,7 +135,7 @@ class Peer(Program):
 
 
 def run_sh(peer, batches_per_step_and_worker):
-    """Arguments of PEERS_FOLDER/run.sh for a number of batches in all."""
+    """Arguments of PEERS_FOLDER/run.sh for a total number of batches."""
     return lambda steps: ["./run.sh", peer, str(WORKERS), str(max(1, steps // batches_per_step_and_worker))]
 
 
@@ -152,9 +153,9 @@ def ours(batches, **arguments):
     return [Distmnist(name, batches, **arguments) for name in OURS]
 
 
-# Batches: enough for a steady rate, and no more, so that all of it takes about 40 minutes on two cores. TensorFlow's
-# clusters take the most of that: a worker that finds the model not ready sleeps for 30 s before it joins. PyTorch's
-# rate is of what follows its first 50 steps.
+# Batches: enough for a steady rate, but few enough that everything takes about 40 minutes on two cores. TensorFlow's
+# clusters take most of that time, because a worker that finds that the model is not ready sleeps for 30 s before it
+# joins. PyTorch's rate does not include its first 50 steps.
 COMPARISONS = {
     "one process, 1 thread": [
         *ours(600),
@@ -174,7 +175,7 @@ COMPARISONS = {
     "1 ps + 3 workers, async": [
         *ours(1200, workers=WORKERS),
         Peer("TensorFlow", "tf", tensorflow_rate, 1800, run_sh("tf-async", 1)),
-        Peer("MXNet, dist_async", "mx", mxnet_rate, 600, run_sh("mxnet-async", WORKERS)),  # its steps are a worker's
+        Peer("MXNet, dist_async", "mx", mxnet_rate, 600, run_sh("mxnet-async", WORKERS)),  # its steps are one worker's
     ],
     "1 ps + 3 workers, sync": [
         *ours(1200, workers=WORKERS, flags=["--sync_replicas"], batches_per_step=WORKERS),
@@ -188,7 +189,7 @@ COMPARISONS = {
 # ---- Running ----
 
 def run(program, options):
-    """The figures of one run; RunFailed."""
+    """The figures of one run; raises RunFailed."""
     folder = options.peers if isinstance(program, Peer) else None
     return program.figures(*run_all(program.name, program.commands(options), folder))
 
@@ -205,8 +206,8 @@ def able_to_take_part(title, programs, options, say):
 
 
 def measure(title, programs, options, say):
-    """{program's name: [Figures of each round]}. A program with a run that fails is left out of all rounds; without one
-    of ours, or without a peer, there is nothing."""
+    """{program's name: [Figures of each round]}. A program with a failed run is removed from all rounds. Without a
+    variant of distmnist or without a peer the result is empty."""
     programs = able_to_take_part(title, programs, options, say)
     results = {program.name: [] for program in programs}
     for number in range(1, options.rounds + 1):
@@ -228,7 +229,7 @@ def measure(title, programs, options, say):
 
 
 def is_comparison(results):
-    """Whether one of ours is there, and a peer."""
+    """True if a variant of distmnist and a peer are present."""
     return 0 < sum(name in OURS for name in results) < len(results)
 
 
@@ -243,7 +244,7 @@ def rates_of(results, name):
 
 
 def rows(title, results, batches):
-    """The rows of one comparison; {program's name: batches of a run}."""
+    """The rows of one comparison; `batches`: {program's name: batches of a run}."""
     cells = []
     for name, figures in results.items():
         rates = rates_of(results, name)
@@ -260,7 +261,8 @@ def section(cells, options, today):
 
 
 def with_section(page, lines):
-    """The page with `lines` between its two marker comments; these are made, at the page's end, where it has none."""
+    """The page with `lines` between its two marker comments, which are added at the end of the page if they are
+    missing."""
     if BEGIN not in page:
         page = page.rstrip("\n") + f"\n\n{HEADING}\n\n{BEGIN}\n{END}\n"
     before, _, rest = page.partition(BEGIN)
@@ -273,12 +275,12 @@ def with_section(page, lines):
 def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("peers", type=pathlib.Path, metavar="PEERS_FOLDER")
-    parser.add_argument("--rounds", type=int, default=5, help="at least 5 where the table is written (default: 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds; at least 5 to write the table (default: 5)")
     parser.add_argument("--steps", type=int,
-                        help="batches of every run (default: what each program needs; TensorFlow's clusters 1800)")
+                        help="batches of every run (default: depends on the program; TensorFlow's clusters 1800)")
     parser.add_argument("--only", default="", help="comparisons with this in their name: " + "; ".join(COMPARISONS))
     parser.add_argument("--without", default=[], action="append", metavar="NAME",
-                        help="programs with this in their name are left out; may be given again")
+                        help="omit programs with this in their name; can be repeated")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     parser.add_argument("--binary", default=str(ROOT / "build" / "tools" / "distmnist"))
     parser.add_argument("--data_dir", type=pathlib.Path,
@@ -312,7 +314,7 @@ def say(line):
 
 def main(arguments=None):
     options = parse_arguments(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of what ends a run's processes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # runs the cleanup of a run's processes
     cells = []
     for title, programs in COMPARISONS.items():
         if options.only in title:

@@ -1,9 +1,9 @@
-// The parts of the program whose instructions instructions.py counts, each on a fixed small piece of work:
-//   instruction_parts             the names of the parts, one a line
-//   instruction_parts NAME        runs one part; valgrind counts what lies within distmnist_counted()
-//   instruction_parts --settings  what counts depend on, as lines "name=value"
-// ZeroMQ is left out, for it has a thread of its own; so is oneDNN, which picks its kernels by processor, but for the
-// few reorders around our own kernels.
+// The parts of the program whose instructions instructions.py counts, each with a fixed small amount of work:
+//   instruction_parts             prints the names of the parts, one per line
+//   instruction_parts NAME        runs one part; valgrind counts the instructions inside distmnist_counted()
+//   instruction_parts --settings  prints what the counts depend on, as lines "name=value"
+// ZeroMQ is not included, because it uses its own thread. oneDNN is not included either, because it selects its kernels
+// by processor, except for a few reorders around our own kernels.
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -35,7 +35,7 @@
 
 using Work = std::function<void()>;
 
-// Known to valgrind by its name, so it must stay a function of its own.
+// valgrind finds this function by its name, so it must not be inlined.
 extern "C" [[gnu::noinline]] void distmnist_counted(const Work& work) {
   work();
 }
@@ -43,7 +43,7 @@ extern "C" [[gnu::noinline]] void distmnist_counted(const Work& work) {
 namespace distmnist {
 namespace {
 
-constexpr std::int64_t kFloats = kMaxPayloadFloats;  // one chunk of the wire
+constexpr std::int64_t kFloats = kMaxPayloadFloats;  // one chunk on the wire
 constexpr std::int64_t kModelFloats = kFloats + 1000;
 
 std::vector<float> ramp(std::int64_t count, float step) {
@@ -128,11 +128,11 @@ Work start_values() {
   return [=] { initialize(*graph, 1, *block); };
 }
 
-// ---- Training steps of mnist_cnn by our own kernels ----
+// ---- Training steps of mnist_cnn with our own kernels ----
 
-constexpr std::int64_t kStepSamples = 4;  // Valgrind takes many times as long for fused multiply-adds.
+constexpr std::int64_t kStepSamples = 4;  // few, because fused multiply-adds are very slow in valgrind
 
-// An executor of one thread and what it trains on.
+// An executor with one thread and its training data.
 struct Training {
   explicit Training(InstructionSet set)
       : backend(make_backend("cpu", {}, {}, {.instruction_set = set})),
@@ -164,7 +164,7 @@ Work train_step(InstructionSet set) {
   };
 }
 
-// With the update by adam.
+// Includes the update by adam.
 Work resident_step(InstructionSet set) {
   const auto training = std::make_shared<Training>(set);
   ResidentTraining& resident = *training->executor->resident_training();
@@ -178,7 +178,7 @@ Work resident_step(InstructionSet set) {
   };
 }
 
-// Where the processor lacks it the part is of what there is; "vectors" in the settings then says so.
+// Without AVX2 the part uses the instructions that exist, and "vectors" in the settings shows it.
 InstructionSet avx2_or_less() {
   return is_supported(InstructionSet::kAvx2) ? InstructionSet::kAvx2 : InstructionSet::kPortable;
 }
@@ -219,9 +219,9 @@ Work records() {
   };
 }
 
-// ---- A whole ps, from what comes out of its socket to what goes into it ----
+// ---- A whole ps, from received to sent messages ----
 
-// A ps of one model with two workers, whose pushes lead to updates by adam.
+// A ps with one model and two workers, whose pushes cause updates by adam.
 class Job {
  public:
   explicit Job(bool sync) : sync_(sync), core_(PsIdentity{0, 1, kNumWorkers, 500}, PsLimits{}, actions_, 0) {
@@ -243,7 +243,7 @@ class Job {
     }
   }
 
-  // Makes a push of each worker ready.
+  // Prepares a push of each worker.
   void prepare() {
     for (trace::Peer& worker : workers_) {
       ++worker.sequence;
@@ -252,7 +252,7 @@ class Job {
       if (sync_) prepared_.emplace_back(&worker, worker.plain(MessageType::kCommit));
     }
   }
-  // Lets the ps answer what is prepared; aborts where that is not the new parameters, for each worker.
+  // Lets the ps answer the prepared pushes; aborts unless each worker gets the new parameters.
   void exchange() {
     parameters_ = 0;
     for (auto& [worker, message] : prepared_) say(*worker, std::move(message));
@@ -283,7 +283,7 @@ class Job {
   trace::PsRecorder actions_;
   PsCore core_;
   std::vector<std::pair<trace::Peer*, Message>> prepared_;
-  std::size_t parameters_ = 0;  // messages of them since exchange() began
+  std::size_t parameters_ = 0;  // messages with parameters since exchange() began
 };
 
 Work exchange(bool sync) {
@@ -312,7 +312,7 @@ Work checkpoint_read() {
   return [=] { read_checkpoint(*folder / "model"); };
 }
 
-// What is made anew for each call of the work.
+// Creates the data for each call of the work.
 struct Part {
   const char* name;
   std::function<Work()> make;
@@ -343,8 +343,8 @@ const Part kParts[] = {
     {"checkpoint_read", checkpoint_read},
 };
 
-// False where there is no such part. What happens once only, like a table that is made when first used, is in a call
-// before the one that counts.
+// Returns false if there is no such part. One-time work, such as building a table at its first use, is done in a call
+// before the counted one.
 bool run(std::string_view name) {
   for (const Part& part : kParts) {
     if (name != part.name) continue;
@@ -355,7 +355,7 @@ bool run(std::string_view name) {
   return false;
 }
 
-// The version that the loops of lib/math/simd.h run in; valgrind shows programs a processor of its own.
+// The version in which the loops of lib/math/simd.h run. valgrind emulates a processor with different features.
 const char* vectors() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f") != 0) return "avx512";

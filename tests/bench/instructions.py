@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Counts the instructions of the program's own hot code (the parts of instruction_parts.cc) with valgrind, and prints
-them beside the recorded ones. Unlike times they are the same on a busy machine, so a regression of a percent shows. A
-report: it fails only where a count is missing.
+them next to the recorded counts. Unlike times, the counts are the same on a busy machine, so a regression of one
+percent is visible. This is a report: it fails only if a count is missing.
 
-    tests/bench/instructions.py [--build_dir build]            the table
-    tests/bench/instructions.py [--build_dir build] --record   and makes the counts the recorded ones
+    tests/bench/instructions.py [--build_dir build]            prints the table
+    tests/bench/instructions.py [--build_dir build] --record   also records the counts
 
-The recorded counts are of a release build. Where compiler, C library, valgrind or the version of vector loops are not
-those of the record, a line says so: the ratios are then of both.
+The recorded counts are from a release build. If the compiler, the C library, valgrind or the version of the vector
+loops differ from the record, a line says so, because the ratios then include this difference.
 """
 
 import argparse
@@ -22,12 +22,12 @@ import tempfile
 
 RECORD = pathlib.Path(__file__).with_name("instructions.json")
 FUNCTION = "distmnist_counted"
-PART_LIMIT_S = 600.0  # seconds of work, and other processes may want the same cores
-MARKED = 0.01  # of the recorded count: what a ratio is away from 1 when it is marked
+PART_LIMIT_S = 600.0  # seconds; other processes can use the same cores
+MARKED = 0.01  # relative difference from the record at which a ratio is marked
 
-# All that a part sees of the machine. Binding every symbol at the start keeps the loader out of the counts, and the
-# tunables have glibc take the same memcpy, exp and the like on every processor. Without "rep movsb" above all: valgrind
-# counts an instruction for each of its bytes.
+# The whole environment of a part. Binding every symbol at the start keeps the loader out of the counts. The tunables
+# make glibc use the same memcpy, exp and similar functions on every processor. Above all they disable "rep movsb", for
+# which valgrind counts one instruction per byte.
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LC_ALL": "C",
@@ -39,11 +39,11 @@ ENVIRONMENT = {
 
 
 class MissingCount(Exception):
-    """A part without a count; the message says which and why."""
+    """A part without a count; the message names the part and the reason."""
 
 
 class Program:
-    """instruction_parts. It is called from its own folder, so that the length of a path changes no stack."""
+    """instruction_parts. It runs in its own folder, so that the length of a path does not change the stack."""
 
     def __init__(self, path, valgrind):
         self.path, self.valgrind = path.resolve(), valgrind
@@ -52,7 +52,7 @@ class Program:
         return self._output([]).split()
 
     def settings(self):
-        """What counts depend on, with the processor that valgrind shows."""
+        """The settings that counts depend on, with the processor that valgrind emulates."""
         lines = self._output([self.valgrind, "--tool=none", "-q"], ["--settings"]).splitlines()
         settings = dict(line.split("=", 1) for line in lines)
         return {**settings, "libc": os.confstr("CS_GNU_LIBC_VERSION"),
@@ -80,13 +80,13 @@ class Program:
 
 
 def total_of(profile):
-    """The instructions of a profile of callgrind; None where it has none."""
+    """The total number of instructions in a callgrind profile; None if it has none."""
     found = re.search(r"^(?:totals|summary): (\d+)", profile, re.MULTILINE)
     return int(found.group(1)) if found else None
 
 
 def read_record(path):
-    """(settings, counts by part), both empty where nothing is recorded."""
+    """(settings, counts by part), both empty if nothing is recorded."""
     if not path.exists():
         return {}, {}
     record = json.loads(path.read_text())
@@ -98,7 +98,7 @@ def write_record(path, settings, counts):
 
 
 def table(counts, recorded):
-    """The lines of the table; a part may be in one of the two only."""
+    """The lines of the table. A part can be missing in one of the two."""
     lines = [f"{'part':<22} {'instructions':>13} {'recorded':>13} {'ratio':>8}"]
     for part in [*counts, *(part for part in recorded if part not in counts)]:
         now, before = counts.get(part), recorded.get(part)
@@ -110,7 +110,7 @@ def table(counts, recorded):
 
 
 def differences(settings, recorded):
-    """A line for each setting that is not the recorded one."""
+    """A line for each setting that differs from the record."""
     return [f"{name}: {settings.get(name)} here, {value} in the record; the ratios are of this, too."
             for name, value in recorded.items() if settings.get(name) != value]
 
@@ -120,7 +120,7 @@ def missing(counts, recorded):
 
 
 def report(program, options):
-    """Prints the table; the exit code."""
+    """Prints the table and returns the exit code."""
     faults, counts = [], {}
     for part in program.parts():
         try:

@@ -1,5 +1,6 @@
-// Time of one training step, in all and by layer, on the cpu backend: our own kernels in each instruction set, and
-// oneDNN alone, held against what the processor can do at most. Prints tables in Markdown; --help says what can be set.
+// Measures the time of one training step on the cpu backend, in total and by layer, with our kernels in each
+// instruction set and with oneDNN alone, and compares it with the limits of the processor. Prints tables in Markdown;
+// --help lists the options.
 #include <algorithm>
 #include <cstdlib>
 #include <map>
@@ -25,7 +26,7 @@
 namespace distmnist {
 namespace {
 
-constexpr int kStepsPerTurn = 10;  // of one kind of kernels before the next one's turn comes
+constexpr int kStepsPerTurn = 10;  // steps with one kind of kernels before the next kind
 
 struct Input {
   std::vector<float> images;
@@ -41,7 +42,7 @@ Input make_input(const Graph& graph, std::int64_t batch_size) {
   return input;
 }
 
-// One training step as a worker makes it: all parameters are loaded anew, in pieces of a message's size.
+// One training step of a worker: it loads all parameters, in pieces of a message's size.
 void worker_step(cpu::CpuExecutor& executor, const std::vector<float>& parameters, const Batch& batch) {
   constexpr std::int64_t kPiece = 1 << 18;  // floats
   const auto total = static_cast<std::int64_t>(parameters.size());
@@ -58,7 +59,7 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-// "onednn", or the name of an instruction set.
+// `kernels` is "onednn" or the name of an instruction set.
 CpuOptions cpu_options(const std::string& kernels) {
   if (kernels == "onednn") return {.instruction_set = {}, .builtin_kernels = false};
   const InstructionSet set = parse_instruction_set(kernels);
@@ -75,17 +76,17 @@ std::string all_kernels() {
   return fmt::format("{}", fmt::join(names, ","));
 }
 
-// One kind of kernels, with the seconds of each step that it has made.
+// One kind of kernels with the seconds of all its steps.
 class Subject {
  public:
   Subject(const Graph& graph, const std::string& kernels, const CompileOptions& options)
       : kernels_(kernels),
-        // AMX's tiles serve bfloat16, and compute directly.
+        // AMX tiles compute bfloat16 convolutions directly.
         groups_(
             layer_groups(graph, kernels != "onednn" && !(kernels == "amx" && options.precision == Precision::kBf16))),
         batch_size_(options.max_batch_size),
         executor_(graph, options, cpu_options(kernels), kernels == "amx" ? &cpu::amx_kernels() : nullptr),
-        // Other processes do not count in CPU time; with several threads only the time on the wall says what it costs.
+        // CPU time does not include other processes. With several threads only the wall time is meaningful.
         clock_s_(options.threads == 1 ? thread_cpu_s : monotonic_s),
         forward_s_(groups_.size()),
         backward_s_(groups_.size()) {}
@@ -137,7 +138,7 @@ class Subject {
 
 using Subjects = std::vector<std::unique_ptr<Subject>>;
 
-// What the rows of a table are held against.
+// The limits in a table.
 struct Limits {
   std::map<InstructionSet, double> flops_per_s;
   double memory_bytes_per_s = 0;
@@ -183,7 +184,7 @@ void print_table(const Subjects& subjects, const Limits& limits) {
   }
 }
 
-// Of so many threads; prints them.
+// Measures and prints the limits for this number of threads.
 Limits measure_limits(int threads) {
   Limits limits;
   std::vector<std::string> peaks;

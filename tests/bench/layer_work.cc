@@ -8,7 +8,8 @@
 namespace distmnist {
 namespace {
 
-// Multiply-adds of one of the up to three products of a layer: its output, its weights' and its input's gradients.
+// Multiply-adds of each of a layer's products (up to three): its output, its weights' gradient and its input's
+// gradient.
 struct Products {
   double direct = 0, executed = 0;
 };
@@ -66,7 +67,7 @@ std::vector<LayerGroup> layer_groups(const Graph& graph, bool winograd) {
     }
     groups.back().end = i + 1;
   }
-  bool first_trained = true;  // nobody wants the gradient of its input
+  bool first_trained = true;  // the gradient of its input is not needed
   for (LayerGroup& group : groups) {
     const Products products = products_of(graph, group.begin, winograd);
     const double passes = first_trained ? 2 : 3;

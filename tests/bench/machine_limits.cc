@@ -57,7 +57,7 @@ const LimitLoops& loops_of([[maybe_unused]] InstructionSet set) {
   return portable_limits::kLoops;
 }
 
-// Keeps a result that nobody needs from being optimized away.
+// Prevents the compiler from removing an unused result.
 void use(float result) {
   asm volatile("" : : "g"(result) : "memory");
 }
@@ -72,7 +72,7 @@ double thread_cpu_s() {
 
 double peak_flops_per_s(InstructionSet set, int threads) {
   constexpr std::int64_t kRounds = 2'000'000;
-  constexpr int kPasses = 8;  // The best counts: clocks rise, and neighbours come and go.
+  constexpr int kPasses = 8;  // the best one counts: clock rates rise, and other processes disturb
   const LimitLoops& loops = loops_of(set);
   std::vector<double> best(static_cast<std::size_t>(threads));
   ThreadPool pool(threads);
@@ -88,7 +88,7 @@ double peak_flops_per_s(InstructionSet set, int threads) {
 }
 
 double read_bytes_per_s(std::int64_t size_bytes, int threads) {
-  constexpr std::int64_t kLeastBytes = 512 << 20;  // of a pass, so that it takes milliseconds
+  constexpr std::int64_t kLeastBytes = 512 << 20;  // per pass, so that it takes milliseconds
   constexpr int kPasses = 6;
   const LimitLoops& loops = loops_of(best_instruction_set());
   const std::int64_t size = size_bytes / static_cast<std::int64_t>(sizeof(float));

@@ -1,8 +1,7 @@
-// What a processor can do at most, for one instruction set, in a namespace of its own; as
-// lib/backend/cpu/builtin/vector/kernels.inl, whoever includes it has told the compiler which instructions there are,
-// and defines
+// The limits for one instruction set, in a separate namespace. As with lib/backend/cpu/builtin/vector/kernels.inl, the
+// file that includes this one has selected the instructions for the compiler and defines
 //   DISTMNIST_LIMITS  the namespace
-//   DISTMNIST_LANES   floats of a vector
+//   DISTMNIST_LANES   the number of floats per vector
 
 namespace distmnist::DISTMNIST_LIMITS {
 namespace {
@@ -16,7 +15,8 @@ inline float sum(Vec v) {
   return total;
 }
 
-// Chains of multiply-adds in registers. So many hide the latency of one, and fit in the sixteen registers of most sets.
+// Independent chains of multiply-adds in registers. Their number hides the latency, and they fit in the sixteen
+// registers of most instruction sets.
 constexpr int kChains = 12;
 constexpr double kFlopsPerRound = 2.0 * kChains * kLanes;
 

@@ -1,4 +1,4 @@
-"""Runs of real processes, of one program or of a cluster on this host, and what distmnist's logs say of them."""
+"""Runs real processes, of one program or of a cluster on this host, and reads distmnist's logs."""
 
 import os
 import re
@@ -13,7 +13,7 @@ RUN_LIMIT_S = 1800.0
 
 
 class RunFailed(Exception):
-    """A run without figures; the message says which and why."""
+    """A run without figures; the message names the run and the reason."""
 
 
 def free_ports(count):
@@ -27,7 +27,8 @@ def free_ports(count):
 
 
 def task_commands(common, num_ps, num_workers):
-    """One command per task of a cluster of this host, the ps first; without workers `common` alone, a local run."""
+    """One command per task of a cluster on this host, the ps first. Without workers only `common`, which is a local
+    run."""
     if num_workers == 0:
         return [common]
     ports = free_ports(num_ps + num_workers)
@@ -38,7 +39,7 @@ def task_commands(common, num_ps, num_workers):
 
 
 def kill_group(process):
-    """With what it started, that outlived it too."""
+    """Kills the process with its child processes, even if it has already ended."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -46,8 +47,8 @@ def kill_group(process):
 
 
 def wait_for_all(name, processes):
-    """MB of the largest process, of those that the processes waited for too. RunFailed with the first one that fails,
-    for the others may wait for it."""
+    """MB of the largest process, including child processes. Raises RunFailed at the first process that fails, because
+    the others may wait for it."""
     end, running, largest_mb = time.monotonic() + RUN_LIMIT_S, list(processes), 0.0
     while running:
         for process in list(running):
@@ -66,8 +67,8 @@ def wait_for_all(name, processes):
 
 
 def run_all(name, commands, folder=None):
-    """(what all of them printed, MB of the largest process) of commands, each with what is set in its environment, that
-    run at once; RunFailed."""
+    """Runs commands at the same time, each with its environment variables: (output of all of them, MB of the largest
+    process). Raises RunFailed."""
     processes = []
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         try:
@@ -86,7 +87,7 @@ def run_all(name, commands, folder=None):
         return output.read(), largest_mb
 
 
-# ---- What distmnist's logs say ----
+# ---- distmnist's logs ----
 
 
 def numbers(pattern, text):
@@ -94,31 +95,31 @@ def numbers(pattern, text):
 
 
 def global_steps_per_s(text):
-    """Every worker sees the global steps of all; None where nothing is said."""
+    """Every worker logs the global steps of all workers; None without such a line."""
     rates = numbers(r"trained until global_step \d+ at ([0-9.]+) global steps/s", text)
     return statistics.median(rates) if rates else None
 
 
 def first_step_s(text):
-    """Of the last worker."""
+    """The time of the last worker."""
     return max(numbers(r"first step ([0-9.]+) s after the start", text), default=None)
 
 
 def peak_memory_mb(text, task=""):
-    """Of the largest of the tasks whose name matches ("worker:0", "ps:\\d"; local runs have no name)."""
+    """The memory of the largest task whose name matches ("worker:0", "ps:\\d"); local runs have no name."""
     return max(numbers(rf"I {task}\] peak memory ([0-9.]+) MB" if task else r"peak memory ([0-9.]+) MB", text),
                default=None)
 
 
 class Job:
-    """What distmnist is to run: flags, tasks (without workers: local), batches that a global step is made of."""
+    """A job of distmnist: flags, tasks (no workers means a local run), and batches per global step."""
 
     def __init__(self, name, flags=(), workers=0, ps=1, threads=1, batches_per_step=1):
         self.name, self.flags, self.workers, self.ps = name, list(flags), workers, ps
         self.threads, self.batches_per_step = threads, batches_per_step
 
     def commands(self, binary, data_dir, batches):
-        """For so many batches of all workers together."""
+        """The commands for this number of batches of all workers together."""
         steps = max(1, round(batches / self.batches_per_step))
         common = [binary, f"--data_dir={data_dir}", "--progress=none",
                   f"--intra_op_parallelism_threads={self.threads}", f"--train_steps={steps}", *self.flags]
@@ -126,9 +127,9 @@ class Job:
 
 
 class JobFigures:
-    """Of one run of a job: batches per second of all workers, seconds from the start to the last worker's first step,
-    milliseconds of computation in a worker's step, and MB of the chief (or the local process), the largest other worker
-    and the largest ps, None where there is none."""
+    """The figures of one run: batches per second of all workers, seconds from the start to the last worker's first
+    step, milliseconds of computation in a worker's step, and MB of the chief (or the local process), the largest other
+    worker and the largest ps, or None if there is none."""
 
     def __init__(self, job, text):
         steps_per_s = global_steps_per_s(text)
@@ -150,8 +151,8 @@ def run_job(job, options, batches):
 
 
 def run_in_rounds(jobs, rounds, run_one, say):
-    """{job's name: [figures of each round]}: all jobs in each round, so that what else the machine does falls on all of
-    them. A job with a run that fails is left out, with a line; what `run_one(job)` returns has `rate`."""
+    """{job's name: [figures of each round]}. Each round has all jobs, so that other load on the machine affects all of
+    them. A job with a failed run is omitted, and a line reports it. The result of `run_one(job)` has `rate`."""
     results = {job.name: [] for job in jobs}
     for number in range(1, rounds + 1):
         for job in jobs:

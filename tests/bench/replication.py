@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Measures the replication strategies: test accuracy and batches per second of whole runs of real processes, 1 ps and
-some workers on this host, each run with the same number of batches. Runs come in rounds, so that what else the machine
-does falls on all of them; the table has the medians.
+"""Measures the replication strategies: test accuracy and batches per second of whole runs with real processes, 1 ps and
+some workers on this host, each run with the same number of batches. Runs alternate in rounds, so that other load on the
+machine affects all of them; the table has the medians.
 
     tests/bench/replication.py --binary build/tools/distmnist --data_dir DIR [--rounds 3] [--only sync]
 
@@ -21,12 +21,12 @@ import time
 from processes import Job, global_steps_per_s
 from report import machine, markdown, median_and_all
 
-SLICE_S = 0.01  # a slowed worker runs for one slice of five
+SLICE_S = 0.01  # a slowed worker runs for one slice in five
 RUN_LIMIT_S = 600.0
 
 
 class Strategy(Job):
-    """What to run, and how worker 2 is slowed ("", "stop" or "nice")."""
+    """The run, and how worker 2 is slowed ("", "stop" or "nice")."""
 
     def __init__(self, name, flags, workers=3, batches_per_step=1, slowed=""):
         super().__init__(name, flags, workers, batches_per_step=batches_per_step)
@@ -49,7 +49,7 @@ STRATEGIES = [
 
 
 def slow_down(process):
-    """Lets the process run for a fifth of the time, until it has ended."""
+    """Lets the process run for a fifth of the time until it has ended."""
     while process.poll() is None:
         process.send_signal(signal.SIGSTOP)
         time.sleep(4 * SLICE_S)
@@ -58,10 +58,10 @@ def slow_down(process):
 
 
 def run(strategy, options, folder):
-    """(test accuracy, batches per second) of one run, by worker 0."""
+    """(test accuracy, batches per second) of one run, from worker 0."""
     processes = []
     for index, command in enumerate(strategy.commands(options.binary, options.data_dir, options.batches)):
-        slowed = index == 3  # worker 2, for the ps comes first
+        slowed = index == 3  # worker 2, because the ps comes first
         nice = ["nice", "-n", "19"] if slowed and strategy.slowed == "nice" else []
         with open(folder / f"{index}.out", "wb") as out, open(folder / f"{index}.err", "wb") as err:
             process = subprocess.Popen([*nice, *command], stdout=out, stderr=err, stdin=subprocess.DEVNULL)
@@ -84,9 +84,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", required=True)
     parser.add_argument("--data_dir", required=True)
-    parser.add_argument("--batches", type=int, default=2000, help="of all workers together (default: 2000)")
+    parser.add_argument("--batches", type=int, default=2000, help="batches of all workers together (default: 2000)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="strategies with this in their name")
+    parser.add_argument("--only", default="", help="only strategies with this in their name")
     options = parser.parse_args()
     strategies = [strategy for strategy in STRATEGIES if options.only in strategy.name]
     results = {strategy.name: [] for strategy in strategies}

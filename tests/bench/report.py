@@ -1,4 +1,4 @@
-"""What benchmarks print: tables in Markdown, and of which machine and commit they are."""
+"""Output of benchmarks: tables in Markdown, and the machine and commit."""
 
 import os
 import pathlib
@@ -25,7 +25,7 @@ def median_and_all(values, form):
 
 
 def median_ratio(values, bases, form=".2f"):
-    """Of values[i] / bases[i]: each round by itself, for its runs followed each other."""
+    """The median of values[i] / bases[i]. Each round is compared alone, because its runs were close in time."""
     return median_of([value / base for value, base in zip(values, bases)], form)
 
 
@@ -39,7 +39,7 @@ def machine():
 
 
 def commit():
-    """Of the program; "an unknown commit" outside of a checkout, and without git."""
+    """The commit of the program; "an unknown commit" outside a checkout or without git."""
     def git(*arguments):
         if shutil.which("git") is None:
             return None

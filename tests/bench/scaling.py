@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measures how the cost of training grows: with the batch size (local runs), with the number of parameters (the step by
-itself, and a cluster of 1 ps and 1 worker with each model), with the number of workers, and of ps tasks (asynchronous).
-Real processes of distmnist and step_bench; the runs of a part take turns, the tables have medians.
+"""Measures how the cost of training grows: with the batch size (local runs), with the number of parameters (the step
+alone, and a cluster of 1 ps and 1 worker with each model), with the number of workers, and with the number of ps tasks
+(asynchronous). Uses real processes of distmnist and step_bench. The runs of a part alternate; the tables have medians.
 
     tests/bench/scaling.py --data_dir DIR [--build build] [--rounds 3] [--only batch,parameters,workers,ps]
         [-- --precision=bf16]
 
-What follows "--" is given to every process of distmnist.
+Flags after "--" are given to every process of distmnist.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from steps import ANSWER_LIMIT_S, split, step_bench
 
 PARTS = ("batch", "parameters", "workers", "ps")
 MODEL_PARAMETERS = {"softmax": 7_850, "mlp": 79_510, "mnist_cnn": 1_625_606}
-FACTORS = (0.1, 0.3, 1, 3, 10, 30)  # of mnist_cnn's parameters
-MOST_STEPS = 2000  # of a local run
+FACTORS = (0.1, 0.3, 1, 3, 10, 30)  # relative to mnist_cnn's number of parameters
+MOST_STEPS = 2000  # in a local run
 
 
 def rates(figures):
@@ -30,7 +30,7 @@ def rates(figures):
 
 
 def steps_in_turns(benches, requests, rounds):
-    """{key: milliseconds of each round}, of what each bench is asked; what is refused is left out."""
+    """{key: milliseconds of each round} for the requests to each bench; refused requests are omitted."""
     times = {key: [] for key in requests}
     for _ in range(rounds):
         for key, request in requests.items():
@@ -43,7 +43,7 @@ def steps_in_turns(benches, requests, rounds):
 
 
 def step_times(options, requests, rounds):
-    """The same, each key with a program of its own, for a small step's must not have a large one's memory about it."""
+    """The same with a separate program for each key, because a small step must not share memory with a large one."""
     benches = {key: step_bench(options.build) for key in requests}
     try:
         return steps_in_turns(benches, requests, rounds)
@@ -56,7 +56,7 @@ def step_times(options, requests, rounds):
 
 
 def batch_part(options, flags):
-    """One thread. Steps: as many as make --samples samples, MOST_STEPS at most."""
+    """Runs with one thread. The steps cover --samples samples, with at most MOST_STEPS steps."""
     steps = {batch: max(3, min(MOST_STEPS, options.samples // batch)) for batch in options.batches}
     jobs = {f"batch {batch}": (batch, processes.Job(f"batch {batch}", [f"--batch_size={batch}", *flags]))
             for batch in options.batches}
@@ -139,10 +139,10 @@ def main(arguments=None):
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", type=split(str), default=list(PARTS), help="parts: " + ",".join(PARTS))
     parser.add_argument("--batches", type=split(int), default=[1, 4, 16, 64, 256, 1024, 4096])
-    parser.add_argument("--samples", type=int, default=20000, help="of a local run (default: 20000)")
+    parser.add_argument("--samples", type=int, default=20000, help="samples of a local run (default: 20000)")
     parser.add_argument("--workers", type=split(int), default=[1, 2, 3, 4, 6, 8])
     parser.add_argument("--ps", type=split(int), default=[1, 2, 3, 4])
-    parser.add_argument("--batches_in_all", type=int, default=800, help="of a cluster's run (default: 800)")
+    parser.add_argument("--batches_in_all", type=int, default=800, help="batches of a cluster's run (default: 800)")
     options = parser.parse_args(own)
     unknown = set(options.only) - set(PARTS)
     if unknown:

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Measures whole training steps on the CPU, wall time: forward and backward pass, and with Adam (training that stays in
-the executor, as a local run does it); for numbers of threads, batch sizes and precisions, with our own kernels in each
-instruction set that the processor has, and with oneDNN alone. All variants of a batch size and a number of threads take
-turns; the tables have medians, and ratios to oneDNN's forward and backward pass in float32, the median of the rounds'.
+"""Measures whole training steps on the CPU in wall time: forward and backward pass, and with Adam (training that stays
+in the executor, like a local run). It covers numbers of threads, batch sizes and precisions, with our kernels in each
+instruction set of the processor and with oneDNN alone. All variants of a batch size and a number of threads alternate.
+The tables have medians, and ratios to oneDNN's forward and backward pass in float32 as the median of the rounds'
+ratios.
 
     tests/bench/steps.py [--build build] [--rounds 5] [--threads 1,2] [--batches 50,256] [--precisions f32,bf16]
 """
@@ -18,7 +19,7 @@ from report import ROOT, commit, machine, markdown, median_of, median_ratio
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "gpu"))
 from peers import Peer  # noqa: E402
 
-ANSWER_LIMIT_S = 300.0  # of the first one: it compiles, and on a busy machine
+ANSWER_LIMIT_S = 300.0  # the first answer includes compiling, perhaps on a busy machine
 MODES = {"train_step": "forward + backward", "resident": "with Adam"}
 BASE = "train_step", "f32", "onednn"
 HEADINGS = ["step", "precision", "kernels", "ms, median", "samples/s", "oneDNN's forward + backward in f32 to it"]
@@ -29,7 +30,7 @@ def step_bench(build, model="mnist_cnn"):
 
 
 def supported(bench, names):
-    """Those of the kernels that the processor has; the others are said."""
+    """The kernels that the processor supports; reports the others."""
     able = []
     for name in names:
         reply = bench.ask(f"load 1 f32 kernels={name}", ANSWER_LIMIT_S)
@@ -41,8 +42,8 @@ def supported(bench, names):
 
 
 def measure(bench, variants, request, rounds):
-    """{variant: milliseconds of each round}; `request(variant)` is what step_bench is asked. What it refuses is left
-    out."""
+    """{variant: milliseconds of each round}. `request(variant)` is the request to step_bench. Refused requests are
+    omitted."""
     times = {variant: [] for variant in variants}
     for number in range(1, rounds + 1):
         for variant in list(times):

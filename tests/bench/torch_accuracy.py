@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Trains mnist_cnn in PyTorch on the CPU by the recipe of a run of distmnist, whose flags it takes, and prints the same
-closing line. For accuracy.py, which measures the time from the start of this process."""
+"""Trains mnist_cnn in PyTorch on the CPU with the settings of a run of distmnist, whose flags it accepts, and prints
+the same closing line. For accuracy.py, which measures the time from the start of this process."""
 
 import argparse
 import contextlib
@@ -12,7 +12,7 @@ import numpy
 import torch
 from torch.nn import functional
 
-LARGEST_SHIFT, LARGEST_DISTORTION = 2.0, 0.1  # pixels, and as data/augment.h has them
+LARGEST_SHIFT, LARGEST_DISTORTION = 2.0, 0.1  # in pixels, and as in data/augment.h
 TEST_BATCH = 500
 
 
@@ -20,7 +20,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=pathlib.Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0, help="0: as PyTorch chooses")
+    parser.add_argument("--threads", type=int, default=0, help="0: PyTorch's default")
     parser.add_argument("--batch_size", type=int, default=50)
     parser.add_argument("--train_steps", type=int, default=5000)
     parser.add_argument("--optimizer", choices=["adam"], default="adam")
@@ -35,7 +35,7 @@ def parse():
 
 
 def read_idx(folder, name, header_bytes):
-    """The data of an IDX file of bytes, plain or .gz, after its header."""
+    """The data of an IDX file of bytes, uncompressed or .gz, after its header."""
     plain = folder / name
     data = plain.read_bytes() if plain.exists() else gzip.decompress((folder / f"{name}.gz").read_bytes())
     return torch.from_numpy(numpy.frombuffer(data, numpy.uint8, offset=header_bytes).copy())
@@ -61,7 +61,7 @@ def make_network():
 
 def make_schedule(optimizer, options):
     schedulers = torch.optim.lr_scheduler
-    if options.learning_rate_schedule == "one_cycle":  # which has a warm-up of its own
+    if options.learning_rate_schedule == "one_cycle":  # it includes a warm-up
         return schedulers.OneCycleLR(optimizer, options.learning_rate, total_steps=options.train_steps,
                                      cycle_momentum=False)
     cosine, warmup = options.learning_rate_schedule == "cosine", options.learning_rate_warmup_steps
@@ -74,7 +74,7 @@ def make_schedule(optimizer, options):
 
 
 def augmented(images):
-    """As --augment=affine: each image by a linear map near the identity and a shift."""
+    """Augments like --augment=affine: a linear map near the identity and a shift for each image."""
     count, size = len(images), images.shape[-1]
     uniform = 2 * torch.rand(count, 2, 3) - 1
     maps = uniform * torch.tensor([LARGEST_DISTORTION, LARGEST_DISTORTION, LARGEST_SHIFT * 2 / size])
@@ -85,7 +85,7 @@ def augmented(images):
 
 
 def positions(count, batch_size, steps):
-    """Indices of each batch: all samples in a new order in each pass, across its border."""
+    """The indices of each batch: all samples in a new order in each pass; a batch can cross the end of a pass."""
     left = torch.empty(0, dtype=torch.long)
     for _ in range(steps):
         if len(left) < batch_size:

@@ -1,8 +1,8 @@
-// How long the gradients and parameters of the MNIST CNN (6.5 MB each way as float32, in frames of 1 MiB at most) take
-// there and back, for each type of numbers: over a plain socket with the same bytes, which is the limit, over our
-// transport, and through a whole ps that applies Adam in between. Everything is there before anything goes back, as in
-// a step. Ratios are to the plain socket: of as many bytes.
-// With keys everything is encrypted and decrypted on the way.
+// Measures how long the gradients and parameters of the MNIST CNN (6.5 MB in each direction as float32, in frames of at
+// most 1 MiB) take for a round trip with each number type: over a plain socket with the same bytes, which is the limit,
+// over our transport, and through a whole ps that applies Adam in between. As in a step, everything arrives before the
+// answer is sent. Ratios are to the plain socket with the same number of bytes. With keys everything is encrypted and
+// decrypted on the way.
 //   transport_bench [repeats]
 #include <sys/un.h>
 
@@ -108,7 +108,7 @@ Times plain_socket(bool tcp, WireDtype dtype, int repeats) {
 
 // ---- Our transport ----
 
-// Of a ps and its only worker.
+// The keys of a ps and its only worker.
 struct Keys {
   KeyPair ps = make_key_pair(), worker = make_key_pair();
 };
@@ -149,7 +149,7 @@ Times transport(bool tcp, WireDtype dtype, int repeats, const Keys* keys) {
                                     static_cast<std::size_t>(range.size) * width);
   };
   ClientSocket client(context, endpoint, client_keys(keys));
-  client.send({});  // A ping, for the server to keep the connection.
+  client.send({});  // a ping, so that the server keeps the connection
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   const Times times = measure(repeats, [&] {
     for (std::size_t chunk = 0; chunk < chunks.size(); ++chunk) {
@@ -212,7 +212,7 @@ Times push_and_pull(bool tcp, WireDtype dtype, int repeats, const Keys* keys) {
 
 void run(int repeats) {
   const Keys keys;
-  // Rates and ratios are of the best time, which other work on the machine disturbs least.
+  // Rates and ratios use the best time, which other processes disturb least.
   std::printf("%d round trips%24s each way %10s %11s %12s %8s\n", repeats, "", "median", "best", "rate", "ratio");
   for (const bool tcp : {true, false}) {
     const std::string where = tcp ? "tcp" : "same host";

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int64_t kHeight = 5, kWidth = 7;
 
-// An image of which every pixel is another one.
+// An image in which every pixel has a different value.
 std::vector<float> numbered_image() {
   std::vector<float> image(kHeight * kWidth);
   std::iota(image.begin(), image.end(), 1.0f);
@@ -26,13 +26,13 @@ std::vector<float> resampled(const AffineMap& map) {
   return image;
 }
 
-// The pixel of numbered_image there, 0 outside.
+// The pixel of numbered_image at that position; 0 outside the image.
 float pixel(std::int64_t row, std::int64_t column) {
   const bool inside = row >= 0 && row < kHeight && column >= 0 && column < kWidth;
   return inside ? static_cast<float>(row * kWidth + column + 1) : 0.0f;
 }
 
-// Whether each pixel of the image is that of numbered_image at source(row, column).
+// True if each pixel of the image equals the pixel of numbered_image at source(row, column).
 template <typename Source>
 bool comes_from(const std::vector<float>& image, Source source) {
   for (std::int64_t row = 0; row < kHeight; ++row) {
@@ -53,7 +53,7 @@ struct Samples {
   std::vector<std::uint8_t> labels;
 };
 
-// `count` samples from `first` on, in batches of `batch_size`.
+// `count` samples starting at `first`, in batches of `batch_size`.
 Samples take(Augmentation augmentation, std::int64_t batch_size, std::int64_t first, std::int64_t count,
              std::uint64_t seed = 1, std::uint64_t worker = 0) {
   auto source = augment(batch(repeat(shuffle(slices(digits()), 9, 0)), batch_size, first), augmentation,
@@ -70,11 +70,11 @@ Samples take(Augmentation augmentation, std::int64_t batch_size, std::int64_t fi
 
 }  // namespace
 
-TEST_CASE("the identity leaves every pixel as it is") {
+TEST_CASE("the identity map changes no pixel") {
   CHECK(resampled({}) == numbered_image());
 }
 
-TEST_CASE("a shift takes each pixel from where it says, and zeros from outside") {
+TEST_CASE("a shift reads each pixel from its source, and zeros outside the image") {
   for (const int x : {-9, -2, -1, 0, 1, 6, 7, 100}) {
     for (const int y : {-6, -1, 0, 2, 5, 100}) {
       INFO(x << " " << y);
@@ -84,7 +84,7 @@ TEST_CASE("a shift takes each pixel from where it says, and zeros from outside")
   }
 }
 
-TEST_CASE("between pixels the image is linear in both directions, and fades out at the border") {
+TEST_CASE("between pixels the image is interpolated linearly in both directions and fades to zero at the border") {
   const auto image = resampled({.x_shift = 0.25f, .y_shift = 0.5f});
   CHECK(comes_from(image, [](auto row, auto column) {
     const float upper = 0.75f * pixel(row, column) + 0.25f * pixel(row, column + 1);
@@ -93,10 +93,10 @@ TEST_CASE("between pixels the image is linear in both directions, and fades out 
   }));
 }
 
-TEST_CASE("the linear map is about the centre") {
+TEST_CASE("the linear map is centred on the image") {
   CHECK(comes_from(resampled({.xx = -1, .yy = -1}),
                    [](auto row, auto column) { return pixel(kHeight - 1 - row, kWidth - 1 - column); }));
-  // A quarter turn: what was to the right of the centre is below it.
+  // A quarter turn: the part to the right of the centre moves below it.
   CHECK(comes_from(resampled({.xx = 0, .xy = 1, .yx = -1, .yy = 0}), [](auto row, auto column) {
     return pixel(kHeight / 2 - (column - kWidth / 2), kWidth / 2 + (row - kHeight / 2));
   }));
@@ -106,7 +106,7 @@ TEST_CASE("the linear map is about the centre") {
   }));
 }
 
-TEST_CASE("one resampler serves images one after another") {
+TEST_CASE("one resampler can be used for several images in a row") {
   AffineResampler resampler(kHeight, kWidth);
   std::vector<float> zeros(kHeight * kWidth), image = numbered_image();
   resampler.apply({.x_shift = 1}, image);
@@ -114,7 +114,7 @@ TEST_CASE("one resampler serves images one after another") {
   CHECK(std::ranges::all_of(zeros, [](float value) { return value == 0; }));
 }
 
-TEST_CASE("maps are drawn up to the limits and around the identity") {
+TEST_CASE("maps are drawn around the identity and stay within the limits") {
   float largest_shift = 0, largest_distortion = 0, sum = 0;
   constexpr int kDraws = 2000;
   for (std::int64_t sample = 0; sample < kDraws; ++sample) {
@@ -128,12 +128,12 @@ TEST_CASE("maps are drawn up to the limits and around the identity") {
   }
   CHECK(largest_shift <= kLargestShift);
   CHECK(largest_shift > 0.99f * kLargestShift);
-  CHECK(largest_distortion <= kLargestDistortion * 1.001f);  // 1 + x - 1 is rounded.
+  CHECK(largest_distortion <= kLargestDistortion * 1.001f);  // 1 + x - 1 is rounded
   CHECK(largest_distortion > 0.99f * kLargestDistortion);
   CHECK(sum / (6 * kDraws) == Approx(0).margin(0.03));  // five standard deviations
 }
 
-TEST_CASE("images are a function of seed, worker and sample number, wherever batches begin") {
+TEST_CASE("images depend only on seed, worker and sample number, not on where batches begin") {
   const Samples whole = take(Augmentation::kAffine, 5, 0, 100);
   CHECK(take(Augmentation::kAffine, 5, 0, 100).images == whole.images);
   CHECK(take(Augmentation::kAffine, 25, 0, 100).images == whole.images);
@@ -147,14 +147,14 @@ TEST_CASE("images are a function of seed, worker and sample number, wherever bat
   CHECK(take(Augmentation::kAffine, 5, 0, 100, 1, 1).images != whole.images);
 }
 
-TEST_CASE("the order of the data and the labels stay, and the images of each pass are others") {
+TEST_CASE("the order of the data and the labels are kept, and each pass has different images") {
   const std::int64_t once = digits().count;
   const Samples plain = take(Augmentation::kNone, 5, 0, 2 * once),
                 changed = take(Augmentation::kAffine, 5, 0, 2 * once);
   CHECK(changed.labels == plain.labels);
   CHECK(changed.images != plain.images);
   CHECK(std::ranges::all_of(changed.images, [](float value) { return value >= 0 && value <= 1; }));
-  // One image comes once in each pass, with other pixels.
+  // Each image comes once in each pass, with different pixels.
   auto same_order = batch(repeat(slices(digits())), once);
   auto source = augment(std::move(same_order), Augmentation::kAffine, digits().height, digits().width, 1, 0);
   TrainBatch first, second;
@@ -170,7 +170,7 @@ TEST_CASE("without augmentation the batches are the input itself") {
   CHECK(augment(std::move(input), Augmentation::kNone, digits().height, digits().width, 1, 0).get() == itself);
 }
 
-TEST_CASE("the end of the input is the end") {
+TEST_CASE("the end of the input ends the augmented data") {
   auto source = augment(batch(slices(digits()), 20), Augmentation::kAffine, digits().height, digits().width, 1, 0);
   TrainBatch b;
   CHECK(source->next(b));
@@ -179,7 +179,7 @@ TEST_CASE("the end of the input is the end") {
   CHECK_FALSE(source->next(b));
 }
 
-TEST_CASE("augmentations are known by name") {
+TEST_CASE("augmentations are read by name") {
   CHECK(parse_augmentation("none") == Augmentation::kNone);
   CHECK(parse_augmentation("affine") == Augmentation::kAffine);
   CHECK(fails_with(ExitCode::kUsage, "--augment=mirror: choose none or affine", [] { parse_augmentation("mirror"); }));

@@ -11,7 +11,7 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-// Data whose bytes a test may change before it looks at the identity.
+// A data set whose bytes a test can change before it computes the identity.
 struct Sample {
   explicit Sample(std::int64_t train = 300, std::int64_t test = 40)
       : train_pixels(counting(train * 784)),
@@ -46,7 +46,7 @@ struct Sample {
 
 }  // namespace
 
-TEST_CASE("an identity has counts, sizes, classes and two checksums, and the same data has the same one") {
+TEST_CASE("an identity holds counts, sizes, classes and two checksums, and equal data has an equal identity") {
   const DataIdentity identity = Sample().identity();
   CHECK(identity == Sample().identity());
   CHECK(identity.train_count == 300);
@@ -55,7 +55,7 @@ TEST_CASE("an identity has counts, sizes, classes and two checksums, and the sam
   CHECK(describe(identity).starts_with("300 + 40 images of 28x28 in 10 classes, labels "));
 }
 
-TEST_CASE("labels and pixels each have a checksum of their own") {
+TEST_CASE("labels and pixels have separate checksums") {
   Sample other;
   const DataIdentity before = other.identity();
   other.test_labels[7] ^= 1;
@@ -63,7 +63,7 @@ TEST_CASE("labels and pixels each have a checksum of their own") {
   CHECK(other.identity().sampled_rows_crc32c == before.sampled_rows_crc32c);
 }
 
-TEST_CASE("of small sets every pixel counts") {
+TEST_CASE("in a small set every pixel is part of the checksum") {
   Sample other(20, 10);
   const DataIdentity before = other.identity();
   for (Bytes* pixels : {&other.train_pixels, &other.test_pixels}) {
@@ -76,7 +76,7 @@ TEST_CASE("of small sets every pixel counts") {
   CHECK(other.identity() == before);
 }
 
-TEST_CASE("in large sets damage of twice a stretch is always seen, wherever it is") {
+TEST_CASE("in a large set, damage as long as two stretches is always detected") {
   Sample other(2000, 10);  // 56000 rows, so stretches of 13 or 14
   const DataIdentity before = other.identity();
   const std::size_t damaged = 2 * 14 * 28;
@@ -87,7 +87,7 @@ TEST_CASE("in large sets damage of twice a stretch is always seen, wherever it i
   }
 }
 
-TEST_CASE("another shape is another size or another number of classes, not another count") {
+TEST_CASE("a different size or number of classes is a different shape, a different count is not") {
   Sample fewer(100, 40), five_classes;
   for (Bytes* labels : {&five_classes.train_labels, &five_classes.test_labels}) {
     for (std::uint8_t& label : *labels) label %= 5;

@@ -14,7 +14,7 @@ using namespace distmnist;
 
 namespace {
 
-// `count` 1x2 images; image i has pixels i and 255 - i, and label i % 10. At most 256.
+// At most 256 images of 1x2 pixels; image i has pixels i and 255 - i, and label i % 10.
 ImageSet numbered_images(std::int64_t count) {
   auto pixels = std::make_shared<std::vector<std::uint8_t>>();
   auto labels = std::make_shared<std::vector<std::uint8_t>>();
@@ -28,7 +28,7 @@ ImageSet numbered_images(std::int64_t count) {
   return set;
 }
 
-// The numbers of the images in a batch of numbered_images.
+// The image numbers in a batch of numbered_images.
 std::vector<int> numbers(const TrainBatch& batch) {
   std::vector<int> result;
   for (std::size_t i = 0; i < batch.images.size(); i += 2) {
@@ -37,7 +37,7 @@ std::vector<int> numbers(const TrainBatch& batch) {
   return result;
 }
 
-// The numbers of the images of the next `batches` batches, or of all there are.
+// The image numbers of the next `batches` batches, or of all that remain.
 std::vector<int> take(BatchSource& source, int batches = 1 << 20) {
   std::vector<int> result;
   TrainBatch batch;
@@ -68,7 +68,7 @@ std::vector<int> sorted(std::vector<int> values) {
   return values;
 }
 
-// Endless batches that count how many were made, and may throw.
+// An endless source that counts its batches and can be told to throw.
 class Counting : public BatchSource {
  public:
   Counting(std::atomic<int>& made, int throw_at) : made_(made), throw_at_(throw_at) {}
@@ -101,7 +101,7 @@ TEST_CASE("a batch holds pixels scaled to 0..1, labels and its position") {
   }
 }
 
-TEST_CASE("without repeat the data ends, with a smaller last batch") {
+TEST_CASE("without repeat the data ends with a smaller last batch") {
   auto source = batch(slices(numbered_images(12)), 5);
   TrainBatch b;
   REQUIRE(source->next(b));
@@ -122,7 +122,7 @@ TEST_CASE("a last batch that is not full can be dropped") {
   CHECK(take(*whole) == iota(10));
 }
 
-TEST_CASE("shuffle gives every image once in each pass, in another order each time") {
+TEST_CASE("shuffle returns every image once in each pass, in a different order each time") {
   constexpr std::int64_t kCount = 100;
   const std::vector<int> all = take_order(kCount, 1, 0, 0, 3 * kCount);
   std::set<std::vector<int>> orders;
@@ -143,7 +143,7 @@ TEST_CASE("every order is equally likely") {
   for (const auto& [order, n] : times) CHECK(n == Approx(kDraws / 6).margin(150));  // five standard deviations
 }
 
-TEST_CASE("each worker and each seed has its own order, and the same one every time") {
+TEST_CASE("each worker and each seed has its own order, which is the same every time") {
   std::set<std::vector<int>> orders;
   for (std::uint64_t seed = 0; seed < 4; ++seed) {
     for (std::uint64_t worker = 0; worker < 4; ++worker) {
@@ -155,11 +155,11 @@ TEST_CASE("each worker and each seed has its own order, and the same one every t
   CHECK(orders.size() == 16);
 }
 
-TEST_CASE("the order of a seed never changes, or a checkpoint's position would mean other samples") {
+TEST_CASE("the order of a seed never changes, because a checkpoint's position would mean different samples") {
   CHECK(take_order(10, 0, 0, 0, 20) == std::vector<int>{9, 7, 4, 1, 2, 0, 8, 5, 3, 6, 8, 3, 4, 9, 6, 2, 5, 1, 7, 0});
 }
 
-TEST_CASE("from any position the data goes on as if it had been read from the start") {
+TEST_CASE("from any position the data continues as if it had been read from the start") {
   constexpr std::int64_t kCount = 23;
   const std::vector<int> all = take_order(kCount, 9, 2, 0, 4 * kCount);
   for (std::int64_t start = 0; start < 3 * kCount; ++start) {
@@ -168,14 +168,14 @@ TEST_CASE("from any position the data goes on as if it had been read from the st
 }
 
 TEST_CASE("a position after many passes is reached without replaying them") {
-  // Replaying would take ages: 10^16 samples.
+  // Replaying 10^16 samples would take far too long.
   constexpr std::int64_t kFar = 10'000'000'000'000'000;
   const std::vector<int> order = take_order(100, 3, 1, kFar, 100);
   CHECK(sorted(order) == iota(100));
   CHECK(take_order(100, 3, 1, kFar + 30, 70) == part(order, 30, 70));
 }
 
-TEST_CASE("a batch that crosses the border of a pass is filled from the next one") {
+TEST_CASE("a batch that crosses the end of a pass is filled from the next pass") {
   auto source = batch(repeat(shuffle(slices(numbered_images(10)), 5, 0)), 4);
   const std::vector<int> expected = take_order(10, 5, 0, 0, 20);
   for (std::int64_t i = 0; i < 5; ++i) {
@@ -187,7 +187,7 @@ TEST_CASE("a batch that crosses the border of a pass is filled from the next one
   }
 }
 
-TEST_CASE("repeat can be counted and nested, and each pass below is a new one") {
+TEST_CASE("repeat can be limited and nested, and each repetition shuffles again") {
   auto counted = repeat(shuffle(slices(numbered_images(10)), 5, 0), 3);
   CHECK(counted->size() == 30);
   auto source = batch(std::move(counted), 7);
@@ -197,13 +197,13 @@ TEST_CASE("repeat can be counted and nested, and each pass below is a new one") 
   CHECK(repeat(repeat(slices(numbered_images(10))), 2)->size() == kEndless);
 }
 
-TEST_CASE("a start at or after the end gives no batch") {
+TEST_CASE("a start position at or after the end produces no batch") {
   TrainBatch b;
   CHECK_FALSE(batch(slices(numbered_images(10)), 5, 10)->next(b));
   CHECK_FALSE(batch(slices(numbered_images(10)), 5, 1000)->next(b));
 }
 
-TEST_CASE("a batch size that does not fit the data is a usage error with both numbers") {
+TEST_CASE("a batch size that does not fit the data is a usage error that names both numbers") {
   for (const std::int64_t size : {-1, 0, 11, 1000000}) {
     const auto make = [&] { batch(repeat(slices(numbered_images(10))), size); };
     CHECK(fails_with(ExitCode::kUsage, "batch size " + std::to_string(size), make));
@@ -213,7 +213,7 @@ TEST_CASE("a batch size that does not fit the data is a usage error with both nu
   CHECK(fails_with(ExitCode::kUsage, "-5", [] { batch(slices(numbered_images(10)), 1, -5); }));
 }
 
-TEST_CASE("prefetch gives the same batches and the same end") {
+TEST_CASE("prefetch produces the same batches and the same end") {
   for (const int depth : {1, 2, 5}) {
     auto plain = batch(shuffle(slices(numbered_images(103)), 4, 4), 10, 7);
     auto ahead = prefetch(batch(shuffle(slices(numbered_images(103)), 4, 4), 10, 7), depth);
@@ -230,7 +230,7 @@ TEST_CASE("prefetch gives the same batches and the same end") {
   }
 }
 
-TEST_CASE("prefetch uses the same few buffers again and again") {
+TEST_CASE("prefetch reuses a fixed number of buffers") {
   auto source = prefetch(batch(repeat(slices(numbered_images(100))), 10), 2);
   TrainBatch b;
   std::set<const float*> addresses;
@@ -252,7 +252,7 @@ TEST_CASE("prefetch works ahead by its depth and no further") {
   }
 }
 
-TEST_CASE("what the input throws reaches the consumer after the batches before it") {
+TEST_CASE("an exception from the input reaches the consumer after the batches before it") {
   std::atomic<int> made = 0;
   auto source = prefetch(std::make_unique<Counting>(made, 5), 2);
   TrainBatch b;
@@ -262,19 +262,19 @@ TEST_CASE("what the input throws reaches the consumer after the batches before i
   CHECK(made == 6);
 }
 
-TEST_CASE("prefetch ends when it is dropped, at any moment") {
+TEST_CASE("prefetch can be destroyed at any moment") {
   for (int taken = 0; taken < 50; ++taken) {
     std::atomic<int> made = 0;
     auto source = prefetch(std::make_unique<Counting>(made, -1), 2);
     TrainBatch b;
     for (int i = 0; i < taken; ++i) REQUIRE(source->next(b));
     source.reset();
-    CHECK(made <= taken + 3);  // the depth, and at most one that was being made
+    CHECK(made <= taken + 3);  // the depth, and at most one more that was in progress
   }
 }
 
-TEST_CASE("the sample numbers of a position are the images of the batches there") {
-  constexpr std::int64_t kCount = 23, kFirst = 17, kBatch = 5;  // over the borders of three passes
+TEST_CASE("the sample numbers of a position are the images in the batches at that position") {
+  constexpr std::int64_t kCount = 23, kFirst = 17, kBatch = 5;  // crosses the ends of three passes
   std::vector<std::int32_t> samples(12 * kBatch);
   const DatasetPtr order = repeat(shuffle(slices(numbered_images(kCount)), 9, 2));
   fill_samples(*order, kFirst, std::span(samples).first(20));

@@ -33,7 +33,7 @@ Bytes tar() {
 
 }  // namespace
 
-TEST_CASE("pages and texts of failed downloads are told") {
+TEST_CASE("error pages and texts from failed downloads are recognized") {
   CHECK(kind("<html><head><title>403 Forbidden</title>") == "an HTML page");
   CHECK(kind("\xef\xbb\xbf\n  <!DOCTYPE html>\n") == "an HTML page");
   CHECK(kind("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code>") == "an HTML or XML page");
@@ -44,7 +44,7 @@ TEST_CASE("pages and texts of failed downloads are told") {
   CHECK(kind("version https://git-lfs.github.com/spec/v1\noid sha256:12") == "a Git LFS pointer instead of the file");
 }
 
-TEST_CASE("archives, pictures and other formats are told") {
+TEST_CASE("archives, pictures and other formats are recognized") {
   CHECK(kind("PK\3\4....") == "a zip archive");
   CHECK(kind("\xfd"
              "7zXZ\0"sv) == "xz data");
@@ -57,7 +57,7 @@ TEST_CASE("archives, pictures and other formats are told") {
   CHECK(kind_of_file(tar())->what == "a tar archive");
 }
 
-TEST_CASE("IDX data of another kind is told, and what is none of all is not guessed") {
+TEST_CASE("IDX data of a different kind is recognized, and unknown content is not guessed") {
   CHECK(kind("\0\0\x08\1\0\0\0\5"sv) == "IDX data of labels");
   CHECK(kind("\0\0\x08\3\0\0\0\5"sv) == "IDX data of images");
   CHECK(kind("\0\0\x0d\3"sv) == "IDX data of floats with 3 dimensions");
@@ -67,7 +67,7 @@ TEST_CASE("IDX data of another kind is told, and what is none of all is not gues
   CHECK(kind("\x80\x81\x82 nothing") == "text (\"??? nothing\")");  // Latin-1 or UTF-8
 }
 
-TEST_CASE("reading such a file, plain or packed, says what it is and what to do") {
+TEST_CASE("reading such a file, compressed or not, reports what it is and what to do") {
   const TempDir dir;
   const Bytes page = bytes_of("<html>403</html>");
   const auto says = [&](const Bytes& bytes, const std::string& text, IdxKind idx_kind = IdxKind::kImages) {

@@ -17,7 +17,7 @@ Bytes counting(std::size_t size) {
 
 }  // namespace
 
-TEST_CASE("decompressed bytes come in pieces of any size, and then end") {
+TEST_CASE("decompressed bytes can be read in pieces of any size up to the end") {
   const TempDir dir;
   const Bytes bytes = counting(300000);
   write_bytes(dir / "file.gz", gzip(bytes));
@@ -32,7 +32,7 @@ TEST_CASE("decompressed bytes come in pieces of any size, and then end") {
   }
 }
 
-TEST_CASE("members that follow each other are one file") {
+TEST_CASE("consecutive gzip members are read as one file") {
   const TempDir dir;
   const Bytes first = counting(1000), second = counting(50);
   Bytes file = gzip(first);
@@ -45,7 +45,7 @@ TEST_CASE("members that follow each other are one file") {
   CHECK(std::equal(second.begin(), second.end(), all.begin() + 1000));
 }
 
-TEST_CASE("what follows a member and is neither a member nor zeros is named with its offset") {
+TEST_CASE("bytes after a member that are neither a member nor zeros are reported with their offset") {
   const TempDir dir;
   const Bytes member = gzip(counting(100));
   for (const std::size_t zeros : {std::size_t{0}, std::size_t{1}, std::size_t{200'000}}) {
@@ -60,7 +60,7 @@ TEST_CASE("what follows a member and is neither a member nor zeros is named with
   }
 }
 
-TEST_CASE("zeros after the last member, of which there may be several, are no data") {
+TEST_CASE("zeros after the last member are not data") {
   const TempDir dir;
   const Bytes first = counting(1000), second = counting(50);
   for (const std::size_t zeros : {std::size_t{1}, std::size_t{511}, std::size_t{200'000}}) {
@@ -76,7 +76,7 @@ TEST_CASE("zeros after the last member, of which there may be several, are no da
   }
 }
 
-TEST_CASE("a truncated file hands out what came before the cut, and then names it") {
+TEST_CASE("a truncated file returns the data before the cut and then an error with the file's name") {
   const TempDir dir;
   const Bytes bytes = counting(300000);
   Bytes file = gzip(bytes);
@@ -89,6 +89,6 @@ TEST_CASE("a truncated file hands out what came before the cut, and then names i
   CHECK(fails_with(ExitCode::kData, "ends at offset " + std::to_string(file.size()), [&] { reader.read(rest); }));
 }
 
-TEST_CASE("a missing file is named") {
+TEST_CASE("a missing file is reported with its name") {
   CHECK(fails_with(ExitCode::kData, "/nonexistent/file.gz", [] { GzipReader("/nonexistent/file.gz"); }));
 }

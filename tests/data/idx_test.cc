@@ -25,7 +25,7 @@ Bytes idx_bytes(const std::vector<std::int64_t>& dimensions, const Bytes& data) 
   return bytes;
 }
 
-// Four 2x3 images that do not compress well.
+// Four 2x3 images that compress badly.
 Bytes four_images() {
   Bytes data(4 * 2 * 3);
   Random random(1, 2);
@@ -40,8 +40,8 @@ Bytes contents(const IdxArray& array) {
   return {array.data.begin(), array.data.end()};
 }
 
-// What the Error of reading `bytes` as a file says, after the file's name; nothing where it is no data error that
-// starts with the name.
+// The text after the file's name in the Error from reading `bytes` as a file. Empty if the read does not fail with a
+// data error that starts with the name.
 std::string read_error(const Bytes& bytes, IdxKind kind = IdxKind::kImages) {
   const TempDir dir;
   const std::string path = (dir / "some-file").string();
@@ -58,7 +58,7 @@ bool says(const std::string& message, const std::string& words) {
 
 }  // namespace
 
-TEST_CASE("a plain file is mapped: dimensions and data as written") {
+TEST_CASE("a plain file is mapped with its dimensions and data") {
   const TempDir dir;
   write_bytes(dir / "images", image_file());
   const IdxArray array = read_idx(dir / "images", IdxKind::kImages);
@@ -66,7 +66,7 @@ TEST_CASE("a plain file is mapped: dimensions and data as written") {
   CHECK(contents(array) == four_images());
 }
 
-TEST_CASE("a gzip file is recognised by its content, whatever its name") {
+TEST_CASE("a gzip file is recognized by its content, whatever its name") {
   const TempDir dir;
   write_bytes(dir / "images", gzip(image_file()));
   const IdxArray array = read_idx(dir / "images", IdxKind::kImages);
@@ -74,7 +74,7 @@ TEST_CASE("a gzip file is recognised by its content, whatever its name") {
   CHECK(contents(array) == four_images());
 }
 
-TEST_CASE("the data outlives the file and every other copy") {
+TEST_CASE("the data stays valid after the file and all other copies are gone") {
   const TempDir dir;
   for (const bool compressed : {false, true}) {
     write_bytes(dir / "images", compressed ? gzip(image_file()) : image_file());
@@ -88,7 +88,7 @@ TEST_CASE("the data outlives the file and every other copy") {
   }
 }
 
-TEST_CASE("a missing file, a folder and a named pipe are named") {
+TEST_CASE("errors about a missing file, a folder and a named pipe name the path") {
   const TempDir dir;
   mkfifo((dir / "pipe").c_str(), 0600);
   for (const auto& path : {dir / "absent", dir.path(), dir / "pipe"}) {
@@ -96,7 +96,7 @@ TEST_CASE("a missing file, a folder and a named pipe are named") {
   }
 }
 
-TEST_CASE("a file of another kind is told by its magic number") {
+TEST_CASE("a different kind of file is recognized by its magic number") {
   CHECK(says(read_error(image_file(), IdxKind::kLabels), "magic number 0x00000803 at offset 0"));
   CHECK(says(read_error(idx_bytes({3}, {1, 2, 3})), "magic number 0x00000801 at offset 0"));
   const std::string html = "<html>404 Not Found</html>";
@@ -104,7 +104,7 @@ TEST_CASE("a file of another kind is told by its magic number") {
   CHECK(says(read_error(gzip({html.begin(), html.end()})), "magic number"));
 }
 
-TEST_CASE("a truncated plain file is named with the offset, wherever it was cut") {
+TEST_CASE("a truncated plain file is reported with the offset, wherever it was cut") {
   const Bytes whole = image_file();
   for (std::size_t size = 0; size < whole.size(); ++size) {
     const std::string error = read_error({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)});
@@ -112,7 +112,7 @@ TEST_CASE("a truncated plain file is named with the offset, wherever it was cut"
   }
 }
 
-TEST_CASE("a truncated gzip file is named with the compressed offset, wherever it was cut") {
+TEST_CASE("a truncated gzip file is reported with the compressed offset, wherever it was cut") {
   const Bytes whole = gzip(image_file());
   for (std::size_t size = 2; size < whole.size(); ++size) {
     const std::string error = read_error({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)});
@@ -121,9 +121,9 @@ TEST_CASE("a truncated gzip file is named with the compressed offset, wherever i
   }
 }
 
-TEST_CASE("any flipped bit of a gzip file's data or checksum is found") {
+TEST_CASE("any flipped bit in a gzip file's data or checksum is detected") {
   const Bytes whole = gzip(image_file());
-  constexpr std::size_t kGzipHeader = 10;  // time stamp and system are not protected
+  constexpr std::size_t kGzipHeader = 10;  // time stamp and operating system are not protected
   for (std::size_t i = kGzipHeader; i < whole.size(); ++i) {
     for (int bit = 0; bit < 8; ++bit) {
       Bytes flipped = whole;
@@ -140,13 +140,13 @@ TEST_CASE("bytes after the data are an error with the offset") {
   CHECK(says(read_error(gzip(longer)), "unexpected bytes after the data, from decompressed offset 40"));
 }
 
-TEST_CASE("data that ends before the header's count, inside a sound gzip file, is an error") {
+TEST_CASE("an intact gzip file with less data than the header's count is an error") {
   Bytes shorter = image_file();
   shorter.pop_back();
   CHECK(says(read_error(gzip(shorter)), "truncated at decompressed offset 39"));
 }
 
-TEST_CASE("a hostile header is refused before anything is allocated") {
+TEST_CASE("a malicious header is refused before anything is allocated") {
   for (const auto& dimensions : std::vector<std::vector<std::int64_t>>{{0xffffffff, 0xffffffff, 0xffffffff},
                                                                        {0x10000, 0x10000, 0x10000},
                                                                        {kMaxIdxBytes + 1, 1, 1},
@@ -156,11 +156,11 @@ TEST_CASE("a hostile header is refused before anything is allocated") {
   }
   CHECK(says(read_error(idx_bytes({0, 28, 28}, {})), "dimension 0 at offset 4"));
   CHECK(says(read_error(idx_bytes({1, 28, 0}, {})), "dimension 0 at offset 12"));
-  // Within the limit, but far more than so few compressed bytes can be.
+  // Within the limit, but far more than so few compressed bytes can contain.
   CHECK(says(read_error(gzip(idx_bytes({kMaxIdxBytes, 1, 1}, {1, 2, 3}))), "more than so little data can hold"));
 }
 
-TEST_CASE("labels are 0 to 9, and the first other one is named with its offset") {
+TEST_CASE("labels are 0 to 9, and the first invalid one is reported with its offset") {
   const TempDir dir;
   const Bytes labels = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
   write_bytes(dir / "labels", idx_bytes({10}, labels));
@@ -170,7 +170,7 @@ TEST_CASE("labels are 0 to 9, and the first other one is named with its offset")
   CHECK(says(read_error(gzip(bad), IdxKind::kLabels), "label 10 of item 2 at offset 10"));
 }
 
-TEST_CASE("what is written is read back, and the header is that of the format") {
+TEST_CASE("a written file can be read back, and its header follows the format") {
   const TempDir dir;
   const Bytes data = four_images();
   write_idx(dir / "images", std::array<std::int64_t, 3>{4, 2, 3}, data);
@@ -179,7 +179,7 @@ TEST_CASE("what is written is read back, and the header is that of the format") 
   CHECK(idx_header(std::array<std::int64_t, 1>{60000}) == Bytes{0, 0, 8, 1, 0, 0, 0xea, 0x60});
 }
 
-TEST_CASE("writing replaces a file as a whole and leaves no other behind") {
+TEST_CASE("writing replaces the whole file and leaves no temporary file behind") {
   const TempDir dir;
   write_idx(dir / "labels", std::array<std::int64_t, 1>{3}, Bytes{1, 2, 3});
   const IdxArray before = read_idx(dir / "labels", IdxKind::kLabels);
@@ -189,7 +189,7 @@ TEST_CASE("writing replaces a file as a whole and leaves no other behind") {
   CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 1);
 }
 
-TEST_CASE("a full disk while writing is a lack of resources and leaves the old file as it was") {
+TEST_CASE("a full disk while writing is a resource error and keeps the old file") {
   const TempDir dir;
   const auto path = dir / "images";
   write_idx(path, std::array<std::int64_t, 3>{4, 2, 3}, four_images());
@@ -204,7 +204,7 @@ TEST_CASE("a full disk while writing is a lack of resources and leaves the old f
   CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 1);
 }
 
-TEST_CASE("a file that cannot be written is named") {
+TEST_CASE("a file that cannot be written is reported with its name") {
   const TempDir dir;
   const auto path = dir / "absent" / "labels";
   CHECK(

@@ -7,7 +7,7 @@
 
 using namespace distmnist;
 
-TEST_CASE("the bytes are those of the file, also after it was removed") {
+TEST_CASE("the mapping has the bytes of the file, even after the file was removed") {
   const TempDir dir;
   write_bytes(dir / "file", {1, 2, 3});
   const MappedFile mapped(dir / "file");
@@ -15,7 +15,7 @@ TEST_CASE("the bytes are those of the file, also after it was removed") {
   CHECK(Bytes(mapped.bytes().begin(), mapped.bytes().end()) == Bytes{1, 2, 3});
 }
 
-TEST_CASE("pages let go are touched again with the same bytes") {
+TEST_CASE("released pages have the same bytes when they are read again") {
   const TempDir dir;
   const Bytes bytes(100'000, 5);
   write_bytes(dir / "file", bytes);

@@ -19,14 +19,14 @@ using Paths = std::vector<std::string>;
 
 }  // namespace
 
-TEST_CASE("a name says its role whatever stands before idx, in any case, packed or not") {
+TEST_CASE("the name after idx determines the role, whatever the prefix, case or compression") {
   CHECK(role_of("train-images-idx3-ubyte") == kTrainImages);
   CHECK(role_of("train-labels.idx1-ubyte") == kTrainLabels);
   CHECK(role_of("T10K-IMAGES.IDX3-UBYTE.GZ") == kTestImages);
   CHECK(role_of("t10k-labels-idx1-ubyte.gz") == kTestLabels);
 }
 
-TEST_CASE("names that only look like it have no role") {
+TEST_CASE("names that only look similar have no role") {
   for (const char* name :
        {"emnist-train-images-idx3-ubyte", "train-images-idx3-ubyte.gz.part", "._train-images-idx3-ubyte",
         "train-images-idx3-ubyte (1).gz", "train-images-idx1-ubyte", "train-images-idx3-ubyte.zip",
@@ -35,33 +35,33 @@ TEST_CASE("names that only look like it have no role") {
   }
 }
 
-TEST_CASE("of several files plain ones go before packed ones, then those not in a folder, then the usual name") {
+TEST_CASE("plain files go before compressed ones, then files outside a subfolder, then the usual name") {
   CHECK(train_images({"train-images-idx3-ubyte.gz", "train-images-idx3-ubyte/train-images.idx3-ubyte",
                       "TRAIN-images-idx3-ubyte", "train-images.idx3-ubyte", "train-images-idx3-ubyte"}) ==
         Paths{"train-images-idx3-ubyte", "TRAIN-images-idx3-ubyte", "train-images.idx3-ubyte",
               "train-images-idx3-ubyte/train-images.idx3-ubyte", "train-images-idx3-ubyte.gz"});
 }
 
-TEST_CASE("the folder itself goes before MNIST/raw, and that before raw") {
+TEST_CASE("the folder itself goes before MNIST/raw, and MNIST/raw before raw") {
   CHECK(train_images(
             {"raw/train-images-idx3-ubyte", "MNIST/raw/train-images-idx3-ubyte.gz", "train-images-idx3-ubyte.gz"}) ==
         Paths{"train-images-idx3-ubyte.gz", "MNIST/raw/train-images-idx3-ubyte.gz", "raw/train-images-idx3-ubyte"});
 }
 
-TEST_CASE("a place with all four files goes before one with some of them") {
+TEST_CASE("a location with all four files goes before one with some of them") {
   Paths files = {"train-images-idx3-ubyte"};
   for (const char* name : kMnistNames) files.push_back(std::string("raw/") + name);
   CHECK(train_images(files) == Paths{"raw/train-images-idx3-ubyte", "train-images-idx3-ubyte"});
 }
 
-TEST_CASE("other folders are not looked into, nor folders in a folder of the file's name") {
+TEST_CASE("other folders, and folders inside a folder with a file's name, are not searched") {
   CHECK(train_images({"FashionMNIST/raw/train-images-idx3-ubyte", "x/train-images-idx3-ubyte",
                       "train-labels-idx1-ubyte/train-images-idx3-ubyte",
                       "train-images-idx3-ubyte/train-images-idx3-ubyte/train-images-idx3-ubyte"})
             .empty());
 }
 
-TEST_CASE("a folder is looked into one level, where it is named like a file of MNIST") {
+TEST_CASE("a folder that is named like an MNIST file is searched one level deep") {
   const TempDir dir;
   for (const char* name : kMnistNames) {
     fs::create_directories(dir / name);
@@ -74,7 +74,7 @@ TEST_CASE("a folder is looked into one level, where it is named like a file of M
   CHECK(found.obstacles.empty());
 }
 
-TEST_CASE("what lies in a folder is said, first what looks like MNIST") {
+TEST_CASE("the contents of a folder are listed, starting with files that look like MNIST") {
   const TempDir dir;
   CHECK(what_lies_in(dir.path()) == "it is empty");
   for (const char* name : {"a", "b", "c", "d", "emnist-digits.zip"}) write_bytes(dir / name, {1});
@@ -86,7 +86,7 @@ TEST_CASE("what lies in a folder is said, first what looks like MNIST") {
         "(a broken link), a, b and 2 more");
 }
 
-TEST_CASE("a folder below that has all four is named") {
+TEST_CASE("a subfolder that has all four files is named") {
   const TempDir dir;
   fs::create_directories(dir / "digits" / "raw");
   for (const char* name : kMnistNames) write_bytes(dir / "digits" / "raw" / name, {1});
@@ -94,7 +94,7 @@ TEST_CASE("a folder below that has all four is named") {
   CHECK(what_lies_in(dir.path()) == "it holds digits/, and " + digits + " has all four files: --data_dir " + digits);
 }
 
-TEST_CASE("a file in the place of the folder, a missing one and a link to nothing are told apart") {
+TEST_CASE("a file in place of the folder, a missing folder and a dangling link are distinguished") {
   const TempDir dir;
   write_bytes(dir / "file", {1});
   fs::create_symlink("/nowhere/mnist", dir / "link");
@@ -107,7 +107,7 @@ TEST_CASE("a file in the place of the folder, a missing one and a link to nothin
   CHECK(says(dir / "link", ": there is no such folder, but a link to /nowhere/mnist, which does not exist"));
 }
 
-TEST_CASE("a folder that may not be entered is named, be it the one asked for, one on the way or one below") {
+TEST_CASE("a folder without access permission is named, whether it is the requested one, a parent or a subfolder") {
   const TempDir dir;
   fs::create_directories(dir / "shut" / "in");
   fs::create_directory_symlink("shut", dir / "MNIST");
@@ -123,14 +123,14 @@ TEST_CASE("a folder that may not be entered is named, be it the one asked for, o
         Paths{"cannot look into " + (dir / "MNIST").string() + ": Permission denied"});
 }
 
-TEST_CASE("in a folder that may be entered and not be listed, files with the usual names are found") {
+TEST_CASE("in a folder that can be entered but not listed, files with the usual names are found") {
   const TempDir dir;
   fs::create_directories(dir / "entered");
   fs::create_directory(dir / "shut");
   for (const char* name : kMnistNames) write_bytes(dir / "entered" / (std::string(name) + ".gz"), {1});
   fs::permissions(dir / "entered", fs::perms::owner_exec | fs::perms::group_exec | fs::perms::others_exec);
   {
-    const ClosedFolder closed(dir / "shut", dir.path());  // Root becomes somebody else.
+    const ClosedFolder closed(dir / "shut", dir.path());  // root switches to an ordinary user here
     REQUIRE(closed.works());
     const MnistFolder found = look_for_mnist(dir / "entered");
     CHECK(found.files[kTestLabels] == Paths{(dir / "entered" / "t10k-labels-idx1-ubyte.gz").string()});

@@ -36,7 +36,7 @@ void write_labels(const fs::path& path, std::int64_t count, std::uint8_t label) 
   write_idx(path, std::array{count}, Bytes(static_cast<std::size_t>(count), label));
 }
 
-// 5 training images of pixel 10 and label 1, 3 test images of pixel 20 and label 2.
+// 5 training images with pixel 10 and label 1, and 3 test images with pixel 20 and label 2.
 void write_small_mnist(const fs::path& dir) {
   fs::create_directories(dir);
   write_images(dir / kTrainImages, 5, 10);
@@ -62,7 +62,7 @@ void check_small_mnist(const TrainAndTest& data) {
   CHECK_FALSE(data.synthetic);
 }
 
-// Bytes of the training pixels that count as this process's memory.
+// The bytes of the training pixels that are in this process's resident memory.
 std::size_t resident_bytes(const ImageSet& set) {
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<std::uintptr_t>(set.pixels.data()) / page * page;
@@ -79,7 +79,7 @@ std::size_t resident_bytes(const ImageSet& set) {
 
 }  // namespace
 
-TEST_CASE("four plain files are loaded, and the description says from where and how many") {
+TEST_CASE("four plain files are loaded, and the description says where they are and how many images they hold") {
   const TempDir dir;
   write_small_mnist(dir.path());
   CHECK(has_mnist(dir.path()));
@@ -88,7 +88,7 @@ TEST_CASE("four plain files are loaded, and the description says from where and 
   CHECK(data.description == "MNIST from " + dir.path().string() + " (5 + 3)");
 }
 
-TEST_CASE("compressed and plain files may be mixed, and plain ones go first") {
+TEST_CASE("compressed and plain files can be mixed, and plain ones have priority") {
   const TempDir dir;
   write_small_mnist(dir.path());
   compress(dir / kTrainImages);
@@ -98,7 +98,7 @@ TEST_CASE("compressed and plain files may be mixed, and plain ones go first") {
   check_small_mnist(load_mnist(dir.path()));
 }
 
-TEST_CASE("a broken file beside a whole one is passed over") {
+TEST_CASE("a broken file is skipped if a valid one is beside it") {
   const Bytes page = {'<', 'h', 't', 'm', 'l', '>'};
   for (const Bytes& broken : {Bytes{}, Bytes{0, 0, 8, 3, 0, 0}, page}) {
     const TempDir dir;
@@ -114,7 +114,7 @@ TEST_CASE("a broken file beside a whole one is passed over") {
   check_small_mnist(load_mnist(dir.path()));
 }
 
-TEST_CASE("where all files of a role are broken the error names each") {
+TEST_CASE("if all files of a role are broken, the error names each of them") {
   const TempDir dir;
   write_small_mnist(dir.path());
   write_bytes(dir / kTrainImages, {0, 0, 8, 3, 0});
@@ -125,7 +125,7 @@ TEST_CASE("where all files of a role are broken the error names each") {
       fails_with(ExitCode::kData, "; and " + (dir / kTrainImages).string() + ".gz: the gzip data is truncated", load));
 }
 
-TEST_CASE("names with dots, in upper case and folders named like their files are found") {
+TEST_CASE("files are found whose names contain dots, are in upper case, or lie in a folder with the file's name") {
   const TempDir dir;
   write_small_mnist(dir.path());
   fs::rename(dir / kTrainImages, dir / "train-images.idx3-ubyte");
@@ -139,7 +139,7 @@ TEST_CASE("names with dots, in upper case and folders named like their files are
   check_small_mnist(load_mnist(dir.path()));
 }
 
-TEST_CASE("what the program keeps for itself is taken only where nobody else may write it") {
+TEST_CASE("files that the program cached are used only if no other user can write them") {
   const TempDir dir;
   write_small_mnist(dir.path());
   CHECK(load_mnist(dir.path(), {.trust = Trust::kThisUser}).train.count == 5);
@@ -149,14 +149,14 @@ TEST_CASE("what the program keeps for itself is taken only where nobody else may
   check_small_mnist(load_mnist(dir.path()));
 }
 
-TEST_CASE("the folders that torchvision makes are found") {
+TEST_CASE("the folders that torchvision creates are found") {
   const TempDir dir;
   write_small_mnist(dir / "MNIST" / "raw");
   CHECK(has_mnist(dir.path()));
   check_small_mnist(load_mnist(dir.path()));
 }
 
-TEST_CASE("a copy of the data outlives the original") {
+TEST_CASE("a copy of the data stays valid after the original is destroyed") {
   const TempDir dir;
   write_small_mnist(dir.path());
   TrainAndTest copy;
@@ -167,7 +167,7 @@ TEST_CASE("a copy of the data outlives the original") {
   check_small_mnist(copy);
 }
 
-TEST_CASE("a missing folder and a file in its place are named") {
+TEST_CASE("a missing folder and a file in place of the folder are reported") {
   const TempDir dir;
   write_bytes(dir / "file", {1});
   for (const auto& [path, says] :
@@ -177,7 +177,7 @@ TEST_CASE("a missing folder and a file in its place are named") {
   }
 }
 
-TEST_CASE("one error names every missing file, and no other, and where they were sought") {
+TEST_CASE("one error names every missing file, only those, and where they were searched") {
   const TempDir dir;
   write_small_mnist(dir.path());
   fs::remove(dir / kTrainLabels);
@@ -191,7 +191,7 @@ TEST_CASE("one error names every missing file, and no other, and where they were
   CHECK(fails_with(ExitCode::kData, "it holds emnist-train.zip, ", load));
 }
 
-TEST_CASE("images and labels of different number do not belong together") {
+TEST_CASE("different numbers of images and labels are refused") {
   const TempDir dir;
   write_small_mnist(dir.path());
   write_labels(dir / kTestLabels, 4, 1);
@@ -200,14 +200,14 @@ TEST_CASE("images and labels of different number do not belong together") {
   CHECK(fails_with(ExitCode::kData, (dir / kTestLabels).string() + " has 4 labels", load));
 }
 
-TEST_CASE("images of another size are refused") {
+TEST_CASE("images of a different size are refused") {
   const TempDir dir;
   write_small_mnist(dir.path());
   write_images(dir / kTestImages, 3, 1, 32);
   CHECK(fails_with(ExitCode::kData, "t10k-images-idx3-ubyte: its images are 32x32", [&] { load_mnist(dir.path()); }));
 }
 
-TEST_CASE("a broken file is named whichever of the four it is") {
+TEST_CASE("a broken file is named, whichever of the four it is") {
   for (const char* name : {kTrainImages, kTrainLabels, kTestImages, kTestLabels}) {
     const TempDir dir;
     write_small_mnist(dir.path());
@@ -219,7 +219,7 @@ TEST_CASE("a broken file is named whichever of the four it is") {
   }
 }
 
-TEST_CASE("another data set under the same names gets a warning that names the files") {
+TEST_CASE("a different data set with the same file names causes a warning that names the files") {
   const TempDir dir;
   write_small_mnist(dir.path());
   const auto warning = checksum_warning(load_mnist(dir.path()));
@@ -229,7 +229,7 @@ TEST_CASE("another data set under the same names gets a warning that names the f
   }
 }
 
-TEST_CASE("the check in the background warns once and is over when it is destroyed") {
+TEST_CASE("the background check warns once and has ended when its object is destroyed") {
   const TempDir dir;
   write_small_mnist(dir.path());
   std::vector<std::string> warnings;
@@ -239,7 +239,7 @@ TEST_CASE("the check in the background warns once and is over when it is destroy
   CHECK(warnings.size() == 1);
 }
 
-TEST_CASE("the check in the background leaves no pages of plain files behind") {
+TEST_CASE("the background check leaves no pages of plain files in memory") {
   const TempDir dir;
   write_small_mnist(dir.path());
   const TrainAndTest data = load_mnist(dir.path());
@@ -252,16 +252,16 @@ TEST_CASE("the check in the background leaves no pages of plain files behind") {
   check_small_mnist(data);
 }
 
-TEST_CASE("the real MNIST is loaded and its checksums fit") {
+TEST_CASE("the real MNIST is loaded and its checksums match") {
   const char* dir = std::getenv("DISTMNIST_TEST_DATA");
-  if (dir == nullptr) SKIP_CASE("DISTMNIST_TEST_DATA names no folder with MNIST");
+  if (dir == nullptr) SKIP_CASE("set DISTMNIST_TEST_DATA to a folder with MNIST");
   TrainAndTest data = load_mnist(dir);
   CHECK(data.train.count == 60000);
   CHECK(data.test.count == 10000);
   CHECK(Bytes(data.train.labels.begin(), data.train.labels.begin() + 5) == Bytes{5, 0, 4, 1, 9});
   CHECK_FALSE(checksum_warning(data).has_value());
 
-  SECTION("one changed byte is found, and only its file is named") {
+  SECTION("a single changed byte is detected, and only its file is named") {
     const auto labels = std::make_shared<Bytes>(data.test.labels.begin(), data.test.labels.end());
     (*labels)[7] ^= 1;
     data.test.labels = *labels;

@@ -15,14 +15,14 @@ namespace {
 using Digit = std::vector<std::uint8_t>;
 using Rgba = std::array<int, 4>;
 
-// A 7 of strokes, with soft edges, in a box of 1 x 1: how much of the point (v, u) is ink.
+// A 7 made of strokes with soft edges, in a 1 x 1 box: the ink coverage of the point (v, u).
 double seven(double v, double u) {
   if (v < 0 || v > 1 || u < 0 || u > 1) return 0;
   const double off_bar = v / 0.15, off_stem = std::abs(u - (0.95 - 0.6 * v)) / 0.1;
   return std::clamp(3 - 2.5 * std::min(off_bar, off_stem), 0.0, 1.0);
 }
 
-// height x width pixels of paper with a seven, its box at (top, left), `tall` pixels high and 3/4 as wide.
+// Paper of height x width pixels with a seven, whose box is at (top, left), `tall` pixels high and 3/4 as wide.
 struct Scene {
   std::int64_t height = 120, width = 120, top = 20, left = 30, tall = 80;
   Rgba paper = {255, 255, 255, 255}, ink = {0, 0, 0, 255};
@@ -58,14 +58,14 @@ Digit digit_of(const Picture& picture) {
   return *digit;
 }
 
-// The mean difference of two digits' pixels, 0 .. 255.
+// The mean difference of two digits' pixels, from 0 to 255.
 double difference(const Digit& a, const Digit& b) {
   double sum = 0;
   for (std::size_t i = 0; i < a.size(); ++i) sum += std::abs(int{a[i]} - int{b[i]});
   return sum / static_cast<double>(a.size());
 }
 
-// A digit is some 30 of 255 away from nothing, and more from itself inverted.
+// A digit differs from an empty image by about 30 of 255, and from its own inverse by more.
 constexpr double kSame = 4.0;
 
 const Digit& expected() {
@@ -79,7 +79,7 @@ Picture grey_picture(const Digit& pixels) {
   return picture;
 }
 
-TEST_CASE("a digit is 20 pixels long, and its centre of mass in the middle") {
+TEST_CASE("a digit is 20 pixels long, with its centre of mass in the middle") {
   const Digit& digit = expected();
   std::int64_t top = kDigitSide, bottom = 0;
   double mass = 0, y_mass = 0, x_mass = 0;
@@ -100,11 +100,11 @@ TEST_CASE("a digit is 20 pixels long, and its centre of mass in the middle") {
   CHECK(*std::ranges::max_element(digit) == 255);
 }
 
-TEST_CASE("a digit that is as MNIST would have it stays as it is") {
+TEST_CASE("a digit that already has MNIST's form is not changed") {
   CHECK(difference(digit_of(grey_picture(expected())), expected()) < 0.5);
 }
 
-TEST_CASE("size and place are of no matter") {
+TEST_CASE("size and position do not matter") {
   for (const Scene& scene : {Scene{80, 60, 0, 0, 80}, Scene{300, 300, 230, 250, 60}, Scene{1200, 900, 40, 700, 60},
                              Scene{60, 900, 5, 400, 50}, Scene{2000, 1500, 300, 200, 1400}}) {
     INFO(scene.height << " x " << scene.width << ", " << scene.tall << " tall");
@@ -112,7 +112,7 @@ TEST_CASE("size and place are of no matter") {
   }
 }
 
-TEST_CASE("ink is what differs from the paper: darker, brighter, paler or of another colour") {
+TEST_CASE("ink is what differs from the paper: darker, brighter, paler or in a different colour") {
   const std::array<std::pair<Rgba, Rgba>, 6> pairs = {{{{0, 0, 0, 255}, {255, 255, 255, 255}},
                                                        {{140, 140, 140, 255}, {120, 120, 120, 255}},
                                                        {{240, 220, 150, 255}, {60, 40, 120, 255}},
@@ -128,10 +128,10 @@ TEST_CASE("ink is what differs from the paper: darker, brighter, paler or of ano
   }
 }
 
-TEST_CASE("on transparent ground the shape is the digit, whatever its colour") {
+TEST_CASE("on a transparent background the shape is the digit, whatever its colour") {
   for (const int grey : {0, 255, 130}) {
     Scene scene;
-    scene.paper = {77, 0, 200, 0};  // not to be seen
+    scene.paper = {77, 0, 200, 0};  // hidden by the transparency
     scene.ink = {grey, grey, grey, 255};
     Picture picture = draw(scene);
     for (std::size_t i = 0; i < picture.rgba.size(); i += 4)
@@ -140,7 +140,7 @@ TEST_CASE("on transparent ground the shape is the digit, whatever its colour") {
   }
 }
 
-TEST_CASE("a printed sheet on transparent ground is read like paper") {
+TEST_CASE("a printed sheet on a transparent background is read like paper") {
   Picture picture = draw({});
   for (std::int64_t y = 0; y < picture.height; ++y) {
     for (std::int64_t x = 0; x < picture.width; ++x) {
@@ -151,7 +151,7 @@ TEST_CASE("a printed sheet on transparent ground is read like paper") {
   CHECK(difference(digit_of(picture), expected()) < kSame);
 }
 
-TEST_CASE("light, noise, specks, frames, ruled lines and a table are left out") {
+TEST_CASE("uneven light, noise, specks, frames, ruled lines and a table are ignored") {
   Picture picture = draw({});
   double limit = kSame;
   const auto border = [&](std::int64_t y, std::int64_t x) {
@@ -181,7 +181,7 @@ TEST_CASE("light, noise, specks, frames, ruled lines and a table are left out") 
     change(picture, [](std::int64_t y, std::int64_t, int value) { return y < 4 ? 0 : value; });
   }
   SECTION("ruled paper") {
-    limit = 8;  // Where they meet the digit, its lines are taken for soft edges.
+    limit = 8;  // where ruled lines meet the digit, they are taken for its soft edges
     change(picture, [](std::int64_t y, std::int64_t, int value) { return y % 15 == 7 ? std::min(value, 195) : value; });
   }
   SECTION("a table") {
@@ -192,7 +192,7 @@ TEST_CASE("light, noise, specks, frames, ruled lines and a table are left out") 
   CHECK(difference(digit_of(picture), expected()) < limit);
 }
 
-TEST_CASE("what is blank is no digit") {
+TEST_CASE("a blank picture contains no digit") {
   const auto blank = [](std::int64_t height, std::int64_t width,
                         const std::function<int(std::int64_t, std::int64_t)>& value) {
     Picture picture{height, width, std::vector<std::uint8_t>(static_cast<std::size_t>(4 * height * width), 255)};
@@ -213,7 +213,7 @@ TEST_CASE("what is blank is no digit") {
   CHECK_FALSE(normalize_digit(Picture{2, 2, std::vector<std::uint8_t>(16, 0)}));  // transparent
 }
 
-TEST_CASE("no size of a picture is too small or too long to be looked at") {
+TEST_CASE("pictures of any size and aspect ratio are accepted") {
   for (std::int64_t height : {1, 2, 3, 5, 27, 1000}) {
     for (std::int64_t width : {1, 2, 4, 9, 700}) {
       Picture picture{height, width, {}};
@@ -225,7 +225,7 @@ TEST_CASE("no size of a picture is too small or too long to be looked at") {
   }
 }
 
-TEST_CASE("raw pixels are grey values as they are, and 0 where they are transparent") {
+TEST_CASE("raw pixels keep their grey values, and transparent pixels are 0") {
   Picture picture{kDigitSide, kDigitSide, std::vector<std::uint8_t>(4 * 784, 0)};
   for (std::size_t i = 0; i < 256; ++i) std::fill_n(picture.rgba.begin() + 4 * i, 3, static_cast<std::uint8_t>(i));
   for (std::size_t i = 3; i < picture.rgba.size(); i += 4) picture.rgba[i] = 255;

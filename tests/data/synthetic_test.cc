@@ -31,8 +31,8 @@ bool same(const ImageSet& a, const ImageSet& b) {
   return a.count == b.count && copy(a.pixels) == copy(b.pixels) && copy(a.labels) == copy(b.labels);
 }
 
-// The share of `test` that is nearest to the mean image of its own digit among those of `train`: a classifier that is
-// poor, but far from guessing.
+// The share of `test` images that are nearest to the mean image of their own digit in `train`: a poor classifier, but
+// far better than guessing.
 double nearest_mean_accuracy(const ImageSet& train, const ImageSet& test) {
   std::array<std::vector<double>, 10> means;
   std::array<double, 10> counts{};
@@ -60,7 +60,7 @@ double nearest_mean_accuracy(const ImageSet& train, const ImageSet& test) {
 
 }  // namespace
 
-TEST_CASE("a digit is a function of seed, split and number, not of the threads or the count") {
+TEST_CASE("a digit depends on seed, split and number, not on the threads or the count") {
   const ImageSet all = make_synthetic_digits(50, 1, Split::kTrain, 1);
   CHECK(same(all, make_synthetic_digits(50, 1, Split::kTrain, 3)));
   const ImageSet some = make_synthetic_digits(20, 1, Split::kTrain, 2);
@@ -70,13 +70,13 @@ TEST_CASE("a digit is a function of seed, split and number, not of the threads o
   CHECK_FALSE(same(all, make_synthetic_digits(50, 1, Split::kTest, 1)));
 }
 
-TEST_CASE("the digits never change, or a cache of theirs would be another data set") {
+TEST_CASE("the digits never change, because a cache of them would become a different data set") {
   const ImageSet digits = make_synthetic_digits(2000, 0, Split::kTrain, 2);
   CHECK(crc32c(std::as_bytes(digits.pixels)) == 0x6fac3759);
   CHECK(crc32c(std::as_bytes(digits.labels)) == 0x6893d285);
 }
 
-TEST_CASE("every digit comes about as often as the others, and no two images are the same") {
+TEST_CASE("all digits are about equally frequent, and no two images are the same") {
   const ImageSet digits = make_synthetic_digits(5000, 3, Split::kTrain, 2);
   std::array<int, 10> counts{};
   for (const std::uint8_t label : digits.labels) ++counts.at(label);
@@ -89,7 +89,7 @@ TEST_CASE("every digit comes about as often as the others, and no two images are
   CHECK(images.size() == 5000);
 }
 
-TEST_CASE("a digit is ink on black paper, in the middle, away from the border") {
+TEST_CASE("a digit is ink on black paper, in the middle and away from the border") {
   const ImageSet digits = make_synthetic_digits(2000, 4, Split::kTest, 2);
   std::array<double, 784> ink{};
   for (std::size_t i = 0; i < digits.pixels.size(); ++i) ink[i % 784] += digits.pixels[i] / 255.0 / 2000;
@@ -103,14 +103,14 @@ TEST_CASE("a digit is ink on black paper, in the middle, away from the border") 
   CHECK(border / total < 0.02);
 }
 
-TEST_CASE("labels tell what is drawn, and a plain average of the images is not enough to read them") {
+TEST_CASE("labels match the drawn digits, and a plain average of the images is not enough to classify them") {
   const double accuracy = nearest_mean_accuracy(make_synthetic_digits(5000, 0, Split::kTrain, 2),
                                                 make_synthetic_digits(1000, 0, Split::kTest, 2));
   CHECK(accuracy > 0.5);
   CHECK(accuracy < 0.9);
 }
 
-TEST_CASE("the digits are kept as IDX files and found again") {
+TEST_CASE("the digits are stored as IDX files and found again") {
   const TempDir dir;
   const TrainAndTest made = synthetic_digits(dir / "cache", 200, 50);
   CHECK(made.synthetic);
@@ -128,7 +128,7 @@ TEST_CASE("the digits are kept as IDX files and found again") {
   CHECK(same(found.test, made.test));
 }
 
-TEST_CASE("a broken or incomplete cache is made again") {
+TEST_CASE("a broken or incomplete cache is created again") {
   const TempDir dir;
   const fs::path images = dir / "v1" / "train-images-idx3-ubyte";
   const Bytes whole = copy(synthetic_digits(dir.path(), 200, 50).train.pixels);
@@ -165,7 +165,7 @@ TEST_CASE("processes that start together all get the digits") {
   }
 }
 
-TEST_CASE("without room to keep them the digits are used all the same, and nothing half-written stays") {
+TEST_CASE("without disk space the digits are still used, and no partial file remains") {
   const TempDir dir;
   const FileSizeLimit full(100000);
   const TrainAndTest data = synthetic_digits(dir.path(), 200, 50);
@@ -174,12 +174,12 @@ TEST_CASE("without room to keep them the digits are used all the same, and nothi
   for (const auto& entry : fs::directory_iterator(dir / "v1")) CHECK(entry.path().filename() == "lock");
 }
 
-TEST_CASE("digits in a folder that others may write, or in such files, are not used") {
+TEST_CASE("digits are not used if other users can write their folder or files") {
   const TempDir dir;
   const TrainAndTest made = synthetic_digits(dir.path(), 200, 50);
   const fs::path labels = dir / "v1" / "train-labels-idx1-ubyte";
   write_idx(labels, std::vector<std::int64_t>{200}, Bytes(200, 3));
-  CHECK(synthetic_digits(dir.path(), 200, 50).train.labels[0] == 3);  // Taken as long as it is ours alone.
+  CHECK(synthetic_digits(dir.path(), 200, 50).train.labels[0] == 3);  // used while only this user can write it
   fs::permissions(dir / "v1", fs::perms::others_write, fs::perm_options::add);
   CHECK(same(synthetic_digits(dir.path(), 200, 50).train, made.train));
   fs::permissions(dir / "v1", fs::perms::others_write, fs::perm_options::remove);
@@ -187,11 +187,11 @@ TEST_CASE("digits in a folder that others may write, or in such files, are not u
   CHECK(same(synthetic_digits(dir.path(), 200, 50).train, made.train));
 }
 
-TEST_CASE("without a cache folder the digits are drawn, and nothing is kept") {
+TEST_CASE("without a cache folder the digits are drawn and not stored") {
   CHECK(same(synthetic_digits({}, 200, 50).train, make_synthetic_digits(200, 0, Split::kTrain, 2)));
 }
 
-TEST_CASE("a cache folder that cannot be made costs a warning only") {
+TEST_CASE("a cache folder that cannot be created only causes a warning") {
   const TempDir dir;
   write_bytes(dir / "file", {1});
   CHECK(synthetic_digits(dir / "file" / "cache", 20, 10).train.count == 20);

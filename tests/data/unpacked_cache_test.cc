@@ -51,7 +51,7 @@ void read_and_keep(const fs::path& folder, const fs::path& path) {
 
 }  // namespace
 
-TEST_CASE("a large gzip file is read from its plain copy the next time") {
+TEST_CASE("a large gzip file is read from its uncompressed copy the next time") {
   const TempDir dir;
   const fs::path folder = dir / "cache" / "unpacked";
   write_gzip_images(dir / "images.gz", 7);
@@ -59,14 +59,14 @@ TEST_CASE("a large gzip file is read from its plain copy the next time") {
   const std::vector<fs::path> copies = copies_in(folder);
   REQUIRE(copies.size() == 1);
 
-  // A pixel that only the copy has shows where the data comes from.
+  // This pixel differs only in the copy, so it shows which one was read.
   Bytes bytes = read_bytes(copies[0]);
   bytes[16] = 99;
   write_bytes(copies[0], bytes);
   CHECK(first_pixel(folder, dir / "images.gz") == 99);
 }
 
-TEST_CASE("the copy of a file that has changed since is not used and goes, also where its time was set back") {
+TEST_CASE("the copy of a changed file is not used and is removed, even if the file's time stamp was set back") {
   const TempDir dir;
   const fs::path folder = dir / "unpacked";
   write_gzip_images(dir / "images.gz", 7);
@@ -82,7 +82,7 @@ TEST_CASE("the copy of a file that has changed since is not used and goes, also 
   CHECK(copies_in(folder) != former);
 }
 
-TEST_CASE("a file damaged since is an error although a whole copy of it is there") {
+TEST_CASE("a file that was damaged later is an error even if an intact copy exists") {
   const TempDir dir;
   const fs::path folder = dir / "unpacked";
   write_gzip_images(dir / "images.gz", 7);
@@ -95,7 +95,7 @@ TEST_CASE("a file damaged since is an error although a whole copy of it is there
 
 namespace {
 
-// A copy that would be used in the place of the file gets another first pixel.
+// Changes the first pixel of a copy, so that a test can detect its use.
 void plant(const fs::path& copy) {
   Bytes bytes = read_bytes(copy);
   bytes[16] = 99;
@@ -104,7 +104,7 @@ void plant(const fs::path& copy) {
 
 }  // namespace
 
-TEST_CASE("copies that others may write are not used and are written anew, for this user alone") {
+TEST_CASE("copies that other users can write are not used and are written again with access for this user only") {
   const TempDir dir;
   const fs::path folder = dir / "unpacked";
   write_gzip_images(dir / "images.gz", 7);
@@ -123,8 +123,8 @@ TEST_CASE("copies that others may write are not used and are written anew, for t
   CHECK(read_bytes(copy)[16] == 7);
 }
 
-TEST_CASE("copies of another user are not used") {
-  if (geteuid() != 0) SKIP_CASE("only root can give a file away");
+TEST_CASE("copies that belong to a different user are not used") {
+  if (geteuid() != 0) SKIP_CASE("only root can change the owner of a file");
   const TempDir dir;
   const fs::path folder = dir / "unpacked";
   write_gzip_images(dir / "images.gz", 7);
@@ -136,7 +136,7 @@ TEST_CASE("copies of another user are not used") {
   CHECK(first_pixel(folder, dir / "images.gz") == 7);
 }
 
-TEST_CASE("a truncated copy is not used and is written anew") {
+TEST_CASE("a truncated copy is not used and is written again") {
   const TempDir dir;
   const fs::path folder = dir / "unpacked";
   write_gzip_images(dir / "images.gz", 7);
@@ -149,7 +149,7 @@ TEST_CASE("a truncated copy is not used and is written anew") {
   CHECK(fs::file_size(copy) == whole);
 }
 
-TEST_CASE("small and plain files have no copies") {
+TEST_CASE("small files and uncompressed files have no copies") {
   const TempDir dir;
   write_gzip_images(dir / "small.gz", 7, 3);
   write_idx(dir / "plain", std::array{kManyImages, std::int64_t{28}, std::int64_t{28}}, Bytes(kManyImages * 784, 5));
@@ -159,7 +159,7 @@ TEST_CASE("small and plain files have no copies") {
   CHECK(copies_in(dir / "unpacked").empty());
 }
 
-TEST_CASE("while another process writes copies, none are written") {
+TEST_CASE("while a different process writes copies, none are written") {
   const TempDir dir;
   write_gzip_images(dir / "images.gz", 7);
   fs::create_directory(dir / "unpacked");
@@ -169,10 +169,10 @@ TEST_CASE("while another process writes copies, none are written") {
   CHECK(copies_in(dir / "unpacked").empty());
 }
 
-TEST_CASE("where no copy can be written, the data is there all the same") {
+TEST_CASE("the data is loaded even if no copy can be written") {
   const TempDir dir;
   write_gzip_images(dir / "images.gz", 7);
-  write_bytes(dir / "unpacked", {});  // a file in the folder's place
+  write_bytes(dir / "unpacked", {});  // a file in place of the folder
   UnpackedCache cache(dir / "unpacked");
   const IdxArray array = cache.read(dir / "images.gz", IdxKind::kImages);
   cache.write_missing();

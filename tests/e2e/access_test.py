@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Who is let in by a ps without keys: the hosts of its cluster and --allow, over the Unix socket its own user; what a
-public address needs; who may reset."""
+"""Access to a ps without keys: the hosts of its cluster and --allow, and its own user over the Unix socket; the
+conditions for public addresses; and the permission to reset."""
 import socket
 import unittest
 
@@ -17,14 +17,14 @@ class AccessTest(small_runs.SmallRunTest):
                            "--job_name=ps", *arguments])
 
     def first_bytes(self, port):
-        """What a server says to somebody who connects over TCP; empty where it hangs up."""
+        """The first bytes that a server sends to a new TCP connection; empty if it hangs up."""
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=support.DEADLINE_S) as connection:
                 return connection.recv(64)
         except ConnectionResetError:
             return b""
 
-    def test_who_is_not_on_the_list_hears_nothing(self):
+    def test_a_host_that_is_not_on_the_list_gets_no_answer(self):
         port, = support.free_ports(1)
         ps = self.start_ps(ELSEWHERE, port, "--bind=127.0.0.1")
         ps.wait_for("listening on")
@@ -32,7 +32,7 @@ class AccessTest(small_runs.SmallRunTest):
             self.assertEqual(self.first_bytes(port), b"")
         ps.wait_for(r"cut off 127\.0\.0\.1: it is not on the allow list")
         self.assertEqual(ps.stderr.count("cut off"), 1)
-        # A worker that comes that way is told what may be wrong.
+        # A worker with such an address is told the probable reason.
         worker = self.start([self.program(), f"--ps_hosts=127.0.0.1:{port}", "--worker_hosts=127.0.0.1:1",
                              "--job_name=worker", *self.flags(log_dir=False), "--recovery_wait_secs=1"])
         self.assert_refused(worker, 138, r"closes the connection: this host may not be on its allow list \(see --allow\)")
@@ -55,7 +55,7 @@ class AccessTest(small_runs.SmallRunTest):
         quiet.wait_for("listening on tcp")
         self.assertNotIn("without keys", quiet.stderr)
 
-    def test_public_addresses_need_keys_or_a_word(self):
+    def test_public_addresses_need_keys_or_a_flag(self):
         port, = support.free_ports(1)
         for arguments in (("--allow=8.8.8.0/24",), ("--allow=0.0.0.0/0",)):
             with self.subTest(arguments):
@@ -68,7 +68,7 @@ class AccessTest(small_runs.SmallRunTest):
         trusting = self.start_ps("127.0.0.1", port, "--allow=8.8.8.0/24", "--insecure")
         trusting.wait_for("listening on")
 
-    def test_with_keys_everybody_may_try_unless_the_list_is_given(self):
+    def test_with_keys_every_address_is_allowed_unless_a_list_is_given(self):
         port, = support.free_ports(1)
         self.assert_exit(self.run_program("keygen", self.folder / "keys", "--tasks=ps:1,worker:1"), 0)
         keys = f"--keys={self.folder / 'keys'}"
@@ -80,17 +80,17 @@ class AccessTest(small_runs.SmallRunTest):
                 ps.kill()
         self.assert_refused(self.start_ps("127.0.0.1", port, keys, "--insecure"), 2, "--insecure and --keys")
 
-    def test_a_local_run_lets_nobody_in(self):
+    def test_a_local_run_refuses_flags_about_access(self):
         for flag in ("--allow=10.0.0.0/24", "--insecure"):
             self.assert_refused(self.run_program(flag), 2, f"{flag} without --job_name")
 
-    def test_lists_that_make_no_sense(self):
+    def test_invalid_lists_are_refused(self):
         for allow in ("somebody", "10.0.0.0/33", "10.0.0.1,,10.0.0.2"):
             with self.subTest(allow):
                 self.assert_refused(self.start_ps("127.0.0.1", 2222, f"--allow={allow}"), 2, f"--allow={allow}: '")
 
-    def test_a_reset_from_elsewhere_is_refused_unless_the_ps_stays(self):
-        # Over TCP from an address of this host it counts as from here, so "elsewhere" takes another network.
+    def test_a_reset_from_a_different_host_is_refused_unless_the_ps_stays(self):
+        # A TCP connection from an address of this host counts as local, so a different host needs a separate network.
         with other_network.other_network() as network:
             if network is None:
                 self.skipTest("another network can be made by root with ip only")
@@ -111,14 +111,14 @@ class AccessTest(small_runs.SmallRunTest):
 
 
 class WithKeysTest(small_runs.SmallRunTest):
-    """The whole way, with the real program on both sides."""
+    """Runs with keys, with the real program on both sides."""
 
     def setUp(self):
         super().setUp()
         self.keys = self.folder / "keys"
         self.assert_exit(self.run_program("keygen", self.keys, "--tasks=ps:1,worker:2"), 0)
 
-    def test_a_run_with_keys_does_what_one_without_does(self):
+    def test_a_run_with_keys_gives_the_same_result_as_one_without(self):
         self.train_cluster(1, 2, "--sync_replicas", log_dir=False)
         plain = self.train_cluster(1, 2, "--sync_replicas", f"--log_dir={self.folder / 'plain'}")
         locked = self.train_cluster(1, 2, "--sync_replicas", f"--keys={self.keys}")
@@ -128,7 +128,7 @@ class WithKeysTest(small_runs.SmallRunTest):
             self.assertNotIn("encrypted", plain.tasks[task].stderr)
         self.assertEqual(self.checkpoint(100).tensors, self.checkpoint(100, self.folder / "plain").tensors)
 
-    def test_the_administrator_asks_with_a_key_of_its_own(self):
+    def test_the_administrator_asks_with_the_admin_key(self):
         port, = support.free_ports(1)
         hosts = f"--ps_hosts=localhost:{port}"
         ps = self.start([self.program(), hosts, "--job_name=ps", "--ps_stay", f"--keys={self.keys}"])
@@ -156,7 +156,7 @@ class WithKeysTest(small_runs.SmallRunTest):
         self.assert_exit(needless, 9)
         self.assertIn("has no keys, but this task has; leave --keys out", needless.stdout)
 
-    def test_the_launcher_makes_keys_for_one_run(self):
+    def test_the_launcher_creates_keys_for_one_run(self):
         run = self.start([support.LAUNCHER, "--binary", self.program(), "--secure", "--num_workers", 2, "--",
                           *self.flags(steps=60)], name="launch")
         self.assert_exit(run, 0, support.LONG_DEADLINE_S)

@@ -1,4 +1,4 @@
-"""What each worker reports of its run: the lines at the end of its log, and the columns of metrics.csv. And batch sizes
+"""Each worker's report about its run: the lines at the end of its log, and the columns of metrics.csv. Also batch sizes
 that follow a schedule."""
 
 import re
@@ -18,7 +18,7 @@ SECONDS = ("compute_s", "push_s", "wait_s", "pull_s")
 
 
 def report(process):
-    """The lines between the end of the training and what follows it, without time and task."""
+    """The log lines of the report after the end of the training, without time and task."""
     lines = [line.partition("] ")[2] for line in process.stderr.splitlines()]
     first = next(i for i, line in enumerate(lines) if line.startswith(("trained until", "stopped by a signal"))) + 1
     last = first
@@ -29,7 +29,7 @@ def report(process):
 
 class AccountingTest(small_runs.SmallRunTest):
     def assert_rises(self, rows):
-        """Totals never fall from row to row, and every column is a number."""
+        """Checks that totals never decrease from row to row, and that every column is a number."""
         for name in COUNTS + SECONDS:
             values = [(int if name in COUNTS else float)(row[name]) for row in rows]
             self.assertEqual(values, sorted(values), name)
@@ -37,7 +37,7 @@ class AccountingTest(small_runs.SmallRunTest):
         for row in rows:
             self.assertLessEqual(float(row["staleness_mean"]), int(row["staleness_max"]))
 
-    def test_a_local_run_says_how_long_its_steps_took(self):
+    def test_a_local_run_reports_the_time_of_its_steps(self):
         process = self.train("--log_every=10", steps=60)
         lines = report(process)
         self.assertEqual(len(lines), 2, lines)
@@ -60,7 +60,7 @@ class AccountingTest(small_runs.SmallRunTest):
     def test_the_pushes_of_all_workers_add_up_to_the_steps_of_the_run(self):
         cluster = self.cluster(1, 2, self.flags("--log_every=1", steps=1500))
         cluster.start_task("ps", 0)
-        cluster.start_task("worker", 1).wait_for("has no model yet")  # Else the chief might be through before it comes.
+        cluster.start_task("worker", 1).wait_for("has no model yet")  # the chief might finish first
         cluster.start_task("worker", 0)
         cluster.assert_all_done(support.LONG_DEADLINE_S)
         said, written = 0, 0
@@ -95,14 +95,14 @@ class AccountingTest(small_runs.SmallRunTest):
         self.assertEqual(said, step)
         self.assertEqual(written, step)
 
-    def test_a_run_that_is_stopped_reports_too(self):
+    def test_a_stopped_run_also_reports(self):
         process = self.start([self.program(), *self.flags("--log_every=10", steps=small_runs.ENDLESS, log_dir=False)])
         process.wait_for(r"^Worker : 0, Step: 10,")
         process.send(signal.SIGTERM)
         self.assert_exit(process, 143)
         self.assertRegex(report(process)[0], LOCAL_TIME)
 
-    def test_a_run_without_a_step_has_nothing_to_report(self):
+    def test_a_run_without_a_step_reports_nothing(self):
         self.train(steps=5)
         again = self.train(steps=5)
         self.assertNotIn("time per step", again.stderr)
@@ -111,9 +111,9 @@ class AccountingTest(small_runs.SmallRunTest):
 
 class BatchSizeScheduleTest(small_runs.SmallRunTest):
     SCHEDULE = "--batch_size_schedule=0:20,4:50,8:10"
-    SAMPLES = 4 * 20 + 4 * 50 + 4 * 10  # of 12 steps
+    SAMPLES = 4 * 20 + 4 * 50 + 4 * 10  # in 12 steps
 
-    def test_the_samples_of_a_run_are_those_of_its_schedule(self):
+    def test_the_number_of_samples_follows_the_schedule(self):
         self.train(self.SCHEDULE, steps=12)
         whole = self.checkpoint(12)
         self.assertEqual(whole.consumed_samples, {0: self.SAMPLES})
@@ -122,7 +122,7 @@ class BatchSizeScheduleTest(small_runs.SmallRunTest):
         self.assertEqual(self.checkpoint(12, cluster_dir).consumed_samples, {0: self.SAMPLES})
         self.assertEqual(self.checkpoint(12, cluster_dir).tensors, whole.tensors)
 
-    def test_a_stop_in_the_middle_changes_no_bit_and_config_toml_has_the_schedule(self):
+    def test_a_stop_changes_no_bit_and_config_toml_has_the_schedule(self):
         self.train(self.SCHEDULE, steps=12)
         whole = self.checkpoint(12)
         stopped_dir = self.folder / "stopped"
@@ -133,7 +133,7 @@ class BatchSizeScheduleTest(small_runs.SmallRunTest):
         self.assertEqual(self.checkpoint(12, stopped_dir).tensors, whole.tensors)
         self.assertEqual(self.checkpoint(12, stopped_dir).consumed_samples, {0: self.SAMPLES})
 
-    def test_a_schedule_that_is_wrong_is_refused(self):
+    def test_an_invalid_schedule_is_refused(self):
         for flag, says in (("--batch_size_schedule=5:20", "it starts at global_step 5, not at 0"),
                            ("--batch_size_schedule=0:20,5:30,5:40", "global_step 5 comes after 5"),
                            ("--batch_size_schedule=0:20,5:0", "a batch has 1 to 1048576 samples, not 0"),

@@ -1,4 +1,5 @@
-"""tests/bench/accuracy.py with scripts in the place of the program and of PyTorch: what it starts and sums up."""
+"""Tests tests/bench/accuracy.py with scripts in place of the program and PyTorch: the commands that it runs and its
+summary."""
 
 import pathlib
 import subprocess
@@ -44,7 +45,7 @@ class AccuracyTest(support.EndToEndTest):
     def runs(self, script):
         return pathlib.Path(f"{script}.runs").read_text().splitlines()
 
-    def test_each_seed_is_run_and_those_that_reach_the_aim_are_counted(self):
+    def test_each_seed_is_run_and_those_that_reach_the_target_are_counted(self):
         done = self.measure("--preset=fast", "--seeds=4", "--", "--learning_rate=0.5")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(self.runs(self.program),
@@ -53,11 +54,11 @@ class AccuracyTest(support.EndToEndTest):
         self.assertRegex(done.stdout, r"seed 2: distmnist 0\.9890 in \d+\.\d s\n")
         self.assertIn("distmnist: 3 of 4 reach 0.9900; accuracy: median 0.9910, least 0.9890; ", done.stdout)
 
-    def test_the_aim_may_be_another_one(self):
+    def test_the_target_can_be_set(self):
         self.assertIn("4 of 4 reach 0.9800", self.measure("--seeds=4", "--target=0.98").stdout)
         self.assertIn("0 of 4 reach 0.9940", self.measure("--seeds=4", "--preset=best").stdout)
 
-    def test_pytorch_gets_the_recipe_of_the_programs_log(self):
+    def test_pytorch_gets_the_settings_from_the_programs_log(self):
         done = self.measure("--seeds=2", "--first_seed=5", f"--torch={self.torch}", "--threads=2")
         self.assertEqual(self.runs(self.torch),
                          [f"torch --data_dir=DIR --seed={seed} --threads=2 --batch_size=64 --train_steps=9 "
@@ -65,7 +66,7 @@ class AccuracyTest(support.EndToEndTest):
         self.assertIn("distmnist: 2 of 2 reach", done.stdout)
         self.assertIn("torch: 2 of 2 reach 0.9900; accuracy: median 0.9930", done.stdout)
 
-    def test_a_run_that_fails_ends_the_measurement_with_what_it_said(self):
+    def test_a_failed_run_ends_the_measurement_with_its_message(self):
         pathlib.Path(f"{self.program}.fails").touch()
         done = self.measure("--seeds=5")
         self.assertEqual(done.returncode, 1)

@@ -1,4 +1,4 @@
-"""Bad input: each gets one clear sentence, its exit code, and nothing half-written."""
+"""Bad input: each case gets one clear sentence and its exit code, and leaves no partial file."""
 
 import array
 import gzip
@@ -18,7 +18,7 @@ GPU_HERE = os.path.exists("/dev/nvidia0")
 
 
 class CommandLineTest(small_runs.SmallRunTest):
-    """Refused before anything is read or started: the whole of stderr is one line."""
+    """Errors that are found before anything is read or started: stderr is exactly one line."""
 
     def assert_usage_error(self, *arguments, says):
         process = self.run_program(*arguments)
@@ -32,7 +32,7 @@ class CommandLineTest(small_runs.SmallRunTest):
             with self.subTest(arguments):
                 self.assert_usage_error(*arguments, says=arguments[-1].partition("=")[0])
 
-    def test_flags_of_replication_that_do_not_go_together(self):
+    def test_conflicting_replication_flags(self):
         for arguments, says in ((["--replicas_to_aggregate=2"], "give --sync_replicas"),
                                 (["--on_lost_worker=wait"], "give --sync_replicas"),
                                 (["--sync_replicas", "--staleness=drop:3"], "--staleness is for asynchronous runs"),
@@ -49,7 +49,7 @@ class CommandLineTest(small_runs.SmallRunTest):
             with self.subTest(arguments):
                 self.assert_usage_error(*arguments, says=says)
 
-    def test_values_that_make_no_sense(self):
+    def test_invalid_values(self):
         for flag, says in (("--batch_size=abc", "abc: not a whole"), ("--batch_size=", "--batch_size"), ("--batch_size=0", "=0"),
                            ("--batch_size=-5", "-5"), ("--batch_size=1e3", "1e3: not a whole"), ("--train_steps=0", "=0"),
                            ("--train_steps=99999999999999999999", "99999999999999999999"), ("--log_every=0", "=0"),
@@ -73,7 +73,7 @@ class CommandLineTest(small_runs.SmallRunTest):
             with self.subTest(flag):
                 self.assert_usage_error(flag, says=says)
 
-    def test_a_slip_is_answered_with_the_flag_that_is_meant(self):
+    def test_a_misspelled_flag_is_answered_with_the_most_similar_one(self):
         for arguments, says in ((["--trian_steps=5"], "'--trian_steps' is not a flag of distmnist; did you mean --train_steps"),
                                 (["-log_dir", "x"], "did you mean --log_dir"),
                                 (["evalute", "--log_dir=x"], "'evalute' is not an argument.*; did you mean evaluate"),
@@ -81,7 +81,7 @@ class CommandLineTest(small_runs.SmallRunTest):
             with self.subTest(arguments):
                 self.assert_usage_error(*arguments, says=says)
 
-    def test_a_flag_does_not_take_the_next_one_for_its_value(self):
+    def test_a_flag_does_not_take_the_next_flag_as_its_value(self):
         self.assert_usage_error("--log_dir", "--fresh", says="--log_dir takes a value, but --fresh follows")
         for flag in "--adam_beta1", "--learning_rate", "--recovery_wait_secs", "--warmup_epochs", "--momentum":
             self.assert_usage_error(f"{flag}=", "--progress=none", says=f"{flag}=: the value is empty; give a number")
@@ -90,7 +90,7 @@ class CommandLineTest(small_runs.SmallRunTest):
         self.assert_exit(process, 0)
         self.assertFalse((self.folder / f"--data_dir={self.data}").exists())
 
-    def test_a_leading_tilde_is_the_home_folder(self):
+    def test_a_leading_tilde_means_the_home_folder(self):
         home = self.folder / "home"
         home.mkdir()
         config = home / "c.toml"
@@ -102,7 +102,7 @@ class CommandLineTest(small_runs.SmallRunTest):
                 self.assertTrue((home / run / "model.ckpt-3.safetensors").exists())
                 self.assertFalse((self.folder / "~").exists())
 
-    def test_configuration_files_of_other_systems(self):
+    def test_configuration_files_from_other_systems(self):
         config = self.folder / "c.toml"
         config.write_bytes(b"\xef\xbb\xbfbatch_size = 10\r\nseed = 4\r\n")
         flags = [flag for flag in self.flags(steps=3) if not flag.startswith(("--batch_size", "--seed"))]
@@ -122,10 +122,10 @@ class CommandLineTest(small_runs.SmallRunTest):
     def test_a_flag_given_twice(self):
         self.assert_usage_error("--model=mlp", "--model=softmax", says="--model")
 
-    def test_an_unknown_model_is_answered_with_the_known_ones(self):
+    def test_an_unknown_model_is_refused_with_a_list_of_the_known_ones(self):
         self.assert_usage_error("--model=resnet", says="resnet.*mnist_cnn, softmax, mlp")
 
-    def test_subcommands_say_what_is_missing(self):
+    def test_subcommands_report_missing_arguments(self):
         self.assert_usage_error("evaluate", says="--log_dir")
         self.assert_usage_error("predict", f"--log_dir={self.folder}", says="files")
         self.assert_usage_error("inspect", says="checkpoint")
@@ -138,7 +138,7 @@ class CommandLineTest(small_runs.SmallRunTest):
         config.write_text('batch_size = "many"\n')
         self.assert_usage_error(f"--config={config}", says="--batch_size=many: not a whole number")
 
-    def test_a_good_config_is_taken_and_the_command_line_wins(self):
+    def test_a_valid_config_is_used_and_the_command_line_has_priority(self):
         config = self.folder / "c.toml"
         config.write_text('model = "softmax"\ntrain_steps = 7\nbatch_size = 20\nseed = 5\nmax_to_keep = 3\n')
         process = self.run_program(f"--config={config}", f"--data_dir={self.data}", "--train-steps=9",
@@ -151,7 +151,7 @@ class CommandLineTest(small_runs.SmallRunTest):
         self.assert_exit(again, 0)
         self.assertIn("restored global_step 9\n", again.stderr)
 
-    def test_clusters_that_are_described_wrongly(self):
+    def test_invalid_cluster_descriptions(self):
         worker = ["--job_name=worker"]
         for arguments, says in (
                 ([*PS_AND_WORKER], "--job_name is missing"),
@@ -178,7 +178,7 @@ class CommandLineTest(small_runs.SmallRunTest):
             with self.subTest(arguments):
                 self.assert_usage_error(*arguments, says=says)
 
-    def test_an_address_of_another_host_is_refused_with_the_local_ones(self):
+    def test_an_address_of_a_different_host_is_refused_with_the_local_ones(self):
         process = self.run_program("--job_name=ps", "--ps_hosts=198.51.100.7:2222", PS_AND_WORKER[1])
         self.assert_refused(process, 2, r"ps:0 cannot listen on 198\.51\.100\.7:2222: .*127\.0\.0\.1.*--bind=0\.0\.0\.0")
 
@@ -204,7 +204,7 @@ class CommandLineTest(small_runs.SmallRunTest):
 
 
 class DeviceTest(small_runs.SmallRunTest):
-    def test_devices_that_are_not_here(self):
+    def test_missing_devices(self):
         devices = {"/tpu:0": "tpu", "nonsense": "nonsense", "/cpu:1": "cpu.*number 0"}
         if not GPU_HERE:
             devices["/gpu:0"] = r"CUDA.*--device=/cpu:0"
@@ -213,12 +213,12 @@ class DeviceTest(small_runs.SmallRunTest):
                 self.assert_refused(self.run_program(*self.flags(f"--device={device}")), 2, says)
                 self.assertFalse(self.log_dir.exists())
 
-    def test_the_reference_device_is_here(self):
+    def test_the_reference_device_is_available(self):
         self.train("--device=/device:REFERENCE:0", steps=5)
 
 
 class DataTest(small_runs.SmallRunTest):
-    """Damaged data: the file and the place in it are named, and no run folder is made."""
+    """Damaged data: the error names the file and the position, and no run folder is created."""
 
     TRAIN, TEST = 100, 50
 
@@ -228,7 +228,7 @@ class DataTest(small_runs.SmallRunTest):
         self.assertFalse(self.log_dir.exists())
 
     def damaged(self, name, change, gz=False):
-        """A copy of the data with change(bytes) made to one file."""
+        """A copy of the data in which change(bytes) is applied to one file."""
         folder = self.folder / f"data{len(list(self.folder.iterdir()))}"
         if gz:
             digits.write_data_set(folder, self.TRAIN, self.TEST, gz=True)
@@ -238,15 +238,15 @@ class DataTest(small_runs.SmallRunTest):
         path.write_bytes(change(path.read_bytes()))
         return folder
 
-    def test_a_folder_that_is_not_there(self):
+    def test_a_missing_folder(self):
         self.assert_refused_data(self.folder / "none", r"/none: there is no such folder.*--download_only")
 
-    def test_a_file_that_is_not_there(self):
+    def test_a_missing_file(self):
         folder = self.damaged("train-images-idx3-ubyte", bytes)
         (folder / "t10k-labels-idx1-ubyte").unlink()
         self.assert_refused_data(folder, r"missing t10k-labels-idx1-ubyte ")
 
-    def test_plain_files_that_are_damaged(self):
+    def test_damaged_plain_files(self):
         images, labels = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
         whole = 16 + self.TRAIN * 784
         for what, name, change, says in (
@@ -264,7 +264,7 @@ class DataTest(small_runs.SmallRunTest):
             with self.subTest(what):
                 self.assert_refused_data(self.damaged(name, change), rf"/{name}: ", says)
 
-    def test_packed_files_that_are_damaged(self):
+    def test_damaged_compressed_files(self):
         images = "train-images-idx3-ubyte"
 
         def flipped(content, at):
@@ -279,11 +279,11 @@ class DataTest(small_runs.SmallRunTest):
             with self.subTest(what):
                 self.assert_refused_data(self.damaged(images, change, gz=True), rf"/{images}\.gz: ", says)
 
-    def test_files_that_do_not_belong_together(self):
+    def test_files_that_do_not_match(self):
         folder = self.damaged("train-labels-idx1-ubyte", lambda b: digits.idx_labels([3] * 99))
         self.assert_refused_data(folder, r"100 images, but \S+ has 99 labels: they do not belong together")
 
-    def test_images_of_another_size(self):
+    def test_images_with_a_different_size(self):
         folder = self.damaged("t10k-images-idx3-ubyte",
                               lambda b: struct.pack(">4BIII", 0, 0, 8, 3, 50, 14, 14) + bytes(50 * 14 * 14))
         self.assert_refused_data(folder, "its images are 14x14")
@@ -306,7 +306,7 @@ class RunFolderTest(small_runs.SmallRunTest):
                                     rf"cannot \w+ .*run folder {log_dir}: .*choose a different --log_dir")
         self.assertEqual(file.read_text(), "mine")
 
-    def test_a_folder_that_another_run_holds(self):
+    def test_a_folder_that_another_run_uses(self):
         first = self.start([self.program(), *self.flags("--log_every=10", steps=small_runs.ENDLESS)])
         first.wait_for(r"^Worker : 0, Step: 10,")
         for extra in ([], ["--fresh"]):
@@ -314,7 +314,7 @@ class RunFolderTest(small_runs.SmallRunTest):
         self.assertIsNone(first.popen.poll())
         self.assertFalse((self.log_dir / "old-1").exists())
 
-    def test_a_checkpoint_of_another_model_or_optimizer_leaves_the_run_as_it_was(self):
+    def test_a_checkpoint_of_a_different_model_or_optimizer_is_refused_and_kept(self):
         self.train(steps=10)
         before = small_runs.contents(self.log_dir)
         for flag, says in (("--model=mlp", r"model\.ckpt-10\.safetensors.*softmax.*mlp"),
@@ -336,12 +336,12 @@ class RunFolderTest(small_runs.SmallRunTest):
         self.assert_refused(self.run_program("predict", f"--log_dir={self.log_dir}", self.folder / "x.png"), 3,
                             "1 checkpoint in .* none is valid")
 
-    def test_a_run_that_diverges_ends_with_8_and_saves_no_ruin(self):
+    def test_a_run_that_diverges_ends_with_8_and_does_not_save_its_model(self):
         self.assert_refused(self.run_program(*self.flags(*small_runs.DIVERGING)), 8,
                             r"the loss is nan at global_step \d+; lower --learning_rate")
         self.assertEqual(small_runs.checkpoint_steps(self.log_dir), [])
 
-    def test_ruin_in_the_very_last_step_is_noticed_too(self):
+    def test_divergence_in_the_last_step_is_detected(self):
         codes = []
         for steps in (1, 2, 3, 4, 5):
             process = self.run_program(*self.flags(*small_runs.DIVERGING, "--fresh", steps=steps))
@@ -349,12 +349,12 @@ class RunFolderTest(small_runs.SmallRunTest):
             self.assertEqual(bool(small_runs.checkpoint_steps(self.log_dir)), codes[-1] == 0, process.tail())
             for tensor in self.checkpoint(steps).tensors.values() if codes[-1] == 0 else ():
                 self.assertTrue(math.isfinite(sum(array.array("f", tensor))), f"after {steps} steps")
-        self.assertEqual(set(codes), {0, 8}, "from some step on")
+        self.assertEqual(set(codes), {0, 8}, "from some step on the run diverges")
         self.assertEqual(codes, sorted(codes))
 
 
 class SubcommandTest(small_runs.SmallRunTest):
-    def test_predict_refuses_what_is_no_picture(self):
+    def test_predict_refuses_files_that_are_not_pictures(self):
         self.train(steps=5)
         picture = pictures.png(28, 28, bytes(784))
         (self.folder / "text.png").write_text("not a picture")
@@ -374,7 +374,7 @@ class SubcommandTest(small_runs.SmallRunTest):
                 process = self.run_program("predict", f"--log_dir={self.log_dir}", self.folder / name)
                 self.assert_refused(process, 3, rf"{self.folder}/{name}", says)
 
-    def test_inspect_refuses_what_is_no_checkpoint(self):
+    def test_inspect_refuses_files_that_are_not_checkpoints(self):
         for name, content in (("text", b"not a checkpoint, by far"), ("empty", b""), ("header", b"\xff" * 8),
                               ("brackets", struct.pack("<Q", 100_000) + b"[" * 100_000)):
             with self.subTest(name):

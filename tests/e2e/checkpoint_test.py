@@ -1,4 +1,4 @@
-"""What a run leaves in its folder, and how it goes on from there: saving, stopping, resuming, evaluating."""
+"""The files in a run's folder and how a run continues from them: saving, stopping, resuming, evaluating."""
 
 import random
 import re
@@ -29,7 +29,7 @@ class SaveTest(small_runs.SmallRunTest):
         after = {name for name in small_runs.contents(self.folder) if not name.startswith("plain.")}
         self.assertEqual(after, set(before))
 
-    def test_it_saves_every_save_model_secs_and_keeps_the_newest_few(self):
+    def test_a_checkpoint_is_saved_every_save_model_secs_and_the_newest_few_are_kept(self):
         process = self.start([self.program(), *self.flags("--save_model_secs=1", "--max_to_keep=2",
                                                           steps=small_runs.ENDLESS)])
         support.wait_until(lambda: process.stderr.count("saved ") >= 3, "three checkpoints")
@@ -62,16 +62,16 @@ class StopTest(small_runs.SmallRunTest):
         self.assertEqual(len(steps), 1)
         self.assertGreaterEqual(steps[0], stopped_at)
         saved = self.checkpoint(steps[0])
-        self.assertEqual(sum(saved.consumed_batches.values()), saved.global_step, "a snapshot is of whole steps")
+        self.assertEqual(sum(saved.consumed_batches.values()), saved.global_step, "a snapshot contains whole steps")
         self.assertNotIn("test_accuracy", cluster.worker(0).stdout)
 
-    def test_terminated_all_tasks_end_with_143_and_the_chief_has_saved(self):
+    def test_on_sigterm_all_tasks_end_with_143_and_the_chief_saves(self):
         self.stop_cluster(signal.SIGTERM, 143)
 
-    def test_interrupted_all_tasks_end_with_130_and_the_chief_has_saved(self):
+    def test_on_sigint_all_tasks_end_with_130_and_the_chief_saves(self):
         self.stop_cluster(signal.SIGINT, 130)
 
-    def test_an_interrupted_local_run_goes_on_where_it_was(self):
+    def test_an_interrupted_local_run_continues_from_its_last_step(self):
         process = self.start([self.program(), *self.flags("--log_every=10", steps=small_runs.ENDLESS)])
         process.wait_for(r"^Worker : 0, Step: 10,")
         process.send(signal.SIGINT)
@@ -88,7 +88,7 @@ class StopTest(small_runs.SmallRunTest):
         worker.send(signal.SIGTERM)
         self.assert_exit(worker, 143, 10)
 
-    def test_a_ps_that_nobody_uses_stops_at_once(self):
+    def test_a_ps_without_workers_stops_at_once(self):
         ps = self.cluster(1, 1).start_task("ps", 0)
         ps.wait_for(r"listening on")
         ps.send(signal.SIGTERM)
@@ -96,7 +96,7 @@ class StopTest(small_runs.SmallRunTest):
 
 
 class ResumeTest(small_runs.SmallRunTest):
-    def test_a_resumed_run_ends_with_the_bits_of_one_that_was_not_stopped(self):
+    def test_a_resumed_run_gives_the_same_bits_as_one_that_was_not_stopped(self):
         decay = ["--learning_rate_schedule=exponential", "--decay_steps=50"]
         for optimizer, *schedule in (["adam"], ["momentum", *decay], ["rmsprop"]):
             with self.subTest(optimizer=optimizer):
@@ -110,7 +110,7 @@ class ResumeTest(small_runs.SmallRunTest):
                 self.assertEqual(self.checkpoint(90).tensors, self.checkpoint(90, whole_dir).tensors)
                 self.assertEqual(self.checkpoint(90).consumed_batches, {0: 90}, "the position in the data goes on")
 
-    def test_any_cluster_goes_on_from_any_other(self):
+    def test_any_cluster_can_continue_from_any_other(self):
         step, batches = 0, {}
         for num_ps, num_workers in ((2, 2), (1, 3), (3, 1)):
             with self.subTest(num_ps=num_ps, num_workers=num_workers):
@@ -129,7 +129,7 @@ class ResumeTest(small_runs.SmallRunTest):
         local = self.train(steps=step + 5)
         self.assertIn(f"restored global_step {step}\n", local.stderr)
 
-    def test_a_run_that_has_its_steps_evaluates_and_names_fresh(self):
+    def test_a_run_that_has_reached_its_steps_evaluates_and_names_fresh(self):
         first = self.train(steps=30)
         before = small_runs.contents(self.log_dir)
         again = self.train(steps=20)
@@ -139,7 +139,7 @@ class ResumeTest(small_runs.SmallRunTest):
         self.assertEqual(support.closing_line(again.stdout), support.closing_line(first.stdout))
         self.assertEqual(small_runs.contents(self.log_dir), before)
 
-    def test_a_cluster_that_has_its_steps_evaluates_and_ends(self):
+    def test_a_cluster_that_has_reached_its_steps_evaluates_and_ends(self):
         self.train(steps=30)
         saved = small_runs.checkpoint_path(self.log_dir, 30).read_bytes()
         cluster = self.train_cluster(1, 2, steps=30)
@@ -149,7 +149,7 @@ class ResumeTest(small_runs.SmallRunTest):
         self.assertEqual(small_runs.checkpoint_steps(self.log_dir), [30])
         self.assertEqual(small_runs.checkpoint_path(self.log_dir, 30).read_bytes(), saved)
 
-    def test_fresh_moves_the_old_run_aside_and_starts_anew(self):
+    def test_fresh_moves_the_old_run_aside_and_starts_again(self):
         self.train(steps=30)
         old = small_runs.contents(self.log_dir)
         fresh = self.train("--fresh", steps=10)
@@ -186,14 +186,14 @@ class BrokenTest(small_runs.SmallRunTest):
                 self.assertIn("restored global_step 20\n", process.stderr)
                 self.assertEqual(support.closing_line(process.stdout)[1], 20)
 
-    def test_the_run_goes_on_past_a_broken_file(self):
+    def test_the_run_continues_after_a_broken_file(self):
         self.newest.write_bytes(b"")
         process = self.train(steps=50)
         self.assertEqual(support.closing_line(process.stdout)[1], 50)
         self.assertEqual(self.checkpoint(50).consumed_batches, {0: 50})
-        self.assertEqual(self.newest.read_bytes(), b"", "the broken file is left for a look")
+        self.assertEqual(self.newest.read_bytes(), b"", "the broken file is kept")
 
-    def test_when_all_are_broken_nothing_is_trained_until_fresh_is_given(self):
+    def test_if_all_files_are_broken_training_needs_fresh(self):
         for path in (self.older, self.newest):
             path.write_bytes(path.read_bytes()[:1000])
         before = small_runs.contents(self.log_dir)
@@ -203,7 +203,7 @@ class BrokenTest(small_runs.SmallRunTest):
         self.assertEqual(support.closing_line(self.train("--fresh", steps=10).stdout)[1], 10)
         self.assertEqual(len(list((self.log_dir / "old-1").glob("model.ckpt-*"))), 2)
 
-    def test_in_a_cluster_the_chief_is_the_one_that_refuses(self):
+    def test_in_a_cluster_the_chief_refuses_broken_files(self):
         for path in (self.older, self.newest):
             path.write_bytes(b"")
         cluster = self.cluster(1, 2, self.flags("--recovery_wait_secs=4")).start()
@@ -213,13 +213,13 @@ class BrokenTest(small_runs.SmallRunTest):
 
 
 class UseTest(small_runs.SmallRunTest):
-    """evaluate, predict and inspect on a run folder."""
+    """evaluate, predict and inspect with a run folder."""
 
     def trained(self):
         return support.closing_line(self.train("--log_every=1000", steps=60).stdout)
 
-    def test_evaluate_says_what_the_closing_line_said(self):
-        self.train(steps=3)  # Not yet good, so that the accuracy is a number of its own.
+    def test_evaluate_prints_the_accuracy_of_the_closing_line(self):
+        self.train(steps=3)  # few steps, so that the accuracy is not 1
         trained = support.closing_line(self.train(steps=6).stdout)
         process = self.run_program("evaluate", f"--log_dir={self.log_dir}", f"--data_dir={self.data}")
         self.assert_exit(process, 0)
@@ -231,7 +231,7 @@ class UseTest(small_runs.SmallRunTest):
         self.assertAlmostEqual(sum(rows[i][i] for i in range(10)) / self.TEST, trained[0], places=4)
         self.assertRegex(process.stdout, r"(?m)^Test-Loss: \d+\.\d{4}$")
 
-    def test_evaluate_says_what_a_clusters_chief_said(self):
+    def test_evaluate_prints_the_accuracy_of_a_clusters_chief(self):
         cluster = self.train_cluster(2, 2, "--model=mlp", "--learning_rate=0.001", steps=40)
         process = self.run_program("evaluate", f"--log_dir={self.log_dir}", f"--data_dir={self.data}")
         self.assertEqual(support.closing_line(process.stdout), support.closing_line(cluster.worker(0).stdout))
@@ -271,7 +271,7 @@ class UseTest(small_runs.SmallRunTest):
                      r" *pred/weights +F32 \[10, 784\] .*", r" *optimizer/v/pred/biases +F32 \[10\] .*"):
             self.assertRegex(process.stdout, rf"(?m)^{line}$")
 
-    def test_inspect_shows_what_it_can_of_a_damaged_file(self):
+    def test_inspect_shows_the_readable_parts_of_a_damaged_file(self):
         self.trained()
         path = small_runs.checkpoint_path(self.log_dir, 60)
         small_runs.flip_byte(path, path.stat().st_size - 5000)

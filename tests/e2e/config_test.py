@@ -1,5 +1,5 @@
-"""A run is repeated from the config.toml that it has left: with nothing else, it trains on the same data, by the same
-rules, to the same parameters where a run of its kind always comes to the same."""
+"""A run can be repeated from its config.toml: with no other flag, it trains on the same data, with the same rules, and
+to the same parameters if this kind of run is deterministic."""
 
 import re
 import unittest
@@ -39,7 +39,7 @@ class ConfigTest(small_runs.SmallRunTest):
                 text = self.repeat(*self.small(f"--preset={preset}", f"--data_dir={self.data}", "--seed=3"))
                 self.assertIn(f'data_dir = "{self.data}"', text)
 
-    def test_data_that_is_drawn(self):
+    def test_synthetic_data(self):
         self.assertIn('dataset = "synthetic"', self.repeat(*self.small("--dataset=synthetic")))
 
     def test_synchronous_workers(self):
@@ -51,7 +51,7 @@ class ConfigTest(small_runs.SmallRunTest):
         self.repeat(*self.small("--dataset=synthetic", "--replication=in_graph", "--devices=/cpu:0,/cpu:1",
                                 "--batch_per_tower"))
 
-    def test_asynchronous_workers_by_every_rule(self):
+    def test_asynchronous_workers_with_every_rule(self):
         for number, rule in enumerate(("--staleness=keep", "--staleness=drop:3", "--staleness=scale", "--max_staleness=2",
                                        "--warmup_steps=10", "--warmup_epochs=0.1", "--on_nan=skip")):
             with self.subTest(rule):

@@ -9,7 +9,7 @@ import support
 
 
 class ContainerTest(small_runs.SmallRunTest):
-    """Cases on ps tasks with --ps_stay, which know no workers."""
+    """Cases with ps tasks that have --ps_stay and know no workers."""
 
     def start_ps(self, count=2, stay=True):
         self.ps_hosts = "--ps_hosts=" + ",".join(f"localhost:{port}" for port in support.free_ports(count))
@@ -21,7 +21,7 @@ class ContainerTest(small_runs.SmallRunTest):
         return tasks
 
     def start_run(self, container, *extra, num_workers=1, steps=100):
-        """The workers of a run, whose checkpoints are in a folder of the container's name."""
+        """The workers of a run, with checkpoints in a folder that has the container's name."""
         hosts = ",".join(f"localhost:{port}" for port in support.free_ports(num_workers))
         flags = self.flags(f"--log_dir={self.folder / container}", f"--container={container}", *extra, steps=steps)
         return [self.start([self.program(), self.ps_hosts, f"--worker_hosts={hosts}", "--job_name=worker",
@@ -35,7 +35,7 @@ class ContainerTest(small_runs.SmallRunTest):
         return client.stdout.splitlines()
 
     def wait_for_progress(self, worker):
-        """Until it has trained on from where it is now."""
+        """Waits until it has trained further than now."""
         seen = len(support.progress_lines(worker.stdout))
 
         def look():
@@ -50,7 +50,7 @@ class ContainerTest(small_runs.SmallRunTest):
         for task in tasks:
             self.assert_exit(task, 143)
 
-    def test_two_runs_at_once_are_each_what_it_is_alone(self):
+    def test_two_runs_at_the_same_time_give_the_same_results_as_alone(self):
         settings = {"a": ("--seed=1", 3000), "b": ("--seed=2", 300)}
         alone = {}
         for container, (seed, steps) in settings.items():
@@ -60,7 +60,7 @@ class ContainerTest(small_runs.SmallRunTest):
         ps = self.start_ps()
         (a,) = self.start_run("a", "--seed=1", steps=3000)
         self.wait_for_progress(a)
-        a.send(signal.SIGSTOP)  # In the middle of its run, while the other goes through all of its own.
+        a.send(signal.SIGSTOP)  # paused in the middle of its run, while the other run does all of its steps
         self.assertNotIn("Test-Accuracy", a.stdout)
         (b,) = self.start_run("b", "--seed=2", steps=300)
         self.assert_exit(b, 0, support.LONG_DEADLINE_S)
@@ -88,7 +88,7 @@ class ContainerTest(small_runs.SmallRunTest):
         self.assertRegex("\n".join(lines), r"(?m)^\S*weights: \d+ floats on ps:0, \d+ on ps:1$")
         self.stop(*ps)
 
-    def test_a_reset_ends_one_run_with_a_message_and_the_other_goes_on(self):
+    def test_a_reset_ends_one_run_with_a_message_and_the_other_continues(self):
         ps = self.start_ps()
         (a,) = self.start_run("a", "--log_every=10", steps=small_runs.ENDLESS)
         (b,) = self.start_run("b", "--log_every=10", steps=small_runs.ENDLESS)
@@ -97,7 +97,7 @@ class ContainerTest(small_runs.SmallRunTest):
         lines = self.ask("reset", "--container=a,c")
         self.assertEqual(len(lines), 2, lines)
         for index, line in enumerate(lines):
-            # The worker may have left a ps before that one was asked.
+            # The worker may have left one ps before the reset reached that ps.
             self.assertRegex(line, rf"^ps:{index} localhost:\d+: dropped a \([01] sessions? ended\), c does not exist$")
         self.assert_fails(a, 5, r"error: refused by ps:\d localhost:\d+: container 'a' was reset; start this "
                                 r"task again for a new run; exit 5\n$")
@@ -109,7 +109,7 @@ class ContainerTest(small_runs.SmallRunTest):
         self.wait_for_progress(b)
         self.stop(b, again, *ps)
 
-    def test_a_reset_reports_the_ps_that_it_cannot_reach_and_resets_the_others(self):
+    def test_a_reset_reports_an_unreachable_ps_and_resets_the_others(self):
         ps = self.start_ps()
         self.assertEqual(self.ask("variable", "init", "x", "--container=a"), ["0.0"])
         ps[1].kill()

@@ -1,5 +1,5 @@
-"""What lies in a folder is found or explained: names and places of the data, folders that are closed, files in the place
-of folders, and the cache."""
+"""Finding data in a folder, and errors that describe the folder otherwise: names and locations of the data, folders
+without access, files in place of folders, and the cache."""
 
 import gzip
 import os
@@ -20,7 +20,7 @@ class LayoutTest(small_runs.SmallRunTest):
     TRAIN, TEST = 60, 20
 
     def lay_out(self, place):
-        """A folder with the bytes of file NAME at place(NAME)."""
+        """Creates a folder with the bytes of each file NAME at place(NAME)."""
         folder = self.folder / f"data{len(list(self.folder.iterdir()))}"
         for name in NAMES:
             path = folder / place(name)
@@ -28,7 +28,7 @@ class LayoutTest(small_runs.SmallRunTest):
             shutil.copy(self.data / name, path)
         return folder
 
-    def test_layouts_of_unpackers_are_found(self):
+    def test_layouts_of_common_unpacking_tools_are_found(self):
         dotted = {name: name.replace("-idx", ".idx") for name in NAMES}
         for what, place in (("dots", dotted.get), ("upper case", str.upper), ("raw", lambda n: f"raw/{n}"),
                             ("torchvision", lambda n: f"MNIST/raw/{n}"), ("a folder each", lambda n: f"{n}/{n}"),
@@ -36,7 +36,7 @@ class LayoutTest(small_runs.SmallRunTest):
             with self.subTest(what):
                 self.train(f"--data_dir={self.lay_out(place)}", steps=3, log_dir=False)
 
-    def test_a_broken_plain_file_beside_a_packed_one_is_a_warning(self):
+    def test_a_broken_plain_file_beside_a_compressed_one_is_a_warning(self):
         folder = self.lay_out(lambda name: name)
         images = folder / NAMES[0]
         images.with_name(NAMES[0] + ".gz").write_bytes(gzip.compress(images.read_bytes()))
@@ -45,7 +45,7 @@ class LayoutTest(small_runs.SmallRunTest):
             process = self.train(f"--data_dir={folder}", steps=3, log_dir=False)
             self.assertRegex(process.stderr, rf"W local\] data: using {images}\.gz instead of {images}: ")
 
-    def test_pages_and_archives_under_the_files_names_are_told(self):
+    def test_error_pages_and_archives_with_the_files_names_are_recognized(self):
         for content, says in ((PAGE, "an HTML page.*a failed download; fetch the file again"),
                               (gzip.compress(PAGE), "its gzip data is an HTML page"), (b"", "the file is empty"),
                               (b"PK\3\4 and so on", "a zip archive"), (bytes(5000), "zeros"),
@@ -59,7 +59,7 @@ class LayoutTest(small_runs.SmallRunTest):
                                     rf"/{NAMES[0]}\.gz: .*{says}")
                 self.assertFalse(self.log_dir.exists())
 
-    def test_zeros_after_packed_data_are_no_data(self):
+    def test_zeros_after_compressed_data_are_ignored(self):
         folder = digits.write_data_set(self.folder / "gz", self.TRAIN, self.TEST, gz=True)
         path = folder / (NAMES[0] + ".gz")
         path.write_bytes(path.read_bytes() + bytes(10240))
@@ -67,7 +67,7 @@ class LayoutTest(small_runs.SmallRunTest):
         path.write_bytes(path.read_bytes() + b"x")
         self.assert_refused(self.run_program(*self.flags(f"--data_dir={folder}")), 3, "something else at offset")
 
-    def test_what_lies_there_is_said_where_something_is_missing(self):
+    def test_an_error_about_missing_files_lists_the_folder(self):
         folder = self.folder / "digits"
         shutil.copytree(self.data, folder / "unpacked")
         (folder / "archive.zip").write_bytes(b"PK")
@@ -88,7 +88,7 @@ class LayoutTest(small_runs.SmallRunTest):
 
 
 class RunPlaceTest(small_runs.SmallRunTest):
-    """The run as a folder or as one of its files, where commands only read it."""
+    """A run can be given as a folder or as one of its files to commands that only read it."""
 
     TRAIN, TEST = 60, 20
 
@@ -98,7 +98,7 @@ class RunPlaceTest(small_runs.SmallRunTest):
         self.train(steps=9)
         self.picture = pictures.write(self.folder / "a.png", pictures.png(28, 28, bytes(784)))
 
-    def test_a_checkpoint_is_taken_as_log_dir_and_a_folder_by_inspect(self):
+    def test_log_dir_accepts_a_checkpoint_and_inspect_accepts_a_folder(self):
         older = self.folder / "my favourite"
         shutil.copy(small_runs.checkpoint_path(self.log_dir, 5), older)
         for path, step in ((self.log_dir, 9), (small_runs.checkpoint_path(self.log_dir, 5), 5), (older, 5)):
@@ -112,11 +112,11 @@ class RunPlaceTest(small_runs.SmallRunTest):
                 self.assertIn(f"global_step: {step}\n", process.stdout)
         self.assert_exit(self.run_program("evaluate", f"--log_dir={older}/"), 0)
 
-    def test_a_folder_of_runs_names_one(self):
+    def test_the_error_for_a_folder_of_runs_names_one_of_them(self):
         for command in (["evaluate", f"--log_dir={self.folder}"], ["inspect", self.folder]):
             self.assert_refused(self.run_program(*command), 3, rf"{self.folder} has no checkpoint.*in {self.log_dir}")
 
-    def test_other_files_are_no_runs_and_folders_no_pictures(self):
+    def test_other_files_as_runs_and_folders_as_pictures_are_refused(self):
         config = self.log_dir / "config.toml"
         for file, says in ((self.picture, "a PNG picture"), (config, "text"), (self.data / NAMES[1], "IDX data of labels")):
             self.assert_refused(self.run_program("evaluate", f"--log_dir={file}"), 3,
@@ -128,7 +128,7 @@ class RunPlaceTest(small_runs.SmallRunTest):
 class ClosedFolderTest(small_runs.SmallRunTest):
     TRAIN, TEST = 60, 20
 
-    def test_the_folder_that_may_not_be_entered_is_named_by_whatever_looks_into_it(self):
+    def test_every_command_names_the_folder_without_access_permission(self):
         closed = self.folder / "closed"
         shutil.copytree(self.data, closed / "in")
         self.train(f"--log_dir={closed}/run", steps=5)
@@ -151,9 +151,9 @@ class ClosedFolderTest(small_runs.SmallRunTest):
 
 
 class CacheTest(small_runs.SmallRunTest):
-    """The cache is the user's alone, or it is not used."""
+    """The cache is used only if no other user can write it."""
 
-    TRAIN, TEST = 1400, 20  # images of more than a megabyte, which are kept unpacked
+    TRAIN, TEST = 1400, 20  # images; more than a megabyte, so that they are kept uncompressed
 
     @classmethod
     def write_data(cls, folder):
@@ -176,7 +176,7 @@ class CacheTest(small_runs.SmallRunTest):
     def warnings(self, process):
         return [line for line in process.stderr.splitlines() if ": W local] the cache " in line]
 
-    def test_copies_are_kept_for_the_user_alone_whatever_the_umask(self):
+    def test_copies_are_private_to_the_user_whatever_the_umask(self):
         old = os.umask(0)
         self.addCleanup(os.umask, old)
         process = self.run_cached()
@@ -186,7 +186,7 @@ class CacheTest(small_runs.SmallRunTest):
             self.assertEqual(path.stat().st_mode & 0o022, 0, path)
         self.assertEqual(self.warnings(self.run_cached()), [])
 
-    def test_a_folder_that_others_may_write_to_is_not_used(self):
+    def test_a_folder_that_other_users_can_write_is_not_used(self):
         for shared in (self.cache / "distmnist", self.kept):
             for mode in (0o775, 0o757):
                 with self.subTest(shared=shared, mode=mode):
@@ -199,7 +199,7 @@ class CacheTest(small_runs.SmallRunTest):
                     self.assertEqual(self.copies(), [])
 
     @unittest.skipIf(os.geteuid() != 0, "only root can give a folder to another user")
-    def test_a_folder_or_copy_of_another_user_is_not_used(self):
+    def test_a_folder_or_copy_of_a_different_user_is_not_used(self):
         self.run_cached()
         copy, = self.copies()
         planted = bytearray(copy.read_bytes())
@@ -208,7 +208,7 @@ class CacheTest(small_runs.SmallRunTest):
         self.assertNotEqual(copy.read_bytes()[16:], b"")
         os.chown(copy, NOBODY, NOBODY)
         self.run_cached()
-        self.assertNotEqual(self.copies()[0].read_bytes(), bytes(planted), "written anew")
+        self.assertNotEqual(self.copies()[0].read_bytes(), bytes(planted), "written again")
         for theirs in (self.kept, self.cache / "distmnist"):
             os.chown(theirs, NOBODY, NOBODY)
             self.assertRegex(self.run_cached().stderr, rf"the cache {theirs} belongs to another user \(uid {NOBODY}\)")
@@ -217,14 +217,14 @@ class CacheTest(small_runs.SmallRunTest):
         self.assertRegex(self.run_cached().stderr, rf"would be made in {self.cache}, which belongs to another user")
         self.assertFalse((self.cache / "distmnist").exists())
 
-    def test_without_home_the_temporary_folder_is_no_cache(self):
+    def test_without_home_the_temporary_folder_is_not_used_as_cache(self):
         process = self.start(["env", "-u", "HOME", "-u", "XDG_CACHE_HOME", f"TMPDIR={self.folder}/tmp", self.program(),
                               *self.flags("--train_steps=3", f"--data_dir={self.data}", log_dir=False)])
         (self.folder / "tmp").mkdir()
         self.assert_exit(process, 0)
         self.assertEqual(list((self.folder / "tmp").iterdir()), [])
 
-    def test_mnist_of_a_shared_cache_is_not_trained_on(self):
+    def test_mnist_from_a_shared_cache_is_not_used(self):
         digits.write_data_set(self.cache / "distmnist" / "mnist", 60, 20)
         environment = {"XDG_CACHE_HOME": str(self.cache)}
         arguments = [self.program(), "--dataset=mnist", *small_runs.SMALL, "--train_steps=3"]

@@ -1,4 +1,5 @@
-"""A run knows its data: workers compare images, evaluate takes the data from the run, and other data is said or refused."""
+"""A run knows its data: workers compare images, evaluate uses the data of the run, and different data is reported or
+refused."""
 
 import json
 import shutil
@@ -10,7 +11,7 @@ import support
 
 
 def changed(source, folder, images=bytes, labels=bytes):
-    """A copy of a data set whose pixels and labels have gone through functions of bytes."""
+    """A copy of a data set with functions of bytes applied to its pixels and labels."""
     shutil.copytree(source, folder)
     for path in folder.iterdir():
         header, change = (16, images) if "images" in path.name else (8, labels)
@@ -24,7 +25,7 @@ def inverted(pixels):
 
 
 def without_data(path):
-    """Rewrites a checkpoint as versions before this one wrote it."""
+    """Rewrites a checkpoint in the form of versions before this one."""
     content = path.read_bytes()
     (size,) = struct.unpack_from("<Q", content)
     header = json.loads(content[8:8 + size])
@@ -56,7 +57,7 @@ class EvaluateTest(small_runs.SmallRunTest):
         self.assertEqual(support.closing_line(process.stdout), trained)
         return process
 
-    def test_the_data_of_the_run_is_taken_wherever_one_stands(self):
+    def test_the_data_of_the_run_is_found_from_any_working_directory(self):
         work = self.folder / "work"
         shutil.copytree(self.data, work / "data")
         process = self.start([self.program(), *self.flags("--data_dir=data", steps=6)], cwd=work)
@@ -75,11 +76,11 @@ class EvaluateTest(small_runs.SmallRunTest):
                             "--data_dir")
         self.assert_evaluates(trained, f"--data_dir={work}/moved")
 
-    def test_the_run_of_a_cluster_knows_the_data_of_the_chief(self):
+    def test_a_cluster_run_stores_the_chiefs_data(self):
         cluster = self.train_cluster(1, 2, steps=40)
         self.assert_evaluates(support.closing_line(cluster.worker(0).stdout))
 
-    def test_runs_on_drawn_digits_and_on_the_cache_are_evaluated_on_those(self):
+    def test_runs_on_synthetic_digits_and_on_the_cache_are_evaluated_on_them(self):
         cache = {"XDG_CACHE_HOME": str(self.folder / "cache")}
         shutil.copytree(self.data, self.folder / "cache" / "distmnist" / "mnist")
         small = [flag for flag in self.flags(steps=6) if not flag.startswith("--data_dir")]
@@ -90,7 +91,7 @@ class EvaluateTest(small_runs.SmallRunTest):
                 self.assertEqual(self.checkpoint(6).metadata["data_source"], source)
                 self.assert_evaluates(support.closing_line(process.stdout), env=cache)
 
-    def test_a_number_is_never_of_other_data_unless_that_is_meant(self):
+    def test_different_data_is_refused_unless_a_flag_allows_it(self):
         trained = support.closing_line(self.train(steps=6).stdout)
         other = changed(self.data, self.folder / "other", images=inverted)
         self.assert_refused(self.evaluate(f"--data_dir={other}"), 3, rf"trained on the data \"{self.data}\" \(400 \+ 100",
@@ -101,7 +102,7 @@ class EvaluateTest(small_runs.SmallRunTest):
         self.assertNotEqual(support.closing_line(process.stdout), trained)
         self.assert_evaluates(trained, "--other_data")
 
-    def test_the_same_folder_with_other_data_is_refused(self):
+    def test_the_same_folder_with_different_data_is_refused(self):
         data = self.folder / "data"
         shutil.copytree(self.data, data)
         self.train(f"--data_dir={data}", steps=6)
@@ -125,12 +126,12 @@ class EvaluateTest(small_runs.SmallRunTest):
 class ResumeTest(small_runs.SmallRunTest):
     WARNING = r"W local\] the checkpoint of global_step 20 was trained on other data: "
 
-    def test_the_same_data_elsewhere_goes_on_without_a_word(self):
+    def test_the_same_data_in_a_different_folder_causes_no_warning(self):
         self.train(steps=20)
         shutil.copytree(self.data, self.folder / "copy")
         self.assertNotIn("trained on other data", self.train(f"--data_dir={self.folder}/copy", steps=30).stderr)
 
-    def test_other_data_is_one_warning_that_names_both(self):
+    def test_different_data_causes_one_warning_that_names_both(self):
         other = digits.write_data_set(self.folder / "other", 300, 50, seed=2)
         for what, data in (("counts", other), ("images", changed(self.data, self.folder / "i", images=inverted)),
                            ("labels", changed(self.data, self.folder / "l", labels=lambda labels: labels[::-1]))):
@@ -142,7 +143,7 @@ class ResumeTest(small_runs.SmallRunTest):
                 self.assertEqual(self.checkpoint(30).metadata["data_source"], str(data))
                 self.assertNotIn("trained on other data", self.train(f"--data_dir={data}", steps=35).stderr)
 
-    def test_other_classes_are_refused_and_the_run_is_left_alone(self):
+    def test_different_classes_are_refused_and_the_run_is_not_changed(self):
         self.train(steps=20)
         before = small_runs.contents(self.log_dir)
         five = changed(self.data, self.folder / "five", labels=lambda labels: bytes(label % 5 for label in labels))
@@ -159,7 +160,7 @@ class ResumeTest(small_runs.SmallRunTest):
 
 
 class WorkersTest(small_runs.SmallRunTest):
-    def test_a_worker_with_other_images_is_refused(self):
+    def test_a_worker_with_different_images_is_refused(self):
         scaled = changed(self.data, self.folder / "scaled", images=lambda pixels: bytes(p // 2 for p in pixels))
         cluster = self.cluster(1, 2, self.flags(steps=small_runs.ENDLESS, log_dir=False))
         cluster.start_task("ps", 0)
@@ -169,7 +170,7 @@ class WorkersTest(small_runs.SmallRunTest):
              *self.flags(f"--data_dir={scaled}", steps=small_runs.ENDLESS, log_dir=False)])
         self.assert_refused(worker, 5, "the data", r"400 \+ 100 images")
 
-    def test_a_worker_with_the_same_data_elsewhere_is_taken(self):
+    def test_a_worker_with_the_same_data_in_a_different_folder_is_accepted(self):
         shutil.copytree(self.data, self.folder / "copy")
         cluster = self.cluster(1, 2, self.flags(steps=60))
         cluster.start_task("ps", 0)

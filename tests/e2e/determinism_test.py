@@ -1,5 +1,5 @@
-"""Synchronous training with a gradient of every worker in each step (R = N), and local training: the same bits from run
-to run, wherever the tasks run, however many ps there are, and over stops and losses."""
+"""Determinism of local training and of synchronous training with one gradient from every worker per step (R = N): the
+bits are the same in every run, for processes and threads, for any number of ps tasks, and after stops and losses."""
 
 import signal
 
@@ -32,13 +32,13 @@ class DeterminismTest(strategy_runs.StrategyTest):
         return self.checkpoint(steps, folder)
 
     def stopped_at(self, cluster):
-        """Ends a run without end, and returns the step of its checkpoint."""
+        """Stops an endless run and returns the step of its checkpoint."""
         self.stop(cluster)
         (step,) = small_runs.checkpoint_steps(self.log_dir)
         self.assertGreater(step, 0)
         return step
 
-    def test_every_run_of_as_many_workers_gives_the_same_bits(self):
+    def test_every_run_with_the_same_number_of_workers_gives_the_same_bits(self):
         checkpoints = {}
         for num_workers in (1, 2, 3):
             checkpoints[num_workers] = self.undisturbed(num_workers, STEPS)
@@ -50,8 +50,8 @@ class DeterminismTest(strategy_runs.StrategyTest):
         self.assertNotEqual(checkpoints[1].tensors, checkpoints[2].tensors)
         self.assertNotEqual(checkpoints[2].tensors, checkpoints[3].tensors)
 
-    def test_a_lone_worker_with_several_batches_to_a_step_gives_the_same_bits_as_a_thread(self):
-        # Its first gradient waits on the ps while it computes the second one over it.
+    def test_a_single_worker_with_several_batches_per_step_gives_the_same_bits_as_a_thread(self):
+        # Its first gradient waits on the ps while the worker computes the second one.
         checkpoints = []
         for place, num_ps in (("processes", 1), ("threads", 1), ("threads", 2)):
             folder = self.fresh_folder()
@@ -60,7 +60,7 @@ class DeterminismTest(strategy_runs.StrategyTest):
         for threads in checkpoints[1:]:
             self.assert_same(threads, checkpoints[0])
 
-    def test_a_stop_and_a_resume_on_another_number_of_ps_change_no_bit(self):
+    def test_a_stop_and_a_resume_with_a_different_number_of_ps_change_no_bit(self):
         for num_workers, num_ps in ((2, 1), (3, 3)):
             with self.subTest(workers=num_workers, ps=num_ps):
                 self.log_dir = self.fresh_folder()
@@ -71,10 +71,10 @@ class DeterminismTest(strategy_runs.StrategyTest):
                 self.assertIn(f"restored global_step {steps - MORE}\n", run.log("worker:0"))
                 self.assert_same(self.checkpoint(steps), self.undisturbed(num_workers, steps))
 
-    def test_local_training_gives_the_same_bits_over_a_stop_and_a_resume(self):
+    def test_local_training_gives_the_same_bits_after_a_stop_and_a_resume(self):
         self.assert_same_over_a_stop("--model=mlp", "--seed=5", "--log_every=10")
 
-    def test_augmented_training_does_too(self):
+    def test_augmented_training_gives_the_same_bits_after_a_stop_and_a_resume(self):
         self.assert_same_over_a_stop("--model=mlp", "--seed=5", "--log_every=10", "--augment=affine")
 
     def assert_same_over_a_stop(self, *flags):
@@ -90,7 +90,7 @@ class DeterminismTest(strategy_runs.StrategyTest):
             self.train(*flags, f"--log_dir={folder}", steps=steps)
             self.assert_same(self.checkpoint(steps), self.checkpoint(steps, folder))
 
-    def test_training_that_stays_on_the_device_gives_the_bits_and_lines_of_a_cluster_of_one(self):
+    def test_training_on_the_device_gives_the_same_bits_and_lines_as_a_cluster_of_one(self):
         flags = ["--model=mlp", "--seed=5", "--log_every=7", "--device=/device:REFERENCE:0",
                  "--batch_size_schedule=0:20,11:30"]
         resident = self.train(*flags, steps=STEPS // 2)
@@ -105,7 +105,7 @@ class DeterminismTest(strategy_runs.StrategyTest):
         self.assertEqual(support.progress_lines(resident.stdout) + support.progress_lines(resumed.stdout),
                          support.progress_lines(cluster.stdouts[0]))
 
-    def test_images_that_are_augmented_come_from_the_host_in_local_training_and_in_a_cluster_of_one(self):
+    def test_augmented_images_come_from_the_host_in_local_training_and_in_a_cluster_of_one(self):
         flags = ["--model=mlp", "--seed=5", "--augment=affine", "--device=/device:REFERENCE:0"]
         local = self.train(*flags, steps=STEPS)
         self.assertIn("--augment=affine: the host makes new images for each step", local.stderr)
@@ -116,7 +116,7 @@ class DeterminismTest(strategy_runs.StrategyTest):
         self.train(*flags, "--augment=none", f"--log_dir={plain_dir}", steps=STEPS)
         self.assertNotEqual(self.checkpoint(STEPS).tensors, self.checkpoint(STEPS, plain_dir).tensors)
 
-    def test_tasks_that_are_killed_and_started_again_change_no_bit(self):
+    def test_killed_and_restarted_tasks_change_no_bit(self):
         for num_ps, victim in ((1, 1), (2, 2), (2, 0)):
             with self.subTest(ps=num_ps, victim=f"worker:{victim}"):
                 self.log_dir = self.fresh_folder()

@@ -1,7 +1,7 @@
-"""Devices: which are there, what is said of them, and what happens where one is missing.
+"""Devices: which ones exist, how they are described, and what happens if one is missing.
 
-GPUs are those of tests/support/cuda_modules/two_gpus.cc: /gpu:0 and /gpu:1 compute as the reference backend does, a
-third card is too old."""
+The GPUs are simulated by tests/support/cuda_modules/two_gpus.cc: /gpu:0 and /gpu:1 compute like the reference backend,
+and a third card is too old."""
 
 import os
 import pathlib
@@ -61,7 +61,7 @@ def mapping(task):
 
 
 def placement_of_softmax(variables, computing, global_step):
-    """What --log_device_placement says of --model=softmax; variables: [(name, device)]."""
+    """The lines of --log_device_placement for --model=softmax; variables: [(name, device)]."""
     step = [("pred/MatMul", "MatMul"), ("pred/BiasAdd", "BiasAdd"),
             ("loss/SparseSoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits"),
             ("gradients/loss/SparseSoftmaxCrossEntropyWithLogits_grad/Mul", "Mul"),
@@ -72,12 +72,12 @@ def placement_of_softmax(variables, computing, global_step):
 
 
 def messages(process):
-    """The log's messages, without their prefix."""
+    """The messages in the log, without their prefix."""
     return [line.partition("] ")[2] for line in process.stderr.splitlines()]
 
 
 class CopiedProgramTest(small_runs.SmallRunTest):
-    """The program is copied, so that the module beside it is the test's choice and not the one of the build."""
+    """Uses a copy of the program, so that the test can choose the module beside it."""
 
     def setUp(self):
         super().setUp()
@@ -91,7 +91,7 @@ class CopiedProgramTest(small_runs.SmallRunTest):
 
     def have_gpus(self):
         if not (MODULES / "two_gpus.so").exists():
-            self.skipTest("the made-up GPUs are not built")
+            self.skipTest("the simulated GPUs are not built")
         (self.folder / "lib").mkdir()
         shutil.copy(MODULES / "two_gpus.so", self.folder / "lib" / MODULE_FILE)
 
@@ -100,12 +100,13 @@ class CopiedProgramTest(small_runs.SmallRunTest):
         (self.folder / "lib" / MODULE_FILE).write_text("no library")
 
     def assert_messages(self, process, expected):
-        """The log has these messages in this order and no oftener; other threads' messages may be between them."""
+        """Checks that the log has each of these messages once, in this order. Messages of other threads can be between
+        them."""
         self.assertEqual([message for message in messages(process) if message in expected], expected)
 
 
 class DevicesTest(CopiedProgramTest):
-    def test_a_device_that_is_not_there_is_refused(self):
+    def test_a_missing_device_is_refused(self):
         self.break_module()
         for flag, device in (("--device=/gpu:0", "/gpu:0"), ("--num_gpus=2", "/gpu:0"),
                              ("--devices=/cpu:0,/gpu:1", "/gpu:1")):
@@ -114,7 +115,7 @@ class DevicesTest(CopiedProgramTest):
                 self.assert_refused(self.run_program(*self.flags(flag)), 2, says)
                 self.assertFalse(self.log_dir.exists())
 
-    def test_soft_placement_trains_on_the_cpu_and_says_so(self):
+    def test_soft_placement_trains_on_the_cpu_and_logs_it(self):
         on_cpu = self.folder / "on_cpu"
         self.have_gpus()
         process = self.train("--device=/gpu:5", "--allow_soft_placement", steps=20)
@@ -125,20 +126,20 @@ class DevicesTest(CopiedProgramTest):
         refused = self.run_program(*self.flags("--device=/gpu:5", "--fresh", steps=20))
         self.assert_refused(refused, 2, f"device /gpu:5 is not available: .*{ADVICE}")
 
-    def test_the_startup_log_tells_the_gpus_in_order(self):
+    def test_the_startup_log_lists_the_gpus_in_order(self):
         self.have_gpus()
         process = self.train("--device=/gpu:1", steps=5)
         self.assert_messages(process, [*STARTUP, CREATE_1, *mapping(LOCAL)])
         self.assertRegex(process.stderr, "device /device:GPU:1: backend made-up, precision f32, .* 20 samples per step")
 
-    def test_without_flags_and_signs_of_a_gpu_the_module_is_not_loaded(self):
+    def test_without_flags_and_without_a_gpu_the_module_is_not_loaded(self):
         self.have_gpus()
         process = self.run_program(*self.flags(steps=5), env={"CUDA_VISIBLE_DEVICES": ""})
         self.assert_exit(process, 0)
         self.assertNotIn(STARTUP[0], messages(process))
         self.assertRegex(process.stderr, "device /device:CPU:0: backend")
 
-    def test_gpus_are_towers_of_one_backend(self):
+    def test_gpus_are_towers_of_the_same_backend(self):
         alone = self.folder / "alone"
         sgd = ["--optimizer=sgd", "--learning_rate=0.1"]
         self.have_gpus()
@@ -152,7 +153,7 @@ class DevicesTest(CopiedProgramTest):
         self.assertRegex(mixed.stderr, "device /device:GPU:0: backend made-up, .* 10 samples per step")
         tolerance.assert_same_training(self, self.checkpoint(20).tensors, self.checkpoint(20, alone).tensors, SOFTMAX)
 
-    def test_towers_on_their_own_write_the_startup_log_once(self):
+    def test_separate_towers_write_the_startup_log_once(self):
         self.have_gpus()
         process = self.train("--replication=in_graph", "--nosync_replicas", "--num_gpus=2", "--log_device_placement",
                              steps=20)
@@ -181,17 +182,17 @@ class DevicesTest(CopiedProgramTest):
         self.assert_messages(worker, placement_of_softmax(
             [("pred/weights", ps_device), ("pred/biases", ps_device)], f"{WORKER}/device:GPU:0", ps_device))
         maps = {task: pathlib.Path(f"/proc/{task.pid}/maps").read_text() for task in (worker, ps)}
-        self.assertIn(MODULE_FILE, maps[worker], "the worker has it, so this would show it")
+        self.assertIn(MODULE_FILE, maps[worker], "the worker maps the module, so this check would detect it in the ps")
         self.assertNotRegex(maps[ps], "distmnist_cuda|libcuda|libcudnn|libcublas")
         self.assertNotRegex(ps.stderr, "Found device|VariableV2|/gpu:0")
 
-    def test_a_device_of_another_task_is_refused(self):
+    def test_a_device_of_a_different_task_is_refused(self):
         cluster = self.cluster(1, 2, self.flags("--device=/job:worker/task:1/cpu:0", steps=5, log_dir=False))
         cluster.start_task("ps", 0)
         self.assert_refused(cluster.start_task("worker", 0), 2,
                             rf"is a device of a different task than {WORKER}; leave out the job and the task")
 
-    def test_checkpoints_are_evaluated_on_the_asked_device(self):
+    def test_checkpoints_are_evaluated_on_the_given_device(self):
         self.have_gpus()
         closing = support.closing_line(self.train("--device=/cpu:0", steps=20).stdout)
         arguments = ["evaluate", f"--log_dir={self.log_dir}", f"--data_dir={self.data}"]
@@ -227,7 +228,7 @@ class DevicesCommandTest(CopiedProgramTest):
             "libmadeup.so.1  1.2.3", "built for       sm_80 compute_80",
             "does not fit: /gpu:2: built for 8.0 and newer, this card has 6.0"])
 
-    def test_without_a_module_the_cpu_is_there_and_the_reason(self):
+    def test_without_a_module_the_cpu_and_the_reason_are_listed(self):
         self.break_module()
         lines = self.run_devices()
         self.assertEqual(len(lines), 2)

@@ -1,4 +1,5 @@
-"""Small data sets in the IDX files of MNIST, easy enough to be learned in a few steps."""
+"""Writes small data sets as IDX files like MNIST's, easy enough to learn in a few steps. Use it where a test needs data
+but not real digits."""
 
 import gzip
 import pathlib
@@ -19,7 +20,7 @@ def idx_labels(labels):
 
 
 def block_digit(label, rng):
-    """A bright 8x8 block whose place says the class, moved by a pixel or two, over faint noise."""
+    """A bright 8x8 block at a position that depends on the class, shifted by one or two pixels, over faint noise."""
     row = 3 + 14 * (label // 5) + rng.randrange(-2, 3)
     column = 2 + 5 * (label % 5) + rng.randrange(-1, 2)
     pixels = bytearray(rng.randrange(24) for _ in range(SIDE * SIDE))

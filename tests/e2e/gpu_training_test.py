@@ -1,5 +1,5 @@
-"""Whole runs on GPUs, with the real CUDA backend in its module. Where the GPUs are CUDA's stand-in on the host
-(tests/support/cuda_on_host), what runs is all of our own code, kernels too; the cards and their libraries are not."""
+"""Whole runs on GPUs with the real CUDA module. If CUDA's stand-in on the host (tests/support/cuda_on_host) plays the
+GPUs, all of our own code runs, including the kernels, but not the cards and their libraries."""
 
 import array
 import os
@@ -29,7 +29,7 @@ class GpuTrainingTest(devices_test.CopiedProgramTest):
             self.addCleanup(os.environ.__setitem__, "CUDA_VISIBLE_DEVICES", visible)
 
     def distance(self, tensors, expected):
-        """Of the parameters, relative, in the L2 norm; slots are left out."""
+        """The relative distance of the parameters in the L2 norm, without slots."""
         self.assertEqual(tensors.keys(), expected.keys())
         squares = norm = 0.0
         for name, values in expected.items():
@@ -50,7 +50,7 @@ class GpuTrainingTest(devices_test.CopiedProgramTest):
         self.assertEqual(re.findall(steps, cpu.stdout, re.M), ["10", "20", "30", "40"])
         self.assertRegex(gpu.stdout, r"test_accuracy=[01]\.\d{4} global_step=40\n$")
 
-    def test_a_stopped_run_goes_on_bit_by_bit(self):
+    def test_a_stopped_run_continues_bit_by_bit(self):
         whole = self.folder / "whole"
         flags = ["--device=/gpu:0", "--model=mlp", "--optimizer=momentum", "--precision=bf16"]
         self.train(*flags, f"--log_dir={whole}", steps=30)
@@ -65,7 +65,7 @@ class GpuTrainingTest(devices_test.CopiedProgramTest):
         self.train_cluster(1, 2, "--device=/cpu:0", "--sync_replicas", f"--log_dir={on_cpu}", steps=20)
         self.assertLess(self.distance(self.checkpoint(20).tensors, self.checkpoint(20, on_cpu).tensors), 1e-3)
 
-    def test_a_run_goes_from_a_cluster_of_gpus_to_one_cpu(self):
+    def test_a_run_can_move_from_a_cluster_with_gpus_to_one_cpu(self):
         self.train_cluster(2, 2, "--device=/gpu:0", steps=20)
         process = self.train("--device=/cpu:0", steps=60)
         self.assertRegex(process.stderr, r"restored global_step 2[0-9]")
@@ -78,7 +78,7 @@ class GpuTrainingTest(devices_test.CopiedProgramTest):
         self.assertLess(self.distance(self.checkpoint(20).tensors, self.checkpoint(20, one).tensors), 1e-4)
         self.assertEqual(len(re.findall(r"Creating device \(/gpu:\d\)", two.stderr)), 2)
 
-    def test_the_network_of_the_seeds_trains_in_every_precision(self):
+    def test_the_tutorials_network_trains_in_every_precision(self):
         for precision in ("f32", "tf32", "bf16"):
             with self.subTest(precision):
                 process = self.train("--device=/gpu:0", "--model=mnist_cnn", f"--precision={precision}",
@@ -103,12 +103,12 @@ class GpuTrainingTest(devices_test.CopiedProgramTest):
         self.assertEqual(sorted(created), [("worker", "0", "0000:01:00.0"), ("worker", "1", "0000:02:00.0")])
         self.assertNotIn("CUDA library", "".join(line for line in launch.stderr.splitlines() if "ps:0]" in line))
 
-    def test_too_small_a_share_is_said_with_what_would_do(self):
+    def test_the_error_for_too_small_a_share_names_a_sufficient_one(self):
         process = self.run_program(*self.flags("--device=/gpu:0", "--per_process_gpu_memory_fraction=0.01"))
         self.assert_refused(process, 7, r"/gpu:0: out of memory: .* MiB.*--per_process_gpu_memory_fraction=0\.\d\d")
         self.assertFalse(self.log_dir.exists())
 
-    def test_visible_devices_are_numbered_anew(self):
+    def test_visible_devices_are_numbered_from_zero(self):
         os.environ["CUDA_VISIBLE_DEVICES"] = "1"
         try:
             process = self.train("--device=/gpu:0", steps=5)

@@ -1,4 +1,4 @@
-"""Keys as files and folders: what keygen makes, what --keys takes, and the keys that the launcher makes for a run."""
+"""Key files and folders: what keygen creates, what --keys accepts, and the keys that the launcher creates for a run."""
 
 import os
 import pathlib
@@ -37,7 +37,7 @@ class KeysTest(support.EndToEndTest):
         return folder
 
     def worker(self, *flags, index=0, **options):
-        """A worker that finds no ps, and gives up soon; its keys are looked at before that."""
+        """A worker that finds no ps and gives up soon. It reads its keys before that."""
         port = support.free_ports(1)[0]
         return self.run_program(f"--ps_hosts=localhost:{port}", "--worker_hosts=localhost:1,localhost:2", "--job_name=worker",
                                 f"--task_index={index}", "--recovery_wait_secs=0", "--dataset=synthetic", "--model=softmax",
@@ -45,7 +45,7 @@ class KeysTest(support.EndToEndTest):
 
 
 class KeygenTest(KeysTest):
-    def test_the_table_says_what_goes_where_and_how(self):
+    def test_the_table_lists_where_and_how_to_copy_each_folder(self):
         folder = self.folder / "a b"
         said = self.keygen(folder, "--ps_hosts=10.0.0.1:2222,[fe80::1]:2222",
                            "--worker_hosts=10.0.0.1:2223,localhost:1").stdout
@@ -57,14 +57,14 @@ class KeygenTest(KeysTest):
         self.assertEqual(sorted(name for name in os.listdir(folder / "10.0.0.1") if name.endswith("_secret")),
                          ["ps-0.key_secret", "worker-0.key_secret"])
 
-    def test_a_cluster_file_will_do(self):
+    def test_a_cluster_file_is_accepted(self):
         cluster = self.folder / "cluster.json"
         cluster.write_text('{"psx": ["a:1"], "worker": {"0": "b:1", "2": "b:2"}}')
         self.keygen(self.folder / "keys", "--cluster", cluster, "--ps_job=psx")
         self.assertTrue((self.folder / "keys" / "b" / "worker-2.key_secret").exists())
         self.assertFalse((self.folder / "keys" / "b" / "worker-1.key").exists())
 
-    def test_no_secret_is_said(self):
+    def test_no_secret_is_printed(self):
         folder = self.keys()
         worker = self.worker("--keys", folder)
         everything = "".join(process.stdout + process.stderr for process in self.processes)
@@ -72,21 +72,21 @@ class KeygenTest(KeysTest):
         for path in folder.glob("*/*.key_secret"):
             self.assertNotIn(secret_of(path), everything)
 
-    def test_the_folder_is_private_even_where_the_umask_is_not(self):
+    def test_the_folder_is_private_even_with_an_open_umask(self):
         made = self.start([self.program(), "keygen", self.folder / "keys", "--tasks=ps:1"], preexec_fn=lambda: os.umask(0))
         self.assert_exit(made, 0)
         for path in (self.folder / "keys", self.folder / "keys" / "ps-0"):
             self.assertEqual(mode_of(path), 0o700)
         self.assertEqual(mode_of(self.folder / "keys" / "ps-0" / "ps-0.key_secret"), 0o600)
 
-    def test_keys_are_never_written_over(self):
+    def test_keys_are_never_overwritten(self):
         folder = self.keys()
         before = {path: path.read_bytes() for path in folder.glob("*/*")}
         self.assertRegex(self.keygen(folder, "--tasks=ps:1", code=6).stderr,
                          "not empty, and keys are never overwritten")
         self.assertEqual({path: path.read_bytes() for path in folder.glob("*/*")}, before)
 
-    def test_of_two_at_the_same_time_one_makes_the_keys(self):
+    def test_only_one_of_two_simultaneous_keygens_creates_the_keys(self):
         folder = self.folder / "keys"
         makers = [self.start([self.program(), "keygen", folder, "--tasks=ps:2,worker:20"]) for _ in range(4)]
         codes = sorted(maker.wait() for maker in makers)
@@ -94,7 +94,7 @@ class KeygenTest(KeysTest):
         self.assertEqual(self.worker("--keys", folder).wait(), 138)
         self.assertEqual([name for name in os.listdir(self.folder) if name.startswith(".")], [])
 
-    def test_without_room_there_is_nothing(self):
+    def test_without_disk_space_no_file_is_left(self):
         def limit():
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 
@@ -104,7 +104,7 @@ class KeygenTest(KeysTest):
         self.assertIn("File too large", made.stderr)
         self.assertEqual(os.listdir(self.folder), [])
 
-    def test_slips_are_told(self):
+    def test_usage_errors_are_reported(self):
         self.assertRegex(self.keygen(self.folder / "k", code=2).stderr, "say for which tasks")
         self.assertRegex(self.keygen(self.folder / "k", "--tasks=ps:1", "--ps_hosts=a:1", code=2).stderr, "give either")
         self.assertRegex(self.keygen(self.folder / "k", "--tasks=ps:x", code=2).stderr, "'x' is not a number")
@@ -114,12 +114,12 @@ class KeygenTest(KeysTest):
 
 
 class KeysFlagTest(KeysTest):
-    def test_a_worker_starts_with_its_key_wherever_that_is(self):
+    def test_a_worker_finds_its_key_in_either_folder(self):
         folder = self.keys()
         for named in (folder, folder / "worker-1"):
             self.assert_fails(self.worker("--keys", named, index=1), 138, "cannot be reached")
 
-    def test_whatever_is_wrong_with_keys_is_told_before_anything_is_begun(self):
+    def test_errors_in_keys_are_reported_before_the_start(self):
         folder = self.keys()
         secret = folder / "worker-0" / "worker-0.key_secret"
         secret.chmod(0o640)
@@ -144,20 +144,20 @@ class KeysFlagTest(KeysTest):
         self.assert_fails(self.run_program(f"--ps_hosts=localhost:{port}", "--worker_hosts=a:1,a:2,a:3", "--job_name=ps",
                                            "--keys", folder), 9, "worker-2.key, the public key of worker:2, is not in")
 
-    def test_a_local_run_has_no_use_for_keys(self):
+    def test_a_local_run_refuses_keys(self):
         self.assert_fails(self.run_program("--keys", self.keys(), "--dataset=synthetic"), 2, "without --job_name")
 
-    def test_home_is_found_where_no_shell_looks_for_it(self):
+    def test_home_is_found_without_a_shell(self):
         folder = self.keys()
         worker = self.worker("--keys=~/keys", env={"HOME": str(folder.parent)})
         self.assert_fails(worker, 138, "cannot be reached")
 
-    def test_another_users_keys_are_of_no_use(self):
+    def test_the_keys_of_a_different_user_are_refused(self):
         if os.geteuid() != 0:
             self.skipTest("only root can become another user")
         folder = self.keys()
         self.folder.chmod(0o755)
-        program = self.folder / "distmnist"  # A checkout need not be open to everybody.
+        program = self.folder / "distmnist"  # other users may not be able to read the checkout
         shutil.copy(self.program(), program)
 
         def become_nobody():
@@ -187,7 +187,7 @@ class PyzmqTest(KeysTest):
     def python(self, script, *arguments):
         python = os.environ.get("DISTMNIST_TEST_PYTHON", sys.executable)
         if subprocess.run([python, "-c", "import zmq.auth"], capture_output=True, check=False).returncode != 0:
-            self.skipTest("DISTMNIST_TEST_PYTHON names no Python that has pyzmq")
+            self.skipTest("set DISTMNIST_TEST_PYTHON to a Python that has pyzmq")
         return subprocess.run([python, "-c", script, *map(str, arguments)], check=True, capture_output=True, text=True).stdout
 
     def test_keys_are_read_by_pyzmq(self):
@@ -196,7 +196,7 @@ class PyzmqTest(KeysTest):
         self.assertEqual(secret, secret_of(folder / "ps-0.key_secret"))
         self.assertEqual(self.python(PYZMQ_READS, folder / "ps-0.key").split(), [public, "None"])
 
-    def test_keys_of_pyzmq_are_read_by_us(self):
+    def test_keys_of_pyzmq_are_read_by_the_program(self):
         folder = self.folder / "keys"
         folder.mkdir(mode=0o700)
         for task in ("ps-0", "worker-0"):
@@ -214,7 +214,8 @@ class LauncherTest(KeysTest):
         self.temporary.mkdir()
 
     def launch(self, *flags, do=(), keygen=None):
-        """The real keygen, unless another command is to take its place, and tasks that do as they are told."""
+        """Starts the launcher with the real keygen, unless `keygen` is a command to replace it, and tasks that follow
+        `do`."""
         binary = self.folder / "binary"
         keygen = keygen or f'exec {shlex.quote(self.program())} "$@"'
         binary.write_text(f'#!/bin/sh\nif [ "$1" = keygen ]; then {keygen}; fi\nexec {shlex.quote(str(FAKE))} "$@"\n')
@@ -231,7 +232,7 @@ class LauncherTest(KeysTest):
     def assert_nothing_is_left(self):
         self.assertEqual(os.listdir(self.temporary), [])
 
-    def test_a_run_has_keys_of_its_own_that_go_with_it(self):
+    def test_a_run_has_temporary_keys(self):
         launch = self.launch("--num_ps", 2, "--num_workers", 2, do=["worker:0=save:0"])
         named = re.search(r'"--keys=([^"]+)"', self.running("worker_0")).group(1)
         self.assertIn(f'"--keys={named}"', self.running("ps_1"))
@@ -245,7 +246,7 @@ class LauncherTest(KeysTest):
         self.assert_exit(launch, 130)
         self.assert_nothing_is_left()
 
-    def test_the_keys_go_however_the_run_ends(self):
+    def test_the_keys_are_deleted_however_the_run_ends(self):
         self.assert_exit(self.launch("--num_workers", 1), 0)
         self.assert_nothing_is_left()
         self.assert_exit(self.launch("--num_workers", 1, do=["worker:0=exit:3"]), 3)
@@ -256,18 +257,18 @@ class LauncherTest(KeysTest):
         self.assert_exit(launch, 143)
         self.assert_nothing_is_left()
 
-    def test_a_failure_of_keygen_is_that_of_the_launcher(self):
+    def test_a_failure_of_keygen_ends_the_launcher(self):
         launch = self.launch(keygen="echo no room >&2; exit 7")
         self.assert_fails(launch, 7, "no room", "could not make the keys of this run")
         self.assertEqual(os.listdir(self.notes), [])
         self.assert_nothing_is_left()
 
-    def test_keys_from_two_sides_are_refused(self):
+    def test_keys_from_two_flags_are_refused(self):
         for given in (["--keys", "x"], ["--keys=x"]):
             launch = self.start([support.LAUNCHER, "--secure", "--", *given])
             self.assert_fails(launch, 2, "give only one of them")
 
-    def test_printed_commands_work_when_they_are_copied(self):
+    def test_printed_commands_can_be_copied_and_run(self):
         base = support.free_ports(1)[0]
         printed = self.start([support.LAUNCHER, "--secure", "--print", "--base_port", base, "--num_workers", 1, "--",
                               "--recovery_wait_secs=0", "--dataset=synthetic", "--model=softmax"])
@@ -281,7 +282,7 @@ class LauncherTest(KeysTest):
                  for command in (commands[0], commands[2])]
         self.assertEqual(codes, [0, 138])
 
-    def test_printed_commands_for_several_hosts_bring_the_keys_there(self):
+    def test_printed_commands_for_several_hosts_copy_the_keys(self):
         printed = self.start([support.LAUNCHER, "--secure", "--print", "--hosts", "a,B,[::2]"])
         self.assert_exit(printed, 0)
         lines = printed.stdout.splitlines()

@@ -1,5 +1,5 @@
-"""Limits of the surroundings: each that is met is one sentence that names it and its switch, exit 7, and leaves nothing
-half-written. Threads by default are those that the process may use."""
+"""Limits of the environment: reaching one gives one sentence that names it and how to raise it, exit 7, and no partial
+file. Also the default number of threads, which follows the cores that the process may use."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ THREADS = re.compile(r"backend cpu \(\w+\), precision f32, (\d+ threads?),")
 
 class LimitTest(small_runs.SmallRunTest):
     def run_limited(self, limits, *arguments, user=None, name=None):
-        """Runs the program with these (resource, value) limits, as another user if one is given."""
+        """Runs the program with these (resource, value) limits, as a different user if one is given."""
 
         def limit():
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -33,8 +33,8 @@ class LimitTest(small_runs.SmallRunTest):
         return process
 
     def assert_answered(self, process, says, done=0):
-        """It ends as without the limit, or with 7 and one sentence that matches; a checkpoint that could not be written
-        has said so before, when training went on."""
+        """Checks that it ends as without the limit, or with 7 and one sentence that matches. An earlier line about a
+        checkpoint that was not written is allowed if training continued."""
         if process.wait() != done:
             self.assert_exit(process, 7)
             errors = [line for line in small_runs.ERROR_LINE.findall(process.stderr)
@@ -54,7 +54,7 @@ class LimitTest(small_runs.SmallRunTest):
                 "question": (["variable", "list", ps[0], "--recovery_wait_secs=0.1"], 138)}
 
     def sweep(self, which, values, says, **options):
-        """Every mode at every value; somewhere each of them has to be refused, and at the last one to run."""
+        """Runs every mode at every value. Each mode has to be refused at some value and has to run at the last one."""
         self.train(f"--log_dir={self.folder}/model", steps=5)
         for path in (self.folder, self.folder / "model", *(self.folder / "model").iterdir()):
             path.chmod(0o777)
@@ -76,7 +76,7 @@ class LimitTest(small_runs.SmallRunTest):
 
     def test_threads_of_the_user(self):
         if os.geteuid() != 0:
-            self.skipTest("only root can become a user who has no other processes")
+            self.skipTest("only root can become a user that has no other processes")
         self.sweep(resource.RLIMIT_NPROC, (1, 3, 5, 8, 12, 64), r"cannot start another thread: ulimit -u .* is \d+",
                    user=NOBODY)
 
@@ -93,10 +93,10 @@ class LimitTest(small_runs.SmallRunTest):
 
     def assert_refused_file(self, process):
         self.assertEqual(self.assert_answered(process, r"model\.ckpt-5\S*: File too large \(see ulimit -f\)"), 7)
-        self.assertIn("Test-Accuracy", process.stdout)  # Training went on to its end.
+        self.assertIn("Test-Accuracy", process.stdout)  # training continued to its end
 
     def in_cgroup(self, controller, settings):
-        """A new cgroup of version 1 or 2 with these files; the test is skipped where there can be none."""
+        """Creates a new cgroup of version 1 or 2 with these files; skips the test if that is impossible."""
         for top in (pathlib.Path("/sys/fs/cgroup") / controller, pathlib.Path("/sys/fs/cgroup")):
             group = top / f"distmnist-test-{os.getpid()}"
             with contextlib.suppress(OSError):
@@ -107,7 +107,7 @@ class LimitTest(small_runs.SmallRunTest):
                     (group / name).write_text(settings[name])
                 if names:
                     return lambda: (group / "cgroup.procs").write_text(str(os.getpid()))
-        self.skipTest(f"no cgroup with the controller {controller} can be made here (it takes root)")
+        self.skipTest(f"no cgroup with the controller {controller} can be created here (this needs root)")
         return None
 
     @staticmethod
@@ -130,7 +130,7 @@ class LimitTest(small_runs.SmallRunTest):
         self.assert_exit(process, 0)
         return THREADS.search(process.stderr).group(1)
 
-    def test_threads_by_default_are_the_cores_that_may_be_used(self):
+    def test_the_default_number_of_threads_is_the_number_of_usable_cores(self):
         cores = len(os.sched_getaffinity(0))
         clean = {"OMP_NUM_THREADS": ""}
         several = f"{cores} thread" + ("" if cores == 1 else "s")
@@ -143,14 +143,14 @@ class LimitTest(small_runs.SmallRunTest):
             self.assertEqual(self.threads(env={"OMP_NUM_THREADS": nonsense}), several)
         self.assertEqual(self.threads("--intra_op_parallelism_threads=2", env={"OMP_NUM_THREADS": "3"}), "2 threads")
 
-    def test_threads_by_default_fit_a_quota(self):
+    def test_the_default_number_of_threads_fits_a_quota(self):
         enter = self.in_cgroup("cpu", {"cpu.cfs_quota_us": "50000", "cpu.max": "50000 100000"})
         self.assertEqual(self.threads(env={"OMP_NUM_THREADS": ""}, preexec_fn=enter), "1 thread")
 
-    def test_two_clusters_do_not_share_pinned_cores_while_others_idle(self):
+    def test_two_clusters_do_not_share_pinned_cores_while_others_are_idle(self):
         cores = len(os.sched_getaffinity(0))
         if cores < 2:
-            self.skipTest("it takes two cores")
+            self.skipTest("this needs two cores")
         filling = self.cluster(1, cores, self.flags("--intra_op_parallelism_threads=1", steps=cores, log_dir=False))
         filling.start().assert_all_done()
         self.assertRegex(filling.worker(0).stderr, r"on core \d+ \(--pin=none")

@@ -1,5 +1,5 @@
-"""Every way to replicate: between_graph with 1 and 3 workers on 1 and 2 ps, as processes and as threads, and in_graph
-with 1 and 3 towers; each synchronous and asynchronous, to a stated accuracy on a slice of MNIST."""
+"""Every kind of replication, trained to a given accuracy on a part of MNIST: between_graph with 1 and 3 workers on 1
+and 2 ps, as processes and as threads, and in_graph with 1 and 3 towers; each synchronous and asynchronous."""
 
 import gzip
 import itertools
@@ -14,12 +14,12 @@ import support
 BATCH_SIZE = 50
 STEPS, EVERY = 200, 50
 ACCURACY = 0.8  # of 500 test images
-# (where, workers, ps). One worker and one ps in one process are local training, as in_graph with one tower is.
+# (where, workers, ps). One worker and one ps in one process are local training, the same as in_graph with one tower.
 CLUSTERS = [case for case in itertools.product(strategy_runs.PLACES, (1, 3), (1, 2)) if case != ("threads", 1, 1)]
 
 
 def write_slice(folder, source, train, test):
-    """The first images of the four files in `source`, which may be compressed."""
+    """Writes the first images of the four files in `source`, which can be compressed."""
     folder.mkdir()
     source = pathlib.Path(source)
     for part, count in (("train", train), ("t10k", test)):
@@ -45,7 +45,7 @@ class MatrixTest(strategy_runs.StrategyTest):
         return self.run_cluster(place, num_ps, num_workers, *self.FLAGS, "--fresh", *extra, steps=steps)
 
     def assert_synchronous(self, run, steps=STEPS, accuracy=ACCURACY, batch_size=BATCH_SIZE):
-        """All workers have seen all steps, and made one gradient of each."""
+        """Checks that all workers saw all steps and made one gradient for each."""
         workers = range(run.num_workers)
         closings = run.closings()
         self.assertEqual(closings, [closings[0]] * run.num_workers, "the same parameters")
@@ -57,7 +57,7 @@ class MatrixTest(strategy_runs.StrategyTest):
         self.assertEqual(self.checkpoint(steps).consumed_samples, {worker: steps * batch_size for worker in workers})
 
     def assert_asynchronous(self, run, steps=STEPS, accuracy=ACCURACY, batch_size=BATCH_SIZE):
-        """Each step is one worker's, and some are made after the last one was due."""
+        """Checks that each step belongs to one worker, and that some steps were made after the last requested one."""
         workers = range(run.num_workers)
         for reached, step in run.closings():
             self.assertIn(step, range(steps, steps + run.num_workers))
@@ -101,7 +101,7 @@ class MatrixTest(strategy_runs.StrategyTest):
         towers = self.train(*flags, "--devices=/cpu:0,/cpu:1,/cpu:2", steps=STEPS)
         self.assert_asynchronous(strategy_runs.Run([towers], 3))
 
-    def test_the_network_of_the_seeds(self):
+    def test_the_tutorials_network(self):
         flags = ["--model=mnist_cnn", "--batch_size=20", "--sync_replicas"]
         self.assert_synchronous(self.run_fresh("processes", 2, 3, *flags, steps=50), 50, 0.7, 20)
         asynchronous = [flag for flag in flags if flag != "--sync_replicas"]

@@ -1,5 +1,5 @@
-"""Processors with AVX-512 and with AMX, emulated (tests/emulator): the program must find out what there is, compute
-with it, and get the gradients that it gets without."""
+"""Emulated processors with AVX-512 and with AMX (tests/emulator): the program must detect the instructions, compute
+with them, and get the same gradients as without them."""
 
 import sys
 
@@ -11,7 +11,7 @@ import tolerance
 EMULATOR = support.ROOT / "tests" / "emulator" / "emulator.py"
 STEPS = 1
 DEADLINE_S = 280.0
-PRODUCTS = 8  # of mnist_cnn
+PRODUCTS = 8  # in mnist_cnn
 
 
 class NewerProcessorTest(support.EndToEndTest):
@@ -29,12 +29,12 @@ class NewerProcessorTest(support.EndToEndTest):
         return process
 
     def gradients(self, name):
-        """Adam's first moments, {name: numbers}: of one step they are its gradients, times a tenth."""
+        """Adam's first moments, {name: numbers}. After one step they are its gradients times 0.1."""
         tensors = small_runs.read_checkpoint(small_runs.checkpoint_path(self.folder / name, STEPS)).tensors
         return {key: value for key, value in tensors.items() if key.startswith("optimizer/m/")}
 
     def assert_trains(self, name, instruction_set, error, *arguments, amx=False):
-        """`error`: of one product there and here together."""
+        """`error`: of one product, both processors together."""
         process = self.emulated(name, *arguments, amx=amx)
         self.assert_exit(process, 0)
         self.assertRegex(process.stderr, rf"backend cpu \({instruction_set}\)")
@@ -53,10 +53,10 @@ class NewerProcessorTest(support.EndToEndTest):
     def test_the_network_trains_in_tiles_with_two_numbers_for_one(self):
         self.assert_trains("amx", "amx", tolerance.TWO_HALVES + tolerance.FLOATS, "--precision=f32", amx=True)
 
-    def test_the_network_trains_in_tiles(self):
+    def test_the_network_trains_in_bfloat16_tiles(self):
         self.assert_trains("amx", "amx", tolerance.HALVES_OF_OTHER_SUMS, "--precision=bf16", amx=True)
 
-    def test_tiles_that_are_not_there_are_refused(self):
+    def test_tiles_without_amx_are_refused(self):
         process = self.emulated("refused", "--instruction_set=amx")
         self.assert_fails(process, 2, "--instruction_set=amx.*avx512")
 

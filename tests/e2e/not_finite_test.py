@@ -1,5 +1,5 @@
-"""Gradients, losses and parameters that are not finite: the run ends with 8 everywhere, its model goes with it, and no
-checkpoint has such numbers; with --on_nan=skip a bad gradient is dropped."""
+"""Gradients, losses and parameters that are not finite: the run ends with 8 on every task, its model is dropped, and no
+checkpoint contains such numbers. With --on_nan=skip a bad gradient is dropped."""
 
 import math
 import struct
@@ -8,7 +8,7 @@ import small_runs
 import support
 
 MODEL = ["--model=mnist_cnn", "--optimizer=momentum", "--learning_rate=0.01"]
-TOO_FAST = "--learning_rate=1e6"  # within some three steps
+TOO_FAST = "--learning_rate=1e6"  # diverges within about three steps
 
 
 class NotFiniteTest(small_runs.SmallRunTest):
@@ -24,7 +24,7 @@ class NotFiniteTest(small_runs.SmallRunTest):
             for pattern in says:
                 self.assertRegex(task.stderr, pattern)
 
-    def test_a_cluster_that_diverges_ends_everywhere_and_the_next_one_goes_on_from_the_last_good_checkpoint(self):
+    def test_a_cluster_that_diverges_ends_and_the_next_one_continues_from_the_last_good_checkpoint(self):
         step = 10
         self.train(*MODEL, steps=step)
         for num_ps, strategy in ((1, []), (2, ["--sync_replicas"]), (2, ["--on_nan=skip"])):
@@ -35,7 +35,7 @@ class NotFiniteTest(small_runs.SmallRunTest):
                 kept = small_runs.checkpoint_steps(self.log_dir)
                 self.assertIn(step, kept)
                 self.assert_checkpoints_finite(kept)
-                for later in kept[kept.index(step) + 1:]:  # Finite, but of the run that was leaving the ground.
+                for later in kept[kept.index(step) + 1:]:  # finite, but from a run that was already diverging
                     small_runs.checkpoint_path(self.log_dir, later).unlink()
                 sane = self.train_cluster(num_ps, 2, *flags, steps=step + 10)
                 self.assertIn(f"restored global_step {step}\n", sane.worker(0).stderr)
@@ -57,14 +57,14 @@ class NotFiniteTest(small_runs.SmallRunTest):
         self.assertIn("initialised with seed", cluster.worker(0).stderr)
         self.assertIsNone(cluster.ps().popen.poll())
 
-    def test_a_local_run_that_diverges_ends_with_8_in_whatever_way_it_trains(self):
+    def test_every_kind_of_local_run_that_diverges_ends_with_8(self):
         for flags in ([], ["--on_nan=skip"], ["--num_workers=2", "--num_ps=2"], ["--augment=affine"]):
             with self.subTest(flags):
                 run = self.run_program(*self.flags(*MODEL, TOO_FAST, *flags, "--fresh", steps=1000))
                 self.assert_fails(run, 8, "lower --learning_rate")
                 self.assert_checkpoints_finite(small_runs.checkpoint_steps(self.log_dir))
 
-    def test_skip_changes_nothing_where_all_is_finite(self):
+    def test_skip_changes_nothing_if_all_numbers_are_finite(self):
         for num_ps in (0, 1, 2):
             with self.subTest(num_ps=num_ps):
                 tensors = []
@@ -77,7 +77,7 @@ class NotFiniteTest(small_runs.SmallRunTest):
                     tensors.append(self.checkpoint(20).tensors)
                 self.assertEqual(tensors[0], tensors[1])
 
-    def test_other_values_of_the_flag_are_refused(self):
+    def test_invalid_values_of_the_flag_are_refused(self):
         self.assert_refused(self.run_program("--on_nan=ignore"), 2, "--on_nan=ignore: choose fail or skip")
 
 

@@ -1,5 +1,5 @@
-"""A processor without AVX, emulated by QEMU, which ends a process at the first instruction that it has not: the program
-must find that out and compute with what there is."""
+"""A processor without AVX, emulated by QEMU, which ends a process at the first unsupported instruction: the program
+must detect this and compute with the supported ones."""
 
 import shutil
 
@@ -7,7 +7,7 @@ import digits
 import support
 
 EMULATOR = "qemu-x86_64"
-# The program would start itself once more to set this, and a new process is not emulated.
+# The program would otherwise start itself again to set this variable, and the new process would not be emulated.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
 
 
@@ -21,13 +21,13 @@ class OldProcessorTest(support.EndToEndTest):
                  "--intra_op_parallelism_threads=2", "--progress=none"]
         return self.start([emulator, "-cpu", "Nehalem", self.program(), *flags, *arguments], env=ENVIRONMENT)
 
-    def test_the_network_trains_in_the_instructions_that_are_there(self):
+    def test_the_network_trains_with_the_supported_instructions(self):
         process = self.emulated()
         self.assert_exit(process, 0, support.LONG_DEADLINE_S)
         _, global_step = support.closing_line(process.stdout)
         self.assertEqual(global_step, 2)
 
-    def test_instructions_that_are_not_there_are_refused(self):
+    def test_unsupported_instructions_are_refused(self):
         self.assert_fails(self.emulated("--instruction_set=avx2"), 2, "--instruction_set=avx2.*portable")
 
 

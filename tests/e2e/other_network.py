@@ -1,4 +1,5 @@
-"""Another host, played by a network namespace: it takes root, and the program ip."""
+"""A second host in the form of a network namespace, for tests in which a connection must come from a different network.
+Needs root and the program ip."""
 import contextlib
 import dataclasses
 import os
@@ -7,9 +8,9 @@ import subprocess
 
 @dataclasses.dataclass
 class Network:
-    here: str  # our address
-    there: str  # the other's
-    enter: list  # what to put in front of a command that is to run there
+    here: str  # this host's address
+    there: str  # the address of the second host
+    enter: list  # a prefix for commands that run on the second host
 
 
 def _ip(*arguments):
@@ -18,7 +19,7 @@ def _ip(*arguments):
 
 @contextlib.contextmanager
 def other_network():
-    """A Network, or None where none can be made."""
+    """A Network, or None if it cannot be created."""
     name = f"dm{os.getpid() % 100_000}"
     network = Network("10.213.78.1", "10.213.78.2", ["ip", "netns", "exec", name])
     try:

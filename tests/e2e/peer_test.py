@@ -1,4 +1,4 @@
-"""Tasks that do not find each other, or do not fit together: each says why, in one sentence, and ends."""
+"""Tasks that cannot find each other or do not match: each reports the reason in one sentence and ends."""
 
 import socket
 
@@ -17,7 +17,7 @@ class PeerTest(small_runs.SmallRunTest):
                                                  "--worker_hosts=localhost:2223"), 6,
                                 rf"cannot listen on tcp://127\.0\.0\.1:{port}: Address already in use")
 
-    def test_a_second_ps_leaves_the_first_alone(self):
+    def test_a_second_ps_does_not_disturb_the_first(self):
         cluster = self.cluster(1, 1, self.flags(steps=30, log_dir=False))
         first = cluster.start_task("ps", 0)
         first.wait_for("listening on")
@@ -26,7 +26,7 @@ class PeerTest(small_runs.SmallRunTest):
         cluster.start_task("worker", 0)
         cluster.assert_all_done(support.LONG_DEADLINE_S)
 
-    def test_peers_that_are_not_there_are_named_every_ten_seconds_and_given_up(self):
+    def test_missing_peers_are_named_every_ten_seconds_and_given_up(self):
         flags = self.flags(log_dir=False)
         nobody, unused = support.free_ports(2)
         worker_hosts = "--worker_hosts=localhost:1,localhost:2"
@@ -46,7 +46,7 @@ class PeerTest(small_runs.SmallRunTest):
             with self.subTest(says):
                 process.wait_for(says + r".*; trying for another \d+ s")
                 self.assert_refused(process, 138, says + r".*; gave up after 1\d s", deadline_s=support.LONG_DEADLINE_S)
-        for process in (refused, alone):  # The look-up of an unknown name may block for long.
+        for process in (refused, alone):  # resolving an unknown name can block for a long time
             self.assertGreaterEqual(process.stderr.count("trying for another"), 2, process.stderr)
         self.assert_refused(chiefless.ps(), 138, "no sign of worker:0, worker:1 for 2 s")
 
@@ -76,7 +76,7 @@ class PeerTest(small_runs.SmallRunTest):
         fitting = cluster.start_task("worker", 1)
         fitting.wait_for(r"^Worker : 1, Step: \d+0,")
 
-    def test_a_worker_that_was_there_before_the_chief_is_refused_too(self):
+    def test_a_worker_that_arrives_before_the_chief_is_also_refused(self):
         cluster = self.cluster(1, 2, self.flags(steps=small_runs.ENDLESS, log_dir=False))
         cluster.start_task("ps", 0)
         worker = self.start([self.program(), *cluster.flags(), "--job_name=worker", "--task_index=1",
@@ -85,7 +85,7 @@ class PeerTest(small_runs.SmallRunTest):
         cluster.start_task("worker", 0)
         self.assert_refused(worker, 5, "--seed is 4 here but 0 at the chief")
 
-    def test_a_chief_that_comes_back_with_other_flags_is_refused(self):
+    def test_a_chief_that_returns_with_different_flags_is_refused(self):
         cluster = self.cluster(1, 2, self.flags("--log_every=10", steps=small_runs.ENDLESS, log_dir=False)).start()
         cluster.worker(0).wait_for(r"^Worker : 0, Step: \d+0,")
         cluster.worker(0).kill()
@@ -95,7 +95,7 @@ class PeerTest(small_runs.SmallRunTest):
                                       "chief")
         self.assertIsNone(cluster.worker(1).popen.poll())
 
-    def test_tasks_that_were_told_different_clusters(self):
+    def test_tasks_with_different_cluster_descriptions(self):
         cluster = self.cluster(1, 2, self.flags(log_dir=False))
         cluster.start_task("ps", 0)
         for hosts, says in (([cluster.flags()[0], cluster.flags()[1] + ",localhost:1"], "with 2 workers.*3 workers"),

@@ -1,4 +1,4 @@
-"""PNG files, written by hand."""
+"""Writes PNG files without a library, so that tests can create every format, including invalid ones."""
 
 import pathlib
 import struct
@@ -6,12 +6,13 @@ import zlib
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6  # PNG colour types
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
-# Of the passes of an interlaced PNG: the first column and row, and the steps between them.
+# For each pass of an interlaced PNG: the first column and row, and the steps between them.
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 def png(width, height, pixels, colour=GREY, bits=8, interlaced=False, chunks=()):
-    """The bytes of a PNG; `pixels` row by row, of 16 bits the upper byte first. `chunks`: (kind, data) before the pixels."""
+    """The bytes of a PNG. `pixels`: row by row; 16-bit values with the high byte first. `chunks`: (kind, data) before
+    the pixels."""
     pixel_bytes = CHANNELS[colour] * bits // 8
     row_bytes = width * pixel_bytes
     rows = [bytes(pixels[y * row_bytes:(y + 1) * row_bytes]) for y in range(height)]
@@ -29,17 +30,17 @@ def chunk(kind, data):
 
 
 def gamma(value):
-    """The chunk that says how light follows from the numbers: 45455 of most pictures, 100000 of linear ones."""
+    """The gamma chunk, which relates numbers to light: 45455 for most pictures, 100000 for linear ones."""
     return b"gAMA", struct.pack(">I", value)
 
 
 def _every(row, step, pixel_bytes):
-    """Every `step`-th pixel of a row, from the first."""
+    """Every `step`-th pixel of a row, starting with the first."""
     return b"".join(row[i:i + pixel_bytes] for i in range(0, len(row), step * pixel_bytes))
 
 
 def interleaved(*channels):
-    """Bytes of each channel -> pixels."""
+    """Combines the bytes of each channel into pixels."""
     out = bytearray(len(channels) * len(channels[0]))
     for i, channel in enumerate(channels):
         out[i::len(channels)] = channel

@@ -1,7 +1,7 @@
-"""predict on pictures as people have them: digits of MNIST's test set drawn in many ways, and files that are no good.
+"""Tests predict with realistic pictures: digits of MNIST's test set drawn in many ways, and invalid files.
 
-Runs under the Python of $DISTMNIST_TEST_PYTHON where that is set; without Pillow the cases of JPEG, and of PNG that
-others have written, are skipped, and without MNIST those that count right answers are."""
+Runs under the Python of $DISTMNIST_TEST_PYTHON if that is set. Without Pillow the cases with JPEG and with PNG from
+other programs are skipped, and without MNIST the cases that count right answers."""
 
 import gzip
 import io
@@ -26,19 +26,19 @@ try:
     from PIL import Image
 except ImportError:
     Image = None
-NO_PILLOW = "no Pillow here: DISTMNIST_TEST_PYTHON names a Python that has it"
+NO_PILLOW = "Pillow is not installed; set DISTMNIST_TEST_PYTHON to a Python that has it"
 
 SIDE = digits.SIDE
 COUNT = 100  # digits of each kind
-MAY_LOSE = 2  # of them
-MAY_LOSE_AS_JPEG = 3  # what JPEG adds to strokes of two pixels is no longer what was drawn
-TIMES = 4  # so much larger than MNIST's are most of the pictures
+MAY_LOSE = 2  # of these digits
+MAY_LOSE_AS_JPEG = 3  # JPEG artifacts can change strokes that are two pixels wide
+TIMES = 4  # scale of most pictures relative to MNIST's size
 LARGE = SIDE * TIMES
 PREDICTION = re.compile(r"^(.*): (\d) \(\d\.\d{4}\)  \[.*\]$", re.MULTILINE)
 
 
 def mnist_test_digits(folder):
-    """COUNT (pixels, label) from all over the test set."""
+    """COUNT pairs (pixels, label), spread over the test set."""
     images, labels = (read_plain_or_gz(pathlib.Path(folder) / f"t10k-{name}-ubyte")
                       for name in ("images-idx3", "labels-idx1"))
     size = SIDE * SIDE
@@ -51,7 +51,7 @@ def read_plain_or_gz(path):
 
 
 def enlarged(pixels):
-    """TIMES as large, bilinear."""
+    """TIMES as large, with bilinear interpolation."""
     places = [min(max((i + 0.5) / TIMES - 0.5, 0), SIDE - 1.001) for i in range(LARGE)]
     rows = []
     for place in places:
@@ -63,7 +63,7 @@ def enlarged(pixels):
 
 
 def between(paper, ink):
-    """A table for bytes.translate: 0 -> paper, 255 -> ink."""
+    """A table for bytes.translate that maps 0 to paper and 255 to ink."""
     return bytes(round(paper + (ink - paper) * value / 255) for value in range(256))
 
 
@@ -75,7 +75,7 @@ def coloured(cover, paper, ink):
 
 
 def on_canvas(cover, side, height, width, top, left):
-    """A square somewhere on empty paper."""
+    """Places a square on empty paper."""
     rows = [bytearray(width) for _ in range(height)]
     for y in range(side):
         rows[top + y][left:left + side] = cover[y * side:(y + 1) * side]
@@ -83,7 +83,7 @@ def on_canvas(cover, side, height, width, top, left):
 
 
 def cut_out(cover, side):
-    """Only the box around what is not 0: (width, height, pixels)."""
+    """The bounding box of the nonzero pixels: (width, height, pixels)."""
     rows = [cover[y * side:(y + 1) * side] for y in range(side)]
     rows = rows[min(y for y in range(side) if any(rows[y])):max(y for y in range(side) if any(rows[y])) + 1]
     used = [x for x in range(side) if any(row[x] for row in rows)]
@@ -92,7 +92,8 @@ def cut_out(cover, side):
 
 
 class Kinds:
-    """What a digit, 0 .. 255 of small (SIDE) and of large (LARGE) size, is drawn as: the bytes of a file each."""
+    """The ways to draw a digit. Each method takes its pixels (0..255) in small (SIDE) and large (LARGE) size and
+    returns the bytes of a file."""
 
     def __init__(self):
         self.rng = random.Random(7)
@@ -156,7 +157,7 @@ class Kinds:
 
 
 class PillowKinds:
-    """The same of files that Pillow writes."""
+    """Ways to draw a digit in files that Pillow writes."""
 
     def saved(self, image, form, **options):
         out = io.BytesIO()
@@ -180,7 +181,7 @@ class PillowKinds:
     def jpeg_of_a_turned_camera(self, small, large):
         image = Image.frombytes("L", (LARGE, LARGE), large.translate(DARK)).transpose(Image.Transpose.ROTATE_90)
         exif = Image.Exif()
-        exif[0x112] = 6  # to be turned clockwise
+        exif[0x112] = 6  # has to be rotated clockwise
         return self.saved(image, "JPEG", quality=85, exif=exif)
 
     def png_grey_and_alpha(self, small, large):
@@ -196,14 +197,14 @@ def kinds_of(drawer):
 
 
 class PictureTest(support.EndToEndTest):
-    """With a model of --preset fast."""
+    """With a model trained with --preset fast."""
 
     @classmethod
     def setUpClass(cls):
         cls.model = None
 
     def trained(self):
-        """Once for all cases. The folder is that of the class."""
+        """Trains once for all cases. The folder belongs to the class."""
         cls = type(self)
         if cls.model is None:
             cls.model = cls.enterClassContext(support.tempfile.TemporaryDirectory(prefix="distmnist-e2e-model-"))
@@ -213,7 +214,7 @@ class PictureTest(support.EndToEndTest):
         return cls.model
 
     def right_answers(self, files, labels):
-        """Of pictures, or of one file of many images."""
+        """The number of right answers for several pictures, or for one file with several images."""
         process = self.run_program("predict", f"--log_dir={self.trained()}", *files)
         found = [(name, int(digit)) for name, digit in PREDICTION.findall(process.stdout)]
         if len(files) == len(labels):
@@ -236,25 +237,25 @@ class PictureTest(support.EndToEndTest):
             with self.subTest(name):
                 self.assertGreaterEqual(right, at_least)
 
-    def test_twelve_kinds_of_pictures_lose_at_most_two_in_a_hundred(self):
+    def test_twelve_kinds_of_pictures_lose_at_most_two_of_a_hundred_answers(self):
         kinds = kinds_of(Kinds())
         self.assertEqual(len(kinds), 12)
         self.check_kinds(kinds, MAY_LOSE)
 
     @unittest.skipUnless(Image, NO_PILLOW)
-    def test_kinds_that_another_program_has_written_lose_hardly_more(self):
+    def test_pictures_written_by_pillow_lose_at_most_three_of_a_hundred_answers(self):
         self.check_kinds(kinds_of(PillowKinds()), MAY_LOSE_AS_JPEG)
 
 
 def ring(side=40, thickness=6):
-    """A digit of a kind: something like a 0 on `side` x `side` pixels, 0 .. 255."""
+    """A shape like a 0 with `side` x `side` pixels, 0..255."""
     middle = (side - 1) / 2
     return bytes(255 if abs(((y - middle) ** 2 + (2 * (x - middle)) ** 2) ** 0.5 - side * 0.35) < thickness / 2 else 0
                  for y in range(side) for x in range(side))
 
 
 class FileTest(small_runs.SmallRunTest):
-    """What is no matter of how good the model is."""
+    """Cases that do not depend on the quality of the model."""
 
     def setUp(self):
         super().setUp()
@@ -267,7 +268,7 @@ class FileTest(small_runs.SmallRunTest):
         return pictures.write(self.folder / name, content)
 
     def answers(self, *files):
-        """What is said of each file, without its name."""
+        """The answer for each file, without its name."""
         process = self.predict(*files)
         self.assert_exit(process, 0)
         lines = process.stdout.splitlines()
@@ -277,7 +278,7 @@ class FileTest(small_runs.SmallRunTest):
     def errors(self, process):
         return small_runs.ERROR_LINE.findall(process.stderr)
 
-    def test_a_picture_is_told_by_what_is_in_it(self):
+    def test_a_picture_is_recognized_by_its_content(self):
         picture = pictures.png(40, 40, ring())
         files = [self.save(name, picture) for name in ("a.png", "B.PNG", "no_name", "wrong.jpg", "wrong.idx")]
         self.assertEqual(len(set(self.answers(*files))), 1)
@@ -304,7 +305,7 @@ class FileTest(small_runs.SmallRunTest):
         ))]
         self.assertEqual(len(set(self.answers(*files))), 1)
 
-    def test_one_bad_file_keeps_none_from_being_predicted(self):
+    def test_a_bad_file_does_not_prevent_the_others_from_being_predicted(self):
         good = self.save("good.png", pictures.png(40, 40, ring()))
         bad = self.save("bad.png", b"GIF89a and so on")
         process = self.predict(bad, good, self.folder / "none.png", good, self.folder)
@@ -317,7 +318,7 @@ class FileTest(small_runs.SmallRunTest):
         self.assertRegex(errors[2], rf"^error: {self.folder}: a folder")
         self.assertRegex(errors[3], r"3 of 5 files could not be predicted.*; exit 3$")
 
-    def test_what_is_no_picture_is_named(self):
+    def test_files_that_are_not_pictures_are_named(self):
         names = {"a GIF": b"GIF89a", "a WebP": b"RIFF\x10\0\0\0WEBPVP8 ", "a BMP": b"BM\x10\0\0\0",
                  "a TIFF": b"II*\0\x08\0\0\0", "a HEIC": b"\0\0\0\x18ftypheic", "an AVIF": b"\0\0\0\x18ftypavif",
                  "an SVG": b'<?xml version="1.0"?>\n<svg>', "a PDF": b"%PDF-1.4",
@@ -333,7 +334,7 @@ class FileTest(small_runs.SmallRunTest):
             self.assertIn(name, error)
             self.assertIn("PNG, JPEG and IDX", error)
 
-    def test_a_blank_picture_is_said_to_be_blank(self):
+    def test_a_blank_picture_is_reported(self):
         rng = random.Random(1)
         frame = [0 if min(x, y, 59 - x, 59 - y) < 3 else 255 for y in range(60) for x in range(60)]
         blank = [pictures.png(60, 60, b"\xff" * 3600), pictures.png(60, 60, bytes(3600)), pictures.png(1, 1, b"\x07"),
@@ -348,7 +349,7 @@ class FileTest(small_runs.SmallRunTest):
         for file, error in zip(files, self.errors(process)):
             self.assertRegex(error, rf"{file}: the picture is blank")
 
-    def test_raw_pixels_are_taken_as_they_are(self):
+    def test_raw_pixels_are_not_changed(self):
         pixels = bytes(i * 7 % 256 for i in range(SIDE * SIDE))
         idx = self.save("idx", digits.idx_images([pixels]))
         raw = self.save("raw.png", pictures.png(SIDE, SIDE, pixels))
@@ -363,7 +364,7 @@ class FileTest(small_runs.SmallRunTest):
     def test_standard_input_is_not_read(self):
         self.assert_refused(self.predict("-"), 3, "standard input")
 
-    def test_a_picture_that_announces_too_much_is_refused_at_once(self):
+    def test_a_picture_that_announces_too_many_pixels_is_refused_at_once(self):
         whole = pictures.png(1, 1, b"\0")
         for width, height in ((100_000, 1), (20_000, 20_000), (2 ** 31 - 1, 2 ** 31 - 1)):
             header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
@@ -372,7 +373,7 @@ class FileTest(small_runs.SmallRunTest):
             self.assert_refused(process, 3, rf"{width} x {height} pixels are too many; scale it down to at most 30000 "
                                             r"a side and 64 million in all")
 
-    def test_a_png_that_is_cut_off_or_damaged_is_refused(self):
+    def test_a_truncated_or_damaged_png_is_refused(self):
         whole = pictures.png(40, 40, ring())
         for size in (9, 30, len(whole) // 2, len(whole) - 12, len(whole) - 1):
             self.assert_refused(self.predict(self.save("cut.png", whole[:size])), 3, "a PNG .*cut off.*PNG or JPEG")
@@ -381,7 +382,7 @@ class FileTest(small_runs.SmallRunTest):
         self.assert_refused(self.predict(self.save("damaged.png", damaged)), 3, "a PNG that cannot be read")
 
     @unittest.skipUnless(Image, NO_PILLOW)
-    def test_a_jpeg_that_is_cut_off_or_damaged_is_refused(self):
+    def test_a_truncated_or_damaged_jpeg_is_refused(self):
         for progressive in (False, True):
             out = io.BytesIO()
             Image.frombytes("L", (40, 40), ring()).resize((160, 160)).save(out, "JPEG", progressive=progressive)
@@ -393,12 +394,12 @@ class FileTest(small_runs.SmallRunTest):
                                         "a JPEG that cannot be read .*PNG or JPEG")
 
     @unittest.skipUnless(Image, NO_PILLOW)
-    def test_a_jpeg_is_turned_as_its_camera_was_held(self):
+    def test_a_jpeg_is_rotated_by_its_orientation(self):
         picture = Image.new("L", (60, 80), 255)
         picture.paste(0, (20, 10, 26, 70))
         picture.paste(0, (20, 10, 45, 18))
         T = Image.Transpose
-        # Of the picture as it is to be seen, what a camera would store.
+        # From the picture as it should be shown: the pixels that a camera would store.
         stored = {1: None, 2: T.FLIP_LEFT_RIGHT, 3: T.ROTATE_180, 4: T.FLIP_TOP_BOTTOM, 5: T.TRANSPOSE, 6: T.ROTATE_90,
                   7: T.TRANSVERSE, 8: T.ROTATE_270}
         files = []

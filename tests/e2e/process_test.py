@@ -1,4 +1,4 @@
-"""The program as a process among others: launcher, signals, pipes, streams, start-up order."""
+"""The program as a process: launcher, signals, pipes, streams, and the order in which tasks start."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ import support
 
 
 class LaunchedTest(small_runs.SmallRunTest):
-    """Real training under launch/launch.py."""
+    """Real training with launch/launch.py."""
 
     def launch(self, *flags, steps=small_runs.ENDLESS, num_ps=2, num_workers=2):
         return self.start([support.LAUNCHER, "--binary", self.program(), "--num_ps", num_ps,
@@ -22,7 +22,7 @@ class LaunchedTest(small_runs.SmallRunTest):
                           name="launch")
 
     def tasks(self, count):
-        """The pids of the launcher's tasks, once all of them train."""
+        """The pids of the launcher and its tasks, once all of them train."""
         pids = processes_that_name(self.log_dir)
         self.assertEqual(len(pids), count + 1, "the launcher and its tasks")
         return pids
@@ -30,7 +30,7 @@ class LaunchedTest(small_runs.SmallRunTest):
     def assert_nothing_left(self):
         support.wait_until(lambda: not processes_that_name(self.log_dir), "all processes to be gone", 20)
 
-    def test_one_interrupt_ends_all_and_the_next_launch_goes_on(self):
+    def test_one_interrupt_ends_all_tasks_and_the_next_launch_continues(self):
         launch = self.launch()
         for worker in (0, 1):
             launch.wait_for(rf"^Worker : {worker}, Step: \d+0,")
@@ -54,12 +54,12 @@ class LaunchedTest(small_runs.SmallRunTest):
         self.assert_nothing_left()
         self.assertEqual(len(small_runs.checkpoint_steps(self.log_dir)), 1, "the chief was stopped and has saved")
 
-    def test_the_code_of_a_worker_that_fails_is_the_launchs(self):
+    def test_the_launcher_ends_with_the_code_of_a_failed_worker(self):
         launch = self.launch(*small_runs.DIVERGING)
         self.assert_fails(launch, 8, r"worker:\d exited with code 8", r"lower --learning_rate")
         self.assert_nothing_left()
 
-    def test_nothing_is_left_behind_by_a_killed_launcher(self):
+    def test_a_killed_launcher_leaves_no_processes(self):
         launch = self.launch()
         launch.wait_for(r"^Worker : 1, Step: \d+0,")
         self.tasks(4)
@@ -69,7 +69,7 @@ class LaunchedTest(small_runs.SmallRunTest):
 
 
 class OrderTest(small_runs.SmallRunTest):
-    def test_tasks_may_start_in_any_order(self):
+    def test_tasks_can_start_in_any_order(self):
         jobs = [("worker", 1), ("ps", 1), ("worker", 0), ("ps", 0)]
         for order in (jobs, jobs[::-1], [jobs[0], jobs[2], jobs[1], jobs[3]]):
             with self.subTest(order):
@@ -83,7 +83,7 @@ class OrderTest(small_runs.SmallRunTest):
 
 
 class ThreadsTest(small_runs.SmallRunTest):
-    """oneDNN's threads are libgomp's, which spin as long as the environment says when the library is loaded."""
+    """oneDNN's threads are libgomp's. They spin for a time that the environment sets when the library is loaded."""
 
     def environment_of_run(self, *extra):
         process = self.start([self.program(), *self.flags("--intra_op_parallelism_threads=2", *extra, log_dir=False,
@@ -96,24 +96,24 @@ class ThreadsTest(small_runs.SmallRunTest):
         self.assert_exit(process, 143)
         return name, variables
 
-    def test_threads_that_wait_soon_sleep_and_the_process_keeps_its_name(self):
+    def test_waiting_threads_sleep_soon_and_the_process_keeps_its_name(self):
         name, variables = self.environment_of_run()
         self.assertEqual(name, "distmnist")
         self.assertLess(int(variables["GOMP_SPINCOUNT"]), 10_000)
 
-    def test_the_users_choice_stays(self):
+    def test_the_users_setting_is_kept(self):
         with unittest.mock.patch.dict(os.environ, {"OMP_WAIT_POLICY": "active"}):
             _, variables = self.environment_of_run()
         self.assertNotIn("GOMP_SPINCOUNT", variables)
 
-    def test_one_thread_has_nobody_to_wait_for(self):
+    def test_a_single_thread_needs_no_setting(self):
         self.assertNotIn("GOMP_SPINCOUNT", self.environment_of_run("--intra_op_parallelism_threads=1")[1])
 
 
 class StreamTest(small_runs.SmallRunTest):
-    """stdout is the contract's, stderr is for people and their tools."""
+    """stdout has only the documented lines; stderr is for people and their tools."""
 
-    def test_a_reader_that_goes_away_does_not_stop_the_training(self):
+    def test_a_closed_pipe_does_not_stop_the_training(self):
         command = [self.program(), *self.flags("--log_every=1", steps=5000)]
         with open(self.folder / "err", "wb") as err:
             reader, writer = os.pipe()
@@ -136,7 +136,7 @@ class StreamTest(small_runs.SmallRunTest):
             self.assertNotIn(b"Test-Accuracy", content, name)
             self.assertNotIn(b": I local]", content, name)
 
-    def test_stdout_carries_the_contracts_lines_only(self):
+    def test_stdout_has_only_the_documented_lines(self):
         contract = (support.PROGRESS_LINE, support.TEST_ACCURACY_LINE, support.CLOSING_LINE)
         for progress in ("auto", "plain", "none"):
             with self.subTest(progress):
@@ -148,12 +148,12 @@ class StreamTest(small_runs.SmallRunTest):
                 self.assertNotIn("\r", process.stderr + process.stdout, "no terminal, no rewriting")
 
     def slow_run_with_progress(self, progress):
-        # The reference backend is slow enough to be asked about its progress.
+        # The reference backend is slow enough for several progress lines.
         return self.start([self.program(), *self.flags(f"--progress={progress}", "--device=/device:REFERENCE:0",
                                                        "--model=mnist_cnn", "--batch_size=1",
                                                        steps=small_runs.ENDLESS, log_dir=False)])
 
-    def test_plain_progress_is_a_line_now_and_then_and_none_is_none(self):
+    def test_plain_progress_prints_whole_lines_and_none_prints_nothing(self):
         plain, none = (self.slow_run_with_progress(progress) for progress in ("plain", "none"))
         plain.wait_for(r"I local\] step \d+/1000000000, \d+\.\d steps/s, loss \d+\.\d{4}, [\d:]+ left$")
         self.assertNotIn("steps/s", none.stderr)
@@ -161,7 +161,7 @@ class StreamTest(small_runs.SmallRunTest):
             process.send(signal.SIGTERM)
             self.assert_exit(process, 143)
 
-    def test_a_terminal_gets_one_line_that_is_rewritten_and_wiped(self):
+    def test_a_terminal_gets_one_line_that_is_rewritten_and_erased(self):
         try:
             terminal, stderr = os.openpty()
         except OSError as error:
@@ -179,7 +179,7 @@ class StreamTest(small_runs.SmallRunTest):
         self.assertRegex(seen.decode(), r"\rstep \d+/1000000000, \d+\.\d steps/s, loss \d+\.\d{4}, [\d:]+ left"
                                         r"\x1b\[K\rstep")
         process.send_signal(signal.SIGINT)
-        with contextlib.suppress(OSError):  # What the end of the last writer reads as.
+        with contextlib.suppress(OSError):  # reading fails after the last writer has ended
             while more := os.read(terminal, 4096):
                 seen += more
         os.close(terminal)
@@ -217,7 +217,7 @@ def command_line(pid):
 
 
 def processes_that_name(path):
-    """The pids of live processes with this path in their command line, without this one."""
+    """The pids of live processes with this path in their command line, except this process."""
     found = [int(entry.name) for entry in pathlib.Path("/proc").iterdir() if entry.name.isdigit()]
     return [pid for pid in found
             if pid != os.getpid() and str(path).encode() in command_line(pid) and support.is_alive(pid)]

@@ -1,4 +1,4 @@
-"""Tasks that die and come back, and a disk that is full: training goes on."""
+"""Tasks that die and return, and a full disk: training continues."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ import support
 
 
 class LostTaskTest(small_runs.SmallRunTest):
-    """Tasks that die and come back while the others train."""
+    """Tasks that die and return while the others train."""
 
     def start_endless(self, num_workers=2, *extra):
         cluster = self.cluster(1, num_workers, self.flags("--log_every=10", *extra, steps=small_runs.ENDLESS)).start()
@@ -35,7 +35,7 @@ class LostTaskTest(small_runs.SmallRunTest):
             task.send(signal.SIGTERM)
         self.assertEqual(set(cluster.wait_all().values()), {143})
 
-    def test_a_killed_chief_starts_again_and_takes_over(self):
+    def test_a_killed_chief_can_restart_and_take_over(self):
         cluster = self.start_endless()
         cluster.worker(0).kill()
         step = self.wait_for_progress(cluster.worker(1))
@@ -49,7 +49,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         self.stop(cluster)
         self.assertEqual(len(small_runs.checkpoint_steps(self.log_dir)), 1)
 
-    def test_a_killed_worker_starts_again_while_the_others_train(self):
+    def test_a_killed_worker_can_restart_while_the_others_train(self):
         cluster = self.start_endless()
         cluster.worker(1).kill()
         self.wait_for_progress(cluster.worker(0))
@@ -59,7 +59,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         (step,) = small_runs.checkpoint_steps(self.log_dir)
         self.assertEqual(sum(self.checkpoint(step).consumed_batches.values()), step, "no batch was applied twice")
 
-    def test_workers_go_on_from_the_checkpoint_with_a_ps_that_was_started_again(self):
+    def test_workers_continue_from_the_checkpoint_with_a_restarted_ps(self):
         cluster = self.start_endless(2, "--save_model_secs=1")
         saved = int(cluster.worker(0).wait_for(r"saved \S+-(\d+)\.safetensors").group(1))
         cluster.ps().kill()
@@ -73,7 +73,7 @@ class LostTaskTest(small_runs.SmallRunTest):
             self.wait_for_progress(cluster.worker(index))
         self.stop(cluster)
 
-    def test_a_ps_lost_while_the_chief_waits_for_the_others_is_no_disaster(self):
+    def test_the_run_survives_a_ps_lost_while_the_chief_waits_for_the_others(self):
         cluster = self.cluster(1, 2, self.flags("--log_every=10", "--save_model_secs=1", steps=8000)).start()
         self.wait_for_progress(cluster.worker(1))
         cluster.worker(1).send(signal.SIGSTOP)
@@ -86,7 +86,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         for index in (0, 1):
             self.assertIn(support.closing_line(cluster.worker(index).stdout)[1], (8000, 8001))
 
-    def test_a_second_process_for_a_live_task_is_turned_away(self):
+    def test_a_second_process_for_a_live_task_is_refused(self):
         cluster = self.start_endless()
         second = self.start([self.program(), *cluster.flags(), "--job_name=worker", "--task_index=1",
                              *self.flags(steps=small_runs.ENDLESS, log_dir=False)])
@@ -95,7 +95,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         self.wait_for_progress(cluster.worker(1))
         self.stop(cluster)
 
-    def test_a_second_chief_is_turned_away(self):
+    def test_a_second_chief_is_refused(self):
         cluster = self.start_endless()
         second = self.start([self.program(), *cluster.flags(), "--job_name=worker", "--task_index=0",
                              *self.flags(f"--log_dir={self.folder / 'other'}", steps=small_runs.ENDLESS)])
@@ -103,7 +103,7 @@ class LostTaskTest(small_runs.SmallRunTest):
         self.assertEqual(small_runs.checkpoint_steps(self.folder / "other"), [])
         self.stop(cluster)
 
-    def test_a_worker_that_comes_late_ends_the_run_with_the_others(self):
+    def test_a_late_worker_ends_the_run_with_the_others(self):
         cluster = self.cluster(1, 2, self.flags(steps=50))
         cluster.start_task("ps", 0)
         first = cluster.start_task("worker", 0)
@@ -115,8 +115,8 @@ class LostTaskTest(small_runs.SmallRunTest):
 
 
 class FullDiskTest(small_runs.SmallRunTest):
-    """The run folder on a file system of 400 kB: four checkpoints of the small model fit, and a filler takes them away.
-    It is mounted in a name space of its own, which ends with the process that holds it."""
+    """The run folder is on a file system of 400 kB: four checkpoints of the small model fit, until a filler file takes
+    the space. It is mounted in a separate mount namespace, which ends with the process that holds it."""
 
     def setUp(self):
         super().setUp()
@@ -124,7 +124,7 @@ class FullDiskTest(small_runs.SmallRunTest):
         disk = self.folder / "disk"
         disk.mkdir()
         if not (shutil.which("unshare") and shutil.which("nsenter")):
-            self.skipTest("no unshare and nsenter here")
+            self.skipTest("unshare and nsenter are not installed")
         as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
         script = 'mount -t tmpfs -o size=400k tmpfs "$1" && echo mounted && exec sleep 600'
         self.holder = self.start(["unshare", *as_root, "--mount", "sh", "-c", script, "sh", disk], name="holder")
@@ -134,7 +134,7 @@ class FullDiskTest(small_runs.SmallRunTest):
         same_user = ["--user", "--preserve-credentials"] if as_root else []
         self.enter = ["nsenter", f"--target={self.holder.pid}", "--mount", *same_user]
         self.log_dir = disk / "run"
-        # The same folder as seen from here.
+        # The same folder, with its path outside the namespace.
         self.seen = pathlib.Path(f"/proc/{self.holder.pid}/root") / disk.relative_to("/")
 
     def start_run(self, *extra, steps):
@@ -150,8 +150,8 @@ class FullDiskTest(small_runs.SmallRunTest):
     def wait_for_save_after(self, process, text, count=1):
         support.wait_until(lambda: process.stderr.count(text) >= count, f"'{text}' from {process.name}")
 
-    def test_training_goes_on_and_saves_again_once_there_is_room(self):
-        # Few rows of metrics.csv: what fills the disk is to be the filler.
+    def test_training_continues_and_saves_again_when_there_is_space(self):
+        # Few rows of metrics.csv, so that only the filler fills the disk.
         process = self.start_run("--save_model_secs=1", "--log_every=1000000", steps=small_runs.ENDLESS)
         process.wait_for(r"saved \S+/model\.ckpt-\d+")
         self.fill()
@@ -170,7 +170,7 @@ class FullDiskTest(small_runs.SmallRunTest):
 
     def test_a_last_checkpoint_that_cannot_be_written_ends_with_7_after_the_closing_line(self):
         self.assert_exit(self.start_run(steps=50), 0)
-        self.fill(leave_bytes=40_000)  # Room for the small files, not for a checkpoint.
+        self.fill(leave_bytes=40_000)  # enough for the small files, but not for a checkpoint
         process = self.start_run(steps=100)
         self.assert_exit(process, 7)
         self.assertEqual(support.closing_line(process.stdout)[1], 100)
@@ -182,7 +182,7 @@ class FullDiskTest(small_runs.SmallRunTest):
         self.assert_exit(again, 0)
         self.assertIn("restored global_step 50\n", again.stderr)
 
-    def test_terminated_on_a_full_disk_it_does_not_say_that_it_has_saved(self):
+    def test_sigterm_on_a_full_disk_does_not_log_a_saved_checkpoint(self):
         process = self.start_run("--log_every=10", steps=small_runs.ENDLESS)
         process.wait_for(r"^Worker : 0, Step: 10,")
         self.fill()

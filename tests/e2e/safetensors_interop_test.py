@@ -1,7 +1,7 @@
-"""Checkpoints are read by the safetensors library for Python, and its files by us.
+"""The Python safetensors library reads our checkpoints, and the program reads the library's files.
 
-Runs under the Python of $DISTMNIST_TEST_PYTHON where that is set; without the safetensors and numpy packages it is
-skipped, and without torch its case is.
+Runs under the Python of $DISTMNIST_TEST_PYTHON if that is set. Without the safetensors and numpy packages the test is
+skipped, and without torch its case is skipped.
 """
 
 import os
@@ -21,7 +21,7 @@ try:
     import safetensors
     import safetensors.numpy
 except ImportError as error:
-    print(f"skipped: {error}; DISTMNIST_TEST_PYTHON names a Python that has safetensors and numpy")
+    print(f"skipped: {error}; set DISTMNIST_TEST_PYTHON to a Python that has safetensors and numpy")
     sys.exit(SKIPPED)
 
 SAMPLE = sys.argv.pop(1)  # the program safetensors_sample
@@ -30,7 +30,7 @@ STEP = 1207
 
 
 def expected_tensors():
-    """What tests/support/sample_snapshot.h puts into the blocks."""
+    """The tensors that tests/support/sample_snapshot.h puts into the blocks."""
     tensors = {}
     for prefix, first in (("", STEP), ("optimizer/m/", STEP + 1000), ("optimizer/v/", STEP + 2000)):
         position = 0
@@ -71,7 +71,7 @@ class SafetensorsInteropTest(unittest.TestCase):
         for name, values in expected_tensors().items():
             numpy.testing.assert_array_equal(reader.load_file(self.file)[name].numpy(), values, name)
 
-    def test_a_file_of_the_library_is_read_by_us(self):
+    def test_a_file_of_the_library_is_read_by_the_program(self):
         tensors = {"weight": numpy.arange(6, dtype=numpy.float32).reshape(2, 3), "half": numpy.zeros(3, numpy.float16),
                    "count": numpy.array(7, numpy.int64)}
         safetensors.numpy.save_file(tensors, self.file, metadata={"format": "np"})

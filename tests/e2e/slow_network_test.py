@@ -1,4 +1,4 @@
-"""A network that takes longer for one request than a silent ps would be borne."""
+"""A network on which one request takes longer than the time after which a silent ps is given up."""
 
 import socket
 import threading
@@ -9,8 +9,8 @@ import support
 
 
 class SlowRelay:
-    """Passes connections on to a port of this host. What comes from the client is passed on at `rate` bytes a second,
-    until `slow_s` seconds after the first large piece."""
+    """Relays connections to a port of this host. It passes the client's bytes on at `rate` bytes per second until
+    `slow_s` seconds after the first large piece."""
 
     PIECE = 16 * 1024
 
@@ -19,7 +19,7 @@ class SlowRelay:
         self.slow_until = None
         self.large_connections = 0
         self.listening = socket.socket()
-        # What a kernel takes in advance is on its way as far as the client can tell.
+        # A small buffer, because the client considers bytes in the kernel's buffer to be in transit.
         self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 * self.PIECE)
         self.listening.bind(("127.0.0.1", 0))
         self.listening.listen()
@@ -60,9 +60,9 @@ class SlowRelay:
 
 
 class SlowNetworkTest(small_runs.SmallRunTest):
-    SILENCE_S = 15  # after which a worker gives a connection up
+    SILENCE_S = 15  # after which a worker gives up a connection
 
-    def test_a_request_that_is_on_its_way_for_longer_than_silence_is_borne_arrives_once(self):
+    def test_a_request_in_transit_for_longer_than_the_silence_limit_arrives_once(self):
         flags = self.flags("--model=mnist_cnn", steps=1)
         cluster = self.cluster(1, 1, flags)
         cluster.start_task("ps", 0)

@@ -1,5 +1,6 @@
-"""What the tests of whole runs share: a small data set, flags for runs of a few seconds, and readers of what a run
-leaves: checkpoints (safetensors), metrics.csv, error lines."""
+"""Drives whole training runs of a few seconds with real processes: a small data set, flags, and readers of the files
+that a run leaves (checkpoints, metrics.csv, error lines). Use support.py alone for tests without training, and
+strategy_runs.py for tests that compare replication strategies."""
 
 import csv
 import json
@@ -12,11 +13,11 @@ import tempfile
 import digits
 import support
 
-# One thread per process: the machine is shared by all tasks of a cluster and may be busy.
+# One thread per process, because all tasks of a cluster share the machine, which can be busy.
 BATCH_SIZE = 20
 SMALL = ["--model=softmax", f"--batch_size={BATCH_SIZE}", "--learning_rate=0.01", "--intra_op_parallelism_threads=1",
          "--progress=none"]
-DIVERGING = ["--model=mnist_cnn", "--optimizer=sgd", "--learning_rate=1e6"]  # within some three steps
+DIVERGING = ["--model=mnist_cnn", "--optimizer=sgd", "--learning_rate=1e6"]  # diverges within about three steps
 ENDLESS = 1_000_000_000  # steps; the test ends the run
 
 ERROR_LINE = re.compile(r"^\S+ \S+: E \S+\] (.*)$", re.MULTILINE)
@@ -25,7 +26,8 @@ PUSHES = re.compile(r"pushes: (\d+) accepted, (\d+) dropped; staleness mean (\d+
 
 
 class SmallRunTest(support.EndToEndTest):
-    """Cases with a data set that softmax learns in some fifty steps: self.data, made once for all cases of a class."""
+    """Cases with a data set (self.data) that softmax learns in about fifty steps. It is made once for all cases of a
+    class."""
 
     TRAIN, TEST = 400, 100  # images
 
@@ -52,7 +54,7 @@ class SmallRunTest(support.EndToEndTest):
         return list(chosen.values())
 
     def train(self, *extra, steps=100, log_dir=True, code=0):
-        """A local run to its end."""
+        """Runs local training to its end."""
         process = self.run_program(*self.flags(*extra, steps=steps, log_dir=log_dir))
         self.assert_exit(process, code)
         return process
@@ -66,15 +68,15 @@ class SmallRunTest(support.EndToEndTest):
         return read_checkpoint(checkpoint_path(log_dir or self.log_dir, step))
 
     def assert_refused(self, process, code, *says, deadline_s=support.DEADLINE_S):
-        """It ends with `code` and exactly one line of error, which matches every regular expression of `says`; nothing
-        on stdout."""
+        """Checks that it ends with `code` and exactly one error line, which matches every regular expression of `says`,
+        and prints nothing on stdout."""
         self.assert_exit(process, code, deadline_s)
         errors = ERROR_LINE.findall(process.stderr)
         self.assertEqual(len(errors), 1, process.tail())
         for pattern in says:
             self.assertRegex(errors[0], pattern)
         self.assertTrue(errors[0].endswith(f"; exit {code}"), errors[0])
-        self.assertEqual(process.stderr.splitlines()[-1].partition("] ")[2], errors[0], "the error is the last word")
+        self.assertEqual(process.stderr.splitlines()[-1].partition("] ")[2], errors[0], "the error is the last line")
         self.assertEqual(process.stdout, "")
 
 
@@ -129,7 +131,7 @@ def metrics(log_dir):
 
 
 def contents(folder):
-    """{relative name: bytes} of all files below a folder; empty where there is none."""
+    """{relative name: bytes} of all files below a folder; empty if there is no such folder."""
     folder = pathlib.Path(folder)
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 

@@ -1,5 +1,5 @@
-"""What each rule of replication does to a real run: several batches per step and backup workers, stale pushes, bounded
-leads, warm-up, and schedules over a cluster. The matrix of plain runs is in matrix_test.py."""
+"""The effect of each replication rule on a real run: several batches per step, backup workers, stale pushes, limited
+staleness, warm-up, and schedules in a cluster. matrix_test.py tests plain runs of each kind."""
 
 import re
 import signal
@@ -46,10 +46,10 @@ class SynchronousTest(strategy_runs.StrategyTest):
         self.assertGreater(pushes[2].dropped, 0)
         self.assertGreater(pushes[2].staleness_max, 0)
         for one in pushes:
-            self.assertEqual(one.by_staleness.get("0", 0), one.accepted, "only what is of the current step is taken")
+            self.assertEqual(one.by_staleness.get("0", 0), one.accepted, "only current gradients are accepted")
         self.assert_all_count(steps, pushes)
 
-    def test_where_the_learning_rate_has_fallen_to_nothing_the_parameters_stay(self):
+    def test_with_a_learning_rate_of_zero_the_parameters_do_not_change(self):
         before, after = self.folder / "before", self.folder / "after"
         common = [*SGD, "--sync_replicas"]
         self.run_cluster("processes", 2, 2, *common, f"--log_dir={before}", steps=10)
@@ -74,7 +74,7 @@ class AsynchronousTest(strategy_runs.StrategyTest):
         for place in strategy_runs.PLACES:
             with self.subTest(place):
                 run = self.run_cluster(place, 2, 3, "--fresh", "--staleness=drop:0", steps=steps)
-                # The last gradients are dropped, all but one.
+                # All last gradients but one are dropped.
                 self.assertEqual({step for _, step in run.closings()}, {steps})
                 self.assertGreaterEqual(min(accuracy for accuracy, _ in run.closings()), 0.95)
                 pushes = run.all_pushes()
@@ -84,7 +84,7 @@ class AsynchronousTest(strategy_runs.StrategyTest):
                     self.assertEqual(one.by_staleness.get("0", 0), one.accepted)
                 self.assert_all_count(steps, pushes)
 
-    def test_scaled_by_their_staleness_all_pushes_are_applied(self):
+    def test_all_pushes_are_applied_scaled_by_their_staleness(self):
         for place in strategy_runs.PLACES:
             with self.subTest(place):
                 run = self.run_cluster(place, 2, 3, "--fresh", *SGD, "--staleness=scale", steps=600)
@@ -93,7 +93,7 @@ class AsynchronousTest(strategy_runs.StrategyTest):
                 self.assertEqual(sum(one.accepted for one in pushes), self.last_step())
                 self.assertEqual({one.dropped for one in pushes}, {0})
 
-    def test_a_batch_size_schedule_is_followed_but_for_what_is_under_way(self):
+    def test_a_batch_size_schedule_is_followed_except_for_batches_in_progress(self):
         run = self.run_cluster("processes", 2, 2, "--batch_size_schedule=0:20,100:10", steps=300)
         step = self.last_step()
         self.assertIn(step, (300, 301))
@@ -103,12 +103,12 @@ class AsynchronousTest(strategy_runs.StrategyTest):
 
 
 class BoundedLeadTest(strategy_runs.StrategyTest):
-    """--max_staleness. The rows of metrics.csv are written when a worker may go on, and with two workers global_step
-    less its own batches are those of the other one."""
+    """--max_staleness. The rows of metrics.csv are written when a worker may continue. With two workers, global_step
+    minus a worker's own batches is the number of the other worker's batches."""
 
     def leads(self, worker, until):
-        """Its lead over the other one, in batches, whenever it was let go while both took part. Who came first has
-        had a head start, which is lead of the one and lag of the other."""
+        """The worker's lead over the other one, in batches, each time it was allowed to continue while both took part.
+        The head start of the worker that came first adds to its own lead and reduces the other's."""
         rows = [[(int(row["global_step"]), int(row["accepted"])) for row in small_runs.metrics(folder)]
                 for folder in (self.log_dir, self.log_dir / "worker_1")]
         both_from = max(rows[0][0][0], rows[1][0][0])
@@ -126,10 +126,10 @@ class BoundedLeadTest(strategy_runs.StrategyTest):
             support.wait_until(lambda: len(notice.findall(cluster.worker(waits).stderr)) > said, notice.pattern)
             cluster.worker(slow).send(signal.SIGCONT)
             self.wait_for_progress(cluster.worker(waits), 10)
-        until = support.progress_lines(cluster.worker(0).stdout)[-1][1]  # Who is stopped last waits for nobody.
+        until = support.progress_lines(cluster.worker(0).stdout)[-1][1]  # later, one no longer waits
         self.stop(cluster)
         most = max(self.leads(0, until)) + max(self.leads(1, until))
-        self.assertEqual(most, 2 * allowed, "each was as far ahead as it might be, and no further")
+        self.assertEqual(most, 2 * allowed, "each worker reached the largest allowed lead and no more")
 
     def test_lockstep(self):
         self.assert_leads_at_most(0)
@@ -146,7 +146,7 @@ class BoundedLeadTest(strategy_runs.StrategyTest):
 
 
 class WarmUpTest(strategy_runs.StrategyTest):
-    def test_the_others_say_for_whom_they_wait_and_a_signal_ends_their_wait(self):
+    def test_the_others_log_which_worker_they_wait_for_and_a_signal_ends_their_wait(self):
         cluster = self.start_together(1, 2, "--warmup_steps=1000000000", "--log_every=10", steps=small_runs.ENDLESS)
         cluster.worker(1).wait_for(r"waiting for worker:0, which trains alone until global_step 1000000000 and is "
                                    r"now at \d+ \(--warmup_steps\)$")
@@ -166,10 +166,10 @@ class WarmUpTest(strategy_runs.StrategyTest):
         own = [(int(row["global_step"]), int(row["accepted"])) for row in small_runs.metrics(self.log_dir)]
         self.assertEqual(own[:steps], [(step, step) for step in range(1, steps + 1)])
 
-    def test_the_first_steps_are_worker_0s(self):
+    def test_worker_0_makes_the_first_steps(self):
         self.assert_alone_until(150, "--warmup_steps=150")
 
-    def test_the_first_epochs_are_worker_0s(self):
+    def test_worker_0_makes_the_first_epochs(self):
         batches = self.TRAIN // small_runs.BATCH_SIZE
         self.assert_alone_until(5 * batches // 2, "--warmup_epochs=2.5")
 

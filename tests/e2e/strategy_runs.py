@@ -1,5 +1,5 @@
-"""What the tests of replication strategies share: a run as processes or as threads of one process, and readers of what
-its tasks say."""
+"""Drives the same training run either as real processes or as threads of one process, and reads what its tasks print.
+Use it for tests of replication strategies; small_runs.py is enough for a single kind of run."""
 
 import dataclasses
 import re
@@ -8,7 +8,7 @@ import signal
 import small_runs
 import support
 
-PLACES = ("processes", "threads")  # of the tasks of a run
+PLACES = ("processes", "threads")  # where the tasks of a run are
 TASK_LINE = re.compile(r"^\S+ \S+: [IWE] (\S+)\] (.*)$", re.MULTILINE)
 
 
@@ -23,7 +23,7 @@ class Pushes:
 
 
 class Run:
-    """What a run has said that has come to its end. A process may have had several tasks."""
+    """The output of a finished run. One process can have several tasks."""
 
     def __init__(self, processes, num_workers):
         self.num_workers = num_workers
@@ -31,7 +31,7 @@ class Run:
         self.stderr = "\n".join(process.stderr for process in processes)
 
     def log(self, task):
-        """The lines of a task ("worker:1") without their head."""
+        """The lines of a task ("worker:1") without their prefix."""
         return "\n".join(line for name, line in TASK_LINE.findall(self.stderr) if name == task)
 
     def progress(self, worker):
@@ -54,7 +54,7 @@ class Run:
     def pushes(self, worker):
         found = small_runs.PUSHES.search(self.log(f"worker:{worker}"))
         if not found:
-            return Pushes(0, 0, 0, {})  # It came too late for a step of its own.
+            return Pushes(0, 0, 0, {})  # it came too late to make a step
         accepted, dropped, _, staleness_max, histogram = found.groups()
         buckets = dict(bucket.split(": ") for bucket in histogram.split(", "))
         return Pushes(int(accepted), int(dropped), int(staleness_max),
@@ -67,10 +67,11 @@ class Run:
 class StrategyTest(small_runs.SmallRunTest):
     def setUp(self):
         super().setUp()
-        self.program()  # Skips the case, not each of its subtests.
+        self.program()  # skips the whole case instead of each of its subtests
 
     def start_together(self, num_ps, num_workers, *extra, steps):
-        """A cluster in which nobody is left behind: the chief might be through before another worker comes."""
+        """Starts a cluster so that all workers take part: the other workers start first, because the chief might finish
+        before they arrive."""
         cluster = self.cluster(num_ps, num_workers, self.flags(*extra, steps=steps))
         for index in range(num_ps):
             cluster.start_task("ps", index)
@@ -97,13 +98,14 @@ class StrategyTest(small_runs.SmallRunTest):
         return Run([process], num_workers)
 
     def assert_all_count(self, step, pushes):
-        """The batches that lie behind each worker in the checkpoint are all that it pushed, those dropped too."""
+        """Checks that each worker's batches in the checkpoint are all batches that it pushed, including dropped
+        ones."""
         for worker, one in enumerate(pushes):
             self.assertEqual(sum(one.by_staleness.values()), one.accepted + one.dropped)
             self.assertEqual(self.checkpoint(step).consumed_batches.get(worker, 0), one.accepted + one.dropped)
 
     def wait_for_progress(self, worker, lines=1, or_end=False):
-        """Until it has printed that many lines more, or, where that is enough, has come to its end."""
+        """Waits until it has printed that many more lines or, with or_end, has ended."""
         seen = len(support.progress_lines(worker.stdout))
 
         def look():
@@ -115,7 +117,7 @@ class StrategyTest(small_runs.SmallRunTest):
         support.wait_until(look, f"progress of {worker.name}", support.LONG_DEADLINE_S)
 
     def stop(self, cluster):
-        """Ends a run without end."""
+        """Ends an endless run."""
         for task in cluster.tasks.values():
             task.send(signal.SIGTERM)
         for task in cluster.tasks.values():

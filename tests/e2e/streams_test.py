@@ -1,4 +1,4 @@
-"""Signals, and standard streams that are full, closed or not read: nothing is lost without a word."""
+"""Signals, and standard streams that are full, closed or not read: every loss of output is reported."""
 
 import json
 import os
@@ -16,18 +16,18 @@ class SignalTest(small_runs.SmallRunTest):
         process.wait_for(r"^Worker : 0, Step: 10,")
         return process
 
-    def test_the_end_of_a_terminal_saves_like_sigterm(self):
+    def test_a_hangup_saves_like_sigterm(self):
         process = self.endless()
         process.send(signal.SIGHUP)
         self.assert_exit(process, 143)
         self.assertEqual(len(small_runs.checkpoint_steps(self.log_dir)), 1)
 
-    def test_a_limit_of_processor_time_saves_like_sigterm(self):
+    def test_a_processor_time_limit_saves_like_sigterm(self):
         process = self.endless(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (1, 60)))
         self.assert_exit(process, 143)
         self.assertEqual(len(small_runs.checkpoint_steps(self.log_dir)), 1)
 
-    def test_tasks_of_a_cluster_take_it_alike(self):
+    def test_a_hangup_of_a_cluster_saves_too(self):
         cluster = self.cluster(1, 1, self.flags("--log_every=10", steps=small_runs.ENDLESS)).start()
         cluster.worker(0).wait_for(r"^Worker : 0, Step: 10,")
         for task in cluster.worker(0), cluster.ps():
@@ -35,7 +35,7 @@ class SignalTest(small_runs.SmallRunTest):
         self.assertEqual(cluster.wait_all(), {"ps:0": 143, "worker:0": 143})
         self.assertEqual(len(small_runs.checkpoint_steps(self.log_dir)), 1)
 
-    def test_under_nohup_a_run_goes_on(self):
+    def test_under_nohup_a_run_continues(self):
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             process = self.endless("--save_model_secs=1")
@@ -47,7 +47,7 @@ class SignalTest(small_runs.SmallRunTest):
         process.send(signal.SIGTERM)
         self.assert_exit(process, 143)
 
-    def test_a_command_that_has_nothing_to_save_ends_at_once(self):
+    def test_a_command_without_anything_to_save_ends_at_once(self):
         self.train(steps=5)
         process = self.start([self.program(), "variable", "list", "--ps_hosts=localhost:1", "--recovery_wait_secs=60"])
         process.wait_for("cannot be reached")
@@ -75,15 +75,15 @@ class OutputTest(small_runs.SmallRunTest):
         errors = small_runs.ERROR_LINE.findall(done.stderr)
         self.assertEqual(errors, [f"error: standard output: {says}; exit 7"], name)
 
-    def test_a_full_disk_is_an_error_in_the_end(self):
+    def test_a_full_disk_is_an_error_at_the_end(self):
         for name in self.commands:
             with self.subTest(name), open("/dev/full", "wb", buffering=0) as full:
                 self.assert_error(name, self.run_with_stdout(name, full),
                                   "No space left on device; not all results were written")
-        # The training has gone on to its end, and saved.
+        # The training has run to its end and saved.
         self.assertEqual(small_runs.checkpoint_steps(self.folder / "second"), [5])
 
-    def test_a_closed_standard_output_is_an_error_in_the_end(self):
+    def test_a_closed_standard_output_is_an_error_at_the_end(self):
         for name in self.commands:
             with self.subTest(name):
                 done = self.run_with_stdout(name, None, preexec_fn=lambda: os.close(1))
@@ -97,7 +97,7 @@ class OutputTest(small_runs.SmallRunTest):
             self.assert_exit(cluster.start_task("worker", 0), 0)
             self.assertEqual(ps.wait(support.DEADLINE_S), 0)
 
-    def test_a_reader_that_has_gone_ends_commands_quietly(self):
+    def test_a_closed_pipe_ends_commands_without_an_error(self):
         for name in self.commands:
             with self.subTest(name):
                 reading, writing = os.pipe()
@@ -108,17 +108,17 @@ class OutputTest(small_runs.SmallRunTest):
                 self.assertNotIn("output", done.stderr)
         self.assertEqual(small_runs.checkpoint_steps(self.folder / "second"), [5])
 
-    def test_head_takes_what_it_wants(self):
+    def test_output_can_be_piped_to_head(self):
         done = subprocess.run(f"{self.program()} inspect {self.file} | head -n 1", shell=True, capture_output=True,
                               text=True, timeout=support.DEADLINE_S, check=False)
         self.assertEqual(len(done.stdout.splitlines()), 1)
         self.assertEqual(done.stderr, "")
 
-    def test_control_characters_of_a_path_do_not_reach_the_terminal(self):
+    def test_control_characters_in_a_path_do_not_reach_the_terminal(self):
         process = self.run_program(f"--data_dir={self.folder}/a\nb\x1b[31m\u00e9")
         self.assert_refused(process, 3, r"/a\\x0ab\\x1b\[31m\u00e9")
 
-    def test_json_logs_are_utf8_whatever_a_path_holds(self):
+    def test_json_logs_are_utf8_whatever_bytes_a_path_has(self):
         odd = os.fsencode(self.folder) + b"/caf\xe9 \xff\xed\xa0\x80 \xc3\xa9\xf0\x9f\x98\x80 \"\\ \x01"
         done = subprocess.run([self.program(), "--log_format=json", b"--data_dir=" + odd], capture_output=True,
                               timeout=support.DEADLINE_S, check=False)

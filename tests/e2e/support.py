@@ -1,7 +1,9 @@
-"""What the end-to-end tests share: the program, its processes, deadlines, small data sets and the lines on stdout.
+"""Drives real processes of the program over real sockets and files: finds the program, starts processes and clusters,
+waits with deadlines, and reads the lines on stdout. It does not create data; small_runs.py adds a data set and training
+runs, and terminal.py a pseudo-terminal.
 
-A test file holds unittest cases of EndToEndTest and ends with support.main(). Every process that a test starts through
-it is killed when the case ends, however it ends, and also when the test itself is killed.
+A test file has unittest cases derived from EndToEndTest and ends with support.main(). Every process that a test starts
+with this module is killed when its case ends, and also when the test itself is killed.
 """
 
 import contextlib
@@ -22,7 +24,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LAUNCHER = ROOT / "launch" / "launch.py"
 
-SKIPPED = 77  # what meson takes for "skipped"
+SKIPPED = 77  # the exit code that meson counts as skipped
 DEADLINE_S = 60.0  # generous: a test machine may be busy
 LONG_DEADLINE_S = 100.0  # for whole clusters
 PR_SET_PDEATHSIG = 1
@@ -33,7 +35,7 @@ CLOSING_LINE = re.compile(r"^test_accuracy=([01]\.\d{4}) global_step=(\d+)$")
 
 
 def find_program():
-    """$DISTMNIST (meson sets it), else the build folder; None where it is not built."""
+    """The program in $DISTMNIST (meson sets it), otherwise in the build folder; None if it is not built."""
     named = os.environ.get("DISTMNIST")
     for place in [named] if named else [ROOT / "build" / "distmnist", ROOT / "build" / "tools" / "distmnist"]:
         if os.access(place, os.X_OK):
@@ -48,39 +50,39 @@ def real_mnist():
 
 
 def wait_until(condition, what, deadline_s=DEADLINE_S):
-    """Returns the first true value of condition(); AssertionError naming `what` after the deadline."""
+    """Returns the first true value of condition(); after the deadline raises an AssertionError that names `what`."""
     end = time.monotonic() + deadline_s
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"waited {deadline_s:g} s in vain for {what}")
+            raise AssertionError(f"gave up after waiting {deadline_s:g} s for {what}")
         time.sleep(0.02)
 
 
 def without_privileges():
-    """What to put in front of a command so that root, too, needs the permissions of files and folders."""
+    """A command prefix that makes permissions of files and folders apply to root, too."""
     if os.geteuid() != 0:
         return []
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
 def is_alive(pid):
-    """False for a zombie too: it has ended, only its parent has not looked yet."""
+    """False also for a zombie, which has ended but has not been reaped by its parent."""
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
 
-# Below the range of outgoing connections. Tests that run side by side look in different places, and no port is given
-# out twice by one test.
+# Below the range of outgoing connections. Tests that run at the same time start at different ports, and a test never
+# uses a port twice.
 _ports = itertools.count(10240 + (os.getpid() * 97) % 20000)
 
 
 def free_ports(count):
-    """Ports that nobody listens on now."""
+    """Ports on which no process listens now."""
     ports = []
     for port in itertools.islice(_ports, 2000):
         with socket.socket() as probe:
@@ -99,11 +101,12 @@ def _die_with_parent():
 def _set_up(also):
     if also:
         also()
-    _die_with_parent()  # After a change of user, which would take it back.
+    _die_with_parent()  # after a change of user, which would reset it
 
 
 def heed_signals():
-    """nohup(1) and the background jobs of a shell hand ignored signals down, and the programs under test heed that."""
+    """Restores the default signal actions, because nohup(1) and background jobs of a shell pass ignored signals on, and
+    the tested programs respect that."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -135,7 +138,7 @@ class Process:
         self.popen.send_signal(number)
 
     def wait(self, deadline_s=DEADLINE_S):
-        """The exit code (-N: killed by signal N); AssertionError with the end of its output after the deadline."""
+        """The exit code (-N: killed by signal N); after the deadline an AssertionError with the end of the output."""
         try:
             return self.popen.wait(deadline_s)
         except subprocess.TimeoutExpired:
@@ -170,7 +173,7 @@ class Process:
 
 
 class EndToEndTest(unittest.TestCase):
-    """A case with a fresh folder (self.folder) that leaves neither processes nor files behind."""
+    """A case with a new folder (self.folder). After it neither processes nor files remain."""
 
     maxDiff = None
 
@@ -198,11 +201,11 @@ class EndToEndTest(unittest.TestCase):
     def mnist(self):
         folder = real_mnist()
         if not folder:
-            self.skipTest("no MNIST here: set DISTMNIST_TEST_DATA to the folder with its four files")
+            self.skipTest("set DISTMNIST_TEST_DATA to the folder with its four files")
         return folder
 
     def run_program(self, *arguments, deadline_s=DEADLINE_S, **options):
-        """Runs one process of the program to its end."""
+        """Runs the program as one process to its end."""
         process = self.start([self.program(), *arguments], **options)
         process.wait(deadline_s)
         return process
@@ -214,7 +217,7 @@ class EndToEndTest(unittest.TestCase):
         self.assertEqual(process.wait(deadline_s), code, f"exit code of {process.name}\n{process.tail()}")
 
     def assert_fails(self, process, code, *says, deadline_s=DEADLINE_S):
-        """It ends with `code`, and its stderr matches each regular expression of `says`."""
+        """Checks that it ends with `code` and that its stderr matches each regular expression of `says`."""
         self.assert_exit(process, code, deadline_s)
         for pattern in says:
             self.assertRegex(process.stderr, pattern, process.tail())
@@ -228,7 +231,7 @@ class Cluster:
         self.arguments = [str(argument) for argument in arguments]
         ports = free_ports(num_ps + num_workers)
         self.ps_ports, self.worker_ports = ports[:num_ps], ports[num_ps:]
-        self.tasks = {}  # "worker:1" -> the Process that was started last for it
+        self.tasks = {}  # "worker:1" -> the latest Process of this task
 
     def flags(self):
         return ["--ps_hosts=" + ",".join(f"localhost:{port}" for port in self.ps_ports),
@@ -237,7 +240,7 @@ class Cluster:
     def start_task(self, job, index, *extra, **options):
         command = [self.test.program(), *self.flags(), f"--job_name={job}", f"--task_index={index}", *self.arguments,
                    *extra]
-        # No other process of the test has this name, nor its files: it may have several clusters.
+        # Unique within the test, together with its files, because the test can have several clusters.
         task = self.test.start(command, name=f"{job}_{index}_start{len(self.test.processes)}", **options)
         self.tasks[f"{job}:{index}"] = task
         return task
@@ -256,7 +259,7 @@ class Cluster:
         return self.tasks[f"worker:{index}"]
 
     def wait_all(self, deadline_s=DEADLINE_S):
-        """Exit codes by task name; one deadline for all of them together."""
+        """Exit codes by task name, with one deadline for all tasks together."""
         end = time.monotonic() + deadline_s
         return {name: task.wait(max(0.1, end - time.monotonic())) for name, task in self.tasks.items()}
 
@@ -273,8 +276,8 @@ def progress_lines(text):
 
 
 def closing_line(text):
-    """(test accuracy, global step) of the last line; AssertionError where the last line is another, or where the line
-    `Test-Accuracy: 0.9871` is missing or says something else."""
+    """(test accuracy, global step) of the last line. Raises an AssertionError if the last line has a different form, or
+    if the line `Test-Accuracy: 0.9871` is missing or does not match."""
     lines = text.splitlines()
     last = CLOSING_LINE.match(lines[-1]) if lines else None
     if not last:
@@ -286,7 +289,7 @@ def closing_line(text):
 
 
 def main():
-    """Runs the cases of the calling file. Where all of them were skipped the test is, with the reasons."""
+    """Runs the cases of the calling file. If all of them are skipped, the test is skipped with the reasons."""
     heed_signals()
     program = unittest.main(exit=False, verbosity=2)
     result = program.result

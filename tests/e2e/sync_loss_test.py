@@ -1,4 +1,4 @@
-"""Synchronous runs that lose workers, or are told to end while workers wait for each other."""
+"""Synchronous runs that lose workers, or are stopped while workers wait for each other."""
 
 import signal
 
@@ -18,7 +18,7 @@ class SyncLossTest(strategy_runs.StrategyTest):
         return cluster
 
     def test_a_killed_worker_ends_the_run_or_makes_its_steps_smaller(self):
-        # Both at once: it takes some 20 s until a worker that is killed counts as lost.
+        # Both clusters run at the same time, because it takes about 20 s until a killed worker counts as lost.
         failing = self.start_endless(1, "--on_lost_worker=fail", f"--log_dir={self.folder / 'failing'}")
         shrinking = self.start_endless(2, "--on_lost_worker=shrink")
         for cluster in (failing, shrinking):
@@ -45,7 +45,7 @@ class SyncLossTest(strategy_runs.StrategyTest):
         self.assertLess(batches[1], step, "steps were made without it")
         self.assertGreaterEqual(sum(batches.values()), 2 * step)
 
-    def test_a_signal_ends_the_wait_for_another_worker(self):
+    def test_a_signal_ends_the_wait_for_other_workers(self):
         cluster = self.start_endless(2)
         cluster.worker(2).send(signal.SIGSTOP)
         for worker in (0, 1):
@@ -63,7 +63,7 @@ class SyncLossTest(strategy_runs.StrategyTest):
         cluster.ps(1).send(signal.SIGTERM)
         self.assertEqual({cluster.ps(0).wait(), cluster.ps(1).wait()}, {143})
 
-    def test_a_chief_that_is_killed_and_comes_back_loses_no_step_and_makes_none_twice(self):
+    def test_a_killed_and_restarted_chief_loses_no_step_and_makes_none_twice(self):
         cluster = self.start_endless(2, "--on_lost_worker=wait")
         cluster.worker(0).kill()
         seen = support.progress_lines(cluster.worker(1).stdout)[-1][1]
@@ -73,7 +73,7 @@ class SyncLossTest(strategy_runs.StrategyTest):
         for worker in WORKERS:
             self.wait_for_progress(cluster.worker(worker), 2)
         steps = [step for _, step, _ in support.progress_lines(cluster.worker(1).stdout)]
-        self.assertEqual(steps, list(range(10, steps[-1] + 1, 10)), "what the others saw had no gap")
+        self.assertEqual(steps, list(range(10, steps[-1] + 1, 10)), "the other workers saw every step")
         self.stop(cluster)
         (step,) = small_runs.checkpoint_steps(self.log_dir)
         self.assertEqual(self.checkpoint(step).consumed_batches, {worker: step for worker in WORKERS})

@@ -1,4 +1,5 @@
-"""A pseudo-terminal that a test's processes write to, and what a person would read on it."""
+"""Drives a command on a pseudo-terminal and shows what a person would see. Use it instead of support.Process where
+output or Ctrl-C depends on a terminal."""
 
 import os
 import pty
@@ -13,7 +14,7 @@ CONTROL = re.compile(r"\r|\n|\033\[K|\033\[[\d;]*m")
 
 
 class Terminal:
-    """A process group whose stdin, stdout and stderr are a terminal of its own: Ctrl-C typed there is a SIGINT for it."""
+    """A process group whose stdin, stdout and stderr are a separate terminal: Ctrl-C typed there sends it a SIGINT."""
 
     def __init__(self, command, columns=100, **options):
         self.handle, end = pty.openpty()
@@ -24,18 +25,18 @@ class Terminal:
         os.close(end)
 
     def read_until(self, pattern, deadline_s=60):
-        """Reads until what was written matches (bytes); AssertionError after the deadline. None: to the end."""
+        """Reads until the output matches (bytes); AssertionError after the deadline. None reads to the end."""
         end = time.monotonic() + deadline_s
         os.set_blocking(self.handle, False)
         while pattern is None or not re.search(pattern, self.written):
             if time.monotonic() > end:
-                raise AssertionError(f"waited {deadline_s} s in vain for {pattern} on the terminal:\n{self.written[-3000:]}")
+                raise AssertionError(f"waited {deadline_s} s for {pattern} on the terminal:\n{self.written[-3000:]}")
             try:
                 got = os.read(self.handle, 65536)
             except BlockingIOError:
                 time.sleep(0.02)
                 continue
-            except OSError:  # nobody has the other end any more
+            except OSError:  # the other end is closed
                 got = b""
             if not got:
                 break
@@ -46,7 +47,7 @@ class Terminal:
         os.write(self.handle, text)
 
     def finish(self, deadline_s=60):
-        """Reads to the end; the exit code."""
+        """Reads to the end and returns the exit code."""
         self.read_until(None, deadline_s)
         return self.popen.wait(deadline_s)
 
@@ -66,7 +67,8 @@ def take_terminal(handle):
 
 
 def shown_lines(text):
-    """What stays on an endlessly long terminal: heeds carriage returns, erasing to the end of the line, and colours."""
+    """The lines that remain visible on an endless terminal, after carriage returns, erasing to the end of the line, and
+    colours."""
     lines, row, column = [], [], 0
     position = 0
     for control in [*CONTROL.finditer(text), None]:

@@ -1,4 +1,4 @@
-"""Whole training runs as real processes: clusters of every shape, local runs, and what they print."""
+"""Whole training runs with real processes: clusters of every shape, local runs, and their output."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import support
 
 
 class ClusterTest(small_runs.SmallRunTest):
-    def test_one_ps_and_three_workers_train_to_the_contract(self):
+    def test_one_ps_and_three_workers_print_the_documented_lines(self):
         steps, every = 400, 50
         cluster = self.train_cluster(1, 3, f"--log_every={every}", steps=steps)
         observed = []
@@ -41,7 +41,7 @@ class ClusterTest(small_runs.SmallRunTest):
     def test_loss_falls_and_every_worker_has_its_metrics(self):
         cluster = self.cluster(1, 2, self.flags("--log_every=1", steps=1500))
         cluster.start_task("ps", 0)
-        cluster.start_task("worker", 1).wait_for("has no model yet")  # Else the chief might be through before it comes.
+        cluster.start_task("worker", 1).wait_for("has no model yet")  # the chief might finish first
         cluster.start_task("worker", 0)
         cluster.assert_all_done(support.LONG_DEADLINE_S)
         rows = small_runs.metrics(self.log_dir) + small_runs.metrics(self.log_dir / "worker_1")
@@ -56,9 +56,9 @@ class ClusterTest(small_runs.SmallRunTest):
         self.assertEqual([ps for ps, _ in shares], ["0", "1"])
         for _, share in shares:
             self.assertAlmostEqual(float(share), 50.0, delta=1.0)
-        self.assertNotIn("placement:", cluster.worker(1).stderr, "the chief says it once")
+        self.assertNotIn("placement:", cluster.worker(1).stderr, "only the chief logs it")
 
-    def test_any_placement_on_any_number_of_ps_trains_the_same_bits(self):
+    def test_any_placement_on_any_number_of_ps_gives_the_same_bits(self):
         steps = 12
         self.train("--model=mlp", steps=steps)
         expected = self.checkpoint(steps).tensors
@@ -73,7 +73,7 @@ class ClusterTest(small_runs.SmallRunTest):
                     self.assertEqual(len(plan), num_ps)
                     self.assertIn("global_step", plan[0])
 
-    def test_round_robin_counts_global_step_first_and_leaves_a_ps_empty_where_variables_are_few(self):
+    def test_round_robin_counts_global_step_first_and_leaves_a_ps_empty_if_there_are_few_variables(self):
         self.train(steps=12)
         log_dir = self.folder / "cluster"
         cluster = self.train_cluster(4, 2, "--placement=round_robin", f"--log_dir={log_dir}", steps=40)
@@ -92,7 +92,7 @@ class ClusterTest(small_runs.SmallRunTest):
         self.assertEqual(plan, [("ps:0", "global_step, fully_connected/biases, pred/biases"),
                                 ("ps:1", "fully_connected/weights, pred/weights")])
 
-    def test_manual_placement_is_refused_where_a_rule_fits_nothing(self):
+    def test_manual_placement_is_refused_if_a_rule_matches_nothing(self):
         for rules, says in (("conv9/*=/job:ps/task:0", r"'conv9/\*' matches no variable of the model, which has "
                                                        "pred/weights"),
                             ("*=/job:ps/task:2", r"'\*' is assigned to ps task 2, but the cluster has only "
@@ -102,7 +102,7 @@ class ClusterTest(small_runs.SmallRunTest):
                 self.assert_refused(cluster.start_task("worker", 0), 2, says)
                 self.assertFalse(self.log_dir.exists())
 
-    def test_a_ps_listens_twice_and_workers_on_its_host_take_the_short_way(self):
+    def test_a_ps_listens_twice_and_workers_on_its_host_use_the_unix_socket(self):
         cluster = self.cluster(1, 2, self.flags(steps=20, log_dir=False))
         port = cluster.ps_ports[0]
         cluster.start_task("ps", 0).wait_for("listening on")
@@ -113,13 +113,13 @@ class ClusterTest(small_runs.SmallRunTest):
         for index in (0, 1):
             self.assertIn(f"connected to ipc://@distmnist-127.0.0.1-{port}", cluster.worker(index).stderr)
 
-    def test_without_the_short_way_tcp_trains_the_same_bits(self):
+    def test_without_the_unix_socket_tcp_gives_the_same_bits(self):
         self.train(steps=20)
         tcp_dir = self.folder / "tcp"
         cluster = self.cluster(1, 1, self.flags(f"--log_dir={tcp_dir}", steps=20))
         port = cluster.ps_ports[0]
         with socket.socket(socket.AF_UNIX) as taken:
-            taken.bind(f"\0distmnist-127.0.0.1-{port}")  # The name is gone, and nobody listens there.
+            taken.bind(f"\0distmnist-127.0.0.1-{port}")  # the name is in use, but no process listens
             cluster.start()
             cluster.assert_all_done(support.LONG_DEADLINE_S)
         self.assertRegex(cluster.ps().stderr, r"cannot listen on ipc://\S+: another process already uses this name")
@@ -129,11 +129,11 @@ class ClusterTest(small_runs.SmallRunTest):
 
 
 class DescriptionTest(small_runs.SmallRunTest):
-    def test_without_a_description_the_cluster_of_the_seeds_is_meant_and_said(self):
+    def test_without_a_description_the_built_in_cluster_is_used_and_logged(self):
         worker = self.start([self.program(), "--job_name=worker", "--task_index=2", *self.flags(log_dir=False)])
         worker.wait_for(r"cluster from built-in: 1 ps, 3 workers; this is worker:2")
 
-    def test_a_cluster_file_may_name_its_jobs_as_it_likes(self):
+    def test_the_jobs_in_a_cluster_file_can_have_any_names(self):
         ports = support.free_ports(4)
         description = self.folder / "cluster.json"
         description.write_text(json.dumps({
@@ -160,7 +160,7 @@ class LocalTest(small_runs.SmallRunTest):
         process.send(signal.SIGTERM)
         self.assert_exit(process, 143)
 
-    def test_a_local_run_prints_the_contracts_lines_and_nothing_else(self):
+    def test_a_local_run_prints_only_the_documented_lines(self):
         process = self.train("--log_every=25", steps=100, log_dir=False)
         accuracy, step = support.closing_line(process.stdout)
         self.assertEqual(step, 100)
@@ -169,7 +169,7 @@ class LocalTest(small_runs.SmallRunTest):
                          [(0, 25), (0, 50), (0, 75), (0, 100)])
         self.assertEqual(len(process.stdout.splitlines()), 6)
 
-    def test_a_local_run_and_a_cluster_of_one_worker_train_the_same_bits(self):
+    def test_a_local_run_and_a_cluster_of_one_worker_give_the_same_bits(self):
         cluster_dir = self.folder / "cluster"
         for flags in (["--optimizer=sgd"], ["--optimizer=adam"], ["--optimizer=adagrad"], ["--optimizer=rmsprop"],
                       ["--optimizer=momentum", "--nesterov", "--learning_rate_schedule=cosine",
@@ -181,7 +181,7 @@ class LocalTest(small_runs.SmallRunTest):
                 self.assertEqual(cluster.tensors, local.tensors)
                 self.assertEqual(cluster.consumed_batches, local.consumed_batches)
 
-    def test_another_seed_trains_other_bits(self):
+    def test_a_different_seed_gives_different_bits(self):
         self.train("--seed=1", steps=5)
         other_dir = self.folder / "other"
         self.train("--seed=2", f"--log_dir={other_dir}", steps=5)
@@ -189,7 +189,7 @@ class LocalTest(small_runs.SmallRunTest):
 
 
 class RealDataTest(support.EndToEndTest):
-    def test_the_network_of_the_seeds_learns_mnist(self):
+    def test_the_tutorials_network_learns_mnist(self):
         data = self.mnist()
         launch = self.start([support.LAUNCHER, "--binary", self.program(), "--num_ps", 1, "--num_workers", 3, "--",
                              f"--data_dir={data}", "--batch_size=50", "--learning_rate=0.001", "--train_steps=200",

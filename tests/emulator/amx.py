@@ -1,5 +1,6 @@
-"""AMX's tiles for emulator.py, whose processor has none: what CPUID says of them, and their instructions, as Intel's
-Software Developer's Manual defines them. Both come here as instructions that the processor does not know."""
+"""AMX tiles for emulator.py, whose processor does not have them: CPUID's description of them, and their instructions as
+defined in Intel's Software Developer's Manual. Both reach this module as instructions that the emulated processor does
+not know. Only used with emulator.py --amx."""
 
 import ctypes
 import struct
@@ -9,7 +10,7 @@ import numpy
 from memory import PAGE, map_memory, write_words
 from system_calls import REGISTERS
 
-UNDEFINED = b"\x0f\x0b"  # ud2, as long as cpuid
+UNDEFINED = b"\x0f\x0b"  # ud2, which has the length of cpuid
 FEATURES_LEAF = 7
 TILE_FEATURES = 1 << 22 | 1 << 24  # EDX of leaf 7: AMX-BF16, AMX-TILE
 MAX_ROWS, MAX_ROW_BYTES = 16, 64
@@ -17,7 +18,7 @@ TINY = numpy.finfo(numpy.float32).tiny  # the smallest number that is not denorm
 
 
 class Tiles:
-    """The eight tile registers. Errors that a processor would answer with an exception are exceptions of Python's."""
+    """The eight tile registers. An error that a processor would report as an exception is a Python exception."""
 
     def __init__(self):
         self.configured = False
@@ -25,7 +26,7 @@ class Tiles:
         self.data = numpy.zeros((8, MAX_ROWS, MAX_ROW_BYTES), numpy.uint8)
         # cpuid; or edx, [features]; jmp [back]
         self.cpuid_code = map_memory(PAGE)
-        self.features = self.cpuid_code + 64  # and behind them, where to go on
+        self.features = self.cpuid_code + 64  # the address to continue at follows
         code = b"\x0f\xa2" + b"\x0b\x15" + struct.pack("<i", 64 - 8) + b"\xff\x25" + struct.pack("<i", 72 - 14)
         ctypes.memmove(self.cpuid_code, code, len(code))
 
@@ -34,7 +35,7 @@ class Tiles:
             ctypes.memmove(base + address, UNDEFINED, 2)
 
     def execute(self, cpu):
-        """Executes the instruction at cpu.rip, or says that it is none of ours."""
+        """Executes the instruction at cpu.rip; returns False if it is not an AMX instruction."""
         code = ctypes.string_at(cpu.rip, 16)
         if code[:2] == UNDEFINED:
             asks_features = cpu.rax & 0xFFFFFFFF == FEATURES_LEAF and cpu.rcx & 0xFFFFFFFF == 0
@@ -95,7 +96,8 @@ class Tiles:
             ctypes.memmove(instruction.address + row * instruction.stride, line, row_bytes)
 
     def _multiply(self, instruction):
-        """TDPBF16PS: sums even and odd depths apart, in order, rounding once for each; adds both; adds the tile."""
+        """TDPBF16PS: sums even and odd depths separately, in order, with one rounding each; adds the two sums; adds the
+        tile."""
         to, left, right = instruction.register, instruction.register_or_memory, instruction.third
         assert len({to, left, right}) == 3, "TDPBF16PS: three different tiles"
         (rows, to_bytes), (left_rows, left_bytes), (right_rows, right_bytes) = map(self._used, (to, left, right))
@@ -103,7 +105,7 @@ class Tiles:
         factors = [flushed((self.data[tile].view(numpy.uint16).astype(numpy.uint32) << 16).view(numpy.float32))
                    for tile in (left, right)]
         left_pairs, right_pairs = (factor.astype(numpy.float64).reshape(MAX_ROWS, 16, 2) for factor in factors)
-        # [pair, half, row, column]; exact in double, so that the sums are rounded once.
+        # [pair, half, row, column]; exact in double precision, so that the sums are rounded once.
         products = numpy.einsum("rph,pch->phrc", left_pairs, right_pairs)
         sums = numpy.zeros((2, MAX_ROWS, 16), numpy.float32)
         for pair in range(right_rows):
@@ -113,12 +115,12 @@ class Tiles:
 
 
 def flushed(numbers):
-    """Denormals are zero, of the same sign."""
+    """Replaces denormals with zero of the same sign."""
     return numpy.where(numpy.abs(numbers) < TINY, numbers * numpy.float32(0), numbers)
 
 
 class Instruction:
-    """One with a VEX prefix of three bytes, 128 bits, of the map 0F38: its fields, and the memory that it means."""
+    """An instruction with a three-byte VEX prefix, 128 bits, from the map 0F38: its fields and memory operand."""
 
     def __init__(self, code, cpu):
         self.is_vex = code[0] == 0xC4 and code[1] & 0x1F == 2 and code[2] & 0x84 == 0

@@ -1,15 +1,17 @@
-"""Runs a Linux program on an emulated processor that has AVX-512, so that code for it runs where no such processor is.
+"""Runs a Linux program on an emulated processor with AVX-512, so that its code can be tested on any x86-64 machine. Use
+it for kernels that most processors cannot run: it executes real instructions, unlike tests/support/wide_kernels.cc and
+tiles_backend.h, which compute the same numbers with other instructions.
 
   emulator.py [--amx] PROGRAM [ARGUMENT...]
 
-The processor is Bochs' (the package bochscpu-python; a Tiger Lake, with AVX-512 F, BW, CD, DQ and VL), some 25 million
-instructions a second; --amx adds AMX's tiles (amx.py). Memory is this process' own, at the same addresses, and system
-calls are passed on to the kernel, but for those that would change this process: threads take turns here, at their
-system calls, and signal handlers are never called. The exit status is the program's, or 128 + the number of the
-exception that ended it.
+The processor is emulated by Bochs (the package bochscpu-python; a Tiger Lake with AVX-512 F, BW, CD, DQ and VL) at
+about 25 million instructions per second; --amx adds AMX tiles (amx.py). The program uses the memory of this process at
+the same addresses. System calls are passed on to the kernel, except those that would change this process: threads take
+turns at their system calls, and signal handlers are never called. The exit status is the program's, or 128 + the number
+of the exception that ended it.
 
-Runs under the Python of $DISTMNIST_TEST_PYTHON where that is set; where Bochs is not installed it says so and ends with
-77, which meson takes for "skipped".
+Runs under the Python of $DISTMNIST_TEST_PYTHON if that is set. If Bochs is not installed, it says so and ends with 77,
+which meson counts as skipped.
 """
 
 import argparse
@@ -30,18 +32,18 @@ from system_calls import SystemCalls
 SKIPPED = 77
 FAILED = 70
 
-# All memory lies in one stretch of 512 GiB, and the number of a "physical" page is that of the page within it. Where
-# the stretch is, the first memory tells; with addresses in order it is the last one below 128 TiB.
+# All memory is in one stretch of 512 GiB, and the number of a "physical" page is its number within that stretch. The
+# first allocation shows where the stretch is; without address randomization it is the last one below 128 TiB.
 PHYSICAL_MASK = (1 << 39) - 1
-USER_CODE, USER_DATA, KERNEL_CODE, KERNEL_DATA = 0x33, 0x2B, 0x10, 0x18  # selectors, Linux' own
+USER_CODE, USER_DATA, KERNEL_CODE, KERNEL_DATA = 0x33, 0x2B, 0x10, 0x18  # selectors, the same as Linux uses
 INVALID_OPCODE = 6
-# What the "far branch" of a hook is, as Bochs numbers it.
+# Bochs' numbers for the kinds of "far branch" that a hook receives.
 RETURN_FROM_INTERRUPT, SYSTEM_CALL = 15, 17
 
 
 def start_again():
-    """Starts this process once more: under the Python that has Bochs, and without the lot that the kernel draws about
-    addresses. Where it does not let us, all memory is most likely in one stretch nevertheless."""
+    """Starts this process again, under the Python that has Bochs and without the kernel's address randomization. If
+    randomization cannot be disabled, all memory is still most likely in one stretch."""
     ADDR_NO_RANDOMIZE, QUERY = 0x0040000, 0xFFFFFFFF
     python = os.environ.get("DISTMNIST_TEST_PYTHON", sys.executable)
     persona = libc.personality(QUERY)
@@ -51,7 +53,7 @@ def start_again():
 
 
 class Kernel:
-    """What the processor needs of one: page tables, descriptors, and code to enter it by."""
+    """The parts of a kernel that the processor needs: page tables, descriptors, and code to enter it."""
 
     def __init__(self, entry):
         PRESENT_WRITABLE_USER, HUGE = 7, 0x80
@@ -59,14 +61,14 @@ class Kernel:
         self.page_map, pointers, self.code, stack, self.descriptors, self.interrupts = (
             pages + i * PAGE for i in range(6))
         self.task = self.descriptors + 256
-        # Every stretch of 512 GiB is the same memory, in pages of 1 GiB.
+        # Every stretch of 512 GiB maps to the same memory, in pages of 1 GiB.
         write_words(self.page_map, *[pointers & PHYSICAL_MASK | PRESENT_WRITABLE_USER] * 256)
         write_words(pointers, *[i << 30 | HUGE | PRESENT_WRITABLE_USER for i in range(512)])
         kernel_code, kernel_data = 0x00AF9B000000FFFF, 0x00CF93000000FFFF
         user_data, user_code = 0x00CFF3000000FFFF, 0x00AFFB000000FFFF
         write_words(self.descriptors, 0, 0, kernel_code, kernel_data, 0, user_data, user_code)
-        ctypes.memmove(self.task + 4, struct.pack("<Q", stack + PAGE), 8)  # the stack of interrupts
-        # Start: XCR0 gets all the states of AVX-512 (that is how Bochs learns of it, too), and on to the program.
+        ctypes.memmove(self.task + 4, struct.pack("<Q", stack + PAGE), 8)  # the stack for interrupts
+        # Start: sets XCR0 to all the states of AVX-512 (which also informs Bochs) and continues at the program.
         start = bytes.fromhex("31c9 31d2 b8e7000000 0f01d1")  # xor ecx, ecx; xor edx, edx; mov eax, 0xe7; xsetbv
         start += b"\x48\xb9" + struct.pack("<Q", entry)  # mov rcx, entry
         start += bytes.fromhex("49c7c302020000 480f07")  # mov r11, 0x202; sysretq
@@ -110,7 +112,7 @@ class Kernel:
 
 
 class Emulation:
-    """A program on the emulated processor, from its start to its end."""
+    """Runs a program on the emulated processor from its start to its end."""
 
     def __init__(self, bochscpu, program, arguments, tiles):
         image = Image(program)
@@ -143,7 +145,7 @@ class Emulation:
         self.session.stop()
 
     def _far_branch(self, _session, _cpu, kind, *_):
-        # Bochs does not expect its hooks to fail.
+        # Bochs does not expect exceptions in its hooks.
         try:
             if kind == SYSTEM_CALL:
                 self.system_calls.answer()
@@ -155,7 +157,7 @@ class Emulation:
             os._exit(FAILED)
 
     def _exception(self, _session, _cpu, number, _code):
-        # With tiles, an unknown instruction enters the kernel, and is looked at when it returns.
+        # With tiles, an unknown instruction enters the kernel and is examined when it returns.
         if number != INVALID_OPCODE or not self.tiles:
             self._give_up(number)
 
@@ -167,8 +169,8 @@ class Emulation:
 
 
 def import_bochs():
-    """The package bochscpu. Its wheel keeps to the stable interface of CPython 3.12, but names its module's file as one for
-    3.12 alone: newer versions have to be shown it. ImportError where it is not installed."""
+    """The package bochscpu. Its wheel uses the stable interface of CPython 3.12 but names its module's file as if it
+    were for 3.12 only, so newer versions need the file's path. Raises ImportError if it is not installed."""
     name = "bochscpu._bochscpu"
     package = importlib.util.find_spec("bochscpu")
     if package and sys.version_info[:2] > (3, 12):
@@ -182,7 +184,7 @@ def import_bochs():
 
 
 def cpuid_addresses(program):
-    """Where the program itself, not its libraries, asks what the processor has."""
+    """The addresses at which the program itself, not its libraries, executes cpuid."""
     command = ["objdump", "-d", "--no-show-raw-insn", program]
     listing = subprocess.run(command, check=True, capture_output=True, text=True)
     return [int(address, 16) for address in re.findall(r"^ *([0-9a-f]+):\s+cpuid\b", listing.stdout, re.M)]
@@ -204,7 +206,7 @@ def main():
         return SKIPPED
     emulation = Emulation(bochscpu, options.program, options.arguments, amx.Tiles() if options.amx else None)
     status = emulation.run()
-    # Not by way of Python, whose own ends and those of Bochs would meet.
+    # Exits without Python's shutdown, which conflicts with that of Bochs.
     sys.stdout.flush()
     os._exit(FAILED if status is None else status)
 

@@ -1,4 +1,4 @@
-"""Memory of this process, by its addresses, and its system calls."""
+"""Memory of this process by address, and its system calls."""
 
 import ctypes
 import os
@@ -12,7 +12,7 @@ libc.syscall.argtypes = [ctypes.c_long] * 7
 
 
 def system_call(number, *arguments):
-    """The kernel's answer: negative is an error's number."""
+    """The kernel's answer; a negative number is an error code."""
     words = [word - (1 << 64) if word >> 63 else word for word in arguments]
     result = libc.syscall(number, *words, *[0] * (6 - len(words)))
     return -ctypes.get_errno() if result == -1 else result

@@ -1,4 +1,4 @@
-"""A program in memory, as Linux would have put it there."""
+"""Loads a program into memory like Linux."""
 
 import ctypes
 import os
@@ -38,7 +38,8 @@ class Image:
 
 
 def make_stack(program, interpreter, arguments):
-    """The first stack of a process: arguments, environment, auxiliary vector (System V ABI, AMD64). Its top."""
+    """The initial stack of a process: arguments, environment and auxiliary vector (System V ABI, AMD64). Returns its
+    top."""
     top = map_memory(STACK_BYTES) + STACK_BYTES - 64
 
     def put(data):
@@ -48,7 +49,7 @@ def make_stack(program, interpreter, arguments):
         return top
 
     arguments = [put(argument.encode() + b"\0") for argument in arguments]
-    # What is bound late is bound by code that saves registers by XSAVEC, after which this Bochs' XRSTOR fails.
+    # Disables lazy binding, whose code saves registers with XSAVEC, after which XRSTOR fails in this version of Bochs.
     environment = {**os.environ, "LD_BIND_NOW": "1"}
     environment = [put(f"{name}={value}".encode() + b"\0") for name, value in environment.items()]
     auxiliary = {

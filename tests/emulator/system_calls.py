@@ -1,4 +1,4 @@
-"""What a program asks of the kernel, and its threads."""
+"""The program's system calls and its threads."""
 
 import collections
 import ctypes
@@ -14,18 +14,18 @@ REGISTERS = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 
 
 class Thread:
-    """A thread of the program, while another one runs: its registers. Those of vectors nobody keeps across a call, and
-    a system call is one."""
+    """The registers of a thread of the program while another thread runs. Vector registers are not saved, because they
+    are not preserved across a call, and threads only switch in system calls."""
 
     def __init__(self, number, registers, thread_pointer):
         self.number, self.registers, self.thread_pointer = number, registers, thread_pointer
-        self.clear_at_exit = 0  # an address; 0: none
-        self.waits_for = None  # a futex' address, until deadline_s or for ever
+        self.clear_at_exit = 0  # an address, or 0 for none
+        self.waits_for = None  # the address of a futex, until deadline_s or without a limit
         self.deadline_s = None
 
 
 class Threads:
-    """The threads of the program, one of which has the processor."""
+    """The threads of the program; one of them runs on the processor."""
 
     def __init__(self, cpu):
         self.cpu = cpu
@@ -35,7 +35,7 @@ class Threads:
         self.last_number = self.running.number
 
     def start(self, flags, stack, parent_number_at, child_number_at, thread_pointer):
-        """clone(2) of a thread."""
+        """Implements clone(2) for a thread."""
         CLONE_VM, PARENT_SETTID, CHILD_CLEARTID = 0x100, 0x100000, 0x200000
         if not flags & CLONE_VM:
             return -errno.ENOSYS
@@ -51,7 +51,7 @@ class Threads:
         return thread.number
 
     def exit(self):
-        """Ends the running thread; False where it was the last one."""
+        """Ends the running thread; returns False if it was the last one."""
         if self.running.clear_at_exit:
             ctypes.c_uint32.from_address(self.running.clear_at_exit).value = 0
             self.wake(self.running.clear_at_exit, 1)
@@ -61,7 +61,7 @@ class Threads:
         return True
 
     def wait(self, address, deadline_s):
-        """The running thread waits, and another one gets the processor."""
+        """Makes the running thread wait and lets another one run."""
         self.running.waits_for, self.running.deadline_s = address, deadline_s
         self.cpu.rax = 0
         self._keep_running()
@@ -118,7 +118,7 @@ class Threads:
 
 
 class SystemCalls:
-    """Passes the program's system calls on, and answers those that are about its process."""
+    """Passes the program's system calls on, and handles those about its process itself."""
 
     def __init__(self, cpu, end):
         self.cpu, self.end = cpu, end  # end(status)
@@ -141,12 +141,12 @@ class SystemCalls:
         }
 
     def answer(self):
-        """Called when the program has made a system call: leaves its answer in the registers, or all those of another
-        thread, which goes on."""
+        """Called when the program has made a system call. Leaves its answer in the registers, or replaces all registers
+        with those of another thread, which continues."""
         cpu = self.cpu
         number, arguments = cpu.rax, (cpu.rdi, cpu.rsi, cpu.rdx, cpu.r10, cpu.r8, cpu.r9)
         own = self.own.get(number)
-        # An answer of None: the registers are as they are to be.
+        # None as an answer means that the registers are already correct.
         result = own(*arguments[:5]) if own else system_call(number, *arguments)
         if result is not None:
             cpu.rax = result & (1 << 64) - 1
@@ -158,7 +158,7 @@ class SystemCalls:
         self.cpu.rax = 0
         self.threads.take_turns()
 
-    def _clock_gettime(self, *arguments):  # what a thread that spins looks at
+    def _clock_gettime(self, *arguments):  # called in the loop of a thread that spins
         self.cpu.rax = system_call(228, *arguments[:2]) & (1 << 64) - 1
         self.threads.take_turns()
 
@@ -190,7 +190,7 @@ class SystemCalls:
         if timeout:
             seconds, nanoseconds = struct.unpack("<qq", ctypes.string_at(timeout, 16))
             deadline_s = seconds + nanoseconds * 1e-9
-            if kind == WAIT:  # from now on
+            if kind == WAIT:  # the timeout is relative
                 deadline_s += time.monotonic()
             elif operation & REALTIME:
                 deadline_s += time.monotonic() - time.time()

@@ -1,11 +1,11 @@
-// What must hold whatever comes in. Where it does not, the fuzzer keeps the input.
+// Conditions that must be true for every input. The fuzzer keeps an input for which one is false.
 #pragma once
 
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 
-// Of the sanitizers' allocator.
+// From the sanitizers' allocator.
 extern "C" std::size_t __sanitizer_get_current_allocated_bytes();
 
 namespace distmnist::fuzz {
@@ -16,7 +16,7 @@ inline void check(bool holds, const char* what) {
   std::abort();
 }
 
-// Memory that is held beyond what was held when this was made.
+// The memory allocated since this object was created.
 class MemoryWatch {
  public:
   explicit MemoryWatch(std::size_t most_bytes) : limit_(__sanitizer_get_current_allocated_bytes() + most_bytes) {}

@@ -1,6 +1,6 @@
-// A file as a checkpoint, and as a safetensors file of any program. The first byte says whether the rest is the file as
-// it is, or a header's text, a line's end, and data: of these a file is made whose length and checksums are right, as
-// somebody who wants to do harm would have them.
+// Reads a file as a checkpoint, and as a safetensors file of any program. The first byte selects whether the rest is
+// the file itself, or a header's text, a newline, and data. From the latter the harness builds a file with the correct
+// length and checksums, as an attacker would.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -20,7 +20,7 @@
 namespace distmnist::fuzz {
 namespace {
 
-// A file in memory, of which each input is the content in its turn.
+// A file in memory whose content each input replaces.
 class MemoryFile {
  public:
   MemoryFile() : fd_(memfd_create("checkpoint", 0)) { check(fd_ >= 0, "there is a file in memory"); }
@@ -35,7 +35,8 @@ class MemoryFile {
   int fd_;
 };
 
-// docs/checkpoint.md: eight digits behind each name; the header's own count as zeros.
+// docs/checkpoint.md: eight digits after each name; the checksum of the header is computed with zeros in its own
+// digits.
 void put_digits(std::string& header, std::string_view name, std::uint32_t checksum) {
   const std::string before = "\"" + std::string(name) + "\":\"";
   const std::size_t at = header.find(before);
@@ -55,7 +56,7 @@ std::string mended(std::string_view text) {
   return length_word + header + std::string(data);
 }
 
-// A file may be refused, as damaged, foreign or of another version.
+// A file may be refused as damaged, foreign or of a different version.
 template <class Read>
 void try_reading(const Read& read) {
   try {

@@ -1,4 +1,5 @@
-// A text as a cluster file, and as what else says where tasks are: lists of hosts, one address, networks.
+// Reads a text as a cluster file and in the other formats that describe addresses of tasks: lists of hosts, one
+// address, networks.
 #include <string>
 #include <vector>
 
@@ -11,7 +12,7 @@
 namespace distmnist::fuzz {
 namespace {
 
-// A text may be refused, with one kind of error.
+// A text may be refused, with one type of error only.
 template <class Read>
 void try_reading(const Read& read) {
   try {

@@ -1,5 +1,5 @@
-// Bytes as each of the control records, and as a header: the first byte says which. What is taken must come back the
-// same when it is sent on.
+// Decodes bytes as one of the control records or as a header, selected by the first byte. An accepted record must be
+// the same after it is encoded and decoded again.
 #include <algorithm>
 #include <array>
 #include <optional>

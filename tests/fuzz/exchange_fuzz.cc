@@ -1,5 +1,5 @@
-// A worker's conversation with a ps that may say anything: the input is a script of what the worker asks, what the ps
-// says, and how time passes (exchange_script.h). The worker's side is as RemoteClient and PsLink have it.
+// Drives a worker's Exchange against a ps that can send anything. The input is a script of the worker's requests, the
+// ps's messages and the passing time (exchange_script.h). The worker's side follows RemoteClient and PsLink.
 #include <array>
 #include <set>
 #include <string>
@@ -18,13 +18,13 @@ namespace {
 
 constexpr std::uint64_t kRun = 7, kEpoch = 500, kIncarnation = 10;
 constexpr std::uint32_t kWorker = 1;
-constexpr std::size_t kMostBytes = 4 << 20;  // that a script may make the exchange hold
+constexpr std::size_t kMostBytes = 4 << 20;  // largest amount of memory that a script may make the exchange hold
 constexpr float kGradient[] = {1, 2, 3};
 
 struct Question {
   MessageType question, answer;
 };
-// The requests of one part. kPush and kCreate come in parts.
+// The requests with one part. kPush and kCreate have several parts.
 constexpr Question kQuestions[] = {{MessageType::kPull, MessageType::kParameters},
                                    {MessageType::kJoin, MessageType::kToken},
                                    {MessageType::kAdvance, MessageType::kParameters},
@@ -47,7 +47,7 @@ class Script : public ExchangeActions {
     open();
   }
 
-  // A worker whose ps has refused it ends.
+  // A worker that its ps has refused ends.
   void run() {
     while (!input_.empty() && !exchange_.failure()) {
       if (exchange_.stale()) open();
@@ -58,7 +58,7 @@ class Script : public ExchangeActions {
     if (exchange_.failure()) check(exchange_.failure()->code != ExitCode::kOk, "a failure has a code");
   }
 
-  // ---- What the exchange does ----
+  // ---- Actions of the exchange ----
   void send(const Header& header, std::span<const std::byte> payload, Lifetime) override {
     check_sendable(header, payload);
   }
@@ -73,7 +73,7 @@ class Script : public ExchangeActions {
       check(values.size() == static_cast<std::size_t>(range.size), "values fill their range");
       check(script.exchange_.chunks().find(range).has_value(), "values are a chunk of this ps");
       if (number == 0) script.delivered_.insert(range.offset);
-      script.sum_ += values.back();  // They are there.
+      script.sum_ += values.back();  // reads the values, so that the sanitizer checks their memory
     }
     Script& script;
     int number;
@@ -208,7 +208,7 @@ class Script : public ExchangeActions {
     if (lies_) tell_lies(input_, message.header);
     exchange_.on_message(cross_network(std::move(message)), now_);
   }
-  // Sequence and run are those of the worker's last question.
+  // Uses the sequence and run of the worker's last question.
   void say_at(std::int64_t commit, Message&& message) {
     message.header.commit = message.header.step = commit;
     say(std::move(message));
@@ -271,7 +271,7 @@ class Script : public ExchangeActions {
     say_at(commit, std::move(message));
   }
 
-  // An answer is whole before the worker is told that it is there.
+  // An answer must be complete when the worker is notified of it.
   void check_answer() {
     if (!asking_ || !exchange_.answered()) return;
     asking_ = false;
@@ -292,7 +292,7 @@ class Script : public ExchangeActions {
   WireDtype wants_ = WireDtype::kF32;
   bool lies_ = false;
   bool asking_ = false;    // a question has no answer yet
-  bool building_ = false;  // parts of the request are to come
+  bool building_ = false;  // more parts of the request will follow
   std::set<std::int64_t> delivered_;
   float sum_ = 0;
   std::array<Slot, 3> slots_{Slot{*this, 0}, Slot{*this, 1}, Slot{*this, 2}};

@@ -1,5 +1,6 @@
-// What a byte of the exchange's script stands for: the fuzzer's input is a row of these, each with what it needs behind
-// it (exchange_fuzz.cc reads it, seeds.cc writes it). kPsLies on top of one puts other numbers into the ps's header.
+// The meaning of a byte in the exchange's script. The fuzzer's input is a series of these bytes, each followed by its
+// arguments (exchange_fuzz.cc reads it, seeds.cc writes it). With the bit kPsLies other numbers replace those in the
+// ps's header.
 #pragma once
 
 #include <cstddef>
@@ -8,21 +9,21 @@
 namespace distmnist::fuzz {
 
 enum class ExchangeAct : std::uint8_t {
-  // The worker and its shell.
+  // The worker and its caller.
   kOpen,
   kBegin,        // which request, dtype of its answer
-  kAddPush,      // chunk: to a request that has begun
-  kAddCommit,    // to a request that has begun
-  kEnd,          // of the request
+  kAddPush,      // chunk: added to a request that has begun
+  kAddCommit,    // added to a request that has begun
+  kEnd,          // end of the request
   kLeave,        // flag: with a reason
-  kConnected,    // where a connection is wanted
-  kUnreachable,  // likewise
-  kBroken,       // where there is a connection
+  kConnected,    // if a connection is wanted
+  kUnreachable,  // if a connection is wanted
+  kBroken,       // if there is a connection
   kTick,         // how long
   // The ps.
   kWelcome,   // state, flags
   kValues,    // slot, chunk, dtype, commit, a real for each float
-  kAnswer,    // all parameters, and where it is due a token: dtype, commit
+  kAnswer,    // all parameters and, if expected, a token: dtype, commit
   kToken,     // flags, commit, how many samples, how many updates
   kNotice,    // text
   kSnapshot,  // which of the two, slot, commit, marks

@@ -1,5 +1,5 @@
-// Input: what a fuzzer has made up, read from its beginning. Past the end everything is 0, so a harness needs no checks
-// of its own, and an input that is cut off means something.
+// Input: the fuzzer's bytes, read from the beginning. Past the end every value is 0, so a harness needs no checks, and
+// a truncated input is still valid.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ class Input {
     return value;
   }
   bool flag() { return (byte() & 1) != 0; }
-  // Of 0 .. count - 1; count is at most 256.
+  // A number from 0 to count - 1; count is at most 256.
   std::size_t below(std::size_t count) { return byte() % count; }
 
   template <class T>
@@ -36,7 +36,7 @@ class Input {
     if (!bytes.empty()) std::memcpy(static_cast<void*>(&value), bytes.data(), bytes.size());
     return value;
   }
-  // Mostly a small number, in one byte. The last few bytes stand for what is near a border, or for 8 raw bytes.
+  // Usually a small number in one byte. The largest byte values stand for numbers near a limit, or for 8 raw bytes.
   std::uint64_t number() {
     const std::uint8_t tag = byte();
     constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
@@ -46,7 +46,7 @@ class Input {
       case 254:
         return kMost;
       case 253:
-        return kMost / 2;  // the largest that has a sign
+        return kMost / 2;  // the largest signed number
       case 252:
         return kMost / 2 + 1;
       case 251:
@@ -61,7 +61,7 @@ class Input {
   }
   std::int64_t signed_number() { return static_cast<std::int64_t>(number()); }
 
-  // A float that may be the worst of its kind.
+  // A float, including special values such as NaN.
   float real() {
     static constexpr float kInfinity = std::numeric_limits<float>::infinity();
     static constexpr float kReals[] = {0,      1,      -1,        0.5f,       -0.0f,
@@ -71,13 +71,13 @@ class Input {
     return tag < std::size(kReals) ? kReals[tag] : raw<float>();
   }
 
-  // As many bytes, or those that are left.
+  // This many bytes, or all that remain.
   std::span<const std::byte> take(std::size_t size) {
     const auto bytes = left_.first(std::min(size, left_.size()));
     left_ = left_.subspan(bytes.size());
     return bytes;
   }
-  // A size in one byte (or, above 250, in two more), and so many bytes.
+  // A size in one byte (or, above 250, in two more bytes), and that many bytes.
   std::span<const std::byte> sized() {
     const std::uint8_t size = byte();
     return take(size > 250 ? raw<std::uint16_t>() : size);

@@ -1,4 +1,4 @@
-// The text of a key file, or the name of one.
+// Reads the text of a key file, or the name of one.
 #include <algorithm>
 #include <string_view>
 

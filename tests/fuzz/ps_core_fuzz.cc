@@ -1,6 +1,6 @@
-// The whole of a ps against several peers, of which each may say anything: the input is a script of what they say and
-// of how time passes (ps_core_script.h). What is right in a message unless the script lies is what the core itself has
-// told: so a script gets as far as a worker that trains.
+// Drives a whole PsCore with several peers, each of which can send anything. The input is a script of their messages
+// and of the passing time (ps_core_script.h). Unless the script lies, messages use the values that the core has sent,
+// so that a script can reach a training worker.
 #include <array>
 #include <cmath>
 #include <map>
@@ -25,9 +25,9 @@ using trace::Peer;
 constexpr std::size_t kMostSlots = 2;  // of any optimizer
 constexpr std::size_t kPeers = 4;
 constexpr std::uint64_t kEpoch = 500;
-constexpr std::size_t kMostBytes = 16 << 20;   // that a script may make the core hold
-constexpr std::int64_t kMostFloats = 1 << 16;  // of a model: larger ones are memory that a chief may ask for
-constexpr float kTame = 1e6f;                  // start values up to here cannot make others that are not finite
+constexpr std::size_t kMostBytes = 16 << 20;   // largest amount of memory that a script may make the core hold
+constexpr std::int64_t kMostFloats = 1 << 16;  // of a model; larger ones only use memory that a chief may ask for
+constexpr float kTame = 1e6f;                  // start values up to here cannot cause values that are not finite
 const char* const kContainers[] = {"", "a", "b/c", "not a name", "d"};
 const std::vector<NamedRange> kPieces = {{"pred/weights", {0, 2}}, {"pred/biases", {2, 1}}};
 
@@ -59,13 +59,13 @@ class Script : public PsActions {
     check_sessions();
   }
 
-  // ---- What the core does ----
+  // ---- Actions of the core ----
   void send(const Route& to, Message&& message) override {
     check(routes_.contains(to), "what is sent goes to somebody who has been there");
     check_sendable(message.header, message.payload.bytes());
     const Header& header = message.header;
     const bool values = header.type == MessageType::kParameters || header.type == MessageType::kSnapshotData;
-    // Of large parameters there are no float16.
+    // Large parameters cannot be represented in float16.
     if (values && tame_ && header.dtype != WireDtype::kF16) {
       check(all_are_finite(header.dtype, std::as_const(message.payload).bytes()), "parameters stay finite");
     }
@@ -79,7 +79,7 @@ class Script : public PsActions {
   }
   void keep(const Route& peer) override { check(routes_.contains(peer), "who is kept has been there"); }
   void cut(const Route& peer) override { check(routes_.contains(peer), "who is cut off has been there"); }
-  // The core goes on after an exception; here it is a fault.
+  // The core continues after an exception; here an exception is an error.
   void log(LogLevel, const std::string& line) override {
     check(!line.starts_with("dropped a connection from " + address_ + ": a message of type "), "no message throws");
     check(!line.starts_with("a periodic task failed"), "no tick throws");
@@ -171,7 +171,7 @@ class Script : public PsActions {
     }
   }
 
-  // ---- Who is there ----
+  // ---- The peers ----
   Peer& take_peer() { return peers_[input_.below(kPeers)]; }
   void new_route(std::size_t peer) {
     peers_[peer].route = "route " + std::to_string(routes_.size());
@@ -186,12 +186,12 @@ class Script : public PsActions {
     return kDtypes[input_.below(std::size(kDtypes))];
   }
 
-  // ---- What they say ----
+  // ---- Their messages ----
   void say(const Peer& peer, Message&& message) {
     Sender sender;
     sender.route = peer.route;
     sender.on_own_host = peer.worker != 1;
-    // Of what is said of one address again and again most is left out.
+    // A new address each time, because most log lines about the same address are suppressed.
     sender.address = address_ = "address " + std::to_string(++messages_);
     if (asks_for_keys_) sender.key = key_of(peer);
     seal(message);
@@ -200,13 +200,13 @@ class Script : public PsActions {
     core_.on_message(sender, cross_network(std::move(message)), now_);
   }
 
-  // The last of the peers is no worker then.
+  // The last of the peers has a key that does not belong to a worker.
   KeyOwner key_of(const Peer& peer) const {
     if (&peer == &peers_.back()) return {KeyOwner::Role::kAdmin, 0};
     return {KeyOwner::Role::kWorker, peer.worker};
   }
 
-  // Also says whether start values may still be trusted to be tame.
+  // Also determines whether start values can still be trusted to be tame.
   bool is_too_large(const Message& message) {
     if (message.header.type == MessageType::kLoad && !loads_tame_) tame_ = false;
     if (message.header.type != MessageType::kCreate) return false;
@@ -280,8 +280,8 @@ class Script : public PsActions {
     Peer& peer = take_peer();
     create(peer);
     loads_tame_ = !lies_;
-    // The creation may have been refused, and the model be one that was begun before, with another optimizer: ones are
-    // plain numbers for every slot of any of them.
+    // The creation may have been refused, and the model may be an earlier one with a different optimizer. Ones are
+    // valid values for every slot of any optimizer.
     for (std::size_t slot = 0; slot <= kMostSlots; ++slot) {
       for (const NamedRange& piece : kPieces) {
         const std::vector<float> floats(static_cast<std::size_t>(piece.range.size), slot == 0 ? 0.0f : 1.0f);
@@ -319,7 +319,7 @@ class Script : public PsActions {
   }
 
   PushId id_of(const Peer& peer) const { return {peer.worker, {peer.incarnation, peer.sequence}}; }
-  // By default the next one that is due, of pushes that peers have made.
+  // By default the next update that is due, made of pushes from peers.
   std::vector<Update> take_updates() {
     std::vector<Update> updates(input_.below(4));
     for (Update& update : updates) {
@@ -345,7 +345,7 @@ class Script : public PsActions {
     say(peer, peer.record(MessageType::kSnapshotTake, encode(record)));
   }
 
-  // ---- From outside of any run ----
+  // ---- From outside a run ----
   void reset() {
     Peer& peer = take_peer();
     ResetRecord record;
@@ -368,7 +368,7 @@ class Script : public PsActions {
     say(peer, peer.record(MessageType::kVariable, encode(record)));
   }
 
-  // However many processes claim a task, at most one is let speak for it.
+  // At most one process may act for a task, however many claim it.
   void check_sessions() {
     if (core_.end()) return;
     lies_ = false;
@@ -388,12 +388,12 @@ class Script : public PsActions {
   bool asks_for_keys_ = false;
   PsCore core_;
   TimeMs now_ = 0;
-  std::int64_t commit_ = 0;  // of the shard, as was heard last
-  std::string address_;      // of who said something last
+  std::int64_t commit_ = 0;  // the shard's latest known commit
+  std::string address_;      // the address of the last sender
   int messages_ = 0;
   bool lies_ = false;
   bool creates_tame_ = false, loads_tame_ = false;
-  bool tame_ = true;  // every model was created with plain numbers, so only updates can ruin it
+  bool tame_ = true;  // every model was created with tame numbers, so only updates can make it not finite
   std::set<std::tuple<std::uint64_t, std::uint32_t, std::uint64_t>> ponged_;
 };
 

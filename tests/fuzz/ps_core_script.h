@@ -1,5 +1,6 @@
-// What a byte of the ps core's script stands for: the fuzzer's input is a row of these, each with what it needs behind
-// it (ps_core_fuzz.cc reads it, seeds.cc writes it). kWithLies on top of one puts other numbers into the header.
+// The meaning of a byte in the ps core's script. The fuzzer's input is a series of these bytes, each followed by its
+// arguments (ps_core_fuzz.cc reads it, seeds.cc writes it). With the bit kWithLies other numbers replace those in the
+// header.
 #pragma once
 
 #include <cstddef>
@@ -8,16 +9,16 @@
 namespace distmnist::fuzz {
 
 enum class PsAct : std::uint8_t {
-  kHello,      // peer, flags, of which 0x80: how many parameters
+  kHello,      // peer, flags; with 0x80 also the number of parameters
   kCreate,     // peer, kind of optimizer, strategy's bits, its numbers
   kLoad,       // peer, slot, chunk, a real for each float
   kCreateEnd,  // peer
   kModel,      // peer, kind of optimizer, strategy's bits, its numbers: all three at once
   kPushChunk,  // peer, dtype, chunk, a real for each float
-  kPush,       // peer, dtype, a real for each float: the whole of the next push
+  kPush,       // peer, dtype, a real for each float: the complete next push
   kAsk,        // peer, which question
-  kAdvance,    // peer, dropped, updates: how many, of each commit, rate, whose pushes
-  kTake,       // peer, marks: how many, of each worker, incarnation, sequence; updates
+  kAdvance,    // peer, dropped, updates: how many; for each its commit, rate and pushes
+  kTake,       // peer, marks: how many; for each worker, incarnation, sequence; updates
   kLeave,      // peer, exit code, text
   kReset,      // peer, how many containers, each a number of kContainers
   kVariable,   // peer, action, flags, name, value

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets and closes with a line "N passed, N failed"; 77 where there is no clang with libFuzzer.
+# Runs the fuzz targets and ends with a line "N passed, N failed"; exits with 77 if there is no clang with libFuzzer.
 #
 #   tests/fuzz/run.sh [--seconds N] [--long] [--jobs N] [--build_dir DIR] [--findings DIR] [--merge] [--seeds] [TARGET ...]
 #
 #   --seconds N      each target for N seconds (default 60, or $FUZZ_SECONDS); --long: an hour each
-#   --jobs N         so many targets at a time (default 2)
-#   --build_dir DIR  where the targets are built with sanitizers (default build/fuzz)
-#   --findings DIR   what makes a target fail is left here, and what it printed (default DIR of the build/findings)
-#   --merge          afterwards, what reaches more code than tests/fuzz/corpus does goes into it
-#   --seeds          no fuzzing: writes the seeds of tests/fuzz/corpus anew, after a change of a format or a harness
+#   --jobs N         run N targets at a time (default 2)
+#   --build_dir DIR  the folder for the build with sanitizers (default build/fuzz)
+#   --findings DIR   the folder for inputs that make a target fail and for logs (default BUILD_DIR/findings)
+#   --merge          afterwards add inputs that reach more code to tests/fuzz/corpus
+#   --seeds          do not fuzz, but write the seeds of tests/fuzz/corpus again after a format or a harness has changed
 #
-# A finding is run again by BUILD_DIR/tests/fuzz/TARGET_fuzz FILE. FUZZ_CXX names the compiler.
+# To reproduce a finding, run BUILD_DIR/tests/fuzz/TARGET_fuzz FILE. FUZZ_CXX names the compiler.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 script=$(readlink -f "${BASH_SOURCE[0]}")
@@ -20,12 +20,12 @@ ALL_TARGETS="ps_core exchange zmtp_curve zmtp_plain control_records checkpoint c
 readonly ALL_TARGETS
 readonly LONG_S=3600
 readonly SKIPPED=77
-readonly MAX_INPUT_BYTES=4096  # of the corpus as well
-readonly MAX_FILES=48          # that a target has in the corpus
-# A single allocation above the limit is a finding, and so is an input that takes this long. The scheduling by entropy
-# costs more time than our targets do.
+readonly MAX_INPUT_BYTES=4096  # also in the corpus
+readonly MAX_FILES=48          # of one target in the corpus
+# A single allocation above the limit is a finding, and so is an input that takes this long. Entropic scheduling costs
+# more time than our targets.
 readonly FUZZ_FLAGS="-max_len=$MAX_INPUT_BYTES -malloc_limit_mb=64 -rss_limit_mb=1024 -timeout=20 -entropic=0 -print_final_stats=1"
-# Loops that are vectorized at -O3 are not at -O1, and clang says so.
+# clang warns about loops that are vectorized at -O3 but not at -O1.
 readonly FLAGS="-fsanitize=fuzzer-no-link,float-cast-overflow -fno-sanitize-recover=all -Wno-pass-failed"
 
 seconds=${FUZZ_SECONDS:-60} jobs=2 build=build/fuzz findings='' merge=false seeds=false
@@ -87,7 +87,7 @@ build_targets() {
   ninja -C "$build" -j "$jobs" --quiet "${files[@]}"
 }
 
-# As far as there are names for them, the addresses of a finding's stack get them.
+# Used, if found, to print names instead of addresses in the stack of a finding.
 find_symbolizer() {
   local candidate
   for candidate in llvm-symbolizer-16 llvm-symbolizer $(compgen -c llvm-symbolizer- | sort -u); do
@@ -95,10 +95,10 @@ find_symbolizer() {
   done
 }
 
-# Freed memory is kept from being used again for a while; as much of it as ASan keeps by default costs time.
+# Delays the reuse of freed memory. ASan's default amount costs too much time.
 export ASAN_OPTIONS="quarantine_size_mb=16:${ASAN_OPTIONS:-}"
 
-# fuzz TARGET, in a process of its own: its log is FINDINGS/TARGET.log, what it found FINDINGS/TARGET-*.
+# fuzz TARGET runs in a separate process: its log is FINDINGS/TARGET.log, and its findings are FINDINGS/TARGET-*.
 fuzz() {
   local target=$1
   mkdir -p "$build/corpus/$target"
@@ -108,7 +108,7 @@ fuzz() {
     "$build/corpus/$target" "tests/fuzz/corpus/$target" >"$findings/$target.log" 2>&1
 }
 
-# Whoever ends this script ends them all.
+# Ending this script ends all targets.
 fuzz_all() {
   local target
   trap 'kill $(jobs -rp) 2>/dev/null || true' EXIT
@@ -121,7 +121,7 @@ fuzz_all() {
   wait
 }
 
-# Whatever has grown out of the corpus and reaches more goes into it: the few inputs that reach all of it together.
+# Adds a minimal set of inputs to the corpus that together reach all code that was reached.
 merge_found() {
   local target file
   for target in "${targets[@]}"; do
@@ -130,7 +130,7 @@ merge_found() {
     # shellcheck disable=SC2086 # several flags
     "$build/tests/fuzz/${target}_fuzz" $FUZZ_FLAGS -set_cover_merge=1 "$kept" "tests/fuzz/corpus/$target" \
       "$build/corpus/$target" >"$findings/$target-merge.log" 2>&1 || { echo "$target: not merged, see $findings"; continue; }
-    # The oldest was found to reach the most.
+    # The oldest input was found to reach the most code.
     # shellcheck disable=SC2045 # names are checksums
     for file in $(ls -rt "$kept"); do
       [ "$(find "tests/fuzz/corpus/$target" -type f | wc -l)" -lt "$MAX_FILES" ] || break
@@ -139,7 +139,7 @@ merge_found() {
   done
 }
 
-# The table, and the closing line; fails where a target did.
+# Prints the table and the closing line; fails if a target failed.
 summarize() {
   python3 - "$findings" "${targets[@]}" <<'PYTHON'
 import pathlib, re, sys
@@ -153,7 +153,7 @@ for target in targets:
     covered = re.findall(r"cov: (\d+) ft: (\d+)", log) or [("0", "0")]
     stats = dict(re.findall(r"^stat::(\w+): +(\d+)", log, re.MULTILINE))
     found = sorted(path.name for path in folder.glob(f"{target}-*") if path.suffix != ".log")
-    # It ends with a line of its own when its time is over; and the parts of the corpus have to be read first.
+    # A complete run prints a final line. The corpus must have been read first.
     complete = re.search(r"^Done \d+ runs", log, re.MULTILINE) is not None
     print(row(target, stats.get("number_of_executed_units", "0"), *covered[-1], stats.get("new_units_added", "0"), len(found)))
     if found or not complete:

@@ -1,5 +1,5 @@
-// Writes the inputs that fuzzing begins with, made of real messages and files: seeds FOLDER makes FOLDER/TARGET/NAME.
-// Run by run.sh --seeds, after a change of a format or of how a harness reads its input.
+// Writes the initial inputs for fuzzing, made of real messages and files: `seeds FOLDER` creates FOLDER/TARGET/NAME.
+// run.sh --seeds runs it after a format, or the way in which a harness reads its input, has changed.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -40,7 +40,7 @@ class Seeds {
   fs::path folder_;
 };
 
-// A row of bytes: acts and small numbers.
+// A series of bytes: acts and small numbers.
 template <class... Bytes>
 std::string row(Bytes... bytes) {
   return {static_cast<char>(bytes)...};
@@ -54,7 +54,7 @@ std::string repeated(const std::string& text, int times) {
   return out;
 }
 
-// ---- Scripts: what a byte means stands in ps_core_script.h and beside each harness ----
+// ---- Scripts: ps_core_script.h and the header of each harness define the bytes ----
 
 void add_ps_core(const fs::path& folder) {
   const Seeds seeds(folder, "ps_core");
@@ -316,7 +316,7 @@ std::string read_file(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// As the harness mends them: the header's text, a line's end, the data.
+// The parts from which the harness builds a valid file: the header's text, a newline, the data.
 std::string to_be_mended(const std::string& file) {
   const auto length = from_little_endian<std::uint64_t>(bytes_of(file).first<8>());
   return row(0) + file.substr(8, length) + "\n" + file.substr(8 + length);

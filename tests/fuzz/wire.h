@@ -1,4 +1,4 @@
-// Messages on their way between a harness and what it drives, as they cross a network.
+// Transfers messages between a harness and the code that it drives, like a network.
 #pragma once
 
 #include <cstdint>
@@ -11,21 +11,21 @@
 
 namespace distmnist::fuzz {
 
-// What comes out of the receiver's socket; checksums are right, as an attacker would have them.
+// The message as the receiver's socket returns it. Checksums are correct, as an attacker would make them.
 inline Received cross_network(Message&& message) {
   const DecodedHeader decoded = decode_header(encode_header(message.header), message.payload.size());
   if (decoded.fault != HeaderFault::kNone) return {{decoded.header, {}}, decoded.fault};
   return make_received(decoded.header, std::move(message.payload));
 }
 
-// A message of ours is one that the peer's socket does not drop.
+// Our own message must be one that the peer's socket does not drop.
 inline void check_sendable(const Header& header, std::span<const std::byte> payload) {
   Message message{header, Frame::borrow(payload)};
   seal(message);
   check(cross_network(std::move(message)).fault == HeaderFault::kNone, "what is sent can be received");
 }
 
-// Puts other numbers into fields of a header.
+// Replaces fields of a header with other numbers.
 inline void tell_lies(Input& input, Header& header) {
   for (std::size_t lies = input.below(4); lies > 0; --lies) {
     switch (input.below(16)) {

@@ -1,5 +1,5 @@
-// The bytes of a connection with keys, by a client that has a key of the job and can so get behind the handshake, where
-// it says what the script has (zmtp_curve_script.h), and by one that has none.
+// Drives a ZmtpPeer with keys. The client either has a key of the job, so that it can pass the handshake and send what
+// the script contains (zmtp_curve_script.h), or an unknown key.
 #include <sodium.h>
 
 #include <string>
@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kMostBytes = 4 << 20;
 
-// The library's random numbers, the same for every input: else an input would not do the same twice.
+// Replaces the library's random numbers with the same ones for every input, so that an input always does the same.
 std::uint64_t random_state = 0;
 std::uint32_t next_random() {
   random_state = random_state * 6364136223846793005u + 1442695040888963407u;
@@ -145,7 +145,7 @@ class Script {
     send_sealed(std::string(1, '\0').append(text_of(std::as_const(message.payload).bytes())));
   }
 
-  // ---- On the way ----
+  // ---- Transfer ----
   static std::string frame(std::string_view body, std::uint8_t flags) {
     const bool is_long = body.size() > 255;
     std::string text(1, static_cast<char>(is_long ? flags | 2 : flags & ~2));

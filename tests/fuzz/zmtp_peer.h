@@ -1,4 +1,4 @@
-// A ZmtpPeer that is fed by a fuzzer: what must hold of it whatever bytes come.
+// Feeds a ZmtpPeer with the fuzzer's bytes and checks conditions that must be true for all bytes.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +31,7 @@ class FedPeer {
   }
   void feed(std::string_view text) { feed(bytes_of(text)); }
 
-  // A message as the ps sends it, once it may.
+  // Sends a message like the ps, if that is allowed.
   void answer(Message&& message) {
     if (!peer_.is_ready() || is_closed()) return;
     const ZmtpPeer::Encoded encoded = peer_.encode(std::move(message));
@@ -40,9 +40,9 @@ class FedPeer {
 
   ZmtpPeer& peer() { return peer_; }
   bool is_closed() const { return !peer_.fault().empty() || peer_.is_over(); }
-  // What came out, in one line each; equal for the same bytes, however they were cut.
+  // The results, one per line. They must be equal for the same bytes, however these are split.
   const std::vector<std::string>& seen() const { return seen_; }
-  // Of what came since the last call.
+  // The replies since the last call.
   std::vector<std::byte> take_replies() { return std::exchange(replies_, {}); }
 
  private:

@@ -1,5 +1,5 @@
-// The bytes of a connection without keys. The first byte says how they are cut into pieces, and whether a valid
-// greeting and READY go before them and headers get a right checksum.
+// Drives a ZmtpPeer without keys. The first byte selects how the bytes are split, and whether a valid greeting and
+// READY precede them and headers get a correct checksum.
 #include <string>
 
 #include "tests/fuzz/input.h"
@@ -8,7 +8,7 @@
 namespace distmnist::fuzz {
 namespace {
 
-constexpr std::size_t kMostBytes = 4 << 20;  // that a peer which has not been kept may hold
+constexpr std::size_t kMostBytes = 4 << 20;  // that a peer which has not been kept can make the server hold
 constexpr std::size_t kHeaderFrame = 2 + kHeaderBytes;
 
 std::string handshake() {
@@ -17,7 +17,7 @@ std::string handshake() {
   return text + std::string("\4\x1C\5READY\x0BSocket-Type\0\0\0\6DEALER", 31 - 1);
 }
 
-// Gives every header frame of ours in the text the checksum of its bytes.
+// Writes the correct checksum into every header frame of our protocol in the text.
 void mend_headers(std::string& text) {
   const std::string magic(
       "\1\x70"

@@ -1,5 +1,5 @@
-// Whole training runs of mnist_cnn, backend and optimizer together, against the losses that PyTorch computed from the
-// same weights and batches.
+// Compares whole training runs of mnist_cnn (backend and optimizer together) with the losses that PyTorch computed from
+// the same weights and batches.
 #include "tests/golden/mnist_cnn_golden.h"
 
 #include <vector>
@@ -21,7 +21,7 @@ struct Samples {
   std::vector<std::uint8_t> labels;
 };
 
-// Batch number `step`; the generator script makes the same one.
+// Batch number `step`, identical to that of the generator script.
 Samples make_batch(std::int64_t batch_size, std::int64_t step) {
   const Random noise(golden::kDataSeed, golden::kImageStream), label(golden::kDataSeed, golden::kLabelStream);
   Samples samples;
@@ -58,11 +58,11 @@ std::vector<double> train(const std::string& backend, std::int64_t batch_size, i
   return losses;
 }
 
-// A loss is the mean of the samples' and far less off than their logits, which go through four products: by about 1e-8
-// where these are float32, and by 4e-7 where they are of two bfloat16 each (support/tolerance.h), off by 4e-6 in the
-// quadratic mean. A run then drifts away from any other, whatever it is computed in: Adam makes a full step of a
-// gradient that is all rounding error, and a relu near its kink falls to the other side. After twenty steps the drift
-// is up to 5e-5.
+// The loss is a mean over the samples, so its error is far below that of their logits, which pass through four
+// products. Relative error: about 1e-8 with float32, and 4e-7 with two bfloat16 per number (support/tolerance.h), whose
+// logits are off by 4e-6 in the quadratic mean. After that any two runs drift apart, whatever their precision, because
+// Adam makes a full step from a gradient that is only rounding error, and a relu near its kink can switch sides. After
+// twenty steps the drift is up to 5e-5.
 double tolerance(std::size_t step) {
   return step < 10 ? 1e-5 : 5e-4;
 }
@@ -78,12 +78,12 @@ void check(const std::vector<double>& losses, std::span<const double> expected) 
 }  // namespace
 
 TEST_CASE("twenty steps of fifty samples on the cpu backend follow PyTorch") {
-  if (!has_cpu_kernels()) SKIP_CASE("this build has no oneDNN, and the plain loops take too long for it");
+  if (!has_cpu_kernels()) SKIP_CASE("this build does not have oneDNN, and the plain loops take too long");
   const int threads = GENERATE(1, 2);
   check(train("cpu", 50, threads), golden::kLossesBatch50);
 }
 
-// The plain loops take a tenth of the batch, for the sake of time.
+// A tenth of the batch, because the plain loops are slow.
 TEST_CASE("twenty steps of five samples on every backend follow PyTorch") {
   const std::string backend = GENERATE("reference", "cpu");
   check(train(backend, 5, 1), golden::kLossesBatch5);

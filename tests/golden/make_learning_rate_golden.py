@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/learning_rate_golden.h: TensorFlow's own learning rate schedules at some global steps.
+"""Writes tests/golden/learning_rate_golden.h: TensorFlow's learning rate schedules at some global steps.
 
     python3 tests/golden/make_learning_rate_golden.py > tests/golden/learning_rate_golden.h
 
-Needs TensorFlow (any version that still has tf.compat.v1.train). In single precision, for cosine_decay knows no other.
+Needs TensorFlow (any version that still has tf.compat.v1.train). Uses single precision, because cosine_decay does not
+support any other.
 """
 import os
 

@@ -3,10 +3,10 @@
 
     python3 tests/golden/make_mnist_cnn_golden.py > tests/golden/mnist_cnn_golden.h
 
-Needs torch and numpy. The start weights and the batches are those of tests/golden/golden_test.cc, bit for bit: the random streams
-of lib/base/random.h and the initializer of lib/graph/initializers.h are computed again here. From there on everything is in
-double precision, so the numbers are the network's own and not one float library's. Adam is written out in the form of
-lib/optim/optimizer.h, whose epsilon stands elsewhere than in torch.optim.Adam.
+Needs torch and numpy. The start weights and the batches equal those of tests/golden/golden_test.cc bit for bit: this
+script computes the random streams of lib/base/random.h and the initializer of lib/graph/initializers.h again.
+Everything else is in double precision, so that the numbers do not contain the rounding of one float library. Adam
+follows the form in lib/optim/optimizer.h, which adds epsilon at a different place than torch.optim.Adam.
 """
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ def start_weights():
 
 
 def make_batch(batch_size, step):
-    """Half noise, half a bright band whose height depends on the label: easy, so that the loss falls at once."""
+    """Half noise and half a bright band whose height depends on the label: easy to learn, so the loss falls at once."""
     first = step * batch_size
     labels = (random_bits(DATA_SEED, LABEL_STREAM, first, batch_size) % np.uint64(10)).astype(np.int64)
     noise = uniform(random_bits(DATA_SEED, IMAGE_STREAM, first * 784, batch_size * 784)).reshape(-1, 28, 28)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/optimizer_golden.h: what TensorFlow's own optimizers make of a few numbers.
+"""Writes tests/golden/optimizer_golden.h: the results of TensorFlow's optimizers for a few numbers.
 
     python3 tests/golden/make_optimizer_golden.py > tests/golden/optimizer_golden.h
 
 Needs TensorFlow (any version that still has tf.compat.v1.train). Everything is computed in double precision from the
-float32 values that the C++ side has, so the numbers are the formula's, not the rounding's. The epsilon of the second Adam
-and RMSProp cases is large on purpose: there the two places where epsilon may stand differ by percents.
+float32 values of the C++ side, so that the results contain no rounding of their own. The second Adam and RMSProp cases
+have a large epsilon on purpose: it makes results differ by percents between the two places where epsilon can be added.
 """
 import inspect
 import os
@@ -22,16 +22,17 @@ STEPS = 5
 
 
 def f32(x):
-    """x as a float32 would hold it, in double precision. As a Python float it would make TensorFlow's powers of beta float32."""
+    """x as float32 would hold it, in double precision. A Python float would make TensorFlow compute its powers of beta
+    in float32."""
     return np.float64(np.float32(x))
 
 
 START = [f32(x) for x in (0.5, -0.25, 1e-3, 3.0, -7.5, 0.0, 1e-8)]
-# Gradients of many sizes, a sign change, an exact zero.
+# Gradients of several magnitudes, with a sign change and an exact zero.
 GRADIENTS = [[f32(g * (1 + 0.37 * t) * (-1 if t == 2 else 1)) for g in (0.1, -2.0, 1e-4, 30.0, -1e-6, 0.0, 0.5)]
              for t in range(STEPS)]
 
-# The names of the constants in the order of OptimizerCase, and what stands there for those that an optimizer does not have.
+# The constants' names in the order of OptimizerCase, and the value for optimizers that do not have the constant.
 CONSTANTS = dict(learning_rate=1e-4, momentum=0.9, nesterov=False, beta1=0.9, beta2=0.999, decay=0.9, epsilon=1e-8)
 
 CLASSES = {
@@ -42,7 +43,7 @@ CLASSES = {
     "rmsprop": train.RMSPropOptimizer,
 }
 
-# What a case does not name has TensorFlow's default.
+# A constant that a case does not name has TensorFlow's default.
 CASES = [
     ("sgd", dict(learning_rate=0.05)),
     ("momentum", dict(learning_rate=0.01, momentum=0.9)),
@@ -56,7 +57,7 @@ CASES = [
 
 
 def defaults(name):
-    """The numbers that TensorFlow takes where a constant is not given, by name."""
+    """TensorFlow's default values, by name."""
     parameters = inspect.signature(CLASSES[name].__init__).parameters.values()
     return {p.name: p.default for p in parameters if type(p.default) is float}
 

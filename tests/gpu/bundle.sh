@@ -1,28 +1,28 @@
 #!/usr/bin/env bash
-# Packs what a build of distmnist needs from Debian into one folder, for machines without these packages and without a
-# network: tests/gpu/run.sh --deps FOLDER builds with it, as does anyone who sources FOLDER/env.sh.
+# Packs everything that a build of distmnist needs from Debian into one folder, for machines without these packages and
+# without a network. tests/gpu/run.sh --deps FOLDER builds with it; so can any shell after `source FOLDER/env.sh`.
 #
 #   tests/gpu/bundle.sh [--out FOLDER] [--data DIR]
 #
-#   --out FOLDER   where to (default: .gpu-deps in the checkout, which git ignores); what is there is replaced
+#   --out FOLDER   the output (default: .gpu-deps in the checkout, which git ignores); an existing one is replaced
 #   --data DIR     the folder with the four files of MNIST (default: $DISTMNIST_TEST_DATA, ../shared/mnist)
 #
 # Runs on Debian 12 with package lists (apt-get update), needs no root and installs nothing. FOLDER has
-#   root/          the unpacked packages       env.sh     variables for the build and for running what was built
+#   root/          the unpacked packages       env.sh     variables for the build and for running the result
 #   mnist/         the four files              MANIFEST   the packages with their versions
-# Nothing of the C and C++ run-time libraries is in it: the target's own are used, which must not be older than Debian's.
+# It does not contain the C and C++ run-time libraries: the target's are used, which must not be older than Debian's.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 readonly LIMIT_MIB=64
-# What a build asks for, without a compiler, meson and ninja; and without oneDNN, which is optional and large.
+# The packages that a build needs, without a compiler, meson and ninja, and without oneDNN, which is optional and large.
 readonly WANTED=(libzmq3-dev cppzmq-dev libcli11-dev libcereal-dev libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev
   libpng-dev libjpeg-dev libmd-dev libsodium-dev catch2 pkgconf-bin)
-# What these depend on but no build of ours opens: the C library's own parts, and what static linking would take.
+# Dependencies of these that our build does not use: parts of the C library, and packages for static linking.
 readonly UNWANTED='^(libc6|libc6-dev|libc-dev-bin|libcrypt1|libcrypt-dev|libnsl2?|libnsl-dev|libtirpc.*|rpcsvc-proto|
   linux-libc-dev|libgcc-s1|gcc-[0-9]+-base|libstdc[+][+]6|libicu.*|icu-devtools|libxml2.*|liblzma5|rapidjson-dev|
   libkadm5.*|libkdb5.*|libgssrpc.*|krb5-multidev|comerr-dev|(libkrb5|libnorm|libpgm|libbsd)-dev)$'
-# The target has these: the C and C++ run-time libraries and the dynamic linker.
+# The target provides these: the C and C++ run-time libraries and the dynamic linker.
 readonly OF_THE_TARGET='^(ld-linux-x86-64|libc|libm|libdl|librt|libpthread|libresolv|libgcc_s|libstdc[+][+])\.so'
 readonly MNIST=(train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-ubyte t10k-labels-idx1-ubyte)
 
@@ -43,7 +43,7 @@ parse_arguments() {
   done
 }
 
-# Before anything is fetched.
+# Checked before anything is downloaded.
 find_data() {
   local folder name
   for folder in ${data:+"$data"} ${data:-"${DISTMNIST_TEST_DATA:-}" ../shared/mnist}; do
@@ -55,7 +55,7 @@ find_data() {
   stop "no MNIST in ${data:-"\$DISTMNIST_TEST_DATA or ../shared/mnist"}: name the folder of its .gz files with --data DIR"
 }
 
-# An older bundle is replaced, anything else left alone.
+# An older bundle is replaced; any other folder is not touched.
 make_folder() {
   if [ -e "$out" ] && [ ! -e "$out/MANIFEST" ] && [ -n "$(ls -A "$out")" ]; then
     stop "$out is there and is no bundle: name another folder with --out, or remove it"
@@ -88,7 +88,7 @@ unpack_packages() {
   done
 }
 
-# Libraries of /lib go beside those of /usr/lib, as on any system of today, and links stay inside the folder.
+# Moves libraries from /lib to those in /usr/lib, as on any current system, and keeps links inside the folder.
 make_relocatable() {
   local root=$out/root link target
   if [ -d "$root/lib" ]; then
@@ -102,8 +102,8 @@ make_relocatable() {
   done < <(find "$root" -type l -lname '/*')
 }
 
-# Documentation, static archives and what pkg-config says of them (nothing is linked statically), and programs other than
-# pkgconf.
+# Removes documentation, static archives with their pkg-config files (nothing is linked statically), and all programs
+# except pkgconf.
 strip_bundle() {
   local root=$out/root
   (cd "$root" && rm -rf etc sbin usr/sbin usr/lib/x86_64-linux-gnu/{ossl-modules,engines-3} \
@@ -116,7 +116,7 @@ strip_bundle() {
   find "$root" -type d -empty -delete
 }
 
-# Every library that one of the bundle needs is in it, or is the target's.
+# Checks that every library needed by one in the bundle is in the bundle or provided by the target.
 check_libraries() {
   local file needed missing=
   while IFS= read -r file; do
@@ -132,7 +132,7 @@ check_libraries() {
 
 write_env() {
   cat >"$out/env.sh" <<'ENV'
-# To be sourced by bash: builds and programs then find the libraries of this folder, wherever it lies.
+# A file to be sourced by bash, after which builds and programs find the libraries of this folder, wherever it is.
 DISTMNIST_DEPS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export DISTMNIST_DEPS
 _root=$DISTMNIST_DEPS/root
@@ -142,11 +142,11 @@ export PKG_CONFIG="$_root/usr/bin/pkg-config"
 export PKG_CONFIG_SYSROOT_DIR="$_root"
 export PKG_CONFIG_LIBDIR="$_lib/pkgconfig:$_root/usr/share/pkgconfig:$_root/usr/lib/pkgconfig"
 export CMAKE_PREFIX_PATH="$_root/usr${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}"
-# As headers of the system, in which no warning is of interest.
+# As system headers, in which warnings are ignored.
 export C_INCLUDE_PATH="$_root/usr/include${C_INCLUDE_PATH:+:$C_INCLUDE_PATH}"
 export CPLUS_INCLUDE_PATH="$_root/usr/include${CPLUS_INCLUDE_PATH:+:$CPLUS_INCLUDE_PATH}"
 export LIBRARY_PATH="$_lib${LIBRARY_PATH:+:$LIBRARY_PATH}"
-# What the target has itself comes first, so that its own programs keep their libraries.
+# The target's own libraries come first, so that its programs keep using them.
 _own=/usr/local/lib:/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu:/lib64:/usr/lib64
 export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$_own:$_lib"
 unset _root _lib _own

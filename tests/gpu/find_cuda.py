@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Finds what the CUDA module is built with, in a toolkit and in the CUDA packages of Python (nvidia-cublas,
-nvidia-cudnn-cu13, ...), and prints it as shell variables:
+"""Finds everything that the build of the CUDA module needs, in a toolkit and in the CUDA packages of Python
+(nvidia-cublas, nvidia-cudnn-cu13, ...), and prints it as shell variables:
 
     tests/gpu/find_cuda.py FOLDER
 
-NVCC is the compiler. CUDA_PATH is a toolkit with the runtime and cuBLASLt: nvcc's own where it has both, else FOLDER,
-into which links to the parts are written. CUDNN_FOLDER has include/cudnn.h and lib/libcudnn.so.9; empty: it is part of
-the toolkit. CUDA_LIBRARIES are the folders that programs need in LD_LIBRARY_PATH. Exit code 1, with a sentence on
-standard error, where something is missing.
+NVCC is the compiler. CUDA_PATH is a toolkit with the runtime and cuBLASLt: nvcc's own if it has both, otherwise FOLDER,
+in which links to the parts are created. CUDNN_FOLDER has include/cudnn.h and lib/libcudnn.so.9; empty if cuDNN is part
+of the toolkit. CUDA_LIBRARIES are the folders that programs need in LD_LIBRARY_PATH. If something is missing, the exit
+code is 1 and standard error has a sentence about it.
 """
 
 import glob
@@ -26,7 +26,7 @@ INCLUDE_FOLDERS = ("include", "targets/x86_64-linux/include")
 
 
 def find_nvcc(environment):
-    """nvcc of $CUDA_PATH or $CUDA_HOME, of PATH, of /usr/local/cuda*, of a Python package; None where there is none."""
+    """nvcc from $CUDA_PATH or $CUDA_HOME, PATH, /usr/local/cuda*, or a Python package; None if there is none."""
     candidates = [pathlib.Path(environment[name]) / "bin" / "nvcc" for name in ("CUDA_PATH", "CUDA_HOME")
                   if environment.get(name)]
     on_path = shutil.which("nvcc", path=environment.get("PATH"))
@@ -37,7 +37,7 @@ def find_nvcc(environment):
 
 
 def package_folders():
-    """Folders of the `nvidia` packages of this Python, each with include/ or lib/: nvidia/cu13, nvidia/cudnn, ..."""
+    """Folders of this Python's `nvidia` packages, each with include/ or lib/: nvidia/cu13, nvidia/cudnn, ..."""
     places = [*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("purelib"), *sys.path]
     roots = [pathlib.Path(place) / "nvidia" for place in dict.fromkeys(places) if place]
     return [folder for root in roots if root.is_dir() for folder in sorted(root.iterdir())
@@ -76,7 +76,7 @@ def link_into(source, target, patterns=("*",)):
 
 
 def compose_toolkit(folder, folders):
-    """A toolkit of links in `folder`; the sentence that says what is missing, or None."""
+    """Creates a toolkit of links in `folder`; returns a sentence about what is missing, or None."""
     shutil.rmtree(folder, ignore_errors=True)
     for header, patterns in (*RUNTIME, *MATMUL):
         part = find_part(folders, header, patterns)
@@ -84,12 +84,12 @@ def compose_toolkit(folder, folders):
             return f"no folder has {header} and {' and '.join(patterns)}; looked in {', '.join(map(str, folders))}"
         link_into(part[0], folder / "include")
         link_into(part[1], folder / "lib64", patterns)
-    # Later versions of meson look below targets/.
+    # Newer versions of meson search below targets/.
     target = folder / "targets" / "x86_64-linux"
     target.mkdir(parents=True)
     for name, place in (("include", "include"), ("lib", "lib64"), ("lib64", "lib64")):
         (target / name).symlink_to(folder / place)
-    # The packages have libcublasLt.so.13 only, without the name that linkers look for.
+    # The packages only have libcublasLt.so.13, without the name that linkers search for.
     for name in ("libcudart.so", "libcublasLt.so"):
         link = folder / "lib64" / name
         if not link.exists():
@@ -98,7 +98,7 @@ def compose_toolkit(folder, folders):
 
 
 def is_whole(toolkit):
-    """Whether every version of meson finds all that it asks for in this toolkit."""
+    """True if every version of meson finds everything that it needs in this toolkit."""
     libraries = ("libcudart.so", "libcudart_static.a", "libcublasLt.so")
     folders = (toolkit / "lib64", toolkit / "targets/x86_64-linux/lib")
     return ((toolkit / "include" / "cublasLt.h").exists() and
@@ -106,7 +106,7 @@ def is_whole(toolkit):
 
 
 def find(composed, environment):
-    """The variables as a dictionary, or the sentence that says what is missing."""
+    """The variables as a dictionary, or a sentence about what is missing."""
     nvcc = find_nvcc(environment)
     if nvcc is None:
         return "no nvcc on PATH, in /usr/local/cuda* or in a Python package: the CUDA module cannot be built"
@@ -128,7 +128,7 @@ def find(composed, environment):
             return f"no cuDNN 9 in {own} nor in a Python package (nvidia-cudnn-cu13)"
         cudnn_folder = str(found)
         libraries.append(found / "lib")
-    # cuDNN opens NVRTC and cuBLAS where it needs them, our module NCCL.
+    # cuDNN opens NVRTC and cuBLAS when it needs them; our module opens NCCL.
     opened = ("libnvrtc.so*", "libcublas.so*", "libnccl.so*")
     libraries += [folder / "lib" for folder in packages if any(glob.glob(str(folder / "lib" / name)) for name in opened)]
     return {"NVCC": str(nvcc), "CUDA_PATH": str(toolkit), "CUDNN_FOLDER": cudnn_folder,

@@ -1,33 +1,33 @@
 #!/usr/bin/env bash
-# Builds the CUDA backend from this checkout on a machine with a GPU, runs everything that needs one, measures, and closes
-# with a table and a line "N passed, N failed". Ends within 8 minutes. Without a GPU it says so and ends with 77.
+# Builds the CUDA backend from this checkout on a machine with a GPU, runs all tests that need one, measures, and ends
+# with a table and a line "N passed, N failed". Takes at most 8 minutes. Without a GPU it says so and exits with 77.
 #
 #   tests/gpu/run.sh [--deps FOLDER] [--out DIR] [--build DIR] [--quick] [--build_only]
 #
-#   --deps FOLDER  what tests/gpu/bundle.sh has packed, for machines without Debian's packages (default: .gpu-deps)
-#   --out DIR      gets gpu-run.log and gpu-benchmarks.md (default: build-gpu)
+#   --deps FOLDER  the output of tests/gpu/bundle.sh, for machines without Debian's packages (default: .gpu-deps)
+#   --out DIR      the folder for gpu-run.log and gpu-benchmarks.md (default: build-gpu)
 #   --build DIR    the build folder (default: build-gpu)
-#   --quick        the parts of a minute: no race check, short benchmark
-#   --build_only   builds, without a time limit, and looks for no GPU
+#   --quick        only parts that take up to a minute: no race check, short benchmark
+#   --build_only   only builds, without a time limit and without looking for a GPU
 #
 # tests/gpu/README.md says what each part checks.
 # shellcheck disable=SC2317 # part() calls most functions
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-readonly LONGEST_S=470       # for everything: parts that would go beyond are cut short or left out
+readonly LONGEST_S=470       # for everything; parts that would exceed it are shortened or omitted
 readonly LONGEST_BUILD_S=240
 readonly SKIPPED=77
-readonly SANITIZER_CODE=99   # no code of the program's own
+readonly SANITIZER_CODE=99   # a code that the program does not use
 readonly TARGETS=(tools/distmnist lib/libdistmnist_cuda.so tests/bench/gpu/step_bench)
 readonly CASES=tests/gpu_backend_test
-readonly SANITIZED_CASES=3   # of these, the first ones
+readonly SANITIZED_CASES=3   # the first ones of these
 
 deps='' out=build-gpu build=build-gpu quick=false build_only=false
 meson=() data='' own_library_path=${LD_LIBRARY_PATH:-}
 names=() results=() seconds=()
 longest_s=$LONGEST_S build_s=$LONGEST_BUILD_S
-part_end=0 part_code=0  # of the part at work or the last one; the end in bash's SECONDS
+part_end=0 part_code=0  # of the current or last part; the end in bash's SECONDS
 
 stop() { echo "tests/gpu/run.sh: $1" >&2; exit "${2:-1}"; }
 
@@ -48,8 +48,8 @@ parse_arguments() {
 
 # Parts ----------------------------------------------------------------------------------------------------------------
 
-# part NAME LIMIT_S FUNCTION [ARGUMENTS]: runs the function until its first failure and notes how it went. A command of a
-# part is started by `limited`, so that it ends with its part. A failing part does not stop the others.
+# part NAME LIMIT_S FUNCTION [ARGUMENTS]: runs the function until its first failure and records the result. A command of
+# a part is started by `limited`, so that it ends with the part. A failed part does not stop the others.
 part() {
   local name=$1 limit_s=$2 begun=$SECONDS result
   shift 2
@@ -59,7 +59,7 @@ part() {
     echo "Left out: no time is left for it"
     part_code=$SKIPPED
   else
-    # Not in a condition: bash would not heed -e in there.
+    # Not used as a condition, because bash would ignore -e inside.
     set +e
     (set -e; "$@")
     part_code=$?
@@ -103,7 +103,7 @@ summarize() {
 
 has_gpu() { command -v nvidia-smi >/dev/null && timeout 60 nvidia-smi -L 2>/dev/null | grep '^GPU ' >/dev/null; }
 
-# 9.0 -> 90; without a GPU all that meson_options.txt lists.
+# Turns 9.0 into 90; without a GPU all architectures listed in meson_options.txt.
 gpu_arch() {
   (timeout 60 nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null || true) | sed -n 1p | tr -cd 0-9
 }
@@ -115,7 +115,7 @@ find_data() {
   done
 }
 
-# Python packages bring meson and ninja, which need not be on PATH.
+# Python packages provide meson and ninja, which may not be on PATH.
 find_tools() {
   local scripts found
   scripts=$(python3 -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
@@ -125,9 +125,9 @@ find_tools() {
   found=$(python3 tests/gpu/find_cuda.py "$build-cuda") || stop "see the line above"
   echo "$found"
   eval "$found"
-  export NVCC CUDA_PATH CUDA_HOME=$CUDA_PATH CUDA_ROOT=$CUDA_PATH  # meson wants all three to say the same
+  export NVCC CUDA_PATH CUDA_HOME=$CUDA_PATH CUDA_ROOT=$CUDA_PATH  # meson requires all three to be equal
   PATH=$(dirname "$NVCC"):$PATH
-  # An nvcc of a Python package does not find its own run-time library.
+  # nvcc from a Python package does not find its own run-time library.
   export LIBRARY_PATH="$CUDA_PATH/lib64${LIBRARY_PATH:+:$LIBRARY_PATH}"
   export LD_LIBRARY_PATH="$CUDA_LIBRARIES${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 }
@@ -145,7 +145,7 @@ configure() {
   local arch options=(--buildtype=release -Dtests=true -Dcuda=enabled -Dcudnn="$CUDNN_FOLDER")
   arch=$(gpu_arch)
   [ -z "$arch" ] || options+=("-Dgpu_arch=$arch")
-  # The folder of dependencies has no oneDNN, and another one's headers may lie about.
+  # The folder of dependencies has no oneDNN, and headers of a different oneDNN might be found.
   [ -z "$deps" ] || options+=(-Donednn=disabled)
   [ ! -f "$build/build.ninja" ] || options+=(--reconfigure)
   limited "${meson[@]}" setup "$build" "${options[@]}"
@@ -163,7 +163,7 @@ compile() {
 
 train() { limited "$build/tools/distmnist" --progress=none --device=/gpu:0 "$@"; }
 
-# Reads a run's output, shows it, and fails below the accuracy.
+# Reads a run's output, shows it, and fails if the accuracy is below the limit.
 accuracy_at_least() {
   tee /dev/stderr | awk -F '[= ]' -v least="$1" '/^test_accuracy=/ { found = $2 }
     END { if (found == "" || found < least) { print "The test accuracy is not " least " or more."; exit 1 } }'
@@ -177,7 +177,7 @@ backend_cases() {
   [ -x "$build/$CASES" ] || skip "this checkout has no $CASES"
   local code=0
   limited "$build/$CASES" || code=$?
-  # Skipping is for machines without a GPU, and this one has one.
+  # Skipping is only for machines without a GPU, and this one has a GPU.
   if [ "$code" -eq "$SKIPPED" ]; then
     echo "The module sees no GPU where nvidia-smi lists one."
     return 1
@@ -223,7 +223,7 @@ sanitizer() {
 
 sanitized_run() {
   local filter=()
-  # The libraries' kernels synchronise in ways that racecheck does not know.
+  # racecheck does not know how the libraries' kernels synchronize.
   [ "$1" != racecheck ] || filter=(--kernel-name kns=distmnist)
   sanitizer "$1" "${filter[@]}" "$build/tools/distmnist" --progress=none --device=/gpu:0 "$(data_flags)" \
     --train_steps=20 --log_every=10 --precision="$2"
@@ -231,7 +231,7 @@ sanitized_run() {
 
 sanitized_cases() {
   [ -x "$build/$CASES" ] || skip "this checkout has no $CASES"
-  # Catch2 exits with the number of names.
+  # Catch2 exits with the number of test cases.
   ("$build/$CASES" --list-test-names-only || true) | head -n "$SANITIZED_CASES" >"$build/sanitized-cases.txt"
   [ -s "$build/sanitized-cases.txt" ] || { echo "$CASES lists no case"; return 1; }
   sanitizer "$1" "$build/$CASES" --input-file "$build/sanitized-cases.txt"

@@ -41,12 +41,12 @@ TEST_CASE("mnist_cnn is the network of the tutorials") {
   CHECK(std::get<FullyConnected>(graph.layers[6]).activation == Activation::kNone);
 }
 
-TEST_CASE("the small models are what they say") {
+TEST_CASE("the small models have the documented layers") {
   CHECK(softmax().num_parameters == 784 * 10 + 10);
   CHECK(mlp().num_parameters == 784 * 100 + 100 + 100 * 10 + 10);
 }
 
-TEST_CASE("every name makes a model of ten classes over 784 numbers") {
+TEST_CASE("every name makes a model with ten classes and 784 inputs") {
   CHECK(model_names().size() == 3);
   for (const std::string& name : model_names()) {
     const Graph graph = make_model(name);
@@ -56,7 +56,7 @@ TEST_CASE("every name makes a model of ten classes over 784 numbers") {
   CHECK(describe(make_model("mnist_cnn")) == describe(mnist_cnn()));
 }
 
-TEST_CASE("an unknown model is refused with the known names") {
+TEST_CASE("an unknown model is refused with a list of the known names") {
   CHECK(fails_with(ExitCode::kUsage, "unknown model \"lenet\"; use one of: mnist_cnn, softmax, mlp",
                    [] { make_model("lenet"); }));
 }

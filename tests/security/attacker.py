@@ -1,5 +1,6 @@
-"""An attacker: a process of its own, of the lowest priority, that does kinds of harm (kinds.py) at a target from a
-position, at a pace, and counts what became of it."""
+"""An attacker in a separate process with the lowest priority. It runs kinds of attack (kinds.py) on a target from one
+position at a given pace, and counts the results. Use it for load; powers.py builds on the same Attacker class in the
+test's own process."""
 
 import collections
 import contextlib
@@ -20,33 +21,33 @@ import wire
 NOBODY = 65534
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
-MOST_HELD = 200  # connections of one attacker that stay open
-OVERTIME_S = 1.0  # that a window may take longer
+MOST_HELD = 200  # connections that one attacker keeps open
+OVERTIME_S = 1.0  # by which a window can exceed its length
 
 
 @dataclasses.dataclass
 class Target:
-    """Where a ps is, and what an attacker knows of it who has the program and can guess how it was started."""
+    """The address of a ps, and the knowledge of an attacker that has the program and can guess its flags."""
 
     host: str
     port: int
-    hello: wire.Hello  # that a worker of the job says
-    server_key: bytes = b""  # its public key, where it has keys
-    own_keys: tuple = ()  # (public, secret) that the attacker has; made up where it has none
-    unix: bool = False  # over the abstract Unix socket
-    source: str = ""  # address that connections come from
+    hello: wire.Hello  # the greeting that a worker of the job sends
+    server_key: bytes = b""  # the public key of the ps, if it has keys
+    own_keys: tuple = ()  # the attacker's (public, secret); random if empty
+    unix: bool = False  # connect over the abstract Unix socket
+    source: str = ""  # the source address of the connections
     source_port: int = 0
     extras: dict = dataclasses.field(default_factory=dict)
 
 
 class Attacker:
-    """What a kind of attack works with."""
+    """The operations that kinds of attack use."""
 
     def __init__(self, target, seed):
         self.target = target
         self.random = random.Random(seed)
         self.counts = collections.Counter()  # connections, messages, cut, silent
-        self.answers = collections.Counter()  # messages of ours that came, by type
+        self.answers = collections.Counter()  # messages of our protocol that arrived, by type
         self.refusals = collections.Counter()  # by exit code
         self.held = []
         self.deadline = float("inf")
@@ -54,7 +55,7 @@ class Attacker:
     # ---- Connections ----
 
     def connect(self, receives=0):
-        """A connected socket. `receives`: bytes that the kernel keeps of what comes and is not read (default: many)."""
+        """A connected socket. `receives`: size of the kernel's buffer for unread answers (default: large)."""
         if self.target.unix:
             plain = socket.socket(socket.AF_UNIX)
             where = wire.unix_name(self.target.host, self.target.port)
@@ -75,11 +76,11 @@ class Attacker:
         return plain
 
     def raw(self, **options):
-        """A connection that has said nothing yet."""
+        """A connection that has not sent anything."""
         return wire.Peer(self.connect(**options), self.on_message)
 
     def peer(self, identity=b"", **options):
-        """One that has finished the handshake, as far as it gets."""
+        """A connection after the handshake, or as far as the handshake succeeds."""
         peer = self.raw(**options)
         if self.target.own_keys:
             peer.greet_sealed(curve.Client(self.target.server_key, self.target.own_keys))
@@ -88,7 +89,7 @@ class Attacker:
         return peer
 
     def hold(self, peer):
-        """Leaves the connection open until the window ends, and the oldest of too many as well."""
+        """Keeps the connection open until the window ends; closes the oldest one if there are too many."""
         self.held.append(peer)
         if len(self.held) > MOST_HELD:
             self.held.pop(0).close()
@@ -103,7 +104,7 @@ class Attacker:
         peer.say(kind, payload, **fields)
 
     def listen(self, peer, timeout_s=0.2):
-        """Notes what is answered; (values, payload), or None."""
+        """Counts the answer and returns (values, payload), or None."""
         got = peer.receive(timeout_s)
         if not got:
             self.counts["silent"] += 1
@@ -120,13 +121,13 @@ class Attacker:
         fields = {"incarnation": self.number(), "sequence": 1, **fields}
         return self.ask(peer, "hello", record, worker=worker, **fields)
 
-    # ---- Dice ----
+    # ---- Random numbers ----
 
     def number(self, bits=64):
         return self.random.getrandbits(bits) or 1
 
     def odd(self, layout):
-        """A number of the layout's kind that programs stumble over."""
+        """A number of the layout's type that often reveals errors in programs."""
         largest = wire.LARGEST[layout]
         choices = [0, 1, 2, largest, largest - 1, largest // 2, largest // 2 + 1, self.random.randrange(largest)]
         value = self.random.choice(choices)
@@ -135,7 +136,7 @@ class Attacker:
     # ---- A window ----
 
     def run(self, kind, connections, window_s):
-        """Does `kind` again and again, until it has made so many connections, spread over the window."""
+        """Repeats `kind` until it has made this number of connections, spread over the window."""
         self.counts.clear()
         self.answers.clear()
         self.refusals.clear()
@@ -147,7 +148,7 @@ class Attacker:
                 kind(self)
             except (wire.Closed, TimeoutError, curve.Broken):
                 self.counts["cut"] += 1
-            except Exception:  # A fault of the test itself.
+            except Exception:  # an error in the test itself
                 faults[traceback.format_exc(limit=3)] += 1
             due = begin + window_s * self.counts["connections"] / connections
             time.sleep(max(0.0, min(due, self.deadline) - time.monotonic()))
@@ -162,10 +163,11 @@ class Attacker:
 # ---- The process ----
 
 class Process:
-    """Forked, so that it needs to read no file of the checkout after a change of user."""
+    """A forked process, so that it does not have to read files of the checkout after it changes its user."""
 
     def __init__(self, target, kinds, seed, user=None, own_network=False):
-        """`kinds`: name -> function. `own_network`: in a network namespace of its own; its owner has to connect it."""
+        """`kinds`: name -> function. `own_network`: in a separate network namespace, which the caller has to
+        connect."""
         ours, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
@@ -175,7 +177,7 @@ class Process:
         self.pipe = ours.makefile("rw")
 
     def ask(self, name, connections=0, window_s=0.0):
-        """Begins a window; result() waits for its end."""
+        """Starts a window; result() waits for its end."""
         self.pipe.write(json.dumps([name, connections, window_s]) + "\n")
         self.pipe.flush()
 
@@ -197,7 +199,7 @@ def _be_unimportant():
     os.setsid()
     os.nice(19)
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    with contextlib.suppress(OSError):  # Where sessions share the processors, not processes.
+    with contextlib.suppress(OSError):  # for systems that share the processors between sessions
         with open("/proc/self/autogroup", "w", encoding="ascii") as file:
             file.write("19")
 
@@ -218,7 +220,7 @@ def _serve(pipe, target, kinds, seed, user, own_network):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         attacker = Attacker(target, seed)
         lines = pipe.makefile("rw")
-        lines.write("true\n")  # It is there, and in its network.
+        lines.write("true\n")  # signals that the process runs, in its network
         lines.flush()
         for line in lines:
             name, connections, window_s = json.loads(line)

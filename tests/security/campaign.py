@@ -1,8 +1,8 @@
-"""A campaign: one job, one position, and each kind of attack in short windows, in turns with quiet ones. The job's rate
-is that in all attacked windows together, beside that in the quiet ones between them: what else the machine does, which
-changes more slowly, is in both. It is too low, under one kind of attack or under all together, where that is more than
-chance: by two standard errors of the pairs of windows. Attackers keep a pace, for the processors that they take
-themselves are not the ps's doing."""
+"""A campaign attacks one job from one position. Each kind of attack gets short windows that alternate with quiet ones.
+The job's rate is the rate in all attacked windows relative to the quiet windows between them, so slow changes in the
+load of the machine affect both. The rate is too low, for one kind of attack or for all together, if the difference is
+significant (two standard errors of the pairs of windows). Attackers keep a pace, because their own use of the
+processors must not count as a slow ps."""
 
 import contextlib
 import dataclasses
@@ -15,11 +15,11 @@ import curve
 from job import IN_STEP, Job, Rate, checkpoint, when
 
 WINDOW_S = 0.2
-PAIRS = 5  # of an attacked and a quiet window, at least
-MORE_PAIRS = 20  # where the rate seems too low, to be sure
+PAIRS = 5  # pairs of an attacked and a quiet window, at least
+MORE_PAIRS = 20  # if the rate seems too low, to be certain
 MOST_CONNECTIONS_A_SECOND = 75
-LEAST_RATE_OF_A_KIND = 0.8  # of that in the quiet windows: some kinds are floods
-LEAST_CONNECTIONS = 0.8  # of those that are to be made; some attacks keep theirs
+LEAST_RATE_OF_A_KIND = 0.8  # relative to the quiet windows; some kinds are floods
+LEAST_CONNECTIONS = 0.8  # of the requested number; some attacks keep connections open
 MOST_MEMORY_KIB = 16 * 1024
 MOST_LOG_LINES, MOST_LOG_LINES_A_MINUTE = 60, 8  # at first each address has a line of each kind
 DESCRIPTORS_BACK_S = 10.0
@@ -27,13 +27,14 @@ STOPPED = 143
 
 
 def ratio_of(rates):
-    """Of all steps under attack to all quiet ones; the windows are of about one length. `rates`: (attacked, quiet)."""
+    """The ratio of all steps under attack to all quiet steps; the windows have similar lengths. `rates`: (attacked,
+    quiet)."""
     quiet = sum(quiet for _, quiet in rates)
     return sum(attacked for attacked, _ in rates) / quiet if quiet else float("nan")
 
 
 def are_too_low(rates, least):
-    """Whether their ratio is below `least`, and not by chance."""
+    """True if their ratio is significantly below `least`."""
     short = [least * quiet - attacked for attacked, quiet in rates]
     error = statistics.stdev(short) / math.sqrt(len(short)) if len(short) > 1 else 0.0
     return not short or statistics.mean(short) > 2 * error
@@ -41,7 +42,7 @@ def are_too_low(rates, least):
 
 @dataclasses.dataclass
 class Row:
-    """One kind from one position, over all its windows."""
+    """One kind of attack from one position, over all its windows."""
 
     position: str
     kind: str
@@ -52,7 +53,7 @@ class Row:
     answers: dict = dataclasses.field(default_factory=dict)
     refusals: dict = dataclasses.field(default_factory=dict)
     memory_kib: int = 0
-    rates: list = dataclasses.field(default_factory=list)  # (attacked, quiet) of each pair of windows
+    rates: list = dataclasses.field(default_factory=list)  # (attacked, quiet) for each pair of windows
     faults: list = dataclasses.field(default_factory=list)
 
     def add(self, done):
@@ -65,7 +66,7 @@ class Row:
             into = getattr(self, name)
             for key, count in done[name].items():
                 into[key] = into.get(key, 0) + count
-        self.faults += [f"the attacker of '{self.kind}' broke: {what}" for what in done["faults"]]
+        self.faults += [f"the attacker of '{self.kind}' failed: {what}" for what in done["faults"]]
 
     def what_happened(self):
         said = [f"cut off {self.cut}"] if self.cut else []
@@ -78,21 +79,21 @@ class Row:
 class Campaign:
     position: str
     kinds: dict  # name -> function
-    connections: int  # in all
+    connections: int  # in total
     host: str = "127.0.0.1"
     unix: bool = False
     user: int | None = None
     source: str = ""
     secure: bool = False
     made_up_keys: bool = False
-    flags: tuple = ()  # of the ps
-    link: object = None  # a network.Link to the attacker, which then has a network of its own
-    heard: bool = True  # whether what is said gets beyond the connection: with keys nothing may
-    least_rate: float = 0.95  # of that in the quiet windows, under all kinds together
+    flags: tuple = ()  # flags of the ps
+    link: object = None  # a network.Link to the attacker, which then has a separate network
+    heard: bool = True  # whether messages can reach the ps; with keys they must not
+    least_rate: float = 0.95  # relative to the quiet windows, under all kinds together
 
     rows: list = dataclasses.field(default_factory=list)
     faults: list = dataclasses.field(default_factory=list)
-    memory_kib: int = 0  # more than before the attack, at most
+    memory_kib: int = 0  # largest increase since before the attack
     step: int = 0
     tensors: dict = dataclasses.field(default_factory=dict)
 
@@ -100,7 +101,7 @@ class Campaign:
         return [pair for row in self.rows for pair in row.rates]
 
     def narrow(self, name):
-        """To the kinds with this in their names, with as many connections each."""
+        """Keeps only the kinds with this in their names, with the same number of connections each."""
         kinds = {kind: function for kind, function in self.kinds.items() if name in kind}
         self.connections = self.connections * len(kinds) / len(self.kinds)
         self.kinds = kinds
@@ -146,7 +147,7 @@ class Campaign:
                                f"{DESCRIPTORS_BACK_S:g} s after the attack")
         lines = job.log_lines() - before[1]
         if lines > MOST_LOG_LINES + MOST_LOG_LINES_A_MINUTE * (time.monotonic() - begin_s) / 60:
-            self.faults.append(f"the ps has logged {lines} lines")
+            self.faults.append(f"the ps logged {lines} lines")
 
     def _pair(self, job, foe, row, connections, quiet_kib):
         job.forget_peak()
@@ -161,7 +162,7 @@ class Campaign:
         self.memory_kib = max(self.memory_kib, job.peak_kib() - quiet_kib)
 
     def _is_well(self, job):
-        ended = [f"{task} has ended with {process.popen.returncode}" for task, process in job.tasks.items()
+        ended = [f"{task} ended with {process.popen.returncode}" for task, process in job.tasks.items()
                  if process.popen.poll() is not None]
         if ended and not self.faults:
             self.faults += [*ended, job.said()]
@@ -182,7 +183,7 @@ class Campaign:
         if made < LEAST_CONNECTIONS * self.connections:
             self.faults.append(f"only {made} of {self.connections:g} connections were made")
         if self.heard and not any(row.answers or row.refusals for row in self.rows):
-            self.faults.append("no attack was answered, so none got as far as the rules")
+            self.faults.append("no attack was answered, so none reached the ps's checks")
         if are_too_low(self.rates(), self.least_rate):
             self.faults.append(f"the attacks leave {ratio_of(self.rates()):.0%} of the rate")
         if self.memory_kib > MOST_MEMORY_KIB:
@@ -195,14 +196,14 @@ class Campaign:
         if row.leaks:
             self.faults.append(f"'{row.kind}': {row.leaks} answers told a stranger the lease of a worker")
         if not self.heard and (row.answers or row.refusals):
-            self.faults.append(f"'{row.kind}' was heard: {row.what_happened()}")
+            self.faults.append(f"'{row.kind}' reached the ps: {row.what_happened()}")
 
     def compare(self, reference):
-        """With what the job comes to undisturbed."""
+        """Compares the checkpoint with that of an undisturbed job."""
         if not self.step:
-            self.faults.append("the job has left no checkpoint")
+            self.faults.append("the job did not leave a checkpoint")
             return
         wanted = reference.tensors(self.step)
         differing = [name for name, values in wanted.items() if self.tensors.get(name) != values]
         if differing or self.tensors.keys() != wanted.keys():
-            self.faults.append(f"at step {self.step} other bits than undisturbed: {differing or 'other names'}")
+            self.faults.append(f"step {self.step} differs from an undisturbed job: {differing or 'different names'}")

@@ -1,4 +1,5 @@
-"""The client's half of CURVE (rfc.zeromq.org 25 and 26), on the libsodium that the program itself uses."""
+"""The client's half of CURVE (rfc.zeromq.org 25 and 26), using the program's libsodium. wire.py uses it for connections
+with keys."""
 
 import ctypes
 import ctypes.util
@@ -20,11 +21,11 @@ def _load():
     return library
 
 
-SODIUM = _load()  # None where there is none
+SODIUM = _load()  # None if it is missing
 
 
 class Broken(Exception):
-    """What came is not what is due, or does not open."""
+    """The received frame is not the expected one, or cannot be opened."""
 
 
 def key_pair():
@@ -43,7 +44,7 @@ def box(plain, nonce, public, secret):
 def unbox(sealed, nonce, public, secret):
     out = ctypes.create_string_buffer(max(len(sealed) - MAC, 0) + 1)
     if len(sealed) < MAC or SODIUM.crypto_box_open_easy(out, sealed, len(sealed), nonce, public, secret) != 0:
-        raise Broken("a box that does not open")
+        raise Broken("a box that cannot be opened")
     return out.raw[:len(sealed) - MAC]
 
 
@@ -63,14 +64,14 @@ def read_key(path, which):
 
 
 class Client:
-    """One connection's keys and numbers. Its methods make the bodies of the frames, one after another."""
+    """The keys and message numbers of one connection. Its methods build the bodies of the frames, in their order."""
 
     def __init__(self, server, own):
         """`server`: the public key of the ps; `own`: (public, secret)."""
         self.server, self.own = server, own
         self.short = key_pair()
         self.number = 0
-        self.session = None  # the server's key of this connection
+        self.session = None  # the server's key for this connection
 
     def next_number(self):
         self.number += 1
@@ -104,6 +105,6 @@ class Client:
                                            self.short[1])
 
     def open(self, body):
-        """(flags as of a frame, body)"""
+        """(flags of the frame, body)"""
         plain = unbox(body[16:], b"CurveZMQMESSAGES" + body[8:16], self.session, self.short[1])
         return (plain[0] & 1) | (plain[0] & 2) << 1, plain[1:]

@@ -1,4 +1,5 @@
-"""The job that is attacked: a ps and two workers in step, and what is measured of it."""
+"""Drives the attacked job: real processes of a ps and two synchronous workers over TCP, with measurements of their
+rate, memory and descriptors, and an undisturbed reference run."""
 
 import contextlib
 import os
@@ -22,16 +23,16 @@ import wire  # noqa: E402
 ENDLESS = small_runs.ENDLESS
 WORKERS = 2
 PATIENCE_S = 60.0
-LONGEST_S = 6 * 3600  # for a run to the step that a long campaign has come to
+LONGEST_S = 6 * 3600  # for a run to the step that a long campaign reached
 STEP = re.compile(r"^Worker : \d+, Step: (\d+),", re.MULTILINE)
-# Enough work that a step is not all messages, and enough messages that a slow ps shows.
+# Enough work that a step does not consist of messages only, and enough messages that a slow ps is noticed.
 MODEL = ["--model=mlp", "--batch_size=100", "--learning_rate=0.001", "--seed=5", "--dataset=synthetic",
          "--intra_op_parallelism_threads=1", "--pin=none", "--progress=none"]
 IN_STEP = [*MODEL, "--sync_replicas"]
 
 
 class Job:
-    """ps:0 and its workers, as processes that end with this one. A context manager."""
+    """ps:0 and its workers as processes that end with this one. A context manager."""
 
     def __init__(self, program, name, host="127.0.0.1", flags=(), steps=ENDLESS, secure=False, num_ps=1):
         self.program, self.name, self.host = program, name, host
@@ -63,7 +64,7 @@ class Job:
 
     def start_task(self, task, *extra, **options):
         job, index = task.split(":")
-        # The ps has no log_dir: each of these is given to all, and each task takes its own.
+        # The ps has no log_dir, so all tasks get the same folder of keys and each finds its own key.
         keys = [f"--keys={self.keys}"] if self.keys else []
         command = [self.program, *self.hosts, f"--job_name={job}", f"--task_index={index}", *self.flags, *keys, *extra]
         process = support.Process(f"{task.replace(':', '')}-{len(self.processes)}", command, self.folder, **options)
@@ -88,10 +89,10 @@ class Job:
         path = self.keys / task / f"{task}.key_secret"
         return curve.read_key(path, "public"), curve.read_key(path, "secret")
 
-    # ---- What it does ----
+    # ---- Behaviour ----
 
     def steps(self, task="worker:0"):
-        """The last step that the worker has told of; 0 before the first."""
+        """The last step that the worker has printed; 0 before the first one."""
         with open(self.tasks[task].out_path, "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
             found = STEP.findall(file.read().decode(errors="replace"))
@@ -105,8 +106,7 @@ class Job:
             raise AssertionError(f"{error}\n{self.said()}") from None
 
     def stop(self):
-        """Ends the workers with SIGTERM, and the ps once they are gone; {task: exit code} and the step of the
-        checkpoint."""
+        """Ends the workers with SIGTERM, and then the ps. Returns {task: exit code} and the step of the checkpoint."""
         for task, process in self.tasks.items():
             if task != "ps:0":
                 process.send(signal.SIGTERM)
@@ -119,13 +119,13 @@ class Job:
     def said(self):
         return "".join(process.tail(1500) for process in self.tasks.values())
 
-    # ---- What it takes ----
+    # ---- Resources ----
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.ps.pid}/fd"))
 
     def forget_peak(self):
-        """Memory is measured anew from here."""
+        """Resets the peak of the memory measurement."""
         pathlib.Path(f"/proc/{self.ps.pid}/clear_refs").write_text("5")
 
     def peak_kib(self):
@@ -136,7 +136,7 @@ class Job:
 
 
 class Rate:
-    """Steps a second from now until end()."""
+    """Steps per second from now until end()."""
 
     def __init__(self, job):
         self.job = job
@@ -147,7 +147,7 @@ class Rate:
 
 
 def hello_of_a_worker(program, host="127.0.0.1"):
-    """What a worker of such a job says in greeting: anybody can start the program and listen."""
+    """The greeting of a worker of such a job. Anyone can get it by starting the program and listening."""
     with socket.socket() as listener, tempfile.TemporaryDirectory() as folder:
         listener.bind((host, 0))
         listener.listen()
@@ -162,8 +162,8 @@ def hello_of_a_worker(program, host="127.0.0.1"):
 
 
 class Reference:
-    """What a job that nobody disturbs comes to: the same flags in one process, without a socket. A run that stops and
-    goes on comes to the same bits, so a later step goes on from an earlier one."""
+    """The result of an undisturbed job: the same flags in one process, without sockets. A run that stops and continues
+    gives the same bits, so a later step continues from an earlier one."""
 
     def __init__(self, program):
         self.program = program
@@ -173,7 +173,7 @@ class Reference:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def tensors(self, step):
-        """To be asked for in ascending order."""
+        """Must be called with ascending steps."""
         if step not in small_runs.checkpoint_steps(self.folder):
             subprocess.run([self.program, f"--num_workers={WORKERS}", "--num_ps=1", *IN_STEP, "--log_every=1000",
                             f"--train_steps={step}", f"--log_dir={self.folder}"], check=True, capture_output=True,
@@ -186,7 +186,7 @@ def checkpoint(folder, step):
 
 
 def when(condition, seconds):
-    """Whether it comes true in time."""
+    """True if the condition becomes true in this time."""
     with contextlib.suppress(AssertionError):
         return bool(support.wait_until(condition, "", seconds))
     return False

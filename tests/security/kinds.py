@@ -1,12 +1,13 @@
-"""The kinds of harm that somebody may try at a ps. Each is a function of an Attacker that makes a connection or a few,
-says something odd over them, and rolls its own dice about the rest. None of them may have any effect."""
+"""The kinds of attack on a ps. Each is a function that makes one or a few connections with an Attacker, sends something
+unusual, and chooses the details at random. None of them may have any effect. sealed.py has the attacks on a ps with
+keys."""
 
 import struct
 import time
 
 import wire
 
-FIRST_ROUTING_ID = 0x6B8B4567  # what a ROUTER of ZeroMQ gives the first peer that names none: random() without a seed
+FIRST_ROUTING_ID = 0x6B8B4567  # the first routing id that a ZeroMQ ROUTER assigns: random() without a seed
 FOREIGN = [b"GET / HTTP/1.1\r\nHost: ps\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"SSH-2.0-OpenSSH_9.2\r\n",
            b"EHLO ps\r\n", b"\0" * 300, b"{\"id\": 1}\n", b"\xff\xfb\x1f\xff\xfb\x20"]
 ONE_RUN = ("pull", "push", "snapshot_begin", "snapshot_take", "await_others", "done", "leave", "ping", "join", "commit",
@@ -16,12 +17,12 @@ ONE_RUN = ("pull", "push", "snapshot_begin", "snapshot_take", "await_others", "d
 # ---- Before any message ----
 
 def silent(attacker):
-    """Says nothing."""
+    """Sends nothing."""
     attacker.hold(attacker.raw())
 
 
 def half_greeting(attacker):
-    """A greeting, or a handshake, that stops somewhere."""
+    """A greeting or a handshake that stops in the middle."""
     peer = attacker.raw()
     whole = wire.greeting() + wire.ready()
     peer.write(whole[:attacker.random.randrange(1, len(whole))])
@@ -39,14 +40,14 @@ def drip(attacker):
 
 
 def foreign_protocol(attacker):
-    """A web request, TLS, and others."""
+    """A web request, TLS, and other protocols."""
     peer = attacker.raw()
     peer.write(attacker.random.choice(FOREIGN))
     attacker.hold(peer)
 
 
 def zmtp_versions(attacker):
-    """Other versions of ZMTP, other mechanisms, and a server where a client should be."""
+    """Different versions of ZMTP, different mechanisms, and a server in place of a client."""
     roll = attacker.random
     peer = attacker.raw()
     if roll.random() < 0.2:
@@ -60,18 +61,18 @@ def zmtp_versions(attacker):
 
 
 def routing_ids(attacker):
-    """Claims the routing ids that a ZeroMQ server would give to others, and those of connections that were here."""
+    """Claims the routing ids that a ZeroMQ server would assign to others, and those of earlier connections."""
     roll = attacker.random
     near = b"\0" + struct.pack(">I", FIRST_ROUTING_ID + roll.randrange(-3, 40))
     identity = roll.choice([near, str(1001 + roll.randrange(2000)).encode(), b"\0" * 5, b"", bytes(255), bytes(4000)])
-    for _ in range(2):  # The second one claims what the first one has.
+    for _ in range(2):  # the second one claims the id of the first
         peer = attacker.peer(identity)
         attacker.ask(peer, "ping")
         attacker.hold(peer)
 
 
 def other_sockets(attacker):
-    """Sockets of another type, and descriptions that are none."""
+    """Sockets of different types, and invalid metadata."""
     roll = attacker.random
     peer = attacker.raw()
     peer.write(wire.greeting())
@@ -86,7 +87,7 @@ def other_sockets(attacker):
 
 
 def handshake_and_silence(attacker):
-    """Finishes the handshake and says nothing more."""
+    """Finishes the handshake and sends nothing more."""
     attacker.hold(attacker.peer())
 
 
@@ -103,7 +104,7 @@ def endless_parts(attacker):
 
 
 def huge_parts(attacker):
-    """Parts and commands that announce sizes beyond all memory."""
+    """Parts and commands that announce sizes larger than any memory."""
     roll = attacker.random
     peer = attacker.peer()
     size = roll.choice([2**63, 2**64 - 1, 2**63 - 1, 2**40, 2**32, 2**31, (1 << 20) + 1, 1 << 20])
@@ -115,7 +116,7 @@ def huge_parts(attacker):
 
 
 def large_before_greeting(attacker):
-    """Whole messages of 1 MiB from somebody who has not greeted, and large ones that never become whole."""
+    """Complete messages of 1 MiB before a greeting, and large ones that are never completed."""
     peer = attacker.peer()
     head = wire.header("push", dtype=wire.F32, payload_bytes=wire.MAX_PAYLOAD, range_size=wire.CHUNK, samples=1)
     whole = attacker.random.random() < 0.5
@@ -127,7 +128,7 @@ def large_before_greeting(attacker):
 
 
 def heartbeats(attacker):
-    """ZMTP's own heartbeats, and commands that there are not, in floods."""
+    """Floods of ZMTP's own heartbeats and of unknown commands."""
     peer = attacker.peer()
     roll = attacker.random
     for _ in range(200):
@@ -138,7 +139,7 @@ def heartbeats(attacker):
 
 
 def unread_answers(attacker):
-    """Asks again and again, and reads nothing of what is answered."""
+    """Asks again and again without reading the answers."""
     peer = attacker.peer(receives=4096)
     ping = wire.message(wire.header("ping", incarnation=attacker.number()))
     _pour(attacker, peer, ping)
@@ -151,7 +152,7 @@ def unread_heartbeats(attacker):
 
 
 def _pour(attacker, peer, message):
-    """A few MiB of one message, as far as they are taken."""
+    """Sends one message again and again, up to a few MiB or until the ps reads no more."""
     block = message * (65_536 // len(message))
     peer.socket.settimeout(0.1)
     attacker.hold(peer)
@@ -174,7 +175,7 @@ def pings(attacker):
 
 
 def faulty_headers(attacker):
-    """Headers that are wrong in one thing."""
+    """Headers with one error."""
     roll = attacker.random
     right = dict(incarnation=attacker.number(), sequence=1)
     wrong = [
@@ -194,7 +195,7 @@ def faulty_headers(attacker):
 
 
 def other_versions(attacker):
-    """Messages of other versions of the protocol, with and without the rest of a header."""
+    """Messages with different protocol versions, with and without the rest of a header."""
     roll = attacker.random
     peer = attacker.peer()
     for _ in range(10):
@@ -207,7 +208,7 @@ def other_versions(attacker):
 
 
 def broken_records(attacker):
-    """Records that are cut, too long, or lie about their lengths."""
+    """Records that are truncated, too long, or have wrong lengths."""
     roll = attacker.random
     kind, record = roll.choice([
         ("hello", wire.hello_record(attacker.target.hello)), ("create", wire.create_record([("x", 0, 10)])),
@@ -220,7 +221,7 @@ def broken_records(attacker):
         damaged[at:at + 4] = roll.choice([b"\xff\xff\xff\xff", b"", b"\0\x10\0\0", bytes(roll.randrange(200))])
         damaged = damaged or bytearray(b"\1")
     if kind == "reset" and len(damaged) == 5 and damaged[1:] == bytes(4):
-        damaged[0] = 2  # A right question after all: the one that drops everything.
+        damaged[0] = 2  # this one would be valid and drop everything
     peer = attacker.peer()
     attacker.ask(peer, kind, bytes(damaged), worker=roll.randrange(2), incarnation=attacker.number(), sequence=1)
     attacker.hold(peer)
@@ -229,7 +230,7 @@ def broken_records(attacker):
 # ---- Greetings ----
 
 def refused_greetings(attacker):
-    """Greetings that do not fit the job, for tasks that are taken and for tasks that there are not; a flood of them."""
+    """A flood of greetings that do not fit the job, for tasks in use and for tasks that do not exist."""
     roll, hello = attacker.random, attacker.target.hello
     peer = attacker.peer()
     for _ in range(20):
@@ -246,7 +247,7 @@ def refused_greetings(attacker):
 
 
 def greetings_for_taken_tasks(attacker):
-    """Greetings that fit, for tasks whose workers are there."""
+    """Valid greetings for tasks that are in use."""
     roll = attacker.random
     peer = attacker.peer()
     incarnation = roll.choice([2**64 - 1, 2**63, 1, attacker.number()])
@@ -257,7 +258,7 @@ def greetings_for_taken_tasks(attacker):
 
 
 def odd_greetings(attacker):
-    """Numbers at their ends, names that are none, facts without end."""
+    """Greetings with extreme numbers, invalid names and very many facts."""
     roll, hello = attacker.random, attacker.target.hello
     name = roll.choice(["a\nb: W ps:0] all is well", "\x1b[2J", "../../x", "x" * 256, "x" * 4096, "\0", "ünsinn"])
     other = roll.choice([
@@ -273,7 +274,7 @@ def odd_greetings(attacker):
 
 
 def second_chiefs(attacker):
-    """Asks to be the chief, in the place of worker:0 and beside it, and makes a model of its own."""
+    """Asks to be the chief, in place of worker:0 and beside it, and creates a model."""
     peer = attacker.peer()
     worker = attacker.random.randrange(2)
     incarnation = attacker.number()
@@ -284,17 +285,18 @@ def second_chiefs(attacker):
     attacker.hold(peer)
 
 
-# ---- As if it had a session ----
+# ---- Messages of a session that it does not have ----
 
 def guessed_sessions(attacker):
-    """Everything that a worker says, for a worker that is there, with guessed numbers and those that answers tell."""
+    """Every message that a worker sends, for a worker that is connected, with guessed numbers and numbers from
+    answers."""
     roll = attacker.random
     peer = attacker.peer()
     worker = roll.randrange(3)
     got = attacker.ask(peer, "ping", worker=worker, incarnation=attacker.number())
     told = got[0] if got else {}
     if told.get("lease"):
-        attacker.counts["leaks"] += 1  # What only its owner should know.
+        attacker.counts["leaks"] += 1  # only the owner of the session should know it
     fields = dict(worker=worker, incarnation=roll.choice([1, 2, attacker.number()]), sequence=roll.choice([1, 5, 2**64 - 1]),
                   lease=roll.choice([told.get("lease", 0), 1, 2, attacker.number()]), ps_epoch=told.get("ps_epoch", 0),
                   run=told.get("run", 0), step=roll.choice([0, 1, 2**62]))
@@ -308,7 +310,7 @@ def guessed_sessions(attacker):
 
 
 def bad_pushes(attacker):
-    """Gradients that are not finite, or huge, without a session."""
+    """Gradients that are not finite or huge, without a session."""
     peer = attacker.peer()
     values = struct.pack("<f", attacker.random.choice([float("nan"), float("inf"), 1e22, -3e38])) * 7850
     fields = dict(worker=attacker.random.randrange(2), incarnation=attacker.number(), sequence=1, samples=20)
@@ -332,7 +334,7 @@ def _also(kind):
 
 
 def _create(attacker, peer, fields):
-    """A creation of more memory than a ps should have to spare, or of a small model."""
+    """A creation with more memory than a ps can spare, or of a small model."""
     size = attacker.random.choice([10, 1 << 29, 1 << 40])
     record = wire.create_record([("x", 0, size)], step=7)
     attacker.say(peer, "create", record, **fields)
@@ -340,10 +342,11 @@ def _create(attacker, peer, fields):
     attacker.ask(peer, "create_end", **fields)
 
 
-# ---- Questions from outside ----
+# ---- Questions from outside a run ----
 
 def questions(attacker):
-    """Resets of what is not there, questions about variables that a ps of one run does not have; none of them right."""
+    """Resets of containers that do not exist, and questions about variables that a ps with one run does not have; none
+    is valid."""
     roll = attacker.random
     name = roll.choice(["x", "x" * 4096, "a\nb", "", "\x1b[31m", "%s%n"])
     kind, record = roll.choice([
@@ -357,10 +360,10 @@ def questions(attacker):
     attacker.hold(peer)
 
 
-# ---- Anything at all ----
+# ---- Random changes ----
 
 def mutations(attacker):
-    """Conversations that are right but for some bytes, cut, doubled or left out."""
+    """Valid conversations with some bytes changed, removed or repeated."""
     roll = attacker.random
     parts = [wire.greeting(), wire.ready()]
     fields = dict(worker=roll.randrange(3), incarnation=attacker.number())
@@ -389,7 +392,7 @@ def mutations(attacker):
 
 
 def _mutated_message(attacker, kind, payload=b"", **fields):
-    """A message with some fields odd and its checksums right, so that it gets as far as it can."""
+    """A message with some unusual fields and correct checksums, so that it is processed as far as possible."""
     roll = attacker.random
     for name in roll.sample([name for name in wire.FIELDS if name not in ("header_crc", "payload_crc")], roll.choice([0, 1, 1, 3])):
         fields[name] = attacker.odd(wire.FIELDS[name])
@@ -397,7 +400,7 @@ def _mutated_message(attacker, kind, payload=b"", **fields):
 
 
 def closes_at_once(attacker):
-    """Comes and goes, with a word and without."""
+    """Connects and closes, with and without a message."""
     peer = attacker.raw()
     if attacker.random.random() < 0.5:
         peer.write(wire.greeting() + wire.ready() + wire.message(wire.header("ping")))
@@ -405,7 +408,7 @@ def closes_at_once(attacker):
 
 
 def many_at_once(attacker):
-    """Tens of connections in the same moment, held."""
+    """Tens of connections at the same moment, kept open."""
     for _ in range(32):
         peer = attacker.raw()
         attacker.hold(peer)
@@ -418,12 +421,12 @@ FRAMES = (endless_parts, huge_parts, large_before_greeting, heartbeats, unread_a
 MESSAGES = (pings, faulty_headers, other_versions, broken_records, refused_greetings, greetings_for_taken_tasks,
             odd_greetings, second_chiefs, guessed_sessions, bad_pushes, questions, mutations)
 ALL = EARLY + FRAMES + MESSAGES
-# While the tasks of the attacked job may be free: without greetings that would get one.
+# For a job whose tasks may be free: without greetings that could get a task.
 BEFORE_THE_END = tuple(kind for kind in ALL if kind not in (greetings_for_taken_tasks, second_chiefs, mutations))
 
 
 def mixture(kinds):
-    """One of the kinds each time."""
+    """A random one of the kinds each time."""
 
     def any_of_them(attacker):
         attacker.random.choice(kinds)(attacker)

@@ -1,4 +1,5 @@
-"""Positions that need a network: a host beside this one, played by a network namespace, and addresses of this host."""
+"""Positions that need a network: a second host beside this one in the form of a network namespace, and addresses of
+this host. For attackers; tests/e2e/other_network.py does the same for end-to-end tests."""
 
 import contextlib
 import os
@@ -12,8 +13,8 @@ def _ip(*arguments):
 
 
 class Link:
-    """A pair of interfaces: OURS here, THEIRS in the network of a process that join() is given. Gone with that process,
-    or at the end."""
+    """A pair of interfaces: OURS here, and THEIRS in the network of the process given to join(). It is removed with
+    that process, or at the end."""
 
     def __init__(self):
         self.names = f"dm{os.getpid() % 100_000}a", f"dm{os.getpid() % 100_000}b"
@@ -30,7 +31,7 @@ class Link:
 
     @contextlib.contextmanager
     def join(self, pid):
-        """The process, which has a network of its own, gets the other end."""
+        """Moves the other end into the network namespace of this process."""
         _ip("link", "set", self.names[1], "netns", str(pid))
         inside = ["nsenter", f"--net=/proc/{pid}/ns/net", "ip"]
         for command in (["address", "add", f"{THEIRS}/30", "dev", self.names[1]], ["link", "set", self.names[1], "up"]):
@@ -40,11 +41,11 @@ class Link:
 
 
 def why_no_link():
-    """Empty where this process can make a Link."""
+    """Empty if this process can create a Link."""
     if os.geteuid() != 0:
-        return "another host is played by a network namespace, which root alone can make"
+        return "a second host needs a network namespace, which only root can create"
     try:
         with Link():
             return ""
     except (OSError, subprocess.SubprocessError) as error:
-        return f"no pair of network interfaces can be made here: {getattr(error, 'stderr', '') or error}".strip()
+        return f"no pair of network interfaces can be created here: {getattr(error, 'stderr', '') or error}".strip()

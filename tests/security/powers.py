@@ -1,5 +1,6 @@
-"""What an allowed peer without a key can do to a job, and what it cannot: docs/security.md, shown. Each function is one
-statement; its first line is what the table says. It fails by AssertionError."""
+"""Shows the statements in docs/security.md about what an allowed peer without a key can and cannot do to a job. Each
+function is one statement; its docstring is shown in the table. It fails with an AssertionError. Attacks in large
+numbers are in campaign.py."""
 
 import os
 import resource
@@ -17,16 +18,16 @@ import wire
 from job import IN_STEP, MODEL, Job, checkpoint, small_runs, support, when
 
 LITTLE_TIME_S = 20.0
-MOST_NAMES_KIB = 48 * 1024  # of 64 containers with 1024 names of 255 bytes each, which are all that a ps takes
+MOST_NAMES_KIB = 48 * 1024  # for 64 containers with 1024 names of 255 bytes each, the largest number that a ps accepts
 PIECES = ((0, 78_400), (78_400, 100), (78_500, 1_000), (79_500, 10))  # of --model=mlp: offset and size in numbers
 
 
 class Unfit(Exception):
-    """This machine, or this user, cannot show it."""
+    """This machine or this user cannot show the statement."""
 
 
 class Foe(attacker.Attacker):
-    """A stranger in this process, that keeps what it is told."""
+    """An unauthorized peer in this process that keeps the answers that it gets."""
 
     def __init__(self, job, hello, **target):
         given = dict(flag[2:].partition("=")[::2] for flag in job.flags)
@@ -37,7 +38,7 @@ class Foe(attacker.Attacker):
         super().__init__(attacker.Target(job.host, job.port, hello, job.server_key(), **target), 1)
 
     def greets(self, worker=1, chief=False, **fields):
-        """(connection, values of the first answer that matters, its payload)"""
+        """(connection, values of the first relevant answer, its payload)"""
         peer = self.peer()
         fields = {"incarnation": self.number(), "sequence": 1, **fields}
         peer.say("hello", wire.hello_record(self.target.hello._replace(chief=chief)), worker=worker, **fields)
@@ -46,7 +47,7 @@ class Foe(attacker.Attacker):
         return peer, {**got[0], **fields, "worker": worker}, got[1]
 
     def takes_part(self, worker=1, chief=False, **fields):
-        """(connection, what the headers of its session say)"""
+        """(connection, the header fields of its session)"""
         peer, told, payload = self.greets(worker, chief, **fields)
         assert wire.NAMES[told["type"]] == "welcome", wire.read_refusal(payload)
         return peer, {name: told[name] for name in ("worker", "incarnation", "lease", "ps_epoch", "run")}
@@ -63,11 +64,11 @@ def pull(peer, session, sequence):
 
 
 def parameters(peer):
-    """Of the answer under way."""
+    """The parameters from the answers that arrive."""
     found = {}
     while len(found) < len(PIECES):
         got = peer.receive_until(("parameters",))
-        assert got, "no parameters have come"
+        assert got, "no parameters arrived"
         found[got[0]["range_offset"]] = got
     return found[0][0], b"".join(found[offset][1] for offset, _ in PIECES)
 
@@ -79,18 +80,18 @@ def push(peer, session, value, step, sequence=3):
 
 
 def refused_with(got):
-    """The exit code of a refusal; None for anything else."""
+    """The exit code of a refusal; None for any other answer."""
     return wire.read_refusal(got[1])[0] if got and got[0].get("type") == wire.TYPES["refuse"] else None
 
 
 def half_a_job(program, name, *flags, in_step=False, **options):
-    """A job whose worker:1 is not there."""
+    """A job without worker:1."""
     job = Job(program, name, flags=(*(IN_STEP if in_step else MODEL), *flags), **options)
     return job.start("ps:0", "worker:0")
 
 
 class Pings(threading.Thread):
-    """Keeps a session alive, and answers probes, as a worker's heartbeat does."""
+    """Keeps a session alive and answers probes, like a worker's heartbeat."""
 
     def __init__(self, peer, session):
         super().__init__(daemon=True)
@@ -121,7 +122,7 @@ def takes_a_free_task(program, hello):
         job.wait_for_steps(20)
         peer, session = Foe(job, hello).takes_part()
         assert len(pull(peer, session, 2)[1]) == 4 * sum(size for _, size in PIECES)
-        job.tasks["worker:0"].send(signal.SIGSTOP)  # So that the change is the stranger's.
+        job.tasks["worker:0"].send(signal.SIGSTOP)  # so that only the attacker changes the parameters
         try:
             time.sleep(0.2)
             values, before = pull(peer, session, 3)
@@ -134,7 +135,7 @@ def takes_a_free_task(program, hello):
 
 
 def keeps_a_free_task(program, hello):
-    """can: hold a free task, whose own worker is then told that somebody has it (exit 6)"""
+    """can: hold a free task, whose own worker is then refused because the task is in use (exit 6)"""
     with half_a_job(program, "held_task") as job:
         job.wait_for_steps(20)
         peer, session = Foe(job, hello).takes_part()
@@ -144,12 +145,12 @@ def keeps_a_free_task(program, hello):
             assert "already running" in own.stderr
         peer.close()
         job.wait_for_steps(20)
-        job.start_task("worker:1")  # Once it has gone, the task is free again within a second.
+        job.start_task("worker:1")  # after it has left, the task is free again within a second
         job.wait_for_steps(20, "worker:1")
 
 
 def holds_the_others_up(program, hello):
-    """can: as a worker of a synchronous run that never pushes make the others wait; they say for whom"""
+    """can: make the others wait, as a synchronous worker that never pushes; they log which worker they wait for"""
     with half_a_job(program, "slow_worker", in_step=True) as job:
         job.ps.wait_for("model ready")
         peer, session = Foe(job, hello).takes_part()
@@ -163,7 +164,7 @@ def holds_the_others_up(program, hello):
 
 
 def ends_a_run_with_a_bad_gradient(program, hello):
-    """can: end a run with a gradient that is not finite, from a free task (exit 8); no checkpoint has it"""
+    """can: end a run with a gradient that is not finite, from a free task (exit 8); no checkpoint contains it"""
     with half_a_job(program, "not_finite", "--save_model_secs=1") as job:
         job.wait_for_steps(20)
         assert when(lambda: small_runs.checkpoint_steps(job.log_dir), LITTLE_TIME_S)
@@ -205,7 +206,7 @@ def skips_its_bad_gradients(program, hello):
 
 
 def ends_a_run_by_saying_that_it_failed(program, hello):
-    """can: say that the run has failed, which ends it for all (exit 8)"""
+    """can: report that the run has failed, which ends it for all (exit 8)"""
     with half_a_job(program, "said_to_fail") as job:
         job.wait_for_steps(20)
         peer, session = Foe(job, hello).takes_part()
@@ -216,7 +217,7 @@ def ends_a_run_by_saying_that_it_failed(program, hello):
 
 
 def commits_no_more_than_its_share(program, hello):
-    """cannot: push twice in a synchronous step, or in one to come"""
+    """cannot: push twice in a synchronous step, or in a future step"""
     with half_a_job(program, "share", in_step=True) as job:
         job.ps.wait_for("model ready")
         peer, session = Foe(job, hello).takes_part()
@@ -235,7 +236,7 @@ def commits_no_more_than_its_share(program, hello):
 
 
 def leaves_a_task_that_was_said_to_be_done(program, hello):
-    """cannot: have a task count as done for a process that comes after it"""
+    """cannot: make a task count as done for a later process"""
     with half_a_job(program, "done_before", in_step=True) as job:
         job.ps.wait_for("model ready")
         foe = Foe(job, hello)
@@ -256,7 +257,7 @@ def hello_with(hello, **flags):
 
 
 def resets_from_the_same_host(program, hello):
-    """can: reset a run from the ps's own host, as any user there; the log has who asked"""
+    """can: reset a run from the ps's own host, as any user there; the log names the sender"""
     with half_a_job(program, "own_host") as job:
         job.wait_for_steps(20)
         done = Foe(job, hello).peer().ask("reset", wire.reset_record(), incarnation=7, sequence=1, timeout_s=3)
@@ -267,7 +268,7 @@ def resets_from_the_same_host(program, hello):
 
 
 def is_the_chief_first(program, hello):
-    """can: be the chief before the chief comes, which is then told so (exit 6); sizes that it names take no memory"""
+    """can: be the chief before the real chief, which is then refused (exit 6); sizes that it names take no memory"""
     with Job(program, "first_chief", flags=MODEL) as job:
         job.start("ps:0").ps.wait_for("listening on")
         big = 1 << 29  # 2 GiB
@@ -291,7 +292,7 @@ def is_the_chief_first(program, hello):
 # ---- It cannot ----
 
 def is_no_second_chief(program, hello):
-    """cannot: be a second chief, or do what is the chief's as another worker"""
+    """cannot: be a second chief, or do what only the chief may do as a different worker"""
     with half_a_job(program, "second_chief") as job:
         job.wait_for_steps(20)
         foe = Foe(job, hello)
@@ -308,7 +309,7 @@ def is_no_second_chief(program, hello):
 
 
 def stops_nothing_with_done(program, hello):
-    """cannot: end the ps or the other workers by saying that it is done"""
+    """cannot: end the ps or the other workers by reporting that it is done"""
     with half_a_job(program, "done", steps=2000) as job:
         job.wait_for_steps(20)
         foe = Foe(job, hello)
@@ -320,7 +321,7 @@ def stops_nothing_with_done(program, hello):
 
 
 def locks_nobody_out(program, hello):
-    """cannot: keep a task that it has left, whatever numbers it has named"""
+    """cannot: keep a task that it has left, whatever numbers it has used"""
     for incarnation in (2**64 - 1, 2**63, 1):
         with half_a_job(program, "locked_out") as job:
             job.wait_for_steps(20)
@@ -333,14 +334,14 @@ def locks_nobody_out(program, hello):
 
 
 def speaks_for_no_other(program, hello):
-    """cannot: speak for a worker that lives, with all that it is told in a task of its own"""
+    """cannot: act as a live worker, even with everything that it is told in its own task"""
     with half_a_job(program, "other", in_step=True) as job:
         job.ps.wait_for("model ready")
         foe = Foe(job, hello)
         peer, session = foe.takes_part()
         peer.say("join", sequence=2, **session)
         told = peer.receive_until(("token",))
-        assert not list(pushes_of_token(told[1])), "a token names pushes of others"
+        assert not list(pushes_of_token(told[1])), "a token names pushes of other workers"
         other = foe.peer()
         leases = set()
         for kind in ("ping", "leave", "done", "pull"):
@@ -348,13 +349,13 @@ def speaks_for_no_other(program, hello):
                             sequence=1, timeout_s=2)
             assert got and got[0]["type"] == wire.TYPES["stale"], (kind, got)
             leases.add(got[0]["lease"])
-        assert leases == {0}, "a stranger is told the lease of a worker"
+        assert leases == {0}, "an answer contains the lease of a worker"
         peer.say("leave", **session)
         job.wait_for_steps(100)
 
 
 def borrows_no_process(program, hello):
-    """cannot: speak for a worker whose process it has been told of, as those are that take part in a job of several ps"""
+    """cannot: act as a worker whose process it was told, as members of a job with several ps tasks are"""
     with Job(program, "borrowed", flags=[*MODEL, "--staleness=drop:1000"], num_ps=2) as job:
         job.start("ps:0", "ps:1", "worker:0")
         job.wait_for_steps(20)
@@ -362,12 +363,12 @@ def borrows_no_process(program, hello):
         peer, session = foe.takes_part()
         borrowed, end = set(), time.monotonic() + LITTLE_TIME_S
         sequence = 2
-        while not borrowed and time.monotonic() < end:  # Each token tells of the updates under way.
+        while not borrowed and time.monotonic() < end:  # each token names the updates in progress
             peer.say("join", sequence=sequence, **session)
             token = peer.receive_until(("token",))[1]
             borrowed = {incarnation for worker, incarnation in pushes_of_token(token) if worker == 0}
             sequence += 1
-        assert borrowed, "no token has named the process of worker:0"
+        assert borrowed, "no token named the process of worker:0"
         for incarnation in borrowed:
             other, answer, payload = foe.greets(0, chief=True, incarnation=incarnation)
             assert refused_with((answer, payload)) == 6, answer
@@ -395,7 +396,7 @@ def pushes_of_token(record):
 
 
 def resets_nothing_from_afar(program, hello):
-    """cannot: reset a run from another host (refused with 9)"""
+    """cannot: reset a run from a different host (refused with 9)"""
     if why := network.why_no_link():
         raise Unfit(why)
 
@@ -421,12 +422,12 @@ def resets_nothing_from_afar(program, hello):
 
 
 def takes_no_descriptors(program, hello):
-    """cannot: keep a worker out with connections up to the limit on descriptors, over TCP or the Unix socket"""
+    """cannot: exclude a worker with connections up to the limit on descriptors, over TCP or the Unix socket"""
     _fill_connections(program, hello, lambda foe: foe.hold(foe.raw()))
 
 
 def keeps_no_descriptors(program, hello):
-    """cannot: the same with greetings for tasks that are taken, which fit the job"""
+    """cannot: do the same with valid greetings for tasks that are in use"""
 
     def greet(foe):
         peer = foe.peer()
@@ -454,19 +455,19 @@ def _fill_connections(program, hello, come):
                     come(foe)
                 except (wire.Closed, TimeoutError):
                     foe.counts["cut"] += 1
-            time.sleep(0.5)  # Greetings that wait are turned away by now.
+            time.sleep(0.5)  # waiting greetings have been refused by now
             job.tasks["worker:1"].kill()
             job.start_task("worker:1")
             job.wait_for_steps(20, "worker:1")
             job.wait_for_steps(20)
             for peer in foe.held:
                 peer.close()
-            # The heartbeats of the workers may have come after the first count.
+            # The workers' heartbeats may have connected after the first count.
             assert when(lambda: job.descriptors() <= before + 2, LITTLE_TIME_S), (before, job.descriptors())
 
 
 def spreads_one_session_thin(program, hello):
-    """cannot: fill the connections of a ps with those of one task that it has"""
+    """cannot: use up the connections of a ps with those of one task that it has"""
     with half_a_job(program, "one_session") as job:
         job.wait_for_steps(20)
         foe = Foe(job, hello)
@@ -477,7 +478,7 @@ def spreads_one_session_thin(program, hello):
             more = foe.peer()
             foe.hold(more)
             more.ask("ping", **session)
-        time.sleep(6)  # Who has not greeted goes after 5 s; these have.
+        time.sleep(6)  # connections without a greeting end after 5 s
         assert job.descriptors() - before <= 16, (before, job.descriptors())
         for held in foe.held:
             held.close()
@@ -485,7 +486,7 @@ def spreads_one_session_thin(program, hello):
 
 
 def fills_a_ps_with_names(program, hello):
-    """can: fill a ps with --ps_stay with names of variables, up to its limits: tens of MiB"""
+    """can: fill a ps with --ps_stay with variable names up to its limits: tens of MiB"""
     with Job(program, "questions", flags=MODEL) as job:
         job.start_task("ps:0", "--ps_stay").wait_for("listening on")
         peer = Foe(job, hello).peer()
@@ -504,9 +505,9 @@ def fills_a_ps_with_names(program, hello):
 
 
 def gets_nothing_by_squatting(program, hello):
-    """cannot: as another user sit at the Unix socket's name: the ps says who does, workers pass it over"""
+    """cannot: intercept messages by taking the Unix socket's name as a different user; the ps logs it, TCP is used"""
     if os.geteuid() != 0:
-        raise Unfit("another user is needed, which root alone can be")
+        raise Unfit("this needs a different user, and only root can become one")
     with Job(program, "squatter", flags=IN_STEP) as job:
         ours, theirs = os.pipe()
         pid = os.fork()
@@ -524,7 +525,7 @@ def gets_nothing_by_squatting(program, hello):
                 read = os.read(ours, 1 << 16)
             except BlockingIOError:
                 read = b""
-            assert read == b"", f"{len(read)} bytes went through its hands"
+            assert read == b"", f"{len(read)} bytes were intercepted"
             codes, _ = job.stop()
             assert set(codes.values()) == {143}, codes
         finally:
@@ -534,7 +535,7 @@ def gets_nothing_by_squatting(program, hello):
 
 
 def _squat(name, pipe):
-    """Writes "!" once it listens, and then every byte that comes."""
+    """Writes "!" when it listens, and then every byte that it receives."""
     try:
         os.setgroups([])
         os.setgid(attacker.NOBODY)
@@ -556,9 +557,9 @@ def _squat(name, pipe):
 
 
 def speaks_with_its_own_key_only(program, hello):
-    """cannot: with the key of one task speak for another, or reset; the key of a ps opens nothing"""
+    """cannot: act for a different task with the key of one task, or reset; the key of a ps grants no access"""
     if not curve.SODIUM:
-        raise Unfit("libsodium is not found")
+        raise Unfit("libsodium was not found")
     with Job(program, "keys", flags=IN_STEP, secure=True) as job:
         job.start()
         job.wait_for_steps(20)
@@ -590,7 +591,7 @@ def changes_no_run_from_its_first_moment_on(program, hello):
             foe.close()
         assert set(codes.values()) == {0}, (codes, job.said())
         other.run("--num_workers=2", "--num_ps=1", *IN_STEP, f"--train_steps={steps}", f"--log_dir={other.log_dir}")
-        assert checkpoint(job.log_dir, steps) == checkpoint(other.log_dir, steps), "other bits"
+        assert checkpoint(job.log_dir, steps) == checkpoint(other.log_dir, steps), "the bits differ"
 
 
 ALL = (takes_a_free_task, keeps_a_free_task, holds_the_others_up, ends_a_run_with_a_bad_gradient, resets_from_the_same_host,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Attacks on a job, from every position that somebody may be in, and what comes of them: see tests/security.sh."""
+"""Attacks a job from every possible position and reports the results: see tests/security.sh."""
 
 import argparse
 import os
@@ -18,9 +18,10 @@ import powers  # noqa: E402
 import sealed  # noqa: E402
 from campaign import Campaign  # noqa: E402
 
-IN_CI, LONG = 2_000, 100_000  # connections in all
-# Of the job's rate under attack, beside the rate undisturbed. A long run measures it to a percent or so; a short one, on a
-# machine that does other work, to ten, and only has to notice an attack that holds the job up.
+IN_CI, LONG = 2_000, 100_000  # connections in total
+# The job's rate under attack relative to the undisturbed rate. A long run measures it to about one percent. A short run
+# on a machine that does other work measures it to about ten percent and only has to detect an attack that blocks the
+# job.
 LEAST_RATE, LEAST_RATE_IN_CI = 0.95, 0.8
 SKIPPED = 77
 
@@ -35,7 +36,7 @@ def mixtures():
 
 
 def campaigns_of(total):
-    """Campaigns, and why the others cannot be made here: {position: reason}."""
+    """The campaigns, and {position: reason} for those that are impossible here."""
     def share(part):
         return round(part * total)
 
@@ -48,7 +49,7 @@ def campaigns_of(total):
         found += [Campaign("other user, TCP", mixtures(), share(0.1), user=nobody),
                   Campaign("other user, Unix socket", mixtures(), share(0.1), unix=True, user=nobody, heard=False)]
     else:
-        without["other user"] = "root alone can be another user"
+        without["other user"] = "only root can become a different user"
     if why := network.why_no_link():
         without["address not allowed"] = why
     else:
@@ -57,11 +58,11 @@ def campaigns_of(total):
     if curve.SODIUM:
         found.append(Campaign("keys: unknown ones", named(sealed.ALL), share(0.05), secure=True, made_up_keys=True, heard=False))
     else:
-        without["keys: unknown ones"] = "libsodium is not found"
+        without["keys: unknown ones"] = "libsodium was not found"
     return found, without
 
 
-# ---- What is said ----
+# ---- Output ----
 
 def print_rows(rows):
     head = ("position", "attack", "connections", "messages", "MiB", "rate", "what happened")
@@ -94,7 +95,7 @@ class Score:
         return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
 
 
-# ---- What is done ----
+# ---- Actions ----
 
 def run_powers(program, hello, only, score):
     for power in powers.ALL:
@@ -145,10 +146,10 @@ def run_campaigns(program, hello, arguments, score):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--connections", type=int, default=IN_CI, help=f"in all (default: {IN_CI})")
+    parser.add_argument("--connections", type=int, default=IN_CI, help=f"total number (default: {IN_CI})")
     parser.add_argument("--long", action="store_true", help=f"{LONG} connections")
-    parser.add_argument("--only", default="", metavar="NAME", help="positions, attacks and statements with NAME in their name")
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the dice (default: the time)")
+    parser.add_argument("--only", default="", metavar="NAME", help="positions, attacks, statements with this in their name")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="random seed (default: the time)")
     arguments = parser.parse_args()
     if arguments.long:
         arguments.connections = LONG

@@ -1,4 +1,5 @@
-"""Kinds of harm to a ps with keys, by somebody who has none of the cluster's secrets but can read its public keys."""
+"""Kinds of attack on a ps with keys, by a peer that has none of the cluster's secrets but can read its public keys.
+kinds.py has the attacks that need no keys."""
 
 import os
 
@@ -14,18 +15,18 @@ def _begin(attacker):
 
 
 def unknown_keys(attacker):
-    """A right handshake with a key of its own."""
+    """A valid handshake with an unknown key."""
     attacker.peer()
 
 
 def other_servers(attacker):
-    """A greeting for another ps."""
+    """A greeting for a different ps."""
     peer = attacker.raw()
     peer.greet_sealed(curve.Client(curve.key_pair()[0], attacker.target.own_keys))
 
 
 def borrowed_keys(attacker):
-    """Claims a public key without having the secret of it."""
+    """Claims a public key without having its secret."""
     peer = attacker.raw()
     peer.greet_sealed(curve.Client(attacker.target.server_key, (attacker.target.extras["public"], curve.key_pair()[1])))
 
@@ -41,7 +42,7 @@ def half_handshakes(attacker):
 
 
 def played_again(attacker):
-    """An INITIATE and messages of another connection."""
+    """Replays an INITIATE and messages from a different connection."""
     first, client = _begin(attacker)
     first.write(wire.frame(client.hello(), wire.COMMAND))
     initiate = client.initiate(first.read_frame()[1])
@@ -55,7 +56,7 @@ def played_again(attacker):
 
 
 def before_the_handshake(attacker):
-    """Messages where the handshake is due, plain and sealed."""
+    """Plain and sealed messages before the handshake has ended."""
     peer, client = _begin(attacker)
     record = wire.hello_record(attacker.target.hello)
     attacker.counts["messages"] += 2
@@ -65,7 +66,7 @@ def before_the_handshake(attacker):
 
 
 def mutated_handshakes(attacker):
-    """Handshakes with a byte that is another one."""
+    """Handshakes with one byte changed."""
     peer, client = _begin(attacker)
     for make in (client.hello, lambda: client.initiate(peer.read_frame()[1])):
         body = bytearray(make())

@@ -1,7 +1,7 @@
-"""What a peer of a ps says, byte for byte, by hand over a plain socket: the protocol of docs/protocol.md within ZMTP 3.
+"""Speaks the protocol of docs/protocol.md within ZMTP 3 over a plain socket, byte for byte. Use it where messages must
+be invalid: it uses no code of the program, so every error can be produced.
 
-The layouts are written down here and nowhere else in these tests. Nothing is taken from the program, so whatever can be
-said wrongly can be said.
+The layouts are repeated only here within these tests.
 """
 
 import collections
@@ -53,7 +53,7 @@ def _crc_table():
 _CRC = _crc_table()
 
 
-@functools.lru_cache(maxsize=64)  # Attackers are to cost the ps time, not the machine.
+@functools.lru_cache(maxsize=64)  # cached, because attackers should cost time in the ps, not here
 def crc32c(data):
     value = 0xFFFFFFFF
     for byte in data:
@@ -71,7 +71,7 @@ def container_id(name=""):
 # ---- Headers ----
 
 def header(kind, payload=b"", checked=None, **fields):
-    """A right header for `payload`, but for what `fields` say. `checked`: with the payload's checksum (default: of
+    """A valid header for `payload`, changed by `fields`. `checked`: with the payload's checksum (default: for
     records)."""
     values = dict.fromkeys(FIELDS, 0)
     values.update(magic=MAGIC, version=PROTOCOL_VERSION, type=TYPES.get(kind, kind), wants=F32,
@@ -85,14 +85,14 @@ def header(kind, payload=b"", checked=None, **fields):
 
 
 def seal(values, header_crc=None):
-    """The bytes of a header's values, with the right checksum where no other one is given."""
+    """The bytes of a header's values, with the correct checksum unless one is given."""
     raw = LAYOUT.pack(*(values[name] for name in FIELDS))
     crc = crc32c(raw[:-4]) if header_crc is None else header_crc
     return raw[:-4] + struct.pack("<I", crc)
 
 
 def parse(raw):
-    """The values of a header; None where it is none of ours."""
+    """The values of a header; None if it is not a header of our protocol."""
     if len(raw) != HEADER_BYTES:
         return None
     values = dict(zip(FIELDS, LAYOUT.unpack(raw)))
@@ -141,7 +141,7 @@ def read_hello(record):
     chief, num_workers, num_ps, ps_index = take("?III")
     fingerprint = tuple((take_text(), take_text()) for _ in range(take("I")))
     num_parameters = take("q")
-    assert at == len(record), "the layout of a hello is another one here"
+    assert at == len(record), "the program's hello has a different layout"
     return Hello(container, chief, num_workers, num_ps, ps_index, fingerprint, num_parameters)
 
 
@@ -204,7 +204,7 @@ def frame(body, flags=0):
 
 
 def frame_head(size, flags=0):
-    """Of a long frame, whose body need not follow."""
+    """The start of a long frame, whose body does not have to follow."""
     return bytes([flags | LONG]) + struct.pack(">Q", size)
 
 
@@ -222,25 +222,25 @@ def message(head, payload=b""):
 
 
 class Closed(Exception):
-    """The other side has ended the connection."""
+    """The peer has closed the connection."""
 
 
 class Peer:
-    """One connection. `on_message(values)` is called for each message of ours that comes, with its header's values."""
+    """One connection. `on_message(values)` is called with the header's values of each message of our protocol."""
 
     def __init__(self, connected, on_message=lambda values: None, deadline_s=3.0):
         self.socket = connected
         self.deadline_s = deadline_s
         self.buffer = b""
         self.on_message = on_message
-        self.curve = None  # once the handshake is over, where there are keys
+        self.curve = None  # set after the handshake, if there are keys
         connected.settimeout(deadline_s)
 
     def close(self):
         self.socket.close()
 
     def is_closed(self):
-        """Whether the other side has ended it; what has come until then is thrown away."""
+        """True if the peer has closed it. Discards the bytes received until then."""
         self.socket.setblocking(False)
         try:
             while self.socket.recv(1 << 16):
@@ -286,7 +286,7 @@ class Peer:
         self.read_frame()
 
     def greet_sealed(self, client):
-        """The handshake with CURVE, of a curve.Client."""
+        """The handshake with CURVE, using a curve.Client."""
         self.write(greeting(mechanism=b"CURVE"))
         self.read(64)
         self.write(frame(client.hello(), COMMAND))
@@ -308,7 +308,7 @@ class Peer:
         self.send(header(kind, payload, **fields), payload)
 
     def receive(self, timeout_s=0.5):
-        """(header's values, payload) of the next message; None where none comes in time."""
+        """(header's values, payload) of the next message; None if none arrives in time."""
         self.socket.settimeout(timeout_s)
         try:
             parts = []
@@ -331,7 +331,7 @@ class Peer:
         return values or {}, parts[1] if len(parts) > 1 else b""
 
     def receive_until(self, kinds, timeout_s=3.0):
-        """The first message of one of the kinds; None where none comes in time."""
+        """The first message of one of these kinds; None if none arrives in time."""
         end = time.monotonic() + timeout_s
         while (left := end - time.monotonic()) > 0:
             got = self.receive(left)
@@ -345,14 +345,14 @@ class Peer:
 
 
 def unix_name(host, port):
-    """The abstract Unix socket of a ps, as socket.connect takes it."""
+    """The name of a ps's abstract Unix socket, for socket.connect."""
     return f"\0distmnist-{host}-{port}"
 
 
-# ---- A listener that makes a worker talk ----
+# ---- A listener that receives a worker's greeting ----
 
 def overheard_hello(listener, deadline_s=20.0):
-    """The HelloRecord of the first worker that greets at the listening socket, as if a ps were there."""
+    """The HelloRecord of the first worker that connects to the listening socket, which looks like a ps to it."""
     end = time.monotonic() + deadline_s
     listener.settimeout(1.0)
     while time.monotonic() < end:
@@ -367,4 +367,4 @@ def overheard_hello(listener, deadline_s=20.0):
                     break
         except (Closed, TimeoutError):
             continue
-    raise AssertionError("no worker has greeted")
+    raise AssertionError("no worker sent a greeting")

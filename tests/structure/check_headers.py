@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Compiles every header alone, twice in one translation unit: it must name all it needs and guard itself.
+"""Compiles every header alone, twice in one translation unit: it must include everything it needs and have a guard.
 
-  check_headers.py [--self_test] [COMPILER AND FLAGS...]      (g++ without; the include path of the project is added)"""
+  check_headers.py [--self_test] [COMPILER AND FLAGS...]      (default: g++; the project's include path is added)"""
 
 import concurrent.futures
 import pathlib
@@ -15,13 +15,13 @@ AT_A_TIME = 2
 
 
 def headers():
-    """CUDA's headers are left out: they need its toolkit."""
+    """All headers except CUDA's, which need its toolkit."""
     found = (path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.h")))
     return [path.relative_to(ROOT) for path in found if not {"cuda", "cuda_on_host"} & set(path.relative_to(ROOT).parts)]
 
 
 def compile_alone(compiler, root, header):
-    """What the compiler has to say against the header; empty when it is good."""
+    """The compiler's errors about the header; empty if it is correct."""
     twice = f'#include "{header}"\n' * 2
     flags = ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-I", str(root), "-x", "c++", "-"]
     result = subprocess.run([*compiler, *flags], input=twice, capture_output=True, text=True)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Checks who includes whom: the direction between folders, which files may know a third-party library, and which may know
-no socket, thread or clock.
+"""Checks the include rules: the direction between folders, which files may use a third-party library, and which may not
+use sockets, threads or clocks.
 
-The three tables below are the rule of docs/architecture.md; change both together. Run with --self_test, the check proves
-that it finds each kind of mistake."""
+The three tables below implement the rules in docs/architecture.md; change both together. With --self_test the check
+proves that it finds each kind of mistake."""
 
 import fnmatch
 import pathlib
@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 # base <- math <- {cluster, wire, optim, graph, data} <- {ps, backend, models} <- supervisor <- worker <- tools
 # within ps: records <- store <- {server, client}
-# Siblings do not include each other. A folder may include itself and what stands here.
+# Siblings do not include each other. A folder may include itself and the folders listed here.
 BASE = {"lib/base", "lib/math"}
 LOW = {"lib/cluster", "lib/wire", "lib/optim", "lib/graph", "data"}
 PS = {"lib/ps/records", "lib/ps/store", "lib/ps/server", "lib/ps/client"}
@@ -36,7 +36,7 @@ MAY_INCLUDE = {
     "tests": BASE | LOW | MIDDLE | {"lib/supervisor", "lib/worker", "tools"},
 }
 
-# Third-party headers -> the files that may include them. Whatever is not named here is refused.
+# Third-party headers -> the files that may include them. Headers that are not listed here are refused.
 THIRD_PARTY = {
     "fmt/*": ["*"],
     "spdlog/*": ["lib/base/log.cc"],
@@ -60,8 +60,8 @@ THIRD_PARTY = {
     "catch2/*": ["tests/support/*"],
     "catch*.hpp": ["tests/support/*"],
 }
-# Rules without machinery: what goes in are messages and the time. None of these headers may be in what they include, or
-# in what that includes.
+# Pure files: their only input is messages and the time. They may not include any of these headers, directly or
+# indirectly.
 PURE = ["lib/ps/records/*", "lib/ps/store/*.h", "lib/ps/store/chunk_table.cc", "lib/ps/server/*", "lib/ps/client/exchange.*",
         "lib/ps/client/worker_session.*", "lib/ps/client/newest_marks.*", "lib/ps/client/parameter_client.h",
         "lib/wire/zmtp.*", "lib/wire/curve.*", "lib/wire/message.*", "lib/wire/metadata.*"]
@@ -71,7 +71,7 @@ MACHINERY = {"lib/wire/transport.h", "lib/wire/network_server.h", "lib/base/cloc
              "sys/socket.h", "poll.h", "time.h"}
 
 STANDARD_HEADER = re.compile(r"^[a-z][a-z0-9_]*$")  # <vector>, <cstdint>
-SYSTEM_HEADERS = {  # POSIX, Linux, the compiler's own
+SYSTEM_HEADERS = {  # POSIX, Linux and the compiler
     "sys/*", "netinet/*", "arpa/*", "net/*", "linux/*", "cpuid.h", "*intrin.h", "arm_neon.h", "dirent.h", "dlfcn.h",
     "errno.h", "fcntl.h", "fnmatch.h", "ifaddrs.h", "netdb.h", "omp.h", "poll.h", "pthread.h", "pwd.h", "sched.h", "setjmp.h",
     "signal.h", "spawn.h", "stdio.h", "stdlib.h", "termios.h", "ucontext.h", "unistd.h",
@@ -82,7 +82,7 @@ SOURCES = ("*.h", "*.cc", "*.inl", "*.cu", "*.cuh")
 
 
 def folder_of(path):
-    """The row of MAY_INCLUDE that a path belongs to: that of the innermost folder which has one. None: there is none."""
+    """The row of MAY_INCLUDE for a path: the innermost folder that has a row, or None."""
     return next((folder.as_posix() for folder in pathlib.PurePosixPath(path).parents if folder.as_posix() in MAY_INCLUDE), None)
 
 
@@ -91,7 +91,7 @@ def matches(name, patterns):
 
 
 def problem_of_own(path, header, exists):
-    """What is wrong with `#include "header"` in the file `path`; None when nothing is."""
+    """The problem with `#include "header"` in the file `path`, or None."""
     if not exists(header) and header not in MADE_BY_THE_BUILD:
         return f'"{header}" is not a file of the project: name it from the repository root'
     source, target = folder_of(path), folder_of(header)
@@ -103,19 +103,19 @@ def problem_of_own(path, header, exists):
 
 
 def problem_of_foreign(path, header):
-    """What is wrong with `#include <header>` in the file `path`; None when nothing is."""
+    """The problem with `#include <header>` in the file `path`, or None."""
     for pattern, files in THIRD_PARTY.items():
         if fnmatch.fnmatchcase(header, pattern):
             return None if matches(path, files) else f"<{header}> may be included only from {', '.join(files)}"
     if STANDARD_HEADER.match(header) or matches(header, SYSTEM_HEADERS):
         return None
     if path.startswith("lib/backend/cuda/"):
-        return None  # CUDA's many headers stay in that one folder.
+        return None  # CUDA's many headers are used in that folder only
     return f"<{header}> is not a header that check_includes.py knows: if it is a library's, add it to THIRD_PARTY"
 
 
 def machinery_behind(header, read, seen):
-    """The first of MACHINERY that is `header` or that it includes, however deep; None where there is none."""
+    """The first of MACHINERY that is `header` or that it includes at any depth, or None."""
     if header in MACHINERY:
         return header
     text = read(header)
@@ -130,7 +130,7 @@ def is_pure(path):
 
 
 def problems_in(path, text, exists, read=lambda header: None):
-    """`read`: the text of a header of the project; None for others."""
+    """`read`: returns the text of a header of the project, or None for other headers."""
     if folder_of(path) is None:
         return [f"{path}: in a folder that check_includes.py does not know"]
     found = []
@@ -142,7 +142,7 @@ def problems_in(path, text, exists, read=lambda header: None):
         if problem:
             found.append(f"{path}:{line}: {problem}")
         if is_pure(path) and (machine := machinery_behind(header, read, seen)):
-            found.append(f"{path}:{line}: has no part in sockets, threads and clocks, but \"{header}\" brings {machine}")
+            found.append(f"{path}:{line}: must not use sockets, threads or clocks, but \"{header}\" includes {machine}")
     return found
 
 
@@ -158,13 +158,13 @@ def check_tree():
     files = list(sources())
     texts = {path: (ROOT / path).read_text() for path in files}
     found = [problem for path in files for problem in problems_in(path, texts[path], texts.__contains__, texts.get)]
-    found += [f"{pattern} is no file any more" for pattern in PURE + NOT_PURE if not fnmatch.filter(files, pattern)]
+    found += [f"{pattern} is not a file any more" for pattern in PURE + NOT_PURE if not fnmatch.filter(files, pattern)]
     print("\n".join(found + [f"{len(files)} files, {len(found)} bad includes"]))
     return 0 if files and not found else 1
 
 
 def self_test():
-    """(path, text, whether it must be refused): one of each kind of mistake, beside its correct twin."""
+    """(path, text, whether it must be refused): one of each kind of mistake, together with a correct variant."""
     cases = [
         ("lib/base/x.cc", '#include "lib/math/y.h"', True),
         ("lib/math/x.cc", '#include "lib/base/y.h"', False),
@@ -178,7 +178,7 @@ def self_test():
         ("lib/ps/client/x.cc", "#include <mutex>", False),
         ("lib/ps/client/exchange.cc", "#include <mutex>", True),
         ("lib/ps/client/exchange.cc", '#include "lib/wire/transport.h"', True),
-        ("lib/ps/client/exchange.cc", '#include "lib/base/knows_time.h"', True),  # through another header
+        ("lib/ps/client/exchange.cc", '#include "lib/base/knows_time.h"', True),  # through a second header
         ("lib/ps/client/exchange.cc", '#include "lib/base/time_ms.h"', False),
         ("lib/ps/server/parameter_server.cc", "#include <thread>", False),
         ("lib/backend/cpu/builtin/vector/x.inl", '#include "lib/ps/store/y.h"', True),
@@ -209,7 +209,7 @@ def self_test():
     line = problems_in("lib/base/x.cc", '\n\n#include "lib/wire/y.h"', lambda header: True)
     if line != ['lib/base/x.cc:3: lib/base must not include lib/wire ("lib/wire/y.h")']:
         wrong.append(line)
-        print(f"the place is told wrongly: {line}")
+        print(f"the reported place is wrong: {line}")
     print(f"{len(cases) + 1} cases, {len(wrong)} wrong")
     return 1 if wrong else 0
 

@@ -1,7 +1,7 @@
-"""No test case ends early and counts as passed: in the body of a TEST_CASE a bare `return` is refused; SKIP_CASE of
-tests/support/catch.h says why a case cannot run, and is counted.
+"""Checks that no test case ends early and counts as passed: a bare `return` in the body of a TEST_CASE is refused.
+SKIP_CASE from tests/support/catch.h records why a case cannot run, and the case is counted as skipped.
 
-    check_skips.py [FOLDER]     of the tests (default: of this checkout)
+    check_skips.py [FOLDER]     the folder of the tests (default: in this checkout)
     check_skips.py --self_test
 """
 
@@ -20,7 +20,7 @@ def indent(line):
 
 
 def faults(text):
-    """Numbers of lines, from 1. The text is as clang-format leaves it."""
+    """Line numbers of faults, counted from 1. The text must be formatted by clang-format."""
     lines, found, begin = text.splitlines(), [], None
     for number, line in enumerate(lines):
         if CASE.match(line):
@@ -33,7 +33,7 @@ def faults(text):
 
 
 def in_lambda(lines, begin, number):
-    """Whether a lambda opens on the line, or on one that it is a part of."""
+    """True if a lambda opens on the line, or on one that the line continues."""
     depth = indent(lines[number]) + 1
     for line in reversed(lines[begin + 1:number + 1]):
         if line.strip() and indent(line) < depth:
@@ -66,7 +66,7 @@ def main(arguments):
     files = sorted(folder.rglob("*.cc"))
     bad = [f"{file.relative_to(folder)}:{number}" for file in files for number in faults(file.read_text())]
     for place in bad:
-        print(f"{place}: leaves a test case early; say SKIP_CASE with the reason")
+        print(f"{place}: leaves a test case early; use SKIP_CASE with the reason")
     print(f"{len(files)} files, {len(bad)} cases that end early")
     return 1 if bad or not files else 0
 

@@ -1,5 +1,6 @@
-"""The C++ files are as clang-format leaves them, and shellcheck has nothing to say of the shell scripts. Both are those
-of Debian 12, for another version has other opinions; 77 where they are missing.
+"""Checks that clang-format would not change the C++ files, and that shellcheck reports nothing for the shell scripts.
+Both must be the versions of Debian 12, because other versions give different results. Exits with 77 if they are
+missing.
 
     check_style.py format | shell
 """

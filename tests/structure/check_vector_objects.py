@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Checks that the objects of the vector kernels hold nothing but kernels.
 
-A function that is compiled into several objects, like an inline function of a header, is kept once by the linker, from
-whichever object comes first. If that is one with instructions that the processor has not, the whole program breaks on
-it, far from the kernels. So these objects must hold no such symbol.
+If a function is compiled into several objects, like an inline function from a header, the linker keeps one copy, from
+the object that comes first. If that object uses instructions that the processor does not support, the whole program
+crashes in that function, far from the kernels. So these objects must not define such a symbol.
 
-  check_vector_objects.py LIBRARY...    (of the objects; uses nm)
+  check_vector_objects.py LIBRARY...    (that contain the objects; uses nm)
   check_vector_objects.py --self_test [COMPILER...]"""
 
 import pathlib
@@ -13,17 +13,17 @@ import subprocess
 import sys
 import tempfile
 
-POINTERS = "DW.ref."  # to functions of the C++ library, for exceptions; no code
-SHARED = "VWu"  # as nm calls weak objects, other weak symbols, and those that are unique in a process; all defined here
+POINTERS = "DW.ref."  # pointers to functions of the C++ library, for exceptions; not code
+SHARED = "VWu"  # nm's letters for weak objects, other weak symbols, and unique symbols; all defined here
 
 
 def shared_symbols(path):
-    """(object, symbol) of what the linker keeps once of several."""
+    """(object, symbol) pairs of which the linker keeps only one copy."""
     lines = subprocess.run(["nm", "-AC", path], capture_output=True, text=True, check=True).stdout.splitlines()
     found = []
     for line in lines:
         place, _, rest = line.rpartition(".o:")
-        kind, _, symbol = rest[17:].partition(" ")  # 16 digits or blanks of an address and a blank before it
+        kind, _, symbol = rest[17:].partition(" ")  # 16 digits or blanks of an address, and a blank
         if kind in tuple(SHARED) and not symbol.startswith(POINTERS):
             found.append((place, symbol))
     return len(lines), found

@@ -1,4 +1,4 @@
-// The kernels in AMX's tiles under test.
+// The AMX kernels under test, which compute with the tile instructions or with loops that give the same bits.
 #pragma once
 
 #include <vector>
@@ -8,7 +8,7 @@
 
 namespace distmnist {
 
-// Those of loops, and those of instructions where the processor has them.
+// The kernels with loops, and those with instructions if the processor supports them.
 inline std::vector<const cpu::AmxKernels*> amx_kernels_under_test() {
   std::vector<const cpu::AmxKernels*> kernels;
   if (!only_instruction_set()) kernels.push_back(&cpu::emulated_amx_kernels());

@@ -1,4 +1,4 @@
-// Catch2, 2.x (Debian) or 3.x (elsewhere): tests include this header only, and see one spelling.
+// Catch2 2.x (Debian) or 3.x (elsewhere): tests include this header only, with the same names for both versions.
 #pragma once
 
 #if __has_include(<catch2/catch_all.hpp>)
@@ -12,12 +12,12 @@ using Catch::Approx;
 
 namespace distmnist {
 
-// Notes that the test case that runs now does not run to its end, and why; tests/run.sh counts and lists it.
+// Records that the current test case does not run to its end, and why; tests/run.sh counts and lists it.
 void note_skipped_case(const std::string& reason);
 
 }  // namespace distmnist
 
-// Leaves a test case that cannot run here. A plain `return` would count as passed. (Catch2 2.x has no SKIP of its own.)
+// Ends a test case that cannot run here. A plain `return` would count as passed. (Catch2 2.x has no SKIP.)
 #define SKIP_CASE(reason)                   \
   do {                                      \
     ::distmnist::note_skipped_case(reason); \

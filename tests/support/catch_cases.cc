@@ -1,4 +1,4 @@
-// The line "cases: N passed, N failed, N skipped" that every unit test says, for tests/run.sh.
+// The line "cases: N passed, N failed, N skipped" that every unit test prints for tests/run.sh.
 #if !__has_include(<catch2/catch_all.hpp>)
 #define CATCH_CONFIG_EXTERNAL_INTERFACES
 #endif

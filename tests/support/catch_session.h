@@ -1,4 +1,5 @@
-// Catch2's session, for a test with a main() of its own. In one file of a program only: Catch2 2.x comes with it.
+// Catch2's session, for a test with its own main(). Include it in only one file of a program, because Catch2 2.x is
+// defined here.
 #pragma once
 
 #if __has_include(<catch2/catch_all.hpp>)

@@ -1,4 +1,6 @@
-// A ps with a model and two workers, for tests that say messages to it.
+// Drives one Container in one thread, with messages instead of sockets, from a state in which training can start: a
+// model and two welcomed workers. Use PsScript directly for tests before that state, and JobScript for several ps
+// tasks.
 #pragma once
 
 #include <vector>
@@ -17,7 +19,7 @@ inline Peer successor_of(const Peer& peer) {
   return {.worker = peer.worker, .incarnation = peer.incarnation + 1, .chief = peer.chief, .route = peer.route + "'"};
 }
 
-// A running job: the model is there and both workers have been welcomed.
+// A running job: it has a model, and both workers have been welcomed.
 struct Job : PsScript {
   explicit Job(const std::vector<float>& values = {0, 0, 0}) {
     greet(chief);

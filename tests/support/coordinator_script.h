@@ -1,5 +1,6 @@
-// CoordinatorScript: what ps 0 decides, in words that a test can be read in: the updates that a push leads to, and who
-// may go on. The step counts itself.
+// CoordinatorScript drives a Coordinator alone, in one thread and without messages: it returns the updates that a push
+// causes, and whether a worker may continue. Use it for the rules of ps 0 alone, and JobScript for the same rules with
+// requests and answers. The script counts the steps itself.
 #pragma once
 
 #include <memory>
@@ -16,8 +17,9 @@ class CoordinatorScript {
  public:
   explicit CoordinatorScript(std::unique_ptr<Coordinator> coordinator) : coordinator(std::move(coordinator)) {}
 
-  // A push of a worker from the parameters of `from`; nothing: of the newest. "" where it only counts, "dropped 2" with
-  // its staleness, "update 0 1" with the workers whose pushes make one, " * 0.5" with the factor of the learning rate.
+  // A push of a worker from the parameters of step `from`; without it, from the newest ones. The result is "" if the
+  // push only counts, "dropped 2" with its staleness, "update 0 1" with the workers whose pushes make an update, and
+  // " * 0.5" with the factor of the learning rate.
   std::string push(std::uint32_t worker, std::optional<std::int64_t> from = std::nullopt) {
     const Verdict verdict = coordinator->push({worker, {10, ++sequence_}}, from.value_or(step), step);
     if (!verdict.accepted) return fmt::format("dropped {}", verdict.staleness);
@@ -35,7 +37,7 @@ class CoordinatorScript {
     return out;
   }
   bool take(std::uint32_t worker) { return coordinator->take_token(worker, step); }
-  // Warnings, and the failure as the last one.
+  // Warnings; a failure is the last one.
   std::vector<std::string> tick(TimeMs now) {
     CoordinatorTick tick = coordinator->tick(now);
     if (tick.failure) tick.warnings.push_back("failure: " + *tick.failure);

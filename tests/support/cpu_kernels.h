@@ -1,4 +1,4 @@
-// Whether the cpu backend has kernels of its own in this build.
+// Whether this build has the cpu backend's own kernels.
 #pragma once
 
 #include "lib/backend/backend.h"
@@ -7,7 +7,7 @@
 
 namespace distmnist {
 
-// Without oneDNN "cpu" is the plain loops, which are slow and have no bfloat16.
+// Without oneDNN, "cpu" uses the plain loops, which are slow and have no bfloat16.
 inline bool has_cpu_kernels() {
   return make_backend("cpu")->can_compute(softmax().layers.front(), Precision::kBf16);
 }

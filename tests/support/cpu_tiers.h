@@ -1,4 +1,4 @@
-// What the cpu backend may compute with on this processor.
+// The variants of the cpu backend that this processor can run.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace distmnist {
 
-// Our own kernels in every instruction set under test, and oneDNN alone.
+// Our kernels in every instruction set under test, and oneDNN alone.
 inline std::vector<CpuOptions> cpu_tiers() {
   std::vector<CpuOptions> tiers;
   if (!only_instruction_set()) tiers.push_back({.instruction_set = {}, .builtin_kernels = false});

@@ -1,5 +1,5 @@
-// The client's half of CURVE for tests, which can also lie in every way that a client can. Written after
-// rfc.zeromq.org 25 and 26, with nothing of the server's code.
+// Drives the server's half of CURVE with a client in the same thread that can send every invalid message. It is written
+// from rfc.zeromq.org 25 and 26 without the server's code. Use curve_listener.h to test against ZeroMQ's own client.
 #pragma once
 
 #include <sodium.h>
@@ -26,7 +26,7 @@ inline Body body_of(std::string_view text) {
   return {bytes.begin(), bytes.end()};
 }
 
-// "Socket-Type" and a value, as metadata has them.
+// "Socket-Type" and a value, in the format of metadata.
 inline std::string property(std::string_view name, std::string_view value) {
   std::string text(1, static_cast<char>(name.size()));
   text += name;
@@ -39,12 +39,12 @@ class CurveClient {
   CurveClient(const KeyPair& own, const Key& server)
       : claimed(own.public_key), vouched_server(server), own_(own), server_(server) {}
 
-  // What an honest client does not change.
+  // A regular client does not change these.
   std::uint64_t number = 1;  // of the next command
   std::string metadata = property("Socket-Type", "DEALER") + property("Identity", "");
-  Key claimed;  // INITIATE says that this key is its own
+  Key claimed;  // the key that INITIATE claims
   Key vouched_server;
-  std::optional<Key> vouched_short;  // none: its own key of this connection
+  std::optional<Key> vouched_short;  // none: the client's own short-term key
 
   Body hello() {
     const std::string nonce_end = next_number();
@@ -53,7 +53,7 @@ class CurveClient {
                    box(zeros, "CurveZMQHELLO---" + nonce_end, server_, short_.secret_key));
   }
 
-  // False where the WELCOME is not the server's.
+  // False if the WELCOME is not from the server.
   bool take_welcome(std::span<const std::byte> body) {
     const std::string welcome(text_of(body));
     if (welcome.size() != 168 || !welcome.starts_with("\7WELCOME")) return false;
@@ -64,7 +64,7 @@ class CurveClient {
     return true;
   }
 
-  std::string cookie;  // 96 bytes, from the WELCOME
+  std::string cookie;  // 96 bytes from the WELCOME
 
   Body initiate() {
     const std::string vouch_end = random(16);
@@ -76,7 +76,7 @@ class CurveClient {
                        short_.secret_key));
   }
 
-  // The server's metadata; nothing where the READY is not its.
+  // The server's metadata; nothing if the READY is not from the server.
   std::optional<std::string> take_ready(std::span<const std::byte> body) {
     const std::string ready(text_of(body));
     if (ready.size() < 30 || !ready.starts_with("\5READY") || !take_server_number(ready.substr(6, 8)))
@@ -132,7 +132,7 @@ class CurveClient {
     ++number;
     return bytes;
   }
-  // The server counts up, too.
+  // The server's numbers must also increase.
   bool take_server_number(const std::string& bytes) {
     const bool rises = bytes > last_of_server_;
     last_of_server_ = bytes;

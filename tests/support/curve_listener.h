@@ -1,5 +1,6 @@
-// A server of one connection at a time for tests: ZMTP 3.1 with CURVE over TCP on 127.0.0.1, which sends every message
-// back. What it reads and when is as plain as can be: a thread that waits for bytes.
+// Drives our half of CURVE as a server over TCP on 127.0.0.1, one connection at a time, in a thread that waits for
+// bytes: ZMTP 3.1 that returns every message. Use it for tests with ZeroMQ's own client, and NetworkServer to test the
+// real server.
 #pragma once
 
 #include <poll.h>
@@ -39,15 +40,15 @@ class CurveListener {
   CurveListener& operator=(const CurveListener&) = delete;
 
   std::uint16_t port() const { return listener_.port(); }
-  // Of the last connection that was let in.
+  // The owner of the key of the last admitted connection.
   std::optional<KeyOwner> peer() const {
     const std::lock_guard lock(mutex_);
     return peer_;
   }
-  // Whether every payload lay where floats may.
+  // True if every payload was aligned for floats.
   bool aligned() const { return aligned_; }
   int num_connections() const { return num_connections_; }
-  // The first fault of any connection; kNone where none comes.
+  // The first fault of any connection; kNone if none happens.
   CurveFault wait_for_fault() const {
     for (const TimeMs began = monotonic_ms(); fault_ == CurveFault::kNone && monotonic_ms() - began < 20'000;)
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -135,7 +136,7 @@ class CurveListener {
     for (const std::byte byte : std::span(size_bytes).first(size_size))
       size = size << 8 | static_cast<std::uint8_t>(byte);
     if (size > (2u << 20)) return std::nullopt;
-    // The payload of a MESSAGE is to begin at an aligned address.
+    // Aligns the payload of a MESSAGE.
     constexpr std::size_t kBefore = kAlignment - kCurveMessageBytes % kAlignment;
     body.memory = std::make_unique<std::byte[]>(kBefore + size);
     body.bytes = {body.memory.get() + kBefore, size};

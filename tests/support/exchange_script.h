@@ -1,4 +1,5 @@
-// Script: a trace of a worker's conversation with one ps, in words that a test can be read in.
+// Script drives one Exchange alone, in one thread, with messages instead of sockets: a trace of a worker's conversation
+// with one ps. Use Simulation for the Exchange together with real ps cores.
 #pragma once
 
 #include "lib/ps/client/exchange.h"
@@ -9,7 +10,7 @@ namespace distmnist::trace {
 inline constexpr std::uint64_t kRun = 7, kEpoch = 500, kIncarnation = 10;
 inline constexpr TimeMs kWaitMs = 60'000;
 
-// A worker's conversation with one ps that holds [0,2) and [2,3). What the ps says is written into the script.
+// A worker's conversation with a ps that holds [0,2) and [2,3). The test writes the messages of the ps.
 class Script : public ExchangeRecorder {
  public:
   explicit Script(bool chief = false, std::vector<Range> pieces = {{0, 2}, {2, 1}})
@@ -17,7 +18,7 @@ class Script : public ExchangeRecorder {
     exchange.deliver_to(sinks());
   }
 
-  // ---- the worker and its shell ----
+  // ---- the worker and its caller ----
   Lines open(std::uint64_t sequence = 1) {
     exchange.open(sequence, now);
     return take();
@@ -26,7 +27,7 @@ class Script : public ExchangeRecorder {
     exchange.on_connected(now);
     return take();
   }
-  // Connected, greeted, and welcomed to a model at step 0.
+  // Connects, sends a greeting, and is welcomed to a model at step 0.
   void start() {
     open();
     connect();
@@ -51,7 +52,7 @@ class Script : public ExchangeRecorder {
     return take();
   }
 
-  // ---- what the ps says ----
+  // ---- messages of the ps ----
   Lines says(Message message) {
     exchange.on_message(received(std::move(message)), now);
     return take();
@@ -81,7 +82,7 @@ class Script : public ExchangeRecorder {
     return says(ps.record(MessageType::kRefuse, encode(RefuseRecord{code, reason})));
   }
 
-  // The ps, speaking to this worker.
+  // The ps, which sends messages to this worker.
   struct Ps : Peer {
     Header header_of(MessageType type, std::uint64_t with_sequence) const {
       Header out = header(type);

@@ -1,4 +1,4 @@
-// What an Error says: tests check its exit code and the words that a user needs.
+// Helpers that check an Error's exit code and the parts of its message that a user needs.
 #pragma once
 
 #include <functional>
@@ -9,7 +9,7 @@
 
 namespace distmnist {
 
-// The Error that `action` throws; none where it throws nothing. Other exceptions pass through and fail the test.
+// The Error that `action` throws, or nothing. Other exceptions are passed on and fail the test.
 inline std::optional<Error> error_of(const std::function<void()>& action) {
   try {
     action();
@@ -19,7 +19,7 @@ inline std::optional<Error> error_of(const std::function<void()>& action) {
   return std::nullopt;
 }
 
-// True where `action` throws an Error of this code whose message holds the text.
+// True if `action` throws an Error with this code whose message contains the text.
 inline bool fails_with(ExitCode code, const std::string& text, const std::function<void()>& action) {
   const auto error = error_of(action);
   return error && error->code() == code && std::string(error->what()).find(text) != std::string::npos;

@@ -1,4 +1,4 @@
-// Faults of the machine that a test can bring about for real: no space, no permission.
+// Real faults of the machine that a test can cause: no space, no permission.
 #pragma once
 
 #include <signal.h>
@@ -9,8 +9,8 @@
 
 namespace distmnist {
 
-// While alive, this process cannot make a file longer than `size_bytes`: the write fails with EFBIG, which is handled
-// like a full disk.
+// While it exists, this process cannot make a file longer than `size_bytes`: the write fails with EFBIG, which is
+// handled like a full disk.
 class FileSizeLimit {
  public:
   explicit FileSizeLimit(rlim_t size_bytes) : old_handler_(signal(SIGXFSZ, SIG_IGN)) {
@@ -30,7 +30,8 @@ class FileSizeLimit {
   void (*old_handler_)(int);
 };
 
-// While alive, `folder` cannot be written. Root may write everywhere, so for root the process also stops being root.
+// While it exists, `folder` cannot be written. Root can write everywhere, so a process of root also switches to an
+// ordinary user.
 class ReadOnlyFolder {
  public:
   explicit ReadOnlyFolder(const std::filesystem::path& folder) : folder_(folder), was_root_(geteuid() == 0) {
@@ -47,7 +48,7 @@ class ReadOnlyFolder {
   ReadOnlyFolder(const ReadOnlyFolder&) = delete;
   ReadOnlyFolder& operator=(const ReadOnlyFolder&) = delete;
 
-  bool works() const { return works_; }  // false: root in a container that cannot be anyone else
+  bool works() const { return works_; }  // false: root in a container that cannot change its user
 
  private:
   std::filesystem::path folder_;
@@ -55,8 +56,8 @@ class ReadOnlyFolder {
   bool works_ = true;
 };
 
-// While alive, this process may not enter `folder`, which lies in `own_folder`, a temporary folder of the test. For
-// root the process also stops being root.
+// While it exists, this process cannot enter `folder`, which is in `own_folder`, a temporary folder of the test. A
+// process of root also switches to an ordinary user.
 class ClosedFolder {
  public:
   ClosedFolder(const std::filesystem::path& folder, const std::filesystem::path& own_folder)
@@ -75,7 +76,7 @@ class ClosedFolder {
   ClosedFolder(const ClosedFolder&) = delete;
   ClosedFolder& operator=(const ClosedFolder&) = delete;
 
-  bool works() const { return works_; }  // false: root in a container that cannot be anyone else
+  bool works() const { return works_; }  // false: root in a container that cannot change its user
 
  private:
   std::filesystem::path folder_;

@@ -1,4 +1,4 @@
-// Bytes of files that tests make: gzip, and what a file holds.
+// Bytes of test files: gzip data, and reading and writing files.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace distmnist {
 
 using Bytes = std::vector<std::uint8_t>;
 
-// One gzip member that holds `bytes`.
+// One gzip member that contains `bytes`.
 inline Bytes gzip(const Bytes& bytes) {
   z_stream stream{};
   if (deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) {

@@ -1,5 +1,5 @@
-// A matrix within a larger array. What lies around it and between its rows is NaN: who reads it computes NaN, who
-// writes there is found out.
+// A matrix inside a larger array with NaN around it and between its rows: code that reads outside the matrix computes
+// NaN, and code that writes outside is detected.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace distmnist {
 
 class Guarded {
  public:
-  // One row.
+  // A matrix with one row.
   explicit Guarded(std::int64_t size) : Guarded(1, size, size) {}
   Guarded(std::int64_t rows, std::int64_t columns, std::int64_t stride)
       : rows_(rows),
@@ -28,11 +28,11 @@ class Guarded {
   std::int64_t stride() const { return stride_; }
   float& at(std::int64_t row, std::int64_t column) { return data()[row * stride_ + column]; }
   float at(std::int64_t row, std::int64_t column) const { return data()[row * stride_ + column]; }
-  // Of one row.
+  // For a matrix with one row.
   std::span<float> span() { return {data(), static_cast<std::size_t>(columns_)}; }
   std::span<const float> span() const { return {data(), static_cast<std::size_t>(columns_)}; }
 
-  // fill(next): every element is what next() returns, in the order of the rows.
+  // fill(next): sets every element to the result of next(), in the order of the rows.
   template <typename Next>
   Guarded& fill(const Next& next) {
     for (std::int64_t row = 0; row < rows_; ++row) {
@@ -44,7 +44,7 @@ class Guarded {
     return fill([&] { return 2.0f * random.uniform() - 1.0f; });
   }
 
-  // Whether nothing has been written but the matrix.
+  // True if nothing outside the matrix has been written.
   bool is_whole() const {
     for (std::size_t i = 0; i < floats_.size(); ++i) {
       const std::int64_t at = static_cast<std::int64_t>(i) - kGuard;
@@ -55,7 +55,7 @@ class Guarded {
   }
 
  private:
-  static constexpr std::int64_t kGuard = 67;  // floats; odd, so that the matrix lies at no round address
+  static constexpr std::int64_t kGuard = 67;  // floats; odd, so that the matrix is not aligned
   static constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
   std::int64_t rows_, columns_, stride_;

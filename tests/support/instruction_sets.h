@@ -1,4 +1,4 @@
-// The instruction sets that tests compute with.
+// The instruction sets that tests use.
 #pragma once
 
 #include <cstdlib>
@@ -10,8 +10,8 @@
 
 namespace distmnist {
 
-// The one that $DISTMNIST_TEST_INSTRUCTION_SET names, and nothing else: where a processor is emulated, the rest would
-// take minutes and tell nothing new. Throws Error where the processor has it not.
+// Only the set in $DISTMNIST_TEST_INSTRUCTION_SET: on an emulated processor the other sets would take minutes and show
+// nothing new. Throws an Error if the processor does not support it.
 inline std::optional<InstructionSet> only_instruction_set() {
   const char* name = std::getenv("DISTMNIST_TEST_INSTRUCTION_SET");
   if (name == nullptr) return std::nullopt;
@@ -21,7 +21,7 @@ inline std::optional<InstructionSet> only_instruction_set() {
   return set;
 }
 
-// That one, or all that this processor has.
+// That set, or all sets of this processor.
 inline std::vector<InstructionSet> instruction_sets_under_test() {
   if (const auto only = only_instruction_set()) return {*only};
   std::vector<InstructionSet> sets;

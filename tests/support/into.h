@@ -1,4 +1,4 @@
-// into(block): a sink for one call, that puts parameters into `block`.
+// into(block): a sink for one call that writes parameters into `block`.
 #pragma once
 
 #include <vector>
@@ -16,12 +16,12 @@ class Into {
   BlockSink sink_;
 };
 
-// `block` has room for all of them.
+// `block` must have room for all of them.
 inline Into into(std::vector<float>& block) {
   return Into(block);
 }
 
-// Takes parameters that nobody wants.
+// Discards parameters.
 class NoSink final : public ParameterSink {
  public:
   void load(Range, std::span<const float>) override {}

@@ -1,9 +1,11 @@
-// JobScript: a whole job by hand: its ps tasks (whole containers) and the processes of its workers, of which a test
-// says what each does and when. The gradients of a push are one number everywhere and the optimizer is SGD with rate 1,
-// so all parameters on all ps tasks are one value, and what a worker is told is one line:
-//   "1: step 4, sample 150, value -6"                  its turn: the step of its parameters, where its data goes on
-//   "1: dropped (stale by 2), step 4, sample 150, ..."  and its push did not count
-// Notices are kept apart; welcomes, pongs and kStaged are not lines.
+// JobScript drives a whole job in one thread, with messages instead of sockets: the Containers of all ps tasks, and
+// worker processes whose actions and times the test determines. Use it for replication rules with one or several ps
+// tasks; PsScript drives a single Container, and Simulation drives the shipped workers in simulated time. All numbers
+// of a push's gradient are equal and the optimizer is SGD with rate 1, so all parameters on all ps tasks have one
+// value, and an answer to a worker is one line:
+//   "1: step 4, sample 150, value -6"                  its turn: the step of its parameters, its next data position
+//   "1: dropped (stale by 2), step 4, sample 150, ..."  the same after a push that did not count
+// Notices are collected separately; welcomes, pongs and kStaged are not lines.
 #pragma once
 
 #include <algorithm>
@@ -47,13 +49,13 @@ class JobScript {
     process(0).sequence = 1;
   }
 
-  // ---- what a worker does ----
+  // ---- actions of a worker ----
   Lines join(std::uint32_t w) {
     new_question(w);
     return join_again(w);
   }
   Lines join_again(std::uint32_t w) { return say(0, w, asking(0, w).plain(MessageType::kJoin)); }
-  // A push as the program makes it. Where no ps decides it is applied at once, and each ps answers.
+  // A push in the program's order. If no ps decides, it is applied at once, and each ps answers.
   Lines push(std::uint32_t w, float gradient) {
     new_question(w);
     Lines out;
@@ -61,7 +63,7 @@ class JobScript {
     if (strategy_.ordered()) append(out, commit(w));
     return out;
   }
-  // Its parts: the gradient to one ps; the same once more (of one push, to another ps too); and the word to ps 0.
+  // Its parts: the gradient to one ps, the same again (or to another ps), and the commit to ps 0.
   Lines stage(std::uint32_t w, float gradient, std::uint32_t k) {
     new_question(w);
     return stage_again(w, gradient, k);
@@ -78,38 +80,38 @@ class JobScript {
     message.header.commit = *std::min_element(commits.begin() + (ps.size() > 1 ? 1 : 0), commits.end());
     return say(0, w, std::move(message));
   }
-  // What it will say of its push in the commit; else that is what the other ps tasks have said.
+  // Sets what its commit reports about its push; by default it reports what the other ps tasks have reported.
   void call_bad(std::uint32_t w, bool bad = true) { process(w).calls_bad = bad; }
   Lines commit_again(std::uint32_t w) { return commit(w); }
-  // It computes on older parameters than those it was told of last.
+  // It computes with older parameters than it was last given.
   void work_on(std::uint32_t w, std::int64_t step) { process(w).step = step; }
   Lines leave(std::uint32_t w) { return end(w, MessageType::kLeave); }
   Lines done(std::uint32_t w) { return end(w, MessageType::kDone); }
 
-  // ---- what happens to a worker ----
-  // Its process falls silent for ever; the others are heard until it counts as lost.
+  // ---- events of a worker ----
+  // Its process falls silent permanently; the others send messages until it counts as lost.
   Lines lose(std::uint32_t w) {
     process(w).alive = false;
     return pass(kLeaseMs);
   }
-  // It was only away, and is heard again.
+  // It was only away, and sends messages again.
   Lines come_back(std::uint32_t w) {
     process(w).alive = true;
     Lines out;
     for (std::uint32_t k = 0; k < ps.size(); ++k) append(out, say(k, w, peer(k, w).plain(MessageType::kPing)));
     return out;
   }
-  // A new process takes the task over; it has not joined yet.
+  // A new process takes over the task and has not joined yet.
   Lines restart(std::uint32_t w) {
     start(w);
     if (peer(0, w).lease != 0) return {};
-    process(w).alive = false;  // It waits until its predecessor has not answered.
+    process(w).alive = false;  // it waits until its predecessor has not answered
     const Lines out = pass(kProbeMs);
     process(w).alive = true;
     return out;
   }
 
-  // Time, in which all living processes are heard.
+  // Time passes, in which all live processes send messages.
   Lines pass(TimeMs duration) {
     Lines out;
     for (const TimeMs end = now + duration; now < end;) {
@@ -134,7 +136,7 @@ class JobScript {
     ++process(0).sequence;
     return say(0, 0, peer(0, 0).plain(MessageType::kSnapshotBegin));
   }
-  // ps 0 copies last: then it decides what has waited.
+  // ps 0 copies last, and then decides the pushes that have waited.
   Lines snapshot_take() {
     ++process(0).sequence;
     Lines out;
@@ -145,7 +147,7 @@ class JobScript {
     return out;
   }
 
-  // A worker's session with ps k, to say something by hand.
+  // A worker's session with ps k, to send a message by hand.
   Peer* session(std::uint32_t k, std::uint32_t w) { return &peer(k, w); }
   bool warned(const std::string& words) const { return any_holds(ps[0]->actions.log_lines, words); }
   // The notices since the last call.
@@ -153,7 +155,7 @@ class JobScript {
 
   std::vector<std::unique_ptr<PsScript>> ps;
   TimeMs now = 0;
-  // Whether a worker that is told to go on by ps 0 gets the other ps tasks' parameters at once.
+  // Whether a worker that ps 0 allows to continue gets the other ps tasks' parameters at once.
   bool visit_others = true;
 
  private:
@@ -166,9 +168,9 @@ class JobScript {
     std::int64_t question_step = 0;
     std::int64_t step = 0;
     bool alive = true;
-    bool calls_bad = false;  // its push, as another ps has said
+    bool calls_bad = false;  // another ps has found its push bad
   };
-  // What a worker is told; a snapshot where it is no turn.
+  // The answer to a worker; or a snapshot if it is not a turn.
   struct Answer {
     std::uint32_t worker = 0;
     std::int64_t step = 0;
@@ -209,7 +211,7 @@ class JobScript {
     process(w).calls_bad = false;
     process(w).question_step = process(w).step;
   }
-  // Its session with ps k, for its last push or join, which may come again.
+  // Its session with ps k for its last push or join, which can be repeated.
   Peer& asking(std::uint32_t k, std::uint32_t w) {
     Peer& own = peer(k, w);
     own.sequence = process(w).question;
@@ -229,10 +231,10 @@ class JobScript {
     return out;
   }
 
-  // What ps k has just said.
+  // The new messages of ps k.
   Lines read(std::uint32_t k) {
     Lines out;
-    std::optional<Answer> answer;  // whose values are coming
+    std::optional<Answer> answer;  // whose values are still arriving
     const auto finish = [&] {
       if (answer) append(out, {told(*std::exchange(answer, std::nullopt))});
     };
@@ -285,7 +287,7 @@ class JobScript {
     return out;
   }
 
-  // An answer as a line, after the worker has been at the other ps tasks.
+  // An answer as a line, after the worker has asked the other ps tasks.
   std::string told(Answer answer) {
     if (answer.snapshot) return fmt::format("snapshot: step {}, {}", answer.step, text_of_values(answer.values));
     process(answer.worker).step = answer.step;
@@ -308,7 +310,7 @@ class JobScript {
     return line + text_of_values(answer.values);
   }
 
-  // The answers of the other ps tasks are added to ps 0's; or why one refuses.
+  // Adds the answers of the other ps tasks to that of ps 0; returns the reason if one of them refuses.
   std::optional<std::string> visit(Answer& answer) {
     const std::uint64_t dropped = answer.token->accepted ? 0 : process(answer.worker).question;
     for (std::uint32_t k = 1; k < ps.size(); ++k) {
@@ -335,8 +337,8 @@ class JobScript {
   }
 
   Strategy strategy_;
-  std::vector<std::vector<std::unique_ptr<Process>>> processes_;  // by worker; the last is the living one
-  std::vector<Update> agreed_;                                    // of the snapshot under way
+  std::vector<std::vector<std::unique_ptr<Process>>> processes_;  // by worker; the last process is the live one
+  std::vector<Update> agreed_;                                    // of the snapshot in progress
   Lines notices_;
 };
 

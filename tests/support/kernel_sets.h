@@ -1,4 +1,4 @@
-// The vector kernels under test: those of every instruction set that is, and wide_kernels.cc.
+// The vector kernels under test: those of every instruction set under test, and wide_kernels.cc.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
-// A local training run of a small model, as the program puts it together, and what it writes.
+// Drives local training in this process with the shipped training loop: a small model set up like in the program, and
+// its output. Nothing is sent; remote_job.h drives training over TCP.
 #pragma once
 
 #include <algorithm>
@@ -30,10 +31,10 @@ inline std::vector<NamedRange> variables_of(const Graph& graph) {
   return out;
 }
 
-// Where the parameters are in local training.
+// Where local training keeps the parameters.
 enum class ParametersIn { kProcess, kDevice };
 
-// Local training of the softmax model with the reference backend, as the program puts it together.
+// Local training of the softmax model with the reference backend, set up like in the program.
 struct Run {
   explicit Run(const RunFolder* folder = nullptr, double learning_rate = 0.01,
                OptimizerKind optimizer = OptimizerKind::kAdam, ParametersIn where = ParametersIn::kProcess) {
@@ -56,7 +57,7 @@ struct Run {
     config.log_every = 1'000'000;
   }
 
-  // `signal`: as if it had come before the first step.
+  // `signal`: as if it had arrived before the first step.
   ExitCode train(std::int64_t steps, std::optional<ExitCode> signal = std::nullopt) {
     config.train_steps = steps;
     Console console(0, ProgressStyle::kNone, steps);
@@ -69,7 +70,7 @@ struct Run {
     return run_training(config, parts);
   }
 
-  // The client, where the parameters are in this process.
+  // The client, if the parameters are in this process.
   ParameterClient& exchange() { return dynamic_cast<ParameterClient&>(*client); }
 
   std::vector<float> parameters() { return client->snapshot().parameters; }
@@ -77,7 +78,7 @@ struct Run {
   Graph graph = softmax();
   TrainAndTest data = small_digits();
   std::unique_ptr<Executor> executor;
-  std::unique_ptr<ParameterSession> client;  // goes before the executor
+  std::unique_ptr<ParameterSession> client;  // destroyed before the executor
   std::unique_ptr<Supervisor> supervisor;
   TrainingConfig config;
   MetricsWriter* metrics = nullptr;

@@ -1,5 +1,5 @@
-// TCP on 127.0.0.1 for tests: free ports, a listener that takes no connection, and a client that can say anything at
-// all, so that a server meets what no honest peer sends.
+// TCP on 127.0.0.1 for tests: free ports, a listener that never answers, and a client that can send any bytes, so that
+// a server receives data that no regular peer sends.
 #pragma once
 
 #include <arpa/inet.h>
@@ -26,7 +26,7 @@ inline sockaddr_in loopback_address(std::uint16_t port) {
   return address;
 }
 
-// Holds a port of its own; who connects is never answered.
+// Listens on its own port and never answers.
 class SilentListener {
  public:
   SilentListener() : descriptor_(socket(AF_INET, SOCK_STREAM, 0)) {
@@ -50,7 +50,7 @@ class SilentListener {
   std::uint16_t port_ = 0;
 };
 
-// A port that was free just now.
+// A port that was free a moment ago.
 inline std::uint16_t free_port() {
   return SilentListener().port();
 }
@@ -68,7 +68,7 @@ class RawConnection {
   RawConnection(const RawConnection&) = delete;
   RawConnection& operator=(const RawConnection&) = delete;
 
-  // False once the other end has closed the connection.
+  // False if the peer has closed the connection.
   bool send(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
       const ssize_t sent = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -79,7 +79,8 @@ class RawConnection {
   }
   bool send(std::string_view text) { return send(bytes_of(text)); }
 
-  // Sends the text again and again until the other end takes nothing for a while, or `most` bytes. Returns how many.
+  // Sends the text again and again, until the peer reads nothing for a while or `most` bytes have been sent. Returns
+  // the number of bytes.
   std::size_t pour(std::string_view text, std::size_t most) {
     std::size_t taken = 0, at = 0;
     for (pollfd item{descriptor_, POLLOUT, 0}; taken < most && poll(&item, 1, 500) > 0;) {
@@ -91,7 +92,7 @@ class RawConnection {
     return taken;
   }
 
-  // Exactly `size` bytes, or nothing where the other end closes first or says nothing for ten seconds.
+  // Exactly `size` bytes; nothing if the peer closes the connection earlier or sends nothing for ten seconds.
   std::string receive(std::size_t size) {
     std::string out;
     while (out.size() < size) {
@@ -110,8 +111,8 @@ class RawConnection {
   int descriptor_;
 };
 
-// Speaks ZeroMQ's protocol by hand (ZMTP 3.0, rfc.zeromq.org/spec/23), as a DEALER: messages of any number and kind of
-// parts. The mechanism is NULL.
+// Speaks ZeroMQ's protocol as a DEALER, byte by byte (ZMTP 3.0, rfc.zeromq.org/spec/23), with messages of any number
+// and kind of parts. The mechanism is NULL.
 class RawDealer {
  public:
   explicit RawDealer(std::uint16_t port) : connection_(port) {
@@ -141,7 +142,7 @@ class RawDealer {
     return connection_.send(out);
   }
   std::size_t pour(std::string_view frames, std::size_t most) { return connection_.pour(frames, most); }
-  // True when the server has hung up on us.
+  // True if the server has closed the connection.
   bool hung_up() { return connection_.receive(1).empty(); }
 
  private:

@@ -1,4 +1,4 @@
-// ModuleFolder: a folder that holds a stand-in of tests/support/cuda_modules as the CUDA module.
+// ModuleFolder: a folder with one of tests/support/cuda_modules in place of the CUDA module.
 #pragma once
 
 #include <filesystem>
@@ -11,7 +11,7 @@ namespace distmnist {
 
 class ModuleFolder {
  public:
-  // `variants` is where they were built; it depends on the build folder, so meson tells it to the tests.
+  // `variants` is the folder in which they were built. It depends on the build folder, so meson passes it to the tests.
   ModuleFolder(const std::filesystem::path& variants, const std::string& variant) {
     std::filesystem::copy_file(variants / (variant + ".so"), folder_ / kCudaModuleFile);
   }

@@ -1,7 +1,7 @@
-// SimulatedNetwork: connections between workers and ps tasks on a clock that only moves when asked. Like ZeroMQ over
-// TCP: messages of a connection arrive in order, late, or not at all; a connection may break, which loses what is under
-// way, and may be made anew without either end noticing; what was sent on a connection that was given up may still
-// arrive. Everything is decided by one seed.
+// SimulatedNetwork replaces sockets and time in the simulation: connections between workers and ps tasks, with a clock
+// that only moves on request. As with ZeroMQ over TCP, messages on a connection arrive in order, late, or not at all. A
+// connection can break, which loses messages in transit, and can be replaced without either end noticing. Messages on
+// an abandoned connection can still arrive. One seed determines everything.
 #pragma once
 
 #include <algorithm>
@@ -22,18 +22,18 @@ namespace distmnist::trace {
 
 struct Faults {
   double lost = 0.01;      // of all messages: dropped by a full queue or a checksum
-  double broken = 0.01;    // of all messages: the connection breaks, and is made anew unnoticed
-  double stalled = 0.005;  // of all messages: nothing moves on the connection for a while
+  double broken = 0.01;    // of all messages: the connection breaks and is replaced unnoticed
+  double stalled = 0.005;  // of all messages: the connection transfers nothing for a while
   TimeMs delay_ms = 50;    // at most, for each message
   TimeMs stall_ms = 20'000;
 };
 
-// Events in order of time; those of one time in order of their making.
+// Events in order of time; those at the same time in order of creation.
 class SimulatedClock {
  public:
   TimeMs now() const { return now_; }
   void at(TimeMs time, std::function<void()> event) { events_.emplace(std::max(time, now_), std::move(event)); }
-  // Runs the next event; false where there is none.
+  // Runs the next event; returns false if there is none.
   bool step() {
     if (events_.empty()) return false;
     auto next = events_.extract(events_.begin());
@@ -55,7 +55,7 @@ class SimulatedNetwork {
   SimulatedNetwork(SimulatedClock& clock, std::uint64_t seed, Faults faults)
       : clock_(clock), random_(seed, 1), faults_(faults) {}
 
-  // One worker's line to one ps. The line is the worker's; connections come and go beneath it.
+  // One worker's line to one ps. It belongs to the worker and uses one connection after another.
   class Line {
    public:
     Line(SimulatedNetwork& network, ToPs to_ps, ToWorker to_worker)
@@ -66,13 +66,13 @@ class SimulatedNetwork {
       connection_->route = "connection " + std::to_string(++network_.made_);
       network_.lines_[connection_->route] = this;
     }
-    // The worker gives the connection up. What it has sent may arrive yet; answers go nowhere.
+    // The worker abandons the connection. Its messages can still arrive; answers are lost.
     void give_up() {
       if (!connection_) return;
       network_.lines_.erase(connection_->route);
       given_up_.push_back(std::exchange(connection_, nullptr));
     }
-    // The worker's process dies: nothing of it arrives any more.
+    // The worker's process dies: none of its messages arrives any more.
     void die() {
       give_up();
       for (const auto& connection : given_up_) connection->dead = true;
@@ -93,7 +93,7 @@ class SimulatedNetwork {
     std::vector<std::shared_ptr<Connection>> given_up_;
   };
 
-  // What a ps sends.
+  // A message from a ps.
   void answer(const Route& to, Message&& message) {
     const auto at = lines_.find(to);
     if (at != lines_.end()) carry(*at->second, false, std::move(message));
@@ -108,7 +108,7 @@ class SimulatedNetwork {
       line.connection_->dead = true;
       line.give_up();
       line.connect();
-      return;  // The message is lost with it.
+      return;  // the message is lost with the connection
     }
     if (happens(faults_.lost)) return;
     const auto connection = line.connection_;
@@ -117,7 +117,7 @@ class SimulatedNetwork {
         clock_.now() + static_cast<TimeMs>(random_.below(static_cast<std::uint64_t>(faults_.delay_ms) + 1));
     if (happens(faults_.stalled))
       arrival += static_cast<TimeMs>(random_.below(static_cast<std::uint64_t>(faults_.stall_ms)));
-    last = arrival = std::max(arrival, last);  // in order
+    last = arrival = std::max(arrival, last);  // keeps the order
     const auto content = std::make_shared<Message>(std::move(message));
     clock_.at(arrival, [&line, connection, up, content] {
       if (connection->dead) return;

@@ -1,4 +1,4 @@
-// The reference backend on one batch: what others are compared with.
+// Runs the reference backend on one batch, for comparison with other backends.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +10,8 @@
 
 namespace distmnist {
 
-// Its gradients go where those that are compared with it went (LayerChoices). Most choose alike, so what was computed
-// is kept.
+// Its gradients pass through the same pixels and relus as those of the compared backend (LayerChoices). Most backends
+// choose the same, so results are cached.
 class Oracle {
  public:
   Oracle(const Graph& graph, const CompileOptions& options, const std::vector<float>& parameters,

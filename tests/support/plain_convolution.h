@@ -1,5 +1,5 @@
-// A convolution with relu and 2x2 max-pool of one image, in plain loops and double precision: what the kernels of
-// lib/backend/cpu/vector are compared with.
+// A convolution with relu and 2x2 max-pool of one image, in plain loops and double precision, for comparison with the
+// kernels of lib/backend/cpu/vector.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +34,7 @@ struct PlainConvolution {
   std::vector<float> weights;  // [window_height, window_width, in, out]
   std::vector<float> biases;   // [out]
 
-  // Numbers that next() returns, one after the other.
+  // Fills everything with the results of next(), in order.
   template <typename Next>
   PlainConvolution(const cpu::ConvolutionShape& of, const Next& next)
       : shape(of),
@@ -54,7 +54,8 @@ struct PlainConvolution {
     return out;
   }
 
-  // Given the gradients [height / 2, width / 2, out] of the pooled numbers and which pixels they belong to.
+  // Computes the gradients from the gradients [height / 2, width / 2, out] of the pooled numbers and the pixels that
+  // these belong to.
   PlainGradients gradients(std::span<const float> values, std::span<const std::uint8_t> choices) const {
     std::vector<double> pixels(static_cast<std::size_t>(shape.height * shape.width * shape.out));
     PlainGradients sums{.weights = std::vector<double>(weights.size()),
@@ -74,14 +75,14 @@ struct PlainConvolution {
     return sums;
   }
 
-  // Where in [height, width, out] the pixel `choice` lies of pooled number i.
+  // The position in [height, width, out] of the pixel `choice` for pooled number i.
   std::int64_t pixel_of(std::int64_t i, int choice) const {
     const std::int64_t channel = i % shape.out, window = i / shape.out;
     const std::int64_t y = window / (shape.width / 2) * 2 + choice / 2, x = window % (shape.width / 2) * 2 + choice % 2;
     return (y * shape.width + x) * shape.out + channel;
   }
 
-  // The image with zeros around it, to [rows, columns, in].
+  // The image with zeros around it, as [rows, columns, in].
   Guarded framed(std::int64_t rows, std::int64_t columns) const {
     Guarded frame(rows * columns * shape.in);
     frame.fill([] { return 0.0f; });
@@ -91,7 +92,7 @@ struct PlainConvolution {
     }
     return frame;
   }
-  // What lies in the place of the image, [height, width, in].
+  // The part of the frame that contains the image, [height, width, in].
   std::vector<float> unframed(const Guarded& frame, std::int64_t columns) const {
     std::vector<float> out;
     for (std::int64_t y = 0; y < shape.height; ++y) {
@@ -107,7 +108,7 @@ struct PlainConvolution {
     return ((y + shape.window_height / 2) * columns + shape.window_width / 2) * shape.in;
   }
 
-  // work(where the input number lies, where its weights lie, where its outputs lie), for all of them.
+  // Calls work(position of the input number, of its weights, of its outputs) for all of them.
   template <typename Work>
   void for_each_product(const Work& work) const {
     for (std::int64_t y = 0; y < shape.height; ++y) {
@@ -127,7 +128,7 @@ struct PlainConvolution {
   }
 };
 
-// What relu and pool make of pixels, the first one on a tie.
+// The result of relu and pool; on a tie the first pixel is chosen.
 struct PlainPooled {
   std::vector<double> values;
   std::vector<std::uint8_t> choices;
@@ -147,7 +148,7 @@ inline PlainPooled plain_pooled(const PlainConvolution& convolution, std::span<c
   return pooled;
 }
 
-// Memory for pooled numbers, with guards around it.
+// Memory for pooled numbers with guards around it.
 struct GuardedPooled {
   static constexpr std::int64_t kGuard = 64;        // bytes
   static constexpr std::uint8_t kUntouched = 0xA5;  // no choice
@@ -164,7 +165,7 @@ struct GuardedPooled {
            std::all_of(bytes.end() - kGuard, bytes.end(), untouched);
   }
 
-  // Any gradient.
+  // Fills it with random gradients.
   void fill(Random& random) {
     values.fill_uniform(random);
     for (std::uint8_t& choice : choices()) {
@@ -177,7 +178,7 @@ struct GuardedPooled {
   std::vector<std::uint8_t> bytes;
 };
 
-// How many choices are neither the largest pixel nor, within `rounding`, as good as it.
+// The number of choices that are not the largest pixel or, within `rounding`, as good as it.
 inline std::int64_t count_wrong_choices(const PlainConvolution& convolution, std::span<const double> pixels,
                                         std::span<const std::uint8_t> choices, double rounding) {
   const PlainPooled best = plain_pooled(convolution, pixels);

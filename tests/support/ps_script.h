@@ -1,5 +1,6 @@
-// PsScript: a trace of one container with a small model, in words that a test can be read in. The model has three
-// parameters in two pieces, [0,2) and [2,3), and plain SGD with rate 1, so that every value is a whole number.
+// PsScript drives one Container in one thread, with messages instead of sockets. The model is small: three parameters
+// in two pieces, [0,2) and [2,3), and SGD with rate 1, so that every value is a whole number. Use container_job.h to
+// start with a ready model, JobScript for several ps tasks, and StayScript for a whole PsCore.
 #pragma once
 
 #include <string>
@@ -30,7 +31,7 @@ class PsScript : public PsTrace<Container> {
     return say(peer, peer.hello(fingerprint, identity_.num_workers, identity_.num_ps, identity_.index));
   }
 
-  // The chief's creation of a model that starts with `values`; what goes out at its end.
+  // The chief creates a model that starts with `values`. Returns the messages sent at the end of the creation.
   Lines create(Peer& chief, const std::vector<float>& values = {0, 0, 0}, const CreateRecord& record = small_model(),
                std::uint64_t run = kRun) {
     begin_create(chief, record, run);
@@ -39,19 +40,19 @@ class PsScript : public PsTrace<Container> {
     return say(chief, chief.plain(MessageType::kCreateEnd));
   }
 
-  // Its first message alone: the values are to follow.
+  // Sends only its first message, without the values.
   void begin_create(Peer& chief, const CreateRecord& record = small_model(), std::uint64_t run = kRun) {
     chief.run = run;
     ++chief.sequence;
     say(chief, chief.record(MessageType::kCreate, encode(record)));
   }
 
-  // A whole push with the peer's next sequence.
+  // A complete push with the peer's next sequence.
   Lines push(Peer& peer, const std::vector<float>& gradient) {
     ++peer.sequence;
     return push_again(peer, gradient);
   }
-  // The same push once more.
+  // Repeats the same push.
   Lines push_again(Peer& peer, const std::vector<float>& gradient) {
     Lines out = say(peer, peer.push(0, {gradient[0], gradient[1]}));
     for (const std::string& line : say(peer, peer.push(2, {gradient[2]}))) out.push_back(line);
@@ -60,8 +61,8 @@ class PsScript : public PsTrace<Container> {
 
   Lines pull(Peer& peer) { return say(peer, peer.plain(MessageType::kPull)); }
 
-  // To ps 0: the peer wants to compute; its push is whole everywhere, and all other ps tasks have made `others_commit`
-  // updates.
+  // To ps 0: the peer wants to compute, its push is complete on all ps tasks, and all other ps tasks have made
+  // `others_commit` updates.
   Lines join(Peer& peer) {
     ++peer.sequence;
     return say(peer, peer.plain(MessageType::kJoin));
@@ -71,7 +72,7 @@ class PsScript : public PsTrace<Container> {
     message.header.commit = others_commit;
     return say(peer, std::move(message));
   }
-  // To the others: make these updates, and answer with the parameters.
+  // To the other ps tasks: make these updates and answer with the parameters.
   Lines advance(Peer& peer, const std::vector<Update>& updates) {
     ++peer.sequence;
     return say(peer, peer.record(MessageType::kAdvance, encode(UpdatesRecord{updates})));
@@ -81,7 +82,7 @@ class PsScript : public PsTrace<Container> {
   PsIdentity identity_;
 };
 
-// The answer to a push or pull, as it goes to `route`.
+// The answer to a push or pull, sent to `route`.
 inline Lines parameters(const std::string& route, const std::string& first, const std::string& second, int step) {
   return {fmt::format("{}: parameters [0,2) {} step {}", route, first, step),
           fmt::format("{}: parameters [2,3) {} step {}", route, second, step)};

@@ -1,4 +1,6 @@
-// A job's ps tasks, as the program runs them, and what a worker says to them through a RemoteClient.
+// Drives real clients over TCP and Unix sockets: RemoteClient in the test's threads, and run_parameter_server() of each
+// ps task in other threads of the process (RunningPs). Use JobScript for rules without sockets, and tests/e2e for
+// separate processes.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +20,7 @@ namespace distmnist {
 
 using Floats = std::vector<float>;
 
-// More than one chunk for one of the variables.
+// One of the variables has more than one chunk.
 inline const std::vector<NamedRange> kVariables = {{"fc/weights", {0, kMaxPayloadFloats + 100}},
                                                    {"fc/biases", {kMaxPayloadFloats + 100, 10}}};
 inline constexpr std::int64_t kNumParameters = kMaxPayloadFloats + 110;
@@ -62,7 +64,7 @@ struct Job {
   }
 };
 
-// The ps tasks of a job, as the program runs them.
+// The ps tasks of a job, running like in the program.
 struct Servers {
   explicit Servers(const Job& job) {
     for (std::uint32_t k = 0; k < job.num_ps; ++k) {
@@ -89,20 +91,20 @@ inline StoredModel start_model(const OptimizerSpec& optimizer, std::int64_t glob
   return model;
 }
 
-// The chief's session: opened, with a new model.
+// Opens the chief's session with a new model.
 inline void start(RemoteClient& chief, const Job& job) {
   chief.open();
   chief.create(start_model(job.optimizer));
 }
 
-// A sink for one call, that puts parameters into `block`.
+// A sink for one call that writes parameters into `block`.
 inline Into into_new(Floats& block) {
   block.assign(static_cast<std::size_t>(kNumParameters), NAN);
   return into(block);
 }
 
-// One push of a gradient that is `value` everywhere, variable by variable in the order of a backward pass. Returns the
-// global_step of the answer.
+// Pushes a gradient of equal numbers, variable by variable in the order of a backward pass. Returns the global_step of
+// the answer.
 inline std::int64_t push_all(ParameterClient& client, float value, std::int64_t step, Floats& parameters) {
   const Floats gradients(static_cast<std::size_t>(kNumParameters), value);
   client.begin_push(gradients, step, kBatchSamples);
@@ -111,7 +113,7 @@ inline std::int64_t push_all(ParameterClient& client, float value, std::int64_t 
   return client.finish_push(into_new(parameters)).global_step;
 }
 
-// counting(0) - decrease, everywhere.
+// True if the parameters are counting(0) - decrease everywhere.
 inline bool decreased_by(const Floats& parameters, float decrease) {
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     if (parameters[i] != static_cast<float>(i) - decrease) return false;

@@ -1,5 +1,6 @@
-// ReplicationModel: the rules about which pushes count and who may compute a batch, as plain as docs/semantics.md has
-// them. A test tells it what ps 0 is told and what comes of it; what the rules forbid is thrown as a Violation.
+// ReplicationModel: the rules in docs/semantics.md about which pushes count and which worker may compute a batch, in
+// their simplest form. A test passes it the inputs and outputs of ps 0; a forbidden decision throws a Violation. It
+// checks any decision; the scripts (CoordinatorScript, JobScript) compare single cases with fixed answers.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +36,7 @@ class ReplicationModel {
   std::int64_t applied() const { return static_cast<std::int64_t>(applied_.size()); }
   bool over() const { return global_step_ >= strategy_.train_steps; }
 
-  // ---- Who takes part ----
+  // ---- Members ----
 
   void arrives(std::uint32_t worker) {
     Task& task = tasks_[worker];
@@ -54,7 +55,7 @@ class ReplicationModel {
     std::uint32_t left = 0;
     for (Task& task : tasks_) {
       const bool missed = !task.present && now >= task.missed_from_ms;
-      if (missed && task.reserved) short_ms_.reset();  // What was kept for it is for the others now.
+      if (missed && task.reserved) short_ms_.reset();  // the batch that was reserved for it is now available to others
       if (missed) task.reserved = false;
       left += missed ? 0 : 1;
     }
@@ -65,7 +66,7 @@ class ReplicationModel {
 
   // ---- Pushes ----
 
-  // `finite`: whether the push is one that may count.
+  // `finite`: whether the push may count.
   void decides(const PushId& id, std::int64_t step, bool finite, const Verdict& verdict) {
     Task& task = tasks_[id.worker];
     require(decided_.insert(id).second, "a push is decided once");
@@ -110,7 +111,7 @@ class ReplicationModel {
     require(!strategy_.sync || over() || handed_out_ <= tokens, "not more than max(N, R) tokens to a step");
   }
 
-  // After everything that follows from an event: nothing is put off.
+  // Called after everything that follows from an event: no decision may be delayed.
   void settled(const std::vector<std::uint32_t>& waiting, TimeMs now) {
     require(!update_is_due(), "an update is made when its gradients are there");
     for (const std::uint32_t worker : waiting) {
@@ -120,7 +121,7 @@ class ReplicationModel {
   }
 
   void refuses(std::uint32_t worker, TimeMs now) const {
-    // Who came later may not have helped yet: it stalls, and messages get lost and are sent again.
+    // A worker that arrived later may not have helped yet, because it stalls, or its messages were lost and sent again.
     const bool due = short_ms_ && now - *short_ms_ <= kHelpMs;
     require(due, fmt::format("worker:{} is refused although there are workers enough", worker));
   }
@@ -132,7 +133,7 @@ class ReplicationModel {
     TimeMs missed_from_ms = 0;  // while it is not present
     bool computing = false;     // its process has a token of the current step
     bool contributed = false;   // one of its pushes counts in the current step
-    bool reserved = true;       // N < R: one token of the current step is for it
+    bool reserved = true;       // N < R: one token of the current step is reserved for it
     std::int64_t clock = 0;
   };
 
@@ -162,21 +163,21 @@ class ReplicationModel {
       return strategy_.max_staleness == kUnboundedStaleness ||
              task.clock - slowest_clock().value_or(task.clock) <= strategy_.max_staleness;
     }
-    if (task.computing) return true;  // The answer got lost, it asks again.
+    if (task.computing) return true;  // the answer was lost, and it asks again
     if (!several_batches()) return !task.contributed;
-    // Of the R batches of the step those that nobody has done, does, or has a right to do.
+    // The batches of the step, out of R, that are not done, in progress or reserved.
     auto free =
         static_cast<std::int64_t>(strategy_.replicas_to_aggregate) - static_cast<std::int64_t>(accepted_.size());
     for (const Task& each : tasks_) free -= (each.computing ? 1 : 0) + (each.reserved ? 1 : 0);
     return task.reserved || free > 0;
   }
 
-  // Whether those who are there cannot make another step, or may not.
+  // True if the present workers cannot, or may not, make another step.
   bool short_of_workers() const {
     if (in_warmup()) return !tasks_[0].present;
     if (!strategy_.sync) return false;
     const auto number = [this](auto predicate) { return std::ranges::count_if(tasks_, predicate); };
-    // A batch is kept for somebody who has not come yet.
+    // A batch is reserved for a worker that has not arrived yet.
     if (several_batches()) return number([](const Task& task) { return task.reserved && !task.present; }) > 0;
     if (strategy_.on_lost_worker == OnLostWorker::kShrink) return false;
     const bool dead_ones_count = strategy_.on_lost_worker == OnLostWorker::kWait;
@@ -188,10 +189,10 @@ class ReplicationModel {
   std::vector<Task> tasks_;
   std::uint32_t needed_;
   std::int64_t global_step_ = 0;
-  std::size_t handed_out_ = 0;  // tokens of the current step that are in use, or used
-  float rate_factor_ = 1;       // of the push accepted last
+  std::size_t handed_out_ = 0;  // tokens of the current step that are in use or used
+  float rate_factor_ = 1;       // of the last accepted push
   std::set<PushId> decided_, accepted_, applied_;
-  std::optional<TimeMs> short_ms_;  // when short_of_workers() held last
+  std::optional<TimeMs> short_ms_;  // when short_of_workers() was last true
 };
 
 }  // namespace distmnist::trace

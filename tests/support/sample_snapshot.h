@@ -1,4 +1,4 @@
-// A small model's snapshot with numbers that are a function of the step, so that a reader can tell which one it got.
+// A snapshot of a small model with numbers that depend on the step, so that a reader can recognize which one it got.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,7 @@ inline ModelSnapshot sample_snapshot(std::int64_t global_step, ModelIdentity ide
   return snapshot;
 }
 
-// True where all of it is what sample_snapshot(step) made.
+// True if it equals sample_snapshot(step) completely.
 inline bool is_sample_snapshot(const ModelSnapshot& snapshot, std::int64_t step) {
   const ModelSnapshot expected = sample_snapshot(step);
   return snapshot.global_step == step && snapshot.parameters == expected.parameters &&

@@ -1,6 +1,6 @@
-// SimulatedJob: what the processes of one simulated job share: plan, clock, network, ps tasks, and a ledger of what was
-// said. Worker w's gradients are kBase^w everywhere and the optimizer is SGD with rate 1, so that a parameter tells
-// whose pushes are in it.
+// SimulatedJob: the data that the processes of one simulated job share (see simulation.h): plan, clock, network, ps
+// tasks, and a ledger of the messages. Worker w's gradients are kBase^w everywhere and the optimizer is SGD with rate
+// 1, so that a parameter shows whose pushes it contains.
 #pragma once
 
 #include <cmath>
@@ -17,7 +17,7 @@
 namespace distmnist::trace {
 
 inline constexpr TimeMs kForeverMs = 10 * 60 * 60 * 1000;
-inline constexpr int kPushes = 12;  // of each worker, where the strategy names no end
+inline constexpr int kPushes = 12;  // of each worker, if the strategy has no end
 inline constexpr std::uint32_t kBatchSamples = 5;
 inline constexpr std::int64_t kBase = 64;
 inline constexpr std::int64_t kShardFloats = 3;
@@ -26,14 +26,13 @@ struct Plan {
   std::uint64_t seed = 0;
   std::uint32_t num_ps = 1, num_workers = 2;
   Faults faults;
-  bool deaths = false;  // worker processes are killed and started again
+  bool deaths = false;  // worker processes are killed and restarted
   Strategy strategy = {};
-  std::uint64_t death_every_ms = 20'000;  // at most; three in all
+  std::uint64_t death_every_ms = 20'000;  // longest interval; three deaths in total
   int snapshot_every = 4;                 // pushes of the chief
-  bool ps_restarts = false;               // a ps task is started again, without its model, before anybody is done
+  bool ps_restarts = false;               // a ps task restarts without its model, before any worker is done
 
-  // Pushes to an update. Their mean is exact in float32 where it is a power of 2, and then each push can be found in
-  // it.
+  // Pushes per update. If this is a power of 2, their mean is exact in float32, and each push can be found in it.
   std::int64_t per_update() const { return strategy.sync ? strategy.replicas_to_aggregate : 1; }
   bool countable() const {
     const bool shrinks = strategy.sync && strategy.on_lost_worker == OnLostWorker::kShrink;
@@ -55,7 +54,7 @@ inline Counts counts_of(float value, const Plan& plan) {
 
 struct SimulatedJob;
 
-// A ps task.
+// A ps task: the shipped PsCore with simulated sockets.
 class SimulatedPs : public PsActions {
  public:
   SimulatedPs(SimulatedJob& job, std::uint32_t index);
@@ -65,14 +64,14 @@ class SimulatedPs : public PsActions {
   void cut(const Route&) override {}
   void log(LogLevel, const std::string&) override {}
 
-  // Ends, and is started again with nothing.
+  // Ends it and starts it again without a model.
   void start();
 
   std::unique_ptr<PsCore> core;
-  std::uint64_t run = 0;  // of the model that it answers with
+  std::uint64_t run = 0;  // of the model in its answers
   std::int64_t newest_step = -1;
   float value = 0;  // of the parameters at newest_step
-  Counts applied;   // in it
+  Counts applied;   // the pushes in it
 
  private:
   void note(const Header& header, float value);
@@ -82,7 +81,7 @@ class SimulatedPs : public PsActions {
   std::uint64_t starts_ = 0;
 };
 
-// By worker, over all its processes: pushes begun, and answered as accepted or as dropped.
+// Counts by worker, over all its processes: pushes begun, and answered as accepted or as dropped.
 struct Ledger {
   Counts begun, accepted, dropped;
 };
@@ -92,7 +91,7 @@ struct SimulatedJob {
     for (std::uint32_t k = 0; k < plan.num_ps; ++k) servers.push_back(std::make_unique<SimulatedPs>(*this, k));
   }
 
-  // Whether a worker at this step has nothing more to do.
+  // True if a worker at this step has nothing more to do.
   bool over(std::uint32_t worker, std::uint64_t run, std::int64_t step) {
     return plan.strategy.train_steps > 0 ? step >= plan.strategy.train_steps : ledgers[run].accepted[worker] >= kPushes;
   }
@@ -104,11 +103,11 @@ struct SimulatedJob {
   std::vector<std::unique_ptr<SimulatedPs>> servers;
 
   std::map<std::uint64_t, Ledger> ledgers;  // by model
-  // Where ps 0 decides: the value of all parameters by model and update; it is the same on all ps tasks.
+  // If ps 0 decides: the value of all parameters by model and update, which is the same on all ps tasks.
   std::map<std::pair<std::uint64_t, std::int64_t>, float> values;
   int snapshots = 0, whole_snapshots = 0;
   int deaths = 0, ps_restarts = 0;
-  std::uint64_t models = 0;  // that were made
+  std::uint64_t models = 0;  // number of models created
   // By process and sequence: whether the question is a greeting.
   std::map<std::pair<std::uint64_t, std::uint64_t>, bool> greets;
 };
@@ -123,7 +122,7 @@ struct SimulatedLink : ExchangeActions {
               job.servers[ps]->core->on_message(Sender{route}, std::move(received), job.clock.now());
             },
             std::move(to_worker)) {}
-  // A sequence names one question of a process: it is not a greeting and a request.
+  // A sequence identifies one question of a process, so it cannot be a greeting and a request.
   void send(const Header& header, std::span<const std::byte> payload, Lifetime) override {
     const bool greets = header.type == MessageType::kHello;
     const bool asks = header.type != MessageType::kPing && header.type != MessageType::kLeave;
@@ -139,7 +138,7 @@ struct SimulatedLink : ExchangeActions {
   SimulatedNetwork::Line line;
 };
 
-// That the chief makes.
+// The model that the chief creates.
 inline StoredModel start_model(const Plan& plan) {
   StoredModel model;
   model.optimizer = {OptimizerKind::kSgd, 1.0f};
@@ -148,7 +147,7 @@ inline StoredModel start_model(const Plan& plan) {
   return model;
 }
 
-// Of a process of worker `index`.
+// The configuration of a process of worker `index`.
 inline WorkerSessionConfig session_config(SimulatedJob& job, std::uint32_t index, std::uint64_t incarnation) {
   WorkerSessionConfig config;
   for (std::uint32_t ps = 0; ps < job.plan.num_ps; ++ps) {
@@ -190,7 +189,8 @@ inline void SimulatedPs::send(const Route& to, Message&& message) {
   job_.network.answer(to, std::move(message));
 }
 
-// Every parameter of the shard has seen the same pushes, as many as the step says; every ps the same updates.
+// Checks that every parameter of the shard has seen the same pushes, as many as the step says, and that every ps has
+// made the same updates.
 inline void SimulatedPs::note(const Header& header, float now) {
   if (header.step == newest_step) REQUIRE(now == value);
   if (job_.plan.strategy.ordered()) {

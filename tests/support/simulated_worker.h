@@ -1,4 +1,5 @@
-// SimulatedWorker: a worker process in a SimulatedJob: the shipped WorkerSession and a training loop around it.
+// SimulatedWorker: a worker process in a SimulatedJob. It consists of the shipped WorkerSession and Exchange, and a
+// simple training loop (see simulation.h).
 #pragma once
 
 #include <algorithm>
@@ -38,14 +39,14 @@ class SimulatedWorker {
   void die() {
     for (auto& link : links_) link->line.die();
   }
-  // Dies, but says so; what it has sent arrives yet.
+  // Dies after it has sent a leave message; its earlier messages can still arrive.
   void leave() {
     session_.leave();
     for (auto& link : links_) link->line.give_up();
   }
   WorkerSession& session() { return session_; }
   bool finished() const { return phase_ == Phase::kFinished; }
-  bool is_done() const { return phase_ >= Phase::kDone; }  // and has said so
+  bool is_done() const { return phase_ >= Phase::kDone; }  // and has reported it
 
  private:
   enum class Phase { kOpening, kCreating, kJoining, kComputing, kPushing, kSnapshot, kDone, kFinished };
@@ -141,10 +142,10 @@ class SimulatedWorker {
   WorkerSession session_;
   std::vector<float> gradients_, parameters_;
   BlockSink sink_{parameters_};
-  StoredModel model_;          // that the chief makes
-  std::int64_t step_ = 0;      // of its parameters
+  StoredModel model_;          // the model that the chief creates
+  std::int64_t step_ = 0;      // the step of its parameters
   std::int64_t position_ = 0;  // of its next batch, in samples
-  TimeMs ready_ms_ = 0;        // until then it computes, or rests
+  TimeMs ready_ms_ = 0;        // it computes or pauses until then
 };
 
 }  // namespace distmnist::trace

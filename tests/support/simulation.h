@@ -1,5 +1,6 @@
-// Simulation: a whole job on a simulated network and clock: workers and ps tasks are the real cores, only sockets and
-// time are not.
+// Simulation drives whole jobs in simulated time: the shipped Exchange and WorkerSession against the shipped PsCore, on
+// a simulated network and clock, from one seed. Use it to find rare orders of events; JobScript tests a chosen order,
+// and remote_job.h uses real sockets.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +20,7 @@ class Simulation {
 
   void run() {
     job.clock.at(0, [this] { tick(); });
-    // Often while the model is being created, else somewhere in the run.
+    // Often while the model is being created, otherwise later in the run.
     const std::uint64_t first_death_ms = job.plan.seed % 4 == 0 ? 500 : job.plan.death_every_ms;
     if (job.plan.deaths)
       job.clock.at(static_cast<TimeMs>(job.random.below(first_death_ms)), [this] { kill_someone(); });
@@ -45,7 +46,7 @@ class Simulation {
     for (const auto& [index, worker] : current_) worker->tick();
     job.clock.at(job.clock.now() + kTickMs, [this] { tick(); });
   }
-  // Once somebody is done, a ps that does not know it would wait for ever.
+  // After a worker is done, a restarted ps would wait for it forever.
   void restart_ps() {
     if (std::ranges::any_of(current_, [](const auto& entry) { return entry.second->is_done(); })) return;
     ++job.ps_restarts;
@@ -66,17 +67,17 @@ class Simulation {
       } else {
         current_[index]->leave();
         current_.erase(index);
-        // Until all that it has sent has arrived: before, it counts as alive.
+        // Waits until all its messages have arrived, because until then it counts as alive.
         job.clock.at(job.clock.now() + 2 * job.plan.faults.stall_ms, [this, index] { start_worker(index); });
       }
     }
     const auto pause_ms =
         3 * kProbeMs +
-        static_cast<TimeMs>(job.random.below(job.plan.death_every_ms));  // Two newcomers at once are a conflict.
+        static_cast<TimeMs>(job.random.below(job.plan.death_every_ms));  // two newcomers at once would be a conflict
     if (job.deaths < 3) job.clock.at(job.clock.now() + pause_ms, [this] { kill_someone(); });
   }
 
-  // Dead processes stay here, for late messages of theirs are still on their way.
+  // Dead processes stay here, because their messages can still be in transit.
   std::vector<std::unique_ptr<SimulatedWorker>> processes_;
   std::map<std::uint32_t, SimulatedWorker*> current_;  // by task
 };
@@ -87,8 +88,8 @@ struct Outcome {
   int dropped = 0, deaths = 0, ps_restarts = 0;
 };
 
-// Runs a job to its end and checks what must hold then: each ps has the same updates, a push that was answered as
-// accepted is in them once, one that was dropped is not, and the others, which died with their process, once or not.
+// Runs a job to its end and checks the final state: every ps has the same updates; a push answered as accepted is in
+// them once, one answered as dropped is not, and a push without an answer, whose process died, is in them at most once.
 inline Outcome run_and_check(const Plan& plan) {
   const Strategy& strategy = plan.strategy;
   CAPTURE(plan.seed, plan.num_ps, plan.num_workers, plan.deaths, strategy.sync, strategy.replicas_to_aggregate,

@@ -1,4 +1,4 @@
-// What must hold of all that the worker processes of a SimulatedJob are given.
+// Conditions that must be true for everything that the worker processes of a SimulatedJob receive.
 #pragma once
 
 #include <span>
@@ -8,14 +8,14 @@
 
 namespace distmnist::trace {
 
-// What a ps has handed over is the same at all its places.
+// The value that a ps has delivered, which must be the same everywhere in its shard.
 inline float shard_value(std::size_t ps, std::span<const float> block) {
   const auto shard = block.subspan(ps * kShardFloats, kShardFloats);
   for (const float value : shard) REQUIRE(value == shard.front());
   return shard.front();
 }
 
-// The parameters that a turn has brought. Where ps 0 decides, the others are at its update, or further.
+// Checks the parameters of a turn. If ps 0 decides, the other ps tasks must have made at least its update.
 inline void check_parameters(const SimulatedJob& job, WorkerSession& session, std::span<const float> parameters) {
   const std::int64_t commit = session.exchange(0).commit();
   for (std::size_t ps = 0; ps < session.num_ps(); ++ps) {
@@ -26,7 +26,7 @@ inline void check_parameters(const SimulatedJob& job, WorkerSession& session, st
   }
 }
 
-// Counts a push that has been answered. `position`: of this worker's data, before; returns that after it.
+// Counts an answered push. `position`: of this worker's data before the push. Returns the position after it.
 inline std::int64_t check_push(SimulatedJob& job, std::uint32_t worker, WorkerSession& session,
                                std::span<const float> parameters, std::int64_t position) {
   const Plan& plan = job.plan;
@@ -35,12 +35,12 @@ inline std::int64_t check_push(SimulatedJob& job, std::uint32_t worker, WorkerSe
   ++(turn.accepted ? ledger.accepted : ledger.dropped)[worker];
   const int accepted = ledger.accepted[worker], dropped = ledger.dropped[worker];
   if (plan.strategy.ordered()) {
-    // Every batch moves the position in the data on, whether it counts or not.
+    // Every batch advances the data position, whether it counts or not.
     REQUIRE(turn.consumed_samples == position + kBatchSamples);
     REQUIRE(turn.consumed_samples >= (accepted + dropped) * kBatchSamples);
   }
   check_parameters(job, session, parameters);
-  // With several batches to a step a push may be accepted and not be in the parameters yet.
+  // With several batches per step a push can be accepted and not yet be in the parameters.
   const bool applied = !plan.strategy.sync || plan.per_update() <= plan.num_workers;
   for (std::size_t ps = 0; ps < session.num_ps() && plan.countable(); ++ps) {
     const int count = counts_of(shard_value(ps, parameters), plan).at(worker);
@@ -50,7 +50,8 @@ inline std::int64_t check_push(SimulatedJob& job, std::uint32_t worker, WorkerSe
   return turn.consumed_samples;
 }
 
-// A shard's values are those of the batches it says, and a whole snapshot has the same of all shards.
+// Checks that a shard's values match the batches that it reports, and that a complete snapshot has the same batches on
+// all shards.
 inline void check_snapshot(SimulatedJob& job, WorkerSession& session) {
   const Plan& plan = job.plan;
   const bool ordered = plan.strategy.ordered(), whole = session.snapshot_is_whole();
@@ -65,7 +66,7 @@ inline void check_snapshot(SimulatedJob& job, WorkerSession& session) {
       const int batches = consumed.contains(worker) ? static_cast<int>(consumed.at(worker) / kBatchSamples) : 0;
       if (!ordered) REQUIRE(batches == count);
       if (!ordered || ps != 0) continue;
-      REQUIRE(batches >= count);  // ps 0 counts what was dropped, too.
+      REQUIRE(batches >= count);  // ps 0 also counts dropped batches
       REQUIRE(batches <= count + ledger.begun[worker] - ledger.accepted[worker]);
     }
   }

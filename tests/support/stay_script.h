@@ -1,4 +1,5 @@
-// StayScript: a trace of a whole ps that was started with --ps_stay, with runs of the small model in its containers.
+// StayScript drives a whole PsCore with --ps_stay in one thread, with messages instead of sockets, and runs of the
+// small model in several containers. Use PsScript for a single container.
 #pragma once
 
 #include <string>
@@ -16,7 +17,7 @@ class StayScript : public PsTrace<PsCore> {
   Lines greet(Peer& peer, std::uint32_t num_workers, const Fingerprint& fingerprint = kJob) {
     return say(peer, peer.hello(fingerprint, num_workers, 1, 0));
   }
-  // The chief greets and makes a model of zeros; the run takes the name `run`.
+  // The chief sends its greeting and creates a model of zeros; the number of the run is `run`.
   void start(Peer& chief, std::uint32_t num_workers, std::uint64_t run = kRun) {
     greet(chief, num_workers);
     chief.run = run;
@@ -35,7 +36,7 @@ class StayScript : public PsTrace<PsCore> {
   Lines pull(Peer& peer) { return say(peer, peer.plain(MessageType::kPull)); }
   Lines done(Peer& peer) { return say(peer, peer.plain(MessageType::kDone)); }
 
-  // A question of a client that has asked nothing before.
+  // A reset from a client that has not asked anything before.
   Lines reset(const std::vector<std::string>& containers) {
     ++admin.incarnation;
     return say(admin, admin.record(MessageType::kReset, encode(ResetRecord{containers})));

@@ -1,4 +1,4 @@
-// TempDir: a fresh folder under the system's temporary folder, removed with all it holds at the end of a test.
+// TempDir: a new folder in the system's temporary folder, removed with its content at the end of a test.
 #pragma once
 
 #include <stdlib.h>

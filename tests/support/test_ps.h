@@ -1,4 +1,5 @@
-// Parameter servers in threads of the test: one that runs as the program does, and one that can die at any moment.
+// Parameter servers in threads of the test process, with real sockets: RunningPs runs run_parameter_server() like the
+// program, and MortalPs runs a PsCore that can be killed or paused at any moment.
 #pragma once
 
 #include <atomic>
@@ -16,7 +17,7 @@
 
 namespace distmnist {
 
-// run_parameter_server() in a thread.
+// Runs run_parameter_server() in a thread.
 class RunningPs {
  public:
   RunningPs(std::uint16_t port, const PsIdentity& identity, PsLimits limits = {}) : port_(port) {
@@ -39,7 +40,7 @@ class RunningPs {
 
   std::uint16_t port() const { return port_; }
   void signal(ExitCode code) { signal_ = static_cast<int>(code); }
-  // How it ended; throws what it threw.
+  // The exit code; throws the exception that ended it.
   ExitCode wait() { return result_.get(); }
 
  private:
@@ -48,10 +49,11 @@ class RunningPs {
   std::future<ExitCode> result_;
 };
 
-// A ps that dies like a killed process: its sockets close without a word. start() is a new process on the same port.
+// A ps that can die like a killed process: its sockets close without a message. start() starts a new process on the
+// same port.
 class MortalPs {
  public:
-  // With `same_host` it also listens at its same-host endpoint, which workers then prefer to TCP.
+  // With `same_host` it also listens on its same-host endpoint, which workers prefer to TCP.
   MortalPs(std::uint16_t port, const PsIdentity& identity, bool same_host = true,
            std::optional<ServerKeys> keys = std::nullopt)
       : port_(port), identity_(identity), same_host_(same_host), keys_(std::move(keys)) {
@@ -70,7 +72,7 @@ class MortalPs {
     killed_ = true;
     if (thread_.joinable()) thread_.join();
   }
-  // Like a process that is stopped: connections stay, nothing is read or said.
+  // Behaves like a stopped process: connections stay, but nothing is read or sent.
   void pause() { paused_ = true; }
   void resume() { paused_ = false; }
 

@@ -1,4 +1,4 @@
-// The cpu backend as it is on a processor with AMX, on every processor.
+// The cpu backend as on a processor with AMX, on every processor.
 #pragma once
 
 #include <memory>
@@ -7,8 +7,8 @@
 
 namespace distmnist {
 
-// Tiles are loops (cpu::emulated_amx_kernels()), which give the bits of the instructions; whatever is not in tiles is
-// the cpu backend's.
+// Tiles are emulated with loops (cpu::emulated_amx_kernels()), which give the same bits as the instructions. Everything
+// else is the cpu backend's code.
 std::unique_ptr<Backend> make_tiles_backend();
 
 }  // namespace distmnist

@@ -1,5 +1,7 @@
-// Traces: the protocol's cores driven by hand. A test says who sends what and when; what comes out is read as lines of
-// text, one per message, so that a test case is a table of the rules:
+// Traces drive the protocol's cores in one thread, with messages instead of sockets and a clock that the test moves.
+// This header is the common base of PsScript, StayScript, JobScript, Script (exchange_script.h) and the simulation. A
+// test determines who sends what and when; the core's messages are read as lines of text, one per message, so that a
+// test case is a table of the rules:
 //   "parameters [0,2) -1 -2 step 1", "refuse 5: ...", "snapshot_vector 0:10/3 1:11/1"
 #pragma once
 
@@ -126,7 +128,7 @@ inline std::string text_of(const PushMarks& marks) {
   return out;
 }
 
-// Only of workers that have any: " samples 0:100 1:50".
+// Only workers that have any: " samples 0:100 1:50".
 inline std::string text_of(const ConsumedSamples& samples) {
   std::string out;
   for (const auto& [worker, count] : samples) {
@@ -135,7 +137,7 @@ inline std::string text_of(const ConsumedSamples& samples) {
   return out.empty() ? out : fmt::format(" samples{}", out);
 }
 
-// " update 1{0:10/3 1:11/1}", with " * 0.5" where the learning rate is scaled.
+// " update 1{0:10/3 1:11/1}", with " * 0.5" if the learning rate is scaled.
 inline std::string text_of(const std::vector<Update>& updates) {
   std::string out;
   for (const Update& update : updates) {
@@ -146,7 +148,7 @@ inline std::string text_of(const std::vector<Update>& updates) {
   return out;
 }
 
-// The numbers of a payload, whatever their type on the wire.
+// The numbers of a payload of any wire type.
 inline std::vector<float> floats_of(WireDtype dtype, std::span<const std::byte> bytes) {
   const Numbers numbers{dtype, bytes};
   std::vector<float> out(numbers.size());
@@ -157,7 +159,7 @@ inline std::string note_of(WireDtype dtype) {
   return dtype == WireDtype::kF32 ? "" : fmt::format("({}) ", to_string(dtype));
 }
 
-// What a ps says, in one line; routing, lease and sequence are left to the tests that are about them.
+// A message of a ps in one line, without routing, lease and sequence, which separate tests check.
 inline std::string describe(const Message& message) {
   const Header& header = message.header;
   const std::string name = name_of(header.type);
@@ -245,7 +247,7 @@ inline Message copy_of(const Message& message) {
   return {message.header, frame_of(message.payload.bytes())};
 }
 
-// A message as it comes out of a socket: fields set as the sender's transport sets them.
+// A message as a socket returns it, with the fields that the sender's transport sets.
 inline Received received(Message message) {
   message.header.payload_bytes = static_cast<std::uint32_t>(message.payload.size());
   return {std::move(message), HeaderFault::kNone};
@@ -253,7 +255,7 @@ inline Received received(Message message) {
 
 // ---- The side of a ps ----
 
-// Keeps what a ps core does.
+// Records the actions of a ps core.
 class PsRecorder : public PsActions {
  public:
   struct Sent {
@@ -270,7 +272,7 @@ class PsRecorder : public PsActions {
   Lines log_lines;
 };
 
-// A worker process as a ps sees it: it builds the messages of a script, and knows its lease from its last welcome.
+// A worker process as seen by a ps. It builds the messages of a script, and gets its lease from its last welcome.
 struct Peer {
   std::uint32_t worker = 0;
   std::uint64_t incarnation = 10;
@@ -278,11 +280,11 @@ struct Peer {
   Route route = "a";
   std::uint64_t lease = 0, ps_epoch = 0, run = 0;
   std::uint64_t sequence = 0;
-  std::int64_t step = 0;      // of the parameters it has
+  std::int64_t step = 0;      // of its parameters
   std::uint32_t samples = 0;  // of each of its batches
   std::string container = {};
   std::int64_t num_parameters = 3;         // of its model, over all ps tasks
-  WireDtype wire_dtype = WireDtype::kF32;  // of its pushes, and of the parameters that it wants
+  WireDtype wire_dtype = WireDtype::kF32;  // of its pushes and of the parameters that it requests
 
   Header header(MessageType type) const {
     Header header;
@@ -330,7 +332,7 @@ struct Peer {
     return record(MessageType::kSnapshotTake, encode(SnapshotRecord{marks, {}, {}, {}}));
   }
 
-  // What a welcome tells its receiver.
+  // Stores the values of a welcome.
   void learn(const Header& welcome) {
     lease = welcome.lease;
     ps_epoch = welcome.ps_epoch;
@@ -340,22 +342,22 @@ struct Peer {
 
 inline const Fingerprint kJob = {{"--model", "mnist_cnn"}, {"--batch_size", "50"}};
 
-// A ps core and the processes that speak to it. What goes out is read as "route: message". Time stands still unless a
-// test moves it.
+// A ps core and the processes that send messages to it. Its messages are read as "route: message". Time stands still
+// unless a test moves it.
 template <class Core>
 class PsTrace {
  public:
   template <class... Args>
   explicit PsTrace(Args&&... args) : core(std::forward<Args>(args)...) {}
 
-  // What goes out when `peer` says this.
+  // The messages that the core sends when it receives this message from `peer`.
   Lines say(Peer& peer, Message message) {
     peers_[peer.route] = &peer;
     message.header.payload_bytes = static_cast<std::uint32_t>(message.payload.size());
     deliver(core, peer.route, std::move(message));
     return take();
   }
-  // What goes out as the clock reaches `time`.
+  // The messages that the core sends when the clock reaches `time`.
   Lines tick(TimeMs time) {
     now = time;
     core.on_tick(now);
@@ -363,7 +365,7 @@ class PsTrace {
   }
 
   PsRecorder actions;
-  Sender sender;                            // of what is said, but for the route
+  Sender sender;                            // of all messages, except for the route
   std::vector<PsRecorder::Sent> last_sent;  // the messages behind the last lines
   TimeMs now = 0;
   Core core;
@@ -381,7 +383,7 @@ class PsTrace {
     }
     return lines;
   }
-  // A container takes messages, a whole ps takes what came out of the socket.
+  // A Container receives messages, a whole PsCore receives the output of a socket.
   template <class AnyCore>
   void deliver(AnyCore& to, const Route& route, Message&& message) {
     Sender from = sender;
@@ -398,8 +400,8 @@ class PsTrace {
 
 // ---- The side of a worker ----
 
-// Keeps what an Exchange does, as lines: "send push seq 3 [0,2) 1 2", "reconnect", "report ps:0 ...", "values 0 [0,2) 1
-// 2".
+// Records the actions of an Exchange as lines: "send push seq 3 [0,2) 1 2", "reconnect", "report ps:0 ...", "values 0
+// [0,2) 1 2".
 class ExchangeRecorder : public ExchangeActions {
  public:
   void send(const Header& header, std::span<const std::byte> payload, Lifetime lifetime) override {
@@ -414,14 +416,14 @@ class ExchangeRecorder : public ExchangeActions {
   void reconnect() override { lines.push_back("reconnect"); }
   void report(const std::string& line) override { lines.push_back("report " + line); }
   void notice(const std::string& line) override { lines.push_back("notice " + line); }
-  // Where the exchange's values are to go, by slot.
+  // The destinations of the exchange's values, by slot.
   std::vector<ParameterSink*> sinks() { return {&slots_[0], &slots_[1], &slots_[2]}; }
 
   // The lines since the last call.
   Lines take() { return std::exchange(lines, {}); }
 
   Lines lines;
-  std::vector<Header> sent;         // all headers, from the beginning
+  std::vector<Header> sent;         // all headers since the beginning
   std::vector<Lifetime> lifetimes;  // of their payloads
 
  private:

@@ -1,11 +1,11 @@
-// The kernels in the shape that AVX-512 gives them, 16 floats to a vector and 32 registers, in the instructions that
-// every processor has: so this shape is tested on each.
+// The kernels in AVX-512's shape (16 floats per vector and 32 registers) with instructions that every processor
+// supports, so that this shape is tested everywhere.
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
 #if defined(__x86_64__)
-#include <immintrin.h>  // of which these kernels use what the whole program may
+#include <immintrin.h>  // these kernels only use instructions that the whole program may use
 #endif
 
 #include "lib/backend/cpu/builtin/vector/vector_kernels.h"

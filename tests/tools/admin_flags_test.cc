@@ -17,7 +17,7 @@ Flags parse(std::vector<const char*> arguments) {
 
 }  // namespace
 
-TEST_CASE("a reset is of named containers, of the default one where the name is empty, or of all") {
+TEST_CASE("a reset is for named containers, for the default one if the name is empty, or for all") {
   const Flags all = parse({"reset", "--all", "--ps_hosts=h:1,h:2", "--recovery-wait-secs=3"});
   CHECK(all.command == Command::kReset);
   CHECK(all.cluster.ps_hosts == "h:1,h:2");
@@ -30,7 +30,7 @@ TEST_CASE("a reset is of named containers, of the default one where the name is 
   CHECK(parse({"reset", "--container", ""}).admin.containers == "");
 }
 
-TEST_CASE("keys may be named for tasks and for what asks a ps, and a name that is empty is not the same as none") {
+TEST_CASE("keys can be given to tasks and to commands that ask a ps, and an empty name is not the same as none") {
   CHECK_FALSE(parse({"reset", "--all"}).cluster.keys);
   CHECK(parse({"reset", "--all", "--keys=a"}).cluster.keys == "a");
   CHECK(parse({"variable", "list", "--keys", "a"}).cluster.keys == "a");
@@ -48,7 +48,7 @@ TEST_CASE("keygen takes a folder, and tasks or a cluster") {
   CHECK_THROWS_AS(parse({"keygen", "a", "b"}), Error);
 }
 
-TEST_CASE("variable takes an action, a name and perhaps a value") {
+TEST_CASE("variable takes an action, a name and sometimes a value") {
   const Flags flags = parse({"variable", "add", "x", "--ps_hosts=h:1", "--container=c", "--value=-2.5"});
   CHECK(flags.command == Command::kVariable);
   CHECK(flags.admin.action == VariableAction::kAdd);

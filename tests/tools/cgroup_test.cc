@@ -40,7 +40,7 @@ TEST_CASE("a host without cgroups limits nothing") {
   CHECK(!host.limits().cpus);
 }
 
-TEST_CASE("version 2: the tightest quota on the way up counts") {
+TEST_CASE("version 2: the lowest quota from the cgroup up to the root counts") {
   const FakeHost host;
   host.write("proc/self/mountinfo", kUnified);
   host.write("proc/self/cgroup", "0::/system.slice/job.service/step\n");
@@ -56,7 +56,7 @@ TEST_CASE("version 2: the tightest quota on the way up counts") {
   CHECK(host.limits().cpus == 1.5);
 }
 
-TEST_CASE("version 2: a container sees its own cgroup as the whole") {
+TEST_CASE("version 2: a container sees its own cgroup as the root") {
   const FakeHost host;
   host.write("proc/self/mountinfo", kUnified);
   host.write("proc/self/cgroup", "0::/\n");
@@ -64,7 +64,7 @@ TEST_CASE("version 2: a container sees its own cgroup as the whole") {
   CHECK(host.limits().cpus == 0.5);
 }
 
-TEST_CASE("version 2: a cgroup outside of what is mounted") {
+TEST_CASE("version 2: a cgroup outside the mounted part") {
   const FakeHost host;
   host.write("proc/self/mountinfo", kUnified);
   host.write("proc/self/cgroup", "0::/../sibling\n");
@@ -72,7 +72,7 @@ TEST_CASE("version 2: a cgroup outside of what is mounted") {
   CHECK(host.limits().cpus == 2);
 }
 
-TEST_CASE("version 1: each controller has a hierarchy of its own") {
+TEST_CASE("version 1: each controller has a separate hierarchy") {
   const FakeHost host;
   host.write("proc/self/mountinfo",
              kOtherMounts +
@@ -90,7 +90,7 @@ TEST_CASE("version 1: each controller has a hierarchy of its own") {
   CHECK(host.limits().threads == 12);
 }
 
-TEST_CASE("version 1: a container's cgroup is mounted by itself") {
+TEST_CASE("version 1: only the container's cgroup is mounted") {
   const FakeHost host;
   host.write("proc/self/mountinfo", "40 31 0:30 /docker/abc /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu,cpuacct\n");
   host.write("proc/self/cgroup", "3:cpu,cpuacct:/docker/abc\n");
@@ -99,7 +99,7 @@ TEST_CASE("version 1: a container's cgroup is mounted by itself") {
   CHECK(host.limits().cpus == 2);
 }
 
-TEST_CASE("a cgroup outside of what is mounted is limited by the mount point alone") {
+TEST_CASE("a cgroup outside the mounted part is limited by the mount point only") {
   const FakeHost host;
   host.write("proc/self/mountinfo", kOtherMounts + "31 24 0:27 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
   host.write("proc/self/cgroup", "0::/docker/other\n");
@@ -108,7 +108,7 @@ TEST_CASE("a cgroup outside of what is mounted is limited by the mount point alo
   CHECK(host.limits().cpus == 3);
 }
 
-TEST_CASE("files that hold something else limit nothing") {
+TEST_CASE("files with other content limit nothing") {
   const FakeHost host;
   host.write("proc/self/mountinfo", kUnified + "garbage\n31 24 - cgroup2\n");
   host.write("proc/self/cgroup", "0:\nnonsense\n0::/\n");

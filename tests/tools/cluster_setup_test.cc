@@ -28,7 +28,7 @@ TEST_CASE("a ps needs to know the workers unless it stays") {
   CHECK(place->cluster.workers.empty());
 }
 
-TEST_CASE("a worker takes --ps_stay as the launcher passes it to all, and still needs the workers") {
+TEST_CASE("a worker accepts --ps_stay, because the launcher passes it to all tasks, and still needs the workers") {
   Flags flags = ps_flags();
   flags.cluster.ps_stay = true;
   flags.cluster.job_name = "worker";
@@ -50,7 +50,7 @@ TEST_CASE("a file without workers describes ps tasks that stay") {
   CHECK(find_place(flags));
 }
 
-TEST_CASE("a task of a cluster file with gaps needs what it connects to") {
+TEST_CASE("a task of a cluster file with gaps needs the tasks that it connects to") {
   const TempDir temp;
   const auto file = temp.path() / "c.json";
   std::ofstream(file) << R"({"ps": {"0": "127.0.0.1:2222", "2": "127.0.0.1:2223"}, "worker": {"1": "127.0.0.1:2224"}})";
@@ -64,7 +64,7 @@ TEST_CASE("a task of a cluster file with gaps needs what it connects to") {
   flags.cluster.task_index = 1;
   CHECK_THROWS_AS(find_place(flags), Error);
   flags.cluster.job_name = "worker";
-  CHECK_THROWS_AS(find_place(flags), Error);  // It has to reach ps:1.
+  CHECK_THROWS_AS(find_place(flags), Error);  // it has to reach ps:1
   CHECK_THROWS_AS(find_ps_tasks(flags), Error);
   std::ofstream(file) << R"({"ps": ["127.0.0.1:2222"], "worker": {"1": "127.0.0.1:2224"}})";
   CHECK(find_place(flags));
@@ -72,7 +72,7 @@ TEST_CASE("a task of a cluster file with gaps needs what it connects to") {
   CHECK_THROWS_AS(find_place(flags), Error);
 }
 
-TEST_CASE("neither a worker's address nor a ps's is looked up while the command line is read") {
+TEST_CASE("addresses of workers and ps tasks are not resolved while the command line is read") {
   Flags flags;
   flags.cluster.ps_hosts = "ps-0.invalid:2222";
   flags.cluster.worker_hosts = "203.0.113.7:2223,w-1.invalid:2223";
@@ -82,7 +82,7 @@ TEST_CASE("neither a worker's address nor a ps's is looked up while the command 
   }
 }
 
-TEST_CASE("a ps listens where it is told to, at its own port unless it is told another") {
+TEST_CASE("a ps listens on the given address, and on its own port unless a different one is given") {
   const auto bind_of = [](const std::string& text) {
     Flags flags = ps_flags();
     flags.cluster.worker_hosts = "127.0.0.1:2224";
@@ -96,13 +96,13 @@ TEST_CASE("a ps listens where it is told to, at its own port unless it is told a
   CHECK_THROWS_AS(bind_of("*"), Error);
 }
 
-TEST_CASE("the text of a cluster in place of its file is told from a file that is not there") {
+TEST_CASE("a cluster description in place of a file name is distinguished from a missing file") {
   Flags flags;
   flags.cluster.job_name = "ps";
   flags.cluster.file = R"( {"cluster": {"ps": ["a:1"]}})";
   try {
     find_place(flags);
-    FAIL("taken");
+    FAIL("accepted");
   } catch (const Error& error) {
     CHECK(error.code() == ExitCode::kUsage);
     CHECK(std::string(error.what()).find("this is the text of a description") != std::string::npos);
@@ -122,7 +122,7 @@ TEST_CASE("flags of a task without a job are refused") {
   CHECK_THROWS_AS(find_place(flags), Error);
 }
 
-TEST_CASE("the ps tasks of a question come from the same flags as a task's") {
+TEST_CASE("a question uses the same flags for ps tasks as a task") {
   Flags flags;
   CHECK(find_ps_tasks(flags) == std::vector<HostPort>{{"localhost", 2222}});
   flags.cluster.ps_hosts = "a:1,b:2";

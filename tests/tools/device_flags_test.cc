@@ -14,7 +14,7 @@ Flags parse(std::vector<const char*> arguments) {
 
 }  // namespace
 
-TEST_CASE("without flags nothing is soft, GPU memory is taken as needed and products are f32") {
+TEST_CASE("by default placement is not soft, GPU memory is allocated on demand and products are f32") {
   const Flags flags = parse({});
   CHECK_FALSE(flags.devices.device);
   CHECK_FALSE(flags.devices.allow_soft_placement);
@@ -24,7 +24,7 @@ TEST_CASE("without flags nothing is soft, GPU memory is taken as needed and prod
   CHECK(flags.devices.precision == Precision::kF32);
 }
 
-TEST_CASE("everything that computes takes the flags of devices") {
+TEST_CASE("every command that computes accepts the flags of devices") {
   const std::vector<const char*> flags = {"--device=/gpu:1", "--allow_soft_placement",
                                           "--per_process_gpu_memory_fraction=0.25", "--allow_growth",
                                           "--precision=auto"};
@@ -41,14 +41,14 @@ TEST_CASE("everything that computes takes the flags of devices") {
   }
 }
 
-TEST_CASE("what computes nothing takes none of them") {
+TEST_CASE("commands that do not compute accept none of them") {
   CHECK(fails_with(ExitCode::kUsage, "--device", [] { parse({"inspect", "x.safetensors", "--device=/cpu:0"}); }));
   CHECK(fails_with(ExitCode::kUsage, "--log_device_placement", [] {
     parse({"evaluate", "--log_dir=x", "--log_device_placement"});
   }));
 }
 
-TEST_CASE("devices shows kernels of a model") {
+TEST_CASE("devices lists the kernels of a model") {
   const Flags flags = parse({"devices", "--kernels", "--model=mlp"});
   CHECK(flags.command == Command::kDevices);
   CHECK(flags.devices.show_kernels);
@@ -56,7 +56,7 @@ TEST_CASE("devices shows kernels of a model") {
   CHECK(fails_with(ExitCode::kUsage, "--kernels", [] { parse({"--kernels"}); }));
 }
 
-TEST_CASE("values that are none are refused") {
+TEST_CASE("invalid values are refused") {
   const std::pair<const char*, const char*> cases[] = {
       {"--precision=f16", "--precision=f16: choose f32, tf32, bf16 or auto"},
       {"--instruction_set=sse9", "--instruction_set=sse9: choose auto, portable, avx2, avx512 or amx"},
@@ -74,7 +74,7 @@ TEST_CASE("values that are none are refused") {
   }
 }
 
-TEST_CASE("config.toml has what a run computes on where it was named, and not how it takes memory") {
+TEST_CASE("config.toml contains the devices if they were given, and not the memory flags") {
   const std::string text = to_toml(parse({"--precision=auto", "--device=/gpu:1", "--allow_growth"}));
   CHECK(text.find("precision = \"auto\"\n") != std::string::npos);
   CHECK(text.find("\ndevice = \"/device:GPU:1\"\n") != std::string::npos);

@@ -1,4 +1,4 @@
-// With the stand-ins of tests/support/cuda_modules: two_gpus has /gpu:0 and /gpu:1, and a third card that is too old;
+// Uses the stand-ins in tests/support/cuda_modules: two_gpus has /gpu:0 and /gpu:1, and a third card that is too old;
 // working has a module and no GPU.
 #include "tools/device.h"
 
@@ -28,7 +28,7 @@ Flags parse(std::vector<const char*> arguments) {
 
 using Names = std::vector<std::string>;
 
-// The devices of each backend, "+" between those of one, without the task.
+// The devices of each backend, joined by "+" within one backend, without the task.
 Names chosen(Devices& devices, const std::vector<const char*>& arguments, const Graph& graph = softmax()) {
   const std::string task = local_task().to_string();
   Names names;
@@ -48,7 +48,7 @@ bool refuses(Devices& devices, const std::vector<const char*>& arguments, const 
   return fails_with(ExitCode::kUsage, says, [&] { devices.choose(parse(arguments), local_task(), graph); });
 }
 
-Graph with_dropout() {  // the made-up GPUs have no kernel for it
+Graph with_dropout() {  // the simulated GPUs have no kernel for it
   auto net = slim::Net(8);
   net.dropout(0.5f, "thinned").fully_connected(3, "pred", Activation::kNone);
   return net.build();
@@ -56,7 +56,7 @@ Graph with_dropout() {  // the made-up GPUs have no kernel for it
 
 }  // namespace
 
-TEST_CASE("no GPU is looked for unless a flag names one or one may be there") {
+TEST_CASE("the program looks for a GPU only if a flag names one or there may be one") {
   const ModuleFolder folder = folder_of("two_gpus");
   Devices unasked({folder.path(), false});
   CHECK(chosen(unasked, {}) == Names{"/device:CPU:0"});
@@ -65,7 +65,7 @@ TEST_CASE("no GPU is looked for unless a flag names one or one may be there") {
   CHECK(chosen(asked, {"--device=/cpu:0"}) == Names{"/device:CPU:0"});
 }
 
-TEST_CASE("without a flag the CPU is used where there is no GPU, or none with the model's kernels") {
+TEST_CASE("without a flag the CPU is used if there is no GPU, or none with the model's kernels") {
   const ModuleFolder none = folder_of("working");
   Devices without({none.path(), true});
   CHECK(chosen(without, {}) == Names{"/device:CPU:0"});
@@ -89,7 +89,7 @@ TEST_CASE("devices are named with and without their task") {
   CHECK(refuses(devices, {"--device=/job:worker/task:1/gpu:0", "--allow_soft_placement"}, "of a different task"));
 }
 
-TEST_CASE("several GPUs are one backend, which executors share; with a CPU among them each device has its own") {
+TEST_CASE("several GPUs are one shared backend; with a CPU among them each device has its own") {
   const ModuleFolder folder = folder_of("two_gpus");
   Devices devices({folder.path(), false});
   CHECK(chosen(devices, {"--num_gpus=2"}) == Names{"/device:GPU:0+/device:GPU:1"});
@@ -104,7 +104,7 @@ TEST_CASE("several GPUs are one backend, which executors share; with a CPU among
   CHECK(backend("--device=/gpu:0") == backend("--num_gpus=1"));
 }
 
-TEST_CASE("a device that is not there is an error that says why and what to do") {
+TEST_CASE("a missing device is an error with the reason and what to do") {
   const ModuleFolder two = folder_of("two_gpus"), none = folder_of("working");
   const TempDir empty;
   Devices devices({two.path(), false}), without({none.path(), false}), no_module({empty.path().string(), false});
@@ -123,7 +123,7 @@ TEST_CASE("a device that is not there is an error that says why and what to do")
   CHECK(refuses(no_module, {"--devices=/cpu:0,/gpu:0"}, advice));
 }
 
-TEST_CASE("with soft placement the CPU takes the place of all devices when one is not there") {
+TEST_CASE("with soft placement the CPU replaces all devices if one is missing") {
   const ModuleFolder two = folder_of("two_gpus");
   const TempDir empty;
   Devices devices({two.path(), false}), no_module({empty.path().string(), false});
@@ -135,7 +135,7 @@ TEST_CASE("with soft placement the CPU takes the place of all devices when one i
   CHECK(chosen(devices, {"--device=/gpu:1", "--allow_soft_placement"}) == Names{"/device:GPU:1"});
 }
 
-TEST_CASE("a layer without a kernel is an error, or goes to the CPU with all others") {
+TEST_CASE("a layer without a kernel is an error, or moves all layers to the CPU") {
   const ModuleFolder folder = folder_of("two_gpus");
   Devices devices({folder.path(), false});
   CHECK(refuses(devices, {"--num_gpus=2"},
@@ -144,7 +144,7 @@ TEST_CASE("a layer without a kernel is an error, or goes to the CPU with all oth
   CHECK(chosen(devices, {"--num_gpus=2", "--allow_soft_placement"}, with_dropout()) == Names{"/device:CPU:0"});
 }
 
-TEST_CASE("a precision without kernels is an error, and soft placement does not change it") {
+TEST_CASE("a precision without kernels is an error, also with soft placement") {
   const ModuleFolder folder = folder_of("two_gpus");
   Devices devices({folder.path(), false});
   CHECK(chosen(devices, {"--device=/gpu:0", "--precision=bf16"}) == Names{"/device:GPU:0"});
@@ -154,7 +154,7 @@ TEST_CASE("a precision without kernels is an error, and soft placement does not 
 }
 
 TEST_CASE("the cpu has kernels for bf16 and none for tf32") {
-  if (!has_cpu_kernels()) SKIP_CASE("this build has no oneDNN, and the plain loops have no bf16");
+  if (!has_cpu_kernels()) SKIP_CASE("this build does not have oneDNN, and the plain loops have no bf16");
   const ModuleFolder folder = folder_of("two_gpus");
   Devices devices({folder.path(), false});
   CHECK(refuses(devices, {"--device=/gpu:7", "--precision=tf32", "--allow_soft_placement"},
@@ -163,7 +163,7 @@ TEST_CASE("the cpu has kernels for bf16 and none for tf32") {
   CHECK(chosen(devices, {"--device=/cpu:0", "--precision=bf16"}) == Names{"/device:CPU:0"});
 }
 
-TEST_CASE("a share of memory that is not free is no question of placement") {
+TEST_CASE("a share of memory that is not free is an error also with soft placement") {
   const ModuleFolder folder = folder_of("two_gpus");
   Devices devices({folder.path(), false});
   const std::vector<const char*> all = {"--device=/gpu:0", "--per_process_gpu_memory_fraction=1",
@@ -186,7 +186,7 @@ TEST_CASE("executors compute on the devices, with the task in their names") {
     const std::vector<float> images(3 * 784, 0.5f);
     const std::vector<std::uint8_t> labels = {1, 2, 3};
     const StepResult result = made.executor->train_step({3, images, labels, 0}, nullptr);
-    CHECK(result.loss == Approx(std::log(10.0)));  // The parameters are zero.
+    CHECK(result.loss == Approx(std::log(10.0)));  // the parameters are zero
   }
 }
 
@@ -205,17 +205,17 @@ TEST_CASE("threads of a local run share one backend") {
   CHECK(std::vector<const Backend*>(4, seen[0]) == seen);
 }
 
-TEST_CASE("what CUDA finds is told, and why there is no module") {
+TEST_CASE("the devices command lists what CUDA finds, or why there is no module") {
   const ModuleFolder two = folder_of("two_gpus");
   CHECK(Devices({two.path(), false}).gpu_system().gpus.size() == 3);
   const TempDir empty;
   CHECK(Devices({empty.path().string(), false}).gpu_system().fault.starts_with("this build has no CUDA backend"));
 }
 
-TEST_CASE("a backend that was made in vain does not keep its memory") {
+TEST_CASE("a backend that was created but not used releases its memory") {
   const ModuleFolder folder = folder_of("two_gpus");
   Devices devices({folder.path(), false});
-  // The made-up module lets one backend have half of a card's memory.
+  // The simulated module allows one backend to use half of a card's memory.
   const char* half = "--per_process_gpu_memory_fraction=0.5";
   CHECK(chosen(devices, {"--devices=/gpu:0,/cpu:0,/gpu:2", "--allow_soft_placement", half}) == Names{"/device:CPU:0"});
   CHECK(chosen(devices, {"--num_gpus=2", half}) == Names{"/device:GPU:0+/device:GPU:1"});

@@ -10,7 +10,7 @@ using namespace distmnist;
 
 namespace {
 
-// Null: not set.
+// Null means not set.
 void set(const char* name, const char* value) {
   if (value == nullptr) {
     unsetenv(name);
@@ -27,7 +27,7 @@ std::optional<std::filesystem::path> cache_with(const char* xdg, const char* hom
 
 }  // namespace
 
-TEST_CASE("the cache is in XDG_CACHE_HOME, else in HOME, else in the home of the password file; paths are absolute") {
+TEST_CASE("the cache is in XDG_CACHE_HOME, else in HOME, else in the password file's home; paths are absolute") {
   CHECK(cache_with("/x", "/home/a") == "/x/distmnist");
   const passwd* const user = getpwuid(geteuid());
   REQUIRE(user != nullptr);
@@ -44,7 +44,7 @@ TEST_CASE("an empty CUDA_VISIBLE_DEVICES, or one that starts with -1, hides all 
   CHECK(hides_all_gpus("-1,0"));
 }
 
-TEST_CASE("without CUDA_VISIBLE_DEVICES, or with one that names GPUs, some are left") {
+TEST_CASE("without CUDA_VISIBLE_DEVICES, or if it names GPUs, some GPUs are visible") {
   CHECK_FALSE(hides_all_gpus(nullptr));
   CHECK_FALSE(hides_all_gpus("0"));
   CHECK_FALSE(hides_all_gpus("1,-1"));

@@ -1,4 +1,4 @@
-// Every row of the table of flags, walked through: what it says holds.
+// Checks every row of the table of flags.
 #include "tools/flag_table.h"
 
 #include <algorithm>
@@ -21,7 +21,7 @@ Flags parse(std::vector<std::string> arguments) {
   return parse_flags(static_cast<int>(words.size()), words.data()).flags;
 }
 
-// A value that is not the default, and flags that it needs beside it.
+// A value that is not the default, with other flags that it requires.
 struct Sample {
   std::string value;
   std::vector<std::string> with = {};
@@ -70,7 +70,7 @@ Flags parse_sample(const FlagRow& row) {
 
 }  // namespace
 
-TEST_CASE("every flag has a name, a group and a help text that stands alone, and is there once for a command") {
+TEST_CASE("every flag has a name, a group and a complete help text, and occurs once per command") {
   std::set<std::pair<Command, std::string>> seen;
   for (const FlagRow& row : flag_table()) {
     INFO(row.name);
@@ -83,7 +83,7 @@ TEST_CASE("every flag has a name, a group and a help text that stands alone, and
   }
 }
 
-TEST_CASE("a value of config.toml is taken from there again, whatever it is") {
+TEST_CASE("any value written to config.toml is read back") {
   const TempDir temp;
   const std::string file = (temp / "config.toml").string();
   int rows = 0;
@@ -102,7 +102,7 @@ TEST_CASE("a value of config.toml is taken from there again, whatever it is") {
   CHECK(rows > 40);
 }
 
-TEST_CASE("what workers must agree on is in the fingerprint, by the name of its flag") {
+TEST_CASE("flags that workers must agree on are in the fingerprint, by name") {
   const Fingerprint defaults = fingerprint_of_flags(Flags{});
   int rows = 0;
   for (const FlagRow& row : flag_table()) {
@@ -120,14 +120,14 @@ TEST_CASE("what workers must agree on is in the fingerprint, by the name of its 
   CHECK(defaults.size() == static_cast<std::size_t>(rows));
 }
 
-TEST_CASE("a flag that changes nothing for the others is not in the fingerprint") {
+TEST_CASE("a flag without effect on other workers is not in the fingerprint") {
   const Fingerprint defaults = fingerprint_of_flags(Flags{});
   CHECK(fingerprint_of_flags(parse({"--log_every=7", "--log_dir=x", "--device=/cpu:0"})) == defaults);
   CHECK(fingerprint_of_flags(parse({"--optimizer=momentum"})) ==
         fingerprint_of_flags(parse({"--optimizer=momentum", "--momentum=0.9"})));
 }
 
-TEST_CASE("the help of every command names all of its flags, in lines of 100 columns at most") {
+TEST_CASE("the help of every command names all of its flags, in lines of at most 100 columns") {
   for (const CommandRow& command : command_table()) {
     const std::string text = help_text(command.command);
     INFO(text);

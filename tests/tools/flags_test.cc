@@ -41,7 +41,7 @@ TEST_CASE("the defaults are those of the tutorials") {
   CHECK(optimizer.learning_rate == 1e-4f);
 }
 
-TEST_CASE("flags are taken with underscores and with dashes, values as they are") {
+TEST_CASE("flags are accepted with underscores and with dashes, and values are not changed") {
   const Flags flags = parse({"--job-name=worker", "--task-index", "2", "--ps_hosts=a-b:1", "--log-dir=/x/y-z"}).flags;
   CHECK(flags.cluster.job_name == "worker");
   CHECK(flags.cluster.task_index == 2);
@@ -56,7 +56,7 @@ TEST_CASE("booleans have three forms") {
   CHECK_FALSE(parse({"--nofresh"}).flags.supervisor.fresh);
 }
 
-TEST_CASE("an unknown flag and a value out of range are one sentence that names them") {
+TEST_CASE("an unknown flag and a value out of range are reported in one sentence that names them") {
   CHECK(usage_error({"--on_nan=ignore"}) == "--on_nan=ignore: choose fail or skip");
   CHECK(usage_error({"--password=secret"}).find("--password") != std::string::npos);
   CHECK(usage_error({"--batch_size=0"}).find("--batch_size=0") != std::string::npos);
@@ -70,14 +70,14 @@ TEST_CASE("an unknown flag and a value out of range are one sentence that names 
   CHECK(usage_error({"stray"}).find("stray") != std::string::npos);
 }
 
-TEST_CASE("the wire's type of numbers is one of three, float32 where none is given") {
+TEST_CASE("the wire's number type is one of three, and float32 by default") {
   CHECK(parse({}).flags.wire.dtype == WireDtype::kF32);
   CHECK(parse({"--wire-dtype=bf16"}).flags.wire.dtype == WireDtype::kBf16);
   CHECK(parse({"--wire_dtype", "f16"}).flags.wire.dtype == WireDtype::kF16);
   CHECK(usage_error({"--wire_dtype=fp8"}).find("--wire_dtype") != std::string::npos);
 }
 
-TEST_CASE("rules of placement are given with manual placement, and only with it") {
+TEST_CASE("placement rules are accepted with manual placement only") {
   const char* const rules = "--place_variables=conv1/*=/job:ps/task:0,pred/*=/job:master/task:1";
   CHECK(parse({"--placement=manual", "--ps_job=master", rules}).flags.wire.place_variables == std::string(rules + 18));
   CHECK(usage_error({"--placement=manual", rules}).find("names the job master") != std::string::npos);
@@ -86,7 +86,7 @@ TEST_CASE("rules of placement are given with manual placement, and only with it"
   CHECK(usage_error({"--placement=manual", "--place_variables=conv1/*"}).find("'conv1/*'") != std::string::npos);
 }
 
-TEST_CASE("a schedule of batch sizes brings its first one along") {
+TEST_CASE("a schedule of batch sizes sets the first batch size") {
   const Flags flags = parse({"--batch_size_schedule=0:20,100:40"}).flags;
   CHECK(flags.training.batch_size == 20);
   CHECK(flags.training.batch_sizes().to_string() == "0:20,100:40");
@@ -96,7 +96,7 @@ TEST_CASE("a schedule of batch sizes brings its first one along") {
   CHECK(parse({"--batch_size=30"}).flags.training.batch_sizes().to_string() == "30");
 }
 
-TEST_CASE("a schedule of batch sizes that is wrong or contradicts the batch size is refused") {
+TEST_CASE("an invalid schedule of batch sizes, or one that contradicts the batch size, is refused") {
   CHECK(usage_error({"--batch_size_schedule=10:20"}).find("starts at global_step 10") != std::string::npos);
   const std::string error = usage_error({"--batch_size=50", "--batch_size_schedule=0:20,100:40"});
   CHECK(error.find("--batch_size=50 is not what --batch_size_schedule=0:20,100:40 starts with") != std::string::npos);
@@ -119,7 +119,7 @@ TEST_CASE("subcommands take their own arguments") {
   CHECK(usage_error({"evaluate"}).find("log_dir") != std::string::npos);
 }
 
-TEST_CASE("flags in front of a subcommand count, and those of training are refused there") {
+TEST_CASE("flags before a subcommand count, and training flags are refused there") {
   const TempDir temp;
   const std::string config = "--config=" + (temp / "config.toml").string();
   std::ofstream(temp / "config.toml") << "data_dir = \"/a\"\nseed = 3\nrecovery_wait_secs = 77\n";
@@ -128,12 +128,12 @@ TEST_CASE("flags in front of a subcommand count, and those of training are refus
   CHECK(parse({"--log_format=json", "evaluate", "--log_dir=x"}).flags.console.log_format == LogFormat::kJson);
   CHECK(parse({"--container=c", "variable", "list"}).flags.cluster.container == "c");
   CHECK(parse({config.c_str(), "evaluate", "--log_dir=x"}).flags.data.data_dir == "/a");
-  CHECK(parse({config.c_str(), "reset", "--all"}).flags.admin.wait_secs == 5);  // That file is not about it.
+  CHECK(parse({config.c_str(), "reset", "--all"}).flags.admin.wait_secs == 5);  // the file does not concern reset
   CHECK(usage_error({"--seed=3", "evaluate", "--log_dir=x"}).find("--seed is a flag of training") == 0);
   CHECK(usage_error({"--nofresh", "inspect", "x"}).find("--fresh is a flag of training") == 0);
 }
 
-TEST_CASE("an empty value takes back what a file has given, where a flag can be without one") {
+TEST_CASE("an empty value removes a value from a file, for flags that can be unset") {
   CHECK(parse({"--devices="}).flags.devices.devices.empty());
   CHECK_FALSE(parse({"--device="}).flags.devices.device);
   CHECK(usage_error({"--dataset="}).find("--dataset=: choose mnist or synthetic") == 0);
@@ -143,7 +143,7 @@ TEST_CASE("an empty value takes back what a file has given, where a flag can be 
   CHECK(usage_error({"--learning_rate=+-1"}).find("--learning_rate=+-1: not a number") == 0);
 }
 
-TEST_CASE("a preset gives the defaults, and what is given wins") {
+TEST_CASE("a preset changes the defaults, and explicit flags have priority") {
   const Flags fast = parse({"--preset=fast"}).flags, preset = flags_of_preset("fast");
   CHECK(fast.training.batch_size == preset.training.batch_size);
   CHECK(fast.training.train_steps == preset.training.train_steps);
@@ -152,16 +152,16 @@ TEST_CASE("a preset gives the defaults, and what is given wins") {
   CHECK(fast.training.train_steps != parse({}).flags.training.train_steps);
 
   const Flags own = parse({"--batch_size=50", "--preset=fast", "--optimizer=sgd"}).flags;
-  CHECK(own.training.batch_size == 50);  // The value of another preset, but given.
+  CHECK(own.training.batch_size == 50);  // the value of a different preset, but explicit
   CHECK(own.training.optimizer == OptimizerKind::kSgd);
   CHECK(own.training.train_steps == preset.training.train_steps);
   CHECK(parse({"--preset=fast", "--batch_size_schedule=0:20,100:40"}).flags.training.batch_sizes().to_string() ==
         "0:20,100:40");
   CHECK(parse({"--preset=fast", "--decay_steps=300"}).flags.training.decay_steps ==
-        300);  // The preset has a schedule for it.
+        300);  // the preset has a schedule for it
 }
 
-TEST_CASE("a file of flags may name a preset, and wins over its values") {
+TEST_CASE("a file of flags can name a preset, and has priority over its values") {
   const TempDir temp;
   const auto file = temp.path() / "flags.toml";
   std::ofstream(file) << "preset = \"fast\"\nlearning_rate = 0.5\n";
@@ -173,7 +173,7 @@ TEST_CASE("a file of flags may name a preset, and wins over its values") {
         flags_of_preset("best").training.train_steps);
 }
 
-TEST_CASE("a run's config.toml holds what its preset came to") {
+TEST_CASE("a run's config.toml contains the values of its preset") {
   const TempDir temp;
   const auto file = temp.path() / "config.toml";
   for (const char* preset : {"--preset=seeds", "--preset=fast", "--preset=best"}) {
@@ -185,7 +185,7 @@ TEST_CASE("a run's config.toml holds what its preset came to") {
   }
 }
 
-TEST_CASE("config.toml can be given back with --config, and the command line wins") {
+TEST_CASE("config.toml can be passed to --config, and the command line has priority") {
   const TempDir temp;
   const auto file = temp.path() / "config.toml";
   Flags flags =
@@ -219,7 +219,7 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
   CHECK(again.wire.dtype == WireDtype::kF16);
   CHECK(again.wire.place_variables == flags.wire.place_variables);
   CHECK(again.training.batch_size == 10);
-  std::ofstream(file) << to_toml(parse({}).flags);  // What was not given is not held against other flags.
+  std::ofstream(file) << to_toml(parse({}).flags);  // defaults in the file do not conflict with other flags
   CHECK(parse({option.c_str(), "--optimizer=rmsprop"}).flags.training.optimizer == OptimizerKind::kRmsprop);
   std::ofstream(file, std::ios::app) << "no_such_flag = 1\n";
   CHECK(usage_error({option.c_str()}).find("no_such_flag") != std::string::npos);
@@ -227,7 +227,7 @@ TEST_CASE("config.toml can be given back with --config, and the command line win
   CHECK(usage_error({option.c_str()}).find("[evaluate]") != std::string::npos);
 }
 
-TEST_CASE("a file's data gives way to data of the command line, by whichever flag it is named") {
+TEST_CASE("data flags on the command line replace those of a file, whichever flag names the data") {
   const TempDir temp;
   const std::string option = "--config=" + (temp / "config.toml").string();
   const auto write = [&](std::initializer_list<const char*> flags) {

@@ -21,7 +21,7 @@ using enum KeyOwner::Role;
 
 constexpr KeyOwner kPs0{kPs, 0}, kWorker0{kWorker, 0}, kWorker1{kWorker, 1}, kAdministrator{kAdmin, 0};
 
-// Keys of one ps and two workers: a folder for each.
+// Keys of one ps and two workers, with a folder for each.
 struct Keys {
   Keys() { write_key_folders(folder, plan_of_tasks("ps:1,worker:2")); }
   fs::path of(const std::string& task) const { return folder / task; }
@@ -62,7 +62,7 @@ void write_secret(const fs::path& path, const KeyOwner& owner, const KeyPair& pa
 
 }  // namespace
 
-TEST_CASE("each task finds its own key, and those that it needs") {
+TEST_CASE("each task finds its own key and the keys that it needs") {
   const Keys keys;
   const TaskKeys worker = read_task_keys(keys.of("worker-1"), kWorker1);
   CHECK(public_key_of(worker.own.secret_key) == worker.own.public_key);
@@ -74,7 +74,7 @@ TEST_CASE("each task finds its own key, and those that it needs") {
   CHECK(ps.known.at(worker.own.public_key) == kWorker1);
   CHECK(ps.known.at(worker.known.at(kAdministrator)) == kAdministrator);
   CHECK(ps.known.size() == 3);
-  CHECK_FALSE(ps.known.contains(ps.own.public_key));  // A ps is no client of a ps.
+  CHECK_FALSE(ps.known.contains(ps.own.public_key));  // a ps is not a client of a ps
 
   const std::vector<ClientKeys> to_ps = client_keys(keys.of("worker-1"), kWorker1, 1);
   REQUIRE(to_ps.size() == 1);
@@ -82,18 +82,18 @@ TEST_CASE("each task finds its own key, and those that it needs") {
   CHECK(to_ps[0].server == ps.own.public_key);
 }
 
-TEST_CASE("a ps lets in the workers of its cluster only, and with any_worker whoever has a key of a worker") {
+TEST_CASE("a ps admits only the workers of its cluster, and with any_worker every owner of a worker's key") {
   const Keys keys;
   const Key worker1 = read_task_keys(keys.folder, kWorker1).own.public_key;
   CHECK_FALSE(server_keys(keys.folder, 0, cluster_of(1), false).known.contains(worker1));
   CHECK(server_keys(keys.folder, 0, cluster_of(1), true).known.contains(worker1));
   CHECK(server_keys(keys.folder, 0, cluster_of(0), true).known.size() == 3);
   ClusterSpec numbered = cluster_of(2);
-  numbered.workers[0] = {};  // A description with numbered tasks leaves it out.
+  numbered.workers[0] = {};  // a description with numbered tasks omits this one
   CHECK(server_keys(keys.folder, 0, numbered, false).known.size() == 2);
 }
 
-TEST_CASE("on one host the folder of all may be named, whichever way it was made") {
+TEST_CASE("on one host the common folder can be given, whichever way it was created") {
   const Keys keys;
   for (const KeyOwner& owner : {kPs0, kWorker0, kWorker1, kAdministrator}) CHECK(accepted(keys.folder, owner));
   ClusterSpec cluster = cluster_of(1);
@@ -107,7 +107,7 @@ TEST_CASE("on one host the folder of all may be named, whichever way it was made
   CHECK(refused(by_host / "10.0.0.7", kWorker0, "it has the secret of worker-1"));
 }
 
-TEST_CASE("a secret that others may read or write is refused, and so is its folder") {
+TEST_CASE("a secret or its folder that other users can read or write is refused") {
   const Keys keys;
   const fs::path folder = keys.of("worker-1"), secret = folder / "worker-1.key_secret";
   for (const mode_t mode : {0640, 0620, 0604, 0602, 0666, 0440, 0644}) {
@@ -128,7 +128,7 @@ TEST_CASE("a secret that others may read or write is refused, and so is its fold
   CHECK(refused(keys.folder, kWorker1, "chmod 700 " + keys.folder.string()));
 }
 
-TEST_CASE("a folder that has no keys is not asked to be private") {
+TEST_CASE("a folder without keys does not have to be private") {
   const Keys keys;
   const fs::path other = keys.temporary / "other";
   fs::create_directory(other);
@@ -136,7 +136,7 @@ TEST_CASE("a folder that has no keys is not asked to be private") {
   CHECK(refused(other, kWorker1, "worker-1.key_secret is neither in"));
 }
 
-TEST_CASE("a public key that others may write is refused: they could put theirs there") {
+TEST_CASE("a public key that other users can write is refused, because they could replace it") {
   const Keys keys;
   const fs::path folder = keys.of("worker-1"), file = folder / "ps-0.key";
   for (const mode_t mode : {0664, 0646, 0666}) {
@@ -147,7 +147,7 @@ TEST_CASE("a public key that others may write is refused: they could put theirs 
   CHECK(accepted(folder, kWorker1));
 }
 
-TEST_CASE("links are followed, and what they lead to is held to the same") {
+TEST_CASE("links are followed, and their targets must meet the same rules") {
   const Keys keys;
   const fs::path folder = keys.of("worker-1"), secret = folder / "worker-1.key_secret";
   const fs::path elsewhere = keys.temporary / "elsewhere";
@@ -170,8 +170,8 @@ TEST_CASE("links are followed, and what they lead to is held to the same") {
   CHECK(refused(keys.temporary / "link", kPs0, "can be read by others"));
 }
 
-TEST_CASE("root may use anybody's keys; another user's folder is not for us") {
-  if (geteuid() != 0) SKIP_CASE("only root can give a file away");
+TEST_CASE("root can use any user's keys, but a different user's folder is refused") {
+  if (geteuid() != 0) SKIP_CASE("only root can change the owner of a file");
   constexpr uid_t kUs = 65534, kOther = 65533;
   const Keys keys;
   const fs::path folder = keys.of("worker-1");
@@ -187,7 +187,7 @@ TEST_CASE("root may use anybody's keys; another user's folder is not for us") {
   CHECK(std::string(error->what()).find("belongs to another user (uid 65533)") != std::string::npos);
 }
 
-TEST_CASE("what is missing is named") {
+TEST_CASE("missing files are named") {
   const Keys keys;
   CHECK(refused(keys.temporary / "none", kPs0, "none: No such file or directory"));
   CHECK(refused("", kPs0, "is empty"));
@@ -205,7 +205,7 @@ TEST_CASE("what is missing is named") {
   CHECK(refused(keys.folder, kWorker0, "is in copy and worker-0 of"));
 }
 
-TEST_CASE("a key belongs to one task, and its halves belong together") {
+TEST_CASE("a key belongs to one task, and its halves must match") {
   const Keys keys;
   const fs::path folder = keys.of("worker-1");
   const KeyPair other = make_key_pair();
@@ -213,20 +213,20 @@ TEST_CASE("a key belongs to one task, and its halves belong together") {
     fs::copy_file(folder / "worker-0.key", folder / "ps-0.key", fs::copy_options::overwrite_existing);
     CHECK(refused(folder, kWorker1, "ps-0.key and worker-0.key in"));
   }
-  SECTION("another task has the key of this one") {
+  SECTION("a different task has the key of this one") {
     fs::copy_file(folder / "worker-1.key", folder / "worker-0.key", fs::copy_options::overwrite_existing);
     fs::remove(folder / "worker-1.key");
     CHECK(refused(folder, kWorker1, "worker-0.key in"));
   }
-  SECTION("the public file is of another pair") {
+  SECTION("the public file belongs to a different pair") {
     write_text_file(folder / "worker-1.key", public_key_text(kWorker1, other.public_key));
     CHECK(refused(folder, kWorker1, "worker-1.key does not match worker-1.key_secret"));
   }
-  SECTION("the public file is not needed by its own task") {
+  SECTION("a task does not need its own public file") {
     fs::remove(folder / "worker-1.key");
     CHECK(accepted(folder, kWorker1));
   }
-  SECTION("the secret file is of two pairs") {
+  SECTION("the secret file belongs to two different pairs") {
     KeyPair mixed = make_key_pair();
     mixed.public_key = other.public_key;
     write_secret(folder / "worker-1.key_secret", kWorker1, mixed);
@@ -241,13 +241,13 @@ TEST_CASE("a key belongs to one task, and its halves belong together") {
     write_secret(folder / "ps-0.key", kPs0, other);
     CHECK(refused(folder, kWorker1, "has a secret-key in it"));
   }
-  SECTION("a public key with which everybody would have the same secret") {
+  SECTION("a public key that gives every peer the same secret") {
     write_text_file(folder / "ps-0.key", public_key_text(kPs0, Key{}));
     CHECK(refused(folder, kWorker1, "is not a valid key"));
   }
 }
 
-TEST_CASE("what is no file of keys is refused by its name") {
+TEST_CASE("an invalid key file is named and refused") {
   const Keys keys;
   const fs::path folder = keys.of("worker-1"), secret = folder / "worker-1.key_secret";
   fs::remove(secret);
@@ -271,7 +271,7 @@ TEST_CASE("what is no file of keys is refused by its name") {
   }
 }
 
-TEST_CASE("files that are named after no task are none of ours") {
+TEST_CASE("files that are not named after a task are ignored") {
   const Keys keys;
   for (const char* name : {"laptop.key", "worker-01.key", "worker-1.key~", "README"})
     write_text_file(keys.of("worker-1") / name, "anything");

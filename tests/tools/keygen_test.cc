@@ -42,7 +42,7 @@ using Names = std::vector<std::string>;
 
 }  // namespace
 
-TEST_CASE("tasks get a folder each, the administrator one, too") {
+TEST_CASE("each task and the administrator get a folder") {
   CHECK(names_of(plan_of_tasks("ps:1,worker:2")) ==
         Names{"ps-0 ps-0", "worker-0 worker-0", "worker-1 worker-1", "admin admin"});
   CHECK(names_of(plan_of_tasks("worker:1,ps:1")) == names_of(plan_of_tasks("ps:1,worker:1")));
@@ -54,7 +54,7 @@ TEST_CASE("tasks get a folder each, the administrator one, too") {
   }
 }
 
-TEST_CASE("hosts get a folder each, with the keys of all their tasks") {
+TEST_CASE("each host gets a folder with the keys of all its tasks") {
   ClusterSpec cluster;
   cluster.ps = {{"10.0.0.1", 1}, {"Beta", 1}};
   cluster.workers = {{"beta", 2}, {"10.0.0.1", 2}, {}, {"::1", 3}};
@@ -66,7 +66,7 @@ TEST_CASE("hosts get a folder each, with the keys of all their tasks") {
   }
 }
 
-TEST_CASE("what is made is for this user alone, whatever the umask") {
+TEST_CASE("created files are private to this user, whatever the umask") {
   const TempDir temporary;
   for (const mode_t mask : {0, 022, 077}) {
     const mode_t before = umask(mask);
@@ -83,10 +83,10 @@ TEST_CASE("what is made is for this user alone, whatever the umask") {
       CHECK((mode_of(folder / task / "ps-0.key") & 0022) == 0);
     }
   }
-  CHECK(files_in(temporary.path()).size() == 3);  // and nothing temporary
+  CHECK(files_in(temporary.path()).size() == 3);  // and no temporary file
 }
 
-TEST_CASE("keys are other ones each time, and one for each task") {
+TEST_CASE("keys are different each time and for each task") {
   const TempDir temporary;
   std::set<Key> keys;
   for (const char* run : {"a", "b"}) {
@@ -102,7 +102,7 @@ TEST_CASE("keys are other ones each time, and one for each task") {
   CHECK(keys.size() == 20);
 }
 
-TEST_CASE("nothing is ever written over") {
+TEST_CASE("existing files are never overwritten") {
   const TempDir temporary;
   const fs::path folder = temporary / "keys";
   const auto plan = plan_of_tasks("ps:1");
@@ -121,7 +121,7 @@ TEST_CASE("nothing is ever written over") {
   CHECK(files_in(temporary.path()) == std::set<std::string>{"keys", "link", "file", "broken"});
 }
 
-TEST_CASE("an empty folder is taken, and made private; a link to one leads there") {
+TEST_CASE("an empty folder is accepted and made private, also through a link") {
   const TempDir temporary;
   fs::create_directory(temporary / "empty");
   fs::create_directory_symlink(temporary / "empty", temporary / "link");

@@ -10,7 +10,7 @@ using namespace distmnist;
 
 namespace {
 
-// True where these flags are refused in one sentence that holds the text.
+// True if these flags are refused in one sentence that contains the text.
 bool is_refused(const Flags& flags, const std::string& text) {
   const auto error = error_of([&] { check_optimizer_flags(flags); });
   INFO((error ? error->what() : "accepted"));
@@ -33,14 +33,14 @@ Flags with_optimizer(const std::string& optimizer) {
 
 }  // namespace
 
-TEST_CASE("without a word the optimizer is the tutorials': Adam, a constant rate of 1e-4") {
+TEST_CASE("by default the optimizer is the tutorials': Adam with a constant rate of 1e-4") {
   check_optimizer_flags(Flags{});
   const OptimizerSpec spec = optimizer_of(Flags{});
   CHECK(spec == default_optimizer(OptimizerKind::kAdam));
   CHECK(spec.learning_rate == LearningRate(1e-4f));
 }
 
-TEST_CASE("a momentum that is not given is the optimizer's own") {
+TEST_CASE("without a given momentum the optimizer's default is used") {
   CHECK(optimizer_of(with_optimizer("momentum")).momentum == 0.9f);
   CHECK(optimizer_of(with_optimizer("rmsprop")).momentum == 0.0f);
   for (const char* optimizer : {"momentum", "rmsprop"}) {
@@ -52,7 +52,7 @@ TEST_CASE("a momentum that is not given is the optimizer's own") {
   }
 }
 
-TEST_CASE("flags of another optimizer are refused, not ignored") {
+TEST_CASE("flags of a different optimizer are refused, not ignored") {
   for (const char* optimizer : {"sgd", "adagrad", "adam"}) {
     Flags flags = with_optimizer(optimizer);
     flags.training.momentum = 0.5;
@@ -66,7 +66,7 @@ TEST_CASE("flags of another optimizer are refused, not ignored") {
   CHECK(is_refused(flags, "--nesterov has no effect with --optimizer=rmsprop"));
 }
 
-TEST_CASE("the means of adam have a memory of their own") {
+TEST_CASE("the decay rates of adam's means can be set") {
   Flags flags;
   check_optimizer_flags(flags);
   CHECK(optimizer_of(flags) == [] {
@@ -85,7 +85,7 @@ TEST_CASE("the means of adam have a memory of their own") {
   CHECK(is_refused(flags, "--adam_beta2=0.95 has no effect with --optimizer=sgd"));
 }
 
-TEST_CASE("a preset's constants of adam are let be with another optimizer") {
+TEST_CASE("a preset's constants for adam are ignored with a different optimizer") {
   Flags flags = flags_of_preset("fast");
   REQUIRE(flags.training.adam_beta2 != Flags{}.training.adam_beta2);
   CHECK(optimizer_of(flags).beta2 == static_cast<float>(flags.training.adam_beta2));
@@ -96,7 +96,7 @@ TEST_CASE("a preset's constants of adam are let be with another optimizer") {
   CHECK(is_refused(flags, "--adam_beta2=0.5 has no effect"));
 }
 
-TEST_CASE("a schedule takes its steps from the run unless it is given its own") {
+TEST_CASE("a schedule uses the steps of the run unless its own are given") {
   for (const char* schedule : {"exponential", "staircase", "cosine", "one_cycle"}) {
     Flags flags = with_schedule(schedule);
     flags.training.train_steps = 700;
@@ -113,7 +113,7 @@ TEST_CASE("a schedule takes its steps from the run unless it is given its own") 
   }
 }
 
-TEST_CASE("a decay without a schedule that has it is refused") {
+TEST_CASE("a decay without a schedule that uses it is refused") {
   Flags flags;
   flags.training.decay_steps = 50;
   CHECK(is_refused(flags, "--decay_steps=50 has no effect with a constant learning rate"));
@@ -130,7 +130,7 @@ TEST_CASE("a decay without a schedule that has it is refused") {
   }
 }
 
-TEST_CASE("values out of range are one sentence that names them") {
+TEST_CASE("values out of range are reported in one sentence that names them") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   Flags flags;
   for (const double rate : {0.0, -1.0, 1e7, nan}) {

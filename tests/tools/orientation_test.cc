@@ -15,7 +15,7 @@ int orientation_in(std::string_view exif) {
   return orientation_of(std::as_bytes(std::span(exif)));
 }
 
-// One row of red channels after the other.
+// The rows of red channels, one after the other.
 std::string turned(int orientation) {
   Picture picture{2, 3, {}};
   for (const char c : "abcdef"sv) picture.rgba.insert(picture.rgba.end(), {static_cast<std::uint8_t>(c), 0, 0, 255});
@@ -34,7 +34,7 @@ TEST_CASE("the orientation is found in both byte orders") {
             "II\x2a\0\x08\0\0\0\x02\0\x00\x01\x03\0\x01\0\0\0\x09\0\0\0\x12\x01\x03\0\x01\0\0\0\x08\0\0\0"sv) == 8);
 }
 
-TEST_CASE("data that says nothing sensible leaves a picture as it is") {
+TEST_CASE("invalid orientation data does not change a picture") {
   const std::string_view whole = "MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06"sv;
   for (std::size_t size = 0; size < whole.size(); ++size) CHECK(orientation_in(whole.substr(0, size)) == kUpright);
   CHECK(orientation_in("MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09\0\0"sv) == kUpright);
@@ -42,7 +42,7 @@ TEST_CASE("data that says nothing sensible leaves a picture as it is") {
   CHECK(orientation_in("MM\0\x2a\0\0\0\x08\xff\xff\x01\x13\0\x03\0\0\0\x01\0\x06\0\0"sv) == kUpright);
 }
 
-TEST_CASE("each orientation is turned and mirrored as it says") {
+TEST_CASE("each orientation is rotated and mirrored correctly") {
   CHECK(turned(1) == "abc/def");
   CHECK(turned(2) == "cba/fed");
   CHECK(turned(3) == "fed/cba");

@@ -9,12 +9,12 @@ namespace {
 
 using namespace std::string_view_literals;
 
-TEST_CASE("pictures and IDX files are told by their first bytes") {
+TEST_CASE("pictures and IDX files are recognized by their first bytes") {
   CHECK(format_of("\x89PNG\r\n\x1a\n\0\0\0\rIHDR"sv).format == PictureFormat::kPng);
   CHECK(format_of("\xff\xd8\xff\xe0"sv).format == PictureFormat::kJpeg);
   CHECK(format_of("\xff\xd8\xff"sv).format == PictureFormat::kJpeg);
   CHECK(format_of("\0\0\x08\x03\0\0\0\x01"sv).format == PictureFormat::kIdx);
-  CHECK(format_of("\0\0\x0d\x03\0\0\0\x01"sv).format == PictureFormat::kIdx);  // of floats: refused by its reader
+  CHECK(format_of("\0\0\x0d\x03\0\0\0\x01"sv).format == PictureFormat::kIdx);  // floats, which the IDX reader refuses
 }
 
 TEST_CASE("other files are named") {

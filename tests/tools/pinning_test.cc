@@ -8,7 +8,7 @@
 namespace distmnist {
 namespace {
 
-TEST_CASE("workers of one host get cores of their own, among those that may be used") {
+TEST_CASE("workers of one host get different cores among the usable ones") {
   const std::vector<int> usable = {1, 2, 5, 6, 7};
   std::set<int> taken;
   for (int place = 0; place < 2; ++place) {
@@ -21,22 +21,22 @@ TEST_CASE("workers of one host get cores of their own, among those that may be u
   }
 }
 
-TEST_CASE("workers that leave cores idle may run anywhere") {
+TEST_CASE("workers that would leave cores idle are not pinned") {
   const std::vector<int> usable = {0, 1, 2, 3, 4, 5, 6, 7};
-  CHECK(cores_of_worker(usable, 2, 0, 3).empty());  // Another job on this host would be pinned to the same six.
+  CHECK(cores_of_worker(usable, 2, 0, 3).empty());  // another job on this host would be pinned to the same six cores
   CHECK(cores_of_worker(usable, 2, 0, 4) == std::vector<int>{0, 1, 2, 3});
   CHECK(cores_of_worker(usable, 3, 1, 2) == std::vector<int>{2, 3});  // 8 / 3, as by default
   CHECK(cores_of_worker(usable, 3, 1, 1).empty());
 }
 
-TEST_CASE("a worker alone, or one of too many, may run anywhere") {
+TEST_CASE("a single worker, or more workers than cores, are not pinned") {
   CHECK(cores_of_worker({0, 1, 2, 3}, 1, 0, 2).empty());
   CHECK(cores_of_worker({0, 1}, 3, 2, 1).empty());
   CHECK(cores_of_worker({0, 1, 2}, 2, 1, 2).empty());
   CHECK(cores_of_worker({}, 2, 1, 1).empty());
 }
 
-TEST_CASE("a pinned thread and those it starts run on its cores only; others are left alone") {
+TEST_CASE("a pinned thread and the threads it starts run only on its cores, and others are not affected") {
   const std::vector<int> before = usable_cores();
   REQUIRE_FALSE(before.empty());
   std::vector<int> own, of_child;

@@ -7,13 +7,13 @@
 
 using namespace distmnist;
 
-TEST_CASE("the preset of the seeds changes nothing") {
+TEST_CASE("the seeds preset changes nothing") {
   const Flags defaults, seeds = flags_of_preset("seeds");
   CHECK(defaults.training.preset == "seeds");
   CHECK(to_toml(seeds) == to_toml(defaults));
 }
 
-TEST_CASE("every preset names itself and can be trained with") {
+TEST_CASE("every preset has its name and can be used for training") {
   for (const char* name : {"seeds", "fast", "best"}) {
     const Flags flags = flags_of_preset(name);
     CHECK(flags.training.preset == name);
@@ -22,13 +22,13 @@ TEST_CASE("every preset names itself and can be trained with") {
   CHECK(fails_with(ExitCode::kUsage, "--preset=quick: choose seeds, fast or best", [] { flags_of_preset("quick"); }));
 }
 
-TEST_CASE("an aim is reached in fewer passes than the seeds make, or with images that are others in each") {
+TEST_CASE("a preset reaches its target in fewer passes than the seeds preset, or with augmented images") {
   const auto samples = [](const Flags& flags) { return flags.training.batch_size * flags.training.train_steps; };
   CHECK(samples(flags_of_preset("fast")) < samples(Flags{}));
   CHECK(flags_of_preset("best").training.augment == Augmentation::kAffine);
 }
 
-TEST_CASE("what is said of a preset is what the run has") {
+TEST_CASE("the description of a preset has the values of the run") {
   Flags flags = flags_of_preset("fast");
   flags.training.batch_size = 17;
   flags.training.train_steps = 23;

@@ -18,7 +18,7 @@ Strategy strategy(std::vector<const char*> arguments, std::uint32_t num_workers 
 
 }  // namespace
 
-TEST_CASE("without flags a run is asynchronous, and every gradient counts") {
+TEST_CASE("by default a run is asynchronous, and every gradient counts") {
   const Strategy defaults = strategy({});
   CHECK_FALSE(defaults.sync);
   CHECK_FALSE(defaults.ordered());
@@ -28,21 +28,21 @@ TEST_CASE("without flags a run is asynchronous, and every gradient counts") {
   CHECK(defaults.train_steps == 5000);
 }
 
-TEST_CASE("a synchronous step takes a gradient of each worker, or as many as are asked for") {
+TEST_CASE("a synchronous step takes one gradient per worker, or the given number") {
   CHECK(strategy({"--sync_replicas"}).sync);
   CHECK(strategy({"--sync_replicas"}).replicas_to_aggregate == 4);
   CHECK(strategy({"--sync_replicas", "--replicas_to_aggregate=3"}).replicas_to_aggregate == 3);
   CHECK_FALSE(strategy({"--nosync_replicas"}).sync);
 }
 
-TEST_CASE("a lost worker makes a synchronous step smaller unless something else is asked for") {
+TEST_CASE("a lost worker makes a synchronous step smaller by default") {
   CHECK(strategy({"--sync_replicas"}).on_lost_worker == OnLostWorker::kShrink);
   CHECK(strategy({"--sync_replicas", "--on_lost_worker=shrink"}).on_lost_worker == OnLostWorker::kShrink);
   CHECK(strategy({"--sync_replicas", "--on_lost_worker=wait"}).on_lost_worker == OnLostWorker::kWait);
   CHECK(strategy({"--sync_replicas", "--on_lost_worker=fail"}).on_lost_worker == OnLostWorker::kFail);
 }
 
-TEST_CASE("rules about old gradients") {
+TEST_CASE("staleness rules are read") {
   CHECK(strategy({"--staleness=scale"}).staleness == StalenessPolicy::kScale);
   const Strategy dropping = strategy({"--staleness=drop:3", "--max_staleness=5", "--warmup_steps=20"});
   CHECK(dropping.staleness == StalenessPolicy::kDrop);
@@ -54,7 +54,7 @@ TEST_CASE("rules about old gradients") {
   CHECK(strategy({"--on_nan=skip"}).on_nan == OnNan::kSkip);
 }
 
-TEST_CASE("flags of replication that do not go together, or make no sense, are refused by name") {
+TEST_CASE("invalid or conflicting replication flags are refused by name") {
   const std::pair<std::vector<const char*>, const char*> cases[] = {
       {{"--staleness=drop"}, "--staleness=drop: "},
       {{"--staleness=drop:"}, "--staleness=drop:: "},

@@ -28,7 +28,7 @@ TEST_CASE("without towers the step is computed on one device") {
   CHECK(step_batch_sizes(parse({"--batch_size=30"})).at(0) == 30);
 }
 
-TEST_CASE("towers are named or counted") {
+TEST_CASE("towers can be named or counted") {
   CHECK(devices({"--devices=/cpu:1,/gpu:0,/device:REFERENCE:0"}) ==
         std::vector<std::string>{"/device:CPU:1", "/device:GPU:0", "/device:REFERENCE:0"});
   CHECK(devices({"--num_gpus=2"}) == std::vector<std::string>{"/device:GPU:0", "/device:GPU:1"});
@@ -36,21 +36,21 @@ TEST_CASE("towers are named or counted") {
   CHECK(has_towers(parse({"--num_gpus=1"})));
 }
 
-TEST_CASE("towers share the batch, or have one each") {
+TEST_CASE("towers share the batch, or have one batch each") {
   const std::vector<const char*> towers = {"--batch_size=30", "--devices=/cpu:0,/cpu:1,/cpu:2"};
   CHECK(step_batch_sizes(parse(towers)).at(0) == 30);
   CHECK(step_batch_sizes(parse({towers[0], towers[1], "--batch_per_tower"})).at(0) == 90);
   CHECK(step_batch_sizes(parse({towers[0], "--num_gpus=2", "--batch_per_tower"})).at(0) == 60);
 }
 
-TEST_CASE("towers that apply their gradients separately are workers of a local run, each with its part of the batch") {
+TEST_CASE("towers that apply their gradients separately are workers of a local run, each with a part of the batch") {
   const Flags flags =
       parse({"--replication=in_graph", "--nosync_replicas", "--devices=/cpu:0,/cpu:1,/cpu:2", "--batch_size=2"});
   CHECK(has_independent_towers(flags));
   const Flags own = flags_of_independent_tower(flags, 1);
   CHECK(own.devices.devices == std::vector{parse_device("/cpu:1")});
   CHECK(own.replication.num_workers == 3);
-  CHECK(own.training.batch_size == 1);  // Not 0.
+  CHECK(own.training.batch_size == 1);  // not 0
   CHECK_FALSE(has_independent_towers(own));
   CHECK_FALSE(has_independent_towers(parse({"--replication=in_graph", "--devices=/cpu:0,/cpu:1"})));
   const Flags whole = parse({"--replication=in_graph", "--nosync_replicas", "--devices=/cpu:0,/cpu:1",
@@ -58,12 +58,12 @@ TEST_CASE("towers that apply their gradients separately are workers of a local r
   CHECK(flags_of_independent_tower(whole, 0).training.batch_size == 30);
 }
 
-TEST_CASE("a worker of a cluster may have towers") {
+TEST_CASE("a worker of a cluster can have towers") {
   const Flags flags = parse({"--job_name=worker", "--replication=between_graph", "--devices=/cpu:0,/cpu:1"});
   CHECK(devices_of(flags).size() == 2);
 }
 
-TEST_CASE("flags of towers that do not go together are refused") {
+TEST_CASE("conflicting tower flags are refused") {
   const std::pair<std::vector<const char*>, const char*> cases[] = {
       {{"--replication=in_graph"}, "say with --devices or --num_gpus"},
       {{"--replication=in_graph", "--device=/cpu:0"}, "say with --devices or --num_gpus"},
@@ -85,7 +85,7 @@ TEST_CASE("flags of towers that do not go together are refused") {
   }
 }
 
-TEST_CASE("devices that are none, twice there, of another task or too many are refused") {
+TEST_CASE("devices that are invalid, duplicate, of a different task or too many are refused") {
   std::string many = "--devices=/cpu:0";
   for (int i = 1; i <= 64; ++i) many += ",/cpu:" + std::to_string(i);
   const std::pair<const char*, const char*> cases[] = {

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The GPU benchmark: training steps next to PyTorch on the same card, in turns; a worker's step; clusters of one host
-that share the card; seconds to 99 % test accuracy. Prints tables in Markdown.
+"""The GPU benchmark: training steps alternating with PyTorch on the same card, a worker's step, clusters on one host
+that share the card, and seconds to 99 % test accuracy. Prints tables in Markdown.
 
     tests/bench/gpu/gpu_bench.py --build build --data_dir DIR [--quick] [--torch_python PYTHON] [--only steps,cluster]
 
-Where PyTorch, the GPU or the data are missing, the part that needs them is left out, and says so. tests/gpu/README.md
-explains the columns.
+If PyTorch, the GPU or the data are missing, the part that needs them is omitted, and the output says so.
+tests/gpu/README.md explains the columns.
 """
 
 import argparse
@@ -27,14 +27,15 @@ COMPILED = ("compile", "compile_graph")
 REQUEST_LIMIT_S = 60.0
 COMPILE_LIMIT_S = 120.0
 RUN_LIMIT_S = 90.0
-# To 99 %: found by trying; the last steps of the cosine settle what large ones at first have learnt.
+# Settings for 99 %, found by experiment: the first steps are large, and the small steps at the end of the cosine refine
+# the result.
 FAST_SCHEDULE = ["--batch_size=64", "--train_steps=1200", "--learning_rate=2e-3", "--learning_rate_schedule=cosine",
                  "--log_every=1200"]
 WORKER_LIMIT_MS = 1.5
 
 
 class Targets:
-    """What the figures are held against, each with whether it was reached; and whether a figure of ours is missing."""
+    """The targets with whether they were reached, and whether a figure of distmnist is missing."""
 
     def __init__(self):
         self.lines = []
@@ -65,12 +66,12 @@ def median(values):
 
 
 class StepFigures:
-    """Microseconds per (batch, precision) and variant; "distmnist" is ours."""
+    """Microseconds per (batch, precision) and variant. "distmnist" is our own program."""
 
     def __init__(self):
         self.times = {}
         self.faults = {}
-        self.launches = {}  # of our own steps
+        self.launches = {}  # of distmnist's steps
 
     def add(self, key, variant, reply):
         if reply.get("launches"):
@@ -88,7 +89,7 @@ class StepFigures:
 
 
 def measure_steps(options, ours, torch, figures):
-    """Rounds in which both programs measure one (batch, precision) after the other, in turns."""
+    """Runs rounds in which both programs alternate in measuring each (batch, precision)."""
     keys = [(batch, precision) for batch in options.batches for precision in options.precisions]
     variants = {key: ["graph", "eager"] for key in keys} if torch else {key: [] for key in keys}
     end = time.monotonic() + options.compile_s
@@ -172,7 +173,8 @@ def steps_part(options, ours, torch, card, targets):
 
 
 def worker_part(options, ours, targets):
-    """What a worker's step costs on the device, by itself: computation with the gradient on the host, new parameters."""
+    """Measures a worker's step on the device alone: the computation with the gradient on the host, and loading new
+    parameters."""
     rows, faults = [], {}
     for precision in options.precisions:
         times = {}
@@ -265,13 +267,13 @@ def parse_arguments(arguments):
     parser.add_argument("--cluster_steps", type=int, default=2000, metavar="N", help="per worker (2000)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--compile_s", type=float, default=75, metavar="S",
-                        help="for all of torch.compile (75); 0: without it")
+                        help="time for all of torch.compile (75); 0 omits it")
     parser.add_argument("--schedule", type=str.split, default=FAST_SCHEDULE, metavar="FLAGS",
-                        help="of the way to 99 %%")
-    parser.add_argument("--program_flags", type=str.split, default=[], metavar="FLAGS", help="of every whole run")
-    parser.add_argument("--torch_python", default=sys.executable, metavar="PYTHON", help="empty: without PyTorch")
+                        help="flags of the runs to 99 %%")
+    parser.add_argument("--program_flags", type=str.split, default=[], metavar="FLAGS", help="flags for whole runs")
+    parser.add_argument("--torch_python", default=sys.executable, metavar="PYTHON", help="empty omits PyTorch")
     parser.add_argument("--torch_library_path", metavar="FOLDERS",
-                        help="LD_LIBRARY_PATH of PyTorch, where it is not ours")
+                        help="LD_LIBRARY_PATH of PyTorch, if it differs from ours")
     parser.add_argument("--only", type=split(str), default=list(PARTS), help=f"parts: {','.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="two batches, one round, short runs, no torch.compile")
     options = parser.parse_args(arguments)
@@ -280,7 +282,7 @@ def parse_arguments(arguments):
         parser.error(f"--only: {', '.join(unknown)} is not one of {', '.join(PARTS)}")
     if options.quick:
         options.batches, options.rounds, options.compile_s, options.cluster_steps = options.batches[:2], 1, 0, 300
-    # Other backends have no training on the device: what a worker does is all there is to measure.
+    # Other backends have no training on the device, so only a worker's computation can be measured.
     options.step_mode = "resident" if options.device == "gpu" else "train_step"
     options.gpus = "0" if options.device == "gpu" else None
     options.program = str(pathlib.Path(options.build) / "tools" / "distmnist")
@@ -288,7 +290,7 @@ def parse_arguments(arguments):
 
 
 def card_name():
-    """What nvidia-smi calls the first card; None without one."""
+    """The first card's name from nvidia-smi; None without a card."""
     try:
         done = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], timeout=30,
                               capture_output=True, text=True)
@@ -298,7 +300,7 @@ def card_name():
 
 
 def make_torch(options):
-    """The peer, and a sentence on it; (None, why) where there is none."""
+    """The peer and a sentence about it; (None, reason) if there is none."""
     if not options.torch_python or options.device != "gpu":
         return None, "PyTorch is left out."
     environment = dict(os.environ)
@@ -341,7 +343,7 @@ def main(arguments):
     if not options.data_dir:
         print_part(["Whole runs are left out: no --data_dir."])
     print_part(targets.table())
-    # Elsewhere some precisions have no kernels.
+    # Other backends do not have kernels for some precisions.
     return 1 if targets.incomplete and options.device == "gpu" else 0
 
 

@@ -1,4 +1,5 @@
-"""Programs that answer requests: a line to their standard input, a line of JSON back (step_bench, torch_step.py)."""
+"""Programs that answer requests: each gets a line on its standard input and returns a line of JSON (step_bench,
+torch_step.py)."""
 
 import json
 import os
@@ -9,7 +10,8 @@ import time
 
 
 class Peer:
-    """One such program; starts with the first request. Once it has died or kept silent, every answer is its fault."""
+    """One such program, which starts with the first request. After it has died or timed out, every answer contains the
+    error."""
 
     def __init__(self, name, command, environment=None):
         self.name, self.command, self.environment = name, command, environment
@@ -38,7 +40,7 @@ class Peer:
             self.fault = f"{self.name}: {error}"
 
     def _read_reply(self, deadline):
-        """Lines that are no JSON object are a library's chatter."""
+        """Ignores lines that are not JSON objects, because libraries can print such lines."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             while True:
@@ -61,7 +63,7 @@ class Peer:
         return f": {said[-1]}" if said else ""
 
     def stop(self):
-        """For good."""
+        """Stops the program permanently."""
         self.fault = self.fault or f"{self.name} was stopped"
         self.errors.close()
         if self.process is not None:

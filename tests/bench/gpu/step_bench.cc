@@ -1,19 +1,19 @@
-// Time of a training step, of a worker's step and of loading all parameters, on any backend; answers requests, so that
-// another program can let it take turns with a peer on one card.
+// Measures the time of a training step, of a worker's step and of loading all parameters, on any backend. It answers
+// requests, so that a script can alternate between it and a peer on one card.
 //   step_bench DEVICE [MODULE_FOLDER [MODEL]]
-// DEVICE is gpu, cpu or reference, MODULE_FOLDER where libdistmnist_cuda.so lies, MODEL mnist_cnn without one. Each
-// line of standard input asks, a line of JSON answers:
+// DEVICE is gpu, cpu or reference, MODULE_FOLDER contains libdistmnist_cuda.so, and MODEL is mnist_cnn by default. Each
+// line of standard input is a request, and a line of JSON is the answer:
 //   resident BATCH PRECISION    microseconds per step that stays on the device
-//   train_step BATCH PRECISION  microseconds of Executor::train_step, gradients on the host: a worker's computation
-//   load BATCH PRECISION        microseconds of Executor::load, all parameters at once
-// Settings may follow, as NAME=VALUE:
-//   threads=N                   of the executor's kernels; 1 without it
-//   kernels=SET                 of the cpu: our own in these instructions (portable, avx2, ...), or onednn alone;
-//   without
-//                               it our own in the best instructions that the processor has
-//   hidden=N                    in the place of MODEL one hidden layer of so many units: 795 N + 10 parameters
-// A number is the mean of one repetition, of 0.2 s at least: whoever wants a median asks in rounds. What was compiled
-// for one request serves the next one of the same batch and precision.
+//   train_step BATCH PRECISION  microseconds of Executor::train_step with gradients on the host: a worker's computation
+//   load BATCH PRECISION        microseconds of Executor::load for all parameters at once
+// Settings can follow as NAME=VALUE:
+//   threads=N                   threads of the executor's kernels (default: 1)
+//   kernels=SET                 for the cpu: our kernels in this instruction set (portable, avx2, ...), or onednn
+// alone;
+//                               default: our kernels in the best instruction set of the processor
+//   hidden=N                    instead of MODEL one hidden layer with N units: 795 N + 10 parameters
+// A number is the mean of one repetition of at least 0.2 s; the caller can repeat requests to compute a median. Code
+// compiled for one request is used again for the next one with the same batch and precision.
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -45,21 +45,21 @@ namespace {
 
 constexpr double kRepetitionS = 0.2;
 constexpr std::int64_t kSamples = 60000;    // as many as MNIST has
-constexpr std::int64_t kLongestRun = 4000;  // steps: bounds what the host prepares for one run()
+constexpr std::int64_t kLongestRun = 4000;  // steps; limits what the host prepares for one run()
 
 struct Request {
   std::string mode;
   std::int64_t batch_size = 0;
   std::string precision;
   int threads = 1;
-  std::string kernels;      // "": those of the best instructions
+  std::string kernels;      // "": those of the best instruction set
   std::int64_t hidden = 0;  // 0: the model that the program was started with
 
-  // What an executor is compiled for.
+  // The settings that an executor is compiled for.
   auto key() const { return std::tuple(batch_size, precision, threads, kernels, hidden); }
 };
 
-// Numbers of no meaning in MNIST's shape; their values do not matter to any kernel.
+// Random data in MNIST's shape. The values do not affect the speed of any kernel.
 struct Samples {
   explicit Samples(const Graph& graph)
       : pixels(static_cast<std::size_t>(kSamples * graph.input.size())), labels(kSamples) {
@@ -70,10 +70,11 @@ struct Samples {
   std::vector<std::uint8_t> pixels, labels;
 };
 
-// So many calls, and the wait for their end.
+// Makes this many calls and waits for their end.
 using Run = std::function<void(std::int64_t calls)>;
 
-// How many calls take about kRepetitionS, in 1 .. kLongestRun. They also warm up whatever the first calls have to make.
+// The number of calls, from 1 to kLongestRun, that take about kRepetitionS. They also warm up everything that the first
+// calls create.
 std::int64_t calls_of_repetition(const Run& run) {
   run(1);
   std::int64_t calls = 1;
@@ -82,13 +83,13 @@ std::int64_t calls_of_repetition(const Run& run) {
     run(calls);
     const double taken_s = monotonic_s() - before_s;
     if (taken_s >= kRepetitionS) break;
-    const double factor = std::min(8.0, 1.1 * kRepetitionS / taken_s);  // The first calls may be slow ones.
+    const double factor = std::min(8.0, 1.1 * kRepetitionS / taken_s);  // the first calls can be slow
     calls = std::min(kLongestRun, static_cast<std::int64_t>(std::ceil(factor * static_cast<double>(calls))));
   }
   return calls;
 }
 
-// Microseconds per call of one repetition.
+// Microseconds per call in one repetition.
 double repetition_us(const Run& run, std::int64_t calls) {
   const double before_s = monotonic_s();
   std::int64_t made = 0;
@@ -99,7 +100,7 @@ double repetition_us(const Run& run, std::int64_t calls) {
   return (monotonic_s() - before_s) * 1e6 / static_cast<double>(made);
 }
 
-// One executor and what its measurements need.
+// One executor and the data for its measurements.
 class Subject {
  public:
   Subject(const Backend& backend, const Graph& graph, const Samples& samples, const Request& request)
@@ -114,7 +115,7 @@ class Subject {
     load();
   }
 
-  // Kernels and copies of a resident step; 0 where none has been measured, or the backend does not tell.
+  // Kernels and copies of a resident step; 0 if none has been measured or the backend does not report them.
   std::int64_t launches() const {
     ExecutorProbe* const probe = measurements_.contains("resident") ? executor_->probe() : nullptr;
     return probe == nullptr ? 0 : probe->launches_per_step();
@@ -187,12 +188,12 @@ class Subject {
   std::unique_ptr<Executor> executor_;
   std::vector<float> parameters_;
   std::int64_t input_size_;
-  std::vector<std::int32_t> order_;  // of the resident samples
+  std::vector<std::int32_t> order_;  // the order of the resident samples
   std::vector<float> images_;        // [batch_size, input_size]
   std::map<std::string, Measurement> measurements_;
 };
 
-// Error (kUsage) unless it is a whole number from 1 to `most`.
+// Throws an Error (kUsage) unless the text is a whole number from 1 to `most`.
 std::int64_t parse_number(const std::string& text, std::int64_t most) {
   std::int64_t number = 0;
   const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -253,10 +254,10 @@ class Bench {
  public:
   Bench(const std::string& device, const std::string& module_folder, const std::string& model)
       : device_(device), module_folder_(module_folder), graph_(make_model(model)), samples_(graph_) {
-    backend("");  // A device that is not there is said at once.
+    backend("");  // reports a missing device at once
   }
 
-  // A line of JSON, in every case.
+  // Always returns a line of JSON.
   std::string answer(const std::string& line) {
     try {
       const Request request = parse(line);
@@ -285,7 +286,7 @@ class Bench {
   }
 
   std::string device_, module_folder_;
-  std::map<std::string, std::unique_ptr<Backend>> backends_;  // by the kernels that were asked for
+  std::map<std::string, std::unique_ptr<Backend>> backends_;  // by the requested kernels
   Graph graph_;
   Samples samples_;
   std::map<decltype(Request().key()), std::unique_ptr<Subject>> subjects_;

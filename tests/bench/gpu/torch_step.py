@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Time of a training step of mnist_cnn in PyTorch, with the samples on the GPU; answers requests like step_bench, so that
-the two take turns on one card. Each line of standard input asks `VARIANT BATCH PRECISION`, a line of JSON answers with
-microseconds per step: the mean of one repetition of 0.2 s at least.
+"""Measures the time of a training step of mnist_cnn in PyTorch, with the samples on the GPU. It answers requests like
+step_bench, so that the two can alternate on one card. Each line of standard input is a request `VARIANT BATCH
+PRECISION`, and a line of JSON is the answer with microseconds per step: the mean of one repetition of at least 0.2 s.
 
 VARIANT is eager, compile (torch.compile), graph (a CUDA graph of the eager step) or compile_graph (a CUDA graph of the
-compiled one). PRECISION is f32 (no TF32 anywhere), tf32, or bf16 (autocast, float32 parameters). All have the fused Adam
+compiled one). PRECISION is f32 (no TF32 anywhere), tf32, or bf16 (autocast, float32 parameters). All use the fused Adam
 and the memory layout, NCHW or channels_last, in which the graph of this batch and precision is faster.
 """
 
@@ -17,7 +17,7 @@ import time
 REPETITION_S = 0.2
 SAMPLES = 60000
 LONGEST_RUN = 4000  # steps
-WARM_UP_STEPS = 3  # before a capture, as PyTorch asks for
+WARM_UP_STEPS = 3  # before a capture, as PyTorch recommends
 VARIANTS = ("eager", "compile", "graph", "compile_graph")
 PRECISIONS = ("f32", "tf32", "bf16")
 
@@ -32,7 +32,7 @@ def make_network(torch, memory_format):
 
 
 class Training:
-    """A network, its optimizer and one way of making steps: run(count) makes `count` of them and waits for their end."""
+    """A network, its optimizer and one way of making steps: run(count) makes `count` steps and waits for their end."""
 
     def __init__(self, torch, data, variant, batch, precision, memory_format):
         self.torch, self.batch, self.precision, self.memory_format = torch, batch, precision, memory_format
@@ -53,7 +53,7 @@ class Training:
     def autocast(self):
         if self.precision != "bf16":
             return contextlib.nullcontext()
-        # Casts that are kept from step to step would go stale in a graph.
+        # Casts that are cached between steps would become invalid in a graph.
         return self.torch.autocast("cuda", dtype=self.torch.bfloat16, cache_enabled=False)
 
     def step(self, samples):
@@ -64,7 +64,7 @@ class Training:
         self.optimizer.step()
 
     def graphed_step(self):
-        """Takes its samples by a position on the device, so that the host has nothing to do between two replays."""
+        """Gets its samples by a position on the device, so that the host has nothing to do between two replays."""
         self.step(self.order.index_select(0, self.position).view(-1))
         self.position.add_(1).remainder_(LONGEST_RUN)
 
@@ -92,7 +92,7 @@ class Training:
 
 
 def calls_of_repetition(run):
-    """As in step_bench."""
+    """Works as in step_bench."""
     run(WARM_UP_STEPS)
     calls = 1
     while calls < LONGEST_RUN:
@@ -124,7 +124,8 @@ class Bench:
         self.layouts = {}  # (batch, precision) -> memory format
         self.kept = {}  # (variant, batch, precision) -> (Training, calls)
         torch.backends.cudnn.benchmark = True
-        # Every Training compiles the same function anew; beyond a few of them torch.compile would silently not.
+        # Every Training compiles the same function again. With more than a few of them torch.compile would silently
+        # stop compiling.
         for name in ("recompile_limit", "accumulated_recompile_limit", "cache_size_limit",
                      "accumulated_cache_size_limit"):
             if hasattr(torch._dynamo.config, name):
@@ -168,12 +169,12 @@ class Bench:
             return {"error": f"'{line.strip()}' is not 'VARIANT BATCH PRECISION'"}
         try:
             return self.measure(variant, int(batch), precision)
-        except Exception as error:  # Whatever PyTorch and its compiler throw concerns this one request.
+        except Exception as error:  # every exception of PyTorch or its compiler concerns this request only
             return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
 
 
 def make_bench():
-    """The bench, or a dictionary that says why there is none."""
+    """The bench, or a dictionary with the reason why it is not available."""
     try:
         import torch
     except ImportError as error:

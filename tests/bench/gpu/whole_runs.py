@@ -1,4 +1,4 @@
-"""Runs of the whole program, and what their logs say: a local run, and a cluster on this host."""
+"""Runs the whole program, as a local run or as a cluster on this host, and reads the results from its log."""
 
 import pathlib
 import re
@@ -20,7 +20,7 @@ class RunFailed(Exception):
 
 
 def run(command, limit_s):
-    """(standard output, standard error, wall seconds) of a command that has to succeed."""
+    """(standard output, standard error, wall seconds) of a command that must succeed."""
     before_s = time.monotonic()
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit_s)
@@ -34,7 +34,7 @@ def run(command, limit_s):
 
 
 def local_run(program, flags, limit_s):
-    """A local training run: accuracy, steps, seconds of training and of the whole process."""
+    """Runs local training: accuracy, steps, seconds of training and of the whole process."""
     out, err, wall_s = run([program, "--progress=none", *flags], limit_s)
     accuracy, rate = ACCURACY.search(out), RATE.search(err)
     if not accuracy or not rate:
@@ -45,7 +45,7 @@ def local_run(program, flags, limit_s):
 
 
 def worker_times(log):
-    """{worker: its milliseconds per step: in all, "compute", and "outside" its own computation and that of others}."""
+    """{worker: its milliseconds per step: total, "compute", and "outside" its own computation and that of others}."""
     times = {}
     for match in TIME.finditer(log):
         step, compute, push, wait, others, pull = map(float, match.groups()[1:])
@@ -54,7 +54,8 @@ def worker_times(log):
 
 
 def cluster_run(program, num_workers, flags, gpus, limit_s):
-    """1 ps and some workers on this host: global steps per second by the chief, and each worker's times."""
+    """Runs 1 ps and some workers on this host: global steps per second according to the chief, and each worker's
+    times."""
     gpu_flags = ["--gpus", gpus] if gpus else []
     command = [sys.executable, str(LAUNCHER), "--num_ps", "1", "--num_workers", str(num_workers), "--binary", program,
                *gpu_flags, "--", "--progress=none", *flags]

@@ -23,7 +23,7 @@ slim::Net image_net(std::int64_t height, std::int64_t width, std::int64_t channe
   return net;
 }
 
-// Ends any net in five classes.
+// Ends a network with five classes.
 Graph classify(slim::Net& net) {
   return net.flatten("flatten").fully_connected(5, "pred", kNone).build();
 }
@@ -35,7 +35,7 @@ Graph one_convolution(std::int64_t in, std::int64_t out, std::array<std::int64_t
   return classify(net);
 }
 
-// The second convolution also sends a gradient back to its input.
+// The second convolution also returns a gradient for its input.
 Graph two_convolutions(std::int64_t middle, std::int64_t out, std::array<std::int64_t, 2> kernel,
                        slim::Conv2dOptions options) {
   auto net = image_net(9, 7, 2);
@@ -93,7 +93,7 @@ void add_pools(std::vector<BackendCase>& cases) {
   }
 }
 
-// Convolutions with a relu and a 2x2 max-pool that a backend may compute as one, and their neighbours that it may not.
+// Convolutions with a relu and a 2x2 max-pool that a backend may fuse, and similar ones that it must not fuse.
 void add_pooled_convolutions(std::vector<BackendCase>& cases) {
   const auto add = [&](const std::string& name, slim::Net& net, std::int64_t batch = 2) {
     cases.push_back({name, classify(net), batch});

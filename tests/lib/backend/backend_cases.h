@@ -1,4 +1,4 @@
-// The graphs that every backend must compute alike, and what running one gives.
+// The graphs on which all backends must agree, and helpers that run them.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,15 @@ struct BackendCase {
   std::int64_t batch = 3;
 };
 
-// Every layer alone and in company, odd sizes, strides and paddings; batches of 1 to 50.
+// Every layer alone and combined, with odd sizes, strides and paddings, and batches of 1 to 50.
 std::vector<BackendCase> backend_cases();
 
-// The names of the backends under test: the oracle, and of the cpu backend what this processor chooses and what one
-// with AMX computes. Where tests are told an instruction set, the cpu backend alone.
+// The names of the backends under test: the reference backend, the cpu backend with the instruction set that this
+// processor chooses, and the cpu backend as a processor with AMX computes. If tests are told an instruction set, only
+// the cpu backend.
 const std::vector<std::string>& backends_under_test();
-// The backend of such a name ("reference", "cpu", "tiles"), in the instruction set that tests are told to use, if any.
-// Another name is make_backend()'s.
+// Creates the backend with this name ("reference", "cpu", "tiles") in the instruction set that tests are told to use,
+// if any. Other names are passed to make_backend().
 std::unique_ptr<Backend> make_named_backend(const std::string& name);
 
 // Samples of a case: images uniform in [-1, 1), labels below the graph's classes.
@@ -37,7 +38,7 @@ struct Samples {
 };
 Samples make_samples(const Graph& graph, std::int64_t count, std::uint64_t seed);
 
-// Weights as initialize() makes them and biases in [-0.1, 0.1), so that a bias that is left out shows.
+// Weights from initialize() and biases in [-0.1, 0.1), so that an omitted bias is noticed.
 std::vector<float> make_parameters(const Graph& graph, std::uint64_t seed);
 
 // An executor with its parameters loaded.

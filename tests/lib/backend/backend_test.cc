@@ -1,4 +1,4 @@
-// What every backend promises, on each backend in turn.
+// The behaviour that every backend must have, tested on each backend.
 #include "lib/backend/backend.h"
 
 #include <algorithm>
@@ -25,7 +25,7 @@ std::string any_backend() {
   return GENERATE(from_range(backends_under_test()));
 }
 
-// Convolution, pool, dropout and two matrices: whatever an executor has to keep up to date.
+// Convolution, pool, dropout and two matrices: all the state that an executor keeps up to date.
 Graph small_graph() {
   auto net = slim::Net(2 * 8 * 6);
   net.reshape(8, 6, 2).conv2d(5, {3, 3}, "conv1").max_pool2d({2, 2}, "pool").conv2d(16, {3, 3}, "conv2");
@@ -46,7 +46,7 @@ void load_in_pieces(Executor& executor, const std::vector<float>& block, std::in
 
 }  // namespace
 
-TEST_CASE("every case gives the oracle's logits, loss and gradients") {
+TEST_CASE("every case has the reference backend's logits, loss and gradients") {
   const int threads = GENERATE(1, 2);
   for (const BackendCase& each : backend_cases()) {
     const Samples samples = make_samples(each.graph, each.batch, 1);
@@ -71,7 +71,7 @@ TEST_CASE("every case gives the oracle's logits, loss and gradients") {
   }
 }
 
-TEST_CASE("parameters are read back as they were loaded, in whatever pieces") {
+TEST_CASE("parameters are read back as they were loaded, in any pieces") {
   const Graph graph = small_graph();
   const std::vector<float> block = make_parameters(graph, 5);
   const auto executor = make_named_backend(any_backend())->compile(graph, {.max_batch_size = 2});
@@ -83,7 +83,7 @@ TEST_CASE("parameters are read back as they were loaded, in whatever pieces") {
   CHECK(std::ranges::equal(part, std::span(block).subspan(33, 50)));
 }
 
-TEST_CASE("new parameters take effect in the next step, pieces of a variable too") {
+TEST_CASE("new parameters, or pieces of a variable, take effect in the next step") {
   const std::string backend = any_backend();
   const Graph graph = small_graph();
   const CompileOptions options{.max_batch_size = 3};
@@ -113,7 +113,7 @@ TEST_CASE("every variable is reported once, later layers first, with its final g
   REQUIRE(reported.size() == graph.variables.size());
   for (std::size_t layer = 0; layer < 4; ++layer) {
     for (std::size_t i = 0; i < 2; ++i) {
-      // Two variables per layer, in either order.
+      // Each layer has two variables, in either order.
       const Range& range = reported[(3 - layer) * 2 + i];
       CHECK((range == graph.variables[layer * 2].range || range == graph.variables[layer * 2 + 1].range));
     }
@@ -121,7 +121,7 @@ TEST_CASE("every variable is reported once, later layers first, with its final g
   CHECK(std::ranges::equal(seen, executor->gradients()));
 }
 
-TEST_CASE("gradients stay at one address and are not added up") {
+TEST_CASE("gradients stay at one address and are not accumulated") {
   const Graph graph = small_graph();
   const auto executor = make_executor(any_backend(), graph, {.max_batch_size = 3}, make_parameters(graph, 5));
   const Samples samples = make_samples(graph, 3, 1);
@@ -133,7 +133,7 @@ TEST_CASE("gradients stay at one address and are not added up") {
   CHECK(executor->gradients().data() == address);
 }
 
-TEST_CASE("a training step leaves the parameters as they are") {
+TEST_CASE("a training step does not change the parameters") {
   const Graph graph = small_graph();
   const std::vector<float> block = make_parameters(graph, 5);
   const auto executor = make_executor(any_backend(), graph, {.max_batch_size = 3}, block);
@@ -141,7 +141,7 @@ TEST_CASE("a training step leaves the parameters as they are") {
   CHECK(read_all(*executor, graph) == block);
 }
 
-TEST_CASE("the same step gives the same bits, run after run") {
+TEST_CASE("repeating a step gives the same bits") {
   const std::string backend = any_backend();
   const int threads = GENERATE(1, 2);
   const Graph graph = small_graph();
@@ -157,7 +157,7 @@ TEST_CASE("the same step gives the same bits, run after run") {
   }
 }
 
-TEST_CASE("batches below the largest give what they give alone, in any order") {
+TEST_CASE("batches below the largest size give the same results in any order") {
   const std::string backend = any_backend();
   const Graph graph = small_graph();
   const std::vector<float> block = make_parameters(graph, 5);
@@ -175,7 +175,7 @@ TEST_CASE("batches below the largest give what they give alone, in any order") {
   }
 }
 
-TEST_CASE("parameters loaded between batches of two sizes reach both") {
+TEST_CASE("parameters loaded between batches of two sizes take effect in both") {
   const std::string backend = any_backend();
   const Graph graph = small_graph();
   const auto executor = make_executor(backend, graph, {.max_batch_size = 4}, make_parameters(graph, 5));
@@ -189,7 +189,7 @@ TEST_CASE("parameters loaded between batches of two sizes reach both") {
   CHECK(predict(*executor, graph, full) == predict(*fresh, graph, full));
 }
 
-TEST_CASE("a prediction has no dropout") {
+TEST_CASE("a prediction uses no dropout") {
   const std::string backend = any_backend();
   auto net = slim::Net(6);
   const Graph with = net.dropout(0.5f, "dropout").fully_connected(3, "pred", Activation::kNone).build();
@@ -201,11 +201,11 @@ TEST_CASE("a prediction has no dropout") {
   const std::vector<float> expected = predict(*plain, without, samples);
   CHECK(predict(*executor, with, samples) == expected);
   CHECK(train(*executor, samples.batch()).result.loss != train(*plain, samples.batch()).result.loss);
-  // A training step before must leave no mask behind.
+  // The training step before must not leave a mask behind.
   CHECK(predict(*executor, with, samples) == expected);
 }
 
-TEST_CASE("dropout masks follow the sample, the seed and the worker") {
+TEST_CASE("dropout masks depend on the sample, the seed and the worker") {
   const std::string backend = any_backend();
   const Graph graph = small_graph();
   const Samples samples = make_samples(graph, 3, 1);
@@ -220,7 +220,7 @@ TEST_CASE("dropout masks follow the sample, the seed and the worker") {
   CHECK(loss({.stream = 1}, 0) != base);
 }
 
-TEST_CASE("equal logits count as the first class") {
+TEST_CASE("for equal logits the first class is the prediction") {
   const Graph graph = slim::Net(4).fully_connected(3, "pred", Activation::kNone).build();
   const std::vector<float> zeros(static_cast<std::size_t>(graph.num_parameters), 0.0f);
   const auto executor = make_executor(any_backend(), graph, {.max_batch_size = 4}, zeros);
@@ -231,7 +231,7 @@ TEST_CASE("equal logits count as the first class") {
   CHECK(result.loss == Approx(std::log(3.0)));
 }
 
-TEST_CASE("a label that is no class is refused, and the executor goes on") {
+TEST_CASE("an invalid label is refused, and the executor remains usable") {
   const Graph graph = small_graph();
   const auto executor = make_executor(any_backend(), graph, {.max_batch_size = 3}, make_parameters(graph, 5));
   const Samples good = make_samples(graph, 3, 1);
@@ -243,7 +243,7 @@ TEST_CASE("a label that is no class is refused, and the executor goes on") {
   CHECK(train(*executor, good.batch()).gradients == expected.gradients);
 }
 
-TEST_CASE("what a gradient callback throws comes out, and the executor goes on") {
+TEST_CASE("an exception from a gradient callback is passed on, and the executor remains usable") {
   const Graph graph = small_graph();
   const auto executor = make_executor(any_backend(), graph, {.max_batch_size = 3}, make_parameters(graph, 5));
   const Samples samples = make_samples(graph, 3, 1);
@@ -271,7 +271,7 @@ TEST_CASE("options out of range are refused with their value") {
   CHECK(fails_with(ExitCode::kUsage, "no layer with variables", [&] { backend->compile(Graph{}, {}); }));
 }
 
-TEST_CASE("an unknown device type is refused with the known ones") {
+TEST_CASE("an unknown device type is refused with a list of the known ones") {
   CHECK(fails_with(ExitCode::kUsage, "unknown device type \"tpu\"; use cpu, gpu or reference",
                    [] { make_backend("tpu"); }));
 }

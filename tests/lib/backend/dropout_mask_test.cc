@@ -45,13 +45,13 @@ TEST_CASE("a keep_prob of one keeps everything") {
   CHECK(std::ranges::all_of(factors, [](float factor) { return factor == 1.0f; }));
 }
 
-TEST_CASE("a sample has its mask whatever batch it comes in") {
+TEST_CASE("a sample has the same mask in any batch") {
   const std::vector<float> together = mask({.seed = 3}, layer(0.5f), 40, 4);
   const std::vector<float> alone = mask({.seed = 3}, layer(0.5f), 42, 1);
   CHECK(std::ranges::equal(alone, std::span(together).subspan(2 * kSize, kSize)));
 }
 
-TEST_CASE("seeds, workers, layers and samples have masks of their own") {
+TEST_CASE("seeds, workers, layers and samples have different masks") {
   const std::vector<std::vector<float>> masks = {
       mask({}, layer(0.5f), 0, 1),    mask({.seed = 1}, layer(0.5f), 0, 1), mask({.stream = 1}, layer(0.5f), 0, 1),
       mask({}, layer(0.5f, 1), 0, 1), mask({}, layer(0.5f), 1, 1),
@@ -60,7 +60,7 @@ TEST_CASE("seeds, workers, layers and samples have masks of their own") {
     for (std::size_t j = 0; j < i; ++j) {
       std::int64_t equal = 0;
       for (std::size_t k = 0; k < masks[i].size(); ++k) equal += masks[i][k] == masks[j][k];
-      // Independent masks of 1000 coins agree in 500 +- 5 * 16.
+      // Independent masks of 1000 coins agree in 500 +- 5 * 16 places.
       CHECK(std::abs(equal - 500) < 80);
     }
   }

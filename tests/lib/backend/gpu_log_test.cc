@@ -41,7 +41,7 @@ const Lines kTitanLines = {"name: GeForce GTX TITAN X", "major: 5 minor: 2 memor
 
 }  // namespace
 
-TEST_CASE("one GPU is told with its libraries and properties") {
+TEST_CASE("one GPU is logged with its libraries and properties") {
   Lines expected = {"successfully opened CUDA library libcublasLt.so.13 locally, version 13.0.0",
                     "successfully opened CUDA library libcudnn.so.9 locally, version 9.19.0",
                     "Found device 0 with properties:"};
@@ -50,7 +50,7 @@ TEST_CASE("one GPU is told with its libraries and properties") {
   CHECK(startup_lines(one_gpu()) == expected);
 }
 
-TEST_CASE("GPUs that cannot copy directly are told pair by pair and in the matrix") {
+TEST_CASE("GPUs that cannot copy directly are logged pair by pair and in the matrix") {
   const Lines lines = startup_lines(two_gpus(false));
   CHECK(Lines(lines.end() - 5, lines.end()) == Lines{"Peer access not supported between device ordinals 0 and 1",
                                                      "Peer access not supported between device ordinals 1 and 0",
@@ -65,7 +65,7 @@ TEST_CASE("GPUs that can copy directly are in the matrix only") {
   CHECK(Lines(lines.end() - 3, lines.end()) == Lines{"DMA: 0 1", "0:   Y Y", "1:   Y Y"});
 }
 
-TEST_CASE("a GPU that does not fit is told, and is no device") {
+TEST_CASE("an unsuitable GPU is logged and is not a device") {
   GpuSystem system = two_gpus(true);
   system.gpus[0].fault = "built for 8.0 and newer, this card has 5.2";
   CHECK(startup_lines(system).back() ==
@@ -78,7 +78,7 @@ TEST_CASE("a GPU that does not fit is told, and is no device") {
   CHECK(gpu_table(system).back() == "does not fit: /gpu:0: built for 8.0 and newer, this card has 5.2");
 }
 
-TEST_CASE("a device that is created is told with its card") {
+TEST_CASE("a created device is logged with its card") {
   CHECK(creation_line(titan(1, "0000:03:00.0")) ==
         "Creating device (/gpu:1) -> (device: 1, name: GeForce GTX TITAN X, pci bus id: 0000:03:00.0)");
 }
@@ -102,7 +102,7 @@ TEST_CASE("the table has a row for each GPU, the peers and the versions") {
               "libcublasLt.so.13  13.0.0", "libcudnn.so.9      9.19.0", "built for          sm_52 compute_52"});
 }
 
-TEST_CASE("without a GPU the reason is told") {
+TEST_CASE("without a GPU the reason is logged") {
   GpuSystem none = one_gpu();
   none.fault = "no CUDA-capable device is detected";
   none.driver_version = "";

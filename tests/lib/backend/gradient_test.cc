@@ -1,5 +1,5 @@
-// The oracle's gradients against central differences of its loss: everything between the float parameters and the loss
-// is double there, so that a small step finds the slope to many digits.
+// Compares the reference backend's gradients with central differences of its loss. Everything between the float
+// parameters and the loss is double, so that a small step gives the slope to many digits.
 #include <algorithm>
 #include <cmath>
 
@@ -14,10 +14,10 @@ namespace {
 constexpr std::int64_t kMostParameters = 10'000;  // larger graphs take too long for the plain loops
 constexpr int kProbesPerVariable = 12;
 
-// Small, so that hardly any probe meets the kink of a relu or a maximum on its way.
+// Small, so that a probe rarely crosses the kink of a relu or a maximum.
 constexpr float kStep = 1e-6f;
 
-// The slope of the loss along one parameter. The step that is really made is what float arithmetic leaves of kStep.
+// The slope of the loss along one parameter. The actual step is kStep after rounding to float.
 double slope(Executor& executor, const Batch& batch, std::int64_t parameter, float value) {
   const float above = value + kStep, below = value - kStep;
   executor.load({parameter, 1}, std::span(&above, 1));
@@ -44,7 +44,7 @@ TEST_CASE("the reference backend's gradients are the slopes of its loss") {
         const auto place = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(variable.range.size)));
         const std::int64_t parameter = variable.range.offset + place;
         INFO(each.name << ", " << variable.name << " at " << place);
-        // The gradient is rounded to float; the slope's own error is near 1e-9.
+        // The gradient is rounded to float; the error of the slope is about 1e-9.
         const double expected = slope(*executor, samples.batch(5), parameter, block[parameter]);
         CHECK(gradients[parameter] == Approx(expected).epsilon(1e-5).margin(1e-8));
       }

@@ -1,4 +1,4 @@
-// What every backend promises whose executors have ResidentTraining, on each of them in turn.
+// The behaviour that ResidentTraining must have, tested on every backend whose executors provide it.
 #include <algorithm>
 #include <memory>
 
@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t kSamples = 40, kLargestBatch = 7;
 constexpr CompileOptions kOptions{.max_batch_size = kLargestBatch, .seed = 3, .stream = 4};
 
-// A dropout, so that the samples' numbers matter.
+// Contains a dropout, so that the sample numbers matter.
 Graph small_graph() {
   auto net = slim::Net(6 * 5);
   net.reshape(6, 5, 1).conv2d(3, {3, 3}, "conv").max_pool2d({2, 2}, "pool").flatten("flatten");
@@ -39,7 +39,7 @@ Bytes make_bytes(const Graph& graph) {
   return bytes;
 }
 
-// Sample numbers in no order, some of them twice.
+// Sample numbers in random order, some of them repeated.
 std::vector<std::int32_t> draw(std::int64_t count, std::uint64_t seed) {
   Random random(seed, 2);
   std::vector<std::int32_t> samples(static_cast<std::size_t>(count));
@@ -49,7 +49,7 @@ std::vector<std::int32_t> draw(std::int64_t count, std::uint64_t seed) {
 
 OptimizerSpec spec_of(OptimizerKind kind) {
   OptimizerSpec spec = default_optimizer(kind);
-  spec.learning_rate.schedule = LearningRateSchedule::kExponential;  // The number of the update matters.
+  spec.learning_rate.schedule = LearningRateSchedule::kExponential;  // makes the update number matter
   spec.learning_rate.base = 0.05f;
   spec.learning_rate.decay_steps = 2;
   spec.learning_rate.decay_rate = 0.5f;
@@ -73,7 +73,7 @@ struct Steps {
   std::uint64_t first_sample = 0;
 };
 
-// The same steps by way of the host: the executor's gradients, the update of lib/optim.
+// The same steps via the host, with the executor's gradients and the update of lib/optim.
 class ByHand {
  public:
   ByHand(const std::string& backend, const Graph& graph, const OptimizerSpec& spec, State state,
@@ -121,7 +121,7 @@ class ByHand {
 
 class Resident {
  public:
-  // Samples kept, not started.
+  // The samples are loaded but the training has not started.
   Resident(const std::string& backend, const Graph& graph)
       : graph_(graph),
         bytes_(make_bytes(graph)),
@@ -137,7 +137,7 @@ class Resident {
     training().start(spec, global_step, slots);
     num_slots_ = slots.size();
   }
-  // The samples' memory is gone when it returns.
+  // The samples' memory can be released when this returns.
   void run(Steps steps) { training().run({steps.batch_size, steps.samples, steps.first_sample}); }
   State state() {
     State out{.parameters = read_all(*executor_, graph_), .slots = {}};
@@ -166,7 +166,7 @@ std::vector<std::string> resident_backends() {
   return names;
 }
 
-// The bits: the same sums in the same order, and the same update.
+// Compares bits, because both sides do the same sums in the same order and the same update.
 void check_same(const State& actual, const State& expected) {
   CHECK((actual.parameters == expected.parameters));
   CHECK((actual.slots == expected.slots));
@@ -186,7 +186,7 @@ TEST_CASE("the reference backend has resident training") {
   CHECK(make_backend("reference")->compile(small_graph(), kOptions)->resident_training() != nullptr);
 }
 
-TEST_CASE("steps on the device are steps and updates by hand, with every optimizer") {
+TEST_CASE("steps on the device equal separate steps and updates, with every optimizer") {
   const Graph graph = small_graph();
   for (const std::string& backend : resident_backends()) {
     Resident resident(backend, graph);
@@ -219,7 +219,7 @@ TEST_CASE("training resumes from a step, its parameters and its slots") {
     for (Resident* each : {&whole, &resumed}) each->run(second);
     CHECK(resumed.state().parameters == whole.state().parameters);
     CHECK(resumed.state().slots == whole.state().slots);
-    resumed.start(spec, start_state(graph, spec.kind), 0);  // Nothing is left of what it was.
+    resumed.start(spec, start_state(graph, spec.kind), 0);  // replaces the executor's earlier state
     resumed.run(first);
     ByHand by_hand(backend, graph, spec, start_state(graph, spec.kind), 0);
     by_hand.run(first);
@@ -227,7 +227,7 @@ TEST_CASE("training resumes from a step, its parameters and its slots") {
   }
 }
 
-TEST_CASE("the batch size may be another one in each run, and the steps stay in order") {
+TEST_CASE("the batch size can change between runs, and the steps stay in order") {
   const Graph graph = small_graph();
   const OptimizerSpec spec = spec_of(OptimizerKind::kMomentum);
   for (const std::string& backend : resident_backends()) {
@@ -247,7 +247,7 @@ TEST_CASE("the batch size may be another one in each run, and the steps stay in 
   }
 }
 
-TEST_CASE("prediction and a step by way of the host use the parameters that were trained") {
+TEST_CASE("prediction and a step via the host use the trained parameters") {
   const Graph graph = small_graph();
   const OptimizerSpec spec = spec_of(OptimizerKind::kSgd);
   for (const std::string& backend : resident_backends()) {

@@ -52,7 +52,7 @@ TEST_CASE("logits that are not finite make the loss NaN") {
   CHECK(std::isnan(compute({infinity, 0.0}, {0}).result.loss));
 }
 
-TEST_CASE("a label that is no class is named with its sample") {
+TEST_CASE("an invalid label is reported with its sample") {
   CHECK(fails_with(ExitCode::kData, "sample 1 of the batch has label 2, but the model has 2 classes", [] {
     compute({0.0, 0.0, 0.0, 0.0}, {1, 2});
   }));

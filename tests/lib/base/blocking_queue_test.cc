@@ -12,14 +12,14 @@ using distmnist::BlockingQueue;
 
 namespace {
 
-// Long enough for a thread that does not wait to have finished; a test never fails because it was too short.
+// Gives a thread that does not wait enough time to finish. A shorter time would not make a test fail.
 void give_others_time() {
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
 }
 
 }  // namespace
 
-TEST_CASE("items come out in the order they went in") {
+TEST_CASE("items come out in the order in which they went in") {
   BlockingQueue<int> queue(3);
   CHECK(queue.push(1));
   CHECK(queue.push(2));
@@ -61,7 +61,7 @@ TEST_CASE("pop waits while the queue is empty") {
   CHECK(item == 7);
 }
 
-TEST_CASE("close wakes a thread that waits to push, and its item is not taken") {
+TEST_CASE("close wakes a thread that waits to push, and its item is not added") {
   BlockingQueue<int> queue(1);
   REQUIRE(queue.push(1));
   bool taken = true;
@@ -90,7 +90,7 @@ TEST_CASE("close wakes every thread that waits to pop") {
   CHECK(ended == 3);
 }
 
-TEST_CASE("a closed queue hands out what it holds, takes nothing, and then ends") {
+TEST_CASE("a closed queue returns what it holds, accepts nothing, and then ends") {
   BlockingQueue<int> queue(4);
   queue.push(1);
   queue.push(2);
@@ -109,7 +109,7 @@ TEST_CASE("items that can only be moved pass through") {
   CHECK(**queue.pop() == 5);
 }
 
-TEST_CASE("many producers and consumers lose and repeat nothing, and the bound holds") {
+TEST_CASE("many producers and consumers lose and repeat nothing, and the bound is kept") {
   constexpr int kProducers = 4, kConsumers = 3, kItems = 2000;
   constexpr std::size_t kCapacity = 5;
   BlockingQueue<int> queue(kCapacity);

@@ -33,7 +33,7 @@ TEST_CASE("numbers are written with the lowest byte first and read back") {
   CHECK(f64 == -0.25);
 }
 
-TEST_CASE("reading past the end is reported and moves nothing") {
+TEST_CASE("reading past the end is reported and does not move the position") {
   const std::array<std::byte, 5> buffer{};
   ByteReader reader(buffer);
   REQUIRE(reader.skip(2));
@@ -51,7 +51,7 @@ TEST_CASE("reading past the end is reported and moves nothing") {
   CHECK(reader.remaining() == 0);
 }
 
-TEST_CASE("writing past the end is reported and touches nothing") {
+TEST_CASE("writing past the end is reported and writes nothing") {
   std::array<std::byte, 3> buffer{};
   ByteWriter writer(buffer);
   REQUIRE(writer.write(std::uint8_t{9}));

@@ -46,7 +46,7 @@ TEST_CASE("the short and the long spellings of a device are read") {
   }
 }
 
-TEST_CASE("the parts of a device are told apart") {
+TEST_CASE("the parts of a device are separated") {
   const DeviceSpec spec = parse_device("/job:worker/replica:1/task:2/gpu:3");
   CHECK(spec.job == "worker");
   CHECK(spec.replica == 1);
@@ -55,7 +55,7 @@ TEST_CASE("the parts of a device are told apart") {
   CHECK(spec.index == 3);
 }
 
-TEST_CASE("what a device leaves open is taken from the defaults") {
+TEST_CASE("parts that a device leaves out are taken from the defaults") {
   const DeviceSpec defaults = parse_device("/job:worker/replica:0/task:1/cpu:0");
   CHECK(parse_device("/cpu").completed_by(defaults).to_string() == "/job:worker/replica:0/task:1/device:CPU:0");
   CHECK(parse_device("/gpu:2").completed_by(defaults).to_string() == "/job:worker/replica:0/task:1/device:GPU:2");
@@ -63,7 +63,7 @@ TEST_CASE("what a device leaves open is taken from the defaults") {
   CHECK(parse_device("/job:ps").completed_by(defaults).to_string() == "/job:ps/replica:0/task:1/device:CPU:0");
 }
 
-TEST_CASE("a bad device is quoted with what is wrong and an example") {
+TEST_CASE("an invalid device is quoted with the reason and an example") {
   CHECK(parse_error("") == "'' does not name a device: " + kExample);
   CHECK(parse_error("/") == "'/' does not name a device: " + kExample);
   CHECK(parse_error("/tpu:0") == "'/tpu:0' is not a device: part 'tpu:0' is not understood; " + kExample);
@@ -81,7 +81,7 @@ TEST_CASE("a bad device is quoted with what is wrong and an example") {
   CHECK(parse_error("/job:worker:0").find("part 'job:worker:0' is not understood") != std::string::npos);
 }
 
-TEST_CASE("a list of devices is read, and an empty piece refused") {
+TEST_CASE("a list of devices is read, and an empty item is refused") {
   CHECK(parse_device_list("/cpu:0,gpu:1") == std::vector<DeviceSpec>{parse_device("/cpu:0"), parse_device("/gpu:1")});
   CHECK(parse_device_list("/cpu:0").size() == 1);
   for (const char* text : {"", "/cpu:0,", ",/cpu:0", "/cpu:0,tpu"}) {

@@ -30,7 +30,7 @@ void write_bytes(const std::filesystem::path& path, const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("a file is replaced as a whole and only by commit") {
+TEST_CASE("a file is replaced as a whole, and only by commit") {
   const TempDir dir;
   const auto path = dir / "file";
   write_text_file(path, "old");
@@ -45,7 +45,7 @@ TEST_CASE("a file is replaced as a whole and only by commit") {
   CHECK(count_files(dir.path()) == 1);
 }
 
-TEST_CASE("without commit the old file stays and nothing is left behind") {
+TEST_CASE("without commit the old file stays and no temporary file remains") {
   const TempDir dir;
   write_text_file(dir / "file", "old");
   {
@@ -56,7 +56,7 @@ TEST_CASE("without commit the old file stays and nothing is left behind") {
   CHECK(count_files(dir.path()) == 1);
 }
 
-TEST_CASE("a write beyond the file size limit is a lack of resources and keeps the old file") {
+TEST_CASE("a write beyond the file size limit is a resource error and keeps the old file") {
   const TempDir dir;
   const auto path = dir / "file";
   write_text_file(path, "old");
@@ -68,7 +68,7 @@ TEST_CASE("a write beyond the file size limit is a lack of resources and keeps t
   CHECK(count_files(dir.path()) == 1);
 }
 
-TEST_CASE("a full file system is a lack of resources and keeps the old file") {
+TEST_CASE("a full file system is a resource error and keeps the old file") {
   const TempDir dir;
   if (mount("none", dir.path().c_str(), "tmpfs", 0, "size=64k") != 0)
     SKIP_CASE("mounting a small file system needs root");
@@ -80,7 +80,7 @@ TEST_CASE("a full file system is a lack of resources and keeps the old file") {
   CHECK(umount(dir.path().c_str()) == 0);
 }
 
-TEST_CASE("a folder that cannot be written, is missing or stands in the place of the file is the user's error") {
+TEST_CASE("a folder that is read-only, missing or not a folder is a usage error") {
   const TempDir dir;
   CHECK(fails_with(ExitCode::kUsage, errno_text(ENOENT), [&] { write_text_file(dir / "missing/file", "x"); }));
   std::filesystem::create_directory(dir / "taken");
@@ -89,11 +89,11 @@ TEST_CASE("a folder that cannot be written, is missing or stands in the place of
 
   std::filesystem::create_directory(dir / "locked");
   const ReadOnlyFolder read_only(dir / "locked");
-  if (!read_only.works()) SKIP_CASE("this process cannot give up being root");
+  if (!read_only.works()) SKIP_CASE("this process cannot give up root's rights");
   CHECK(fails_with(ExitCode::kUsage, errno_text(EACCES), [&] { write_text_file(dir / "locked/file", "x"); }));
 }
 
-TEST_CASE("a file that is missing, a folder, a pipe or larger than expected is bad data") {
+TEST_CASE("a file that is missing, a folder, a pipe or larger than expected is a data error") {
   const TempDir dir;
   CHECK(fails_with(ExitCode::kData, errno_text(ENOENT), [&] { read_file(dir / "missing", 10); }));
   CHECK(fails_with(ExitCode::kData, "not a regular file", [&] { read_file(dir.path(), 10); }));
@@ -104,7 +104,7 @@ TEST_CASE("a file that is missing, a folder, a pipe or larger than expected is b
   CHECK(read_text_file(dir / "file", 5) == "12345");
 }
 
-TEST_CASE("a file that ends early is named with the offset") {
+TEST_CASE("a file that ends early is reported with the offset") {
   const TempDir dir;
   write_bytes(dir / "file", "12345");
   const InputFile file = open_for_reading(dir / "file");
@@ -115,7 +115,7 @@ TEST_CASE("a file that ends early is named with the offset") {
   CHECK(text_of(bytes) == "2345");
 }
 
-TEST_CASE("temporaries of a killed writer are removed, those of a living one are not") {
+TEST_CASE("temporary files of a killed writer are removed, those of a running one are not") {
   const TempDir dir;
   const pid_t child = fork();
   if (child == 0) {

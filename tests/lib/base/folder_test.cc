@@ -29,7 +29,7 @@ struct Tree {
 
 }  // namespace
 
-TEST_CASE("the folder that may not be entered is named, from wherever it is in the way") {
+TEST_CASE("the folder without access permission is named, whatever path leads through it") {
   const Tree tree;
   const ClosedFolder closed(tree.shut, tree.dir.path());
   REQUIRE(closed.works());
@@ -47,7 +47,7 @@ TEST_CASE("the folder that may not be entered is named, from wherever it is in t
   CHECK(fails_with(ExitCode::kData, says, [&] { open_for_reading(tree.dir / "link" / "file"); }));
 }
 
-TEST_CASE("a folder is listed by name, with what links lead to") {
+TEST_CASE("a folder is listed by name, with the targets of its links") {
   const TempDir dir;
   fs::create_directory(dir / "b");
   write_bytes(dir / "c", {1});
@@ -63,7 +63,7 @@ TEST_CASE("a folder is listed by name, with what links lead to") {
   CHECK(fails_with(ExitCode::kData, "Not a directory", [&] { list_folder(dir / "c"); }));
 }
 
-TEST_CASE("a file that is a folder or a link to nothing says so when it is opened") {
+TEST_CASE("opening a folder or a dangling link as a file is reported as such") {
   const TempDir dir;
   fs::create_symlink("nowhere", dir / "link");
   CHECK(fails_with(ExitCode::kData, "it is a link to nowhere, which does not exist",
@@ -71,7 +71,7 @@ TEST_CASE("a file that is a folder or a link to nothing says so when it is opene
   CHECK(fails_with(ExitCode::kData, "it is a folder", [&] { open_for_reading(dir.path()); }));
 }
 
-TEST_CASE("a folder is private where this user owns it and nobody else may write it") {
+TEST_CASE("a folder is private if this user owns it and no other user can write it") {
   const TempDir dir;
   const mode_t old = umask(0);
   create_private_folders(dir / "a" / "b");
@@ -85,8 +85,8 @@ TEST_CASE("a folder is private where this user owns it and nobody else may write
   }
 }
 
-TEST_CASE("a folder of another user is not private, nor one that would be made in it, nor a link to it") {
-  if (geteuid() != 0) SKIP_CASE("only root can give a folder away");
+TEST_CASE("a folder of a different user, a new folder inside it and a link to it are not private") {
+  if (geteuid() != 0) SKIP_CASE("only root can change the owner of a folder");
   const TempDir dir;
   fs::create_directory(dir / "theirs");
   fs::create_directory_symlink("theirs", dir / "link");
@@ -101,7 +101,7 @@ TEST_CASE("a folder of another user is not private, nor one that would be made i
   CHECK_FALSE(open_for_reading(dir / "file").is_private);
 }
 
-TEST_CASE("paths are taken apart, and links that lead nowhere are told") {
+TEST_CASE("paths are split into parts, and dangling links are detected") {
   CHECK(parent_folder("a/b") == "a");
   CHECK(parent_folder("b") == ".");
   CHECK(parent_folder("/b") == "/");

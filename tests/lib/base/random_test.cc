@@ -17,7 +17,7 @@ TEST_CASE("a stream is a pure function of seed, stream and position") {
   CHECK(Random(1, 2).at(0) != Random(2, 2).at(0));
 }
 
-TEST_CASE("below is in bounds and reaches every value") {
+TEST_CASE("below stays in bounds and reaches every value") {
   Random random(7, 0);
   std::set<std::uint64_t> seen;
   for (int i = 0; i < 1000; ++i) seen.insert(random.below(10));

@@ -12,7 +12,7 @@ constexpr TimeMs kMinuteMs = 60'000;
 
 }  // namespace
 
-TEST_CASE("the first line about a peer is written at once, others only when they are due") {
+TEST_CASE("the first line about a peer is written at once, later ones only when they are due") {
   RareLog log;
   CHECK(log.line("a", "first", 0) == "first");
   CHECK_FALSE(log.line("a", "second", 1));
@@ -23,7 +23,7 @@ TEST_CASE("the first line about a peer is written at once, others only when they
   CHECK(log.line("a", "much later", 3 * kMinuteMs) == "much later");
 }
 
-TEST_CASE("what was left out is counted") {
+TEST_CASE("omitted lines are counted") {
   RareLog log;
   for (int i = 0; i < 50'000; ++i) log.line("a", fmt::format("text {}", i), i / 1000);
   CHECK(log.due(kMinuteMs) == Lines{"text 49999 (and 49998 more like it)"});
@@ -31,18 +31,18 @@ TEST_CASE("what was left out is counted") {
   CHECK(log.due(2 * kMinuteMs) == Lines{"soon again"});
 }
 
-TEST_CASE("more peers than are told apart share one line") {
+TEST_CASE("peers beyond the limit share one line") {
   RareLog log(kMinuteMs, 2);
   CHECK(log.line("a", "a", 0));
   CHECK(log.line("b", "b", 0));
   CHECK(log.line("c", "c", 0));
   for (int i = 0; i < 1000; ++i) CHECK_FALSE(log.line(fmt::format("x{}", i), "x", 1));
   CHECK(log.due(kMinuteMs) == Lines{"x (and 999 more like it)"});
-  CHECK(log.line("d", "d", 2 * kMinuteMs));  // Of a and b nothing was said for long.
+  CHECK(log.line("d", "d", 2 * kMinuteMs));  // no line about a and b for a long time
   CHECK(log.line("e", "e", 2 * kMinuteMs));
 }
 
-TEST_CASE("a text is shown up to a length, and not cut within a character") {
+TEST_CASE("a text is shortened to a length without splitting a character") {
   CHECK(shown("short") == "short");
   CHECK(shown(std::string(kMaxShownBytes, 'x')) == std::string(kMaxShownBytes, 'x'));
   CHECK(shown(std::string(kMaxShownBytes + 1, 'x')) == std::string(kMaxShownBytes, 'x') + "...");

@@ -25,7 +25,7 @@ TEST_CASE("each part is worked on once, and run() waits for all") {
   }
 }
 
-TEST_CASE("a part stays in its thread, the first one in the caller's") {
+TEST_CASE("a part stays in its thread, the first one in the caller's thread") {
   ThreadPool pool(3);
   std::array<std::set<std::thread::id>, 3> threads;
   for (int round = 0; round < 20; ++round) {
@@ -36,7 +36,7 @@ TEST_CASE("a part stays in its thread, the first one in the caller's") {
   CHECK(*threads[1].begin() != *threads[2].begin());
 }
 
-TEST_CASE("pieces cover everything once, and none waits for a thread that is busy with another") {
+TEST_CASE("pieces cover everything once, and none waits for a busy thread") {
   for (const int size : {1, 2, 3}) {
     ThreadPool pool(size);
     for (const std::int64_t unit : {1, 7, 1000}) {
@@ -52,7 +52,7 @@ TEST_CASE("pieces cover everything once, and none waits for a thread that is bus
   ThreadPool pool(2);
   std::array<int, 2> pieces{};
   pool.run_pieces(100, 1, [&](int part, const Share& piece) {
-    // Whoever has the first piece is busy until the other one has had all that follow.
+    // The thread with the first piece stays busy until the other thread has done all later pieces.
     ++pieces[static_cast<std::size_t>(part)];
     if (piece.begin > 0) return;
     const int other = 1 - part;
@@ -62,7 +62,7 @@ TEST_CASE("pieces cover everything once, and none waits for a thread that is bus
   CHECK(std::min(pieces[0], pieces[1]) == 1);
 }
 
-TEST_CASE("threads that have fallen asleep are woken, and wake who waits for them") {
+TEST_CASE("sleeping threads are woken, and wake the thread that waits for them") {
   ThreadPool pool(2);
   for (int round = 0; round < 5; ++round) {
     std::array<int, 2> seen{};
@@ -75,14 +75,14 @@ TEST_CASE("threads that have fallen asleep are woken, and wake who waits for the
   }
 }
 
-TEST_CASE("a pool is closed at once, used or not") {
+TEST_CASE("a pool can be closed at once, used or unused") {
   for (int round = 0; round < 50; ++round) {
     ThreadPool pool(3);
     if (round % 2 == 0) pool.run([](int) {});
   }
 }
 
-TEST_CASE("shares follow one another, cover everything and end at whole units") {
+TEST_CASE("shares are consecutive, cover everything and end at whole units") {
   for (const std::int64_t size : {0, 1, 5, 50, 64, 101}) {
     for (const int parts : {1, 2, 3, 8}) {
       for (const std::int64_t unit : {1, 16}) {

@@ -7,7 +7,7 @@
 
 namespace distmnist {
 
-TEST_CASE("unguessable numbers are not 0, not alike, and use all their bits") {
+TEST_CASE("unguessable numbers are not 0, differ, and use all their bits") {
   std::set<std::uint64_t> numbers;
   std::uint64_t ones = 0, zeros = 0;
   for (int i = 0; i < 1000; ++i) {

@@ -17,7 +17,7 @@
 namespace distmnist {
 namespace {
 
-// A TCP socket bound to a free port of 127.0.0.1; listens only when told to.
+// A TCP socket bound to a free port of 127.0.0.1 that listens only on request.
 class LoopbackPort {
  public:
   explicit LoopbackPort(bool listening, int backlog = 8) : descriptor_(socket(AF_INET, SOCK_STREAM, 0)) {
@@ -55,8 +55,8 @@ TEST_CASE("localhost and numeric addresses resolve") {
   CHECK(resolve_ip({"127.0.0.1", 1}).error.empty());
 }
 
-TEST_CASE("a name that does not resolve is a value with the resolver's reason") {
-  // .invalid never resolves (RFC 2606); the label with a leading dot is refused without asking a name server.
+TEST_CASE("a name that does not resolve is reported as a value with the resolver's reason") {
+  // .invalid never resolves (RFC 2606). A label with a leading dot is refused without a name server.
   for (const std::string host : {"no-such-host.invalid", ".not-a-name"}) {
     const Resolution resolution = resolve_ip({host, 2222});
     CHECK(!resolution);
@@ -66,7 +66,7 @@ TEST_CASE("a name that does not resolve is a value with the resolver's reason") 
   }
 }
 
-TEST_CASE("this host's addresses include the loopback, each once") {
+TEST_CASE("this host's addresses include the loopback, and each address occurs once") {
   std::vector<std::string> local = local_addresses();
   CHECK(std::find(local.begin(), local.end(), "127.0.0.1") != local.end());
   for (const std::string& ip : local) CHECK(is_local_address(ip));
@@ -81,7 +81,7 @@ TEST_CASE("all of 127.0.0.0/8 and ::1 are local, in any spelling") {
   }
 }
 
-TEST_CASE("foreign addresses and other texts are not local") {
+TEST_CASE("foreign addresses and invalid texts are not local") {
   // 192.0.2.0/24, 203.0.113.0/24 and 2001:db8::/32 are for documentation only (RFC 5737, RFC 3849).
   for (const char* ip :
        {"192.0.2.1", "203.0.113.7", "2001:db8::1", "128.0.0.1", "localhost", "127.0.0.1.example.org", ""}) {
@@ -91,7 +91,7 @@ TEST_CASE("foreign addresses and other texts are not local") {
   }
 }
 
-TEST_CASE("a task whose address is of another host is refused with this host's addresses") {
+TEST_CASE("a task whose address belongs to a different host is refused with this host's addresses") {
   CHECK_NOTHROW(require_local_address({"ps", 0}, {"localhost", 2222}, "127.0.0.1"));
   CHECK_NOTHROW(require_local_address({"ps", 0}, {"0.0.0.0", 2222}, "0.0.0.0"));
   CHECK_NOTHROW(require_local_address({"ps", 0}, {"::", 2222}, "::"));
@@ -112,23 +112,23 @@ TEST_CASE("a task whose address is of another host is refused with this host's a
   CHECK(message({"192.0.2.9", 2223}).starts_with("worker:1 cannot listen on 192.0.2.9:2223: this host"));
 }
 
-TEST_CASE("endpoints are spelled as the transport wants them") {
+TEST_CASE("endpoints have the spelling that the transport expects") {
   CHECK(tcp_endpoint("10.0.0.1", 2222) == "tcp://10.0.0.1:2222");
   CHECK(tcp_endpoint("::1", 2222) == "tcp://[::1]:2222");
   CHECK(same_host_endpoint("10.0.0.1", 2222) == "ipc://@distmnist-10.0.0.1-2222");
   CHECK(same_host_endpoint("::1", 2222) == "ipc://@distmnist-::1-2222");
 }
 
-TEST_CASE("a TCP probe tells a listener from a closed port") {
+TEST_CASE("a TCP probe distinguishes a listener from a closed port") {
   const LoopbackPort open(true);
   CHECK(probe_tcp("127.0.0.1", open.port(), 5000) == Probe::kListening);
   const LoopbackPort closed(false);
   CHECK(probe_tcp("127.0.0.1", closed.port(), 5000) == Probe::kRefused);
 }
 
-TEST_CASE("a listener that accepts nobody is given up at the deadline") {
+TEST_CASE("a probe of a listener that accepts no connection gives up at the deadline") {
   const LoopbackPort full(true, 0);
-  // With a full queue of new connections the kernel answers no more; how many fit is its own affair.
+  // When the queue of new connections is full, the kernel stops answering. Its capacity depends on the kernel.
   std::vector<int> waiting;
   Probe probe = Probe::kListening;
   for (int i = 0; i < 20 && probe == Probe::kListening; ++i) {
@@ -144,7 +144,7 @@ TEST_CASE("a listener that accepts nobody is given up at the deadline") {
   CHECK(probe == Probe::kTimeout);
 }
 
-TEST_CASE("who answers at a port is told from a ps") {
+TEST_CASE("a service that is not a ps is recognized by its answer") {
   {
     WireContext context;
     const LoopbackPort owned(false);
@@ -161,7 +161,7 @@ TEST_CASE("who answers at a port is told from a ps") {
   CHECK(find_ps({"127.0.0.1", closed.port()}).why_not == "cannot be reached (connection refused)");
 }
 
-TEST_CASE("what is not an address is unreachable") {
+TEST_CASE("an invalid address is unreachable") {
   CHECK(probe_tcp("localhost", 2222, 100) == Probe::kUnreachable);
   CHECK(probe_tcp("", 2222, 100) == Probe::kUnreachable);
 }
@@ -171,8 +171,8 @@ TEST_CASE("a closed IPv6 port is refused") {
   CHECK(probe_tcp("::1", 1, 5000) == Probe::kRefused);
 }
 
-TEST_CASE("the same-host probe finds the listener of our transport, and only while it lives") {
-  // A port that this test owns makes a name that no other process uses.
+TEST_CASE("the same-host probe finds the listener of our transport only while it exists") {
+  // A port that this test owns gives a name that no other process uses.
   const LoopbackPort owned(false);
   CHECK(probe_same_host("127.0.0.1", owned.port()) == SameHost::kNobody);
   {
@@ -187,7 +187,7 @@ TEST_CASE("an impossible same-host name is not listening") {
   CHECK(probe_same_host(std::string(200, '1'), 2222) == SameHost::kNobody);
 }
 
-TEST_CASE("probe outcomes have words for messages") {
+TEST_CASE("probe outcomes have texts for messages") {
   CHECK(to_string(Probe::kRefused) == "connection refused");
   CHECK(to_string(Probe::kTimeout) == "no answer");
 }

@@ -6,7 +6,7 @@
 
 namespace distmnist {
 
-TEST_CASE("a block has the addresses that share its first bits, in both families") {
+TEST_CASE("a block contains the addresses that share its first bits, in both families") {
   AllowList list;
   for (const AddressBlock& block : parse_address_blocks("10.1.0.0/16,192.168.7.9,fd00:1::/32,172.16.0.8/29"))
     list.add(block);
@@ -22,7 +22,7 @@ TEST_CASE("a block has the addresses that share its first bits, in both families
   }
 }
 
-TEST_CASE("an address of loopback stands for all of them") {
+TEST_CASE("a loopback address matches all loopback addresses") {
   AllowList list;
   list.add(parse_address_block("127.0.0.1"));
   CHECK(list.allows("127.8.9.10"));
@@ -30,7 +30,7 @@ TEST_CASE("an address of loopback stands for all of them") {
   CHECK_FALSE(list.allows("128.0.0.1"));
 }
 
-TEST_CASE("everything is a block, too") {
+TEST_CASE("the block of all addresses is valid") {
   AllowList list;
   list.add(parse_address_block("0.0.0.0/0"));
   CHECK(list.allows("203.0.113.9"));
@@ -39,7 +39,7 @@ TEST_CASE("everything is a block, too") {
   CHECK(list.allows("2001:db8::1"));
 }
 
-TEST_CASE("what is no block is refused with its text") {
+TEST_CASE("an invalid block is refused with its text") {
   for (const char* text : {"", "host", "10.0.0", "10.0.0.1/33", "10.0.0.1/-1", "10.0.0.1/", "10.0.0.1/8x", "::1/129",
                            "10.0.0.1,", "10.0.0.1/8/8", "300.1.1.1"}) {
     INFO(text);
@@ -47,7 +47,7 @@ TEST_CASE("what is no block is refused with its text") {
   }
 }
 
-TEST_CASE("a block is written as it is usually written") {
+TEST_CASE("a block is printed in its usual form") {
   for (const char* text : {"10.0.0.0/8", "10.0.0.7", "fd00::/8", "::1", "0.0.0.0/0", "::/0"}) {
     CHECK(parse_address_block(text).to_string() == text);
   }
@@ -55,7 +55,7 @@ TEST_CASE("a block is written as it is usually written") {
   CHECK(parse_address_block("fe80::1%eth0").to_string() == "fe80::1");
 }
 
-TEST_CASE("a block is public where anybody on the internet could be in it") {
+TEST_CASE("a block is public if an internet address can be in it") {
   for (const char* text :
        {"127.0.0.1", "::1", "10.2.3.4", "172.31.255.255", "192.168.0.0/16", "169.254.1.1", "100.64.0.1", "fd12::1",
         "fe80::1", "10.0.0.0/8", "192.0.2.7", "203.0.113.1", "2001:db8::1"}) {

@@ -42,7 +42,7 @@ TEST_CASE("host:port is printed as it is read") {
   }
 }
 
-TEST_CASE("a bad host:port is quoted with what is wrong") {
+TEST_CASE("an invalid host:port is quoted with the reason") {
   CHECK(host_port_error("localhost") == "'localhost' has no port: write host:port, like localhost:2222");
   CHECK(host_port_error("") == "'' has no port: write host:port, like localhost:2222");
   CHECK(host_port_error("[::1]") == "'[::1]' has no port: write host:port, like localhost:2222");
@@ -63,7 +63,7 @@ TEST_CASE("a port is a number from 1 to 65535") {
   }
 }
 
-TEST_CASE("a host list is split at commas and white space") {
+TEST_CASE("a host list is split at commas and whitespace") {
   CHECK(parse_host_list("a:1") == std::vector<HostPort>{{"a", 1}});
   const std::vector<HostPort> three = {{"a", 1}, {"b", 2}, {"::1", 3}};
   for (const char* text : {"a:1,b:2, [::1]:3", "a:1 b:2 [::1]:3", "a:1\nb:2\n[::1]:3\n", " a:1,\nb:2\r\n\t[::1]:3"}) {
@@ -72,7 +72,7 @@ TEST_CASE("a host list is split at commas and white space") {
   }
 }
 
-TEST_CASE("another separator of a host list is named") {
+TEST_CASE("an invalid separator in a host list is named") {
   const auto error = [](std::string_view list) { return usage_error([&] { parse_host_list(list); }); };
   CHECK(error("a:1;b:2") == "'a:1;b:2': the addresses of a host list are separated by commas or spaces, not by ';'");
   CHECK(error("a:1|b:2").ends_with("not by '|'"));
@@ -86,7 +86,7 @@ TEST_CASE("another separator of a host list is named") {
   CHECK(error("a;b:2") == "'a;b:2' is not host:port: a host name cannot contain ';'");
 }
 
-TEST_CASE("where to listen is an address, with a port or without") {
+TEST_CASE("a listen address has an optional port") {
   CHECK(parse_bind_address("0.0.0.0", 7) == HostPort{"0.0.0.0", 7});
   CHECK(parse_bind_address("[::]", 7) == HostPort{"::", 7});
   CHECK(parse_bind_address("::", 7) == HostPort{"::", 7});
@@ -101,7 +101,7 @@ TEST_CASE("where to listen is an address, with a port or without") {
   CHECK(usage_error([] { parse_bind_address("h:0", 7); }) == "the port '0' of 'h:0' is not a number from 1 to 65535");
 }
 
-TEST_CASE("every address of a host is told in each spelling") {
+TEST_CASE("an address that means every address of a host is recognized in each spelling") {
   for (const char* host : {"0.0.0.0", "::", "0::0", "0:0:0:0:0:0:0:0"}) CHECK(is_any_address(host));
   for (const char* host : {"127.0.0.1", "::1", "0", "", "localhost", "0.0.0.1"}) CHECK(!is_any_address(host));
 }
@@ -130,7 +130,7 @@ TEST_CASE("a cluster is read from JSON") {
   CHECK(cluster.source == "c.json");
 }
 
-TEST_CASE("any two jobs of a JSON cluster can play the roles, the others are named") {
+TEST_CASE("any two jobs of a JSON cluster can play the roles, and other jobs are named") {
   const std::string json = R"({"parameter_server": ["a:1"], "local": ["b:2"], "evaluator": [3], "worker": {}})";
   const ClusterSpec cluster = cluster_from_json(json, "c.json", "parameter_server", "local");
   CHECK(cluster.ps == parse_host_list("a:1"));
@@ -143,7 +143,7 @@ TEST_CASE("any two jobs of a JSON cluster can play the roles, the others are nam
   CHECK(cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2"]})", "c.json", "ps", "worker").remarks.empty());
 }
 
-TEST_CASE("the tasks of a job can be numbered, and some left out") {
+TEST_CASE("the tasks of a job can be numbered, and some numbers omitted") {
   const ClusterSpec cluster = cluster_from_json(R"({"ps": ["a:1"], "worker": {"2": "d:4", "0": "b:2", "10": "e:5"}})",
                                                 "c.json", "ps", "worker");
   REQUIRE(cluster.workers.size() == 11);
@@ -160,7 +160,7 @@ TEST_CASE("the tasks of a job can be numbered, and some left out") {
         "the cluster of c.json does not name worker:1, which every worker has to reach");
 }
 
-TEST_CASE("wrong numbers of tasks are named") {
+TEST_CASE("invalid task numbers are named") {
   const auto error = [](std::string_view tasks) {
     return json_error(fmt::format(R"({{"ps": ["a:1"], "worker": {}}})", tasks));
   };
@@ -174,13 +174,13 @@ TEST_CASE("wrong numbers of tasks are named") {
   CHECK(error(R"({"0": "b:2", "00": "c:3"})") == "c.json describes task 0 of job 'worker' twice: keep one of them");
 }
 
-TEST_CASE("the text of a TF_CONFIG is told from the description of a cluster") {
+TEST_CASE("a TF_CONFIG is distinguished from a cluster description") {
   const std::string message =
       json_error(R"({"cluster": {"ps": ["a:1"], "worker": ["b:2"]}, "task": {"type": "ps", "index": 0}})");
   CHECK(message.starts_with(R"(c.json is a whole TF_CONFIG: put only the value of its "cluster" into the file)"));
 }
 
-TEST_CASE("a ps at every address is refused, for no worker can connect to it") {
+TEST_CASE("a ps whose address means every address is refused, because no worker can connect to it") {
   for (const char* host : {"0.0.0.0:1", "[::]:1"}) {
     const std::string message = usage_error([&] {
       validate({parse_host_list(host), parse_host_list("b:1"), "the flags"});
@@ -188,11 +188,11 @@ TEST_CASE("a ps at every address is refused, for no worker can connect to it") {
     CHECK(message.find("means every interface") != std::string::npos);
     CHECK(message.find("--bind=") != std::string::npos);
   }
-  // It names a worker's task as well as any other text.
+  // A worker's task may have this address: there it is only a name.
   CHECK_NOTHROW(validate({parse_host_list("a:1"), parse_host_list("0.0.0.0:1"), "the flags"}));
 }
 
-TEST_CASE("a bad JSON cluster is named with what is wrong") {
+TEST_CASE("an invalid JSON cluster is reported with the reason") {
   CHECK(json_error("{\"ps\": [\n oops]}").starts_with("c.json is not JSON: parse error at line 2, column"));
   CHECK(json_error("").starts_with("c.json is not JSON: parse error"));
   CHECK(json_error(std::string(1'000'000, '[')).starts_with("c.json is not JSON: parse error"));
@@ -214,19 +214,19 @@ TEST_CASE("a bad JSON cluster is named with what is wrong") {
         "--ps_job and --worker_job are both 'worker': they must name two jobs of c.json");
 }
 
-TEST_CASE("a description that is nested deeply is refused soon") {
+TEST_CASE("a deeply nested description is refused early") {
   std::string text;
   for (int i = 0; i < 20'000; ++i) text += R"({"a":)";
   text += "1" + std::string(20'000, '}');
   CHECK(json_error(text).find("has no job 'ps'") != std::string::npos);
 }
 
-TEST_CASE("equal keys below a job that plays no role are none of our business") {
+TEST_CASE("duplicate keys below a job that plays no role are ignored") {
   CHECK_NOTHROW(cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2"], "x": {"k": 1, "k": 2}, "y": {"k": 3}})",
                                   "c.json", "ps", "worker"));
 }
 
-TEST_CASE("two tasks at one address are refused, both named") {
+TEST_CASE("two tasks with the same address are refused, and both are named") {
   CHECK(usage_error([] {
           validate({parse_host_list("a:1"), parse_host_list("b:1,A:1"), "the flags"});
         }) == "ps:0 and worker:1 are both at A:1 in the flags: give every task its own host:port");
@@ -251,7 +251,7 @@ TEST_CASE("a task finds its address") {
   CHECK(address_of(cluster, {"worker", 2}).port == 2225);
 }
 
-TEST_CASE("a task_index out of range is refused with the range") {
+TEST_CASE("a task's address is found") {
   const ClusterSpec cluster = built_in_cluster();
   CHECK(usage_error([&] {
           address_of(cluster, {"worker", 3});
@@ -265,7 +265,7 @@ TEST_CASE("a task_index out of range is refused with the range") {
   CHECK(usage_error([&] { address_of({{}, {}, "x"}, {"ps", 0}); }) == "the cluster of x has no ps");
 }
 
-TEST_CASE("tasks on one host are counted") {
+TEST_CASE("tasks on the same host are counted") {
   const std::vector<HostPort> tasks = parse_host_list("a:1,b:1,A:2,c:1");
   CHECK(tasks_on_same_host(tasks, 0) == 2);
   CHECK(tasks_on_same_host(tasks, 1) == 1);

@@ -49,8 +49,8 @@ std::int64_t floats_of(const std::vector<NamedRange>& pieces) {
   return sum;
 }
 
-// True when the pieces of all ps together are the variables: no float missing, none twice, no piece across a variable's
-// border or under another's name.
+// True if the pieces of all ps together cover the variables exactly: no float is missing or duplicated, and no piece
+// crosses a variable's border or has the wrong name.
 bool covers_exactly(const PlacementPlan& plan, const std::vector<NamedRange>& variables) {
   std::map<std::string, std::vector<Range>> pieces;
   for (const auto& shard : plan) {
@@ -96,7 +96,7 @@ TEST_CASE("every float of random variables is in exactly one piece, in order of 
   }
 }
 
-TEST_CASE("split gives every ps the same number of floats, to within one cut's 16") {
+TEST_CASE("split gives every ps the same number of floats, up to 16 floats of rounding") {
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
     const std::vector<NamedRange> variables = random_variables(seed);
     for (int num_ps = 1; num_ps <= 7; ++num_ps) {
@@ -107,7 +107,7 @@ TEST_CASE("split gives every ps the same number of floats, to within one cut's 1
   }
 }
 
-TEST_CASE("split cuts variables at multiples of 16 floats only") {
+TEST_CASE("split cuts variables only at multiples of 16 floats") {
   for (std::uint64_t seed = 0; seed < 100; ++seed) {
     const std::vector<NamedRange> variables = random_variables(seed);
     for (const auto& shard : place(variables, 5, PlacementPolicy::kSplit)) {
@@ -119,7 +119,7 @@ TEST_CASE("split cuts variables at multiples of 16 floats only") {
   }
 }
 
-TEST_CASE("split shares the large matrix of the CNN between two ps") {
+TEST_CASE("split divides the large matrix of the CNN between two ps") {
   const PlacementPlan plan = place(cnn_variables(), 2, PlacementPolicy::kSplit);
   CHECK(floats_of(plan[0]) == 52096 + 760704);
   CHECK(floats_of(plan[1]) == 1625606 - 812800);
@@ -142,13 +142,13 @@ TEST_CASE("load balancing gives each variable to the ps with the fewest bytes so
   CHECK(names_of(plan[1]) == std::vector<std::string>{"v0", "v4"});
 }
 
-TEST_CASE("on a tie the first ps takes the variable") {
-  // After v0 (2 floats) on ps 1 both hold 8 bytes.
+TEST_CASE("if two ps have equally many bytes, the first ps gets the variable") {
+  // After v0 (2 floats) on ps 1, both hold 8 bytes.
   const PlacementPlan plan = place(variables_of({2, 7}), 2, PlacementPolicy::kLoadBalanced);
   CHECK(names_of(plan[0]) == std::vector<std::string>{"v1"});
 }
 
-TEST_CASE("manual placement follows the rules, the first one that fits") {
+TEST_CASE("manual placement uses the first rule that matches") {
   const PlacementRule rules[] = {{"conv?/weights", 2}, {"*biases", 0}, {"conv1/*", 1}, {"fully*", 1}, {"pred/*", 1}};
   const PlacementPlan plan = place(cnn_variables(), 3, PlacementPolicy::kManual, rules);
   CHECK(names_of(plan[0]) ==
@@ -158,22 +158,22 @@ TEST_CASE("manual placement follows the rules, the first one that fits") {
   CHECK(covers_exactly(plan, cnn_variables()));
 }
 
-TEST_CASE("variables that no rule names go whole to the ps with the fewest bytes, the ruled ones counted first") {
+TEST_CASE("variables without a rule go whole to the ps with the fewest bytes, counted after the rules were applied") {
   const PlacementRule rules[] = {{"v3", 1}};
-  // ps 0 holds global_step (8 bytes), ps 1 v3 (400 bytes): v0 to v2 fit on ps 0 before v4 goes to the other one.
+  // ps 0 holds global_step (8 bytes) and ps 1 holds v3 (400 bytes): v0 to v2 fit on ps 0 before v4 goes to ps 1.
   const PlacementPlan plan = place(variables_of({10, 70, 19, 100, 5}), 2, PlacementPolicy::kManual, rules);
   CHECK(names_of(plan[0]) == std::vector<std::string>{"v0", "v1", "v2"});
   CHECK(names_of(plan[1]) == std::vector<std::string>{"v3", "v4"});
   CHECK(covers_exactly(plan, variables_of({10, 70, 19, 100, 5})));
 }
 
-TEST_CASE("a rule for a task that the cluster does not have is refused") {
+TEST_CASE("a rule for a task that is not in the cluster is refused") {
   const PlacementRule rules[] = {{"conv*", 1}, {"pred/*", 2}};
   CHECK(fails_with(ExitCode::kUsage, "'pred/*' is assigned to ps task 2, but the cluster has only tasks 0 to 1",
                    [&] { place(cnn_variables(), 2, PlacementPolicy::kManual, rules); }));
 }
 
-TEST_CASE("a rule that fits no variable is refused with the names that there are") {
+TEST_CASE("a rule that matches no variable is refused with the variables' names") {
   const PlacementRule rules[] = {{"conv3/*", 0}};
   CHECK(fails_with(ExitCode::kUsage, "'conv3/*' matches no variable of the model, which has v0, v1", [&] {
     place(variables_of({1, 1}), 2, PlacementPolicy::kManual, rules);
@@ -187,7 +187,7 @@ TEST_CASE("rules are read as pattern and task") {
   CHECK(parse_placement_rules("*=/job:ps/task:1", "server") == std::vector<PlacementRule>{{"*", 1}});
 }
 
-TEST_CASE("a rule that is none is refused and quoted") {
+TEST_CASE("an invalid rule is refused and quoted") {
   const std::pair<const char*, const char*> cases[] = {
       {"", "'' is not a pattern and a task"},
       {"conv1/*", "'conv1/*' is not a pattern and a task"},
@@ -208,7 +208,7 @@ TEST_CASE("a rule that is none is refused and quoted") {
   }
 }
 
-TEST_CASE("more ps than floats leaves some with nothing") {
+TEST_CASE("with more ps than floats some ps hold nothing") {
   for (const PlacementPolicy policy : kPolicies) {
     const std::vector<NamedRange> variables = variables_of({1, 2});
     const PlacementPlan plan = place(variables, 7, policy);
@@ -217,7 +217,7 @@ TEST_CASE("more ps than floats leaves some with nothing") {
   }
 }
 
-TEST_CASE("one ps holds everything, whatever the policy") {
+TEST_CASE("one ps holds everything under every policy") {
   for (const PlacementPolicy policy : kPolicies)
     CHECK(place(cnn_variables(), 1, policy) == PlacementPlan{cnn_variables()});
 }
@@ -240,13 +240,13 @@ TEST_CASE("the plan is printed with sizes, shares and cuts") {
         std::vector<std::string>{"ps:0 0 B (0.0 %): global_step", "ps:1 0 B (0.0 %): nothing"});
 }
 
-TEST_CASE("a long line of the plan is cut short and says so") {
+TEST_CASE("a long line of the plan is shortened and marked as shortened") {
   const std::vector<std::string> lines =
       describe(place(variables_of(std::vector<std::int64_t>(100, 1)), 1, PlacementPolicy::kSplit));
   CHECK(lines[0].ends_with("v9, v10, and 89 more"));
 }
 
-TEST_CASE("placements are known by name") {
+TEST_CASE("placements are read by name") {
   CHECK(parse_placement("split") == PlacementPolicy::kSplit);
   CHECK(parse_placement("round_robin") == PlacementPolicy::kRoundRobin);
   CHECK(parse_placement("load_balanced") == PlacementPolicy::kLoadBalanced);

@@ -7,7 +7,7 @@ using namespace distmnist;
 
 namespace {
 
-// Every kind of layer once; each argument is something that describe() must tell apart.
+// Contains every kind of layer once. describe() must distinguish all values of each argument.
 struct Choices {
   std::int64_t filters = 3;
   std::int64_t stride = 1;
@@ -50,7 +50,7 @@ TEST_CASE("graphs that compute the same have the same description") {
   CHECK(describe(make({})) == describe(make({})));
 }
 
-TEST_CASE("graphs that compute something else have other descriptions") {
+TEST_CASE("graphs that compute different results have different descriptions") {
   const std::vector<Choices> choices = {{},
                                         {.filters = 4},
                                         {.stride = 2},
@@ -65,7 +65,7 @@ TEST_CASE("graphs that compute something else have other descriptions") {
   }
 }
 
-TEST_CASE("a description tells an image from its transpose") {
+TEST_CASE("a description distinguishes an image from its transpose") {
   const auto make_image = [](std::int64_t height, std::int64_t width) {
     auto net = slim::Net(height * width);
     return net.reshape(height, width, 1).flatten("flatten").fully_connected(2, "pred", Activation::kNone).build();

@@ -19,7 +19,7 @@ Graph make_graph() {
 }
 
 std::vector<float> initial(const Graph& graph, std::uint64_t seed) {
-  // Other values first, so that a number that is not written shows.
+  // Starts with a different value, so that a number that is not written is noticed.
   std::vector<float> block(static_cast<std::size_t>(graph.num_parameters), 99.0f);
   initialize(graph, seed, block);
   return block;
@@ -27,7 +27,7 @@ std::vector<float> initial(const Graph& graph, std::uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("weights fill Xavier's range evenly and biases are zero") {
+TEST_CASE("weights are spread evenly over Xavier's range, and biases are zero") {
   const Graph graph = make_graph();
   const std::vector<float> block = initial(graph, 1);
   for (const Variable& variable : graph.variables) {
@@ -45,20 +45,20 @@ TEST_CASE("weights fill Xavier's range evenly and biases are zero") {
     const double count = static_cast<double>(values.size());
     const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
     const double square = std::inner_product(values.begin(), values.end(), values.begin(), 0.0) / count;
-    // Five standard errors of a uniform variable's mean and variance.
+    // Five standard errors of the mean and variance of a uniform variable.
     CHECK(std::abs(mean) < 5 * limit / std::sqrt(3 * count));
     CHECK(square == Approx(limit * limit / 3).epsilon(5 * 0.9 / std::sqrt(count)));
   }
 }
 
-TEST_CASE("initial values are a function of the seed") {
+TEST_CASE("initial values depend on the seed only") {
   const Graph graph = make_graph();
   CHECK(initial(graph, 7) == initial(graph, 7));
   CHECK(initial(graph, 7) != initial(graph, 8));
 }
 
 TEST_CASE("the first initial values of seed 0 never change") {
-  // From a separate computation of the same streams; a run and its checkpoints depend on them.
+  // From a separate computation of the same streams. A run and its checkpoints depend on these values.
   const Graph graph = make_graph();
   const std::vector<float> block = initial(graph, 0);
   CHECK(block[0] == -0.117997028f);

@@ -26,7 +26,7 @@ bool refuses(const std::string& text, const std::function<void()>& action) {
 
 }  // namespace
 
-TEST_CASE("a convolution keeps the size of the image and has a relu unless told otherwise") {
+TEST_CASE("by default a convolution keeps the size of the image and has a relu") {
   const Conv2d conv = conv_of(28, 20, {5, 3}, {});
   CHECK(conv.output == Shape{1, 28, 20});
   CHECK(conv.window ==
@@ -34,7 +34,7 @@ TEST_CASE("a convolution keeps the size of the image and has a relu unless told 
   CHECK(conv.activation == Activation::kRelu);
 }
 
-TEST_CASE("SAME padding puts the odd pixel after") {
+TEST_CASE("SAME padding adds the odd pixel after the image") {
   const Conv2d conv = conv_of(28, 7, {5, 4}, {.stride = 2});
   CHECK(conv.output == Shape{1, 14, 4});
   CHECK(conv.window.pad_top == 1);
@@ -43,19 +43,19 @@ TEST_CASE("SAME padding puts the odd pixel after") {
   CHECK(conv.window.pad_right == 2);
 }
 
-TEST_CASE("SAME padding is none where the stride skips more than the kernel covers") {
+TEST_CASE("SAME padding is zero if the stride skips more than the kernel covers") {
   const Conv2d conv = conv_of(6, 6, {1, 1}, {.stride = 2});
   CHECK(conv.output == Shape{1, 3, 3});
   CHECK(conv.window == Window{.height = 1, .width = 1, .stride = 2});
 }
 
-TEST_CASE("VALID padding drops what no whole window covers") {
+TEST_CASE("VALID padding drops pixels that no whole window covers") {
   const Conv2d conv = conv_of(10, 9, {3, 3}, {.stride = 2, .padding = Padding::kValid});
   CHECK(conv.output == Shape{1, 4, 4});
   CHECK(conv.window == Window{.height = 3, .width = 3, .stride = 2});
 }
 
-TEST_CASE("pools are VALID with stride 2 unless told otherwise") {
+TEST_CASE("pools are VALID with stride 2 by default") {
   auto net = image_net(7, 9, 3);
   const Graph graph = net.max_pool2d({2, 2}, "max").avg_pool2d({2, 3}, "avg", 1).flatten("flatten").build();
   CHECK(std::get<MaxPool2d>(graph.layers[0]).output == Shape{3, 3, 4});
@@ -63,7 +63,7 @@ TEST_CASE("pools are VALID with stride 2 unless told otherwise") {
   CHECK(std::get<AvgPool2d>(graph.layers[1]).output == Shape{3, 2, 2});
 }
 
-TEST_CASE("variables lie one after another without holes, with slim's names and fans") {
+TEST_CASE("variables are stored without gaps, with slim's names and fans") {
   auto net = image_net(4, 4, 2);
   const Graph graph = net.conv2d(3, {5, 3}, "conv1").flatten("flatten").fully_connected(7, "pred").build();
   REQUIRE(graph.variables.size() == 4);
@@ -86,7 +86,7 @@ TEST_CASE("variables lie one after another without holes, with slim's names and 
   CHECK(graph.num_parameters == 93 + 7 * 48 + 7);
 }
 
-TEST_CASE("two dropout layers have streams of their own") {
+TEST_CASE("two dropout layers have different streams") {
   auto net = slim::Net(8);
   const Graph graph = net.dropout(0.5f, "a").dropout(0.5f, "b").build();
   CHECK(std::get<Dropout>(graph.layers[0]).stream != std::get<Dropout>(graph.layers[1]).stream);
@@ -128,12 +128,12 @@ TEST_CASE("sizes below one are refused") {
   CHECK(refuses("number of outputs is -1", [&] { net.fully_connected(-1, "fc"); }));
 }
 
-TEST_CASE("a fully connected layer over an image asks for a flatten") {
+TEST_CASE("a fully connected layer after an image requires a flatten") {
   auto net = image_net(4, 4);
   CHECK(refuses("put a flatten before it", [&] { net.fully_connected(3, "fc"); }));
 }
 
-TEST_CASE("a keep_prob that is no probability above zero is refused") {
+TEST_CASE("a keep_prob outside (0, 1] is refused") {
   auto net = slim::Net(4);
   for (const float keep_prob : {0.0f, -0.5f, 1.5f, std::numeric_limits<float>::quiet_NaN()}) {
     CHECK(refuses("keep_prob", [&] { net.dropout(keep_prob, "dropout"); }));

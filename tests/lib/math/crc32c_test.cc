@@ -29,7 +29,7 @@ std::uint32_t by_definition(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-TEST_CASE("the check value and the vectors of RFC 3720 come out") {
+TEST_CASE("the check value and the vectors of RFC 3720 are reproduced") {
   CHECK(crc32c(bytes_of("123456789")) == 0xE3069283);
   CHECK(crc32c_portable(bytes_of("123456789")) == 0xE3069283);
   CHECK(crc32c({}) == 0);
@@ -56,7 +56,7 @@ TEST_CASE("inputs around the interleaved stripes agree with the definition") {
   }
 }
 
-TEST_CASE("a checksum is carried on over any cut") {
+TEST_CASE("a checksum can be continued at any position") {
   const auto bytes = noise(30000);
   const std::uint32_t whole = crc32c(bytes);
   for (std::size_t cut : {0, 1, 7, 8, 4096, 12288, 12289, 29999, 30000}) {

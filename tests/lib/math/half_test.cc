@@ -36,7 +36,7 @@ bool is_nan(const Format& format, std::uint16_t half) {
   return (half & 0x7FFF) > format.infinity();
 }
 
-// The formula of IEEE 754 in double; not of infinity and NaN.
+// The formula of IEEE 754 in double precision, without infinity and NaN.
 double value_by_definition(const Format& format, std::uint16_t half) {
   const int fraction = half & ((1 << format.fraction_bits()) - 1);
   const int exponent = (half & 0x7FFF) >> format.fraction_bits();
@@ -45,16 +45,16 @@ double value_by_definition(const Format& format, std::uint16_t half) {
   return (half & 0x8000) != 0 ? -magnitude : magnitude;
 }
 
-// The nearest half, found among all of its sign; no NaN goes in.
+// The nearest half with the same sign, found by search. The input is not NaN.
 std::uint16_t nearest_by_definition(const Format& format, float number) {
   const std::uint16_t sign = std::signbit(number) ? 0x8000 : 0;
   const double magnitude = std::abs(static_cast<double>(number));
-  std::uint16_t low = 0, high = format.infinity();  // low <= magnitude, and high above it or infinity
+  std::uint16_t low = 0, high = format.infinity();  // low <= magnitude, and high is above it or infinity
   while (high - low > 1) {
     const auto middle = static_cast<std::uint16_t>((low + high) / 2);
     (value_by_definition(format, middle) <= magnitude ? low : high) = middle;
   }
-  // Infinity stands where the next number would be.
+  // Infinity takes the place of the next number.
   const double below = value_by_definition(format, low), above = value_by_definition(format, high);
   const bool up = magnitude - below > above - magnitude || (magnitude - below == above - magnitude && low % 2 == 1);
   return static_cast<std::uint16_t>(sign | (up ? high : low));
@@ -66,7 +66,7 @@ Halves all_halves() {
   return out;
 }
 
-// Each half, its neighbours in float32, and the ties between it and the next with their neighbours; then any bits.
+// Each half, its float32 neighbours, the ties between adjacent halves with their neighbours, and random bits.
 Floats interesting_floats(const Format& format) {
   Floats out;
   const auto with_neighbours = [&](double value) {
@@ -108,7 +108,7 @@ std::vector<std::uint32_t> widened(decltype(&f32_from_bf16) convert, const Halve
 
 }  // namespace
 
-TEST_CASE("every half is the float that it stands for") {
+TEST_CASE("every half converts to the float that it represents") {
   for (const Format& format : kFormats) {
     CAPTURE(format.name);
     const Halves halves = all_halves();
@@ -128,7 +128,7 @@ TEST_CASE("every half is the float that it stands for") {
   }
 }
 
-TEST_CASE("every half comes back from its float, NaN as NaN") {
+TEST_CASE("every half survives the conversion to float and back, NaN as NaN") {
   for (const Format& format : kFormats) {
     CAPTURE(format.name);
     const Halves halves = all_halves();
@@ -141,7 +141,7 @@ TEST_CASE("every half comes back from its float, NaN as NaN") {
   }
 }
 
-TEST_CASE("a float becomes the nearest half, the even one of two, and infinity where it is too large") {
+TEST_CASE("a float is rounded to the nearest half, to the even one in a tie, and to infinity if it is too large") {
   for (const Format& format : kFormats) {
     CAPTURE(format.name);
     const Floats floats = interesting_floats(format);
@@ -157,7 +157,7 @@ TEST_CASE("a float becomes the nearest half, the even one of two, and infinity w
   CHECK(rounded(f16_from_f32, {65519.0f, 65520.0f, -65520.0f}) == Halves{0x7BFF, 0x7C00, 0xFC00});
 }
 
-TEST_CASE("no NaN becomes a number, whatever its payload") {
+TEST_CASE("a NaN with any payload stays NaN") {
   for (const Format& format : kFormats) {
     CAPTURE(format.name);
     for (std::uint32_t payload = 1; payload < 0x800000; payload = payload * 2 + payload % 3) {
@@ -170,7 +170,7 @@ TEST_CASE("no NaN becomes a number, whatever its payload") {
   }
 }
 
-TEST_CASE("the processor's instructions and those that every one has give the same bits, denormals or not") {
+TEST_CASE("special and portable instructions give the same bits, with and without denormals") {
   for (const Format& format : kFormats) {
     CAPTURE(format.name);
     Floats floats = interesting_floats(format);
@@ -185,7 +185,7 @@ TEST_CASE("the processor's instructions and those that every one has give the sa
   }
 }
 
-TEST_CASE("halves are added to floats as the floats they stand for, in pieces as in whole") {
+TEST_CASE("halves are added to floats as the floats that they represent, in pieces or whole") {
   for (const Format& format : kFormats) {
     CAPTURE(format.name);
     Random random(3, 4);

@@ -10,7 +10,7 @@
 namespace distmnist {
 namespace {
 
-// Whether the kernel's list of what the processor has names all of these.
+// True if the kernel's list of processor features contains all of these.
 bool kernel_lists(std::initializer_list<const char*> flags) {
   std::ifstream file("/proc/cpuinfo");
   std::ostringstream text;
@@ -21,12 +21,12 @@ bool kernel_lists(std::initializer_list<const char*> flags) {
   return true;
 }
 
-TEST_CASE("names of instruction sets are read and written alike") {
+TEST_CASE("names of instruction sets are read and printed in the same spelling") {
   for (const InstructionSet set : kInstructionSets) CHECK(parse_instruction_set(to_string(set)) == set);
   CHECK_THROWS_AS(parse_instruction_set("sse9"), Error);
 }
 
-TEST_CASE("what is supported is what the kernel lists") {
+TEST_CASE("the supported sets match the kernel's list") {
   CHECK(is_supported(InstructionSet::kPortable));
 #if defined(__x86_64__)
   CHECK(is_supported(InstructionSet::kAvx2) == kernel_lists({"avx2", "fma", "bmi2"}));

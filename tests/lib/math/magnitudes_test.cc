@@ -28,7 +28,7 @@ bool within(const Halves& numbers, std::uint16_t limit) {
 
 }  // namespace
 
-TEST_CASE("magnitudes up to the limit are within, the next larger one, infinity and every NaN are not") {
+TEST_CASE("magnitudes up to the limit are within it; the next larger one, infinity and NaN are not") {
   const float beyond = std::nextafter(kLimit, INFINITY);
   const auto nan_of = [](std::uint32_t bits) { return std::bit_cast<float>(bits); };
   for (const float good : {0.0f, -0.0f, 1e-45f, -1e-45f, 1.0f, kLimit, -kLimit}) CHECK(within(Floats{good}));
@@ -39,7 +39,7 @@ TEST_CASE("magnitudes up to the limit are within, the next larger one, infinity 
   CHECK(within(Floats{}));
 }
 
-TEST_CASE("one bad number is found wherever it is") {
+TEST_CASE("one bad number is found at any position") {
   for (const std::size_t size : {1u, 7u, 64u, 4096u, 4097u, 9000u}) {
     Floats numbers(size, -2.5f);
     Halves halves(size, 0x3C00);
@@ -55,14 +55,14 @@ TEST_CASE("one bad number is found wherever it is") {
   }
 }
 
-TEST_CASE("16-bit numbers are within the limit by their lower 15 bits") {
+TEST_CASE("16-bit numbers are compared by their lower 15 bits") {
   for (std::uint32_t bits = 0; bits <= 0xFFFF; ++bits) {
     const bool good = (bits & 0x7FFF) <= 0x7BFF;
     if (within(Halves{static_cast<std::uint16_t>(bits)}, 0x7BFF) != good) FAIL_CHECK("wrong for " << bits);
   }
 }
 
-TEST_CASE("all float32 numbers but infinity and NaN are finite") {
+TEST_CASE("all float32 numbers except infinity and NaN are finite") {
   CHECK(all_finite(Floats{3.4028235e38f, -3.4028235e38f, 1e-45f}));
   CHECK_FALSE(all_finite(Floats{1, -INFINITY}));
   CHECK_FALSE(all_finite(Floats{NAN, 1}));

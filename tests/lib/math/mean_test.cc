@@ -13,7 +13,7 @@ namespace {
 
 using Floats = std::vector<float>;
 
-// Numbers whose sum depends on its order.
+// Numbers whose sum depends on the order of addition.
 Floats noise(std::size_t size, std::uint64_t stream) {
   Random random(7, stream);
   Floats out(size);
@@ -27,7 +27,7 @@ std::vector<std::uint32_t> bits_of(const Floats& values) {
   return out;
 }
 
-// The mean, over the first array.
+// Writes the mean into the first array.
 void mean_into_first(std::span<float> first, const std::vector<std::span<const float>>& others) {
   for (const std::span<const float> other : others) add_f32(other, first);
   divide(first, static_cast<float>(1 + others.size()));
@@ -35,7 +35,7 @@ void mean_into_first(std::span<float> first, const std::vector<std::span<const f
 
 }  // namespace
 
-TEST_CASE("the mean of several arrays replaces the first one, and the others stay as they were") {
+TEST_CASE("the mean of several arrays replaces the first one and does not change the others") {
   Floats first = {1, 2, 3};
   const Floats second = {3, 2, -3}, third = {5, 2, 6};
   mean_into_first(first, {second, third});
@@ -51,13 +51,13 @@ TEST_CASE("the mean of one array is that array, bit for bit") {
   CHECK(bits_of(first) == bits);
 }
 
-TEST_CASE("arrays without elements have a mean without elements") {
+TEST_CASE("the mean of empty arrays is empty") {
   Floats nothing;
   mean_into_first(nothing, {nothing, nothing});
   CHECK(nothing.empty());
 }
 
-TEST_CASE("the sum is made in the order of the arrays, in single precision") {
+TEST_CASE("the sum is computed in the order of the arrays, in single precision") {
   const auto mean = [](float a, float b, float c) {
     Floats first = {a};
     const Floats second = {b}, third = {c};
@@ -68,7 +68,7 @@ TEST_CASE("the sum is made in the order of the arrays, in single precision") {
   CHECK(mean(1e8f, 3, -1e8f) == 0);  // 1e8 + 3 is 1e8.
 }
 
-TEST_CASE("pieces of an array, of whatever sizes, get the bits of the whole") {
+TEST_CASE("pieces of any size give the same bits as the whole array") {
   constexpr std::size_t kSize = 3 * 4096 + 777;  // not a multiple of any vector
   const Floats second = noise(kSize, 2), third = noise(kSize, 3);
   Floats whole = noise(kSize, 1);

@@ -10,7 +10,7 @@
 namespace distmnist {
 namespace {
 
-// Those of TensorFlow, in the order of the golden numbers; and all of them.
+// First TensorFlow's schedules, in the order of the golden numbers; then all schedules.
 constexpr LearningRateSchedule kTensorFlowSchedules[] = {
     LearningRateSchedule::kConstant, LearningRateSchedule::kExponential, LearningRateSchedule::kStaircase,
     LearningRateSchedule::kCosine};
@@ -35,20 +35,20 @@ TEST_CASE("schedules follow TensorFlow's numbers") {
     REQUIRE(expected.rates.size() == golden::kSteps.size());
     for (std::size_t i = 0; i < golden::kSteps.size(); ++i) {
       INFO(expected.schedule << " at step " << golden::kSteps[i]);
-      // TensorFlow's are single precision.
+      // TensorFlow computes in single precision.
       CHECK(learning_rate_at(rate, golden::kSteps[i]) == Approx(expected.rates[i]).epsilon(1e-6).margin(1e-8));
     }
   }
 }
 
-TEST_CASE("a number is a constant learning rate, exactly") {
+TEST_CASE("a number is an exactly constant learning rate") {
   const LearningRate rate = 0.1f;
   for (const std::int64_t step : {std::int64_t{0}, std::int64_t{1}, std::int64_t{1} << 53}) {
     CHECK(learning_rate_at(rate, step) == static_cast<double>(0.1f));
   }
 }
 
-TEST_CASE("a warm-up rises linearly to what the schedule says, on the schedule's own clock") {
+TEST_CASE("a warm-up rises linearly to the schedule's rate, and the schedule keeps its own step count") {
   for (const LearningRateSchedule schedule : kSchedules) {
     const LearningRate plain = rate_of(schedule);
     LearningRate warm = plain;
@@ -98,7 +98,7 @@ TEST_CASE("one cycle stays at its last rate") {
   CHECK(learning_rate_at(rate, 1'000'000) == learning_rate_at(rate, 99));
 }
 
-TEST_CASE("schedules are known by name") {
+TEST_CASE("schedules are read by name") {
   for (const LearningRateSchedule schedule : kSchedules) {
     CHECK(parse_learning_rate_schedule(to_string(schedule)) == schedule);
   }
@@ -108,7 +108,7 @@ TEST_CASE("schedules are known by name") {
       [] { parse_learning_rate_schedule("linear"); }));
 }
 
-TEST_CASE("what cannot be evaluated is said") {
+TEST_CASE("a schedule that cannot be evaluated is reported with the reason") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const LearningRateSchedule schedule : kSchedules) CHECK_FALSE(fault_of(rate_of(schedule)).has_value());
   CHECK_FALSE(fault_of(LearningRate(0.1f)).has_value());

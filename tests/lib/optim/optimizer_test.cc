@@ -17,7 +17,7 @@ namespace {
 const OptimizerKind kKinds[] = {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
                                 OptimizerKind::kAdagrad, OptimizerKind::kRmsprop};
 
-// One of each rule, with constants that leave nothing out.
+// One spec for each rule, with constants that use every term.
 const std::vector<OptimizerSpec> kSpecs = {
     {.kind = OptimizerKind::kSgd, .learning_rate = 0.01f},
     {.kind = OptimizerKind::kMomentum, .learning_rate = 0.01f},
@@ -31,7 +31,7 @@ std::string name_of(const OptimizerSpec& spec) {
   return std::string(to_string(spec.kind)) + (spec.nesterov ? " (Nesterov)" : "");
 }
 
-// A block with its slots, and everything an update needs.
+// A block with its slots, and everything that an update needs.
 struct State {
   std::vector<float> parameters;
   std::vector<std::vector<float>> slots;
@@ -82,7 +82,7 @@ OptimizerSpec spec_of(const golden::OptimizerCase& expected) {
           .epsilon = static_cast<float>(expected.epsilon)};
 }
 
-// The golden runs' start.
+// The start state of the golden runs.
 State golden_start(OptimizerKind kind) {
   const std::size_t size = golden::kStart.size();
   State state{{golden::kStart.begin(), golden::kStart.end()}, {}, std::vector<float>(size), std::vector<float>(size)};
@@ -106,7 +106,7 @@ TEST_CASE("updates follow TensorFlow's numbers") {
           INFO(name_of(spec) << ", learning rate " << expected.learning_rate << ", step " << step + 1 << ", number "
                              << i);
           const double want = expected.parameters[step][i];
-          // A few roundings of the parameter and of the distance it has moved.
+          // The rounding of a few operations on the parameter and on the distance that it has moved.
           const double moved = std::abs(want - golden::kStart[i]);
           CHECK(std::abs(state.parameters[i] - want) <= 5e-7 * (std::abs(want) + std::abs(golden::kStart[i]) + moved));
         }
@@ -119,7 +119,7 @@ TEST_CASE("the defaults are TensorFlow's") {
   for (const golden::OptimizerDefault& expected : golden::kOptimizerDefaults) {
     const OptimizerSpec spec = default_optimizer(parse_optimizer(expected.optimizer));
     const std::map<std::string, float> constants = {
-        {"learning_rate", 1e-3f},  // The rate is the tutorials', 1e-4.
+        {"learning_rate", 1e-3f},  // the tutorials use 1e-4
         {"momentum", spec.momentum}, {"beta1", spec.beta1},
         {"beta2", spec.beta2},       {"decay", spec.decay},
         {"epsilon", spec.epsilon},   {"initial_accumulator_value", slot_start_values(OptimizerKind::kAdagrad)[0]},
@@ -162,7 +162,7 @@ TEST_CASE("shards of any size and alignment equal the whole block bit for bit") 
   }
 }
 
-TEST_CASE("an update leaves the floats beside its range alone") {
+TEST_CASE("an update does not change floats outside its range") {
   for (const OptimizerSpec& spec : kSpecs) {
     const State before = random_state(spec.kind, 100);
     State after = before;
@@ -178,7 +178,7 @@ TEST_CASE("an update leaves the floats beside its range alone") {
   }
 }
 
-TEST_CASE("the new parameters may be written over the gradient or over the parameters") {
+TEST_CASE("the new parameters can be written over the gradient or over the parameters") {
   for (const OptimizerSpec& spec : kSpecs) {
     for (const std::size_t size : {1, 5, 16, 67, 1003}) {
       State apart = random_state(spec.kind, size);
@@ -212,7 +212,7 @@ TEST_CASE("the first step of Adam moves every parameter by the learning rate, wh
   CHECK(state.parameters[3] == 1.0f);
 }
 
-TEST_CASE("Adam's correction fades out at large step numbers") {
+TEST_CASE("Adam's bias correction vanishes at large step numbers") {
   State late = random_state(OptimizerKind::kAdam, 50);
   State later = late;
   apply_all(&apply_update, kAdam, 1'000'000, late);
@@ -231,18 +231,18 @@ TEST_CASE("betas of zero are allowed") {
 }
 
 #if defined(__SSE2__)
-TEST_CASE("moments without a gradient decay, but never to denormals") {
+TEST_CASE("moments without a gradient decay, but not to denormals") {
   State state{{1}, {{1}, {1}}, {0}, {0}};
   for (std::int64_t t = 1; t <= 2000; ++t) apply_all(&apply_update, kAdam, t, state);
   CHECK(state.slots[0][0] < 1e-36f);
   CHECK(std::fpclassify(state.slots[0][0]) != FP_SUBNORMAL);
-  // The caller's arithmetic is as it was.
+  // The caller's floating-point mode is unchanged.
   volatile float tiny = std::numeric_limits<float>::min();
   CHECK(tiny / 4 > 0);
 }
 #endif
 
-TEST_CASE("a gradient that is not a number is not hidden") {
+TEST_CASE("NaN in a gradient reaches the parameter") {
   for (const OptimizerSpec& spec : kSpecs) {
     State state = random_state(spec.kind, 40);
     state.gradient[17] = std::numeric_limits<float>::quiet_NaN();
@@ -251,7 +251,7 @@ TEST_CASE("a gradient that is not a number is not hidden") {
   }
 }
 
-TEST_CASE("the learning rate is that of the updates before, times the factor") {
+TEST_CASE("the learning rate depends on the number of earlier updates and is multiplied by the factor") {
   OptimizerSpec spec{.kind = OptimizerKind::kSgd, .learning_rate = 8.0f};
   spec.learning_rate.schedule = LearningRateSchedule::kStaircase;
   spec.learning_rate.decay_steps = 2;
@@ -271,7 +271,7 @@ TEST_CASE("the learning rate is that of the updates before, times the factor") {
 TEST_CASE("a factor for the rate scales the step of every rule") {
   for (const OptimizerSpec& spec : kSpecs) {
     State whole = random_state(spec.kind, 20);
-    // The step of rmsprop is a slot, and what is in it stays.
+    // The step of rmsprop is stored in a slot, whose earlier content is not scaled.
     if (spec.kind == OptimizerKind::kRmsprop) whole.slots[1].assign(20, 0.0f);
     State half = whole, before = whole;
     const auto apply = [&](State& state, float factor) {
@@ -285,12 +285,12 @@ TEST_CASE("a factor for the rate scales the step of every rule") {
       const float step = before.parameters[i] - whole.parameters[i];
       CHECK(before.parameters[i] - half.parameters[i] == Approx(step / 2).margin(1e-6));
     }
-    // Gradients are accumulated as they are.
+    // Gradients are accumulated without the factor.
     if (!whole.slots.empty()) CHECK(half.slots[0] == whole.slots[0]);
   }
 }
 
-TEST_CASE("optimizers are known by name") {
+TEST_CASE("optimizers are read by name") {
   for (const OptimizerKind kind : kKinds) CHECK(parse_optimizer(to_string(kind)) == kind);
   CHECK(slot_names(OptimizerKind::kSgd).empty());
   CHECK(slot_names(OptimizerKind::kMomentum) == std::vector<std::string>{"momentum"});
@@ -305,7 +305,7 @@ TEST_CASE("every slot has a start value") {
   CHECK(slot_start_values(OptimizerKind::kRmsprop) == std::vector<float>{1, 0});
 }
 
-TEST_CASE("an unknown optimizer is refused with the known ones") {
+TEST_CASE("an unknown optimizer is refused with a list of the known ones") {
   try {
     parse_optimizer("adamw");
     FAIL("accepted");
@@ -315,7 +315,7 @@ TEST_CASE("an unknown optimizer is refused with the known ones") {
   }
 }
 
-TEST_CASE("constants that no update can be made with are said") {
+TEST_CASE("constants that no update can use are reported") {
   for (const OptimizerKind kind : kKinds) CHECK_FALSE(fault_of(default_optimizer(kind)).has_value());
   const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
   CHECK(fault_of(OptimizerSpec{.kind = static_cast<OptimizerKind>(5)}) == "an unknown optimizer");

@@ -1,17 +1,17 @@
-// Whole asynchronous jobs, from many seeds. Whatever the network does, a push is applied at most once, an answered one
-// exactly once, at every ps, and the job comes to its end.
+// Simulates whole asynchronous jobs from many seeds. Whatever the network does, every ps applies a push at most once
+// and an answered push exactly once, and the job ends.
 #include "tests/support/simulation.h"
 
 namespace distmnist::trace {
 
-TEST_CASE("on a good network every push is applied once and every snapshot is whole") {
+TEST_CASE("on a good network every push is applied once and every snapshot is consistent") {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     const Plan plan{seed, 1 + static_cast<std::uint32_t>(seed % 2), 3, {0, 0, 0, 50, 0}};
     CHECK(run_and_check(plan).whole_snapshots == kPushes / plan.snapshot_every);
   }
 }
 
-TEST_CASE("on a bad network every answered push is applied exactly once and every job comes to its end") {
+TEST_CASE("on a bad network every answered push is applied exactly once and every job ends") {
   int whole_snapshots = 0;
   for (std::uint64_t seed = 0; seed < 500; ++seed) {
     const auto num_ps = 1 + static_cast<std::uint32_t>(seed % 2),
@@ -21,11 +21,11 @@ TEST_CASE("on a bad network every answered push is applied exactly once and ever
   CHECK(whole_snapshots > 500);
 }
 
-TEST_CASE("on a network that loses every fifth message jobs still come to their end") {
+TEST_CASE("on a network that loses every fifth message jobs still end") {
   for (std::uint64_t seed = 0; seed < 200; ++seed) run_and_check({seed, 2, 2, {0.1, 0.1, 0.01, 50, 20'000}});
 }
 
-TEST_CASE("a ps that is started again gets a new model, and the job comes to its end on it") {
+TEST_CASE("a restarted ps gets a new model, and the job ends with it") {
   int ps_restarts = 0;
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
     Plan plan{seed, 1 + static_cast<std::uint32_t>(seed % 2), 3, {}};
@@ -35,7 +35,7 @@ TEST_CASE("a ps that is started again gets a new model, and the job comes to its
   CHECK(ps_restarts > 200);
 }
 
-TEST_CASE("processes that die and are started again leave no push applied twice") {
+TEST_CASE("with processes that die and restart, no push is applied twice") {
   for (std::uint64_t seed = 0; seed < 500; ++seed) {
     run_and_check({seed, 1 + static_cast<std::uint32_t>(seed % 2), 3, {}, true});
   }

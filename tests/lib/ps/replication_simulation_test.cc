@@ -1,6 +1,6 @@
-// Whole jobs in which ps 0 decides, from many seeds: synchronous ones, and those with rules about staleness. Whatever
-// the network does and whoever dies, all ps tasks make the same updates in the same order, a push is in them once or
-// not at all, and the job comes to its end.
+// Simulates whole jobs in which ps 0 decides, from many seeds: synchronous jobs and jobs with staleness rules. Whatever
+// the network does and whichever process dies, all ps tasks make the same updates in the same order, a push is in them
+// once or not at all, and the job ends.
 #include "tests/support/simulation.h"
 
 namespace distmnist::trace {
@@ -37,7 +37,7 @@ const std::vector<Job> kJobs = {
     {3, synchronous(3)},
     {3, synchronous(2)},  // with a backup worker
     {3, synchronous(1)},
-    {1, synchronous(4)},  // several batches of a worker to a step
+    {1, synchronous(4)},  // several batches of a worker per step
     {2, synchronous(4)},
     {3, synchronous(4)},
     {2, synchronous(2, OnLostWorker::kShrink)},
@@ -49,7 +49,7 @@ const std::vector<Job> kJobs = {
     {3, asynchronous(StalenessPolicy::kKeep, 0, 1)},
 };
 
-// Every job with 1 to 3 ps tasks, from `rounds` seeds each.
+// Runs every job with 1 to 3 ps tasks, from `rounds` seeds each.
 Outcome run_all(const Faults& faults, bool deaths, std::uint64_t rounds, bool ps_restarts = false) {
   Outcome sum;
   for (std::uint64_t seed = 0; seed < rounds * kJobs.size() * 3; ++seed) {
@@ -73,13 +73,13 @@ Outcome run_all(const Faults& faults, bool deaths, std::uint64_t rounds, bool ps
 
 }  // namespace
 
-TEST_CASE("on a good network all ps tasks make the same updates and every snapshot is whole") {
+TEST_CASE("on a good network all ps tasks make the same updates and every snapshot is consistent") {
   const Outcome outcome = run_all(kGood, false, 4);
   CHECK(outcome.whole_snapshots == outcome.snapshots);
   CHECK(outcome.dropped > 0);
 }
 
-TEST_CASE("on a bad network all ps tasks make the same updates and every job comes to its end") {
+TEST_CASE("on a bad network all ps tasks make the same updates and every job ends") {
   const Outcome outcome = run_all(kBad, false, 20);
   CHECK(outcome.whole_snapshots > outcome.snapshots / 2);
 }
@@ -88,11 +88,11 @@ TEST_CASE("on a network that loses every fifth message all ps tasks still make t
   run_all(kVeryBad, false, 10);
 }
 
-TEST_CASE("whoever dies and is started again, all ps tasks make the same updates") {
+TEST_CASE("whichever process dies and restarts, all ps tasks make the same updates") {
   CHECK(run_all(kBad, true, 40).deaths > 1000);
 }
 
-TEST_CASE("whichever ps is started again, all make the same updates of the new model") {
+TEST_CASE("whichever ps restarts, all make the same updates of the new model") {
   CHECK(run_all(kBad, false, 10, true).ps_restarts > 100);
 }
 

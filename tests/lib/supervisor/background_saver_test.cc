@@ -9,7 +9,7 @@
 
 using namespace distmnist;
 
-TEST_CASE("what was submitted is on the disk after flush") {
+TEST_CASE("a submitted snapshot is on the disk after flush") {
   const TempDir dir;
   Saver saver(dir.path(), 0);
   BackgroundSaver background(saver);
@@ -21,7 +21,7 @@ TEST_CASE("what was submitted is on the disk after flush") {
   CHECK(background.status().last_step == 10);
 }
 
-TEST_CASE("what was submitted is on the disk after the destructor") {
+TEST_CASE("a submitted snapshot is on the disk after the destructor") {
   const TempDir dir;
   Saver saver(dir.path(), 0);
   {
@@ -31,7 +31,7 @@ TEST_CASE("what was submitted is on the disk after the destructor") {
   CHECK(is_sample_snapshot(read_newest_checkpoint(dir.path())->snapshot, 10));
 }
 
-TEST_CASE("snapshots that come faster than the disk replace each other, and the newest is saved") {
+TEST_CASE("snapshots that arrive faster than the disk writes replace each other, and the newest is saved") {
   const TempDir dir;
   Saver saver(dir.path(), 0);
   BackgroundSaver background(saver);
@@ -68,7 +68,7 @@ TEST_CASE("a failed save is reported, keeps the old checkpoint and does not stop
   CHECK(read_newest_checkpoint(dir.path())->snapshot.global_step == 30);
 }
 
-TEST_CASE("several threads may submit and flush at once") {
+TEST_CASE("several threads can submit and flush at the same time") {
   const TempDir dir;
   Saver saver(dir.path(), 2);
   BackgroundSaver background(saver);

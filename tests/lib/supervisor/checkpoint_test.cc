@@ -13,7 +13,7 @@ using namespace distmnist;
 
 namespace {
 
-// A checkpoint with one thing of its metadata changed, and correct checksums: what another writer could make.
+// A checkpoint with one change in its metadata and correct checksums, like one from a different writer.
 class ForeignWriter {
  public:
   ForeignWriter() {
@@ -28,7 +28,7 @@ class ForeignWriter {
   }
   std::filesystem::path path() const { return dir_ / "model.ckpt-10.safetensors"; }
 
-  // True where reading what is now in `metadata` and `tensors` is an error of this kind.
+  // True if reading the current `metadata` and `tensors` is an error of this kind.
   bool is_refused(ExitCode code, const std::string& text) const {
     write_safetensors(path(), metadata, tensors);
     return fails_with(code, text, [this] { read_checkpoint(path()); });
@@ -44,7 +44,7 @@ class ForeignWriter {
 
 }  // namespace
 
-TEST_CASE("a snapshot comes back whole from its checkpoint") {
+TEST_CASE("a snapshot is restored completely from its checkpoint") {
   const TempDir dir;
   for (const auto kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam, OptimizerKind::kAdagrad,
                           OptimizerKind::kRmsprop}) {
@@ -85,7 +85,7 @@ TEST_CASE("a snapshot comes back whole from its checkpoint") {
   }
 }
 
-TEST_CASE("variables and slots are tensors of their own name and shape") {
+TEST_CASE("variables and slots are tensors with their name and shape") {
   const TempDir dir;
   write_checkpoint(dir / "f", sample_snapshot(10));
   const SafetensorsReader file(dir / "f");
@@ -100,7 +100,7 @@ TEST_CASE("variables and slots are tensors of their own name and shape") {
   CHECK(values == std::array<float, 2>{2010.0f + 0.25f * 21, 2010.0f + 0.25f * 22});
 }
 
-TEST_CASE("each optimizer's slots stand under their own names") {
+TEST_CASE("each optimizer's slots have their own names") {
   const TempDir dir;
   const auto slot_tensors = [&](OptimizerKind kind) {
     ModelIdentity identity = sample_identity();
@@ -119,7 +119,7 @@ TEST_CASE("each optimizer's slots stand under their own names") {
         std::vector<std::string>{"pred/biases", "optimizer/rms/pred/biases", "optimizer/momentum/pred/biases"});
 }
 
-TEST_CASE("a file from before there were schedules is one of a constant learning rate") {
+TEST_CASE("a file written before schedules existed has a constant learning rate") {
   ForeignWriter file;
   for (const char* key :
        {"nesterov", "decay", "learning_rate_schedule", "learning_rate_warmup_steps", "decay_steps", "decay_rate"}) {
@@ -129,7 +129,7 @@ TEST_CASE("a file from before there were schedules is one of a constant learning
   CHECK(read_checkpoint(file.path()).identity.optimizer == sample_identity().optimizer);
 }
 
-TEST_CASE("a file of another program is no checkpoint, and what is missing is said") {
+TEST_CASE("a file of a different program is not a checkpoint, and the error names what is missing") {
   const TempDir dir;
   const std::array<float, 1> values = {1};
   write_safetensors(dir / "f", {}, std::array<NamedTensor, 1>{{{"w", {1}, values}}});
@@ -139,7 +139,7 @@ TEST_CASE("a file of another program is no checkpoint, and what is missing is sa
                    [&] { read_checkpoint(dir / "f"); }));
 }
 
-TEST_CASE("metadata that is missing or makes no sense is named") {
+TEST_CASE("missing or invalid metadata is named") {
   ForeignWriter file;
   const auto original = file.metadata;
   for (const char* key :
@@ -171,7 +171,7 @@ TEST_CASE("metadata that is missing or makes no sense is named") {
   }
 }
 
-TEST_CASE("another format or an unknown optimizer is a matter of version") {
+TEST_CASE("a different format or an unknown optimizer is a version error") {
   ForeignWriter file;
   for (const char* format : {"1", "3"}) {
     file.metadata["distmnist_checkpoint"] = format;
@@ -185,7 +185,7 @@ TEST_CASE("another format or an unknown optimizer is a matter of version") {
   CHECK(file.is_refused(ExitCode::kVersion, "the learning_rate_schedule \"linear\""));
 }
 
-TEST_CASE("slots that are missing, too many or of another shape are named") {
+TEST_CASE("slots that are missing, too many or of a different shape are named") {
   ForeignWriter file;
   const auto original = file.tensors;
   file.tensors.pop_back();
@@ -198,7 +198,7 @@ TEST_CASE("slots that are missing, too many or of another shape are named") {
   CHECK(file.is_refused(ExitCode::kData, "no tensor \"optimizer/v/pred/biases\" of shape [2]"));
 }
 
-TEST_CASE("another model, variable, graph or optimizer than the flags' is refused with both") {
+TEST_CASE("a model, variable, graph or optimizer different from the flags' is refused with both values") {
   const ModelSnapshot snapshot = sample_snapshot(10);
   const auto refused = [&](const ModelIdentity& flags, const std::string& text) {
     return fails_with(ExitCode::kVersion, text, [&] { require_same_model(snapshot, flags, "file"); });
@@ -223,7 +223,7 @@ TEST_CASE("another model, variable, graph or optimizer than the flags' is refuse
   CHECK(refused(flags, "the optimizer adam, but the flags ask for sgd"));
 }
 
-TEST_CASE("a checkpoint knows the data of its run") {
+TEST_CASE("a checkpoint contains the data identity of its run") {
   const TempDir dir;
   ModelSnapshot snapshot = sample_snapshot(10);
   snapshot.data = DataIdentity{.train_count = 60000,
@@ -239,7 +239,7 @@ TEST_CASE("a checkpoint knows the data of its run") {
   CHECK(read_checkpoint(dir / "file").data_source == snapshot.data_source);
 }
 
-TEST_CASE("a checkpoint from before data was saved says nothing of it, and one that says half of it is refused") {
+TEST_CASE("an old checkpoint without a data identity is accepted, and one with an incomplete identity is refused") {
   ForeignWriter writer;
   CHECK_FALSE(read_checkpoint(writer.path()).data.has_value());
   writer.metadata["data_source"] = "/data";

@@ -62,7 +62,7 @@ TEST_CASE("the optimizer is described with its constants, its schedule and its s
   CHECK(joined(inspection.lines).find("  optimizer/momentum/pred/weights  F32 [2, 3] ") != std::string::npos);
 }
 
-TEST_CASE("values that are not finite are counted and left out") {
+TEST_CASE("values that are not finite are counted and excluded from the statistics") {
   const TempDir dir;
   const std::array<float, 4> values = {1, NAN, 3, INFINITY}, none = {NAN, NAN, NAN, NAN};
   write_safetensors(dir / "f", {}, std::array<NamedTensor, 3>{{{"a", {4}, values}, {"b", {4}, none}, {"c", {0}, {}}}});
@@ -72,7 +72,7 @@ TEST_CASE("values that are not finite are counted and left out") {
   CHECK(has_line(inspection, "  c  F32 [0]                      0 bytes"));
 }
 
-TEST_CASE("a damaged checkpoint is described and said to be damaged") {
+TEST_CASE("a damaged checkpoint is described and reported as damaged") {
   const TempDir dir;
   write_checkpoint(dir / "f", sample_snapshot(10));
   {
@@ -87,7 +87,7 @@ TEST_CASE("a damaged checkpoint is described and said to be damaged") {
   CHECK(has_line(inspection, "tensors: 12"));
 }
 
-TEST_CASE("a file of another program is described, control characters are not passed on") {
+TEST_CASE("a file of a different program is described without control characters") {
   const TempDir dir;
   const std::string header =
       R"({"__metadata__":{"k":"\u001b[2J"},"h":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}})";
@@ -100,7 +100,7 @@ TEST_CASE("a file of another program is described, control characters are not pa
   CHECK(has_line(inspection, "  h  F16 [2]                      4 bytes"));
 }
 
-TEST_CASE("what is no safetensors file is refused") {
+TEST_CASE("a file that is not in safetensors format is refused") {
   const TempDir dir;
   std::ofstream(dir / "f") << "hello";
   CHECK(fails_with(ExitCode::kData, "5 bytes, but a safetensors file begins with 8",

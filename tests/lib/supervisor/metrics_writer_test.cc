@@ -59,7 +59,7 @@ TEST_CASE("a row has a value for every column") {
   CHECK(std::ranges::count(header, ',') == std::ranges::count(line(100), ','));
 }
 
-TEST_CASE("a file of the first version's columns moves aside") {
+TEST_CASE("a file with the columns of the first version is moved aside") {
   const TempDir dir;
   const std::string old = "wall_time,global_step,worker,loss,accuracy,steps_per_second\n";
   std::ofstream(dir / "metrics.csv") << old;
@@ -68,14 +68,14 @@ TEST_CASE("a file of the first version's columns moves aside") {
   CHECK(content(dir / "metrics.csv") == kHeader + line(100));
 }
 
-TEST_CASE("a resumed run goes on in the file without a second header") {
+TEST_CASE("a resumed run continues the file without a second header") {
   const TempDir dir;
   MetricsWriter(dir / "metrics.csv").append(row(100));
   MetricsWriter(dir / "metrics.csv").append(row(200));
   CHECK(content(dir / "metrics.csv") == kHeader + line(100) + line(200));
 }
 
-TEST_CASE("half a row of a process that died is cut off") {
+TEST_CASE("an incomplete row of a process that died is removed") {
   const TempDir dir;
   std::ofstream(dir / "metrics.csv") << kHeader << line(100) << "17636500";
   MetricsWriter(dir / "metrics.csv").append(row(200));
@@ -85,7 +85,7 @@ TEST_CASE("half a row of a process that died is cut off") {
   CHECK(content(dir / "metrics.csv") == kHeader + line(200));
 }
 
-TEST_CASE("a file with other columns moves aside whole") {
+TEST_CASE("a file with other columns is moved aside as a whole") {
   const TempDir dir;
   for (int i = 1; i <= 2; ++i) {
     std::ofstream(dir / "metrics.csv") << "step,loss\n1,0.5\n2,0." << i;
@@ -104,7 +104,7 @@ TEST_CASE("numbers that are not finite are written as words") {
         kHeader + "1.000,5,0,nan,0.0000,inf,0,0,0.00,0,0.000000,0.000000,0.000000,0.000000,0,0\n");
 }
 
-TEST_CASE("a full disk loses whole rows only, throws nothing, and later rows are written again") {
+TEST_CASE("a full disk loses whole rows only, throws nothing, and later rows are written") {
   const TempDir dir;
   MetricsWriter writer(dir / "metrics.csv");
   writer.append(row(100));

@@ -28,7 +28,7 @@ void put(const std::filesystem::path& path) {
 
 }  // namespace
 
-TEST_CASE("the chief has log_dir, others a folder each in it") {
+TEST_CASE("the chief uses log_dir, and every other worker a folder inside it") {
   CHECK(task_folder("logs", {"worker", 0}, true) == "logs");
   CHECK(task_folder("logs", {"worker", 1}, false) == "logs/worker_1");
   CHECK(task_folder("logs", {"ps", 0}, false) == "logs/ps_0");
@@ -45,7 +45,7 @@ TEST_CASE("a missing folder is created with its parents") {
   CHECK(names_in(dir / "a/b/c") == std::set<std::string>{".lock", "config.toml"});
 }
 
-TEST_CASE("a folder that is in use is a conflict, and free again after its owner is gone") {
+TEST_CASE("a folder in use is a conflict, and is free again when its owner has ended") {
   const TempDir dir;
   {
     const RunFolder first(dir.path(), false);
@@ -56,7 +56,7 @@ TEST_CASE("a folder that is in use is a conflict, and free again after its owner
   const RunFolder again(dir.path(), false);
 }
 
-TEST_CASE("a killed process holds its folder no longer") {
+TEST_CASE("a killed process no longer holds its folder") {
   const TempDir dir;
   int locked[2];
   REQUIRE(pipe(locked) == 0);
@@ -100,7 +100,7 @@ TEST_CASE("fresh moves the old run's files aside and nothing else") {
   CHECK(names_in(dir / "old-2") == std::set<std::string>{"metrics.csv"});
 }
 
-TEST_CASE("a file in the place of the folder is the user's error") {
+TEST_CASE("a file in place of the folder is a usage error") {
   const TempDir dir;
   put(dir / "file");
   CHECK(fails_with(ExitCode::kUsage, "choose a different --log_dir", [&] { RunFolder(dir / "file", false); }));
@@ -110,15 +110,15 @@ TEST_CASE("a file in the place of the folder is the user's error") {
   CHECK(fails_with(ExitCode::kUsage, (dir / "link").string(), [&] { RunFolder(dir / "link", false); }));
 }
 
-TEST_CASE("a folder that cannot be written is the user's error") {
+TEST_CASE("a folder that cannot be written is a usage error") {
   const TempDir dir;
   const ReadOnlyFolder read_only(dir.path());
-  if (!read_only.works()) SKIP_CASE("this process cannot give up being root");
+  if (!read_only.works()) SKIP_CASE("this process cannot give up root's rights");
   CHECK(fails_with(ExitCode::kUsage, errno_text(EACCES), [&] { RunFolder(dir.path(), false); }));
   CHECK(fails_with(ExitCode::kUsage, errno_text(EACCES), [&] { RunFolder(dir / "below", false); }));
 }
 
-TEST_CASE("a folder on the way that may not be entered is named") {
+TEST_CASE("a parent folder without access permission is named") {
   const TempDir dir;
   std::filesystem::create_directory(dir / "shut");
   const ClosedFolder closed(dir / "shut", dir.path());

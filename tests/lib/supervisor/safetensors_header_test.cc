@@ -18,7 +18,7 @@ bool refused(const std::string& text, std::uint64_t data_size_bytes, const std::
   return error->code() == ExitCode::kData;
 }
 
-// A tensor of one dimension.
+// A one-dimensional tensor.
 std::string entry(const std::string& name, int size, int begin, int end) {
   return fmt::format("\"{}\":{{\"dtype\":\"F32\",\"shape\":[{}],\"data_offsets\":[{},{}]}}", name, size, begin, end);
 }
@@ -33,7 +33,7 @@ std::string header_of(const std::string& first, const std::string& second) {
 
 }  // namespace
 
-TEST_CASE("a header comes back as it was written, padded to eight bytes") {
+TEST_CASE("a header is read back as it was written, padded to eight bytes") {
   SafetensorsHeader header;
   header.metadata = {{"global_step", "12"}, {"text", "line\n\"quoted\" \\ \x01 \xC3\xA9"}};
   header.tensors = {{.name = "scalar", .dtype = "F32", .shape = {}, .begin = 0, .end = 4},
@@ -54,7 +54,7 @@ TEST_CASE("a header comes back as it was written, padded to eight bytes") {
   }
 }
 
-TEST_CASE("tensors are sorted by their bytes, whatever the order of the keys") {
+TEST_CASE("tensors are sorted by their bytes, in any order of the keys") {
   const auto header = parse_safetensors_header(header_of(entry("b", 1, 4, 8), entry("a", 1, 0, 4)) + "   ", 8, "file");
   REQUIRE(header.tensors.size() == 2);
   CHECK(header.tensors[0].name == "a");
@@ -68,7 +68,7 @@ TEST_CASE("metadata that is not UTF-8 is written as valid JSON") {
         "\xEF\xBF\xBD\xEF\xBF\xBD");
 }
 
-TEST_CASE("what is no header is named with the offset") {
+TEST_CASE("an invalid header is reported with the offset") {
   CHECK(refused("", 0, "does not begin with '{'"));
   CHECK(refused(" {}", 0, "offset 8 does not begin with '{'"));
   CHECK(refused("[]", 0, "does not begin"));
@@ -80,7 +80,7 @@ TEST_CASE("what is no header is named with the offset") {
   CHECK(refused(std::string("{}\0garbage", 10), 0, "zero byte at offset 10"));
 }
 
-TEST_CASE("values of the wrong kind are named with the offset and the tensor") {
+TEST_CASE("values of the wrong type are reported with the offset and the tensor") {
   CHECK(refused("{\"a\":1}", 0, "a number near offset"));
   CHECK(refused("{\"a\":null}", 0, "null near offset"));
   CHECK(refused("{\"a\":[]}", 0, "an array"));
@@ -99,7 +99,7 @@ TEST_CASE("values of the wrong kind are named with the offset and the tensor") {
   CHECK(refused("{\"a\":{\"data_offsets\":[0,1,2]}}", 0, "more than two"));
 }
 
-TEST_CASE("a key that comes twice is refused") {
+TEST_CASE("a duplicate key is refused") {
   CHECK(refused(header_of(entry("a", 0, 0, 0), entry("a", 0, 0, 0)), 0, "the key \"a\" a second time"));
   CHECK(refused("{\"__metadata__\":{},\"__metadata__\":{}}", 0, "a second time"));
   CHECK(refused("{\"__metadata__\":{\"k\":\"1\",\"k\":\"1\"}}", 0, "a second time"));
@@ -107,7 +107,7 @@ TEST_CASE("a key that comes twice is refused") {
   CHECK(refused(header_of(entry("a", 0, 0, 0), entry("\\u0061", 0, 0, 0)), 0, "a second time"));
 }
 
-TEST_CASE("holes, overlaps, missing and left-over bytes are named") {
+TEST_CASE("gaps, overlaps, missing and extra bytes are reported") {
   CHECK(refused(header_of(entry("a", 1, 4, 8)), 8, "a hole before tensor \"a\", between offsets 0 and 4"));
   CHECK(refused(header_of(entry("a", 2, 0, 8), entry("b", 1, 4, 8)), 8, "an overlap before tensor \"b\""));
   CHECK(refused(header_of(entry("a", 2, 0, 8), entry("b", 2, 0, 8)), 8, "an overlap"));
@@ -116,7 +116,7 @@ TEST_CASE("holes, overlaps, missing and left-over bytes are named") {
   CHECK(refused("{}", 1, "1 bytes after the last tensor, at offset 10"));
 }
 
-TEST_CASE("a shape that does not fit its bytes is refused, without overflow") {
+TEST_CASE("a shape that does not match its bytes is refused, without overflow") {
   CHECK(refused(header_of(entry("a", 2, 0, 4)), 4, "F32 [2] does not fill its data_offsets [0, 4]"));
   CHECK(refused(header_of(entry("a", 1, 4, 0)), 0, "does not fill"));
   CHECK(refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", 0,
@@ -124,7 +124,7 @@ TEST_CASE("a shape that does not fit its bytes is refused, without overflow") {
   CHECK(refused("{\"a\":{\"dtype\":\"Q4\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "unknown dtype \"Q4\""));
 }
 
-TEST_CASE("nesting without end and names without end do no harm") {
+TEST_CASE("endless nesting and endless names do no harm") {
   CHECK(refused(std::string("{\"a\":").append(5'000'000, '['), 0, "an array near offset 13"));
   std::string objects = "{";
   for (int i = 0; i < 100'000; ++i) objects += "\"a\":{";
@@ -135,7 +135,7 @@ TEST_CASE("nesting without end and names without end do no harm") {
   CHECK(refused(ranks, 0, "more than 64 dimensions"));
 }
 
-TEST_CASE("a text from a file is shown without control characters and cut") {
+TEST_CASE("text from a file is shown without control characters and shortened") {
   CHECK(printable("a\x1B[31m\n") == "a?[31m?");
   CHECK(printable("abcdef", 3) == "abc...");
   CHECK(shape_text({}) == "[]");

@@ -30,7 +30,7 @@ void put_with_header(const std::filesystem::path& path, std::uint64_t length, co
   put(path, bytes);
 }
 
-// While alive, one byte of the file has the bits of `mask` flipped.
+// While it exists, the bits of `mask` in one byte of the file are flipped.
 class DamagedByte {
  public:
   DamagedByte(const std::filesystem::path& path, std::size_t offset, std::byte original, std::byte mask)
@@ -49,7 +49,7 @@ class DamagedByte {
   std::byte original_;
 };
 
-// Opens and verifies, as a reader of checkpoints does.
+// Opens and verifies the file like a reader of checkpoints.
 bool is_intact(const std::filesystem::path& path) {
   const auto error = error_of([&] { SafetensorsReader(path).verify_checksums(); });
   if (error) CHECK(error->code() == ExitCode::kData);
@@ -64,7 +64,7 @@ std::vector<std::byte> small_file(const std::filesystem::path& path) {
 
 }  // namespace
 
-TEST_CASE("tensors and metadata come back") {
+TEST_CASE("tensors and metadata are read back") {
   const TempDir dir;
   small_file(dir / "f");
   const SafetensorsReader file(dir / "f");
@@ -79,14 +79,14 @@ TEST_CASE("tensors and metadata come back") {
   file.verify_checksums();
 }
 
-TEST_CASE("a file without tensors is whole") {
+TEST_CASE("a file without tensors is valid") {
   const TempDir dir;
   write_safetensors(dir / "f", {}, {});
   CHECK(is_intact(dir / "f"));
   CHECK(SafetensorsReader(dir / "f").tensors().empty());
 }
 
-TEST_CASE("a change of any bit of a file is found") {
+TEST_CASE("a flip of any bit of a file is detected") {
   const TempDir dir;
   const auto original = small_file(dir / "f");
   REQUIRE(is_intact(dir / "f"));
@@ -100,7 +100,7 @@ TEST_CASE("a change of any bit of a file is found") {
   CHECK(is_intact(dir / "f"));
 }
 
-TEST_CASE("another value of any byte of a file is found") {
+TEST_CASE("any other value of any byte of a file is detected") {
   const TempDir dir;
   const auto original = small_file(dir / "f");
   Random random(1, 0);
@@ -111,7 +111,7 @@ TEST_CASE("another value of any byte of a file is found") {
   }
 }
 
-TEST_CASE("a change of a random byte of a big file is found") {
+TEST_CASE("a change of a random byte of a large file is detected") {
   const TempDir dir;
   const std::vector<float> values(700'000, 0.125f);
   write_safetensors(dir / "f", {}, std::array<NamedTensor, 1>{{{"a", {700'000}, values}}});
@@ -125,7 +125,7 @@ TEST_CASE("a change of a random byte of a big file is found") {
   CHECK(is_intact(dir / "f"));
 }
 
-TEST_CASE("a file cut at any length is found, and so are bytes behind its end") {
+TEST_CASE("truncation at any length and extra bytes at the end are detected") {
   const TempDir dir;
   auto bytes = small_file(dir / "f");
   for (std::size_t size = 0; size < bytes.size(); ++size) {
@@ -137,7 +137,7 @@ TEST_CASE("a file cut at any length is found, and so are bytes behind its end") 
   CHECK_FALSE(is_intact(dir / "f"));
 }
 
-TEST_CASE("a damaged file is named with the place of the damage") {
+TEST_CASE("a damaged file is named with the position of the damage") {
   const TempDir dir;
   const auto original = small_file(dir / "f");
   auto damaged = original;
@@ -160,7 +160,7 @@ TEST_CASE("a header length beyond the file or the format is refused before anyth
     put_with_header(dir / "f", length, "{}");
     CHECK(fails_with(ExitCode::kData, "a header of", [&] { SafetensorsReader{dir / "f"}; }));
   }
-  // The file is long enough, but the format allows no such header.
+  // The file is long enough, but the format does not allow this header.
   put_with_header(dir / "f", kMaxHeaderBytes + 1, "{}");
   std::filesystem::resize_file(dir / "f", kMaxHeaderBytes + 100);
   CHECK(fails_with(ExitCode::kData, "a header of 100000001 bytes", [&] { SafetensorsReader{dir / "f"}; }));
@@ -179,7 +179,7 @@ TEST_CASE("random bytes are refused") {
   }
 }
 
-TEST_CASE("a file of another program can be read, and is known to have no checksums") {
+TEST_CASE("a file of a different program can be read, and is recognized as having no checksums") {
   const TempDir dir;
   const std::string header = R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
   put_with_header(dir / "f", header.size(), header + std::string("\0\0\x80\x3F", 4));
@@ -192,7 +192,7 @@ TEST_CASE("a file of another program can be read, and is known to have no checks
                    [&] { file.verify_checksums(); }));
 }
 
-TEST_CASE("a checksum key inside another text does not mislead the reader") {
+TEST_CASE("a checksum key inside a different text does not mislead the reader") {
   const TempDir dir;
   const std::vector<float> values = {1};
   write_safetensors(dir / "f", {{"note", "\"crc32c_header\":\"12345678\""}},

@@ -43,7 +43,7 @@ std::vector<std::filesystem::path> names_in(const std::filesystem::path& folder)
 
 }  // namespace
 
-TEST_CASE("the newest checkpoint is restored and the newest few are kept") {
+TEST_CASE("the newest checkpoint is restored, and only the newest few are kept") {
   const TempDir dir;
   Saver saver(dir.path(), 3);
   CHECK_FALSE(saver.restore_newest(sample_identity()).has_value());
@@ -72,7 +72,7 @@ TEST_CASE("max_to_keep 0 keeps all, 1 keeps one, and less is refused") {
   CHECK(fails_with(ExitCode::kUsage, "--max_to_keep=-1", [&] { Saver(dir.path(), -1); }));
 }
 
-TEST_CASE("the choice is by step, not by file time and not by the text file") {
+TEST_CASE("the newest checkpoint is chosen by step, not by file time or the text file") {
   const TempDir dir;
   Saver saver(dir.path(), 5);
   saver.save(sample_snapshot(20));
@@ -83,7 +83,7 @@ TEST_CASE("the choice is by step, not by file time and not by the text file") {
   CHECK(saver.restore_newest(sample_identity())->global_step == 20);
 }
 
-TEST_CASE("a broken newest checkpoint is skipped for the next older one") {
+TEST_CASE("a broken newest checkpoint is skipped and the next older one is used") {
   const TempDir dir;
   Saver saver(dir.path(), 5);
   for (const std::int64_t step : {10, 20, 30, 40}) saver.save(sample_snapshot(step));
@@ -97,7 +97,7 @@ TEST_CASE("a broken newest checkpoint is skipped for the next older one") {
         std::vector<std::filesystem::path>{dir / "model.ckpt-40.safetensors", dir / "model.ckpt-30.safetensors"});
 }
 
-TEST_CASE("a checkpoint whose name tells another step is broken") {
+TEST_CASE("a checkpoint whose name has a different step is broken") {
   const TempDir dir;
   Saver saver(dir.path(), 5);
   saver.save(sample_snapshot(10));
@@ -105,7 +105,7 @@ TEST_CASE("a checkpoint whose name tells another step is broken") {
   CHECK(saver.restore_newest(sample_identity())->global_step == 10);
 }
 
-TEST_CASE("files that only look like checkpoints are no checkpoints") {
+TEST_CASE("files that only look like checkpoints are ignored") {
   const TempDir dir;
   for (const char* name : {"model.ckpt-.safetensors", "model.ckpt-1x.safetensors", "model.ckpt-007.safetensors",
                            "model.ckpt--5.safetensors", "model.ckpt-5.safetensors.bak", "model.ckpt-5",
@@ -117,7 +117,7 @@ TEST_CASE("files that only look like checkpoints are no checkpoints") {
   CHECK_FALSE(read_newest_checkpoint(dir / "missing").has_value());
 }
 
-TEST_CASE("a run is named by its folder or by one of its checkpoints, under any name") {
+TEST_CASE("a run can be given by its folder or by one of its checkpoints, under any name") {
   const TempDir dir;
   Saver saver(dir.path(), 5);
   for (const std::int64_t step : {10, 20}) saver.save(sample_snapshot(step));
@@ -127,7 +127,7 @@ TEST_CASE("a run is named by its folder or by one of its checkpoints, under any 
   CHECK(read_named_run(dir / "best").path == dir / "best");
 }
 
-TEST_CASE("where there is no run the error says what there is") {
+TEST_CASE("if there is no run the error lists what is there") {
   const TempDir dir;
   const auto says = [&](const std::filesystem::path& path, const std::string& text) {
     return fails_with(ExitCode::kData, path.string() + " has no checkpoint (model.ckpt-*.safetensors): " + text,
@@ -140,7 +140,7 @@ TEST_CASE("where there is no run the error says what there is") {
   CHECK(says(dir.path(), "there are checkpoints in " + (dir / "run").string()));
 }
 
-TEST_CASE("a folder that cannot be looked into is not taken for one without checkpoints") {
+TEST_CASE("a folder that cannot be read is not treated as one without checkpoints") {
   const TempDir dir;
   std::filesystem::create_directories(dir / "shut" / "run");
   const ClosedFolder closed(dir / "shut", dir.path());
@@ -152,14 +152,14 @@ TEST_CASE("a folder that cannot be looked into is not taken for one without chec
   }
 }
 
-TEST_CASE("a folder that may be entered and not be listed is not taken for one without checkpoints either") {
+TEST_CASE("a folder that can be entered but not listed is not treated as one without checkpoints") {
   const TempDir dir;
   std::filesystem::create_directory(dir / "shut");
   std::filesystem::create_directory(dir / "run");
   using std::filesystem::perms;
   std::filesystem::permissions(dir / "run", perms::owner_exec | perms::group_exec | perms::others_exec);
   {
-    const ClosedFolder closed(dir / "shut", dir.path());  // Root becomes somebody else.
+    const ClosedFolder closed(dir / "shut", dir.path());  // root switches to an ordinary user here
     REQUIRE(closed.works());
     CHECK(fails_with(ExitCode::kData, "cannot look into " + (dir / "run").string() + ": Permission denied",
                      [&] { read_newest_checkpoint(dir / "run"); }));
@@ -167,7 +167,7 @@ TEST_CASE("a folder that may be entered and not be listed is not taken for one w
   std::filesystem::permissions(dir / "run", perms::owner_all);
 }
 
-TEST_CASE("where every checkpoint is broken nothing is made up") {
+TEST_CASE("if every checkpoint is broken, restoring is an error") {
   const TempDir dir;
   Saver saver(dir.path(), 5);
   for (const std::int64_t step : {10, 20}) {
@@ -181,7 +181,7 @@ TEST_CASE("where every checkpoint is broken nothing is made up") {
   CHECK(fails_with(ExitCode::kData, "1 checkpoint in ", [&] { saver.restore_newest(sample_identity()); }));
 }
 
-TEST_CASE("another model or optimizer than the flags' is not taken, and no older file instead of it") {
+TEST_CASE("a model or optimizer different from the flags' is refused, and no older file is used instead") {
   const TempDir dir;
   Saver saver(dir.path(), 5);
   saver.save(sample_snapshot(10));
@@ -195,7 +195,7 @@ TEST_CASE("another model or optimizer than the flags' is not taken, and no older
                    [&] { saver.restore_newest(sample_identity()); }));
 }
 
-TEST_CASE("going on from before a broken checkpoint never costs the newest valid one") {
+TEST_CASE("saving after a broken checkpoint never deletes the newest valid one") {
   const TempDir dir;
   {
     Saver saver(dir.path(), 5);
@@ -212,7 +212,7 @@ TEST_CASE("going on from before a broken checkpoint never costs the newest valid
   CHECK(is_sample_snapshot(*saver.restore_newest(sample_identity()), 30));
 }
 
-TEST_CASE("a broken checkpoint takes no valid one's place among those kept") {
+TEST_CASE("a broken checkpoint does not take the place of a valid one among those kept") {
   const TempDir dir;
   Saver saver(dir.path(), 2);
   saver.save(sample_snapshot(10));
@@ -225,7 +225,7 @@ TEST_CASE("a broken checkpoint takes no valid one's place among those kept") {
   CHECK(steps_in(dir.path()) == std::vector<std::int64_t>{40, 30});
 }
 
-TEST_CASE("a full disk while saving keeps the old checkpoints and leaves nothing behind") {
+TEST_CASE("a full disk while saving keeps the old checkpoints and leaves no temporary file") {
   const TempDir dir;
   Saver saver(dir.path(), 1);
   saver.save(sample_snapshot(10));
@@ -240,7 +240,7 @@ TEST_CASE("a full disk while saving keeps the old checkpoints and leaves nothing
   CHECK(steps_in(dir.path()) == std::vector<std::int64_t>{30});
 }
 
-TEST_CASE("trouble with the text file does not fail a save") {
+TEST_CASE("an error with the text file does not fail a save") {
   const TempDir dir;
   std::filesystem::create_directory(dir / "checkpoint");
   Saver saver(dir.path(), 5);
@@ -248,7 +248,7 @@ TEST_CASE("trouble with the text file does not fail a save") {
   CHECK(is_sample_snapshot(*saver.restore_newest(sample_identity()), 10));
 }
 
-TEST_CASE("a saver that is killed at any moment leaves what it acknowledged, and no half of a file counts") {
+TEST_CASE("a saver that is killed at any moment leaves what it acknowledged, and no partial file counts") {
   const TempDir dir;
   Random random(5, 0);
   std::int64_t first_step = 1;
@@ -265,7 +265,7 @@ TEST_CASE("a saver that is killed at any moment leaves what it acknowledged, and
     }
     close(acknowledged[1]);
     std::int64_t last_step = 0, step = 0;
-    // The first save is waited for, so that each round makes progress; then the moment is random.
+    // Waits for the first save, so that each round makes progress; after that the moment is random.
     if (read(acknowledged[0], &step, sizeof(step)) == sizeof(step)) last_step = step;
     std::this_thread::sleep_for(std::chrono::microseconds(random.below(20'000)));
     kill(child, SIGKILL);
@@ -282,10 +282,10 @@ TEST_CASE("a saver that is killed at any moment leaves what it acknowledged, and
   }
   Saver saver(dir.path(), 3);
   saver.save(sample_snapshot(first_step));
-  CHECK(names_in(dir.path()).size() == 4);  // three checkpoints and the text file: no temporary of the killed is left
+  CHECK(names_in(dir.path()).size() == 4);  // three checkpoints and the text file, but no temporary file
 }
 
-TEST_CASE("a checkpoint with a number that is not finite is refused by name, and the next older one is taken") {
+TEST_CASE("a checkpoint with a number that is not finite is named and refused, and the next older one is used") {
   const TempDir dir;
   Saver saver(dir.path(), 5);
   saver.save(sample_snapshot(10));

@@ -1,4 +1,4 @@
-// The clocks of one connection: who is cut off for silence or for taking nothing, and who is not.
+// The timeouts of one connection: which connections are closed for silence or for not reading, and which are not.
 #include "lib/wire/connection.h"
 
 #include <sys/socket.h>
@@ -17,7 +17,7 @@ namespace {
 
 using namespace std::string_literals;
 
-// A connection whose peer has finished the handshake at time 1, and is kept.
+// A connection whose peer finished the handshake at time 1 and is kept.
 struct Line {
   Line() {
     say("\xFF\0\0\0\0\0\0\0\x01\x7F\x03\x01NULL"s + std::string(48, '\0'));
@@ -31,12 +31,12 @@ struct Line {
   void say(std::string_view bytes) {
     REQUIRE(write(peer.get(), bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
   }
-  // What the peer takes out of the socket.
+  // Simulates a peer that reads these bytes from the socket.
   void take(std::size_t bytes) {
     std::vector<char> buffer(bytes);
     REQUIRE(::read(peer.get(), buffer.data(), buffer.size()) > 0);
   }
-  // 70 MiB that wait for the peer.
+  // Queues 70 MiB for the peer.
   void enqueue_much(TimeMs now) {
     const auto shared = std::make_shared<Frame>(Frame::allocate(1u << 20));
     for (int i = 0; i < 70; ++i) {
@@ -54,7 +54,7 @@ struct Line {
 
 }  // namespace
 
-TEST_CASE("who says nothing for long is cut off, who is waited for is not") {
+TEST_CASE("a silent connection is closed unless the server waits for its peer") {
   Line line;
   CHECK_FALSE(line.is_overdue(kIdleMs));
   CHECK(line.connection.overdue(kIdleMs + 1) == std::string_view("has been silent for too long"));
@@ -62,8 +62,7 @@ TEST_CASE("who says nothing for long is cut off, who is waited for is not") {
   CHECK_FALSE(line.is_overdue(10 * kIdleMs));
 }
 
-TEST_CASE(
-    "who takes what is sent to it, slowly, is neither silent nor stalled, though nothing is read from it meanwhile") {
+TEST_CASE("a peer that slowly reads its messages is neither silent nor stalled, even if nothing is read from it") {
   Line line;
   line.enqueue_much(2);
   std::size_t sent = 0;
@@ -80,7 +79,7 @@ TEST_CASE(
   CHECK(line.connection.overdue(now + kStalledMs) == std::string_view("does not read what is sent to it"));
 }
 
-TEST_CASE("a stall counts from when there is something to take") {
+TEST_CASE("a stall is counted from the moment when there is something to read") {
   Line line;
   const TimeMs quiet_until = kStalledMs + 10'000;
   line.connection.enqueue({trace::Peer().header(MessageType::kPong), {}}, quiet_until);

@@ -19,7 +19,7 @@ namespace {
 
 using namespace std::string_literals;
 
-constexpr std::size_t kInitiateBytes = 292;  // of an honest client here
+constexpr std::size_t kInitiateBytes = 292;  // of the regular client in this test
 constexpr KeyOwner kWorker1{KeyOwner::Role::kWorker, 1};
 
 // A ps that knows the keys of one worker.
@@ -57,7 +57,7 @@ std::string text(std::span<const std::byte> bytes) {
   return std::string(text_of(bytes));
 }
 
-// The same bytes, with one of them changed or with fewer of them.
+// The same bytes, either with one byte changed or truncated.
 Body changed(Body body, std::size_t at, int bit = 0) {
   body[at] ^= static_cast<std::byte>(1 << bit);
   return body;
@@ -68,7 +68,7 @@ Body shortened(const Body& body, std::size_t size) {
 
 }  // namespace
 
-TEST_CASE("a client with a known key is let in, and messages go both ways") {
+TEST_CASE("a client with a known key is admitted, and messages go both ways") {
   const Known known;
   Connection line(known);
   CHECK_FALSE(line.server.ready());
@@ -81,7 +81,7 @@ TEST_CASE("a client with a known key is let in, and messages go both ways") {
     REQUIRE(opened.fault == CurveFault::kNone);
     CHECK(opened.flags == kCurveMore);
     CHECK(text(opened.payload) == payload);
-    CHECK(opened.payload.data() == body.data() + kCurveMessageBytes);  // where it was, not a copy
+    CHECK(opened.payload.data() == body.data() + kCurveMessageBytes);  // in place, not a copy
 
     Body sealed(payload.size() + kCurveMessageBytes);
     line.server.seal(kCurveCommand, bytes_of(payload), sealed);
@@ -89,7 +89,7 @@ TEST_CASE("a client with a known key is let in, and messages go both ways") {
   }
 }
 
-TEST_CASE("what is sealed twice is not the same twice, and does not show what it is") {
+TEST_CASE("sealing the same text twice gives different bytes, and does not reveal the text") {
   const Known known;
   Connection line(known);
   line.open();
@@ -101,7 +101,7 @@ TEST_CASE("what is sealed twice is not the same twice, and does not show what it
   CHECK(text(first).find("zzz") == std::string::npos);
 }
 
-TEST_CASE("ZeroMQ's own client speaks with it, in messages as large as there are") {
+TEST_CASE("ZeroMQ's client can talk to it, with messages up to the largest size") {
   const Known known;
   const CurveListener ps(known.keys);
   WireContext context;
@@ -115,7 +115,7 @@ TEST_CASE("ZeroMQ's own client speaks with it, in messages as large as there are
     client.send(size == 0 ? peer.plain(MessageType::kPing)
                           : peer.push(0, {values.begin(), values.begin() + static_cast<std::ptrdiff_t>(size)}));
   }
-  for (std::uint64_t k = 1; k <= sequence; ++k) {  // The listener sends everything back.
+  for (std::uint64_t k = 1; k <= sequence; ++k) {  // the listener echoes everything
     std::optional<Received> answer;
     for (const TimeMs began = monotonic_ms(); !answer && monotonic_ms() - began < 20'000;) {
       ClientSocket::poll({&client}, 100);
@@ -131,20 +131,20 @@ TEST_CASE("ZeroMQ's own client speaks with it, in messages as large as there are
   CHECK(ps.aligned());
 }
 
-TEST_CASE("ZeroMQ's own client with a key that nobody knows sends nothing that is let in") {
+TEST_CASE("nothing that ZeroMQ's client sends with an unknown key is accepted") {
   const Known known;
   const CurveListener ps(known.keys);
   WireContext context;
   ClientSocket client(context, tcp_endpoint("127.0.0.1", ps.port()), ClientKeys{make_key_pair(), known.ps.public_key});
   client.send(trace::Peer{}.plain(MessageType::kPing));
   CHECK(ps.wait_for_fault() == CurveFault::kUnknownKey);
-  // It has been told, and does not try again and again: it would every 100 ms.
+  // The client has been told and does not try again, which would happen every 100 ms.
   std::this_thread::sleep_for(std::chrono::milliseconds(400));
   CHECK(ps.num_connections() == 1);
   client.discard();
 }
 
-TEST_CASE("ZeroMQ's own client that takes this ps for another one does not get further than its greeting") {
+TEST_CASE("ZeroMQ's client with the wrong server key gets no further than its greeting") {
   const Known known;
   const CurveListener ps(known.keys);
   WireContext context;
@@ -155,7 +155,7 @@ TEST_CASE("ZeroMQ's own client that takes this ps for another one does not get f
   client.discard();
 }
 
-TEST_CASE("a greeting for another ps is not answered") {
+TEST_CASE("a greeting for a different ps is not answered") {
   const Known known, other;
   CurveClient client(known.worker, other.ps.public_key);
   CurveServer server(known.keys);
@@ -164,7 +164,7 @@ TEST_CASE("a greeting for another ps is not answered") {
   CHECK(reply.body.empty());
 }
 
-TEST_CASE("a key that is not known is told, and its owner is not let in") {
+TEST_CASE("a client with an unknown key is told so and not admitted") {
   const Known known;
   const KeyPair stranger = make_key_pair();
   Connection line(known, stranger);
@@ -176,7 +176,7 @@ TEST_CASE("a key that is not known is told, and its owner is not let in") {
   CHECK(line.receive(line.client.message("\0x"s)) == CurveFault::kOrder);
 }
 
-TEST_CASE("a public key alone is of no use: its owner has to prove that it has the secret") {
+TEST_CASE("a public key alone is useless: the client has to prove that it has the secret") {
   const Known known;
   Connection line(known, make_key_pair());
   line.client.claimed = known.worker.public_key;
@@ -185,7 +185,7 @@ TEST_CASE("a public key alone is of no use: its owner has to prove that it has t
   CHECK_FALSE(line.server.ready());
 }
 
-TEST_CASE("what a worker proves to one ps proves nothing to another one") {
+TEST_CASE("a proof for one ps is not valid for a different one") {
   const Known known, other;
   Connection line(known);
   line.client.vouched_server = other.ps.public_key;
@@ -193,7 +193,7 @@ TEST_CASE("what a worker proves to one ps proves nothing to another one") {
   CHECK(line.introduce() == CurveFault::kVouch);
 }
 
-TEST_CASE("what a worker proves on one connection proves nothing on another one") {
+TEST_CASE("a proof on one connection is not valid on a different one") {
   const Known known;
   Connection line(known);
   line.client.vouched_short = make_key_pair().public_key;
@@ -201,7 +201,7 @@ TEST_CASE("what a worker proves on one connection proves nothing on another one"
   CHECK(line.introduce() == CurveFault::kVouch);
 }
 
-TEST_CASE("a key with which everybody would have the same secret gets nowhere") {
+TEST_CASE("a key that gives every peer the same secret is refused") {
   Known known;
   const Key zero{};
   known.keys.known[zero] = kWorker1;
@@ -247,7 +247,7 @@ TEST_CASE("a changed byte anywhere ends the connection") {
   }
 }
 
-TEST_CASE("commands and messages that are cut off or go on too long are refused, whatever they hold") {
+TEST_CASE("commands and messages that are too short or too long are refused, whatever they contain") {
   const Known known;
   const Body hello = Connection(known).client.hello();
   for (std::size_t size = 0; size < hello.size(); ++size) {
@@ -271,7 +271,7 @@ TEST_CASE("commands and messages that are cut off or go on too long are refused,
   }
 }
 
-TEST_CASE("bytes without any meaning are refused") {
+TEST_CASE("meaningless bytes are refused") {
   const Known known;
   Random random(7, 0);
   for (int round = 0; round < 300; ++round) {
@@ -288,7 +288,7 @@ TEST_CASE("bytes without any meaning are refused") {
   }
 }
 
-TEST_CASE("nothing can be sent twice, nor what was sent on another connection") {
+TEST_CASE("no message can be replayed, on the same or on a different connection") {
   const Known known;
   SECTION("a message") {
     Connection line(known);
@@ -302,7 +302,7 @@ TEST_CASE("nothing can be sent twice, nor what was sent on another connection") 
     CHECK(line.receive(later) == CurveFault::kNone);
     CHECK(line.receive(earlier) == CurveFault::kReplay);
   }
-  SECTION("numbers may leave some out, up to the last one") {
+  SECTION("message numbers can have gaps, up to the largest number") {
     Connection line(known);
     line.open().client.number = ~std::uint64_t{0};
     CHECK(line.receive(line.client.message("\0x"s)) == CurveFault::kNone);
@@ -321,28 +321,28 @@ TEST_CASE("nothing can be sent twice, nor what was sent on another connection") 
     const Body initiate = recorded.client.initiate();
     REQUIRE(recorded.server.on_command(initiate).fault == CurveFault::kNone);
     CurveServer server(known.keys);
-    CHECK(server.on_command(hello).fault == CurveFault::kNone);  // Who sent it is not known before INITIATE.
+    CHECK(server.on_command(hello).fault == CurveFault::kNone);  // the sender is not known before INITIATE
     CHECK(server.on_command(initiate).fault == CurveFault::kCookie);
     CHECK_FALSE(server.ready());
   }
-  SECTION("a message of another connection of the same client") {
+  SECTION("a message from a different connection of the same client") {
     Connection line(known), other(known);
     line.open();
     other.open();
     CHECK(line.receive(other.client.message("\0x"s)) == CurveFault::kSeal);
   }
-  SECTION("what the server has said itself") {
+  SECTION("a message that the server has sent itself") {
     Connection line(known);
     line.open();
     Body sealed(1 + kCurveMessageBytes);
     line.server.seal(0, bytes_of("x"), sealed);
-    line.server.seal(0, bytes_of("x"), sealed);  // Its number is above the client's.
+    line.server.seal(0, bytes_of("x"), sealed);  // its number is above the client's
     line.server.seal(0, bytes_of("x"), sealed);
     CHECK(line.receive(sealed) == CurveFault::kSeal);
   }
 }
 
-TEST_CASE("commands come in their order, each once") {
+TEST_CASE("commands must arrive in order, each once") {
   const Known known;
   SECTION("INITIATE first") {
     Connection line(known);
@@ -365,7 +365,7 @@ TEST_CASE("commands come in their order, each once") {
     line.greet();
     CHECK(line.server.on_command(line.client.hello()).fault == CurveFault::kOrder);
   }
-  SECTION("a command when messages are due") {
+  SECTION("a command when messages are expected") {
     Connection line(known);
     line.open();
     CHECK(line.introduce() == CurveFault::kOrder);
@@ -378,7 +378,7 @@ TEST_CASE("commands come in their order, each once") {
   }
 }
 
-TEST_CASE("another version of CURVE is told apart") {
+TEST_CASE("a different version of CURVE is recognized") {
   const Known known;
   for (const std::size_t at : {6, 7}) {
     CurveServer server(known.keys);
@@ -386,7 +386,7 @@ TEST_CASE("another version of CURVE is told apart") {
   }
 }
 
-TEST_CASE("a client says that its socket is a DEALER, and nothing else that it says counts") {
+TEST_CASE("a client's metadata only counts for the socket type, which must be DEALER") {
   const Known known;
   const auto fault_of = [&](const std::string& metadata) {
     Connection line(known);
@@ -416,7 +416,7 @@ TEST_CASE("a client says that its socket is a DEALER, and nothing else that it s
   CHECK(fault_of(dealer + filler + "x") == CurveFault::kSize);
 }
 
-TEST_CASE("a secret is overwritten when its pair goes") {
+TEST_CASE("a secret is overwritten when its key pair is destroyed") {
   alignas(KeyPair) std::array<std::byte, sizeof(KeyPair)> memory;
   auto* pair = new (memory.data()) KeyPair(make_key_pair());
   const Key secret = pair->secret_key;
@@ -425,7 +425,7 @@ TEST_CASE("a secret is overwritten when its pair goes") {
   CHECK(text(memory).find(text(std::as_bytes(std::span(secret)))) == std::string::npos);
 }
 
-TEST_CASE("a public key follows from its secret") {
+TEST_CASE("a public key is derived from its secret") {
   const KeyPair pair = make_key_pair();
   CHECK(public_key_of(pair.secret_key) == pair.public_key);
   CHECK(is_usable(pair.public_key));

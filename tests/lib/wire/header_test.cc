@@ -40,7 +40,7 @@ HeaderFault fault_of(const Header& header, std::size_t payload_bytes) {
   return decode_header(encode_header(header), payload_bytes).fault;
 }
 
-// The fault after `change` has been made to a good header of a message with 12 payload bytes.
+// The fault after `change` was applied to a valid header of a message with 12 payload bytes.
 HeaderFault fault_after(const std::function<void(Header&)>& change) {
   Header header = full_header();
   change(header);
@@ -57,7 +57,7 @@ T field_at(std::span<const std::byte> bytes, std::size_t offset) {
 
 }  // namespace
 
-TEST_CASE("a header comes back as it was sent") {
+TEST_CASE("a header is decoded as it was sent") {
   const DecodedHeader decoded = decode_header(encode_header(full_header()), 12);
   REQUIRE(decoded.fault == HeaderFault::kNone);
   Header expected = full_header();
@@ -65,12 +65,12 @@ TEST_CASE("a header comes back as it was sent") {
   CHECK(std::memcmp(&decoded.header, &expected, sizeof expected) == 0);
 }
 
-TEST_CASE("every field lies where docs/protocol.md says, little-endian") {
+TEST_CASE("every field has the place in docs/protocol.md, little-endian") {
   const auto bytes = encode_header(full_header());
   CHECK(std::memcmp(bytes.data(), "DIMN", 4) == 0);
   CHECK(field_at<std::uint16_t>(bytes, 4) == kProtocolVersion);
   CHECK(field_at<std::uint8_t>(bytes, 6) == 6);  // push
-  CHECK(field_at<std::uint8_t>(bytes, 7) == 4);  // f16 wanted
+  CHECK(field_at<std::uint8_t>(bytes, 7) == 4);  // f16 requested
   CHECK(field_at<std::uint8_t>(bytes, 8) == 2);  // f32
   CHECK(field_at<std::uint8_t>(bytes, 9) == 2);
   CHECK(field_at<std::uint16_t>(bytes, 10) == kChecksumData);
@@ -91,7 +91,7 @@ TEST_CASE("every field lies where docs/protocol.md says, little-endian") {
   CHECK(field_at<std::uint32_t>(bytes, 108) == crc32c(std::span(bytes).first(108)));
 }
 
-TEST_CASE("any flipped bit of a header is found") {
+TEST_CASE("any flipped bit of a header is detected") {
   const auto good = encode_header(full_header());
   for (std::size_t bit = 0; bit < 8 * kHeaderBytes; ++bit) {
     auto bytes = good;
@@ -115,7 +115,7 @@ TEST_CASE("a header of the wrong length is refused") {
   CHECK(decode_header(longer, 12).fault == HeaderFault::kSize);
 }
 
-TEST_CASE("another version is recognised whatever follows it, so that its sender can be told") {
+TEST_CASE("a different version is recognized whatever follows it, so that its sender can be told") {
   Header header = full_header();
   header.version = kProtocolVersion + 6;
   const auto bytes = encode_header(header);
@@ -123,7 +123,7 @@ TEST_CASE("another version is recognised whatever follows it, so that its sender
     const DecodedHeader decoded = decode_header(std::span(bytes).first(size), 999);
     CHECK(decoded.fault == HeaderFault::kVersion);
     CHECK(decoded.header.version == kProtocolVersion + 6);
-    CHECK(decoded.header.worker == 0);  // Nothing else of it is believed.
+    CHECK(decoded.header.worker == 0);  // no other field is trusted
   }
 }
 
@@ -147,18 +147,18 @@ TEST_CASE("fields out of range are refused even with a good checksum") {
   CHECK(fault_after([](Header& h) { h.commit = -1; }) == HeaderFault::kField);
 }
 
-TEST_CASE("a payload of another size than announced is refused") {
+TEST_CASE("a payload with a different size than announced is refused") {
   CHECK(fault_of(full_header(), 11) == HeaderFault::kPayload);
   CHECK(fault_of(full_header(), 0) == HeaderFault::kPayload);
   CHECK(fault_after([](Header& h) { h.payload_bytes = 8; }) == HeaderFault::kPayload);
   CHECK(fault_after([](Header& h) { h.payload_bytes = 0xFFFFFFFF; }) == HeaderFault::kPayload);
-  // Floats whose range says something else than their bytes.
+  // The range announces a different number of floats than the payload has bytes for.
   CHECK(fault_after([](Header& h) { h.range_size = 2; }) == HeaderFault::kPayload);
   // A message without a payload type has no payload.
   CHECK(fault_after([](Header& h) { h.dtype = WireDtype::kNone; }) == HeaderFault::kPayload);
 }
 
-TEST_CASE("numbers of two bytes are half as long") {
+TEST_CASE("16-bit numbers take half the bytes") {
   for (const WireDtype dtype : {WireDtype::kBf16, WireDtype::kF16}) {
     Header header = full_header();
     header.dtype = dtype;
@@ -181,7 +181,7 @@ TEST_CASE("a payload is at most one mebibyte") {
   CHECK(fault_of(record, kMaxPayloadBytes + 1) == HeaderFault::kPayload);
 }
 
-TEST_CASE("every fault has its own words") {
+TEST_CASE("every fault has a different text") {
   std::vector<std::string> words;
   for (const HeaderFault fault : {HeaderFault::kNone, HeaderFault::kSize, HeaderFault::kMagic, HeaderFault::kVersion,
                                   HeaderFault::kChecksum, HeaderFault::kField, HeaderFault::kPayload}) {
@@ -191,7 +191,7 @@ TEST_CASE("every fault has its own words") {
 }
 
 TEST_CASE("a container's number is the FNV-1a hash of its name") {
-  // Values of the hash's published test suite.
+  // Values from the hash's published test suite.
   CHECK(container_id("") == 0xCBF29CE484222325ULL);
   CHECK(container_id("a") == 0xAF63DC4C8601EC8CULL);
   CHECK(container_id("foobar") == 0x85944171F73967E8ULL);

@@ -11,7 +11,7 @@ namespace {
 
 using enum KeyOwner::Role;
 
-// The example of ZeroMQ's manual.
+// The example from ZeroMQ's manual.
 constexpr const char* kPublic = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID";
 constexpr const char* kSecret = "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs";
 
@@ -28,7 +28,7 @@ bool is_wrong(const std::string& text, const std::string& says) {
 
 }  // namespace
 
-TEST_CASE("Z85 is that of ZeroMQ") {
+TEST_CASE("Z85 is compatible with ZeroMQ") {
   Key secret{}, of_manual{};
   REQUIRE(decode_z85(kSecret, secret));
   REQUIRE(decode_z85(kPublic, of_manual));
@@ -41,7 +41,7 @@ TEST_CASE("Z85 is that of ZeroMQ") {
   CHECK(std::string(chars.begin(), chars.end()) == kPublic);
 }
 
-TEST_CASE("Z85 of every kind of key comes back as that key") {
+TEST_CASE("every kind of key is the same after encoding and decoding in Z85") {
   Random random(3, 0);
   for (int round = 0; round < 200; ++round) {
     Key key{}, back{};
@@ -54,7 +54,7 @@ TEST_CASE("Z85 of every kind of key comes back as that key") {
   }
 }
 
-TEST_CASE("what is not a key in Z85 is refused") {
+TEST_CASE("an invalid Z85 key is refused") {
   Key key{};
   const std::string good = kPublic;
   CHECK_FALSE(decode_z85("", key));
@@ -65,7 +65,7 @@ TEST_CASE("what is not a key in Z85 is refused") {
     bad[17] = c;
     CHECK_FALSE(decode_z85(bad, key));
   }
-  CHECK_FALSE(decode_z85(std::string(40, '#'), key));  // 85^5 - 1 does not fit 32 bits
+  CHECK_FALSE(decode_z85(std::string(40, '#'), key));  // 85^5 - 1 does not fit in 32 bits
   CHECK(decode_z85("%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0", key));
   CHECK(key == [] {
     Key all;
@@ -75,7 +75,7 @@ TEST_CASE("what is not a key in Z85 is refused") {
   CHECK_FALSE(decode_z85("%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0%nSc1", key));
 }
 
-TEST_CASE("what is written is read again") {
+TEST_CASE("a written file is read back") {
   const KeyPair pair = make_key_pair();
   const KeyFile open = read_key_text(public_key_text({kWorker, 12}, pair.public_key));
   CHECK(open.fault.empty());
@@ -88,13 +88,13 @@ TEST_CASE("what is written is read again") {
   CHECK(secret.pair.secret_key == pair.secret_key);
 }
 
-TEST_CASE("the text of a secret grows within the memory that is overwritten") {
+TEST_CASE("the text of a secret grows within the memory that is later overwritten") {
   const SecretText text = secret_key_text({kWorker, 4'000'000'000u}, make_key_pair());
   CHECK(text.text.capacity() == 512);
   CHECK(text.text.size() < 512);
 }
 
-TEST_CASE("files of other programs are read") {
+TEST_CASE("files written by other programs can be read") {
   const std::string both = half("public-key", kPublic) + half("secret-key", kSecret);
   for (const std::string& text : {
            curve(both),
@@ -114,10 +114,10 @@ TEST_CASE("files of other programs are read") {
   }
 }
 
-TEST_CASE("a file that is not one of keys is told what is wrong with it, and nothing of it is repeated") {
+TEST_CASE("an invalid key file is reported with the reason, and the error contains none of its text") {
   CHECK(is_wrong("", "no public-key"));
   CHECK(is_wrong("curve\n", "no public-key"));
-  CHECK(is_wrong(half("public-key", kPublic), "no public-key"));  // in no section
+  CHECK(is_wrong(half("public-key", kPublic), "no public-key"));  // outside a section
   CHECK(is_wrong("metadata\n" + half("public-key", kPublic), "no public-key"));
   CHECK(is_wrong(curve(half("secret-key", kSecret)), "no public-key"));
   CHECK(is_wrong(curve(half("public-key", kPublic) + half("public-key", kPublic)), "public-key twice"));
@@ -133,7 +133,7 @@ TEST_CASE("a file that is not one of keys is told what is wrong with it, and not
         std::string::npos);
 }
 
-TEST_CASE("any bytes are read without harm") {
+TEST_CASE("files with any bytes are read without harm") {
   Random random(5, 0);
   const std::string good =
       "metadata\n    task = \"ps-0\"\n" + curve(half("public-key", kPublic) + half("secret-key", kSecret));
@@ -146,7 +146,7 @@ TEST_CASE("any bytes are read without harm") {
   }
 }
 
-TEST_CASE("names of tasks, and no others, stand for a task") {
+TEST_CASE("only the names of tasks stand for a task") {
   for (const KeyOwner& owner :
        {KeyOwner{kPs, 0}, KeyOwner{kWorker, 1}, KeyOwner{kWorker, 4'294'967'295u}, KeyOwner{kAdmin, 0}})
     CHECK(owner_of(file_name_of(owner)) == owner);

@@ -19,7 +19,8 @@ Received letter() {
 
 }  // namespace
 
-TEST_CASE("what newcomers have said is limited in all, also of those who have gone; of others it is not") {
+TEST_CASE(
+    "the bytes from all newcomers, including disconnected ones, are limited together; those of kept peers are not") {
   Mailbox mailbox(kLimits);
   mailbox.add_peer("kept");
   mailbox.order({Mailbox::Action::kKeep, "kept"});
@@ -46,7 +47,7 @@ TEST_CASE("the owner is woken by the first message, and sleeps once all are take
   mailbox.add_peer("a");
   CHECK_FALSE(mailbox.poll(0));
   auto woken = std::async(std::launch::async, [&] { return mailbox.poll(60'000); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // It sleeps by now.
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // gives it time to fall asleep
   mailbox.put({"a"}, letter());
   CHECK(woken.wait_for(std::chrono::seconds(30)) == std::future_status::ready);
   CHECK(woken.get());
@@ -57,7 +58,7 @@ TEST_CASE("the owner is woken by the first message, and sleeps once all are take
   CHECK_FALSE(mailbox.poll(0));
 }
 
-TEST_CASE("a peer with much waiting is not read from until half of it has been taken") {
+TEST_CASE("reading from a peer with many waiting messages pauses until half of them have been taken") {
   Mailbox mailbox(kLimits);
   mailbox.add_peer("a");
   for (int i = 0; i < 3; ++i) CHECK(mailbox.put({"a"}, letter()) == Mailbox::Put::kReadOn);
@@ -71,7 +72,7 @@ TEST_CASE("a peer with much waiting is not read from until half of it has been t
   CHECK(orders[0].action == Mailbox::Action::kReadOn);
 }
 
-TEST_CASE("no more than so many messages wait to be sent to a peer, and none to one who has gone") {
+TEST_CASE("the number of messages queued for a peer is limited, and zero for a disconnected peer") {
   Mailbox mailbox(kLimits);
   mailbox.add_peer("a");
   const auto send = [&] { return mailbox.order({Mailbox::Action::kSend, "a", {}}); };

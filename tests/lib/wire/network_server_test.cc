@@ -22,7 +22,7 @@
 namespace distmnist {
 namespace {
 
-constexpr TimeMs kPatienceMs = 20'000;  // Far more than any of this takes, but for the limits that are tested.
+constexpr TimeMs kPatienceMs = 20'000;  // far more than anything here takes, except for the tested limits
 
 Message ping(std::uint64_t sequence) {
   trace::Peer peer;
@@ -34,7 +34,7 @@ Message floats(std::size_t count) {
   return peer.push(0, std::vector<float>(count, 1.0f));
 }
 
-// A server whose owner keeps everybody and answers every message with its own, in a thread.
+// A server whose owner, in a separate thread, keeps every connection and answers each message with the same message.
 struct EchoServer {
   explicit EchoServer(ServerOptions options = {}, bool keeps = true) : port(free_port()), keeps_(keeps) {
     options.endpoints = {tcp_endpoint("127.0.0.1", port), same_host_endpoint("127.0.0.1", port)};
@@ -56,7 +56,7 @@ struct EchoServer {
     const std::lock_guard lock(mutex);
     return refusals[what];
   }
-  // Whether a client is answered.
+  // True if a client gets an answer.
   bool serves(const std::string& endpoint, const std::optional<ClientKeys>& keys = std::nullopt) {
     WireContext context;
     ClientSocket client(context, endpoint, keys);
@@ -74,7 +74,7 @@ struct EchoServer {
   std::unique_ptr<NetworkServer> server;
   std::mutex mutex;
   std::map<std::string, int> refusals;
-  std::set<std::string> owners;  // of keys that were used
+  std::set<std::string> owners;  // the owners of the keys that were used
   std::string last_break;
 
  private:
@@ -98,7 +98,7 @@ struct EchoServer {
   std::thread thread_;
 };
 
-// How a child process that runs as the user `nobody` ends.
+// The exit status of a child process that runs as the user `nobody`.
 template <class Action>
 int as_nobody(const Action& action) {
   const pid_t child = fork();
@@ -126,7 +126,7 @@ FileDescriptor abstract_socket(std::uint16_t port, bool listens) {
 
 }  // namespace
 
-TEST_CASE("who says nothing of ours is cut off in time, before the handshake and after it") {
+TEST_CASE("a peer that does not follow the protocol is disconnected in time, before and after the handshake") {
   EchoServer echo({}, false);
   RawConnection silent(echo.port);
   silent.receive(64);
@@ -140,7 +140,7 @@ TEST_CASE("who says nothing of ours is cut off in time, before the handshake and
   CHECK(echo.times_refused("127.0.0.1: did not greet in time") == 1);
 }
 
-TEST_CASE("who is kept stays, and others that crowd in go, the oldest first") {
+TEST_CASE("a kept connection stays, and others are dropped in favor of newer ones, the oldest first") {
   EchoServer echo;
   WireContext context;
   ClientSocket kept(context, echo.tcp());
@@ -159,11 +159,11 @@ TEST_CASE("who is kept stays, and others that crowd in go, the oldest first") {
   CHECK(is_answered(2));
   CHECK(echo.times_refused("127.0.0.1: was dropped in favor of others before it had greeted") >=
         300 - static_cast<int>(kMaxUnprovenOfAddress));
-  CHECK(crowd.front()->receive(64).size() == 64);  // The greeting,
-  CHECK(crowd.front()->receive(1).empty());        // and the end.
+  CHECK(crowd.front()->receive(64).size() == 64);  // the greeting,
+  CHECK(crowd.front()->receive(1).empty());        // and the end
 }
 
-TEST_CASE("who has not greeted may say a little, and no more") {
+TEST_CASE("a peer that has not sent a greeting can send only a few bytes") {
   EchoServer echo({}, false);
   const auto header = [](const Message& message) {
     const auto bytes = encode_header(message.header);
@@ -181,20 +181,20 @@ TEST_CASE("who has not greeted may say a little, and no more") {
   CHECK(echo.times_refused("127.0.0.1: sent too much before it had greeted") == 2);
 }
 
-TEST_CASE("heartbeats are not read from a peer that takes none of the answers") {
+TEST_CASE("heartbeats are not read from a peer that does not read the answers") {
   EchoServer echo;
   RawDealer dealer(echo.port);
   const Message hello = ping(1);
   const auto bytes = encode_header(hello.header);
   dealer.send({std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), ""});
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // It is kept by now.
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // gives the server time to keep it
   std::string beats;
   for (int i = 0; i < 2'000; ++i) beats += std::string("\x04\x17\x04PING\0\1sixteen bytes...", 25);
-  // What the kernel keeps for both directions is some MiB; the rest would be memory of ours.
+  // The kernel buffers some MiB in both directions; the rest would be this process's memory.
   CHECK(dealer.pour(beats, 64u << 20) < (32u << 20));
 }
 
-TEST_CASE("connections stop well before the limit, and the last ones are for this host") {
+TEST_CASE("connections are refused well before the limit, and the last ones are reserved for this host") {
   EchoServer echo({.max_connections = 16});
   WireContext context;
   std::vector<ClientSocket> clients;
@@ -215,22 +215,22 @@ TEST_CASE("connections stop well before the limit, and the last ones are for thi
   CHECK(connects(echo.same_host()));
   CHECK_FALSE(connects(echo.same_host()));
   clients.clear();
-  bool serves = false;  // As soon as it knows that they have gone.
+  bool serves = false;  // as soon as the server notices that the others have gone
   for (const TimeMs began = monotonic_ms(); !serves && monotonic_ms() - began < kPatienceMs;) {
     serves = echo.serves(echo.tcp());
   }
   CHECK(serves);
 }
 
-TEST_CASE("who is not on the list does not come in over TCP, and does over the Unix socket") {
+TEST_CASE("a peer that is not on the list is refused over TCP and accepted over the Unix socket") {
   EchoServer echo({.lets_in = [](std::string_view address) { return address == "10.0.0.1"; }});
   CHECK_FALSE(echo.serves(echo.tcp()));
   CHECK(echo.times_refused("127.0.0.1: is not on the allow list") == 1);
   CHECK(echo.serves(echo.same_host()));
 }
 
-TEST_CASE("a process of another user of this host does not come in over the Unix socket") {
-  if (geteuid() != 0) SKIP_CASE("only root can be another user");
+TEST_CASE("a process of a different user of this host is refused over the Unix socket") {
+  if (geteuid() != 0) SKIP_CASE("only root can become a different user");
   EchoServer echo;
   const int outcome = as_nobody([&] {
     const FileDescriptor socket = abstract_socket(echo.port, false);
@@ -241,8 +241,8 @@ TEST_CASE("a process of another user of this host does not come in over the Unix
   CHECK(echo.times_refused("user 65534 on this host: is neither this ps's user nor root") == 1);
 }
 
-TEST_CASE("nothing is said to a Unix socket that another user listens at") {
-  if (geteuid() != 0) SKIP_CASE("only root can be another user");
+TEST_CASE("nothing is sent to a Unix socket that belongs to a different user") {
+  if (geteuid() != 0) SKIP_CASE("only root can become a different user");
   const std::uint16_t port = free_port();
   int ready[2];
   REQUIRE(pipe(ready) == 0);
@@ -261,7 +261,7 @@ TEST_CASE("nothing is said to a Unix socket that another user listens at") {
   CHECK(client.broken() == "is a process of user 65534 on this host, which is not trusted");
   CHECK_FALSE(client.send(ping(1)));
 
-  // The ps says whose the name is, and serves over TCP.
+  // The ps logs which user owns the name, and serves over TCP.
   NetworkServer server({.endpoints = {tcp_endpoint("127.0.0.1", port), same_host_endpoint("127.0.0.1", port)}});
   CHECK(server.bound().size() == 1);
   REQUIRE(server.left_out().size() == 1);
@@ -272,7 +272,7 @@ TEST_CASE("nothing is said to a Unix socket that another user listens at") {
   close(ready[1]);
 }
 
-TEST_CASE("what nobody takes is not read, and comes in when it is taken") {
+TEST_CASE("messages that are not taken are not read from the socket until they are taken") {
   const std::uint16_t port = free_port();
   NetworkServer server({.endpoints = {tcp_endpoint("127.0.0.1", port)}});
   RawDealer dealer(port);
@@ -286,19 +286,19 @@ TEST_CASE("what nobody takes is not read, and comes in when it is taken") {
   while (!server.receive(from)) server.poll(100);
   server.keep(from.route);
   server.send(from.route, ping(2));
-  REQUIRE_FALSE(dealer.hung_up());  // By now it is kept.
+  REQUIRE_FALSE(dealer.hung_up());  // it is kept by now
   std::atomic<int> sent = 0;
-  constexpr int kMessages = 200;  // of a mebibyte
+  constexpr int kMessages = 200;  // of one mebibyte each
   std::thread sender([&] {
     const auto big = parts(floats(kMaxPayloadFloats));
     while (sent < kMessages && dealer.send(big)) ++sent;
   });
   int before = -1;
-  while (before != sent) {  // Until no more is taken from it.
+  while (before != sent) {  // until the server reads no more
     before = sent;
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
   }
-  CHECK(before < 60);  // kMaxWaitingBytes, and what the kernel holds for both ends
+  CHECK(before < 60);  // kMaxWaitingBytes, and the kernel's buffers on both ends
   int received = 0;
   while (received < kMessages && server.poll(5'000)) {
     while (server.receive(from)) ++received;
@@ -307,7 +307,7 @@ TEST_CASE("what nobody takes is not read, and comes in when it is taken") {
   CHECK(received == kMessages);
 }
 
-TEST_CASE("a peer that is cut off hears what was said to it before") {
+TEST_CASE("a peer that is disconnected first gets the messages sent to it before") {
   const std::uint16_t port = free_port();
   NetworkServer server({.endpoints = {tcp_endpoint("127.0.0.1", port)}});
   WireContext context;
@@ -326,7 +326,7 @@ TEST_CASE("a peer that is cut off hears what was said to it before") {
   CHECK_FALSE(server.send(from.route, ping(3)));
 }
 
-TEST_CASE("with keys only who has one of them is heard, and everybody is known by it") {
+TEST_CASE("with keys only peers with a known key are accepted, and each is identified by its key") {
   const KeyPair ps = make_key_pair(), worker = make_key_pair(), stranger = make_key_pair();
   ServerKeys keys{ps, {{worker.public_key, {KeyOwner::Role::kWorker, 3}}}};
   EchoServer echo({.keys = keys});
@@ -335,7 +335,7 @@ TEST_CASE("with keys only who has one of them is heard, and everybody is known b
     CHECK_FALSE(echo.serves(endpoint));
     CHECK(echo.last_break == "asks for a key, but this task has none");
     const std::string who = endpoint == echo.tcp() ? "127.0.0.1" : "this host";
-    // Where the client is faster than the server, there is nothing of it left to be seen.
+    // If the client is faster than the server, nothing can be observed of it.
     const auto is_noticed = [&] { return echo.times_refused(who + ": hung up when it was asked for a key") > 0; };
     for (int i = 0; i < 200 && !is_noticed(); ++i) {
       CHECK_FALSE(echo.serves(endpoint));
@@ -352,7 +352,7 @@ TEST_CASE("with keys only who has one of them is heard, and everybody is known b
   CHECK(open.last_break == "has no keys, but this task has");
 }
 
-TEST_CASE("with keys messages of every size go there and back") {
+TEST_CASE("with keys messages of every size are sent and returned") {
   const KeyPair ps = make_key_pair(), worker = make_key_pair();
   EchoServer echo({.keys = ServerKeys{ps, {{worker.public_key, {}}}}});
   WireContext context;
@@ -376,7 +376,7 @@ TEST_CASE("with keys messages of every size go there and back") {
   }
 }
 
-TEST_CASE("with keys, what waits for a peer that reads nothing is not copied") {
+TEST_CASE("with keys, data that waits for a peer that does not read is not copied") {
   const KeyPair ps = make_key_pair(), worker = make_key_pair();
   const std::uint16_t port = free_port();
   NetworkServer server(
@@ -393,7 +393,7 @@ TEST_CASE("with keys, what waits for a peer that reads nothing is not copied") {
     message.payload = Frame::share(shared);
     return server.send(from.route, std::move(message));
   };
-  // ZeroMQ's client and the kernel take so much, and the server keeps the rest.
+  // ZeroMQ's client and the kernel buffer this much; the server keeps the rest.
   TimeMs last_taken_ms = monotonic_ms();
   while (monotonic_ms() - last_taken_ms < 500) {
     if (send()) {
@@ -410,7 +410,7 @@ TEST_CASE("with keys, what waits for a peer that reads nothing is not copied") {
   }
   CHECK(shared.use_count() == 1);
   CHECK(num_received > kMaxUnsentMessages);
-  CHECK(client.broken().empty());  // Nothing came out of order.
+  CHECK(client.broken().empty());  // no message was out of order
 }
 
 }  // namespace distmnist

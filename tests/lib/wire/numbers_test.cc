@@ -14,7 +14,7 @@ using Floats = std::vector<float>;
 
 constexpr WireDtype kDtypes[] = {WireDtype::kF32, WireDtype::kBf16, WireDtype::kF16};
 
-// What is left of them on the wire.
+// The values after encoding and decoding.
 Floats after_the_wire(WireDtype dtype, const Floats& values) {
   const Frame frame = trace::frame_of(values, dtype);
   Floats out(values.size());
@@ -24,7 +24,7 @@ Floats after_the_wire(WireDtype dtype, const Floats& values) {
 
 }  // namespace
 
-TEST_CASE("types of numbers are known by their names") {
+TEST_CASE("number types are read by name") {
   for (const WireDtype dtype : kDtypes) {
     CHECK(is_number(dtype));
     CHECK(parse_wire_dtype(to_string(dtype)) == dtype);
@@ -36,16 +36,16 @@ TEST_CASE("types of numbers are known by their names") {
   }
 }
 
-TEST_CASE("float32 arrives as it is, the others rounded to their precision") {
+TEST_CASE("float32 arrives unchanged, other types are rounded to their precision") {
   const Floats values = {1, -2.5f, 1 + 1.0f / 1024, 1 + 1.0f / 65536, 3e-5f, 1e30f};
   CHECK(after_the_wire(WireDtype::kF32, values) == values);
   CHECK(after_the_wire(WireDtype::kBf16, values)[2] == 1);
   CHECK(after_the_wire(WireDtype::kF16, values)[2] == values[2]);
   CHECK(after_the_wire(WireDtype::kF16, values)[3] == 1);
-  CHECK(after_the_wire(WireDtype::kF16, values)[5] == INFINITY);  // Not a number that is merely smaller.
+  CHECK(after_the_wire(WireDtype::kF16, values)[5] == INFINITY);  // not the largest finite number
 }
 
-TEST_CASE("a gradient that is no number stays none on its way") {
+TEST_CASE("NaN in a gradient stays NaN in transit") {
   for (const WireDtype dtype : kDtypes) {
     const Floats arrived = after_the_wire(dtype, {NAN, INFINITY, -INFINITY});
     CHECK(std::isnan(arrived[0]));
@@ -54,7 +54,7 @@ TEST_CASE("a gradient that is no number stays none on its way") {
   }
 }
 
-TEST_CASE("a gradient may be applied where all its numbers are finite and can be squared, many times over") {
+TEST_CASE("a gradient can be applied if all its numbers are finite and can be squared, with a wide margin") {
   const auto may = [](WireDtype dtype, const Floats& values) {
     const Frame frame = trace::frame_of(values, dtype);
     const bool good = may_be_applied({dtype, frame.bytes()});
@@ -73,7 +73,7 @@ TEST_CASE("a gradient may be applied where all its numbers are finite and can be
   CHECK_FALSE(may(WireDtype::kF32, {std::nextafter(1e15f, INFINITY)}));
 }
 
-TEST_CASE("the first number that may not be applied is named with its place") {
+TEST_CASE("the first number that must not be applied is named with its position") {
   const auto first = [](WireDtype dtype, const Floats& values) {
     const Frame frame = trace::frame_of(values, dtype);
     return first_bad_number({dtype, frame.bytes()}).value();
@@ -84,7 +84,7 @@ TEST_CASE("the first number that may not be applied is named with its place") {
   CHECK(first(WireDtype::kF32, {0, 1e22f}).text == "1e+22 (beyond 1e+15)");
 }
 
-TEST_CASE("numbers are added in float32, and a slice of them is where it says") {
+TEST_CASE("numbers are added in float32, and a slice starts at the given position") {
   for (const WireDtype dtype : kDtypes) {
     const Frame frame = trace::frame_of(Floats{1, 2, 3, 4}, dtype);
     const Numbers numbers{dtype, frame.bytes()};

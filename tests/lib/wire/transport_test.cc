@@ -23,7 +23,7 @@ namespace {
 
 using Floats = std::vector<float>;
 
-constexpr TimeMs kPatienceMs = 20'000;  // Far more than any of this takes.
+constexpr TimeMs kPatienceMs = 20'000;  // far more than anything here takes
 
 Message floats_message(std::uint64_t sequence, const Floats& values) {
   trace::Peer peer;
@@ -59,7 +59,7 @@ Floats values_of(const Received& received) {
   return {floats.begin(), floats.end()};
 }
 
-// Interrupts the calls of the thread that makes it, again and again, for as long as it lives.
+// Sends signals to the thread that creates it, again and again, as long as it exists.
 class SignalsAtThisThread {
  public:
   SignalsAtThisThread() {
@@ -84,7 +84,7 @@ class SignalsAtThisThread {
   std::thread sender_;
 };
 
-// A server on a free TCP port and its same-host endpoint, as a ps has.
+// A server on a free TCP port and its same-host endpoint, like a ps.
 struct Server {
   WireContext context;
   std::uint16_t port = free_port();
@@ -92,7 +92,7 @@ struct Server {
   std::string same_host = same_host_endpoint("127.0.0.1", port);
   NetworkServer socket{{.endpoints = {tcp, same_host}}};
 
-  // True when an honest client is heard; what others sent before it is passed over.
+  // True if a regular client's message arrives; messages that others sent before are skipped.
   bool serves() {
     ClientSocket client(context, tcp);
     client.send(ping(4711));
@@ -119,7 +119,7 @@ std::vector<std::string> parts_of(Message message) {
 
 }  // namespace
 
-TEST_CASE("messages go there and back over TCP and over the same-host path") {
+TEST_CASE("messages are sent and answered over TCP and over the same-host path") {
   Server server;
   CHECK(server.socket.bound() == std::vector<std::string>{server.tcp, server.same_host});
   for (const std::string& endpoint : {server.tcp, server.same_host}) {
@@ -141,7 +141,7 @@ TEST_CASE("messages go there and back over TCP and over the same-host path") {
   }
 }
 
-TEST_CASE("a message without a payload goes there and back") {
+TEST_CASE("a message without a payload is sent and answered") {
   Server server;
   ClientSocket client(server.context, server.same_host);
   client.send(ping(9));
@@ -155,7 +155,7 @@ TEST_CASE("a message without a payload goes there and back") {
   CHECK(wait_for_message(client)->message.header.sequence == 10);
 }
 
-TEST_CASE("frames of one mebibyte arrive whole and in order, and their memory serves for the answer") {
+TEST_CASE("frames of one mebibyte arrive complete and in order, and their memory can be used for the answer") {
   Server server;
   for (const std::string& endpoint : {server.tcp, server.same_host}) {
     ClientSocket client(server.context, endpoint);
@@ -163,7 +163,7 @@ TEST_CASE("frames of one mebibyte arrive whole and in order, and their memory se
     client.send(ping(1));
     REQUIRE(wait_for_message(server.socket, from));
     server.socket.send(from.route, ping(2));
-    REQUIRE(wait_for_message(client));  // By now it is kept.
+    REQUIRE(wait_for_message(client));  // it is kept by now
     std::vector<Floats> sent;
     for (int i = 0; i < 7; ++i) {
       Floats values(static_cast<std::size_t>(kMaxPayloadFloats));
@@ -192,7 +192,7 @@ TEST_CASE("frames of one mebibyte arrive whole and in order, and their memory se
   }
 }
 
-TEST_CASE("what crosses a network carries a checksum, what stays on the host does not, records always do") {
+TEST_CASE("payloads have a checksum over a network and none on the same host; records always have one") {
   Server server;
   for (const std::string& endpoint : {server.tcp, server.same_host}) {
     ClientSocket client(server.context, endpoint);
@@ -208,7 +208,7 @@ TEST_CASE("what crosses a network carries a checksum, what stays on the host doe
   }
 }
 
-TEST_CASE("a payload that does not fit its checksum is a fault") {
+TEST_CASE("a payload that does not match its checksum is a fault") {
   Server server;
   RawDealer dealer(server.port);
   Message message = floats_message(1, {1, 2, 3});
@@ -219,7 +219,7 @@ TEST_CASE("a payload that does not fit its checksum is a fault") {
   CHECK(server.serves());
 }
 
-TEST_CASE("after a message of other than two parts nothing more of its sender is heard") {
+TEST_CASE("after a message without exactly two parts nothing more is accepted from its sender") {
   Server server;
   const std::vector<std::string> good = parts_of(ping(1));
   for (const auto& parts : std::vector<std::vector<std::string>>{{good[0]},
@@ -238,7 +238,7 @@ TEST_CASE("after a message of other than two parts nothing more of its sender is
   }
 }
 
-TEST_CASE("a frame above one mebibyte ends the connection of its sender only") {
+TEST_CASE("a frame above one mebibyte ends only its sender's connection") {
   Server server;
   RawDealer dealer(server.port);
   dealer.send({parts_of(ping(1))[0], std::string(kMaxPayloadBytes + 1, 'x')});
@@ -246,7 +246,7 @@ TEST_CASE("a frame above one mebibyte ends the connection of its sender only") {
   CHECK(server.serves());
 }
 
-TEST_CASE("random bytes, within ZeroMQ's protocol and outside of it, do not harm a server") {
+TEST_CASE("random bytes, inside and outside ZeroMQ's protocol, do not harm a server") {
   Server server;
   Random random(4, 5);
   const auto random_bytes = [&](std::uint64_t below) {
@@ -259,7 +259,7 @@ TEST_CASE("random bytes, within ZeroMQ's protocol and outside of it, do not harm
     raw.send(random_bytes(5000));
   }
   {
-    RawConnection half(server.port);  // A greeting, and then nothing of sense.
+    RawConnection half(server.port);  // a greeting followed by nonsense
     half.send(std::string("\xFF\0\0\0\0\0\0\0\x01\x7F", 10) + random_bytes(5000));
   }
   for (int i = 0; i < 100; ++i) {
@@ -272,7 +272,7 @@ TEST_CASE("random bytes, within ZeroMQ's protocol and outside of it, do not harm
   CHECK(server.serves());
 }
 
-TEST_CASE("a message of another version is told from garbage") {
+TEST_CASE("a message with a different version is distinguished from garbage") {
   Server server;
   ClientSocket client(server.context, server.tcp);
   Message message = ping(1);
@@ -297,7 +297,7 @@ TEST_CASE("waiting ends at its limit, and receiving never waits") {
   ClientSocket::poll({}, 10);
 }
 
-TEST_CASE("what has moved over TCP is counted; within a host it is not") {
+TEST_CASE("bytes over TCP are counted, and those within a host are not") {
   Server server;
   constexpr std::size_t kSize = 1u << 20;
   for (const std::string& endpoint : {server.tcp, server.same_host}) {
@@ -306,14 +306,14 @@ TEST_CASE("what has moved over TCP is counted; within a host it is not") {
     client.send(ping(1));
     REQUIRE(wait_for_message(server.socket, from));
     server.socket.send(from.route, ping(1));
-    REQUIRE(wait_for_message(client));  // It is kept by then, and may send as much as it likes.
+    REQUIRE(wait_for_message(client));  // it is kept by then and may send any amount
     CHECK(client.broken().empty());
     const std::uint64_t before = client.moved_bytes();
     client.send(floats_message(2, Floats(kSize / sizeof(float))));
     REQUIRE(wait_for_message(server.socket, from));
     const std::uint64_t moved = client.moved_bytes() - before;
     if (endpoint == server.tcp) {
-      CHECK(moved >= kSize / 2);  // The kernel may not have heard yet of all that has been taken.
+      CHECK(moved >= kSize / 2);  // the kernel may not yet know of everything that was read
       CHECK(moved < 2 * kSize);
     } else {
       CHECK(moved == 0);
@@ -321,7 +321,7 @@ TEST_CASE("what has moved over TCP is counted; within a host it is not") {
   }
 }
 
-TEST_CASE("signals interrupt no message") {
+TEST_CASE("signals do not interrupt messages") {
   Server server;
   ClientSocket client(server.context, server.same_host);
   const SignalsAtThisThread signals;
@@ -336,7 +336,7 @@ TEST_CASE("signals interrupt no message") {
   }
 }
 
-TEST_CASE("one wait serves several connections") {
+TEST_CASE("one wait covers several connections") {
   Server first, second;
   ClientSocket to_first(first.context, first.tcp), to_second(first.context, second.tcp);
   to_second.send(ping(1));
@@ -368,7 +368,7 @@ TEST_CASE("a reply to a peer that has gone is reported as not sent") {
   CHECK(server.serves());
 }
 
-TEST_CASE("a connection that breaks says so and is not made again") {
+TEST_CASE("a broken connection is reported and not made again") {
   WireContext context;
   const std::uint16_t port = free_port();
   const auto breaks = [](ClientSocket& client) {
@@ -396,26 +396,26 @@ TEST_CASE("a connection that breaks says so and is not made again") {
   }
 }
 
-TEST_CASE("a port in use is a conflict, an address of another host a usage error") {
+TEST_CASE("a port in use is a conflict, an address of a different host a usage error") {
   Server server;
   CHECK(fails_with(ExitCode::kConflict, server.tcp, [&] { NetworkServer second({.endpoints = {server.tcp}}); }));
   SilentListener foreign;
   const std::string taken = tcp_endpoint("127.0.0.1", foreign.port());
   CHECK(fails_with(ExitCode::kConflict, taken, [&] { NetworkServer second({.endpoints = {taken}}); }));
-  CHECK(fails_with(ExitCode::kUsage, "tcp://192.0.2.1:2222",  // an address for documentation, RFC 5737
+  CHECK(fails_with(ExitCode::kUsage, "tcp://192.0.2.1:2222",  // an address for documentation (RFC 5737)
                    [&] { NetworkServer second({.endpoints = {"tcp://192.0.2.1:2222"}}); }));
 }
 
-TEST_CASE("a same-host name in use leaves TCP to serve") {
+TEST_CASE("if the same-host name is in use, TCP still serves") {
   Server server;
   const std::string other = tcp_endpoint("127.0.0.1", free_port());
   NetworkServer second({.endpoints = {other, server.same_host}});
   CHECK(second.bound() == std::vector<std::string>{other});
 }
 
-TEST_CASE("closing waits for what is queued, unless it is to be discarded") {
+TEST_CASE("closing waits for queued messages unless they are to be discarded") {
   const auto time_to_close = [](bool discard) {
-    SilentListener silent;  // Nothing can be sent before the handshake.
+    SilentListener silent;  // nothing can be sent before the handshake
     TimeMs began = 0;
     {
       WireContext context;

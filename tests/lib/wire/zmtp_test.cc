@@ -13,7 +13,7 @@ std::string text_of_bytes(std::span<const std::byte> bytes) {
   return std::string(text_of(bytes));
 }
 
-// What a client of ZeroMQ 4 says, written after rfc.zeromq.org/spec/23 and 37.
+// The bytes of a ZeroMQ 4 client, written from rfc.zeromq.org/spec/23 and 37.
 std::string greeting(std::string_view mechanism = "NULL", char version = 3) {
   std::string out = std::string("\xFF\0\0\0\0\0\0\0\x01\x7F", 10) + version + '\x01';
   out += mechanism;
@@ -64,7 +64,7 @@ void feed(ZmtpPeer& peer, std::string_view bytes) {
   }
 }
 
-// The fault after these bytes, at once and byte by byte.
+// The fault after these bytes, sent at once and byte by byte.
 std::string fault_after(const std::string& bytes) {
   ZmtpPeer at_once, by_bytes;
   feed(at_once, bytes);
@@ -97,7 +97,7 @@ TEST_CASE("a client's greeting and READY are answered, whatever routing id it cl
   }
 }
 
-TEST_CASE("messages come out whole, however the bytes come in") {
+TEST_CASE("messages are complete, however their bytes arrive") {
   const std::string bytes = greeting() + ready() + wire_message(floats(3)) + wire_message(floats(0)) +
                             wire_message(floats(8'000)) + wire_message(floats(1));
   for (const std::size_t step : {std::size_t{1}, std::size_t{2}, std::size_t{7}, std::size_t{113}, std::size_t{4095},
@@ -117,7 +117,7 @@ TEST_CASE("messages come out whole, however the bytes come in") {
   }
 }
 
-TEST_CASE("who does not speak our protocol is told from who does at the first byte that shows it") {
+TEST_CASE("a peer with a different protocol is recognized at the first byte that differs") {
   CHECK(fault_after("GET / HTTP/1.1\r\n\r\n") == "does not speak ZeroMQ's protocol");
   CHECK(fault_after(std::string("\xFF\0\0\0\0\0\0\0\x01\x00", 10)) == "does not speak ZeroMQ's protocol");
   CHECK(fault_after(greeting("NULL", 2)) == "speaks an old version of ZeroMQ's protocol");
@@ -135,7 +135,7 @@ TEST_CASE("who does not speak our protocol is told from who does at the first by
   CHECK(fault_after(greeting() + ready() + frame("\x09SUBSCRIBE", 4)) == "sends an unknown command");
 }
 
-TEST_CASE("sizes that a peer announces allocate nothing") {
+TEST_CASE("sizes that a peer announces do not cause an allocation") {
   const std::string huge(8, '\x7F');
   CHECK(fault_after(greeting() + "\x06" + huge) == "sends an oversized command");
   CHECK(fault_after(greeting() + ready() + "\x06" + huge) == "sends an oversized command");
@@ -144,7 +144,7 @@ TEST_CASE("sizes that a peer announces allocate nothing") {
   CHECK(message_fault_after(frame(text_of(header), 1) + "\x02" + huge) == HeaderFault::kPayload);
 }
 
-TEST_CASE("who has not been kept sends small payloads only") {
+TEST_CASE("a peer that has not been kept can only send small payloads") {
   const std::size_t most = kMaxNewcomerPayload / sizeof(float);
   ZmtpPeer peer;
   feed(peer, greeting() + ready() + wire_message(floats(most)));
@@ -158,7 +158,7 @@ TEST_CASE("who has not been kept sends small payloads only") {
   CHECK(kept.next()->message.payload.size() == kMaxPayloadBytes);
 }
 
-TEST_CASE("a message that is not header and payload is a fault, and nothing after it is read") {
+TEST_CASE("a message other than header and payload is a fault, and nothing after it is read") {
   const auto header = encode_header(floats(0).header);
   const std::string good(text_of(header));
   CHECK(message_fault_after(frame(good, 0)) == HeaderFault::kSize);
@@ -169,7 +169,7 @@ TEST_CASE("a message that is not header and payload is a fault, and nothing afte
   CHECK(message_fault_after(frame(good, 1) + frame("x", 0) + frame(good, 1) + frame("", 0)) == HeaderFault::kPayload);
 }
 
-TEST_CASE("a heartbeat is answered with what it brought, also in the middle of a message") {
+TEST_CASE("a heartbeat is answered with its own content, also in the middle of a message") {
   ZmtpPeer peer;
   feed(peer, greeting() + ready());
   peer.take_replies();
@@ -183,7 +183,7 @@ TEST_CASE("a heartbeat is answered with what it brought, also in the middle of a
   CHECK(peer.next()->message.payload.size() == 8);
 }
 
-TEST_CASE("what is sent is a frame of the header and one of the payload") {
+TEST_CASE("a sent message is one frame with the header and one with the payload") {
   for (const std::size_t count : {0, 3, 1000}) {
     ZmtpPeer peer;
     feed(peer, greeting() + ready());

@@ -10,7 +10,7 @@ Turn turn(std::int64_t staleness, bool accepted = true) {
   return {.global_step = 1, .consumed_samples = 0, .accepted = accepted, .staleness = staleness};
 }
 
-// 10 steps in local training.
+// 10 steps of local training.
 Account local() {
   Account account;
   account.accepted = 10;
@@ -18,7 +18,7 @@ Account local() {
   return account;
 }
 
-// 100 steps of 10 ms of computation, and what is given for the exchange of each.
+// 100 steps with 10 ms of computation and the given times for the exchange of each.
 Account exchanging(double push_ms, double wait_ms, double others_ms, double pull_ms) {
   Account account;
   account.accepted = 97;
@@ -35,7 +35,7 @@ Account exchanging(double push_ms, double wait_ms, double others_ms, double pull
 
 }  // namespace
 
-TEST_CASE("staleness falls into buckets of one up to 4, then up to each power of two") {
+TEST_CASE("staleness has buckets of one up to 4, then up to each power of two") {
   for (std::int64_t narrow = 0; narrow <= 4; ++narrow) CHECK(staleness_bucket(narrow) == narrow);
   CHECK(staleness_bucket(5) == 8);
   CHECK(staleness_bucket(8) == 8);
@@ -45,7 +45,7 @@ TEST_CASE("staleness falls into buckets of one up to 4, then up to each power of
   CHECK(staleness_bucket(1000) == 1024);
 }
 
-TEST_CASE("steps that were made together count one by one, and their time is computation") {
+TEST_CASE("steps that were made together are counted one by one, and their time is computation") {
   Accounting accounting;
   accounting.begin_step(10, {});
   accounting.end_resident_steps(40, 12);
@@ -60,7 +60,7 @@ TEST_CASE("steps that were made together count one by one, and their time is com
         std::vector<std::string>{"time per step 71.4 ms: compute 71.4", "bound by computation (100 % of the time)"});
 }
 
-TEST_CASE("pushes are counted by their verdict, and all of them by their staleness") {
+TEST_CASE("pushes are counted by their decision, and all of them by their staleness") {
   Accounting accounting;
   for (const Turn& one : {turn(0), turn(2), turn(6, false), turn(8), turn(2)}) {
     accounting.begin_step(0, {});
@@ -74,7 +74,7 @@ TEST_CASE("pushes are counted by their verdict, and all of them by their stalene
   CHECK(totals.staleness_histogram == std::map<std::int64_t, std::int64_t>{{0, 1}, {2, 2}, {8, 2}});
 }
 
-TEST_CASE("what of a step was no exchange is computation, and costs between steps are not the steps'") {
+TEST_CASE("the part of a step outside the exchange is computation, and time between steps is not counted") {
   Accounting accounting;
   const ExchangeCosts before{.push_s = 1, .wait_s = 2, .others_s = 0.5, .pull_s = 3, .sent_bytes = 7};
   const ExchangeCosts after{
@@ -96,7 +96,7 @@ TEST_CASE("what of a step was no exchange is computation, and costs between step
   CHECK(accounting.totals().received_bytes == 200);
 }
 
-TEST_CASE("a step that was lost with its session counts for nothing") {
+TEST_CASE("a step that was lost with its session is not counted") {
   Accounting accounting;
   accounting.begin_step(1, {});
   accounting.begin_step(50, {.push_s = 4});
@@ -106,7 +106,7 @@ TEST_CASE("a step that was lost with its session counts for nothing") {
   CHECK(accounting.totals().push_s == 0);
 }
 
-TEST_CASE("a staleness that cannot be is held to the range of the sums") {
+TEST_CASE("an impossible staleness is limited to the range of the sums") {
   Accounting accounting;
   for (const std::int64_t staleness : {std::int64_t{-5}, INT64_MAX, INT64_MAX}) {
     accounting.begin_step(0, {});
@@ -116,7 +116,7 @@ TEST_CASE("a staleness that cannot be is held to the range of the sums") {
   CHECK(accounting.totals().staleness_histogram.at(0) == 1);
 }
 
-TEST_CASE("the line of pushes says verdicts and staleness") {
+TEST_CASE("the line of pushes shows decisions and staleness") {
   Account account;
   account.accepted = 1667;
   account.dropped = 3;
@@ -128,7 +128,7 @@ TEST_CASE("the line of pushes says verdicts and staleness") {
         "8)");
 }
 
-TEST_CASE("the line of time is of the mean step, with more digits where it is short") {
+TEST_CASE("the line of time shows the mean step, with more digits for short steps") {
   CHECK(time_line(exchanging(0.4, 3.9, 1.2, 0.6)) ==
         "time per step 14.9 ms: compute 10.0, push 0.4, wait 3.9 (for other workers 1.2), pull 0.6; sent 650.2 MB, "
         "received 10.8 GB");
@@ -141,7 +141,7 @@ TEST_CASE("the line of time is of the mean step, with more digits where it is sh
         "kB, received 10.8 GB");
 }
 
-TEST_CASE("the largest part of the time is what the run was bound by") {
+TEST_CASE("the largest part of the time determines what the run was bound by") {
   const RunRate rate{31, 1};
   CHECK(bound_line(local(), rate) == "bound by computation (100 % of the time)");
   CHECK(bound_line(exchanging(1, 3, 0, 2), rate) == "bound by computation (62 % of the time)");
@@ -150,12 +150,12 @@ TEST_CASE("the largest part of the time is what the run was bound by") {
         "bound by communication (48 % of the time in push, wait and pull)");
 }
 
-TEST_CASE("where communication bound the run, one process alone is set against all workers together") {
+TEST_CASE("if a run was bound by communication, one process alone is compared with all workers together") {
   const Account account = exchanging(2, 10, 0, 8);
   CHECK(bound_line(account, {56.4, 1}) ==
         "bound by communication (67 % of the time in push, wait and pull): one process alone would do about 100 "
         "steps/s where this run did 56");
-  // A synchronous step takes several batches, each as much work as a step of one process.
+  // A synchronous step takes several batches, each with as much work as a step of one process.
   CHECK(bound_line(account, {7.5, 3}) ==
         "bound by communication (67 % of the time in push, wait and pull): one process alone would do about 100 "
         "batches/s where this run did 22 (7.5 steps/s of 3 batches)");
@@ -165,7 +165,7 @@ TEST_CASE("a wait for other workers that is longer than the whole wait is not co
   CHECK(bound_line(exchanging(0, 30, 35, 0), {}) == "bound by waiting for other workers (75 % of the time)");
 }
 
-TEST_CASE("lines are those that apply") {
+TEST_CASE("only lines that apply are printed") {
   CHECK(account_lines({}, {}).empty());
   CHECK(account_lines(local(), {40, 1}) == std::vector<std::string>{time_line(local()), bound_line(local(), {40, 1})});
   const Account account = exchanging(2, 10, 0, 8);
@@ -173,7 +173,7 @@ TEST_CASE("lines are those that apply") {
         std::vector<std::string>{pushes_line(account), time_line(account), bound_line(account, {50, 1})});
 }
 
-TEST_CASE("pushes that were dropped because they are not finite are counted, and named where there are any") {
+TEST_CASE("pushes that were dropped because they are not finite are counted, and named if there are any") {
   Accounting accounting;
   Turn bad = turn(0, false);
   bad.finite = false;
@@ -185,5 +185,5 @@ TEST_CASE("pushes that were dropped because they are not finite are counted, and
   const std::string line =
       "pushes: 1 accepted, 2 dropped (1 not finite); staleness mean 3.0, at most 9 (0: 2, 9-16: 1)";
   CHECK(pushes_line(accounting.totals()) == line);
-  CHECK(account_lines(accounting.totals(), {}).front() == line);  // without any exchange, too
+  CHECK(account_lines(accounting.totals(), {}).front() == line);  // also without an exchange
 }

@@ -15,7 +15,7 @@ bool refused(const std::string& text, const std::string& says) {
 
 }  // namespace
 
-TEST_CASE("a size holds from its step to the one before the next") {
+TEST_CASE("a size is valid from its step until the step before the next entry") {
   const auto schedule = BatchSizeSchedule::parse("0:50,1000:100,3000:20");
   CHECK(schedule.at(0) == 50);
   CHECK(schedule.at(999) == 50);
@@ -35,11 +35,11 @@ TEST_CASE("one size is a schedule of one entry") {
   CHECK(BatchSizeSchedule::parse("0:50").to_string() == "50");
 }
 
-TEST_CASE("a schedule is written as it is read") {
+TEST_CASE("a schedule is printed as it is read") {
   CHECK(BatchSizeSchedule::parse("0:50,1000:100").to_string() == "0:50,1000:100");
 }
 
-TEST_CASE("a schedule that cannot be meant is refused with the part that is wrong") {
+TEST_CASE("an invalid schedule is refused with the wrong part") {
   CHECK(refused("", "'' has no colon"));
   CHECK(refused("50", "'50' has no colon"));
   CHECK(refused("0:50,", "'' has no colon"));
@@ -55,7 +55,7 @@ TEST_CASE("a schedule that cannot be meant is refused with the part that is wron
   CHECK(BatchSizeSchedule::parse("0:1048576").largest() == 1048576);
 }
 
-TEST_CASE("the steps of some passes are counted in the batches of the schedule") {
+TEST_CASE("the steps of a number of passes are counted in the batches of the schedule") {
   CHECK(steps_of_epochs(0, 60'000, BatchSizeSchedule(50)) == 0);
   CHECK(steps_of_epochs(1, 60'000, BatchSizeSchedule(50)) == 1200);
   CHECK(steps_of_epochs(2.5, 60'000, BatchSizeSchedule(50)) == 3000);
@@ -69,13 +69,13 @@ TEST_CASE("the steps of some passes are counted in the batches of the schedule")
   CHECK(steps_of_epochs(2, 100, schedule) == 21);
 }
 
-TEST_CASE("passes without end are steps without end, not an overflow") {
+TEST_CASE("an endless number of passes gives endless steps without an overflow") {
   CHECK(steps_of_epochs(1e300, 60'000, BatchSizeSchedule(1)) == std::int64_t{1} << 53);
   const auto late = BatchSizeSchedule::parse("0:1048576,9000000000000000000:1");
   CHECK(steps_of_epochs(1e300, 60'000, late) == std::int64_t{1} << 33);
 }
 
-TEST_CASE("the next change is the first step after this one with a size of its own") {
+TEST_CASE("the next change is the first later step with a different size") {
   const auto schedule = BatchSizeSchedule::parse("0:5,10:10,20:50");
   CHECK(schedule.next_change(0) == 10);
   CHECK(schedule.next_change(9) == 10);

@@ -21,7 +21,7 @@ PlacementPlan plan_of(const Graph& graph, int num_ps, PlacementPolicy policy) {
   return place(variables, num_ps, policy);
 }
 
-// The lines without their devices.
+// The lines without devices.
 Lines operations(const Graph& graph) {
   Lines names;
   for (const std::string& line : device_placement(graph, {kLocal}, {})) {
@@ -36,7 +36,7 @@ bool has(const Lines& lines, const std::string& line) {
 
 }  // namespace
 
-TEST_CASE("a local run has everything on its device, and global_step on the host") {
+TEST_CASE("a local run places everything on its device, and global_step on the host") {
   const std::string device = "/job:localhost/replica:0/task:0/device:";
   CHECK(device_placement(softmax(), {parse_device(device + "GPU:1")}, {}) ==
         Lines{"global_step: (VariableV2): " + device + "CPU:0", "pred/weights: (VariableV2): " + device + "GPU:1",
@@ -80,7 +80,7 @@ TEST_CASE("every layer of the convolutional network and its gradient has its ope
   CHECK(Lines(names.end() - std::ssize(backward), names.end()) == backward);
 }
 
-TEST_CASE("the other layers have operations, and what lies before the first variable has no gradient") {
+TEST_CASE("the other layers have operations, and layers before the first variable have no gradient") {
   auto net = slim::Net(16);
   net.reshape(4, 4, 1).avg_pool2d({2, 2}, "first").conv2d(2, {1, 1}, "conv").avg_pool2d({2, 2}, "pool");
   net.dropout(0.5f, "dropout").relu("relu").flatten("flat").fully_connected(3, "pred", Activation::kNone);
@@ -107,7 +107,7 @@ TEST_CASE("on a cluster variables are on their ps tasks, and layers on the worke
   CHECK(lines[5] == "fully_connected/MatMul: (MatMul): /job:worker/replica:0/task:1/device:GPU:0");
 }
 
-TEST_CASE("a split variable names all its ps tasks, a line per piece") {
+TEST_CASE("a split variable names all its ps tasks, one line per piece") {
   const Graph graph = mlp();
   const Lines lines = device_placement(graph, {kGpuOfWorker1}, plan_of(graph, 2, PlacementPolicy::kSplit));
   CHECK(lines[1] == "fully_connected/weights/part_0: (VariableV2): /job:ps/replica:0/task:0/device:CPU:0");
@@ -115,7 +115,7 @@ TEST_CASE("a split variable names all its ps tasks, a line per piece") {
   CHECK(lines[3] == "fully_connected/biases: (VariableV2): /job:ps/replica:0/task:1/device:CPU:0");
 }
 
-TEST_CASE("each tower has its operations, variables are there once") {
+TEST_CASE("each tower has its operations, and variables occur once") {
   DeviceSpec second = kLocal;
   second.index = 1;
   const Lines lines = device_placement(softmax(), {kLocal, second}, {});

@@ -8,7 +8,7 @@ using namespace distmnist;
 
 namespace {
 
-// Says that image i, whose first pixel is p, is of class p, with a logit of 5 against 0.
+// Predicts the class p for image i, whose first pixel is p, with a logit of 5; the other logits are 0.
 class FirstPixelSays : public Executor {
  public:
   void load(Range, std::span<const float>) override {}
@@ -30,8 +30,8 @@ class FirstPixelSays : public Executor {
 
 }  // namespace
 
-TEST_CASE("accuracy, loss and confusion count every image once, the last partial batch too") {
-  // Images of 2x2 pixels; the model says 3, 3, 1, 0, 9 where the labels are 3, 2, 1, 0, 9.
+TEST_CASE("accuracy, loss and confusion count every image once, including the last partial batch") {
+  // Images of 2x2 pixels; the model predicts 3, 3, 1, 0, 9 for the labels 3, 2, 1, 0, 9.
   const std::vector<std::uint8_t> pixels = {3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0};
   const std::vector<std::uint8_t> labels = {3, 2, 1, 0, 9};
   ImageSet images;
@@ -54,7 +54,7 @@ TEST_CASE("accuracy, loss and confusion count every image once, the last partial
   CHECK(table[3] == "              2     0     0     0     1     0     0     0     0     0     0");
 }
 
-TEST_CASE("a class that the model holds for impossible costs much, and not infinitely much") {
+TEST_CASE("a class with probability zero has a large but finite loss") {
   const std::vector<std::uint8_t> pixels = {3, 0, 0, 0}, labels = {2};
   ImageSet images;
   images.count = 1;
@@ -76,7 +76,7 @@ TEST_CASE("softmax does not overflow and sums to one") {
   CHECK(probabilities[2] == Approx(0.0));
 }
 
-TEST_CASE("pixels are scaled to 0 .. 1") {
+TEST_CASE("pixels are scaled to 0..1") {
   const std::vector<std::uint8_t> pixels = {0, 51, 255};
   std::vector<float> values(3);
   scale_pixels(pixels, values);

@@ -42,7 +42,7 @@ TEST_CASE("a session on the device has no model until one is created") {
   CHECK(device.client->open().global_step == 7);
 }
 
-TEST_CASE("what is created is what a snapshot gives, whatever the optimizer") {
+TEST_CASE("a snapshot returns the created model, for every optimizer") {
   for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam}) {
     Device device(kind);
     device.client->create(device.model);
@@ -71,14 +71,14 @@ TEST_CASE("steps count in global_step and in the samples, and the snapshot has t
   CHECK(snapshot.parameters != device.model.parameters);
   CHECK(snapshot.slots[0] != device.model.slots[0]);
 
-  // A snapshot is a place to go on from.
+  // Training can continue from a snapshot.
   twin.client->create(snapshot);
   for (Device* each : {&device, &twin}) each->run({5, 5, 4, 1}, 78);
   CHECK(twin.client->snapshot().parameters == device.client->snapshot().parameters);
   CHECK(twin.client->snapshot().slots == device.client->snapshot().slots);
 }
 
-TEST_CASE("pull gives the parameters, and to the executor nothing that it has already") {
+TEST_CASE("pull returns the parameters and does not load into the executor what it already has") {
   Device device;
   device.client->create(device.model);
   device.run({0, 1, 2, 3}, 70);

@@ -1,4 +1,4 @@
-// Training that stays on the device against the loop by way of the host, whose results it has to give.
+// Compares training that stays on the device with the loop via the host, which must give the same results.
 #include "lib/worker/resident_loop.h"
 
 #include <cmath>
@@ -18,7 +18,7 @@ struct ResidentRun : Run {
       : Run(folder, learning_rate, OptimizerKind::kAdam, ParametersIn::kDevice) {}
 };
 
-// Counts the waits for the device and the steps of each turn.
+// Counts the waits for the device and the steps of each call.
 class Watched : public ResidentTraining {
  public:
   explicit Watched(ResidentTraining& training) : training_(training) {}
@@ -38,15 +38,15 @@ class Watched : public ResidentTraining {
   }
   void read_slot(std::size_t slot, std::span<float> values) const override { training_.read_slot(slot, values); }
 
-  std::vector<std::int64_t> turns;  // steps of each
-  std::vector<std::int64_t> waits;  // global_step of each
+  std::vector<std::int64_t> turns;  // the steps of each call
+  std::vector<std::int64_t> waits;  // the global_step of each wait
 
  private:
   ResidentTraining& training_;
   std::int64_t step_ = 0;
 };
 
-// An executor whose resident training is watched.
+// An executor whose resident training is counted.
 class WatchedExecutor : public Executor {
  public:
   explicit WatchedExecutor(std::unique_ptr<Executor> inner)
@@ -81,7 +81,7 @@ std::vector<std::vector<std::string>> printed(const std::filesystem::path& file)
 
 }  // namespace
 
-TEST_CASE("training on the device ends with the bits, and writes the lines, of training by way of the host") {
+TEST_CASE("training on the device gives the same bits and log lines as training via the host") {
   for (const std::int64_t log_every : {1, 7, 10, 64}) {
     INFO("log_every " << log_every);
     TempDir temp;
@@ -101,11 +101,11 @@ TEST_CASE("training on the device ends with the bits, and writes the lines, of t
     CHECK(actual.slots == expected.slots);
     CHECK(printed(temp / "device.csv") == printed(temp / "host.csv"));
     CHECK(column(temp / "device.csv", "global_step").size() ==
-          static_cast<std::size_t>((150 + log_every - 1) / log_every));  // the last step's, too
+          static_cast<std::size_t>((150 + log_every - 1) / log_every));  // includes the line of the last step
   }
 }
 
-TEST_CASE("the host waits for the device only where it prints, and at the start and the end") {
+TEST_CASE("the host waits for the device only to print, at the start and at the end") {
   ResidentRun run;
   auto watched = std::make_unique<WatchedExecutor>(std::move(run.executor));
   Watched& watch = watched->watched;
@@ -119,10 +119,10 @@ TEST_CASE("the host waits for the device only where it prints, and at the start 
   run.train(130);
   CHECK(watch.waits == std::vector<std::int64_t>{1, 40, 80, 120, 130});
   CHECK(std::ranges::max(watch.turns) <= 40);
-  CHECK(std::ssize(watch.turns) < 130);  // Many steps in one word to the device.
+  CHECK(std::ssize(watch.turns) < 130);  // many steps in one call
 }
 
-TEST_CASE("a run on the device that is stopped and resumed ends with the bits of one that was not") {
+TEST_CASE("a run on the device that is stopped and resumed gives the same bits as one that was not") {
   TempDir temp;
   {
     const RunFolder folder(temp.path(), false);
@@ -139,7 +139,7 @@ TEST_CASE("a run on the device that is stopped and resumed ends with the bits of
   CHECK(resumed.parameters() == whole.parameters());
 }
 
-TEST_CASE("a checkpoint of the one way of training is resumed by the other") {
+TEST_CASE("a checkpoint of either way of training can be resumed by the other") {
   TempDir temp;
   {
     const RunFolder folder(temp.path(), false);
@@ -180,7 +180,7 @@ TEST_CASE("a signal ends training on the device with its code, after saving") {
   CHECK(list_checkpoints(temp.path()).size() == 1);
 }
 
-TEST_CASE("checkpoints are made while training stays on the device") {
+TEST_CASE("checkpoints are saved while training stays on the device") {
   TempDir temp;
   const RunFolder folder(temp.path(), false);
   ResidentRun run(&folder);

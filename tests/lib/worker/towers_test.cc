@@ -41,14 +41,14 @@ std::vector<std::string> times(std::size_t count, const std::string& backend) {
   return std::vector<std::string>(count, backend);
 }
 
-// Two variables of one float each. The gradient of both is `value`, the loss is the batch's first pixel. Announces the
-// second variable, then the first one, after a pause each.
+// Has two variables of one float each. The gradient of both is `value`, and the loss is the batch's first pixel.
+// Announces the second variable and then the first one, each after a pause.
 class FakeExecutor final : public Executor {
  public:
   struct Script {
     float value = 0;
     int pause_ms = 0;
-    std::string failure;  // thrown in the middle of a step, if it is not empty
+    std::string failure;  // if not empty, thrown during a step
     std::atomic<int> steps = 0;
     std::thread::id thread;  // of the last step
     Batch batch;             // of the last step
@@ -102,7 +102,7 @@ Samples numbered_samples(std::int64_t count) {
 
 }  // namespace
 
-TEST_CASE("a batch is cut into parts in order, the first ones at most one sample larger") {
+TEST_CASE("a batch is divided into parts in order, and the first parts are at most one sample larger") {
   const auto parts = [](std::int64_t batch, std::size_t towers) {
     std::vector<TowerPart> all;
     for (std::size_t i = 0; i < towers; ++i) all.push_back(part_of_tower(batch, i, towers));
@@ -114,10 +114,10 @@ TEST_CASE("a batch is cut into parts in order, the first ones at most one sample
   CHECK(parts(5, 1) == std::vector<TowerPart>{{0, 5}});
 }
 
-TEST_CASE("towers give what one device gives for the whole batch") {
+TEST_CASE("towers give the same result as one device for the whole batch") {
   const std::string backend = GENERATE(from_range(backends_under_test()));
   const auto& [graph, batches] = GENERATE(table<Graph, std::vector<std::int64_t>>({
-      {net_with_dropout(), {1, 2, 5, 7, 8}},  // also fewer samples than towers
+      {net_with_dropout(), {1, 2, 5, 7, 8}},  // also with fewer samples than towers
       {mnist_cnn(), {5}},
   }));
   const std::size_t num_towers = GENERATE(1, 2, 3);
@@ -152,7 +152,7 @@ TEST_CASE("devices of different kinds work together") {
         error_bound("cpu", graph) + error_bound("reference", graph));
 }
 
-TEST_CASE("the same step gives the same bits, run after run") {
+TEST_CASE("repeating a step gives the same bits") {
   const Graph graph = net_with_dropout();
   const std::vector<float> parameters = make_parameters(graph, 2);
   const Samples samples = make_samples(graph, 8, 1);
@@ -187,7 +187,7 @@ TEST_CASE("gradients and loss are weighted by the samples of each tower") {
   const auto towers = fake_towers(scripts);
   const Samples samples = numbered_samples(8);
   const TrainOutcome outcome = train(*towers, samples.batch(40));
-  // Parts of 3, 3 and 2 samples.
+  // Parts with 3, 3 and 2 samples.
   CHECK(outcome.gradients[0] == Approx((3 * 1 + 3 * 10 + 2 * 100) / 8.0));
   CHECK(outcome.gradients[1] == outcome.gradients[0]);
   CHECK(outcome.result.loss == Approx((3 * 0 + 3 * 3 + 2 * 6) / 8.0));
@@ -227,7 +227,7 @@ TEST_CASE("the caller announces each variable once, later ones first, when all t
   CHECK(announced == std::vector<Range>{{1, 1}, {0, 1}, {1, 1}, {0, 1}, {1, 1}, {0, 1}});
 }
 
-TEST_CASE("towers keep their threads, and each has its own") {
+TEST_CASE("each tower keeps its own thread") {
   std::vector<FakeExecutor::Script> scripts(2);
   const auto towers = fake_towers(scripts);
   train(*towers, numbered_samples(2).batch());
@@ -238,7 +238,7 @@ TEST_CASE("towers keep their threads, and each has its own") {
   CHECK(scripts[1].thread == second);
 }
 
-TEST_CASE("what a tower throws comes out after all have stopped, and the towers go on") {
+TEST_CASE("an exception from a tower is thrown after all towers have stopped, and the towers can be used again") {
   std::vector<FakeExecutor::Script> scripts(3);
   scripts[1].failure = "the second";
   scripts[2].failure = "the third";
@@ -258,7 +258,7 @@ TEST_CASE("what a tower throws comes out after all have stopped, and the towers 
   CHECK(announced == std::vector<Range>{{1, 1}, {1, 1}, {0, 1}});
 }
 
-TEST_CASE("what a gradient callback throws comes out after all towers have stopped, and the towers go on") {
+TEST_CASE("an exception from a gradient callback is thrown after all towers have stopped, and they can be used again") {
   std::vector<FakeExecutor::Script> scripts(2);
   scripts[1].pause_ms = 10;
   const auto towers = fake_towers(scripts);

@@ -13,7 +13,7 @@
 
 using namespace distmnist;
 
-TEST_CASE("training reaches its steps exactly and changes the parameters for the better") {
+TEST_CASE("training ends exactly at its last step and improves the parameters") {
   Run run;
   CHECK(run.train(150) == ExitCode::kOk);
   CHECK(run.client->snapshot().global_step == 150);
@@ -33,7 +33,7 @@ TEST_CASE("the slots of a new model have their optimizer's start values") {
   }
 }
 
-TEST_CASE("the same seed gives the same bits, another seed others") {
+TEST_CASE("the same seed gives the same bits, a different seed different bits") {
   Run first, second, third;
   third.config.seed = 1;
   for (Run* run : {&first, &second, &third}) run->train(20);
@@ -41,7 +41,7 @@ TEST_CASE("the same seed gives the same bits, another seed others") {
   CHECK(first.parameters() != third.parameters());
 }
 
-TEST_CASE("a run that is stopped and resumed ends with the bits of one that was not") {
+TEST_CASE("a run that is stopped and resumed gives the same bits as one that was not") {
   TempDir temp;
   {
     const RunFolder folder(temp.path(), false);
@@ -56,7 +56,7 @@ TEST_CASE("a run that is stopped and resumed ends with the bits of one that was 
   CHECK(resumed.parameters() == whole.parameters());
 }
 
-TEST_CASE("augmented training is repeatable, also over a stop and a resume, and differs from plain training") {
+TEST_CASE("augmented training is repeatable, also after a stop and a resume, and differs from plain training") {
   TempDir temp;
   {
     const RunFolder folder(temp.path(), false);
@@ -72,7 +72,7 @@ TEST_CASE("augmented training is repeatable, also over a stop and a resume, and 
   CHECK(plain.parameters() != whole.parameters());
 }
 
-TEST_CASE("the batch size follows its schedule, and a resumed run enters it where the old one stopped") {
+TEST_CASE("the batch size follows its schedule, and a resumed run continues it where the old one stopped") {
   TempDir temp;
   const auto schedule = BatchSizeSchedule::parse("0:20,5:40,8:10");
   {
@@ -92,11 +92,11 @@ TEST_CASE("the batch size follows its schedule, and a resumed run enters it wher
   CHECK(constant.parameters() != whole.parameters());
 }
 
-TEST_CASE("the accuracy of a batch is of its own size, whatever the schedule") {
+TEST_CASE("the accuracy of a batch uses the size of that batch, whatever the schedule") {
   TempDir temp;
   MetricsWriter metrics(temp / "metrics.csv");
   Run run;
-  const std::vector<std::uint8_t> same(400, 3);  // One label for all images: soon every answer is right.
+  const std::vector<std::uint8_t> same(400, 3);  // all images have the same label, so soon every answer is right
   run.data.train.labels = same;
   run.config.batch_sizes = BatchSizeSchedule::parse("0:20,50:40,52:10");
   run.config.log_every = 1;
@@ -150,13 +150,13 @@ TEST_CASE("a loss that is not finite ends the run with the code for divergence")
   Run run(nullptr, 1e38);
   try {
     run.train(50);
-    FAIL("it went on");
+    FAIL("it continued");
   } catch (const Error& error) {
     CHECK(error.code() == ExitCode::kDiverged);
   }
 }
 
-TEST_CASE("a model that another worker has ruined is never saved") {
+TEST_CASE("a model that a different worker has made NaN is never saved") {
   TempDir temp;
   const RunFolder folder(temp.path(), false);
   Run run(&folder);
@@ -175,14 +175,14 @@ TEST_CASE("a model that another worker has ruined is never saved") {
   CHECK(list_checkpoints(temp.path()).at(0).global_step == 5);
 }
 
-TEST_CASE("a model whose parameters are finite and whose slots are not is never saved") {
+TEST_CASE("a model with finite parameters and infinite slots is never saved") {
   TempDir temp;
   const RunFolder folder(temp.path(), false);
   Run run(&folder);
   run.train(5);
   const std::vector<float> large(static_cast<std::size_t>(run.graph.num_parameters), 1e22f);
   NoSink ignore;
-  run.exchange().begin_push(large, 5, 20);  // Without push(), nobody has looked at it.
+  run.exchange().begin_push(large, 5, 20);  // without push() the gradient is not checked
   run.exchange().finish_push(ignore);
   CHECK(all_finite(run.client->snapshot().parameters));
   CHECK(fails_with(ExitCode::kDiverged, "optimizer/v/pred/weights is not finite at global_step 6",
@@ -194,7 +194,7 @@ TEST_CASE("a model whose parameters are finite and whose slots are not is never 
 
 namespace {
 
-// The third gradient is not what the executor has computed, and the worker's ending words are kept.
+// Replaces the third gradient and records the message with which the worker ends the run.
 struct SpoilingClient : InProcessClient {
   using InProcessClient::InProcessClient;
   void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override {
@@ -224,13 +224,13 @@ struct SpoiledRun : Run {
 
 }  // namespace
 
-TEST_CASE("a bad gradient ends the run, which says so to everybody") {
+TEST_CASE("a bad gradient ends the run and is reported to all tasks") {
   SpoiledRun run(OnNan::kFail);
   CHECK(fails_with(ExitCode::kDiverged, "a gradient has nan in pred/weights at global_step 2", [&] { run.train(5); }));
   CHECK(run.spoiler->words.starts_with("a gradient has nan in pred/weights at global_step 2"));
 }
 
-TEST_CASE("skip: a bad gradient is another batch's turn, and is counted and reported nowhere else") {
+TEST_CASE("skip: a bad gradient is replaced by another batch, and is counted and reported only as skipped") {
   TempDir temp;
   const RunFolder folder(temp.path(), false);
   MetricsWriter metrics(temp / "metrics.csv");
@@ -244,7 +244,7 @@ TEST_CASE("skip: a bad gradient is another batch's turn, and is counted and repo
   CHECK(column(temp / "metrics.csv", "dropped").back() == "1");
 }
 
-TEST_CASE("skip: a ruined model is not skipped for ever") {
+TEST_CASE("skip: a model that is no longer finite ends the run eventually") {
   Run run(nullptr, 1e38);
   run.client = std::make_unique<InProcessClient>(variables_of(run.graph), OnNan::kSkip);
   run.config.on_nan = OnNan::kSkip;

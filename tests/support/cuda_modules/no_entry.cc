@@ -1,4 +1,4 @@
-// A shared object under the CUDA module's name that is none: it lacks the entry point.
+// A shared object with the CUDA module's name but without its entry point.
 extern "C" int some_other_symbol() {
   return 1;
 }

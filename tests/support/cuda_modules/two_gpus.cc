@@ -1,5 +1,6 @@
-// A module of a host with three made-up GPUs, the third of which is too old. They compute with the reference backend,
-// so /gpu:0 and /gpu:1 train for real. Dropout and tf32 are what they have no kernels for.
+// A module that simulates three GPUs, the third of which is too old. They compute with the reference backend, so /gpu:0
+// and /gpu:1 can train. They have no kernels for dropout and tf32. Use tests/support/cuda_on_host to test CUDA code;
+// this module is for tests of device selection.
 #include <algorithm>
 
 #include "lib/backend/compile_options.h"
@@ -12,7 +13,7 @@ namespace {
 
 using namespace distmnist;
 
-// The share of each card's memory that backends have taken; 1 GB of 16 is in use by others.
+// The share of each card's memory that backends can use; the rest is in use by other processes.
 constexpr double kFreeShare = 0.9;
 double taken[2] = {};
 

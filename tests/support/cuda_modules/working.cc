@@ -1,4 +1,4 @@
-// A module that answers as the CUDA module does where there is a GPU; its backend compiles nothing.
+// A module that answers like the CUDA module on a machine with a GPU. Its backend cannot compile graphs.
 #include "lib/backend/cuda/module.h"
 #include "lib/backend/module_abi.h"
 

@@ -1,4 +1,4 @@
-// A CUDA module of a later interface. Its table holds nothing but the version, as the loader must look no further.
+// A CUDA module with a later interface version. Its table only has the version, because the loader must not read more.
 #include "lib/backend/cuda/module.h"
 #include "lib/backend/module_abi.h"
 

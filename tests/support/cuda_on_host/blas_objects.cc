@@ -1,4 +1,4 @@
-// Making and describing cuBLASLt's objects.
+// Creates and describes cuBLASLt's objects.
 #include "tests/support/cuda_on_host/blas_objects.h"
 
 #include <cstring>
@@ -9,7 +9,7 @@ using namespace cuda_on_host;
 
 namespace {
 
-// Copies an attribute in, if the caller's idea of its size is right.
+// Copies an attribute in, if the caller passes the correct size.
 template <typename T>
 cublasStatus_t take(T& attribute, const void* value, std::size_t size) {
   if (value == nullptr || size != sizeof(T)) return CUBLAS_STATUS_INVALID_VALUE;

@@ -5,14 +5,15 @@
 namespace cuda_on_host {
 namespace {
 
-// Sizes of the matrices that a sample's convolution is the product of: pixels of y, and what each of them sees of x.
+// Sizes of the matrices whose product is a sample's convolution: pixels of y, and the numbers of x that each of them
+// depends on.
 struct Matrices {
   explicit Matrices(const Convolution& c)
       : pixels(c.y.height * c.y.width), seen(c.w.channels * c.w.height * c.w.width), out(c.y.channels) {}
   std::size_t pixels, seen, out;
 };
 
-// Calls visit(pixel, seen, c, row, column) for every number of x that a pixel of y sees; padding is left out.
+// Calls visit(pixel, seen, c, row, column) for every number of x that a pixel of y depends on, without padding.
 template <typename Visit>
 void visit_windows(const Convolution& convolution, const Visit& visit) {
   const auto& [x, w, y] = std::tie(convolution.x, convolution.w, convolution.y);
@@ -37,14 +38,14 @@ float factor(const Convolution& convolution, const void* data, const Shape4& sha
   return convolution.tf32 ? to_tf32(value) : value;
 }
 
-// alpha * value + beta * what is there.
+// Stores alpha * value + beta * the old value.
 void put(const Convolution& convolution, void* data, const Shape4& shape, std::size_t index, float value) {
   value *= convolution.alpha;
   if (convolution.beta != 0) value += convolution.beta * load(data, shape.type, index);
   store(data, shape.type, index, value);
 }
 
-// Filters as a matrix [seen, out], or [out, seen] by `out_first`.
+// The filters as a matrix [seen, out], or [out, seen] with `out_first`.
 std::vector<float> unpack_filters(const Convolution& convolution, const void* data, bool out_first) {
   const Shape4& w = convolution.w;
   const Matrices sizes(convolution);

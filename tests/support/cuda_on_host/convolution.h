@@ -1,4 +1,4 @@
-// What cuDNN's opaque handles point to here, and the arithmetic of its convolutions.
+// Shapes and arithmetic of the stand-in's cuDNN convolutions.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace cuda_on_host {
 
-// Four numbers of which the last three may change places: samples or filters, channels, height, width.
+// Four numbers whose last three can be in a different order: samples or filters, channels, height, width.
 struct Shape4 {
   Number type = Number::kF32;
   bool channels_last = false;
@@ -31,9 +31,9 @@ struct Geometry {
 struct Convolution {
   Shape4 x, w, y;
   Geometry geometry;
-  bool tf32 = false;                    // float32 factors are rounded
-  float alpha = 1, beta = 0;            // result = alpha * convolution + beta * result; not read where beta is 0
-  std::vector<std::size_t> order = {};  // in which the samples' filter gradients are summed; empty: as they come
+  bool tf32 = false;          // float32 factors are rounded
+  float alpha = 1, beta = 0;  // result = alpha * convolution + beta * result; the old result is not read if beta is 0
+  std::vector<std::size_t> order = {};  // in which the samples' filter gradients are summed; empty: in sample order
 };
 
 // The height or width of y.

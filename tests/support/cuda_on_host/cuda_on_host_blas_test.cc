@@ -1,4 +1,4 @@
-// The stand-in for CUDA: cuBLASLt's matrix products against plain loops.
+// Tests the stand-in for CUDA: compares cuBLASLt's matrix products with plain loops.
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -25,7 +25,7 @@ cudaDataType data_type(Number type) {
   return type == Number::kF32 ? CUDA_R_32F : CUDA_R_16BF;
 }
 
-// A matrix of random numbers in device memory, and as doubles.
+// A matrix of random numbers in device memory, with the same numbers as doubles.
 struct Matrix {
   Matrix(std::size_t rows, std::size_t columns, Number number, cublasLtOrder_t stored, std::size_t more, Random& random)
       : height(rows),
@@ -49,7 +49,7 @@ struct Matrix {
   Matrix(const Matrix&) = delete;
   ~Matrix() { cublasLtMatrixLayoutDestroy(layout); }
 
-  // Row-major, without what lies between the rows or columns.
+  // Row-major, without the gaps between rows or columns.
   std::vector<double> fetch() const {
     const std::vector<std::byte> host = bytes.fetch();
     std::vector<double> result(height * width);
@@ -139,7 +139,7 @@ class Product {
     set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(bias_.bytes.data() + offset));
   }
 
-  // The largest difference from plain loops over the numbers that were there before the product.
+  // The largest difference from plain loops over the numbers before the product.
   double error() const {
     const std::vector<double> got = d_.fetch();
     double largest = 0;
@@ -182,7 +182,7 @@ double error_of_product(const Options& options) {
 
 }  // namespace
 
-TEST_CASE("products of transposed matrices in either order are those of plain loops") {
+TEST_CASE("products of transposed matrices in either order match plain loops") {
   for (const bool ta : {false, true}) {
     for (const bool tb : {false, true}) {
       for (const auto order_a : {CUBLASLT_ORDER_COL, CUBLASLT_ORDER_ROW}) {
@@ -198,14 +198,14 @@ TEST_CASE("products of transposed matrices in either order are those of plain lo
   }
 }
 
-TEST_CASE("products are scaled, added to what is there, biased and cut off") {
+TEST_CASE("products are scaled, added to the old result, biased and clipped") {
   CHECK(error_of_product({.alpha = 2.5F, .beta = -0.5F}) < 1e-6);
   CHECK(error_of_product({.epilogue = CUBLASLT_EPILOGUE_RELU}) < 1e-6);
   CHECK(error_of_product({.epilogue = CUBLASLT_EPILOGUE_BIAS}) < 1e-6);
   CHECK(error_of_product({.epilogue = CUBLASLT_EPILOGUE_RELU_BIAS, .alpha = 2, .beta = 1}) < 1e-6);
 }
 
-TEST_CASE("bfloat16 factors give sums in float32 that are rounded once") {
+TEST_CASE("bfloat16 factors give float32 sums that are rounded once") {
   CHECK(error_of_product({.factors = Number::kBf16, .result = Number::kF32}) < 1e-6);
   const double rounded = error_of_product({.factors = Number::kBf16, .result = Number::kBf16});
   CHECK(rounded > 1e-5);
@@ -214,7 +214,7 @@ TEST_CASE("bfloat16 factors give sums in float32 that are rounded once") {
         1.0 / 64);
 }
 
-TEST_CASE("parts of sums are rounded to the result's type unless it is not allowed") {
+TEST_CASE("partial sums are rounded to the result's type if that is allowed") {
   const auto error = [](cublasLtReductionScheme_t reductions) {
     cuda_on_host::reset({});
     Product product({.factors = Number::kBf16, .result = Number::kBf16});
@@ -248,7 +248,7 @@ TEST_CASE("combinations that cuBLASLt has no kernel for are refused") {
   CHECK(choice({}, {.fused_epilogues = false}) == CUBLAS_STATUS_SUCCESS);
 }
 
-TEST_CASE("a product runs only as it was chosen: with its workspace, alignment and epilogue") {
+TEST_CASE("a product only runs with the workspace, alignment and epilogue that it was chosen for") {
   cuda_on_host::reset({});
   Product product({});
   check(product.choose(16), "choose");
@@ -260,7 +260,7 @@ TEST_CASE("a product runs only as it was chosen: with its workspace, alignment a
   CHECK(product.run() == CUBLAS_STATUS_INVALID_VALUE);
 }
 
-TEST_CASE("a bias that is not aligned is chosen for, but cannot be run with") {
+TEST_CASE("an algorithm can be chosen for a bias that is not aligned, but cannot run with it") {
   cuda_on_host::reset({});
   Product product({.epilogue = CUBLASLT_EPILOGUE_BIAS});
   product.set_bias(4);
@@ -270,7 +270,7 @@ TEST_CASE("a bias that is not aligned is chosen for, but cannot be run with") {
   CHECK(product.run() == CUBLAS_STATUS_SUCCESS);
 }
 
-TEST_CASE("a product that never ran cannot be captured: its kernel is not loaded yet") {
+TEST_CASE("a product that never ran cannot be captured, because its kernel is not loaded yet") {
   cuda_on_host::reset({});
   Product product({});
   check(product.choose(), "choose");

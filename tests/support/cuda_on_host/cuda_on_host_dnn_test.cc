@@ -1,4 +1,4 @@
-// The stand-in for CUDA: cuDNN's convolutions against plain loops.
+// Tests the stand-in for CUDA: compares cuDNN's convolutions with plain loops.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -104,7 +104,7 @@ class Convolution {
                                    convolution_, algorithm, workspace_.data(), workspace_bytes, &options_.beta,
                                    y_shape_, y_.bytes.data());
   }
-  // With filters that lie `offset` bytes behind what is aligned.
+  // With filters `offset` bytes after an aligned address.
   cudnnStatus_t forward_shifted(std::size_t offset) {
     return cudnnConvolutionForward(handle_, &options_.alpha, x_shape_, x_.bytes.data(), w_shape_,
                                    more_w_.data() + offset, convolution_, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM,
@@ -121,7 +121,7 @@ class Convolution {
                                           &options_.beta, w_shape_, w_.bytes.data());
   }
 
-  // What each pass has to give, by plain loops over the numbers that were there before it.
+  // The expected result of each pass, from plain loops over the numbers before it.
   std::vector<double> expected_y() const { return expected(y_, kY); }
   std::vector<double> expected_dx() const { return expected(x_, kX); }
   std::vector<double> expected_dw() const { return expected(w_, kW); }
@@ -183,7 +183,7 @@ class Convolution {
   DeviceArray<std::byte> workspace_;
 };
 
-// The largest difference, relative to the largest number; infinite where there is a NaN.
+// The largest difference relative to the largest number; infinite if there is a NaN.
 double difference(const std::vector<double>& got, const std::vector<double>& expected) {
   REQUIRE(got.size() == expected.size());
   double largest = 0, scale = 1;
@@ -220,7 +220,7 @@ double error_of_passes(const Options& options) {
 
 }  // namespace
 
-TEST_CASE("the three passes are those of plain loops, in both layouts, padded or not, with strides") {
+TEST_CASE("the three passes match plain loops in both layouts, with and without padding, and with strides") {
   for (const bool channels_last : {false, true}) {
     for (const int pad : {0, 1}) {
       for (const int stride : {1, 2}) {
@@ -243,7 +243,7 @@ TEST_CASE("bfloat16 results are rounded once, TF32 factors to 10 bits") {
   }
 }
 
-TEST_CASE("among the algorithms are some that are not repeatable, and some that want too much memory") {
+TEST_CASE("some algorithms are not repeatable, and some need too much memory") {
   cuda_on_host::reset({});
   Convolution convolution({.math = CUDNN_DEFAULT_MATH});
   int count = 0;
@@ -278,7 +278,7 @@ TEST_CASE("among the algorithms are some that are not repeatable, and some that 
   CHECK(filter[0].mathType == CUDNN_FMA_MATH);
 }
 
-TEST_CASE("sums of an algorithm that is not repeatable differ from run to run") {
+TEST_CASE("sums of an algorithm that is not repeatable differ between runs") {
   const auto sums = [](cudnnConvolutionBwdFilterAlgo_t algorithm, std::uint64_t seed) {
     cuda_on_host::reset({.seed = seed});
     Convolution convolution({.math = CUDNN_FMA_MATH});
@@ -294,7 +294,7 @@ TEST_CASE("sums of an algorithm that is not repeatable differ from run to run") 
   CHECK_FALSE(differ(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1));
 }
 
-TEST_CASE("calls that do not fit what was asked for are refused") {
+TEST_CASE("calls that do not match what was queried are refused") {
   cuda_on_host::reset({});
   Convolution convolution({});
   CHECK(convolution.forward(CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, 16) == CUDNN_STATUS_BAD_PARAM);
@@ -307,7 +307,7 @@ TEST_CASE("calls that do not fit what was asked for are refused") {
   CHECK(convolution.forward(CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM) == CUDNN_STATUS_SUCCESS);
 }
 
-TEST_CASE("tensors have to be aligned") {
+TEST_CASE("tensors must be aligned") {
   cuda_on_host::reset({});
   Convolution convolution({});
   CHECK(convolution.forward_shifted(4) == CUDNN_STATUS_BAD_PARAM);
@@ -321,7 +321,7 @@ TEST_CASE("Winograd's results are not exact") {
   CHECK(difference(convolution.y(), convolution.expected_y()) > 5e-4);
 }
 
-TEST_CASE("advice without a repeatable algorithm says nothing of those that there are") {
+TEST_CASE("proposals without a repeatable algorithm do not contain those that exist") {
   cuda_on_host::reset({.repeatable_advice = false});
   Convolution convolution({.math = CUDNN_FMA_MATH});
   int count = -1;
@@ -335,7 +335,7 @@ TEST_CASE("advice without a repeatable algorithm says nothing of those that ther
   CHECK(convolution.backward_data() == CUDNN_STATUS_SUCCESS);
 }
 
-TEST_CASE("a GPU without bfloat16 has no convolutions of it") {
+TEST_CASE("a GPU without bfloat16 does not have bfloat16 convolutions") {
   cuda_on_host::reset({.major = 7, .minor = 5});
   Convolution convolution({.type = Number::kBf16});
   CHECK(convolution.forward(CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM) == CUDNN_STATUS_NOT_SUPPORTED);

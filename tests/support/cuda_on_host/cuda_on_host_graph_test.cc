@@ -1,4 +1,4 @@
-// The stand-in for CUDA: stream capture and graphs.
+// Tests the stand-in for CUDA: stream capture and graphs.
 #include <thread>
 #include <vector>
 
@@ -52,7 +52,7 @@ cudaGraphExec_t instantiate(cudaGraph_t graph) {
 
 }  // namespace
 
-TEST_CASE("captured work runs with each launch of its graph, and not before") {
+TEST_CASE("captured work runs with each launch of its graph, not during the capture") {
   cuda_on_host::reset({});
   const Streams streams;
   const DeviceArray<float> from(std::vector<float>(4, 1)), into(std::vector<float>(4, 0));
@@ -70,8 +70,8 @@ TEST_CASE("captured work runs with each launch of its graph, and not before") {
   CHECK(into.fetch() == std::vector<float>(4, 6));
 }
 
-// into = 1 on one stream, then += 10 on the other one, then from = into + 0 on the first.
-TEST_CASE("a graph keeps the order that events gave to its streams, and no other") {
+// into = 1 on one stream, then += 10 on the other, then from = into + 0 on the first.
+TEST_CASE("a graph keeps only the order that events gave to its streams") {
   const auto right = [](bool with_fork_order) {
     std::uint64_t count = 0;
     for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
@@ -109,12 +109,12 @@ TEST_CASE("a stream that is not joined fails the capture") {
   cudaGraph_t graph = nullptr;
   CHECK(streams.end(&graph) == cudaErrorStreamCaptureUnjoined);
   CHECK(graph == nullptr);
-  // Both are streams as before.
+  // Both work as normal streams again.
   add_on(streams.two, data, data, 1);
   CHECK(data.fetch() == std::vector<float>(4, 1));
 }
 
-TEST_CASE("what cannot be captured ends the capture") {
+TEST_CASE("a call that cannot be captured ends the capture") {
   const Streams* current = nullptr;
   const auto refused = [&](const auto& call) {
     cuda_on_host::reset({});
@@ -161,7 +161,7 @@ TEST_CASE("pageable memory cannot be captured, pinned memory is read at each lau
   }
 }
 
-TEST_CASE("captured work does not wait for work outside of the capture") {
+TEST_CASE("captured work does not wait for work outside the capture") {
   cuda_on_host::reset({});
   const Streams streams;
   const DeviceArray<float> data(std::vector<float>(4, 0));
@@ -177,7 +177,7 @@ TEST_CASE("captured work does not wait for work outside of the capture") {
   check(cudaGraphDestroy(graph), "destroy");
 }
 
-TEST_CASE("a capture of one thread only leaves the other threads alone") {
+TEST_CASE("a capture limited to one thread does not affect other threads") {
   for (const auto mode : {cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal}) {
     cuda_on_host::reset({});
     const Streams streams;

@@ -1,4 +1,4 @@
-// The stand-in for CUDA: the threads of a kernel and what they say to each other.
+// Tests the stand-in for CUDA: the threads of a kernel and their communication.
 #include <numeric>
 #include <string>
 #include <vector>
@@ -18,7 +18,7 @@ using cuda_on_host::kSeeds;
 
 namespace {
 
-// Sums 64 numbers of each block through shared memory and, at last, a warp's shuffles.
+// Sums 64 numbers of each block through shared memory and finally a warp's shuffles.
 __global__ void __launch_bounds__(64) sum_blocks(const float* values, float* sums, bool with_barrier) {
   __shared__ float part[64];
   part[threadIdx.x] = values[blockIdx.x * blockDim.x + threadIdx.x];
@@ -41,7 +41,7 @@ __global__ void half_of_a_warp_waits() {
   }
 }
 
-// Each lane's view of the others by the several warp calls: [8, 32].
+// What each lane gets from other lanes by the different warp calls: [8, 32].
 __global__ void exchange(int* seen) {
   const int lane = static_cast<int>(threadIdx.x);
   const int value = 100 + lane;
@@ -52,7 +52,7 @@ __global__ void exchange(int* seen) {
   seen[128 + lane] = __shfl_up_sync(0xffffffffu, value, 2);
   seen[160 + lane] = static_cast<int>(__ballot_sync(0xffffffffu, lane % 2));
   seen[192 + lane] = __any_sync(0xffffffffu, lane == 31);
-  // Two halves of the warp, each for itself.
+  // The two halves of the warp make separate calls.
   const unsigned half = lane < 16 ? 0xffffu : 0xffff0000u;
   seen[224 + lane] = __shfl_xor_sync(half, value, 1);
 }
@@ -79,11 +79,11 @@ TEST_CASE("threads of a block exchange numbers through shared memory and shuffle
   CHECK(count_right_sums(true) == kSeeds);
 }
 
-TEST_CASE("a kernel without the barrier that it needs is found out") {
+TEST_CASE("a kernel without a required barrier is detected") {
   CHECK(count_right_sums(false) < kSeeds);
 }
 
-TEST_CASE("every thread of every block runs once, in its place") {
+TEST_CASE("every thread of every block runs once, with its indices") {
   cuda_on_host::reset({});
   const DeviceArray<unsigned> places(std::vector<unsigned>(30 * 24, 0));
   launch(nullptr, dim3(5, 3, 2), dim3(4, 3, 2), place, places.data());

@@ -1,4 +1,4 @@
-// The stand-in for CUDA: NCCL among its simulated GPUs.
+// Tests the stand-in for CUDA: NCCL with its simulated GPUs.
 #include "lib/backend/cuda/nccl.h"
 
 #include <array>
@@ -29,7 +29,7 @@ struct Rank {
 
 }  // namespace
 
-TEST_CASE("there is an NCCL only where a test wants one") {
+TEST_CASE("NCCL is only available if a test requests it") {
   cuda_on_host::reset({.devices = 2});
   CHECK(Nccl::open({0, 1}) == nullptr);
   cuda_on_host::reset({.devices = 2, .nccl = true});

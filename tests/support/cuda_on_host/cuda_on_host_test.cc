@@ -1,5 +1,5 @@
-// The stand-in for CUDA that the backend's tests run on: what a GPU would not forgive, it must not forgive. Streams,
-// memory and devices.
+// Tests the stand-in for CUDA on which the backend's tests run: streams, memory and devices. It must detect every error
+// that would fail on a GPU.
 #include "tests/support/cuda_on_host/control.h"
 
 #include <csignal>
@@ -56,7 +56,7 @@ float* pinned_floats(std::size_t count) {
 
 }  // namespace
 
-TEST_CASE("work waits until something waits for it") {
+TEST_CASE("work runs only when a call waits for it") {
   cuda_on_host::reset({});
   const Streams streams;
   const DeviceArray<float> data(8);
@@ -68,7 +68,7 @@ TEST_CASE("work waits until something waits for it") {
   CHECK(cuda_on_host::work_done() == before + 1);
 }
 
-TEST_CASE("streams that no event orders run in either order") {
+TEST_CASE("streams without an event between them run in either order") {
   const auto sees_the_fill = [](bool with_event) {
     return count_seeds([&] {
       const Streams streams;
@@ -87,7 +87,7 @@ TEST_CASE("streams that no event orders run in either order") {
   CHECK(sees_the_fill(false) < kSeeds);
 }
 
-TEST_CASE("who waits for a stream waits for the events that it waits for") {
+TEST_CASE("waiting for a stream includes the events that the stream waits for") {
   CHECK(count_seeds([] {
           const Streams streams;
           const DeviceArray<float> data(8);
@@ -100,7 +100,7 @@ TEST_CASE("who waits for a stream waits for the events that it waits for") {
         }) == kSeeds);
 }
 
-TEST_CASE("an event stands for the work before its last record, also for waits that came before a new one") {
+TEST_CASE("an event stands for the work before its last record, but earlier waits keep the earlier record") {
   CHECK(count_seeds([] {
           const Streams streams;
           const DeviceArray<float> first(std::vector<float>(32, 0)), second(std::vector<float>(32, 0));
@@ -155,7 +155,7 @@ TEST_CASE("pinned memory is read and written when the copy runs, pageable memory
   CHECK(cudaFreeHost(pinned) == cudaSuccess);
 }
 
-TEST_CASE("copies that leave an allocation or go the wrong way are refused") {
+TEST_CASE("copies that leave an allocation or have the wrong direction are refused") {
   cuda_on_host::reset({});
   const DeviceArray<float> data(4), other(4);
   std::vector<float> host(8);
@@ -174,7 +174,7 @@ TEST_CASE("copies that leave an allocation or go the wrong way are refused") {
   CHECK(try_copy(host.data(), data.data(), 16, cudaMemcpyDefault) == cudaSuccess);
 }
 
-TEST_CASE("fresh device memory is full of NaN, and filled bytes are there") {
+TEST_CASE("new device memory is full of NaN, and filled bytes are readable") {
   cuda_on_host::reset({});
   const DeviceArray<float> data(4);
   CHECK(data.fetch()[3] != data.fetch()[3]);
@@ -182,7 +182,7 @@ TEST_CASE("fresh device memory is full of NaN, and filled bytes are there") {
   CHECK(data.fetch() == std::vector<float>(4, 0));
 }
 
-TEST_CASE("a kernel that writes next to its memory is a fault") {
+TEST_CASE("a kernel that writes beside its memory is a fault") {
   for (const std::int64_t where : {std::int64_t{-1}, std::int64_t{5}}) {
     cuda_on_host::reset({});
     const DeviceArray<float> data(5);
@@ -193,7 +193,7 @@ TEST_CASE("a kernel that writes next to its memory is a fault") {
   }
 }
 
-TEST_CASE("the host cannot touch device memory") {
+TEST_CASE("the host cannot access device memory") {
   cuda_on_host::reset({});
   const DeviceArray<float> data(5);
   const pid_t child = fork();
@@ -209,7 +209,7 @@ TEST_CASE("the host cannot touch device memory") {
   CHECK(WTERMSIG(status) == SIGSEGV);
 }
 
-TEST_CASE("device memory runs out, and comes back") {
+TEST_CASE("device memory can run out, and is available again after it is freed") {
   cuda_on_host::reset({.memory_bytes = 1 << 20});
   std::size_t free = 0, total = 0;
   check(cudaMemGetInfo(&free, &total), "ask");
@@ -242,7 +242,7 @@ TEST_CASE("streams and memory belong to the device that was current") {
   CHECK(std::string(id) == "0000:02:00.0");
 }
 
-TEST_CASE("peers reach each other's memory once that is enabled") {
+TEST_CASE("peers can access each other's memory once that is enabled") {
   cuda_on_host::reset({.devices = 3, .peer_table = {{true, true, false}, {true, true, false}, {false, false, true}}});
   int can = -1;
   check(cudaDeviceCanAccessPeer(&can, 0, 1), "ask");
@@ -260,7 +260,7 @@ TEST_CASE("peers reach each other's memory once that is enabled") {
   CHECK(ours.fetch() == std::vector<float>(32, 6));
 }
 
-TEST_CASE("CUDA_VISIBLE_DEVICES numbers the devices anew") {
+TEST_CASE("CUDA_VISIBLE_DEVICES changes the numbers of the devices") {
   setenv("CUDA_VISIBLE_DEVICES", "2,0", 1);
   cuda_on_host::reset({.devices = 3});
   int count = 0;

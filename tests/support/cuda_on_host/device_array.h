@@ -1,4 +1,4 @@
-// Numbers in device memory, for tests.
+// Numbers in device memory for tests of the runtime. Use DeviceTensor for tests of kernels.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@ namespace cuda_on_host {
 template <typename T>
 class DeviceArray {
  public:
-  // As cudaMalloc leaves it: filled with 0xFF.
+  // The state after cudaMalloc: filled with 0xFF.
   explicit DeviceArray(std::size_t size) : size_(size) {
     void* data = nullptr;
     distmnist::cuda::check(cudaMalloc(&data, size * sizeof(T)), "take device memory");
@@ -28,7 +28,7 @@ class DeviceArray {
   std::size_t size() const { return size_; }
   std::size_t size_bytes() const { return size_ * sizeof(T); }
 
-  // Once all work of the device is done.
+  // Waits until all work of the device is done.
   std::vector<T> fetch() const {
     std::vector<T> values(size_);
     distmnist::cuda::check(cudaDeviceSynchronize(), "wait");

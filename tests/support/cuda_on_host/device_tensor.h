@@ -1,4 +1,5 @@
-// Numbers in device memory, for tests of kernels: put there, read back, and compared with what plain loops give.
+// Numbers in device memory for tests of kernels, which can be written, read and compared with the results of plain
+// loops.
 #pragma once
 
 #include <cmath>
@@ -18,8 +19,8 @@
 
 namespace distmnist::cuda {
 
-// What nobody has written yet is 0xEE in every byte, so that a number that a kernel leaves out shows; in bytes, too,
-// where the 0xFF that cudaMalloc leaves has a meaning (kNoneChosen).
+// Unwritten memory has 0xEE in every byte, so that a number that a kernel does not write is noticed. In bytes the 0xFF
+// from cudaMalloc would have a meaning (kNoneChosen).
 template <typename T>
 class MarkedArray : public cuda_on_host::DeviceArray<T> {
  public:
@@ -29,7 +30,7 @@ class MarkedArray : public cuda_on_host::DeviceArray<T> {
   explicit MarkedArray(const std::vector<T>& values) : cuda_on_host::DeviceArray<T>(values) {}
 };
 
-// A tensor in device memory, whose numbers tests see as doubles in [batch, channels, height, width] order.
+// A tensor in device memory, which tests access as doubles in [batch, channels, height, width] order.
 class DeviceTensor {
  public:
   DeviceTensor(NumberType type, Layout layout, std::int64_t batch, const Shape& shape)
@@ -64,7 +65,7 @@ class DeviceTensor {
     }
     return values;
   }
-  // Where number i, in [batch, channels, height, width] order, lies in memory.
+  // The position in memory of number i in [batch, channels, height, width] order.
   std::size_t offset(std::size_t i) const {
     if (view_.layout == Layout::kNchw) return i;
     const std::size_t channels = view_.channels, plane = static_cast<std::size_t>(view_.height) * view_.width;
@@ -77,7 +78,8 @@ class DeviceTensor {
   MarkedArray<std::uint8_t> bytes_;
 };
 
-// Multiples of 1 / 64 in [-1, 1): bfloat16 holds them, sums of some of them are exact in float, and ties are frequent.
+// Multiples of 1 / 64 in [-1, 1): bfloat16 can represent them, sums of a few of them are exact in float, and ties are
+// frequent.
 inline std::vector<double> random_numbers(std::int64_t count, std::uint64_t seed) {
   Random random(seed, 0);
   std::vector<double> numbers(static_cast<std::size_t>(count));
@@ -85,7 +87,7 @@ inline std::vector<double> random_numbers(std::int64_t count, std::uint64_t seed
   return numbers;
 }
 
-// The largest difference, relative to numbers above 1; infinity where sizes differ or numbers are not finite.
+// The largest difference, relative for numbers above 1; infinity if sizes differ or numbers are not finite.
 inline double worst_error(std::span<const double> actual, std::span<const double> expected) {
   double worst = actual.size() == expected.size() ? 0 : std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < actual.size() && i < expected.size(); ++i) {
@@ -95,7 +97,7 @@ inline double worst_error(std::span<const double> actual, std::span<const double
   return worst;
 }
 
-// What rounding to `type` may do to a number, and adding up a few of them in float.
+// The error of rounding to `type` and adding up a few numbers in float.
 inline double tolerance(NumberType type) {
   return type == NumberType::kF32 ? 1e-5 : 1.0 / 256;
 }
@@ -104,7 +106,7 @@ inline std::vector<double> to_doubles(std::span<const float> values) {
   return {values.begin(), values.end()};
 }
 
-// Calls visit(type, layout) for all of them.
+// Calls visit(type, layout) for all combinations.
 template <typename Visit>
 void for_each_kind(Visit visit) {
   for (const NumberType type : {NumberType::kF32, NumberType::kBf16}) {

@@ -1,4 +1,4 @@
-// The devices: how many there are, what they are like, which one a thread works with.
+// The devices: their number, their properties, and the current device of each thread.
 #include <cstdio>
 #include <cstring>
 
@@ -13,7 +13,7 @@ bool exists(int device) {
   return device >= 0 && static_cast<std::size_t>(device) < state().devices.size();
 }
 
-// Numbered from 1, as slot 0 is never a GPU's.
+// Numbered from 1, because slot 0 never belongs to a GPU.
 int pci_bus(int device) {
   return state().visible[static_cast<std::size_t>(device)] + 1;
 }

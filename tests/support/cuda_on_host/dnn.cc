@@ -13,19 +13,19 @@ using namespace cuda_on_host;
 namespace {
 
 constexpr std::size_t kMiB = 1 << 20;
-// What tensor cores' kernels load at once; cuDNN's descriptors do not say how a tensor is aligned.
+// The amount that tensor core kernels load at once. cuDNN's descriptors do not contain the alignment of a tensor.
 constexpr std::size_t kAlignment = 16;
 
-// What the stand-in's cuDNN can compute a pass with, the fastest first.
+// An algorithm of the stand-in's cuDNN for a pass, the fastest first.
 struct Candidate {
   int algorithm;
   bool repeatable;
   bool tensor_cores;
   std::size_t memory;
-  float error = 0;  // of its results, relative
+  float error = 0;  // relative error of its results
 };
-// Winograd takes more memory than anybody has, or loses digits in its transformations; the first backward algorithms
-// sum by atomics.
+// Winograd needs more memory than exists, or loses digits in its transformations. The first backward algorithms sum
+// with atomics.
 constexpr Candidate kForward[] = {{CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED, true, true, 4096 * kMiB},
                                   {CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, true, true, kMiB},
                                   {CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED, true, false, kMiB, 1e-3F},
@@ -91,7 +91,7 @@ cudnnStatus_t report_workspace(const Candidate* candidate, std::size_t* size) {
   return CUDNN_STATUS_SUCCESS;
 }
 
-// Of what a kernel is loaded for; candidates of all passes lie at different addresses.
+// Identifies what a kernel is loaded for; the candidates of all passes have different addresses.
 std::uint64_t hash(const Convolution& convolution, const Candidate& candidate) {
   std::uint64_t sum = reinterpret_cast<std::uintptr_t>(&candidate);
   const auto add = [&](std::size_t value) { sum = (sum ^ value) * 0x100000001b3 + 0x9e3779b9; };
@@ -115,7 +115,7 @@ bool is_usable(const void* data, std::size_t size, int device) {
   return aligned && is_device_range(data, size) && (reachable_from(device) >> *device_of(data) & 1) != 0;
 }
 
-// Enqueues the pass, which spoils the workspace first: nothing may rely on what lies there.
+// Enqueues the pass, which first overwrites the workspace, because its content must not be used.
 cudnnStatus_t start(const Call& call, const Convolution& convolution, const void* x, const void* w, const void* y,
                     std::function<void()> pass) {
   const cudnnStatus_t status = check_shapes(call.description, convolution.x, convolution.w, convolution.y);

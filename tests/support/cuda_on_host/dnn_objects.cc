@@ -1,4 +1,4 @@
-// Making and describing cuDNN's objects.
+// Creates and describes cuDNN's objects.
 #include "tests/support/cuda_on_host/dnn_objects.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What cuDNN's opaque handles point to here.
+// The objects behind cuDNN's opaque handles in the stand-in.
 #pragma once
 
 #include <cudnn.h>
@@ -28,7 +28,7 @@ struct cudnnConvolutionStruct {
 
 namespace cuda_on_host {
 
-// Of y.
+// The height of y.
 std::size_t output_height(const cudnnConvolutionStruct& convolution, const Shape4& x, const Shape4& w);
 std::size_t output_width(const cudnnConvolutionStruct& convolution, const Shape4& x, const Shape4& w);
 

@@ -1,4 +1,4 @@
-// The names and the sentences of the runtime's errors, as far as the stand-in reports them.
+// The names and texts of the runtime's errors that the stand-in reports.
 #include <string>
 
 #include "tests/support/cuda_on_host/state.h"
@@ -56,7 +56,7 @@ const char* cudaGetErrorName(cudaError_t error) {
   return text == nullptr ? "unrecognized error code" : text->name;
 }
 
-// A GPU says "unspecified launch failure" where we know better.
+// A GPU reports "unspecified launch failure", but the stand-in knows the cause.
 const char* cudaGetErrorString(cudaError_t error) {
   if (error == cudaErrorLaunchFailure) {
     thread_local std::string sentence;

@@ -1,4 +1,4 @@
-// The checks of hardened builds take a jump to another stack for an error.
+// The checks of hardened builds treat a jump to a different stack as an error.
 #undef _FORTIFY_SOURCE
 
 #include "tests/support/cuda_on_host/fibers.h"
@@ -30,8 +30,8 @@ constexpr std::uint64_t kNothingGiven = ~std::uint64_t{0};
 enum class State : std::uint8_t { kNotStarted, kRunning, kReady, kAtBarrier, kInWarp, kEnded };
 enum class WarpCall : std::uint8_t { kSync, kShuffle, kBallot };
 
-// Where a fiber, or the scheduler, stopped. A context is made for a fiber's start only: each swapcontext() would cost
-// two system calls for the signal mask, and kernels wait millions of times.
+// The place where a fiber, or the scheduler, stopped. A context is used only to start a fiber, because each
+// swapcontext() would make two system calls for the signal mask, and kernels wait millions of times.
 struct Fiber {
   jmp_buf stopped{};
   bool is_new = true;
@@ -41,8 +41,8 @@ struct Fiber {
 
 struct Thread {
   State state = State::kNotStarted;
-  Fiber* fiber = nullptr;  // where it stopped
-  // Its call that the other lanes have to join.
+  Fiber* fiber = nullptr;  // the fiber in which it stopped
+  // Its call, which the other lanes have to join.
   WarpCall call = WarpCall::kSync;
   unsigned mask = 0;
   std::uint64_t given = 0, received = 0;
@@ -65,7 +65,7 @@ std::vector<std::unique_ptr<Fiber>> all_fibers;
 std::vector<Fiber*> idle_fibers;
 Fiber* current_fiber = nullptr;
 
-// Goes on where `to` stopped. Not inlined, so that no caller's variables live across the return.
+// Continues where `to` stopped. Not inlined, so that no caller's variables are live across the return.
 [[gnu::noinline]] void leap(jmp_buf& from, jmp_buf& to) {
   if (_setjmp(from) == 0) _longjmp(to, 1);
 }
@@ -81,7 +81,7 @@ void enter(std::size_t index) {
   place.thread = {i % size.x, i / size.x % size.y, i / size.x / size.y};
 }
 
-// Gives way to the other threads until this one is ready() again.
+// Lets other threads run until this one is ready() again.
 void wait() {
   const std::size_t index = block.current;
   Fiber* fiber = current_fiber;
@@ -97,7 +97,7 @@ void make_ready(std::size_t index) {
   block.ready.push_back(index);
 }
 
-// The threads of the warp of `index` from its first one on; the last warp may have fewer than 32.
+// The threads of the warp of `index`, starting with its first one; the last warp can have fewer than 32.
 std::span<Thread> warp_of(std::size_t index) {
   const std::size_t first = index / kWarp * kWarp;
   return std::span(block.threads).subspan(first, std::min<std::size_t>(kWarp, block.threads.size() - first));
@@ -115,13 +115,13 @@ void exchange(std::span<Thread> warp, const Thread& caller) {
     const bool given = source < warp.size() && warp[source].state != State::kEnded && (caller.mask >> source & 1) != 0;
     received[lane] = caller.call == WarpCall::kBallot ? votes : given ? warp[source].given : kNothingGiven;
   }
-  // The other lanes may still have to fetch what an earlier call gave them.
+  // The other lanes may still have to read the values from an earlier call.
   for (std::size_t lane = 0; lane < warp.size(); ++lane) {
     if ((caller.mask >> lane & 1) != 0) warp[lane].received = received[lane];
   }
 }
 
-// Lets a warp's call end if every lane of the mask that has not ended made it. `caller` is one of its lanes.
+// Ends a warp's call if every lane of the mask that has not ended has made it. `caller` is one of its lanes.
 bool complete_warp_call(std::size_t caller_index) {
   const std::span<Thread> warp = warp_of(caller_index);
   const Thread caller = block.threads[caller_index];
@@ -155,7 +155,7 @@ std::uint64_t call_warp(WarpCall call, unsigned mask, std::uint64_t given, int s
   return self.received;
 }
 
-// A warp may have waited for this thread, which CUDA excuses once it has ended.
+// A warp may have waited for this thread; after it has ended CUDA does not wait for it.
 void end_thread(std::size_t index) {
   block.threads[index].state = State::kEnded;
   const std::size_t first = index / kWarp * kWarp;
@@ -173,7 +173,8 @@ void run_next_thread() {
   end_thread(block.current);
 }
 
-// A fiber's whole life: it runs threads until one has to wait, and goes on with others when that one has ended.
+// The main function of a fiber: it runs threads until one has to wait, and continues with others when that one has
+// ended.
 void live() {
   for (;;) {
     try {
@@ -283,7 +284,7 @@ void run_grid(dim3 grid, dim3 size, Order order, const std::function<void()>& th
       run_block();
     }
   } catch (...) {
-    // The fibers of the other threads stopped somewhere in the kernel: they cannot be used again.
+    // The fibers of the other threads stopped inside the kernel and cannot be used again.
     block.failure = nullptr;
     idle_fibers.clear();
     all_fibers.clear();

@@ -9,18 +9,19 @@
 
 namespace cuda_on_host {
 
-// A kernel that cannot go on: threads wait for others that have ended, or that wait elsewhere.
+// A kernel that cannot continue: threads wait for others that have ended or wait in a different place.
 struct KernelFault : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Which end blocks, and threads of a block, are started from: code that lacks a barrier often works from one of them.
+// The end from which blocks, and threads of a block, are started. Code without a necessary barrier often works from one
+// of them.
 struct Order {
   bool last_block_first = false;
   bool last_thread_first = false;
 };
 
-// Runs all blocks, one after the other; one caller at a time. Throws KernelFault, or what a thread threw.
+// Runs all blocks one after the other, for one caller at a time. Throws KernelFault, or an exception from a thread.
 void run_grid(dim3 grid, dim3 block, Order order, const std::function<void()>& thread);
 
 }  // namespace cuda_on_host

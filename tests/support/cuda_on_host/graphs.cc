@@ -7,7 +7,7 @@
 namespace cuda_on_host {
 namespace {
 
-// Every node must come before what the capture's first stream would do next.
+// Every node must come before the next work of the capture's first stream.
 bool all_joined(const Capture& capture) {
   std::vector<bool> reached(capture.nodes.size());
   std::vector<std::size_t> open(capture.origin->nodes.begin(), capture.origin->nodes.end());
@@ -74,7 +74,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t given, cudaStreamCaptureStatus* s
   });
 }
 
-// Only their number.
+// Only returns their number.
 cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* count) {
   return guarded([&] {
     if (graph == nullptr || nodes != nullptr || count == nullptr) return cudaErrorInvalidValue;
@@ -112,7 +112,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   });
 }
 
-// Launches that are under way keep their nodes.
+// Launches in progress keep their nodes.
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
   return guarded([&] {
     if (executable == nullptr) return cudaErrorInvalidValue;

@@ -1,4 +1,4 @@
-// The names and the sentences of the errors of cuBLASLt and cuDNN, as far as the stand-in reports them.
+// The names and texts of the errors of cuBLASLt and cuDNN that the stand-in reports.
 #include <cublasLt.h>
 #include <cudnn.h>
 

@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x6c746d61746d756c;
 constexpr std::uint64_t kWorkspaceBytes = 1 << 20;
-// cuBLASLt may look at the bias's address when it chooses, but there is no preference for it as for A to D, and some of
-// its kernels load 16 bytes of a bias at once whatever its address.
+// cuBLASLt can use the bias's address to choose an algorithm, but unlike for A to D there is no preference for its
+// alignment, and some kernels load 16 bytes of a bias at once whatever its address.
 constexpr std::uint32_t kBiasAlignment = 16;
 
 struct Problem {
@@ -87,7 +87,7 @@ cublasStatus_t check(const Problem& problem) {
   return types_fit(problem) && epilogue_fits(problem) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
-// Of all that an algorithm is chosen by.
+// Identifies all that the choice of an algorithm depends on.
 std::uint64_t hash(const Problem& problem) {
   std::uint64_t sum = 0;
   const auto add = [&](auto value) { sum = (sum ^ static_cast<std::uint64_t>(value)) * 0x100000001b3 + 0x9e3779b9; };
@@ -131,7 +131,7 @@ struct Operands {
   float alpha, beta;
 };
 
-// `sum` as it comes out of five parts that are added up in the type of the result.
+// The sum as the total of five parts that are added in the result's type.
 float rounded_in_parts(float sum, cudaDataType type) {
   float stored = 0;
   for (int part = 1; part <= 5; ++part) {
@@ -238,7 +238,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
   cudaStream_t stream = resolve(given);
   if (stream == nullptr || stream->device != device || current_device() != device) return CUBLAS_STATUS_INVALID_VALUE;
 
-  // Without an algorithm cuBLASLt looks for one itself, which may need no workspace and no alignment.
+  // Without an algorithm cuBLASLt chooses one itself, which may need no workspace and no alignment.
   MatmulAlgorithm algorithm{.magic = kMagic, .product = hash(problem), .alignments = {4, 4, 4, 4}};
   if (chosen != nullptr) std::memcpy(static_cast<void*>(&algorithm), chosen, sizeof(algorithm));
   if (algorithm.magic != kMagic || algorithm.product != hash(problem)) return CUBLAS_STATUS_INVALID_VALUE;

@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::size_t kAlignment = 256;
 constexpr std::size_t kPage = 4096;
-// Before and behind each allocation. Fresh memory is filled with 0xFF, a NaN in every floating-point type.
+// The guard before and after each allocation. New memory is filled with 0xFF, which is NaN in every floating-point
+// type.
 constexpr std::size_t kGuardBytes = 256;
 constexpr int kGuard = 0xA5;
 constexpr int kFresh = 0xFF;
@@ -23,7 +24,7 @@ std::size_t rounded_up(std::size_t size, std::size_t to) {
   return (size + to - 1) / to * to;
 }
 
-// With its guards.
+// Includes its guards.
 Range whole(std::byte* data, std::size_t size) {
   return {data - kGuardBytes, kGuardBytes + rounded_up(size, kAlignment) + kGuardBytes};
 }

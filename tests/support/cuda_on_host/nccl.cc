@@ -1,4 +1,4 @@
-// NCCL among the simulated GPUs: compiled in the place of lib/backend/cuda/nccl.cc, which would open the real library.
+// NCCL for the simulated GPUs: compiled instead of lib/backend/cuda/nccl.cc, which would open the real library.
 #include "lib/backend/cuda/nccl.h"
 
 #include <utility>
@@ -41,7 +41,7 @@ class SimulatedNccl final : public Nccl {
     calls_.at(rank) = call;
   }
 
-  // Every device's stream gets to its call before the sum is made, and goes on after it.
+  // Every device's stream reaches its call before the sum is computed, and continues after it.
   void end() override {
     const std::lock_guard lock(mutex());
     for (const Call& call : calls_) {

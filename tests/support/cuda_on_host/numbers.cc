@@ -32,7 +32,8 @@ float to_tf32(float value) {
   return std::bit_cast<float>((bits + kHalf) & ~kDropped);
 }
 
-// A few rows of the result, so short that they stay in the nearest cache, take up one row of `right` after the other.
+// Adds one row of `right` after the other to a few rows of the result, which are short enough to stay in the
+// first-level cache.
 void multiply_add(const ProductSize& size, const float* left, const float* right, float* result) {
   constexpr std::size_t kRows = 8, kColumns = 512;
   for (std::size_t row = 0; row < size.rows; row += kRows) {

@@ -1,4 +1,4 @@
-// The arithmetic that the stand-ins of cuBLASLt and cuDNN share: matrices as floats, products of them.
+// The arithmetic that the stand-ins of cuBLASLt and cuDNN share: matrices as floats, and their products.
 #pragma once
 
 #include <cstddef>
@@ -11,10 +11,10 @@ enum class Number : std::uint8_t { kF32, kBf16 };
 std::size_t size_of(Number type);
 
 float load(const void* data, Number type, std::size_t index);
-// Rounded to nearest even.
+// Rounds to nearest, ties to even.
 void store(void* data, Number type, std::size_t index, float value);
 
-// The value with 10 bits of mantissa, as tensor cores round float32 factors.
+// The value with 10 bits of mantissa, like tensor cores round float32 factors.
 float to_tf32(float value);
 
 struct ProductSize {

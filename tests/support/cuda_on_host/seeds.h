@@ -1,4 +1,4 @@
-// Orders of work by chance, as many as make a missing order show.
+// Random orders of work, enough to show that a required order is missing.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@ namespace cuda_on_host {
 
 inline constexpr std::uint64_t kSeeds = 24;
 
-// How many of the orders by chance make `outcome` true.
+// The number of random orders in which `outcome` is true.
 template <typename Outcome>
 std::uint64_t count_seeds(const Outcome& outcome) {
   std::uint64_t count = 0;

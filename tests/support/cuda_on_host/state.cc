@@ -20,7 +20,7 @@ std::unique_ptr<State>& owner() {
   return instance;
 }
 
-// Calls `entry` with what stands between commas.
+// Calls `entry` with each text between commas.
 void split(std::string_view text, const std::function<void(std::string_view)>& entry) {
   while (!text.empty()) {
     const std::size_t end = std::min(text.find(','), text.size());
@@ -62,7 +62,7 @@ Settings settings_of_environment() {
   return settings;
 }
 
-// As the driver reads CUDA_VISIBLE_DEVICES: up to the first number that names no device.
+// Reads CUDA_VISIBLE_DEVICES like the driver: up to the first number that is not a device.
 std::vector<int> visible_devices(int count) {
   std::vector<int> visible;
   const char* text = std::getenv("CUDA_VISIBLE_DEVICES");
@@ -101,7 +101,7 @@ State::~State() {
   for (cudaStream_t stream : streams) delete stream;
   for (const auto& [data, size] : pinned) std::free(data);
   for (const Device& device : devices) munmap(device.base, device.size);
-  if (!fault.empty()) std::abort();  // It was printed when it happened.
+  if (!fault.empty()) std::abort();  // it was printed when it happened
 }
 
 std::recursive_mutex& mutex() {

@@ -19,9 +19,9 @@ bool coin() {
   return (state().random() >> 32 & 1) != 0;
 }
 
-// Runs the code; what it throws is a fault of the device.
+// Runs the code; an exception is a fault of the device.
 void run_on(DeviceSet devices, const std::function<void()>& code) {
-  // Work that touches none leaves it as it is: to open and close it is slow.
+  // work that accesses no device memory skips this, because changing access is slow
   if (devices != 0) open_memory(devices);
   try {
     code();
@@ -31,7 +31,7 @@ void run_on(DeviceSet devices, const std::function<void()>& code) {
   }
 }
 
-// Runs the head of one of the streams that can go on, by chance; false if none can.
+// Runs the first work of a random stream that can continue; returns false if none can.
 bool run_some_work() {
   std::vector<cudaStream_t> ready;
   for (cudaStream_t stream : state().streams) {
@@ -187,7 +187,7 @@ using namespace cuda_on_host;
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int priority) {
   return guarded([&] {
     if (stream == nullptr || (flags & ~static_cast<unsigned>(cudaStreamNonBlocking)) != 0) return cudaErrorInvalidValue;
-    (void)priority;  // All are out of range or a hint.
+    (void)priority;  // the priority is out of range or only a hint
     if (resolve(nullptr) == nullptr) return cudaErrorNoDevice;
     *stream = new CUstream_st{.device = current_device(), .blocking = flags == cudaStreamDefault};
     state().streams.insert(*stream);
@@ -236,7 +236,7 @@ cudaError_t cudaStreamQuery(cudaStream_t given) {
       stream->capture->invalid = true;
       return cudaErrorStreamCaptureUnsupported;
     }
-    // Who asks again and again must see an end.
+    // A caller that polls must eventually see the end.
     run_some_work();
     open_memory(0);
     return stream->queue.empty() ? cudaSuccess : cudaErrorNotReady;
@@ -290,7 +290,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t given, cudaEvent_t event, unsigned)
     cudaStream_t stream = resolve(given);
     if (stream == nullptr || event == nullptr) return cudaErrorInvalidResourceHandle;
     if (!event->capture) {
-      // Only work of the same capture can come before captured work.
+      // Only work from the same capture can come before captured work.
       if (stream->capture && event->recorded) return cudaErrorStreamCaptureIsolation;
       if (!event->recorded || event->recorded->done) return cudaSuccess;
       stream->waits.push_back(event->recorded);

@@ -1,5 +1,5 @@
-// The cpu backend's executor with its kernels in AMX's tiles, compared with the one that rounds factors to bfloat16 and
-// multiplies them as float32: the same but for the order of sums, and what that lets be rounded another way.
+// Compares the cpu backend's executor with AMX tile kernels to the executor that rounds factors to bfloat16 and
+// multiplies them as float32. The results differ only by the order of sums and the rounding that follows from it.
 #include <algorithm>
 
 #include "lib/backend/cpu/cpu_executor.h"
@@ -22,7 +22,7 @@ CompileOptions options_of(std::int64_t batch, Precision precision = Precision::k
   return {.max_batch_size = batch, .precision = precision, .threads = 2};
 }
 
-// Layers that tiles serve, alone and before others.
+// Layers that tiles compute, alone and before other layers.
 std::vector<BackendCase> cases_in_tiles() {
   std::vector<BackendCase> cases;
   const auto flat = [&](std::int64_t in, std::int64_t hidden, std::int64_t batch) {
@@ -56,7 +56,7 @@ std::vector<BackendCase> cases_in_tiles() {
 
 }  // namespace
 
-TEST_CASE("a training step in tiles is that of rounded factors") {
+TEST_CASE("a training step in tiles equals one with rounded factors") {
   const cpu::AmxKernels* kernels = GENERATE(from_range(amx_kernels_under_test()));
   std::vector<BackendCase> cases = cases_in_tiles();
   for (BackendCase& one : backend_cases()) cases.push_back(std::move(one));
@@ -78,8 +78,8 @@ TEST_CASE("a training step in tiles is that of rounded factors") {
   }
 }
 
-// Convolutions are those of other instruction sets.
-TEST_CASE("a training step of float32 in tiles is nearly that of doubles") {
+// Convolutions are computed as with other instruction sets.
+TEST_CASE("a training step of float32 in tiles is close to one in double precision") {
   const cpu::AmxKernels* kernels = GENERATE(from_range(amx_kernels_under_test()));
   std::vector<BackendCase> cases = cases_in_tiles();
   cases.push_back({"mnist_cnn", mnist_cnn(), 6});
@@ -105,7 +105,7 @@ TEST_CASE("a training step of float32 in tiles is nearly that of doubles") {
   }
 }
 
-TEST_CASE("new parameters and smaller batches reach the tiles") {
+TEST_CASE("new parameters and smaller batches take effect in tiles") {
   const cpu::AmxKernels* kernels = GENERATE(from_range(amx_kernels_under_test()));
   const Precision precision = GENERATE(Precision::kF32, Precision::kBf16);
   const Graph graph = mlp();
@@ -121,7 +121,7 @@ TEST_CASE("new parameters and smaller batches reach the tiles") {
   }
 }
 
-TEST_CASE("resident training in tiles is the steps with the updates by hand, to the bit") {
+TEST_CASE("resident training in tiles equals separate steps and updates bit for bit") {
   const cpu::AmxKernels* kernels = GENERATE(from_range(amx_kernels_under_test()));
   const Precision precision = GENERATE(Precision::kF32, Precision::kBf16);
   const Graph graph = mlp();

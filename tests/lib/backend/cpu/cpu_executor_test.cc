@@ -1,4 +1,4 @@
-// What only the cpu backend has; what it shares with the others is in backend_test.cc.
+// Behaviour that only the cpu backend has. backend_test.cc tests what it shares with the others.
 #include "lib/backend/cpu/cpu_executor.h"
 
 #include <omp.h>
@@ -12,7 +12,7 @@
 
 using namespace distmnist;
 
-TEST_CASE("the caller's number of OpenMP threads is left as it was") {
+TEST_CASE("the caller's number of OpenMP threads is not changed") {
   omp_set_num_threads(3);
   const Graph graph = mlp();
   const auto executor = make_executor("cpu", graph, {.max_batch_size = 2, .threads = 2}, make_parameters(graph, 1));
@@ -24,7 +24,7 @@ TEST_CASE("the caller's number of OpenMP threads is left as it was") {
   CHECK(omp_get_max_threads() == 3);
 }
 
-TEST_CASE("an executor made on one thread runs on another") {
+TEST_CASE("an executor created on one thread can run on a different one") {
   const Graph graph = mnist_cnn();
   const CompileOptions options{.max_batch_size = 2, .threads = 2};
   const auto executor = make_executor("cpu", graph, options, make_parameters(graph, 1));
@@ -35,7 +35,7 @@ TEST_CASE("an executor made on one thread runs on another") {
   CHECK(there.gradients == here.gradients);
 }
 
-TEST_CASE("executors on several threads do not disturb one another") {
+TEST_CASE("executors on several threads do not disturb each other") {
   const Graph graph = mnist_cnn();
   const std::vector<float> block = make_parameters(graph, 1);
   const Samples samples = make_samples(graph, 4, 1);
@@ -52,7 +52,7 @@ TEST_CASE("executors on several threads do not disturb one another") {
   for (const TrainOutcome& outcome : outcomes) CHECK(outcome.gradients == alone.gradients);
 }
 
-TEST_CASE("the executor says what computes each layer, and not what might") {
+TEST_CASE("the executor reports which code computes each layer") {
   const std::vector<std::string> own =
       cpu::CpuExecutor(mnist_cnn(), {.max_batch_size = 2}, {.instruction_set = InstructionSet::kPortable}).kernels();
   CHECK(own == std::vector<std::string>{"built-in direct convolution", "part of the convolution",
@@ -68,7 +68,7 @@ TEST_CASE("the executor says what computes each layer, and not what might") {
   CHECK(library[5] == "oneDNN inner product");
 }
 
-TEST_CASE("times are kept per layer once asked for") {
+TEST_CASE("times per layer are recorded after they were requested") {
   const Graph graph = mlp();
   cpu::CpuExecutor executor(graph, {.max_batch_size = 2});
   const Samples samples = make_samples(graph, 2, 1);

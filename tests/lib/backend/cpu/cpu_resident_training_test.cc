@@ -1,5 +1,5 @@
-// Resident training of the cpu backend, whose updates are a part of its kernels; what all backends promise of it is in
-// resident_training_test.cc.
+// Resident training of the cpu backend, whose kernels include the updates. resident_training_test.cc tests what all
+// backends have in common.
 #include "lib/backend/cpu/cpu_resident_training.h"
 
 #include <algorithm>
@@ -19,8 +19,8 @@ namespace {
 
 constexpr std::int64_t kSamples = 30, kBatch = 7;
 
-// Pooled convolutions, one whose weights several threads update; a convolution that is none; matrices that one thread
-// computes and that several do; a dropout, so that the samples' numbers matter.
+// Pooled convolutions, one of them with weights that several threads update; a convolution without a pool; matrices
+// that one thread or several threads compute; and a dropout, so that the sample numbers matter.
 Graph mixed_graph() {
   auto net = slim::Net(8 * 8);
   net.reshape(8, 8, 1).conv2d(32, {3, 3}, "conv1").max_pool2d({2, 2}, "pool1");
@@ -31,9 +31,10 @@ Graph mixed_graph() {
 
 OptimizerSpec spec_of(OptimizerKind kind) {
   OptimizerSpec spec = default_optimizer(kind);
-  spec.learning_rate.schedule = LearningRateSchedule::kExponential;  // The number of the update matters.
+  spec.learning_rate.schedule = LearningRateSchedule::kExponential;  // makes the update number matter
   spec.learning_rate.base = 5e-3f;
-  // Where the square of a gradient is next to nothing, its sign alone makes a full step; that is not compared here.
+  // If the square of a gradient is almost zero, its sign alone decides the direction of a full step. That case is not
+  // compared here.
   spec.epsilon = 1e-3f;
   spec.learning_rate.decay_steps = 2;
   spec.learning_rate.decay_rate = 0.5f;
@@ -74,13 +75,13 @@ std::vector<std::int32_t> draw(std::int64_t count, std::uint64_t seed) {
   return samples;
 }
 
-// Steps of these sizes, the first one from the sample `first_sample` of the worker on.
+// Steps with these batch sizes, starting at the worker's sample `first_sample`.
 struct Steps {
   std::vector<std::int64_t> sizes;
   std::uint64_t first_sample = 0;
 };
 
-// How an executor is made and trained.
+// How an executor is created and trained.
 struct Run {
   CpuOptions tier;
   OptimizerKind kind = OptimizerKind::kAdam;
@@ -98,7 +99,7 @@ std::string name_of(const Run& run) {
                      to_string(run.kind));
 }
 
-// Every optimizer in every precision; every tier on one thread and on several.
+// Every optimizer in every precision, and every tier on one thread and on several.
 std::vector<Run> runs() {
   std::vector<Run> runs;
   for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
@@ -113,7 +114,7 @@ std::vector<Run> runs() {
   return runs;
 }
 
-// One executor, trained either way.
+// One executor, trained in either way.
 class Trained {
  public:
   Trained(const Run& run, const Graph& graph)
@@ -178,12 +179,12 @@ class Trained {
   StepResult last_;
 };
 
-// Whole batches and partial ones.
+// Full and partial batches.
 const Steps kFirst{{kBatch, 3, kBatch, 1}, 1000}, kSecond{{kBatch, kBatch, 5}, 1000 + 2 * kBatch + 4};
 
 }  // namespace
 
-TEST_CASE("resident steps of the cpu backend are its steps and updates by hand, to the bit, with every optimizer") {
+TEST_CASE("resident steps of the cpu backend equal separate steps and updates bit for bit, with every optimizer") {
   const Graph graph = mixed_graph();
   for (const Run& run : runs()) {
     INFO(name_of(run));
@@ -197,7 +198,7 @@ TEST_CASE("resident steps of the cpu backend are its steps and updates by hand, 
   }
 }
 
-TEST_CASE("resident training repeats its bits, and over a stop") {
+TEST_CASE("resident training repeats the same bits, also after a stop") {
   const Graph graph = mixed_graph();
   Steps both = kFirst;
   both.sizes.insert(both.sizes.end(), kSecond.sizes.begin(), kSecond.sizes.end());
@@ -213,7 +214,7 @@ TEST_CASE("resident training repeats its bits, and over a stop") {
   }
 }
 
-TEST_CASE("a batch too large for an update within the product is updated all the same") {
+TEST_CASE("a batch too large for an update inside the product is still updated") {
   auto net = slim::Net(70);
   const Graph graph = net.fully_connected(40, "hidden").fully_connected(4, "pred", Activation::kNone).build();
   const int threads = GENERATE(1, 3);

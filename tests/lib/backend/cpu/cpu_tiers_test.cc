@@ -1,4 +1,4 @@
-// The cpu backend on every instruction set that this processor has, and on oneDNN alone, in every precision, against
+// Compares the cpu backend on every instruction set of this processor, and on oneDNN alone, in every precision, with
 // the reference backend.
 #include <algorithm>
 
@@ -16,8 +16,8 @@ namespace {
 
 constexpr std::uint64_t kFirstSample = 77;
 
-// Of a layer's weights and biases together: a few biases' gradients, each a sum of numbers that nearly cancel out, say
-// nothing of how exact rounded numbers are.
+// Compares a layer's weights and biases together, because the gradients of a few biases, each a sum of numbers that
+// almost cancel out, do not show how exact rounded numbers are.
 void check_layer_gradients(const Graph& graph, std::span<const float> gradients, std::span<const float> expected,
                            double limit) {
   for (std::size_t i = 0; i + 1 < graph.variables.size(); i += 2) {
@@ -68,15 +68,15 @@ void check_case(const BackendCase& each, Precision precision) {
 
 }  // namespace
 
-TEST_CASE("every case is computed as by the reference in float32, the same bits each time") {
+TEST_CASE("in float32 every case matches the reference and repeats the same bits") {
   for (const BackendCase& each : backend_cases()) check_case(each, Precision::kF32);
 }
 
-TEST_CASE("every case is computed as by the reference in bfloat16, but for its rounding, the same bits each time") {
+TEST_CASE("in bfloat16 every case matches the reference except for rounding and repeats the same bits") {
   for (const BackendCase& each : backend_cases()) check_case(each, Precision::kBf16);
 }
 
-TEST_CASE("another executor with as many threads gives the same bits") {
+TEST_CASE("a second executor with the same number of threads gives the same bits") {
   const std::vector<BackendCase> cases = backend_cases();
   const auto cnn = std::ranges::find(cases, "mnist_cnn", &BackendCase::name);
   REQUIRE(cnn != cases.end());
@@ -98,7 +98,7 @@ TEST_CASE("another executor with as many threads gives the same bits") {
   }
 }
 
-TEST_CASE("an instruction set that the processor has not is refused by its name") {
+TEST_CASE("an instruction set that the processor does not support is refused by name") {
   for (const InstructionSet set : kInstructionSets) {
     INFO(to_string(set));
     const CpuOptions options{.instruction_set = set};

@@ -1,4 +1,4 @@
-// The CUDA backend on CUDA's stand-in: runs on every machine that has the toolkit.
+// Runs the CUDA backend on CUDA's stand-in, on every machine that has the toolkit.
 #include "lib/backend/cuda/cuda_backend.h"
 
 #include "lib/backend/cuda/inspect.h"

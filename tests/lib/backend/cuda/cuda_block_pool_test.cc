@@ -19,7 +19,7 @@ bool overlap(const Piece& a, const Piece& b) {
 
 }  // namespace
 
-TEST_CASE("pieces are aligned, large enough and apart") {
+TEST_CASE("pieces are aligned, large enough and do not overlap") {
   BlockPool pool;
   pool.add_block(10'000);
   pool.add_block(4096);
@@ -43,7 +43,7 @@ TEST_CASE("the smallest piece that fits is used") {
   CHECK(pool.take(1000)->block == 0);
 }
 
-TEST_CASE("what does not fit is refused, sizes near the largest number too") {
+TEST_CASE("a size that does not fit is refused, even close to the largest number") {
   BlockPool pool;
   CHECK(!pool.take(1));
   pool.add_block(4096);
@@ -53,7 +53,7 @@ TEST_CASE("what does not fit is refused, sizes near the largest number too") {
   CHECK(!pool.take(1));
 }
 
-TEST_CASE("pieces that come back become one again, in whatever order") {
+TEST_CASE("returned pieces are merged in any order") {
   const std::vector<int> order = GENERATE(std::vector<int>{0, 1, 2, 3}, std::vector<int>{3, 2, 1, 0},
                                           std::vector<int>{1, 3, 0, 2}, std::vector<int>{2, 0, 3, 1});
   BlockPool pool;
@@ -66,7 +66,7 @@ TEST_CASE("pieces that come back become one again, in whatever order") {
   CHECK(pool.largest_free_bytes() == 4096);
 }
 
-TEST_CASE("after any sequence nothing is lost and nothing is given twice") {
+TEST_CASE("after any sequence no memory is lost or assigned twice") {
   Random random(5, 1);
   BlockPool pool;
   pool.add_block(1 << 20);

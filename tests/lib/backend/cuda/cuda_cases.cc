@@ -15,7 +15,7 @@ using namespace distmnist;
 
 namespace {
 
-// Largest relative error of logits and gradients, in the L2 norm, against plain loops in double precision.
+// Largest relative error of logits and gradients in the L2 norm, compared with plain loops in double precision.
 double tolerance(Precision precision) {
   switch (precision) {
     case Precision::kTf32:
@@ -42,8 +42,8 @@ void check_gradients(const Graph& graph, std::span<const float> gradients, std::
   }
 }
 
-// A layer's weights and biases together: a few biases' gradients, each a sum of numbers that nearly cancel out, say
-// nothing of how exact rounded numbers are.
+// Compares a layer's weights and biases together, because the gradients of a few biases, each a sum of numbers that
+// almost cancel out, do not show how exact rounded numbers are.
 void check_layer_gradients(const Graph& graph, std::span<const float> gradients, std::span<const float> expected,
                            double limit) {
   for (std::size_t i = 0; i + 1 < graph.variables.size(); i += 2) {
@@ -61,7 +61,7 @@ Graph small_graph() {
   return net.fully_connected(4, "pred", Activation::kNone).build();
 }
 
-// Bytes of samples, and the same as floats in the order of a step.
+// Samples as bytes, and the same samples as floats in the order of a step.
 struct KeptSamples {
   std::vector<std::uint8_t> pixels, labels;
   SampleBytes bytes(std::int64_t count) const { return {count, pixels, labels}; }
@@ -80,7 +80,7 @@ std::vector<std::int32_t> some_samples(std::int64_t count, std::int64_t kept) {
   return out;
 }
 
-// Zero slots of an optimizer, or what it starts with.
+// The slots of an optimizer with their start values.
 std::vector<std::vector<float>> start_slots(const OptimizerSpec& optimizer, const Graph& graph) {
   std::vector<std::vector<float>> slots;
   for (const float value : slot_start_values(optimizer.kind)) {
@@ -99,7 +99,7 @@ struct Trained {
   std::vector<std::vector<float>> slots;
 };
 
-// `steps` resident steps, in calls of `per_call`.
+// Runs `steps` resident steps in calls of `per_call` steps.
 Trained train_resident(Executor& executor, const Graph& graph, const OptimizerSpec& optimizer, const KeptSamples& kept,
                        std::int64_t batch, std::int64_t steps, std::int64_t per_call) {
   ResidentTraining* training = executor.resident_training();
@@ -123,7 +123,7 @@ Trained train_resident(Executor& executor, const Graph& graph, const OptimizerSp
 
 }  // namespace
 
-TEST_CASE("every case gives the oracle's logits, loss and gradients in every precision") {
+TEST_CASE("every case gives the reference backend's logits, loss and gradients in every precision") {
   const auto backend = make_backend_under_test();
   const auto oracle_backend = make_reference_backend();
   const Precision precision = GENERATE(Precision::kF32, Precision::kTf32, Precision::kBf16);
@@ -152,7 +152,7 @@ TEST_CASE("every case gives the oracle's logits, loss and gradients in every pre
   }
 }
 
-TEST_CASE("without rounding the choices are the oracle's own") {
+TEST_CASE("without rounding the pooling choices equal the reference backend's") {
   const auto backend = make_backend_under_test();
   const Graph graph = small_graph();
   const Samples samples = make_samples(graph, 5, 1);
@@ -204,7 +204,7 @@ TEST_CASE("parameters that are loaded in pieces take effect in the next step") {
   CHECK(predict(*executor, graph, samples) == predict(*fresh, graph, samples));
 }
 
-TEST_CASE("smaller batches, and one size after the other, are computed as alone") {
+TEST_CASE("smaller batches and changing batch sizes give the same results as alone") {
   const auto backend = make_backend_under_test();
   const Graph graph = small_graph();
   const std::vector<float> block = make_parameters(graph, 5);
@@ -221,7 +221,7 @@ TEST_CASE("smaller batches, and one size after the other, are computed as alone"
   }
 }
 
-TEST_CASE("a label that is no class is refused, and nothing is lost") {
+TEST_CASE("an invalid label is refused, and the executor keeps its state") {
   const auto backend = make_backend_under_test();
   const Graph graph = small_graph();
   Samples samples = make_samples(graph, 3, 1);
@@ -236,15 +236,15 @@ TEST_CASE("a label that is no class is refused, and nothing is lost") {
   CHECK(train(*executor, samples.batch()).gradients == before.gradients);
 }
 
-TEST_CASE("resident steps are train_step and the optimizer's update") {
+TEST_CASE("resident steps equal train_step plus the optimizer's update") {
   const auto backend = make_backend_under_test();
   const OptimizerKind kind = GENERATE(OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
                                       OptimizerKind::kAdagrad, OptimizerKind::kRmsprop);
   INFO(to_string(kind));
   OptimizerSpec optimizer = default_optimizer(kind);
   optimizer.learning_rate = LearningRate(1e-3f);
-  optimizer.learning_rate.warmup_steps = 3;  // Another rate in each step.
-  // Where adam's v is next to nothing its steps are of full size in any direction; that is not what is compared here.
+  optimizer.learning_rate.warmup_steps = 3;  // a different rate in each step
+  // If adam's v is almost zero, its steps have full size in any direction. That is not compared here.
   optimizer.epsilon = 1e-3f;
   const Graph graph = small_graph();
   const KeptSamples kept = make_kept_samples(graph, 40);
@@ -262,7 +262,7 @@ TEST_CASE("resident steps are train_step and the optimizer's update") {
   }
 }
 
-TEST_CASE("resident training goes on from stored slots and another batch size, and repeats its bits") {
+TEST_CASE("resident training continues from stored slots with a different batch size and repeats the same bits") {
   const auto backend = make_backend_under_test();
   const Precision precision = GENERATE(Precision::kF32, Precision::kBf16);
   const Graph graph = small_graph();
@@ -282,7 +282,7 @@ TEST_CASE("resident training goes on from stored slots and another batch size, a
     start();
     for (; done < 8; ++done) {
       if (done == stop_after) {
-        // Everything goes to the host, and on to another executor.
+        // Copies everything to the host and then to a second executor.
         for (std::size_t i = 0; i < slots.size(); ++i) executor->resident_training()->read_slot(i, slots[i]);
         executor = compile(*backend, graph, options, read_all(*executor, graph));
         start();
@@ -316,14 +316,14 @@ TEST_CASE("evaluating between resident steps changes nothing") {
     training.start({}, 0, spans_of(slots));
     for (int step = 0; step < 4; ++step) {
       training.run({3, some_samples(3, 20), static_cast<std::uint64_t>(3 * step)});
-      if (evaluate) predict(*executor, graph, some);  // Of another size than the steps.
+      if (evaluate) predict(*executor, graph, some);  // a different batch size than the steps
     }
     return read_all(*executor, graph);
   };
   CHECK(trained(true) == trained(false));
 }
 
-TEST_CASE("what is evaluated after resident steps has their last update in it") {
+TEST_CASE("an evaluation after resident steps uses the last update") {
   const auto backend = make_backend_under_test();
   const Graph graph = small_graph();
   const Precision precision = GENERATE(Precision::kF32, Precision::kTf32, Precision::kBf16);
@@ -342,7 +342,7 @@ TEST_CASE("what is evaluated after resident steps has their last update in it") 
   CHECK(logits == predict(*fresh, graph, some));
 }
 
-TEST_CASE("a long run of resident steps is divided into uploads without a seam") {
+TEST_CASE("a long run of resident steps gives the same result when it is divided into uploads") {
   const auto backend = make_backend_under_test();
   auto net = slim::Net(9);
   const Graph graph = net.fully_connected(3, "pred", Activation::kNone).build();
@@ -356,8 +356,8 @@ TEST_CASE("a long run of resident steps is divided into uploads without a seam")
   CHECK(relative_error(trained.parameters, expected.parameters) < 1e-4);
 }
 
-TEST_CASE("devices share a batch as towers do") {
-  if (num_devices_under_test() < 2) SKIP_CASE("there is one device");
+TEST_CASE("devices share a batch like towers") {
+  if (num_devices_under_test() < 2) SKIP_CASE("this machine has only one device");
   const int devices = std::min(num_devices_under_test(), 3);
   GpuOptions all;
   all.devices.clear();
@@ -369,7 +369,7 @@ TEST_CASE("devices share a batch as towers do") {
   const CompileOptions options{.max_batch_size = 7, .seed = 2};
   const auto executor = compile(*backend, graph, options, block);
   const auto alone = compile(*alone_backend, graph, options, block);
-  for (const std::int64_t size : {7, 2, 1}) {  // With one sample all but one device have nothing to do.
+  for (const std::int64_t size : {7, 2, 1}) {  // with one sample, all devices but one have nothing to do
     const Samples samples = make_samples(graph, size, 3);
     const TrainOutcome outcome = train(*executor, samples.batch(5)), expected = train(*alone, samples.batch(5));
     CHECK(outcome.result.loss == Approx(expected.result.loss).epsilon(1e-5));
@@ -387,7 +387,7 @@ TEST_CASE("devices share a batch as towers do") {
   }
 }
 
-TEST_CASE("a share of the memory is never exceeded, and what would do is said") {
+TEST_CASE("a share of the memory is never exceeded, and the error names a share that is enough") {
   const Graph graph = mnist_cnn();
   const auto tight = make_backend_under_test({.memory_fraction = 1e-4, .allow_growth = true});
   CHECK(fails_with(ExitCode::kResources, "/gpu:0: out of memory", [&] { tight->compile(graph, {}); }));
@@ -396,7 +396,7 @@ TEST_CASE("a share of the memory is never exceeded, and what would do is said") 
                    [] { make_backend_under_test({.memory_fraction = 1.5}); }));
 }
 
-TEST_CASE("a GPU that is not there is refused with those that are") {
+TEST_CASE("a missing GPU is refused with a list of those that are present") {
   GpuOptions options;
   options.devices = {num_devices_under_test()};
   CHECK(fails_with(ExitCode::kUsage, fmt::format("device /gpu:{}", num_devices_under_test()),

@@ -1,5 +1,5 @@
-// What the CUDA backend has to do, on whatever executes it: a GPU, or CUDA's stand-in on the host. Each of the two test
-// programs that link cuda_cases.cc says here what that is.
+// The tests that the CUDA backend must pass, on a GPU or on CUDA's stand-in on the host. Each of the two test programs
+// that link cuda_cases.cc defines here which of them it uses.
 #pragma once
 
 #include <memory>

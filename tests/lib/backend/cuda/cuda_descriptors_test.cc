@@ -1,5 +1,5 @@
-// The parts of cuDNN and cuBLASLt that need no GPU, in the real libraries: shape inference and descriptors of every
-// layer of every model and case. Where there is no GPU, this is all of them that can run.
+// Tests the parts of cuDNN and cuBLASLt that need no GPU, with the real libraries: shape inference and descriptors of
+// every layer of every model and case. On a machine without a GPU these are the only parts that can run.
 #include <variant>
 
 #include "lib/backend/cuda/dnn_convolution.h"
@@ -17,7 +17,7 @@ cuda::DnnConvolutionConfig config_of(const Conv2d& layer, std::int64_t batch, Pr
   const auto size = static_cast<std::int32_t>(batch);
   Shape input = layer.input;
   Window window = layer.window;
-  if (!cuda::symmetric_padding(window)) {  // Then the executor pads by itself.
+  if (!cuda::symmetric_padding(window)) {  // the executor adds the padding itself
     input.height += window.pad_top + window.pad_bottom;
     input.width += window.pad_left + window.pad_right;
     window.pad_top = window.pad_bottom = window.pad_left = window.pad_right = 0;
@@ -31,7 +31,7 @@ cuda::DnnConvolutionConfig config_of(const Conv2d& layer, std::int64_t batch, Pr
 
 }  // namespace
 
-TEST_CASE("cuDNN infers the shapes of every convolution as the graph does") {
+TEST_CASE("cuDNN infers the same shape for every convolution as the graph") {
   int convolutions = 0;
   for (const BackendCase& each : backend_cases()) {
     for (const Layer& layer : each.graph.layers) {
@@ -47,7 +47,7 @@ TEST_CASE("cuDNN infers the shapes of every convolution as the graph does") {
   CHECK(convolutions > 60);
 }
 
-TEST_CASE("a shape that does not follow is noticed") {
+TEST_CASE("a shape that does not match is detected") {
   Conv2d layer;
   layer.input = {3, 8, 8};
   layer.output = {4, 8, 8};
@@ -57,7 +57,7 @@ TEST_CASE("a shape that does not follow is noticed") {
   CHECK_THROWS(cuda::check_output_shape(config_of(layer, 2, Precision::kF32)));
 }
 
-TEST_CASE("the libraries that are linked are those that were compiled against") {
+TEST_CASE("the linked libraries are those that were compiled against") {
   CHECK(cudnnGetVersion() / 10000 == CUDNN_MAJOR);
   CHECK(cublasLtGetVersion() / 10000 == CUBLAS_VER_MAJOR);
 }

@@ -26,7 +26,7 @@ bool is_short(const std::string& text, DeviceMemory& memory, std::uint64_t size_
 
 }  // namespace
 
-TEST_CASE("memory is taken as it is needed where no share is given") {
+TEST_CASE("without a share memory is allocated on demand") {
   have_card(64 * kMiB);
   DeviceMemory first(0, {}), second(0, {});
   const DeviceArray<float> a(first, 5 * kMiB, "a"), b(second, 5 * kMiB, "b");
@@ -35,7 +35,7 @@ TEST_CASE("memory is taken as it is needed where no share is given") {
   CHECK(first.limit_bytes() == 64 * kMiB);
 }
 
-TEST_CASE("a share is taken at once, and what is not free is said") {
+TEST_CASE("a share is allocated at once, and too little free memory is reported") {
   have_card(64 * kMiB);
   const DeviceMemory first(0, {.fraction = 0.5});
   CHECK(fails_with(ExitCode::kResources, "its share of 48 MiB (0.75 of 64 MiB) is not free, only 32 MiB are",
@@ -43,7 +43,7 @@ TEST_CASE("a share is taken at once, and what is not free is said") {
   const DeviceMemory second(0, {.fraction = 0.25});
 }
 
-TEST_CASE("a share that grows is taken by others meanwhile, and never exceeded") {
+TEST_CASE("a growing share can lose memory to other processes and is never exceeded") {
   have_card(64 * kMiB);
   DeviceMemory growing(0, {.fraction = 0.5, .allow_growth = true});
   std::optional<DeviceArray<float>> array(std::in_place, growing, 4 * kMiB, "a");
@@ -54,11 +54,11 @@ TEST_CASE("a share that grows is taken by others meanwhile, and never exceeded")
   CHECK(growing.used_bytes() == 16 * kMiB);
   array.reset();
   CHECK(growing.used_bytes() == 0);
-  // What came back is used again, so the share suffices.
+  // Returned memory is used again, so the share is large enough.
   for (int i = 0; i < 10; ++i) DeviceArray<float>(growing, 4 * kMiB, "a");
 }
 
-TEST_CASE("a card that is full is said with what it has left") {
+TEST_CASE("a full card is reported with its free memory") {
   have_card(64 * kMiB);
   DeviceMemory other(0, {}), own(0, {});
   const DeviceArray<float> taken(other, 12 * kMiB, "a");
@@ -66,10 +66,10 @@ TEST_CASE("a card that is full is said with what it has left") {
       is_short("the activations of conv9 take 20.0 MiB, this process has 0.0 MiB in use (largest free piece: 0.0 MiB), "
                "and the card has 16.0 of 64.0 MiB left",
                own, 20 * kMiB));
-  CHECK(own.allocate(10 * kMiB, "b") != nullptr);  // A failure leaves no error behind.
+  CHECK(own.allocate(10 * kMiB, "b") != nullptr);  // the failure leaves no error behind
 }
 
-TEST_CASE("fractions that are none are refused") {
+TEST_CASE("invalid fractions are refused") {
   have_card(64 * kMiB);
   for (const double fraction : {0.0, -0.5, 1.01}) {
     CHECK(fails_with(ExitCode::kUsage, "a share above 0 and at most 1",
@@ -77,7 +77,7 @@ TEST_CASE("fractions that are none are refused") {
   }
 }
 
-TEST_CASE("all memory goes back") {
+TEST_CASE("all memory is returned") {
   have_card(64 * kMiB);
   {
     DeviceMemory memory(0, {});

@@ -23,7 +23,7 @@ bool refuses(const std::string& folder, const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("a missing module is said with its name and what to do") {
+TEST_CASE("a missing module is reported with its name and what to do") {
   const TempDir empty;
   for (const std::string& folder : {std::string(), empty.path().string(), std::string("/no/such/folder")}) {
     CHECK(refuses(folder, "no CUDA backend (libdistmnist_cuda.so was not found"));
@@ -31,14 +31,14 @@ TEST_CASE("a missing module is said with its name and what to do") {
   }
 }
 
-TEST_CASE("the gpu backend is the module's") {
+TEST_CASE("the gpu backend comes from the module") {
   const TempDir empty;
   CHECK(fails_with(ExitCode::kUsage, "no CUDA backend", [&] { make_backend("gpu", empty.path().string()); }));
   const ModuleFolder folder = folder_of("working");
   CHECK(make_backend("gpu", folder.path())->name() == "stand-in");
 }
 
-TEST_CASE("a file that is no shared object is said with the linker's reason") {
+TEST_CASE("a file that is not a shared object is reported with the linker's reason") {
   const TempDir folder;
   std::ofstream(folder / kCudaModuleFile) << "not a shared object";
   CHECK(refuses(folder.path().string(), "cannot be loaded: " + (folder / kCudaModuleFile).string()));
@@ -48,7 +48,7 @@ TEST_CASE("a shared object without the entry point is refused") {
   CHECK(refuses(folder_of("no_entry").path(), "has no entry point distmnist_cuda_module"));
 }
 
-TEST_CASE("a module of another interface version is refused with both versions") {
+TEST_CASE("a module with a different interface version is refused with both versions") {
   CHECK(refuses(folder_of("wrong_abi").path(), fmt::format("has interface version {}, but this program needs {}",
                                                            kCudaModuleAbi + 1, kCudaModuleAbi)));
 }

@@ -1,4 +1,4 @@
-// The CUDA module on the GPUs of this machine; skipped (exit code 77, which meson counts) where there is none.
+// Runs the CUDA module on this machine's GPUs. Without a GPU the test is skipped (exit code 77, which meson counts).
 #include <cstdio>
 
 #include "lib/backend/cuda/loader.h"

@@ -40,13 +40,13 @@ double value_of(const AdminOutcome& outcome) {
   return answer->value;
 }
 
-// Hears questions on a port and answers from the `deaf`-th one on.
+// Receives questions on a port and answers from the `deaf`-th one on.
 class HardOfHearing {
  public:
   explicit HardOfHearing(int deaf) : deaf_(deaf), thread_([this] { serve(); }) {}
   ~HardOfHearing() { stop(); }
   std::uint16_t port() const { return port_; }
-  // Who has asked, as incarnation and sequence. Hears no more.
+  // The senders of the questions so far, as incarnation and sequence. Stops receiving.
   const std::vector<std::pair<std::uint64_t, std::uint64_t>>& heard() {
     stop();
     return heard_;
@@ -83,7 +83,7 @@ class HardOfHearing {
 
 }  // namespace
 
-TEST_CASE("clients one after another find the same variable on a ps") {
+TEST_CASE("clients that connect one after another find the same variable on a ps") {
   const std::uint16_t port = free_port();
   RunningPs ps(port, {0, 1, 0, 1, true});
   CHECK(value_of(ask(config_for({port}), questions(VariableAction::kInit))[0]) == 1);
@@ -93,7 +93,7 @@ TEST_CASE("clients one after another find the same variable on a ps") {
   CHECK(ps.wait() == ExitCode::kTerminated);
 }
 
-TEST_CASE("each ps gets its own question, and a refusal is the outcome of that ps alone") {
+TEST_CASE("each ps gets a separate question, and a refusal is the outcome of that ps only") {
   const std::vector<std::uint16_t> ports = {free_port(), free_port()};
   RunningPs staying(ports[0], {0, 2, 0, 1, true}), leaving(ports[1], {1, 2, 1, 1, false});
   const auto outcomes = ask(config_for(ports), questions(VariableAction::kInit, 2));
@@ -103,7 +103,7 @@ TEST_CASE("each ps gets its own question, and a refusal is the outcome of that p
   CHECK(outcomes[1].error.starts_with("ps:1 ends with its run"));
 }
 
-TEST_CASE("a ps that cannot be reached in time is lost, the others answer") {
+TEST_CASE("a ps that cannot be reached in time is lost, and the others answer") {
   const std::vector<std::uint16_t> ports = {free_port(), free_port()};
   RunningPs ps(ports[0], {0, 2, 0, 1, true});
   AdminConfig config = config_for(ports);
@@ -114,7 +114,7 @@ TEST_CASE("a ps that cannot be reached in time is lost, the others answer") {
   CHECK(outcomes[1].error.starts_with("cannot be reached (connection refused); gave up after "));
 }
 
-TEST_CASE("a ps that takes the connection and says nothing is lost, too") {
+TEST_CASE("a ps that accepts the connection and never answers is lost, too") {
   SilentListener silent;
   AdminConfig config = config_for({silent.port()});
   config.wait_ms = 500;
@@ -123,7 +123,7 @@ TEST_CASE("a ps that takes the connection and says nothing is lost, too") {
   CHECK(outcomes[0].error.find("does not answer like a ps") != std::string::npos);
 }
 
-TEST_CASE("a ps that starts later is waited for") {
+TEST_CASE("the client waits for a ps that starts later") {
   const std::uint16_t port = free_port();
   std::optional<RunningPs> ps;
   std::thread starter([&] {
@@ -135,7 +135,7 @@ TEST_CASE("a ps that starts later is waited for") {
   CHECK(value_of(outcomes[0]) == 1);
 }
 
-TEST_CASE("a question without an answer is asked again under the same name") {
+TEST_CASE("a question without an answer is repeated with the same sequence") {
   HardOfHearing ps(2);
   const AdminConfig config = config_for({ps.port()});
   CHECK(value_of(ask(config, questions(VariableAction::kAdd))[0]) == 3);
@@ -150,7 +150,7 @@ TEST_CASE("a stop ends the wait") {
   config.stop_requested = [] { return true; };
   try {
     ask(config, questions(VariableAction::kGet));
-    FAIL("it waited to the end");
+    FAIL("it waited until the deadline");
   } catch (const Error& error) {
     CHECK(error.code() == ExitCode::kInterrupted);
   }

@@ -5,20 +5,20 @@
 
 namespace distmnist::trace {
 
-// ---- Another session, another model ----
+// ---- A new session, a new model ----
 
-TEST_CASE("a ps that calls the session stale is greeted again, and the request goes on") {
+TEST_CASE("a ps that calls the session stale is greeted again, and the request continues") {
   Script worker;
   worker.start();
   worker.push(2);
   CHECK(worker.says(MessageType::kStale, 2) == Lines{"send hello seq 1"});
-  CHECK(worker.says(MessageType::kStale, 2).empty());  // One for each part; one greeting is enough.
+  CHECK(worker.says(MessageType::kStale, 2).empty());  // one stale for each part; one greeting is enough
   worker.ps.lease = 8;
   CHECK(worker.welcome() == kPushLines);
   CHECK_FALSE(worker.exchange.stale());
 }
 
-TEST_CASE("a model of another run, or a ps that has started anew, makes the session stale") {
+TEST_CASE("a model of a different run, or a restarted ps, makes the session stale") {
   const auto stale_after = [](auto change) {
     Script worker;
     worker.start();
@@ -34,7 +34,7 @@ TEST_CASE("a model of another run, or a ps that has started anew, makes the sess
   CHECK_FALSE(stale_after([](Peer& ps) { ++ps.lease; }));
 }
 
-TEST_CASE("the news of another model makes the session stale without a question, and opening again takes it") {
+TEST_CASE("a notice of a new model makes the session stale without a question, and opening again accepts the model") {
   Script worker;
   worker.start();
   worker.ps.run = kRun + 1;
@@ -48,7 +48,7 @@ TEST_CASE("the news of another model makes the session stale without a question,
   CHECK(worker.exchange.step() == 40);
 }
 
-TEST_CASE("whoever takes a connection and does not welcome is soon said to be no ps, and given up in time") {
+TEST_CASE("a peer that accepts connections but sends no welcome is soon reported as no ps and given up in time") {
   Script worker;
   worker.open();
   CHECK(worker.connect() == Lines{"send hello seq 1"});
@@ -58,7 +58,7 @@ TEST_CASE("whoever takes a connection and does not welcome is soon said to be no
   const Lines out = worker.tick(kNoWelcomeMs);
   CHECK(any_holds(out, "report ps:0 localhost:2222 does not answer like a ps"));
   CHECK(worker.tick(kNoWelcomeMs + 1).empty());
-  // One that was only slow is a ps all the same.
+  // A ps that was only slow is accepted.
   worker.welcome();
   CHECK(worker.exchange.opened());
   CHECK(worker.tick(kWaitMs).empty());
@@ -75,7 +75,7 @@ TEST_CASE("a probe is answered at once, in every state") {
   CHECK(worker.says(MessageType::kProbe) == Lines{"send ping seq 2"});
 }
 
-TEST_CASE("a worker says that it leaves where it has a session, and nothing where it has none") {
+TEST_CASE("a worker says that it leaves if it has a session, and nothing otherwise") {
   Script worker;
   worker.open();
   worker.exchange.leave();
@@ -104,7 +104,7 @@ TEST_CASE("a creation is answered by the welcome of its own run") {
   CHECK_FALSE(chief.exchange.stale());
 }
 
-TEST_CASE("a creation during which the connection breaks is sent again, unless it had arrived") {
+TEST_CASE("a creation during which the connection breaks is sent again unless it had arrived") {
   for (const bool arrived : {false, true}) {
     Script chief(true);
     chief.open();
@@ -126,7 +126,7 @@ TEST_CASE("a creation during which the connection breaks is sent again, unless i
 }
 
 TEST_CASE(
-    "a creation is not sent to a ps that was started again in the middle of it: the first one may have had pushes") {
+    "a creation is not sent again to a ps that restarted during it, because the first one may have received pushes") {
   Script chief(true);
   chief.open();
   chief.connect();
@@ -141,7 +141,7 @@ TEST_CASE(
   CHECK(chief.exchange.stale());
 }
 
-TEST_CASE("a connection that breaks is made again though nothing is due: the ps may have been started again") {
+TEST_CASE("a broken connection is replaced even if nothing is due, because the ps may have restarted") {
   Script worker;
   worker.start();
   CHECK(worker.exchange.connected());
@@ -155,7 +155,7 @@ TEST_CASE("a connection that breaks is made again though nothing is due: the ps 
   CHECK(worker.exchange.stale());
 }
 
-TEST_CASE("once a ps has heard that this worker is done it may end") {
+TEST_CASE("after a ps has heard that this worker is done, it may end") {
   Script worker;
   worker.start();
   worker.ask(MessageType::kDone, MessageType::kDoneAck, 2);
@@ -165,7 +165,7 @@ TEST_CASE("once a ps has heard that this worker is done it may end") {
   CHECK_FALSE(worker.exchange.connected());
 }
 
-TEST_CASE("a chief that replaces a model is not called stale by its own new run") {
+TEST_CASE("a chief that replaces a model does not consider its own new run stale") {
   Script chief(true);
   chief.start();
   chief.exchange.begin({MessageType::kWelcome, 2, kRun + 1}, chief.now);
@@ -179,7 +179,7 @@ TEST_CASE("a chief that replaces a model is not called stale by its own new run"
 
 // ---- Snapshots ----
 
-TEST_CASE("a snapshot is there with its end, when every chunk of every slot has come") {
+TEST_CASE("a snapshot is complete with its end record and every chunk of every slot") {
   Script chief(true);
   chief.start();
   chief.ask(MessageType::kSnapshotTake, MessageType::kSnapshotEnd, 2);
@@ -194,7 +194,7 @@ TEST_CASE("a snapshot is there with its end, when every chunk of every slot has 
   CHECK(chief.exchange.snapshot().consumed_samples == ConsumedSamples{{1, 4}});
 }
 
-TEST_CASE("a snapshot with a chunk or a slot missing is not taken for whole; it is asked for again") {
+TEST_CASE("a snapshot with a missing chunk or slot is incomplete and is requested again") {
   for (const bool whole_slot : {false, true}) {
     Script chief(true);
     chief.start();
@@ -208,12 +208,12 @@ TEST_CASE("a snapshot with a chunk or a slot missing is not taken for whole; it 
   }
 }
 
-TEST_CASE("a snapshot is of one commit") {
+TEST_CASE("a snapshot belongs to one commit") {
   Script chief(true);
   chief.start();
   chief.ask(MessageType::kSnapshotTake, MessageType::kSnapshotEnd, 2);
   chief.snapshot_data(2, 0, 0, {1, 2}, 5);
-  chief.snapshot_data(2, 0, 2, {3}, 8);  // of the second answer
+  chief.snapshot_data(2, 0, 2, {3}, 8);  // part of the second answer
   chief.snapshot_end(2, 0, 8);
   CHECK_FALSE(chief.exchange.answered());
   chief.snapshot_data(2, 0, 0, {6, 7}, 8);
@@ -223,7 +223,7 @@ TEST_CASE("a snapshot is of one commit") {
   CHECK(chief.exchange.answered());
 }
 
-TEST_CASE("a snapshot's vector or end that is no record is not taken") {
+TEST_CASE("a snapshot with an invalid vector or end record is ignored") {
   Script chief(true);
   chief.start();
   chief.ask(MessageType::kSnapshotBegin, MessageType::kSnapshotVector, 2);
@@ -241,8 +241,8 @@ TEST_CASE("a ps without parameters takes part with empty chunks") {
   worker.exchange.begin({MessageType::kParameters, 2, kRun}, worker.now);
   worker.exchange.add({MessageType::kPush, WireDtype::kF32, 0, {}, {}});
   CHECK(worker.take() == Lines{"send push seq 2 [0,0)"});
-  CHECK(worker.parameters(2, 0, {}).empty());  // No values to hand on,
-  CHECK(worker.exchange.answered());           // but an answer.
+  CHECK(worker.parameters(2, 0, {}).empty());  // no values to pass on,
+  CHECK(worker.exchange.answered());           // but an answer
 }
 
 }  // namespace distmnist::trace

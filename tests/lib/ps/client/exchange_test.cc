@@ -7,7 +7,7 @@ namespace distmnist::trace {
 
 // ---- Greeting ----
 
-TEST_CASE("an exchange greets when it is connected, and is open when the ps has a model") {
+TEST_CASE("an exchange sends a greeting when it is connected, and is open when the ps has a model") {
   Script worker;
   CHECK_FALSE(worker.exchange.wants_connection());
   CHECK(worker.open().empty());
@@ -22,7 +22,7 @@ TEST_CASE("an exchange greets when it is connected, and is open when the ps has 
   CHECK(worker.exchange.ps_epoch() == kEpoch);
 }
 
-TEST_CASE("an answer that counts steps or updates beyond all bounds is no answer") {
+TEST_CASE("an answer with an impossible number of steps or updates is ignored") {
   Script worker;
   worker.start();
   worker.push(2);
@@ -37,7 +37,7 @@ TEST_CASE("an answer that counts steps or updates beyond all bounds is no answer
   CHECK(says(kMaxCount, kMaxCount) == Lines{"values 0 [0,2) 1 2"});
 }
 
-TEST_CASE("parameters count in the type that was asked for, and are handed over as float32") {
+TEST_CASE("parameters are accepted in the requested type only, and are returned as float32") {
   Script worker;
   worker.start();
   worker.exchange.begin({MessageType::kParameters, 2, kRun, 0, 50, WireDtype::kBf16}, worker.now);
@@ -57,7 +57,7 @@ TEST_CASE("parameters count in the type that was asked for, and are handed over 
   CHECK(worker.exchange.answered());
 }
 
-TEST_CASE("a hello carries the container's number and no session yet") {
+TEST_CASE("a hello contains the container's number and no session") {
   Script worker;
   worker.open();
   worker.connect();
@@ -70,7 +70,7 @@ TEST_CASE("a hello carries the container's number and no session yet") {
   CHECK(hello.ps_epoch == 0);
 }
 
-TEST_CASE("a worker waits for the model, the chief is open without one") {
+TEST_CASE("a worker waits for the model, and the chief is open without one") {
   Script worker, chief(true);
   for (Script* script : {&worker, &chief}) {
     script->open();
@@ -81,11 +81,11 @@ TEST_CASE("a worker waits for the model, the chief is open without one") {
   CHECK_FALSE(worker.exchange.opened());
   CHECK(chief.exchange.opened());
   worker.ps.run = kRun;
-  worker.welcome();  // Told without asking again.
+  worker.welcome();  // reported without another question
   CHECK(worker.exchange.opened());
 }
 
-TEST_CASE("a worker that hears that there is a model, but missed the welcome, greets again") {
+TEST_CASE("a worker that learns of a model but missed the welcome sends its greeting again") {
   Script worker;
   worker.open();
   worker.connect();
@@ -94,7 +94,7 @@ TEST_CASE("a worker that hears that there is a model, but missed the welcome, gr
   CHECK(any_holds(worker.tick(kPingAfterMs), "send ping"));
   CHECK(worker.says(MessageType::kPong).empty());
   CHECK(any_holds(worker.tick(2 * kPingAfterMs), "send ping"));
-  worker.ps.run = kRun;  // The model has come, and the connection broke just then.
+  worker.ps.run = kRun;  // the model has arrived, and the connection broke at that moment
   CHECK(worker.says(MessageType::kPong) == Lines{"send hello seq 1"});
   worker.welcome();
   CHECK(worker.exchange.opened());
@@ -127,7 +127,7 @@ TEST_CASE("a refusal is a failure with its code and reason") {
   CHECK(failed_with(worker, ExitCode::kVersion, "refused by ps:0 localhost:2222: --batch_size is 100 here but 50"));
 }
 
-TEST_CASE("a refusal's code is kept within what a process can exit with, and never 0") {
+TEST_CASE("a refusal's code is limited to valid exit codes, and never 0") {
   for (const auto& [code, expected] : {std::pair{0, 1}, {-7, 1}, {1'000'000, 255}}) {
     Script worker;
     worker.start();
@@ -152,7 +152,7 @@ TEST_CASE("a ps of another protocol version is a failure that names both") {
   CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, but this program speaks 4"));
 }
 
-TEST_CASE("what is broken or meant for another process is not heard") {
+TEST_CASE("broken messages and messages for other processes are ignored") {
   Script worker;
   worker.open();
   worker.connect();
@@ -172,7 +172,7 @@ TEST_CASE("what is broken or meant for another process is not heard") {
 
 // ---- Reaching a ps ----
 
-TEST_CASE("a refused connection is reported, tried again, and given up at the deadline") {
+TEST_CASE("a refused connection is reported and tried again until the deadline") {
   Script worker;
   worker.open();
   worker.exchange.on_unreachable("cannot be reached (connection refused)", 0);
@@ -189,7 +189,7 @@ TEST_CASE("a refused connection is reported, tried again, and given up at the de
                     "ps:0 localhost:2222 cannot be reached (connection refused); gave up after 60 s"));
 }
 
-TEST_CASE("a ps that accepts connections and says nothing is given up at the same deadline") {
+TEST_CASE("a ps that accepts connections and never answers is given up at the same deadline") {
   Script worker;
   worker.open();
   worker.connect();
@@ -200,10 +200,10 @@ TEST_CASE("a ps that accepts connections and says nothing is given up at the sam
   }
   CHECK(any_holds(out, "report ps:0 localhost:2222 silent for 15.0 s"));
   CHECK(failed_with(worker, ExitCode::kLostPeer, "gave up after 60 s"));
-  CHECK_FALSE(any_holds(out, "ping"));  // A stranger's ping would only be answered with `stale`.
+  CHECK_FALSE(any_holds(out, "ping"));  // a ping without a session would only be answered with `stale`
 }
 
-TEST_CASE("any word from the ps ends the trouble, and the next trouble has its own deadline") {
+TEST_CASE("any message from the ps ends the trouble, and the next trouble has a new deadline") {
   Script worker;
   worker.open();
   worker.tick(50'000);
@@ -220,7 +220,7 @@ TEST_CASE("any word from the ps ends the trouble, and the next trouble has its o
 
 // ---- Requests ----
 
-TEST_CASE("a push goes out part by part, and its answer ends it when every chunk is there") {
+TEST_CASE("a push is sent part by part, and ends when its answer has every chunk") {
   Script worker;
   worker.start();
   CHECK(worker.push(2) == kPushLines);
@@ -232,7 +232,7 @@ TEST_CASE("a push goes out part by part, and its answer ends it when every chunk
   CHECK(worker.exchange.step() == 1);
 }
 
-TEST_CASE("a chunk of an answer that comes twice counts once") {
+TEST_CASE("a repeated chunk of an answer counts once") {
   Script worker;
   worker.start();
   worker.push(2);
@@ -241,11 +241,11 @@ TEST_CASE("a chunk of an answer that comes twice counts once") {
   CHECK_FALSE(worker.exchange.answered());
 }
 
-TEST_CASE("an answer is of one commit: chunks of a later one start over, late ones of an earlier are dropped") {
+TEST_CASE("an answer belongs to one commit: a later chunk starts it again, and an earlier chunk is dropped") {
   Script worker;
   worker.start();
   worker.push(2);
-  worker.parameters(2, 0, {-1, -2}, 5);  // Then the connection broke, and the push was sent and answered again.
+  worker.parameters(2, 0, {-1, -2}, 5);  // then the connection broke, and the push was sent and answered again
   CHECK(worker.parameters(2, 2, {-8}, 7) == Lines{"values 0 [2,3) -8"});
   CHECK_FALSE(worker.exchange.answered());
   CHECK(worker.parameters(2, 0, {-1, -2}, 5).empty());
@@ -255,7 +255,7 @@ TEST_CASE("an answer is of one commit: chunks of a later one start over, late on
   CHECK(worker.exchange.step() == 7);
 }
 
-TEST_CASE("late answers of earlier requests and of other runs are ignored") {
+TEST_CASE("late answers to earlier requests and from other runs are ignored") {
   Script worker;
   worker.start();
   worker.push(2);
@@ -274,7 +274,7 @@ TEST_CASE("late answers of earlier requests and of other runs are ignored") {
   CHECK(worker.exchange.answered());
 }
 
-TEST_CASE("ranges that are no chunk of this ps, and values that are no parameters, are ignored") {
+TEST_CASE("invalid ranges and values that are not parameters are ignored") {
   Script worker;
   worker.start();
   worker.push(2);
@@ -286,7 +286,7 @@ TEST_CASE("ranges that are no chunk of this ps, and values that are no parameter
   CHECK_FALSE(worker.exchange.answered());
 }
 
-TEST_CASE("parts added while the connection is being made go out once it is") {
+TEST_CASE("parts added while the connection is being made are sent when it is ready") {
   Script worker;
   worker.start();
   worker.exchange.on_broken("cannot be reached", worker.now);
@@ -296,7 +296,7 @@ TEST_CASE("parts added while the connection is being made go out once it is") {
   CHECK(worker.welcome() == kPushLines);
 }
 
-TEST_CASE("a request that a living ps does not answer is sent again, with the same sequence") {
+TEST_CASE("a request that a running ps does not answer is sent again with the same sequence") {
   Script worker;
   worker.start();
   worker.push(2);
@@ -310,7 +310,7 @@ TEST_CASE("a request that a living ps does not answer is sent again, with the sa
 }
 
 TEST_CASE(
-    "what is sent again over the same connection is a copy, for the answer to the first may come before it is out") {
+    "a message sent again over the same connection is a copy, because the first answer may arrive before it is sent") {
   Script worker;
   worker.start();
   const auto lifetimes_of = [&](const Lines& lines) {
@@ -321,7 +321,7 @@ TEST_CASE(
   CHECK(lifetimes_of(worker.push(2)) == borrowed);
   worker.exchange.on_message(received({worker.ps.header_of(MessageType::kPong, 2), {}}), kResendMs - 1);
   CHECK(lifetimes_of(worker.tick(kResendMs)) == copied);
-  worker.says(MessageType::kStale);  // It is greeted again, over the same connection.
+  worker.says(MessageType::kStale);  // greeted again over the same connection
   worker.take();
   CHECK(lifetimes_of(worker.welcome()) == copied);
   worker.exchange.on_broken("closed the connection", worker.now);
@@ -330,10 +330,10 @@ TEST_CASE(
   CHECK(lifetimes_of(worker.welcome()) == borrowed);
 }
 
-TEST_CASE("a connection on which bytes go through is not silent, and what is on its way is not sent again") {
+TEST_CASE("a connection that transfers bytes is not silent, and a request in transit is not sent again") {
   Script worker;
   worker.start();
-  worker.exchange.on_progress(1);  // of nothing that is waited for
+  worker.exchange.on_progress(1);  // progress of an unrelated message
   worker.push(2);
   for (TimeMs time = 4'000; time <= 4 * kSilenceMs; time += 4'000) {
     worker.exchange.on_progress(time);
@@ -343,7 +343,7 @@ TEST_CASE("a connection on which bytes go through is not silent, and what is on 
   CHECK(any_holds(worker.tick(last + kSilenceMs), "reconnect"));
 }
 
-TEST_CASE("silence ends the connection; a new one greets again and repeats the request") {
+TEST_CASE("silence ends the connection; a new connection sends a greeting and repeats the request") {
   Script worker;
   worker.start();
   worker.push(2);
@@ -358,7 +358,7 @@ TEST_CASE("silence ends the connection; a new one greets again and repeats the r
   CHECK_FALSE(worker.exchange.stale());
 }
 
-TEST_CASE("a worker that computes for long waits for nobody, and silence counts from its next question") {
+TEST_CASE("a worker that computes for long is not waiting, and the silence limit starts at its next question") {
   Script worker;
   worker.start();
   CHECK(worker.tick(100'000).empty());
@@ -366,7 +366,7 @@ TEST_CASE("a worker that computes for long waits for nobody, and silence counts 
   CHECK(worker.tick(100'001).empty());
 }
 
-TEST_CASE("a connection that the shell finds broken is made anew at once, and that is said once") {
+TEST_CASE("a connection that the caller reports as broken is replaced at once, and this is logged once") {
   Script worker;
   worker.start();
   worker.push(2);

@@ -1,4 +1,4 @@
-// A worker's conversation with ps 0 where it decides: tokens, notices, and what comes twice.
+// A worker's conversation with ps 0 in runs where ps 0 decides: tokens, notices and repeated messages.
 #include "lib/ps/client/exchange.h"
 
 #include "tests/support/catch.h"
@@ -35,7 +35,8 @@ struct Waiting : Script {
 
 }  // namespace
 
-TEST_CASE("a push and its commit name the step and the samples, and the commit what the other ps tasks have made") {
+TEST_CASE(
+    "a push and its commit name the step and the samples, and the commit names the updates of the other ps tasks") {
   Waiting worker;
   const Header& push = worker.sent[worker.sent.size() - 2];
   const Header& commit = worker.sent.back();
@@ -48,7 +49,7 @@ TEST_CASE("a push and its commit name the step and the samples, and the commit w
   CHECK(commit.commit == 7);
 }
 
-TEST_CASE("a turn is there with its token and all parameters, in whatever order they come") {
+TEST_CASE("a turn is complete with its token and all parameters, in any order") {
   for (const bool token_first : {true, false}) {
     Waiting worker;
     if (token_first) worker.token(1);
@@ -66,13 +67,13 @@ TEST_CASE("a turn is there with its token and all parameters, in whatever order 
   }
 }
 
-TEST_CASE("of two answers the newer one is taken whole, with its token") {
+TEST_CASE("if two answers arrive, only the newer one is used, with its token") {
   Waiting worker;
   worker.token(1, false);
   worker.parameters(2, 0, {1, 2}, 1);
   worker.parameters(2, 2, {4}, 2);
   worker.parameters(2, 0, {5, 6}, 2);
-  CHECK_FALSE(worker.exchange.answered());  // The token is of the older answer.
+  CHECK_FALSE(worker.exchange.answered());  // the token belongs to the older answer
   CHECK(worker.token(1, false).empty());
   CHECK_FALSE(worker.exchange.answered());
   worker.token(2);
@@ -80,7 +81,7 @@ TEST_CASE("of two answers the newer one is taken whole, with its token") {
   CHECK(worker.exchange.token().accepted);
 }
 
-TEST_CASE("a token of another request, or that is no record, is dropped") {
+TEST_CASE("a token for a different request or with an invalid record is dropped") {
   Waiting worker;
   worker.parameters(2, 0, {1, 2});
   worker.parameters(2, 2, {3});
@@ -95,7 +96,7 @@ TEST_CASE("a token of another request, or that is no record, is dropped") {
   CHECK_FALSE(worker.exchange.answered());
 }
 
-TEST_CASE("a notice is handed on, and the question need not be asked again for a while") {
+TEST_CASE("a notice is passed on, and delays the repetition of the question") {
   Waiting worker;
   worker.now = kResendMs - 1;
   CHECK(worker.says_why("waiting for worker:2") == Lines{"notice ps:0 localhost:2222: waiting for worker:2"});
@@ -106,12 +107,12 @@ TEST_CASE("a notice is handed on, and the question need not be asked again for a
   CHECK(worker.tick(2 * kResendMs - 1) == Lines{"send push seq 2 [0,2) 1 2", "send commit seq 2"});
 }
 
-TEST_CASE("a push that is staged is answered") {
+TEST_CASE("a staged push is answered") {
   Script worker;
   worker.start();
   worker.exchange.begin({MessageType::kStaged, 2, kRun, 0, 50}, worker.now);
   worker.exchange.add({MessageType::kPush, WireDtype::kF32, 0, {2, 1}, {}});
-  worker.says(MessageType::kStaged, 1);  // of another push
+  worker.says(MessageType::kStaged, 1);  // answers an earlier push
   CHECK_FALSE(worker.exchange.answered());
   Message staged{worker.ps.header_of(MessageType::kStaged, 2), {}};
   staged.header.commit = 9;
@@ -120,7 +121,7 @@ TEST_CASE("a push that is staged is answered") {
   CHECK(worker.exchange.commit() == 9);
 }
 
-TEST_CASE("an answer that comes before the push is whole leaves nothing to send, and harms nobody") {
+TEST_CASE("an answer that arrives before the push is complete leaves nothing to send") {
   Script worker;
   worker.start();
   worker.exchange.begin({MessageType::kToken, 2, kRun, 0, 50}, worker.now);

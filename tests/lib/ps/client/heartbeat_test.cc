@@ -12,7 +12,7 @@
 namespace distmnist {
 namespace {
 
-// A ps that only listens.
+// A ps that receives and never answers.
 struct SilentPs {
   std::optional<Received> next(Sender& from) {
     for (const TimeMs began = monotonic_ms(); monotonic_ms() - began < 20'000;) {
@@ -49,7 +49,7 @@ TEST_CASE("a heartbeat pings every ps at once, with the worker's session") {
   }
 }
 
-TEST_CASE("a heartbeat answers a probe, so that a worker that computes keeps its task") {
+TEST_CASE("a heartbeat answers a probe, so that a worker keeps its task while it computes") {
   SilentPs ps;
   WireContext context;
   Heartbeat heartbeat(context);
@@ -62,10 +62,10 @@ TEST_CASE("a heartbeat answers a probe, so that a worker that computes keeps its
   const auto answer = ps.next(from);
   REQUIRE(answer);
   CHECK(answer->message.header.type == MessageType::kPing);
-  CHECK(monotonic_ms() - probed < kHeartbeatMs);  // It did not wait for its turn.
+  CHECK(monotonic_ms() - probed < kHeartbeatMs);  // it did not wait for the next heartbeat
 }
 
-TEST_CASE("a heartbeat goes on with new targets, and stops when it is told to") {
+TEST_CASE("a heartbeat continues with new targets, and stops on request") {
   SilentPs before, after;
   WireContext context;
   Heartbeat heartbeat(context);

@@ -76,7 +76,7 @@ TEST_CASE("the in-process client keeps the optimizer's slots") {
 
 namespace {
 
-// Three parameters in two variables, all 1, with SGD of rate 0.5.
+// Three parameters in two variables, all 1, with SGD at rate 0.5.
 struct Local {
   explicit Local(OnNan on_nan) : client({{"weights", {0, 2}}, {"biases", {2, 1}}}, on_nan) {
     StoredModel model;
@@ -97,7 +97,7 @@ struct Local {
 
 }  // namespace
 
-TEST_CASE("a gradient that may not be applied ends local training before anything of it is applied") {
+TEST_CASE("a gradient that is not finite ends local training before any of it is applied") {
   Local local(OnNan::kFail);
   CHECK(fails_with(ExitCode::kDiverged, "a gradient has nan in weights at global_step 0; drop", [&] {
     local.push({1, NAN, 1});
@@ -106,7 +106,7 @@ TEST_CASE("a gradient that may not be applied ends local training before anythin
   CHECK(local.client.snapshot().parameters == Floats{1, 1, 1});
 }
 
-TEST_CASE("skip: local training drops a gradient that may not be applied, and goes on with the next") {
+TEST_CASE("skip: local training drops a gradient that is not finite and continues with the next") {
   Local local(OnNan::kSkip);
   const Turn dropped = local.push({1, 1, INFINITY});
   CHECK_FALSE(dropped.accepted);
@@ -122,7 +122,7 @@ TEST_CASE("skip: local training drops a gradient that may not be applied, and go
   CHECK(local.parameters == Floats{0, 0, 0});
 }
 
-TEST_CASE("skip: gradients that are all bad end local training") {
+TEST_CASE("skip: if all gradients are bad, local training ends") {
   Local local(OnNan::kSkip);
   for (int round = 0; round < 2; ++round) {
     for (int i = 1; i < kMaxSkippedInARow; ++i) local.push({NAN, 1, 1});

@@ -11,7 +11,7 @@ SnapshotRecord vector_of(const PushMarks& marks, const Processes& processes) {
   return {marks, {}, {}, processes};
 }
 
-// The newest marks, in whatever order the ps tasks are asked.
+// The newest marks, computed with the ps tasks in every order.
 NewestMarks newest(std::vector<SnapshotRecord> vectors) {
   const NewestMarks out = newest_marks(vectors);
   std::ranges::reverse(vectors);
@@ -30,13 +30,13 @@ TEST_CASE("of one process the push with the larger sequence is the newest") {
   CHECK(out.marks == PushMarks{{0, {10, 4}}, {1, {5, 9}}});
 }
 
-TEST_CASE("a worker that has pushed at one ps only is newest there") {
+TEST_CASE("a push that only one ps has is the newest of its worker") {
   const NewestMarks out = newest({vector_of({}, {{0, 10}}), vector_of({{0, {10, 1}}}, {{0, 10}})});
   CHECK(out.certain);
   CHECK(out.marks == PushMarks{{0, {10, 1}}});
 }
 
-TEST_CASE("of two processes the one that has followed the other is the newest, whichever numbers they have") {
+TEST_CASE("if one process replaced another, its push is the newest, whatever their incarnations") {
   for (const std::uint64_t next : {3, 30}) {
     const NewestMarks out =
         newest({vector_of({{0, {10, 900}}}, {{0, next}}), vector_of({{0, {next, 1}}}, {{0, next}})});
@@ -45,14 +45,14 @@ TEST_CASE("of two processes the one that has followed the other is the newest, w
   }
 }
 
-TEST_CASE("a process that has followed and gone is told from the one before it by the ps that lacks its push") {
-  // 20 has pushed at one ps only, and 30 has followed there.
+TEST_CASE("a push of a replaced process is newer if the other ps names that process as its latest") {
+  // Process 20 has pushed on one ps only, and process 30 has replaced it there.
   const NewestMarks out = newest({vector_of({{0, {10, 4}}}, {{0, 20}}), vector_of({{0, {20, 1}}}, {{0, 30}})});
   CHECK(out.certain);
   CHECK(out.marks == PushMarks{{0, {20, 1}}});
 }
 
-TEST_CASE("where nobody can say which of two processes came later, nothing is certain") {
+TEST_CASE("if no ps knows which of two processes came later, the result is not certain") {
   CHECK_FALSE(newest({vector_of({{0, {10, 4}}}, {{0, 30}}), vector_of({{0, {20, 1}}}, {{0, 30}})}).certain);
   CHECK_FALSE(newest({vector_of({{0, {10, 4}}}, {}), vector_of({{0, {20, 1}}}, {})}).certain);
 }

@@ -1,4 +1,4 @@
-// A RemoteClient that is refused, loses its ps or is told to stop; remote_client_test.cc has what goes well.
+// A RemoteClient that is refused, loses its ps or is told to stop. remote_client_test.cc has the successful cases.
 #include <future>
 
 #include "lib/base/clock.h"
@@ -9,7 +9,7 @@
 
 namespace distmnist {
 
-TEST_CASE("a worker that does not fit the job is refused with the ps's reason") {
+TEST_CASE("a worker with different flags than the job is refused with the ps's reason") {
   Job job{.num_workers = 2};
   Servers servers(job.pick_ports());
   RemoteClient chief(job.worker(0));
@@ -27,11 +27,11 @@ TEST_CASE("a worker that does not fit the job is refused with the ps's reason") 
   chief.leave();
 }
 
-TEST_CASE("a worker of another protocol version is told so and the ps lives on") {
+TEST_CASE("a worker with a different protocol version is told so, and the ps keeps running") {
   Job job;
   Servers servers(job.pick_ports());
   WireContext context;
-  while (probe_tcp("127.0.0.1", job.ports[0], 1000) == Probe::kRefused) {  // It is about to listen.
+  while (probe_tcp("127.0.0.1", job.ports[0], 1000) == Probe::kRefused) {  // until the ps listens
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   ClientSocket old(context, tcp_endpoint("127.0.0.1", job.ports[0]));
@@ -77,7 +77,7 @@ TEST_CASE("a name that does not resolve is given up with the name in the message
   CHECK(fails_with(ExitCode::kLostPeer, "no-such-host.invalid", [&] { client.open(); }));
 }
 
-TEST_CASE("a ps that dies in the middle of a run is noticed, and given up after the recovery time") {
+TEST_CASE("a ps that dies during a run is detected, and given up after the recovery time") {
   Job job{.num_ps = 2, .recovery_wait_ms = 500};
   job.pick_ports();
   MortalPs survivor(job.ports[0], job.identity(0)), victim(job.ports[1], job.identity(1));
@@ -89,7 +89,7 @@ TEST_CASE("a ps that dies in the middle of a run is noticed, and given up after 
                    [&] { push_all(client, 2, 0, parameters); }));
 }
 
-TEST_CASE("a ps that was started again has lost the model: the session is lost, and the chief can create it anew") {
+TEST_CASE("a restarted ps has lost the model: the session is lost, and the chief can create the model again") {
   Job job{.num_ps = 2};
   job.pick_ports();
   MortalPs survivor(job.ports[0], job.identity(0)), victim(job.ports[1], job.identity(1));
@@ -107,7 +107,7 @@ TEST_CASE("a ps that was started again has lost the model: the session is lost, 
   CHECK(decreased_by(parameters, 1));
 }
 
-TEST_CASE("a worker without a model of its own learns of a lost ps as well, and goes on with the chief's new model") {
+TEST_CASE("a worker that is not the chief also detects a lost ps, and continues with the chief's new model") {
   Job job{.num_workers = 2};
   job.pick_ports();
   MortalPs ps(job.ports[0], job.identity(0));
@@ -137,19 +137,19 @@ TEST_CASE("a wait ends when a stop is asked for") {
   CHECK(fails_with(ExitCode::kInterrupted, "stopped by a signal", [&] { client.open(); }));
 }
 
-TEST_CASE("waiting for the others ends at its limit") {
+TEST_CASE("waiting for the other workers ends at its limit") {
   Job job{.num_workers = 2};
   Servers servers(job.pick_ports());
   RemoteClient chief(job.worker(0));
   start(chief, job);
   CHECK_FALSE(chief.await_others(100));
-  // The question that was given up does not disturb what follows.
+  // The abandoned question must not disturb the next one.
   Floats parameters;
   CHECK(push_all(chief, 2, 0, parameters) == 1);
   chief.leave();
 }
 
-TEST_CASE("a stop ends the wait for the others, and the chief can still take its snapshot") {
+TEST_CASE("a stop ends the wait for other workers, and the chief can still take its snapshot") {
   Job job{.num_workers = 2};
   Servers servers(job.pick_ports());
   RemoteClientConfig config = job.worker(0);

@@ -42,7 +42,7 @@ TEST_CASE("a job on one and on three ps: create, pull, push, snapshot, done; eve
   }
 }
 
-TEST_CASE("gradients and the parameters of a turn travel in the wire's type; what is evaluated and saved is float32") {
+TEST_CASE("gradients and a turn's parameters travel in the wire type; evaluation and snapshots use float32") {
   for (const WireDtype dtype : {WireDtype::kBf16, WireDtype::kF16}) {
     for (const auto& [num_ps, sync] : {std::pair{1u, false}, {2u, false}, {2u, true}}) {
       CAPTURE(to_string(dtype), num_ps, sync);
@@ -61,7 +61,7 @@ TEST_CASE("gradients and the parameters of a turn travel in the wire's type; wha
       client.create(model);
       Floats parameters;
       client.join(into_new(parameters));
-      // ps 0's are of the turn, and so are the others' where it decides.
+      // The parameters of ps 0 belong to the turn, and those of the others too if ps 0 decides.
       CHECK(parameters[0] == 1);
       client.pull(into_new(parameters));
       CHECK(std::ranges::all_of(parameters, [](float each) { return each == 1 + 1.0f / 65536; }));
@@ -76,7 +76,7 @@ TEST_CASE("gradients and the parameters of a turn travel in the wire's type; wha
   }
 }
 
-TEST_CASE("pushes of several workers at once are all applied, each once") {
+TEST_CASE("simultaneous pushes of several workers are all applied, each once") {
   Job job{.num_ps = 2, .num_workers = 3};
   Servers servers(job.pick_ports());
   constexpr int kPushes = 20;
@@ -104,7 +104,7 @@ TEST_CASE("pushes of several workers at once are all applied, each once") {
   for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
 }
 
-TEST_CASE("snapshots during training are of whole pushes: every parameter has seen as many as the step says") {
+TEST_CASE("snapshots during training contain whole pushes: every parameter has as many updates as the step says") {
   Job job{.num_ps = 2, .num_workers = 2};
   Servers servers(job.pick_ports());
   RemoteClient chief(job.worker(0));
@@ -127,7 +127,7 @@ TEST_CASE("snapshots during training are of whole pushes: every parameter has se
   for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
 }
 
-TEST_CASE("a snapshot during which a ps stalls for longer than pushes are held is of whole pushes all the same") {
+TEST_CASE("a snapshot contains whole pushes even if a ps stalls for longer than pushes are held") {
   Job job{.num_ps = 2, .num_workers = 2};
   job.pick_ports();
   MortalPs quick(job.ports[0], job.identity(0)), stalled(job.ports[1], job.identity(1));
@@ -141,14 +141,14 @@ TEST_CASE("a snapshot during which a ps stalls for longer than pushes are held i
     Floats parameters;
     return push_all(worker, 2, 0, parameters);
   });
-  std::this_thread::sleep_for(std::chrono::milliseconds(kSnapshotHoldMs + 500));  // The quick ps applies the push.
+  std::this_thread::sleep_for(std::chrono::milliseconds(kSnapshotHoldMs + 500));  // the fast ps applies the push
   stalled.resume();
   CHECK(push.get() == 1);
   const StoredModel stored = snapshot.get();
   CHECK(decreased_by(stored.parameters, static_cast<float>(stored.global_step)));
 }
 
-TEST_CASE("a stored model with slots goes to the ps and comes back bit for bit, on another number of ps") {
+TEST_CASE("a stored model with slots is loaded and read back bit for bit, on different numbers of ps tasks") {
   StoredModel model = start_model(OptimizerSpec{}, 123);
   model.slots = {counting(0.5f), counting(7)};
   model.consumed_samples = {{0, 60}, {1, 63}};
@@ -167,7 +167,7 @@ TEST_CASE("a stored model with slots goes to the ps and comes back bit for bit, 
   }
 }
 
-TEST_CASE("workers may start before the ps tasks and before the chief") {
+TEST_CASE("workers can start before the ps tasks and before the chief") {
   Job job{.num_ps = 2, .num_workers = 2};
   job.pick_ports();
   auto second = std::async(std::launch::async, [&] {
@@ -185,12 +185,12 @@ TEST_CASE("workers may start before the ps tasks and before the chief") {
   for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
 }
 
-TEST_CASE("a second process for a task is turned away while the first one lives, even if that one only computes") {
+TEST_CASE("a second process for a task is refused while the first one lives, even if that one only computes") {
   Job job{.num_workers = 2};
   Servers servers(job.pick_ports());
   RemoteClient first(job.worker(0));
   start(first, job);
-  // Nobody drives the first client now: its heartbeat answers for it.
+  // The first client is idle now: only its heartbeat answers.
   RemoteClientConfig config = job.worker(0);
   config.incarnation = 11;
   CHECK(fails_with(ExitCode::kConflict, "worker:0 is already running", [&] { RemoteClient(config).open(); }));
@@ -199,7 +199,7 @@ TEST_CASE("a second process for a task is turned away while the first one lives,
   first.leave();
 }
 
-TEST_CASE("a process that takes a dead one's task over goes on with its model and its position in the data") {
+TEST_CASE("a process that takes over a dead process's task continues with its model and its data position") {
   Job job;
   Servers servers(job.pick_ports());
   Floats parameters;
@@ -207,7 +207,7 @@ TEST_CASE("a process that takes a dead one's task over goes on with its model an
     RemoteClient first(job.worker(0));
     start(first, job);
     push_all(first, 2, 0, parameters);
-  }  // gone without a word
+  }  // ends without a message
   RemoteClientConfig config = job.worker(0);
   config.incarnation = 11;
   RemoteClient second(config);
@@ -223,14 +223,15 @@ TEST_CASE("a process that takes a dead one's task over goes on with its model an
 
 namespace {
 
-// The same with one number that is none, the last of the biases, which is on the last ps.
+// Zero gradients except for one NaN, in the last bias, which is on the last ps.
 Floats nan_gradients() {
   Floats gradients(static_cast<std::size_t>(kNumParameters), 2);
   gradients.back() = NAN;
   return gradients;
 }
 
-// Where a ps refuses, parts of the gradients are still on their way to others: they have to outlive the client.
+// When a ps refuses, parts of the gradients are still being sent to other ps tasks, so the gradients must outlive the
+// client.
 Turn push_nan(ParameterClient& client, const Floats& gradients, std::int64_t step, Floats& parameters) {
   client.begin_push(gradients, step, kBatchSamples);
   client.push(kVariables[1].range);
@@ -240,7 +241,7 @@ Turn push_nan(ParameterClient& client, const Floats& gradients, std::int64_t ste
 
 }  // namespace
 
-TEST_CASE("a push that one ps finds bad ends the run on all of them with 8, by the word of its worker") {
+TEST_CASE("a push that one ps finds bad ends the run on all ps tasks with 8, because its worker tells them") {
   for (const bool sync : {false, true}) {
     Job job{.num_ps = 3};
     Servers servers(job.pick_ports());
@@ -274,7 +275,7 @@ TEST_CASE("a worker's own reason to end the run reaches every ps") {
   }
 }
 
-TEST_CASE("skip: a push that one ps finds bad, or its worker, is dropped on all of them, and training goes on") {
+TEST_CASE("skip: a push that one ps or its worker finds bad is dropped on all ps tasks, and training continues") {
   for (const std::uint32_t num_ps : {1u, 3u}) {
     Job job{.num_ps = num_ps};
     Servers servers(job.pick_ports());

@@ -73,7 +73,7 @@ NoticeRecord sample_notice() {
   return {"waiting for worker:2"};
 }
 
-// Puts little-endian numbers one after another: records as an attacker would write them.
+// Writes little-endian numbers one after another, to build records as an attacker would.
 class Forge {
  public:
   template <class T>
@@ -95,7 +95,7 @@ class Forge {
 
 constexpr std::uint8_t kLittleEndian = 1;  // the first byte of every record
 
-// Decodes `bytes` as each kind of record; how many accepted them.
+// Decodes `bytes` as each kind of record and returns how many kinds accepted them.
 int decode_as_all(const Bytes& bytes) {
   return decode<HelloRecord>(bytes).has_value() + decode<WelcomeRecord>(bytes).has_value() +
          decode<RefuseRecord>(bytes).has_value() + decode<CreateRecord>(bytes).has_value() +
@@ -174,7 +174,7 @@ TEST_CASE("records come back as they were sent") {
   CHECK(notice->text == "waiting for worker:2");
 }
 
-TEST_CASE("a record is spelled as docs/protocol.md says") {
+TEST_CASE("a record has the layout in docs/protocol.md") {
   const Bytes hello = Forge()
                           .put(kLittleEndian)
                           .text("box")
@@ -269,7 +269,7 @@ TEST_CASE("a record is spelled as docs/protocol.md says") {
   CHECK(bytes_of_record(TokenRecord{false, 3, 250, 1500, {}}) == token);
 }
 
-TEST_CASE("a record cut short or with bytes left over is no record") {
+TEST_CASE("a truncated record or one with extra bytes is invalid") {
   check_only_whole(sample_hello());
   check_only_whole(sample_welcome());
   check_only_whole(sample_refuse());
@@ -280,8 +280,8 @@ TEST_CASE("a record cut short or with bytes left over is no record") {
   check_only_whole(sample_notice());
 }
 
-TEST_CASE("an announced size is not believed") {
-  // Strings and lists of four billion elements with nothing behind them.
+TEST_CASE("an announced size is not trusted") {
+  // Strings and lists that announce four billion elements without any content.
   const Bytes text = Forge().put(kLittleEndian).put(std::int32_t{5}).put(std::uint32_t{0xFFFFFFFF}).bytes();
   CHECK_FALSE(decode<RefuseRecord>(text));
   const Bytes list = Forge().put(kLittleEndian).put(std::uint32_t{0xFFFFFFFF}).bytes();
@@ -298,7 +298,7 @@ TEST_CASE("an announced size is not believed") {
                            .bytes();
   CHECK_FALSE(decode<UpdatesRecord>(pushes));
 
-  // Up to the limit is fine, one more is not, although all bytes are there.
+  // The limit is accepted, and one more is not, although all bytes are present.
   const auto refusal = [](std::size_t size) {
     return Forge().put(kLittleEndian).put(std::int32_t{5}).text(std::string(size, 'x')).bytes();
   };
@@ -322,7 +322,7 @@ TEST_CASE("an announced size is not believed") {
   CHECK_FALSE(decode<UpdatesRecord>(update_of(4097)));
 }
 
-TEST_CASE("values that an enumeration or a truth value lacks are no record") {
+TEST_CASE("invalid values of an enumeration or a boolean make a record invalid") {
   Bytes hello = bytes_of_record(sample_hello());
   hello[1 + 4 + 3] = std::byte{2};  // chief, after the byte order and the container's name
   CHECK_FALSE(decode<HelloRecord>(hello));
@@ -344,7 +344,7 @@ TEST_CASE("values that an enumeration or a truth value lacks are no record") {
     CHECK_FALSE(decode<SnapshotRecord>(bytes_of_record(snapshot)));
   }
 
-  // The strategy of a creation without pieces stands after the byte order, their number and the optimizer.
+  // In a creation without pieces the strategy is after the byte order, the number of pieces and the optimizer.
   CreateRecord bare = sample_create();
   bare.pieces.clear();
   const Bytes create = bytes_of_record(bare);
@@ -364,7 +364,7 @@ TEST_CASE("values that an enumeration or a truth value lacks are no record") {
   CHECK_FALSE(with(39, 2));
 }
 
-TEST_CASE("a reason or a notice longer than a record may hold is cut, not an exception") {
+TEST_CASE("a reason or a notice longer than the record limit is shortened and does not throw") {
   const auto refuse = decode<RefuseRecord>(bytes_of_record(RefuseRecord{5, std::string(100'000, 'r')}));
   REQUIRE(refuse);
   CHECK(refuse->reason == std::string(4096, 'r'));
@@ -373,7 +373,7 @@ TEST_CASE("a reason or a notice longer than a record may hold is cut, not an exc
   CHECK(notice->text == std::string(4096, 'n'));
 }
 
-TEST_CASE("random bytes and damaged records are taken apart without harm") {
+TEST_CASE("random bytes and damaged records are decoded without harm") {
   Random random(20, 3);
   const std::vector<Bytes> valid = {bytes_of_record(sample_hello()),    bytes_of_record(sample_welcome()),
                                     bytes_of_record(sample_refuse()),   bytes_of_record(sample_create()),
@@ -394,11 +394,11 @@ TEST_CASE("random bytes and damaged records are taken apart without harm") {
     if (random.below(4) == 0) bytes.resize(random.below(bytes.size() + 1));
     accepted += decode_as_all(bytes);
   }
-  CHECK(accepted > 0);        // Damage in a number or a letter still makes a record,
-  CHECK(accepted < 150'000);  // but most of it is found.
+  CHECK(accepted > 0);        // damage in a number or a letter can leave a valid record,
+  CHECK(accepted < 150'000);  // but most of it is detected
 }
 
-TEST_CASE("the first difference of two fingerprints names both values") {
+TEST_CASE("the first difference between two fingerprints names both values") {
   const Fingerprint chief = {{"--model", "mnist_cnn"}, {"--batch_size", "50"}};
   CHECK(first_difference(chief, chief).empty());
   CHECK(first_difference({{"--model", "mnist_cnn"}, {"--batch_size", "100"}}, chief) ==

@@ -4,13 +4,13 @@
 
 using namespace distmnist;
 
-TEST_CASE("letters, digits and . _ - / make a name") {
+TEST_CASE("letters, digits and . _ - / are valid in a name") {
   CHECK(is_name("a"));
   CHECK(is_name("run-7/conv1.weights_2"));
   CHECK(is_name(std::string(kMaxNameBytes, 'Z')));
 }
 
-TEST_CASE("nothing, and anything that could break a list or a line, is no name") {
+TEST_CASE("an empty text and characters that could break a list or a line are invalid") {
   for (const std::string text : {"", "a b", "a,b", "a\nb", "a:b", "\"", "\xC3\xA4"}) {
     CAPTURE(text);
     CHECK_FALSE(is_name(text));
@@ -27,6 +27,6 @@ TEST_CASE("the default container has no name") {
   CHECK(container_title("a") == "container 'a'");
 }
 
-TEST_CASE("the rule is said with its limit") {
+TEST_CASE("the text of the rule contains its limit") {
   CHECK(name_rule() == "a name is 1 to 255 letters, digits and . _ - /");
 }

@@ -28,7 +28,7 @@ Strategy at_most_ahead(std::int64_t batches) {
 
 }  // namespace
 
-TEST_CASE("keep: every push is an update of its own, however stale, and nobody waits") {
+TEST_CASE("keep: every push is one update, however stale, and no worker waits") {
   CoordinatorScript script = run(with(StalenessPolicy::kKeep));
   for (int i = 0; i < 5; ++i) CHECK(script.push(0) == "update 0");
   CHECK(script.push(1, 0) == "update 1, stale by 5");
@@ -36,7 +36,7 @@ TEST_CASE("keep: every push is an update of its own, however stale, and nobody w
   CHECK(script.take(1));
 }
 
-TEST_CASE("drop: a push is dropped where its staleness is above the limit") {
+TEST_CASE("drop: a push with staleness above the limit is dropped") {
   CoordinatorScript script = run(with(StalenessPolicy::kDrop, 2));
   script.step = 10;
   CHECK(script.push(0, 8) == "update 0, stale by 2");
@@ -45,7 +45,7 @@ TEST_CASE("drop: a push is dropped where its staleness is above the limit") {
   CHECK(script.step == 12);
 }
 
-TEST_CASE("scale: a push counts by one over its staleness, a fresh one in full") {
+TEST_CASE("scale: a push is weighted by one over its staleness, a fresh push in full") {
   CoordinatorScript script = run(with(StalenessPolicy::kScale));
   script.step = 10;
   CHECK(script.push(0, 10) == "update 0");
@@ -54,7 +54,7 @@ TEST_CASE("scale: a push counts by one over its staleness, a fresh one in full")
   CHECK(script.push(0, 9) == "update 0 * 0.25, stale by 4");
 }
 
-TEST_CASE("a worker may be as many batches ahead of the slowest one as is allowed") {
+TEST_CASE("a worker can be ahead of the slowest worker by the allowed number of batches") {
   for (const std::int64_t limit : {0, 1, 3}) {
     CAPTURE(limit);
     CoordinatorScript script = run(at_most_ahead(limit), 3);
@@ -72,7 +72,7 @@ TEST_CASE("a worker may be as many batches ahead of the slowest one as is allowe
   }
 }
 
-TEST_CASE("a push that is dropped is a batch done, too: its worker is not taken for a slow one") {
+TEST_CASE("a dropped push also counts as a batch, so its worker is not considered slow") {
   Strategy strategy = at_most_ahead(0);
   strategy.staleness = StalenessPolicy::kDrop;
   CoordinatorScript script = run(strategy);
@@ -82,22 +82,22 @@ TEST_CASE("a push that is dropped is a batch done, too: its worker is not taken 
   CHECK(script.take(0));
 }
 
-TEST_CASE("only workers that take part count as slow") {
+TEST_CASE("only workers that take part can be the slowest") {
   CoordinatorScript script = run(at_most_ahead(0));
   for (int i = 0; i < 3; ++i) script.push(0);
   CHECK_FALSE(script.take(0));
   script.coordinator->depart(1, 0);
   CHECK(script.take(0));
-  script.coordinator->arrive(1);  // It begins where the slowest one is.
+  script.coordinator->arrive(1);  // it begins at the slowest worker's batch
   CHECK(script.take(0));
   CHECK(script.take(1));
   script.push(0);
   CHECK_FALSE(script.take(0));
-  script.coordinator->arrive(1);  // Said again: nothing new.
+  script.coordinator->arrive(1);  // repeated without effect
   CHECK_FALSE(script.take(0));
 }
 
-TEST_CASE("when the steps are done nobody waits") {
+TEST_CASE("after the last step no worker waits") {
   CoordinatorScript script = run(at_most_ahead(0));
   script.push(0);
   script.step = 99;
@@ -106,7 +106,7 @@ TEST_CASE("when the steps are done nobody waits") {
   CHECK(script.take(0));
 }
 
-TEST_CASE("in a warm-up only worker 0 goes on") {
+TEST_CASE("in a warm-up only worker 0 continues") {
   Strategy strategy = with(StalenessPolicy::kKeep);
   strategy.warmup_steps = 10;
   CoordinatorScript script = run(strategy);
@@ -125,7 +125,7 @@ TEST_CASE("a warm-up longer than the run ends with it") {
   CHECK(script.take(1));
 }
 
-TEST_CASE("whom a wait is for") {
+TEST_CASE("a wait names the workers that it depends on") {
   CoordinatorScript script = run(at_most_ahead(1), 3);
   for (int i = 0; i < 2; ++i) script.push(0);
   CHECK(script.coordinator->waiting_for(2) == "worker:1, worker:2, the slowest, at batch 0 (--max_staleness=1)");

@@ -1,4 +1,4 @@
-// The rules of asynchronous training, message by message: plain, with bounds on staleness, and with a warm-up.
+// The rules of asynchronous training, tested message by message: plain, with staleness limits, and with a warm-up.
 #include "lib/ps/server/container.h"
 
 #include "tests/support/catch.h"
@@ -28,7 +28,7 @@ JobScript joined(const Strategy& strategy, std::uint32_t num_workers, std::uint3
 
 }  // namespace
 
-// ---- Plain: every ps applies a push as it comes ----
+// ---- Plain: every ps applies a push on arrival ----
 
 TEST_CASE("plain asynchronous workers are answered at once, each by every ps") {
   JobScript job(asynchronous(), 2, 2);
@@ -39,7 +39,7 @@ TEST_CASE("plain asynchronous workers are answered at once, each by every ps") {
   CHECK(job.push(1, 2) == Lines{"1: step 3, value -4", "1: step 3, value -4"});
 }
 
-TEST_CASE("a process that takes a plain worker's task over goes on behind what was applied") {
+TEST_CASE("a process that takes over a plain worker's task continues after the pushes that were applied") {
   JobScript job = joined(asynchronous(), 2);
   job.push(1, 1);
   job.push(1, 1);
@@ -49,7 +49,7 @@ TEST_CASE("a process that takes a plain worker's task over goes on behind what w
 
 // ---- drop:K and scale ----
 
-TEST_CASE("drop: a push staler than the limit is dropped on all ps tasks, and its worker goes on at once") {
+TEST_CASE("drop: a push staler than the limit is dropped on all ps tasks, and its worker continues at once") {
   JobScript job = joined(drop_above(1), 3, 2);
   CHECK(job.push(0, 1) == Lines{"0: step 1, sample 50, value -1"});
   CHECK(job.push(1, 1) == Lines{"1: stale by 1, step 2, sample 50, value -2"});
@@ -59,13 +59,13 @@ TEST_CASE("drop: a push staler than the limit is dropped on all ps tasks, and it
 
 TEST_CASE("drop: whichever ps a push reaches first, ps 0 decides for both") {
   JobScript job = joined(drop_above(0), 2, 2);
-  CHECK(job.stage(1, 100, 1).empty());  // At ps 1 before worker 0's,
+  CHECK(job.stage(1, 100, 1).empty());  // before worker 0's push at ps 1,
   CHECK(job.push(0, 1) == Lines{"0: step 1, sample 50, value -1"});
-  CHECK(job.stage_again(1, 100, 0).empty());  // at ps 0 after it.
+  CHECK(job.stage_again(1, 100, 0).empty());  // after it at ps 0
   CHECK(job.commit(1) == Lines{"1: dropped (stale by 1), step 1, sample 50, value -1"});
 }
 
-TEST_CASE("drop: a push that comes twice is applied once, and a verdict stands") {
+TEST_CASE("drop: a repeated push is applied once, and the decision stays the same") {
   JobScript job = joined(drop_above(0), 2, 2);
   CHECK(job.push(0, 1) == Lines{"0: step 1, sample 50, value -1"});
   CHECK(job.commit_again(0) == Lines{"0: step 1, sample 50, value -1"});
@@ -74,7 +74,7 @@ TEST_CASE("drop: a push that comes twice is applied once, and a verdict stands")
   CHECK(job.commit_again(1) == Lines{"1: dropped (stale by 1), step 2, sample 50, value -2"});
 }
 
-TEST_CASE("drop: the second ps makes all updates in the order of the first, whoever tells it of them") {
+TEST_CASE("drop: the second ps makes all updates in the order of the first, whichever worker reports them") {
   JobScript job = joined(drop_above(5), 3, 2);
   job.visit_others = false;
   job.push(0, 1);
@@ -104,7 +104,7 @@ TEST_CASE("max_staleness 0: a worker waits until all have done as many batches, 
   CHECK(job.push(0, 1) == Lines{"1: step 4, sample 100, value -4", "0: stale by 1, step 4, sample 100, value -4"});
 }
 
-TEST_CASE("max_staleness 2: the fast worker is two batches ahead, and waits for the slow one's next") {
+TEST_CASE("max_staleness 2: the fast worker gets two batches ahead and waits for the slow one's next batch") {
   JobScript job = joined(at_most_ahead(2), 2);
   CHECK(job.push(0, 1) == Lines{"0: step 1, sample 50, value -1"});
   CHECK(job.push(0, 1) == Lines{"0: step 2, sample 100, value -2"});
@@ -115,7 +115,7 @@ TEST_CASE("max_staleness 2: the fast worker is two batches ahead, and waits for 
   CHECK(job.push(0, 1).empty());
 }
 
-TEST_CASE("lost and done workers hold nobody up") {
+TEST_CASE("lost and done workers delay no other worker") {
   SECTION("lost") {
     JobScript job = joined(at_most_ahead(0), 2);
     CHECK(job.push(0, 1).empty());
@@ -134,7 +134,7 @@ TEST_CASE("lost and done workers hold nobody up") {
   }
 }
 
-TEST_CASE("a late worker begins beside the slowest one, and nobody waits for what it has missed") {
+TEST_CASE("a late worker begins at the slowest worker's batch, and no worker waits for what it missed") {
   JobScript job(at_most_ahead(0), 2);
   job.join(0);
   for (int i = 0; i < 5; ++i) CHECK(job.push(0, 1).size() == 1);
@@ -143,7 +143,7 @@ TEST_CASE("a late worker begins beside the slowest one, and nobody waits for wha
   CHECK(job.push(1, 1) == Lines{"0: step 7, sample 300, value -7", "1: stale by 1, step 7, sample 50, value -7"});
 }
 
-TEST_CASE("where the slowest worker does nothing more, those that wait for it give up in the end") {
+TEST_CASE("if the slowest worker stops, the workers that wait for it give up at the deadline") {
   JobScript job = joined(at_most_ahead(0), 2, 1, {.recovery_wait_ms = 20'000});
   job.push(0, 1);
   CHECK(job.pass(19'500).empty());
@@ -151,7 +151,7 @@ TEST_CASE("where the slowest worker does nothing more, those that wait for it gi
         Lines{"0: refuse 138: gave up after waiting 20 s for worker:1, the slowest, at batch 0 (--max_staleness=0)"});
 }
 
-TEST_CASE("at the last step nobody waits for slow workers") {
+TEST_CASE("at the last step no worker waits for slow workers") {
   Strategy strategy = at_most_ahead(0);
   strategy.train_steps = 2;
   JobScript job = joined(strategy, 3);
@@ -161,7 +161,7 @@ TEST_CASE("at the last step nobody waits for slow workers") {
 
 // ---- Warm-up ----
 
-TEST_CASE("in a warm-up worker 0 trains alone; the others wait, are told so, and begin when it is over") {
+TEST_CASE("in a warm-up worker 0 trains alone; the others wait, get a notice, and begin when it is over") {
   for (const std::int64_t max_staleness : {kUnboundedStaleness, std::int64_t{10}}) {
     Strategy strategy = at_most_ahead(max_staleness);
     strategy.warmup_steps = 2;
@@ -178,7 +178,7 @@ TEST_CASE("in a warm-up worker 0 trains alone; the others wait, are told so, and
   }
 }
 
-TEST_CASE("a warm-up that goes on for longer than a lost peer is borne is no reason to give up") {
+TEST_CASE("a warm-up that is longer than the recovery time is no reason to give up") {
   Strategy strategy = asynchronous();
   strategy.warmup_steps = 100;
   JobScript job(strategy, 2, 1, {.recovery_wait_ms = 5'000});
@@ -194,14 +194,14 @@ TEST_CASE("a warm-up that goes on for longer than a lost peer is borne is no rea
 
 // ---- Snapshots ----
 
-TEST_CASE("a snapshot is of one commit on two ps tasks, also where nobody has told the second one of it") {
+TEST_CASE("a snapshot has the same commit on two ps tasks even if no worker has reported it to the second one") {
   JobScript job = joined(drop_above(5), 3, 2);
   job.visit_others = false;
   job.push(1, 1);
   job.push(2, 2);
   job.visit_others = true;
   job.snapshot_begin();
-  CHECK(job.push(0, 4).empty());  // Decided when ps 0 has copied its part, and told to ps 1 after that one has.
+  CHECK(job.push(0, 4).empty());  // decided after ps 0 has copied its part, and reported to ps 1 after its copy
   CHECK(job.snapshot_take() == Lines{"snapshot: step 2, value -3", "snapshot: step 2, value -3, samples 1:50 2:50",
                                      "0: stale by 2, step 3, sample 50, value -7"});
 }

@@ -5,9 +5,9 @@
 
 namespace distmnist::trace {
 
-// ---- Who may take part ----
+// ---- Admission ----
 
-TEST_CASE("a worker with other flags than the chief's is refused with both values") {
+TEST_CASE("a worker with different flags than the chief is refused with both values") {
   const Fingerprint other = {{"--model", "mnist_cnn"}, {"--batch_size", "100"}};
   const std::string words = "b: refuse 5: worker:1 does not fit this job: --batch_size is 100 here but 50 at the chief";
 
@@ -20,7 +20,7 @@ TEST_CASE("a worker with other flags than the chief's is refused with both value
     REQUIRE(out.size() == 1);
     CHECK(holds(out[0], words));
   }
-  SECTION("before the model: as soon as it is there") {
+  SECTION("before the model: as soon as the model is there") {
     PsScript ps;
     Peer chief = chief_peer(), worker = worker_peer();
     CHECK(ps.greet(worker, other) == Lines{"b: welcome awaiting_model, step 0"});
@@ -33,9 +33,9 @@ TEST_CASE("a worker with other flags than the chief's is refused with both value
 }
 
 TEST_CASE(
-    "a process that is refused takes no part: it neither counts as alive nor pushes out the one that has the task") {
+    "a refused process takes no part: it does not count as alive and does not displace the process that has the task") {
   Job job;
-  job.tick(kLeaseMs);  // worker:1 is silent for long, not gone.
+  job.tick(kLeaseMs);  // worker:1 is silent for long but not gone
   Peer misfit = successor_of(job.worker);
   CHECK(holds(job.greet(misfit, {{"--model", "softmax"}, {"--batch_size", "50"}}).at(0), "b': refuse 5: "));
   CHECK(job.core.members().num_live() == 0);
@@ -49,7 +49,7 @@ TEST_CASE(
   CHECK(early.core.members().num_live() == 1);
 }
 
-TEST_CASE("values of any length in a fingerprint are compared and quoted without harm") {
+TEST_CASE("values of any length in a fingerprint are compared and quoted safely") {
   PsScript ps;
   Peer chief = chief_peer(), worker = worker_peer();
   ps.greet(chief, {{"--model", std::string(4000, 'x')}});
@@ -59,7 +59,7 @@ TEST_CASE("values of any length in a fingerprint are compared and quoted without
   CHECK(holds(out[0], "b: refuse 5: worker:1 does not fit this job: --model is yyy"));
 }
 
-TEST_CASE("a chief of another job than the model's is refused with both values") {
+TEST_CASE("a chief of a different job than the model's is refused with both values") {
   Job job;
   job.say(job.chief, job.chief.plain(MessageType::kLeave));
   Peer other = successor_of(job.chief);
@@ -69,7 +69,7 @@ TEST_CASE("a chief of another job than the model's is refused with both values")
   CHECK(holds(out[0], "--model is softmax here but mnist_cnn at the chief"));
 }
 
-TEST_CASE("a worker with another cluster description is refused") {
+TEST_CASE("a worker with a different cluster description is refused") {
   PsScript ps({1, 2, 2, kEpoch});
   Peer worker = worker_peer();
   for (const Message& hello : {worker.hello(kJob, 3, 2, 1), worker.hello(kJob, 2, 1, 1), worker.hello(kJob, 2, 2, 0)}) {
@@ -80,7 +80,7 @@ TEST_CASE("a worker with another cluster description is refused") {
   CHECK(ps.say(worker, worker.hello(kJob, 2, 2, 1)) == Lines{"b: welcome awaiting_model, step 0"});
 }
 
-TEST_CASE("a worker index beyond the cluster is refused, whatever it says") {
+TEST_CASE("a worker index outside the cluster is refused for every message") {
   Job job;
   Peer third = {.worker = 2, .incarnation = 10, .route = "c"};
   for (const MessageType type : {MessageType::kPing, MessageType::kPush, MessageType::kDone}) {
@@ -93,7 +93,7 @@ TEST_CASE("a worker index beyond the cluster is refused, whatever it says") {
   CHECK(holds(out[0], "c: refuse 2: "));
 }
 
-TEST_CASE("a hello that is no record is dropped") {
+TEST_CASE("a hello with an invalid record is dropped") {
   PsScript ps;
   Peer worker = worker_peer();
   CHECK(ps.say(worker, worker.plain(MessageType::kHello)).empty());
@@ -101,7 +101,8 @@ TEST_CASE("a hello that is no record is dropped") {
   CHECK(ps.core.members().num_live() == 0);
 }
 
-TEST_CASE("a message from nobody known, or with an old lease, epoch or run, is answered stale and does nothing") {
+TEST_CASE(
+    "a message from an unknown process, or with an old lease, epoch or run, is answered stale and has no effect") {
   Job job;
   const auto says_stale = [&](auto change) {
     Peer peer = job.worker;
@@ -113,11 +114,11 @@ TEST_CASE("a message from nobody known, or with an old lease, epoch or run, is a
   CHECK(says_stale([](Peer& p) { ++p.ps_epoch; }));
   CHECK(says_stale([](Peer& p) { --p.lease; }));
   CHECK(says_stale([](Peer& p) { ++p.lease; }));
-  CHECK(says_stale([](Peer& p) { ++p.incarnation; }));  // a newer process that has not greeted
+  CHECK(says_stale([](Peer& p) { ++p.incarnation; }));  // a newer process that has not sent a greeting
   CHECK(job.pull(job.chief) == parameters("a", "0 0", "0", 0));
 }
 
-TEST_CASE("without a model everything that needs one is stale") {
+TEST_CASE("without a model everything that needs one is answered stale") {
   PsScript ps;
   Peer worker = worker_peer();
   ps.greet(worker);
@@ -131,7 +132,7 @@ TEST_CASE("without a model everything that needs one is stale") {
   CHECK(ps.say(worker, worker.plain(MessageType::kPing)) == Lines{"b: pong"});
 }
 
-TEST_CASE("messages that only a ps sends are dropped") {
+TEST_CASE("messages that only a ps may send are dropped") {
   Job job;
   for (const MessageType type : {MessageType::kParameters, MessageType::kWelcome, MessageType::kPong,
                                  MessageType::kStale, MessageType::kRefuse, MessageType::kProbe}) {
@@ -141,7 +142,7 @@ TEST_CASE("messages that only a ps sends are dropped") {
 
 // ---- Pushes ----
 
-TEST_CASE("a push is applied and answered with the new parameters, and a pull gives the same") {
+TEST_CASE("a push is applied and answered with the new parameters, and a pull returns the same") {
   Job job({10, 20, 30});
   CHECK(job.push(job.worker, {1, 2, 3}) == parameters("b", "9 18", "27", 1));
   CHECK(job.pull(job.chief) == parameters("a", "9 18", "27", 1));
@@ -164,18 +165,18 @@ TEST_CASE("a push that was overtaken by the worker's next one is neither applied
   CHECK(job.pull(job.chief) == parameters("a", "-2 -2", "-2", 2));
 }
 
-TEST_CASE("half a push is never applied") {
+TEST_CASE("an incomplete push is never applied") {
   Job job;
   ++job.worker.sequence;
   CHECK(job.say(job.worker, job.worker.push(0, {1, 2})).empty());
   CHECK(job.pull(job.chief) == parameters("a", "0 0", "0", 0));
-  ++job.worker.sequence;  // It gave up and pushes the next.
+  ++job.worker.sequence;  // it gave up and pushes the next one
   CHECK(job.say(job.worker, job.worker.push(2, {3})).empty());
   CHECK(job.pull(job.chief) == parameters("a", "0 0", "0", 0));
   CHECK(job.say(job.worker, job.worker.push(0, {1, 2})) == parameters("b", "-1 -2", "-3", 1));
 }
 
-TEST_CASE("chunks of several workers may come in any order and mixture, and twice") {
+TEST_CASE("chunks of several workers can arrive in any order and mixture, and repeatedly") {
   Job job;
   ++job.worker.sequence;
   ++job.chief.sequence;
@@ -184,7 +185,8 @@ TEST_CASE("chunks of several workers may come in any order and mixture, and twic
   CHECK(job.say(job.worker, job.worker.push(2, {3})).empty());
   CHECK(job.say(job.worker, job.worker.push(0, {1, 2})) == parameters("b", "-1 -2", "-3", 1));
   CHECK(job.say(job.chief, job.chief.push(2, {10})) == parameters("a", "-11 -12", "-13", 2));
-  CHECK(job.say(job.chief, job.chief.push(2, {10})).empty());  // A late double begins nothing that could be applied.
+  CHECK(job.say(job.chief, job.chief.push(2, {10}))
+            .empty());  // a late duplicate cannot start a push that could be applied
   CHECK(job.pull(job.chief) == parameters("a", "-11 -12", "-13", 2));
 }
 
@@ -215,7 +217,7 @@ TEST_CASE("a shard without parameters counts pushes and answers with an empty ra
 
 // ---- One process for each task ----
 
-TEST_CASE("a new process takes a task over when the old one leaves a probe unanswered, and nothing is applied twice") {
+TEST_CASE("a new process takes over a task when the old one does not answer a probe, and nothing is applied twice") {
   Job job;
   job.push(job.worker, {1, 1, 1});
   job.say(job.worker, job.worker.plain(MessageType::kPing));
@@ -228,11 +230,11 @@ TEST_CASE("a new process takes a task over when the old one leaves a probe unans
   const Lines late = job.push_again(job.worker, {1, 1, 1});
   REQUIRE(late.size() == 2);
   CHECK(holds(late[0], "b: refuse 6: another process has taken over worker:1"));
-  CHECK(job.push(newcomer, {1, 1, 1}) == parameters("b'", "-2 -2", "-2", 2));  // Its sequences begin anew.
+  CHECK(job.push(newcomer, {1, 1, 1}) == parameters("b'", "-2 -2", "-2", 2));  // its sequences begin at 1 again
   CHECK(holds(job.greet(job.worker).at(0), "b: refuse 6: "));
 }
 
-TEST_CASE("the old process is probed at its heartbeat as well, and its answer turns the newcomer away") {
+TEST_CASE("the old process is also probed at its heartbeat, and its answer turns the newcomer away") {
   Job job;
   Peer heartbeat = job.worker, newcomer = successor_of(job.worker);
   heartbeat.route = "b's heartbeat";
@@ -245,7 +247,7 @@ TEST_CASE("the old process is probed at its heartbeat as well, and its answer tu
   CHECK(job.push(job.worker, {1, 1, 1}) == parameters("b", "-1 -1", "-1", 1));
 }
 
-TEST_CASE("an old process that greets again, over a new connection, turns the newcomer away too") {
+TEST_CASE("an old process that sends a greeting over a new connection also turns the newcomer away") {
   Job job;
   Peer newcomer = successor_of(job.worker);
   job.greet(newcomer);
@@ -265,13 +267,13 @@ TEST_CASE("a newcomer that finds the old process leaving takes its place") {
   CHECK(job.tick(100) == Lines{"b': welcome ready, step 0"});
 }
 
-TEST_CASE("of two newcomers for the same task the first is let in, and asked whether it is alive for the other") {
+TEST_CASE("the first of two newcomers for a task is admitted, and probed when the second one arrives") {
   Job job;
   Peer second = successor_of(job.worker), third = successor_of(second);
   CHECK(job.greet(second) == Lines{"b: probe"});
   CHECK(job.greet(third) == Lines{"b: probe"});
   CHECK(job.tick(kProbeMs) == Lines{"b': welcome ready, step 0", "b': probe"});
-  SECTION("it is") {
+  SECTION("it is alive") {
     const Lines out = job.say(second, second.plain(MessageType::kPing));
     REQUIRE(out.size() == 2);
     CHECK(holds(out[0], "b'': refuse 6: worker:1 is already running"));
@@ -282,7 +284,7 @@ TEST_CASE("of two newcomers for the same task the first is let in, and asked whe
   }
 }
 
-TEST_CASE("more newcomers for a task than may wait are refused") {
+TEST_CASE("newcomers for a task beyond the limit are refused") {
   Job job;
   std::vector<Peer> newcomers = {successor_of(job.worker)};
   while (newcomers.size() <= kMaxNewcomers) newcomers.push_back(successor_of(newcomers.back()));
@@ -290,7 +292,7 @@ TEST_CASE("more newcomers for a task than may wait are refused") {
   CHECK(holds(job.greet(newcomers.back()).at(0), "refuse 6: 4 other processes are already asking to be worker:1"));
 }
 
-TEST_CASE("a silent worker is reported lost once, and its return as well; its session goes on") {
+TEST_CASE("a silent worker is reported lost once, and its return as well; its session continues") {
   Job job;
   job.now = 100;
   job.say(job.chief, job.chief.plain(MessageType::kPing));
@@ -303,7 +305,7 @@ TEST_CASE("a silent worker is reported lost once, and its return as well; its se
 
 // ---- The end ----
 
-TEST_CASE("who awaits the others is told when they are done, and the run is over when all are") {
+TEST_CASE("a worker that waits for the others is notified when they are done, and the run is over when all are done") {
   Job job;
   CHECK(job.say(job.chief, job.chief.plain(MessageType::kAwaitOthers)).empty());
   CHECK(job.say(job.worker, job.worker.plain(MessageType::kDone)) == Lines{"b: done_ack", "a: others_done"});
@@ -313,7 +315,7 @@ TEST_CASE("who awaits the others is told when they are done, and the run is over
   CHECK(job.core.ended());
 }
 
-TEST_CASE("done that is said again is answered again, and a done worker may still pull") {
+TEST_CASE("a repeated done is answered again, and a done worker may still pull") {
   Job job;
   CHECK(job.say(job.worker, job.worker.plain(MessageType::kDone)) == Lines{"b: done_ack"});
   CHECK(job.say(job.worker, job.worker.plain(MessageType::kDone)) == Lines{"b: done_ack"});
@@ -329,7 +331,7 @@ TEST_CASE("a worker that leaves without being done keeps the run going") {
   CHECK(job.core.members().missing() == std::vector<std::uint32_t>{1});
 }
 
-TEST_CASE("a worker that comes after the end is told so") {
+TEST_CASE("a worker that arrives after the end is told so") {
   Job job;
   job.say(job.chief, job.chief.plain(MessageType::kDone));
   job.say(job.worker, job.worker.plain(MessageType::kDone));

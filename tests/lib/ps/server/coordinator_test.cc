@@ -5,7 +5,7 @@
 
 namespace distmnist {
 
-TEST_CASE("the strategy says which rules decide") {
+TEST_CASE("the strategy determines the rules") {
   Strategy strategy;
   strategy.train_steps = 10;
   strategy.replicas_to_aggregate = 2;
@@ -16,10 +16,10 @@ TEST_CASE("the strategy says which rules decide") {
   };
   CHECK(first_push() == "update 0");
   strategy.sync = true;
-  CHECK(first_push().empty());  // Waits for a second one.
+  CHECK(first_push().empty());  // waits for a second push
 }
 
-TEST_CASE("ps 0 decides in synchronous runs and where staleness matters, else every ps for itself") {
+TEST_CASE("ps 0 decides in synchronous runs and when staleness matters, otherwise every ps decides alone") {
   CHECK_FALSE(Strategy{}.ordered());
   Strategy strategy;
   strategy.warmup_steps = 10;

@@ -1,4 +1,4 @@
-// How a model comes to be in a container; container_test.cc has what follows.
+// How a container gets its model. container_test.cc tests what happens after that.
 #include <sys/resource.h>
 
 #include <limits>
@@ -10,7 +10,7 @@
 namespace distmnist::trace {
 namespace {
 
-// While alive, this process may have no more than `extra_bytes` of additional memory.
+// While it exists, this process can use at most `extra_bytes` of additional memory.
 class MemoryLimit {
  public:
   explicit MemoryLimit(rlim_t extra_bytes) {
@@ -28,7 +28,7 @@ class MemoryLimit {
 
 }  // namespace
 
-TEST_CASE("workers that come before the model are told when it is ready") {
+TEST_CASE("workers that arrive before the model are notified when it is ready") {
   PsScript ps;
   Peer chief = chief_peer(), worker = worker_peer();
   CHECK(ps.greet(worker) == Lines{"b: welcome awaiting_model, step 0"});
@@ -38,7 +38,7 @@ TEST_CASE("workers that come before the model are told when it is ready") {
   CHECK(worker.ps_epoch == kEpoch);
 }
 
-TEST_CASE("a worker that comes later is welcomed to the model at once") {
+TEST_CASE("a worker that arrives later is welcomed to the model at once") {
   Job job;
   job.worker.samples = 50;
   job.push(job.worker, {1, 1, 1});
@@ -47,10 +47,10 @@ TEST_CASE("a worker that comes later is welcomed to the model at once") {
   CHECK(job.greet(late) == Lines{"b': welcome ready, step 1"});
   const Lines turn = job.join(late);
   REQUIRE(turn.size() == 3);
-  CHECK(turn[0] == "b': token step 1, sample 50");  // Its data goes on behind the batch that was applied.
+  CHECK(turn[0] == "b': token step 1, sample 50");  // its data continues after the batch that was applied
 }
 
-TEST_CASE("a worker that was silent while the model became ready is told all the same") {
+TEST_CASE("a worker that was silent while the model became ready is still notified") {
   PsScript ps;
   Peer chief = chief_peer(), worker = worker_peer();
   ps.greet(worker);
@@ -84,7 +84,7 @@ TEST_CASE("the model starts with the chief's values, slots, step and history") {
               "a: snapshot_end samples 0:750 1:1250"});
 }
 
-TEST_CASE("a creation with a part missing is not answered, and is good once it comes again whole") {
+TEST_CASE("a creation with a missing part is not answered, and succeeds when it is sent again in full") {
   PsScript ps;
   Peer chief = chief_peer();
   ps.greet(chief);
@@ -95,14 +95,14 @@ TEST_CASE("a creation with a part missing is not answered, and is good once it c
   CHECK(ps.create(chief, {1, 2, 3}) == Lines{"a: welcome ready, step 0"});
 }
 
-TEST_CASE("parts that are not of the model do not complete a creation") {
+TEST_CASE("parts that do not belong to the model do not complete a creation") {
   PsScript ps;
   Peer chief = chief_peer();
   ps.greet(chief);
   ps.begin_create(chief);
   ps.say(chief, chief.load(0, {1, 2}));
   ps.say(chief, chief.load(2, {3, 4}));  // longer than the piece
-  ps.say(chief, chief.load(1, {3}));     // within another
+  ps.say(chief, chief.load(1, {3}));     // inside a different piece
   ps.say(chief, chief.load(2, {3}, 1));  // plain SGD has no slot
   Peer other_run = chief;
   other_run.run = kRun + 1;
@@ -113,15 +113,15 @@ TEST_CASE("parts that are not of the model do not complete a creation") {
   CHECK(ps.pull(chief) == parameters("a", "1 2", "3", 0));
 }
 
-TEST_CASE("a creation that is sent again after it was complete does not undo the updates since") {
+TEST_CASE("a creation that is repeated after it was complete does not undo later updates") {
   Job job;
   job.push(job.worker, {1, 2, 3});
   CHECK(job.create(job.chief) == Lines{"a: welcome ready, step 1"});
   CHECK(job.pull(job.chief) == parameters("a", "-1 -2", "-3", 1));
-  CHECK(job.push_again(job.worker, {1, 2, 3}) == parameters("b", "-1 -2", "-3", 1));  // Still known as applied.
+  CHECK(job.push_again(job.worker, {1, 2, 3}) == parameters("b", "-1 -2", "-3", 1));  // still known as applied
 }
 
-TEST_CASE("a chief that starts again finds the model and re-uses it") {
+TEST_CASE("a restarted chief finds the model and uses it") {
   Job job;
   job.push(job.worker, {1, 2, 3});
   job.tick(kLeaseMs);
@@ -131,7 +131,7 @@ TEST_CASE("a chief that starts again finds the model and re-uses it") {
   CHECK(job.pull(restarted) == parameters("a'", "-1 -2", "-3", 1));
 }
 
-TEST_CASE("a push is answered in its own type of numbers, also when it is sent again") {
+TEST_CASE("a push is answered in its own number type, also when it is repeated") {
   Job job;
   job.worker.wire_dtype = WireDtype::kBf16;
   const std::string first = "b: parameters (bf16) [0,2) -1 -2 step 1";
@@ -147,12 +147,12 @@ TEST_CASE("values of a creation are float32") {
   ps.begin_create(chief);
   ps.say(chief, chief.load(0, {1, 2}));
   ps.say(chief, chief.values(MessageType::kLoad, 2, {3}, 0, WireDtype::kBf16));
-  CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)).empty());  // A part is missing.
+  CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)).empty());  // a part is missing
   ps.say(chief, chief.load(2, {3}));
   CHECK(ps.say(chief, chief.plain(MessageType::kCreateEnd)) == Lines{"a: welcome ready, step 0"});
 }
 
-TEST_CASE("a new model replaces the old one, and who trains on the old one is told") {
+TEST_CASE("a new model replaces the old one, and workers that train on the old one are notified") {
   Job job;
   job.push(job.worker, {1, 2, 3});
   Peer before = job.worker;
@@ -171,7 +171,7 @@ TEST_CASE("only the chief creates a model") {
   CHECK(holds(out[0], "b: refuse 2: only the chief"));
 }
 
-TEST_CASE("a creation that makes no sense is refused") {
+TEST_CASE("an inconsistent creation is refused") {
   const auto refused = [](const CreateRecord& record, const std::string& words) {
     PsScript ps;
     Peer chief = chief_peer();
@@ -194,7 +194,7 @@ TEST_CASE("a creation that makes no sense is refused") {
   CHECK(refused(with_pieces({{"x", {0, std::int64_t{1} << 62}}}), "refuse 2: more parameters"));
   CHECK(refused(with_pieces({{"x", {0, kMaxShardFloats}}, {"y", {kMaxShardFloats, 1}}}), "refuse 2: more parameters"));
   CreateRecord adam = with_pieces({{"x", {0, kMaxShardFloats / 2}}});
-  adam.optimizer.kind = OptimizerKind::kAdam;  // three floats for each
+  adam.optimizer.kind = OptimizerKind::kAdam;  // three floats per parameter
   CHECK(refused(adam, "refuse 2: more parameters"));
   CreateRecord record = small_model();
   record.global_step = -1;
@@ -231,7 +231,7 @@ TEST_CASE("a creation that makes no sense is refused") {
   CHECK(refused(record, "refuse 2: a negative bound in its strategy"));
 }
 
-TEST_CASE("a creation of numbers beyond all bounds is refused") {
+TEST_CASE("a creation with impossible sizes is refused") {
   const auto answer = [](const CreateRecord& record, std::uint64_t run = kRun) {
     PsScript ps;
     Peer chief = chief_peer();
@@ -256,7 +256,7 @@ TEST_CASE("a creation of numbers beyond all bounds is refused") {
   CHECK(answer(record) == "a: refuse 2: a piece beyond the 3 parameters of the chief's model");
 }
 
-TEST_CASE("positions of more workers than the run has are kept for a later one, but not of any number") {
+TEST_CASE("data positions of more workers than the run has are kept for later, up to a limit") {
   PsScript ps;
   Peer chief = chief_peer();
   ps.greet(chief);
@@ -283,13 +283,13 @@ TEST_CASE("all workers of a run have a model of the same size") {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-TEST_CASE("a creation costs no memory before its values come") {
+TEST_CASE("a creation uses no memory before its values arrive") {
   PsScript ps;
   Peer chief = chief_peer();
   chief.num_parameters = std::int64_t{1} << 29;
   ps.greet(chief);
   CreateRecord huge = small_model();
-  huge.pieces = {{"x", {0, chief.num_parameters}}};  // 2 GiB, with adam's slots 6.
+  huge.pieces = {{"x", {0, chief.num_parameters}}};  // 2 GiB, or 6 GiB with adam's slots
   huge.optimizer.kind = OptimizerKind::kAdam;
   const auto resident_kb = [] {
     rusage usage{};
@@ -298,11 +298,11 @@ TEST_CASE("a creation costs no memory before its values come") {
   };
   const long before = resident_kb();
   ps.begin_create(chief, huge);
-  CHECK(ps.last_sent.empty());  // Not refused.
+  CHECK(ps.last_sent.empty());  // not refused
   CHECK(resident_kb() - before < 100 * 1024);
 }
 
-TEST_CASE("pieces at the end of all numbers, and names that are none, are refused") {
+TEST_CASE("pieces at the end of the number range and invalid names are refused") {
   PsScript ps;
   Peer chief = chief_peer();
   chief.num_parameters = std::numeric_limits<std::int64_t>::max();
@@ -323,7 +323,7 @@ TEST_CASE("pieces at the end of all numbers, and names that are none, are refuse
   CHECK(other.create(chief) == Lines{"a: welcome ready, step 0"});
 }
 
-TEST_CASE("a model that does not fit this machine's memory is refused, and the ps lives on") {
+TEST_CASE("a model that does not fit in this machine's memory is refused, and the ps keeps running") {
   PsScript ps;
   Peer chief = chief_peer();
   chief.num_parameters = kMaxShardFloats;

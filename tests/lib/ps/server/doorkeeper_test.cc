@@ -9,7 +9,7 @@
 
 namespace distmnist {
 
-TEST_CASE("the hosts of the cluster and what the user adds are let in, and nobody else") {
+TEST_CASE("only the hosts of the cluster and the user's additions are admitted") {
   AccessRules rules;
   rules.hosts = {{"10.3.0.1", 2222}, {"localhost", 2223}, {"", 0}, {"no-such-host.invalid", 2224}};
   rules.allow = parse_address_blocks("192.168.5.0/24");
@@ -24,7 +24,7 @@ TEST_CASE("the hosts of the cluster and what the user adds are let in, and nobod
   CHECK(doorkeeper.take_warnings().empty());
 }
 
-TEST_CASE("a stranger has the names looked up again, and all addresses that a name means are let in") {
+TEST_CASE("for an unknown address the names are resolved again, and all addresses of a name are admitted") {
   std::atomic<int> asked = 0;
   AccessRules rules;
   rules.hosts = {{"worker.example", 2222}};
@@ -32,14 +32,14 @@ TEST_CASE("a stranger has the names looked up again, and all addresses that a na
   rules.resolve = [&](const HostPort& host) {
     CHECK(host.host == "worker.example");
     if (++asked == 1) return std::vector<std::string>{"10.1.1.1", "fd00::1"};
-    // A name server that fails for a while takes nobody from the list.
+    // A temporary failure of the name server does not remove addresses.
     return asked == 2 ? std::vector<std::string>() : std::vector<std::string>{"10.1.1.2"};
   };
   Doorkeeper doorkeeper(rules);
   CHECK(doorkeeper.lets_in("10.1.1.1"));
   CHECK(doorkeeper.lets_in("fd00::1"));
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  CHECK(asked == 1);  // Nobody came who is not known.
+  CHECK(asked == 1);  // no unknown address has connected
   const auto let_in = [&](const char* address) {
     for (int i = 0; i < 2'000 && !doorkeeper.lets_in(address); ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -49,10 +49,10 @@ TEST_CASE("a stranger has the names looked up again, and all addresses that a na
   CHECK_FALSE(doorkeeper.lets_in("10.1.1.2"));
   CHECK(let_in("10.1.1.2"));
   CHECK(asked >= 3);
-  CHECK_FALSE(doorkeeper.lets_in("10.1.1.1"));  // The worker is there no more.
+  CHECK_FALSE(doorkeeper.lets_in("10.1.1.1"));  // the worker is no longer at this address
 }
 
-TEST_CASE("of many hosts that cannot be resolved a few are named") {
+TEST_CASE("if many hosts cannot be resolved, only a few are named") {
   AccessRules rules;
   for (std::uint16_t k = 1; k <= 7; ++k) rules.hosts.push_back({"no-such-host.invalid", k});
   const auto warnings = Doorkeeper(rules).take_warnings();
@@ -61,7 +61,7 @@ TEST_CASE("of many hosts that cannot be resolved a few are named") {
   CHECK(warnings[0].ends_with("until they can be"));
 }
 
-TEST_CASE("without loopback among its hosts nobody comes in from there") {
+TEST_CASE("without loopback among its hosts no connection from loopback is admitted") {
   AccessRules rules;
   rules.hosts = {{"10.3.0.1", 2222}};
   Doorkeeper doorkeeper(rules);
@@ -69,7 +69,7 @@ TEST_CASE("without loopback among its hosts nobody comes in from there") {
   CHECK_FALSE(doorkeeper.lets_in("127.0.0.1"));
 }
 
-TEST_CASE("public addresses need keys or the user's word") {
+TEST_CASE("public addresses require keys or the user's permission") {
   AccessRules rules;
   rules.allow = parse_address_blocks("203.0.112.0/24");
   CHECK(fails_with(ExitCode::kSecurity, "keygen", [&] { Doorkeeper doorkeeper(rules); }));

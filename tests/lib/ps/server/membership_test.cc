@@ -10,10 +10,10 @@ namespace {
 
 using Workers = std::vector<std::uint32_t>;
 
-// Two worker tasks as seen by one ps; a process is a worker index and an incarnation.
+// Two worker tasks as seen by one ps. A process is a worker index and an incarnation.
 class Script {
  public:
-  // With the lease of the session, where it is this process's.
+  // Uses the lease of the session if the session belongs to this process.
   Admission greet(std::uint32_t worker, std::uint64_t incarnation, TimeMs now, const Route& route = "a") {
     return members.greet({header(worker, incarnation, MessageType::kHello), Sender{route}, {}}, now);
   }
@@ -44,18 +44,18 @@ TEST_CASE("the first process of a task is admitted and each greeting gives a new
   CHECK(script.greet(1, 10, 0) == Admission::kAdmitted);
   const std::uint64_t first = script.members.session(0)->lease;
   CHECK(script.members.session(1)->lease != first);
-  CHECK(script.greet(0, 10, 5) == Admission::kAdmitted);  // The same process after a reconnect.
+  CHECK(script.greet(0, 10, 5) == Admission::kAdmitted);  // the same process after a reconnect
   CHECK(script.members.session(0)->lease != first);
   CHECK(script.members.num_live() == 2);
 }
 
-TEST_CASE("silence for a lease makes a worker lost, and its next word brings it back") {
+TEST_CASE("silence for a lease makes a worker lost, and its next message brings it back") {
   Script script;
   script.greet(0, 10, 1000);
   script.hear(0, 10, 2000);
   CHECK(script.members.tick(2000 + kLeaseMs - 1).lost.empty());
   CHECK(script.members.tick(2000 + kLeaseMs).lost == Workers{0});
-  CHECK(script.members.tick(2000 + kLeaseMs + 1).lost.empty());  // Said once.
+  CHECK(script.members.tick(2000 + kLeaseMs + 1).lost.empty());  // reported once
   CHECK(script.members.num_live() == 0);
   CHECK(script.members.last_life_ms() == 2000);
 
@@ -66,7 +66,7 @@ TEST_CASE("silence for a lease makes a worker lost, and its next word brings it 
   CHECK(script.members.num_live() == 1);
 }
 
-TEST_CASE("a newcomer takes over when the old process leaves a probe unanswered") {
+TEST_CASE("a newcomer takes over when the old process does not answer a probe") {
   Script script;
   script.greet(0, 10, 0, "old");
   CHECK(script.greet(0, 11, 5000, "new") == Admission::kProbe);
@@ -80,21 +80,22 @@ TEST_CASE("a newcomer takes over when the old process leaves a probe unanswered"
   CHECK(script.hear(0, 11, 7002).standing == Standing::kCurrent);
 }
 
-TEST_CASE("who takes a task over with the number of the process before it has none of its leases") {
+TEST_CASE(
+    "a process that takes over a task with the same incarnation as the process before it has none of its leases") {
   Script script;
   const auto greet_without_lease = [&](TimeMs now, const Route& route) {
     Header header = script.header(0, 10, MessageType::kHello);
     header.lease = 0;
     return script.members.greet({header, Sender{route}, {}}, now);
   };
-  SECTION("before that one has said a word") {
+  SECTION("before that process has sent a message") {
     script.greet(0, 10, 0, "first");
     const Header first = script.header(0, 10, MessageType::kPush);
     CHECK(greet_without_lease(1, "second") == Admission::kAdmitted);
     CHECK_FALSE(script.members.is_current(first));
     CHECK(script.members.take_orphans() == std::vector<Route>{"first"});
   }
-  SECTION("because that one does not answer a probe") {
+  SECTION("because that process does not answer a probe") {
     script.greet(0, 10, 0, "first");
     const Header first = script.header(0, 10, MessageType::kPush);
     script.hear(0, 10, 1, MessageType::kPush, "first");
@@ -106,7 +107,7 @@ TEST_CASE("who takes a task over with the number of the process before it has no
   CHECK(script.members.session(0)->greeting.from.route == "second");
 }
 
-TEST_CASE("a task that a process was done with is not done for the process after it, unless the run is over") {
+TEST_CASE("a task that one process finished is not done for the next process, unless the run is over") {
   Script script;
   script.greet(0, 10, 0);
   script.greet(1, 10, 0);
@@ -114,7 +115,7 @@ TEST_CASE("a task that a process was done with is not done for the process after
   script.members.leave(1, 1);
   CHECK(script.greet(1, 11, 2) == Admission::kAdmitted);
   CHECK(script.members.missing() == Workers{0, 1});
-  CHECK(script.greet(1, 12, 3) == Admission::kProbe);  // It lives.
+  CHECK(script.greet(1, 12, 3) == Admission::kProbe);  // alive
   CHECK(script.members.tick(2 + kLeaseMs + kProbeMs).taken_over == Workers{1});
   CHECK(script.members.missing() == Workers{0, 1});
   script.members.set_done(0);
@@ -135,7 +136,7 @@ TEST_CASE("a newcomer is turned away when the old process answers") {
   CHECK(script.hear(0, 10, 9100).turned_away.empty());
 }
 
-TEST_CASE("a newcomer that greets again while it waits is answered at its new connection, at the same deadline") {
+TEST_CASE("a waiting newcomer that sends its greeting again is answered on its new connection, at the same deadline") {
   Script script;
   script.greet(0, 10, 0);
   script.greet(0, 11, 5000, "first connection");
@@ -144,7 +145,7 @@ TEST_CASE("a newcomer that greets again while it waits is answered at its new co
   CHECK(script.members.session(0)->greeting.from.route == "second connection");
 }
 
-TEST_CASE("newcomers are let in one after another, each while the one before it does not answer") {
+TEST_CASE("newcomers are admitted one after another, each if the one before it does not answer") {
   Script script;
   script.greet(0, 10, 0);
   script.greet(0, 12, 5000, "twelve");
@@ -169,16 +170,16 @@ TEST_CASE("newcomers are let in one after another, each while the one before it 
   }
 }
 
-TEST_CASE("no more newcomers wait than may") {
+TEST_CASE("no more newcomers wait than the limit allows") {
   Script script;
   script.greet(0, 10, 0);
   for (std::uint64_t i = 0; i < kMaxNewcomers; ++i) CHECK(script.greet(0, 20 + i, 1) == Admission::kProbe);
   CHECK(script.greet(0, 90, 1) == Admission::kTaken);
-  CHECK(script.greet(0, 20, 1) == Admission::kProbe);  // One of those who wait.
+  CHECK(script.greet(0, 20, 1) == Admission::kProbe);  // one that already waits
   CHECK(script.hear(0, 10, 2).turned_away.size() == kMaxNewcomers);
 }
 
-TEST_CASE("a newcomer that finds others waiting for a task that has just become free waits behind them") {
+TEST_CASE("a newcomer for a task that has just become free waits behind earlier newcomers") {
   Script script;
   script.greet(0, 10, 0);
   script.greet(0, 11, 5000);
@@ -189,19 +190,19 @@ TEST_CASE("a newcomer that finds others waiting for a task that has just become 
   CHECK(script.members.session(0)->incarnation() == 11);
 }
 
-TEST_CASE("no number that a process calls itself keeps another one out") {
+TEST_CASE("no incarnation, however large, excludes the next process of the task") {
   constexpr std::uint64_t kLargest = std::numeric_limits<std::uint64_t>::max();
   Script script;
   script.greet(0, kLargest, 0);
-  SECTION("while it lives: it is asked") {
+  SECTION("while the process lives: it is probed") {
     CHECK(script.greet(0, 1, 5000) == Admission::kProbe);
     CHECK(script.members.tick(5000 + kProbeMs).taken_over == Workers{0});
   }
-  SECTION("once it has left") {
+  SECTION("after it has left") {
     script.members.leave(0, 10);
     CHECK(script.greet(0, 1, 11) == Admission::kAdmitted);
   }
-  SECTION("once it is lost") {
+  SECTION("after it is lost") {
     script.members.tick(kLeaseMs);
     CHECK(script.greet(0, 1, kLeaseMs) == Admission::kAdmitted);
   }
@@ -209,7 +210,7 @@ TEST_CASE("no number that a process calls itself keeps another one out") {
   CHECK(script.hear(0, kLargest, 6 * kLeaseMs).standing == Standing::kRetired);
 }
 
-TEST_CASE("of the processes that a task had the last ones are remembered, and an older one is a newcomer like any") {
+TEST_CASE("a task's last processes are remembered, and older ones are treated as newcomers") {
   Script script;
   for (std::uint64_t i = 0; i <= kMaxRetiredProcesses; ++i) {
     script.greet(0, 500 - i, 0);
@@ -222,7 +223,7 @@ TEST_CASE("of the processes that a task had the last ones are remembered, and an
   CHECK(script.greet(0, 500, 2) == Admission::kAdmitted);
 }
 
-TEST_CASE("the process that was let in last is known, also when it has gone") {
+TEST_CASE("the most recently admitted process is known even after it has left") {
   Script script;
   CHECK(script.members.processes().empty());
   script.greet(0, 10, 0);
@@ -231,11 +232,11 @@ TEST_CASE("the process that was let in last is known, also when it has gone") {
   CHECK(script.members.processes() == Processes{{0, 10}, {1, 5}});
   CHECK_FALSE(script.members.is_current(script.header(0, 10, MessageType::kPing)));
   CHECK(script.members.is_current(script.header(1, 5, MessageType::kPing)));
-  script.greet(1, 4, 2);  // It waits.
+  script.greet(1, 4, 2);  // waits
   CHECK(script.members.processes() == Processes{{0, 10}, {1, 5}});
 }
 
-TEST_CASE("nobody is probed for a task whose process is lost, has left or is done") {
+TEST_CASE("a task whose process is lost, has left or is done is assigned without a probe") {
   Script lost;
   lost.greet(0, 10, 0);
   lost.members.tick(kLeaseMs);
@@ -263,7 +264,7 @@ TEST_CASE("an old process that leaves makes room for the newcomer instead of tur
   CHECK(script.members.session(0)->incarnation() == 11);
 }
 
-TEST_CASE("a process that another has followed never comes back, however quiet its successor is") {
+TEST_CASE("a replaced process never returns, even if its successor is silent") {
   Script script;
   script.greet(0, 12, 0);
   script.greet(0, 10, kLeaseMs);
@@ -282,7 +283,7 @@ TEST_CASE("a process that was never admitted is unknown") {
   CHECK(script.hear(1, 10, 1).standing == Standing::kUnknown);
 }
 
-TEST_CASE("the heartbeat's connection is remembered for probes, over a reconnect of the process, not beyond it") {
+TEST_CASE("the heartbeat's route is kept for probes when the process reconnects, but not for the next process") {
   Script script;
   script.greet(0, 10, 0, "main");
   script.hear(0, 10, 1, MessageType::kPing, "heartbeat");
@@ -294,7 +295,7 @@ TEST_CASE("the heartbeat's connection is remembered for probes, over a reconnect
   CHECK(script.members.session(0)->ping_route.empty());
 }
 
-TEST_CASE("the run is over when every task is done, also those that never came") {
+TEST_CASE("the run is over when every task is done, including those that never arrived") {
   Script script;
   CHECK(script.members.missing() == Workers{0, 1});
   script.greet(0, 10, 0);
@@ -309,7 +310,7 @@ TEST_CASE("the run is over when every task is done, also those that never came")
   CHECK(script.members.num_live() == 0);
 }
 
-TEST_CASE("a process that is done does not count as life, and is not reported lost") {
+TEST_CASE("a done process does not count as alive and is not reported lost") {
   Script script;
   script.greet(0, 10, 0);
   script.members.set_done(0);
@@ -318,7 +319,7 @@ TEST_CASE("a process that is done does not count as life, and is not reported lo
   CHECK(script.members.tick(kLeaseMs + 500).lost.empty());
 }
 
-TEST_CASE("who knows the number of a process and none of its leases is not that process") {
+TEST_CASE("a sender that knows a process's incarnation but none of its leases is not that process") {
   Script script;
   script.greet(0, 10, 0);
   const Header first = script.header(0, 10, MessageType::kHello);
@@ -336,18 +337,18 @@ TEST_CASE("who knows the number of a process and none of its leases is not that 
   }
   CHECK(script.members.session(0)->last_heard_ms == 2);
   CHECK(script.members.session(0)->ping_route.empty());
-  // Its greeting is that of any other process, which the real one turns away.
+  // Its greeting is treated like any other newcomer's, and the real process turns it away.
   Header liar = first;
   liar.lease = 0;
   CHECK(script.members.greet({liar, Sender{"liar"}, {}}, 9'000) == Admission::kProbe);
   CHECK(script.members.session(0)->lease == lease);
   CHECK(script.hear(0, 10, 9'100).turned_away.size() == 1);
-  // A lease from before, which is all that a process may know whose welcome was lost, will do.
+  // An earlier lease is enough, because a process whose welcome was lost knows no newer one.
   CHECK(script.members.is_current(first));
   CHECK(script.members.greet({first, Sender{"b"}, {}}, 9'200) == Admission::kAdmitted);
 }
 
-TEST_CASE("until a process has named a lease its greeting will do, for the welcome may have been lost") {
+TEST_CASE("until a process has named a lease its greeting is enough, because the welcome may have been lost") {
   Script script;
   script.greet(0, 10, 0);
   Header again = script.header(0, 10, MessageType::kHello);
@@ -357,18 +358,18 @@ TEST_CASE("until a process has named a lease its greeting will do, for the welco
   CHECK(script.members.greet({again, Sender{"c"}, {}}, 3) == Admission::kProbe);
 }
 
-TEST_CASE("connections are let go that no process needs which speaks or waits") {
+TEST_CASE("connections that no active or waiting process needs are closed") {
   using Routes = std::vector<Route>;
   Script script;
   script.greet(0, 10, 0, "a");
   for (const char* route : {"b", "c", "d", "b"}) script.hear(0, 10, 1, MessageType::kPing, route);
   CHECK(script.members.take_orphans().empty());
-  script.hear(0, 10, 2, MessageType::kPing, "e");  // More than kMaxRoutes: the oldest goes.
+  script.hear(0, 10, 2, MessageType::kPing, "e");  // more than kMaxRoutes: the oldest is closed
   CHECK(script.members.take_orphans() == Routes{"a"});
   script.greet(0, 20, 3, "newcomer");
   script.greet(0, 20, 3, "newcomer again");
   CHECK(script.members.take_orphans() == Routes{"newcomer"});
-  script.hear(0, 10, 4, MessageType::kPing, "e");  // Turned away.
+  script.hear(0, 10, 4, MessageType::kPing, "e");  // turned away
   CHECK(script.members.take_orphans() == Routes{"newcomer again"});
   script.greet(0, 30, 5, "f");
   CHECK(script.members.tick(5 + kProbeMs).taken_over == Workers{0});

@@ -1,5 +1,5 @@
-// Gradients with numbers that may not be applied, message by message: what ends the run, what is skipped, and that
-// nothing of them is ever applied.
+// Gradients with numbers that must not be applied, tested message by message: what ends the run, what is skipped, and
+// that no part of them is ever applied.
 #include <cmath>
 
 #include "lib/ps/server/container.h"
@@ -21,7 +21,7 @@ JobScript joined(const Strategy& strategy, std::uint32_t num_workers, std::uint3
   return job;
 }
 
-// A push that is bad on ps k alone.
+// A push that is bad on ps k only.
 Lines push_bad_on(JobScript& job, std::uint32_t w, std::uint32_t k) {
   Lines out = job.stage(w, k == 0 ? NAN : 1.0f, 0);
   for (std::uint32_t other = 1; other < job.ps.size(); ++other) {
@@ -35,7 +35,7 @@ Lines push_bad_on(JobScript& job, std::uint32_t w, std::uint32_t k) {
 
 // ---- fail ----
 
-TEST_CASE("a push with a number that may not be applied ends the run before anything of it is applied") {
+TEST_CASE("a push with a number that is not finite ends the run before any of it is applied") {
   const auto failed_with = [](std::vector<float> gradient, WireDtype dtype, const std::string& words) {
     Job job({10, 20, 30});
     job.worker.wire_dtype = dtype;
@@ -54,7 +54,7 @@ TEST_CASE("a push with a number that may not be applied ends the run before anyt
   failed_with({1, 1, 70000}, WireDtype::kF16, "infinity in pred/biases");
 }
 
-TEST_CASE("the run has failed with the first bad chunk, whether the push becomes whole or not") {
+TEST_CASE("the run fails at the first bad chunk, whether the push is completed or not") {
   Job job;
   ++job.worker.sequence;
   CHECK(job.say(job.worker, job.worker.push(2, {NAN})).empty());
@@ -70,7 +70,7 @@ TEST_CASE("large gradients that can be squared are applied") {
 TEST_CASE("a bad chunk that belongs to no push, run or session ends nothing") {
   Job job;
   ++job.worker.sequence;
-  job.say(job.worker, job.worker.push(0, {NAN, NAN, NAN}));  // Not a chunk of this shard.
+  job.say(job.worker, job.worker.push(0, {NAN, NAN, NAN}));  // not a chunk of this shard
   Peer stranger = job.worker;
   ++stranger.lease;
   job.say(stranger, stranger.push(0, {NAN, NAN}));
@@ -82,7 +82,7 @@ TEST_CASE("a bad chunk that belongs to no push, run or session ends nothing") {
 }
 
 TEST_CASE(
-    "a worker that leaves because its run has failed ends it for all, one that leaves for another reason does not") {
+    "a worker that leaves because its run failed ends the run for all; one that leaves for another reason does not") {
   Job job;
   const auto leave = [&](Peer& peer, int code) {
     job.say(peer, peer.record(MessageType::kLeave, encode(RefuseRecord{code, "worker:1: the loss is nan"})));
@@ -99,7 +99,7 @@ TEST_CASE(
   CHECK(job.core.failure() == "worker:1: the loss is nan");
 }
 
-TEST_CASE("a model is not made of numbers that are not finite") {
+TEST_CASE("a model with numbers that are not finite is refused") {
   PsScript ps;
   Peer chief = chief_peer();
   ps.greet(chief);
@@ -115,7 +115,7 @@ TEST_CASE("a model is not made of numbers that are not finite") {
 
 // ---- skip ----
 
-TEST_CASE("skip: a bad push is dropped whole on all ps tasks, whichever of them finds it bad, and its worker goes on") {
+TEST_CASE("skip: a bad push is dropped on all ps tasks, whichever of them finds it bad, and its worker continues") {
   for (const std::uint32_t num_ps : {1u, 2u}) {
     for (std::uint32_t bad = 0; bad < num_ps; ++bad) {
       CAPTURE(num_ps, bad);
@@ -130,7 +130,7 @@ TEST_CASE("skip: a bad push is dropped whole on all ps tasks, whichever of them 
   }
 }
 
-TEST_CASE("skip: a worker may take its own push back, whose numbers are finite") {
+TEST_CASE("skip: a worker can withdraw its own push although its numbers are finite") {
   JobScript job = joined(skipping(asynchronous()), 1, 2);
   job.stage(0, 1, 0);
   job.stage_again(0, 1, 1);
@@ -139,7 +139,7 @@ TEST_CASE("skip: a worker may take its own push back, whose numbers are finite")
   CHECK(job.push(0, 1) == Lines{"0: step 1, sample 100, value -1"});
 }
 
-TEST_CASE("skip: a verdict stands, however often it is asked for") {
+TEST_CASE("skip: a decision stays the same, however often it is asked for") {
   JobScript job = joined(skipping(asynchronous()), 2, 2);
   CHECK(push_bad_on(job, 1, 1) == Lines{"1: dropped (not finite), step 0, sample 50, value 0"});
   CHECK(job.commit_again(1) == Lines{"1: dropped (not finite), step 0, sample 50, value 0"});
@@ -148,7 +148,7 @@ TEST_CASE("skip: a verdict stands, however often it is asked for") {
   CHECK(job.commit_again(1) == Lines{"1: dropped (not finite), step 1, sample 50, value -1"});
 }
 
-TEST_CASE("skip: a synchronous step takes another batch in the place of a bad one") {
+TEST_CASE("skip: a synchronous step takes another batch in place of a bad one") {
   for (const std::uint32_t num_ps : {1u, 2u}) {
     JobScript job = joined(skipping(synchronous(2)), 2, num_ps);
     CHECK(job.push(0, 2).empty());
@@ -157,7 +157,7 @@ TEST_CASE("skip: a synchronous step takes another batch in the place of a bad on
   }
 }
 
-TEST_CASE("skip: with several batches to a step, bad ones between good ones do not push these out") {
+TEST_CASE("skip: with several batches per step, bad pushes do not displace good ones") {
   constexpr std::uint32_t kReplicas = 40;
   JobScript job = joined(skipping(synchronous(kReplicas)), 1, 2);
   for (std::uint32_t i = 1; i < kReplicas; ++i) {
@@ -167,7 +167,7 @@ TEST_CASE("skip: with several batches to a step, bad ones between good ones do n
   CHECK(any_holds(job.push(0, 1), "0: step 1,"));
 }
 
-TEST_CASE("skip: lost between the verdict and its word to the others, a push that does not count goes with its step") {
+TEST_CASE("skip: if a worker dies before the other ps tasks know the decision, an ignored push ends with its step") {
   JobScript job = joined(skipping(asynchronous()), 2, 2);
   job.visit_others = false;
   CHECK(any_holds(push_bad_on(job, 1, 1), "1: dropped (not finite)"));
@@ -177,10 +177,10 @@ TEST_CASE("skip: lost between the verdict and its word to the others, a push tha
   CHECK(job.push(1, 1) == Lines{"1: step 1, sample 100, value -1"});
 }
 
-TEST_CASE("skip: bad pushes of one worker, one after another, end the run") {
+TEST_CASE("skip: consecutive bad pushes of one worker end the run") {
   JobScript job = joined(skipping(asynchronous()), 2);
   for (int i = 1; i < kMaxSkippedInARow; ++i) job.push(1, NAN);
-  job.push(1, 1);  // The model is not ruined.
+  job.push(1, 1);  // the model is intact
   for (int i = 1; i < kMaxSkippedInARow; ++i) REQUIRE(any_holds(job.push(1, NAN), "dropped (not finite)"));
   CHECK(any_holds(job.push(0, NAN), "0: dropped (not finite)"));
   CHECK_FALSE(job.ps[0]->core.failure());
@@ -191,7 +191,7 @@ TEST_CASE("skip: bad pushes of one worker, one after another, end the run") {
               "the model itself is ruined"));
 }
 
-TEST_CASE("skip: a push that its worker calls good although a ps has found it bad is not made there") {
+TEST_CASE("skip: a push that a ps has found bad is not applied there even if its worker reports it as good") {
   JobScript job = joined(skipping(asynchronous()), 1, 2);
   job.stage(0, 1, 0);
   job.stage_again(0, NAN, 1);

@@ -1,4 +1,4 @@
-// One ps in a run where ps 0 decides: what is answered with what, and what is refused.
+// One ps in a run where ps 0 decides: the answer to each question, and what is refused.
 #include "lib/ps/server/ordered_run.h"
 
 #include <cmath>
@@ -10,7 +10,7 @@
 namespace distmnist::trace {
 namespace {
 
-// A synchronous run of one or two workers on two ps tasks, seen from one of them; worker 0 has pushed nothing yet.
+// One of two ps tasks in a synchronous run of one or two workers. Worker 0 has pushed nothing yet.
 struct Shard : PsScript {
   explicit Shard(std::uint32_t index, std::uint32_t num_workers = 1) : PsScript({index, 2, num_workers, kEpoch}) {
     CreateRecord record = small_model();
@@ -23,7 +23,7 @@ struct Shard : PsScript {
   Peer chief = {.worker = 0, .incarnation = 10, .chief = true, .route = "a", .samples = 50};
 };
 
-// ps 0 of two, in an asynchronous run of two workers in which old pushes are dropped.
+// ps 0 of two in an asynchronous run with two workers, in which old pushes are dropped.
 struct Dropping : PsScript {
   Dropping() : PsScript({0, 2, 2, kEpoch}) {
     CreateRecord record = small_model();
@@ -62,7 +62,7 @@ TEST_CASE("ps 0 answers a push only when it is committed, and names the update f
         Lines{"a: token step 1, sample 50 update 1{0:10/3}"} + parameters("a", "-1 -2", "-3", 1));
 }
 
-TEST_CASE("a worker gets the type of numbers that it asks for, whatever the gradients were") {
+TEST_CASE("a worker gets the number type that it asks for, whatever the type of the gradients") {
   Shard ps(0);
   ps.chief.wire_dtype = WireDtype::kBf16;
   CHECK(any_holds(ps.join(ps.chief), "parameters (bf16) [0,2) 0 0 step 0"));
@@ -70,7 +70,7 @@ TEST_CASE("a worker gets the type of numbers that it asks for, whatever the grad
   CHECK(ps.commit(ps.chief).at(1) == "a: parameters (bf16) [0,2) -1 -2 step 1");
   CHECK(ps.last_sent.at(1).message.payload.size() == 4);
   const std::byte* const memory = ps.last_sent.at(1).message.payload.bytes().data();
-  ps.commit(ps.chief);  // Asked again: the same memory is sent, which was the gradient's.
+  ps.commit(ps.chief);  // asked again: the same memory is sent, which held the gradient before
   CHECK(ps.last_sent.at(1).message.payload.bytes().data() == memory);
   ps.chief.wire_dtype = WireDtype::kF32;
   CHECK(ps.pull(ps.chief) == parameters("a", "-1 -2", "-3", 1));
@@ -84,7 +84,7 @@ TEST_CASE("a worker gets the type of numbers that it asks for, whatever the grad
         "a: parameters (f16) [0,2) -1 -2 step 1");
 }
 
-TEST_CASE("ps 0 names an update until its workers say that the others have made it") {
+TEST_CASE("ps 0 names an update until its workers report that the other ps tasks have made it") {
   Dropping ps;
   ps.join(ps.chief);
   CHECK(ps.push_and_commit(ps.chief, 0).at(0) == "a: token step 1, sample 50 update 1{0:10/3}");
@@ -95,7 +95,7 @@ TEST_CASE("ps 0 names an update until its workers say that the others have made 
   CHECK(ps.push_and_commit(ps.chief, 3).at(0) == "a: token step 4, sample 150, stale by 1 update 4{0:10/5}");
 }
 
-TEST_CASE("a worker that does not bring the others what it was told of is refused") {
+TEST_CASE("a worker that does not report updates to the other ps tasks is refused") {
   Dropping ps;
   ps.join(ps.chief);
   ps.push_and_commit(ps.chief, 0);
@@ -107,21 +107,21 @@ TEST_CASE("a worker that does not bring the others what it was told of is refuse
   CHECK(any_holds(ps.push_and_commit(ps.worker, 1), "b: token step 3"));
 }
 
-TEST_CASE("a worker answers for the answer that it went on with, though a double of its question is answered later") {
+TEST_CASE("a worker is only responsible for the answer that it continued with, even if a duplicate is answered later") {
   Dropping ps;
   ps.join(ps.chief);
   CHECK(ps.push_and_commit(ps.chief, 0).at(0) == "a: token step 1, sample 50 update 1{0:10/3}");
   Peer asked = ps.chief;
   ps.join(ps.worker);
   ps.push_and_commit(ps.worker, 1);
-  CHECK(ps.commit(asked, 0).at(0) == "a: token step 2, sample 50 update 2{1:10/2}");  // The double.
+  CHECK(ps.commit(asked, 0).at(0) == "a: token step 2, sample 50 update 2{1:10/2}");  // the duplicate
   CHECK(ps.push_and_commit(ps.chief, 1).at(0) ==
         "a: token step 3, sample 100, stale by 1 update 2{1:10/2} update 3{0:10/4}");
-  CHECK(any_holds(ps.join_again(asked), "a: token"));  // An older double says nothing of the newest answer.
+  CHECK(any_holds(ps.join_again(asked), "a: token"));  // an older duplicate says nothing about the newest answer
   CHECK(any_holds(ps.push_and_commit(ps.chief, 3), "a: token step 4"));
 }
 
-TEST_CASE("a worker cannot say that the others have made more updates than there are") {
+TEST_CASE("a worker cannot report that the others have made more updates than exist") {
   Dropping ps;
   ps.join(ps.chief);
   for (const std::int64_t commit : {std::int64_t{1}, std::numeric_limits<std::int64_t>::max()}) {
@@ -131,7 +131,7 @@ TEST_CASE("a worker cannot say that the others have made more updates than there
   CHECK(ps.push_and_commit(ps.chief, 0).at(0) == "a: token step 1, sample 50 update 1{0:10/5}");
 }
 
-TEST_CASE("updates that nobody brings to the others do not pile up, also where each is a new process's first") {
+TEST_CASE("updates that no worker reports to the other ps tasks do not accumulate, even if each process is new") {
   Dropping ps;
   ps.say(ps.worker, ps.worker.plain(MessageType::kLeave));
   for (std::uint64_t number = 0; number < 20; ++number) {
@@ -145,13 +145,13 @@ TEST_CASE("updates that nobody brings to the others do not pile up, also where e
     } else if (joins) {
       CHECK(out == Lines{"b: refuse 1: worker:1 was told of update 1 but brought the other ps tasks only to update 0"});
     } else {
-      CHECK(holds(out.at(0), "b: token step 1"));  // Out of turn, so its push did not count.
+      CHECK(holds(out.at(0), "b: token step 1"));  // out of turn, so its push did not count
     }
     ps.say(process, process.plain(MessageType::kLeave));
   }
 }
 
-TEST_CASE("another ps says when a push is whole, and makes it when it is told to, once") {
+TEST_CASE("another ps reports when a push is complete, and applies it once when it is told to") {
   Shard ps(1);
   ++ps.chief.sequence;
   CHECK(ps.say(ps.chief, ps.chief.push(0, {1, 2})).empty());
@@ -171,7 +171,7 @@ TEST_CASE("an update that another ps cannot make is refused, and changes nothing
   };
   CHECK(refused({1, {unknown}, 1}));
   CHECK(refused({1, {known, unknown}, 1}));
-  CHECK(refused({2, {known}, 1}));  // What about the first?
+  CHECK(refused({2, {known}, 1}));  // the first update is missing
   CHECK(refused({1, {}, 1}));
   for (const float rate_factor : {NAN, INFINITY, -1.0f, 0.0f, 1e30f}) {
     CHECK(any_holds(ps.advance(ps.chief, {{1, {known}, rate_factor}}), "a: refuse 1: an update asks for "));
@@ -179,7 +179,7 @@ TEST_CASE("an update that another ps cannot make is refused, and changes nothing
   CHECK(ps.pull(ps.chief) == parameters("a", "0 0", "0", 0));
 }
 
-TEST_CASE("another ps that is told of two different updates of one number ends the run") {
+TEST_CASE("another ps that is told two different updates with the same number ends the run") {
   const PushId first{0, {10, 2}}, second{0, {10, 3}};
   for (const Update& other : {Update{1, {second}, 1}, {1, {first}, 0.5f}, {1, {first, second}, 1}}) {
     Shard ps(1);
@@ -193,14 +193,14 @@ TEST_CASE("another ps that is told of two different updates of one number ends t
   }
 }
 
-TEST_CASE("nobody brings updates to ps 0, nor says there which pushes are dropped") {
+TEST_CASE("ps 0 refuses messages that report updates or dropped pushes to it") {
   Shard ps(0, 2);
   Peer worker = {.worker = 1, .incarnation = 10, .route = "b", .samples = 50};
   ps.greet(worker);
   ps.join(ps.chief);
   ps.join(worker);
   ps.push(ps.chief, {2, 4, 6});
-  CHECK(ps.commit(ps.chief).empty());  // Accepted; the second one is waited for.
+  CHECK(ps.commit(ps.chief).empty());  // accepted, waiting for the second push
   const std::uint64_t accepted = ps.chief.sequence;
   ++ps.chief.sequence;
   CHECK(ps.say(ps.chief, ps.chief.record(MessageType::kAdvance, encode(UpdatesRecord{{}, accepted}))).empty());
@@ -210,7 +210,7 @@ TEST_CASE("nobody brings updates to ps 0, nor says there which pushes are droppe
   CHECK(any_holds(ps.commit(worker), "b: parameters [0,2) -3 -4 step 1"));
 }
 
-TEST_CASE("joins and commits are ps 0's business; records that are none are dropped") {
+TEST_CASE("only ps 0 answers joins and commits; invalid records are dropped") {
   Shard ps(1);
   CHECK(ps.join(ps.chief).empty());
   ps.push(ps.chief, {1, 2, 3});
@@ -218,7 +218,7 @@ TEST_CASE("joins and commits are ps 0's business; records that are none are drop
   CHECK(ps.say(ps.chief, ps.chief.record(MessageType::kAdvance, frame_of(std::vector<float>{1}))).empty());
 }
 
-TEST_CASE("a commit that nobody has pushed for is not answered, also where no ps decides") {
+TEST_CASE("a commit without a push is not answered, also when every ps decides alone") {
   Shard ps(0);
   ps.join(ps.chief);
   CHECK(ps.commit(ps.chief).empty());
@@ -229,7 +229,7 @@ TEST_CASE("a commit that nobody has pushed for is not answered, also where no ps
   CHECK(plain.commit(chief).empty());
 }
 
-TEST_CASE("a worker that pushes anew in the middle of a step does not take its accepted gradient out of it") {
+TEST_CASE("a worker that pushes again during a step does not withdraw its accepted gradient") {
   Shard ps(0, 2);
   Peer worker = {.worker = 1, .incarnation = 10, .route = "b", .samples = 50};
   ps.greet(worker);
@@ -237,7 +237,7 @@ TEST_CASE("a worker that pushes anew in the middle of a step does not take its a
   ps.join(worker);
   ps.push(ps.chief, {2, 2, 2});
   CHECK(ps.commit(ps.chief).empty());
-  ps.chief.step = 7;  // As no worker of ours does.
+  ps.chief.step = 7;  // none of our workers does this
   ps.push(ps.chief, {100, 100, 100});
   ps.push(worker, {4, 4, 4});
   CHECK(any_holds(ps.commit(worker), "parameters [0,2) -3 -3 step 1"));
@@ -247,13 +247,13 @@ TEST_CASE("a new model begins with new turns") {
   Shard ps(0, 2);
   ps.join(ps.chief);
   ps.push(ps.chief, {1, 1, 1});
-  CHECK(ps.commit(ps.chief).empty());  // Waits for worker 1,
+  CHECK(ps.commit(ps.chief).empty());  // waits for worker 1,
   CreateRecord record = small_model();
   record.strategy.sync = true;
   record.strategy.replicas_to_aggregate = 1;
   record.strategy.train_steps = 100;
   ps.create(ps.chief, {5, 5, 5}, record, kRun + 1);
-  CHECK(ps.tick(2 * kFirstNoticeMs).empty());  // and waits no longer.
+  CHECK(ps.tick(2 * kFirstNoticeMs).empty());  // and waits no longer
   CHECK(ps.join(ps.chief).at(0) == "a: token step 0, sample 0");
   ps.push(ps.chief, {1, 1, 1});
   CHECK(holds(ps.commit(ps.chief).at(0), "a: token step 1, sample 50"));

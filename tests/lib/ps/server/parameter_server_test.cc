@@ -22,18 +22,18 @@ TEST_CASE("a port in use is a conflict that names the address") {
                    [&] { run_parameter_server(config_at("127.0.0.1", taken.port())); }));
 }
 
-TEST_CASE("an address that is not of this host is a usage error that names the task and the flag") {
+TEST_CASE("an address of a different host is a usage error that names the task and the flag") {
   CHECK(fails_with(ExitCode::kUsage, "ps:1", [] { run_parameter_server(config_at("192.0.2.1", 2222)); }));
   CHECK(fails_with(ExitCode::kUsage, "--bind", [] { run_parameter_server(config_at("192.0.2.1", 2222)); }));
 }
 
-TEST_CASE("a wrong address to listen at is named by its flag, and not by the address in the cluster") {
+TEST_CASE("an invalid listen address is reported with its flag, not with the address in the cluster") {
   ParameterServerConfig config = config_at("192.0.2.1", 2222);
   config.bind = HostPort{"192.0.2.9", 2222};
   CHECK(fails_with(ExitCode::kUsage, "--bind=192.0.2.9: this host has only", [&] { run_parameter_server(config); }));
 }
 
-TEST_CASE("a name that stays unknown is waited for, and a peer lost in the end") {
+TEST_CASE("a ps waits for a name that does not resolve, and gives up with a lost peer") {
   ParameterServerConfig config = config_at("no-such-host.invalid", 2222);
   config.limits.recovery_wait_ms = 300;
   CHECK(fails_with(ExitCode::kLostPeer, "cannot resolve host 'no-such-host.invalid'",

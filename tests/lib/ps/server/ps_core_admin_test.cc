@@ -1,4 +1,4 @@
-// The part of PsCore that answers questions from outside of any run: resets and shared variables.
+// The part of PsCore that answers questions from outside of a run: resets and shared variables.
 #include <cmath>
 #include <limits>
 
@@ -19,7 +19,7 @@ const std::string kReason = "refuse 5: container 'a' was reset; start this task 
 
 }  // namespace
 
-TEST_CASE("a reset drops a container and ends its sessions, and only these") {
+TEST_CASE("a reset drops a container and ends its sessions and no others") {
   StayScript ps;
   Peer a0 = chief_of("a", "a0"), a1 = worker_of("a", 1, "a1"), b = chief_of("b", "b");
   ps.start(a0, 2);
@@ -35,7 +35,7 @@ TEST_CASE("a reset drops a container and ends its sessions, and only these") {
   CHECK(ps.reset({"a"}) == Lines{"admin: reset_done 'a' was not there"});
 }
 
-TEST_CASE("processes that are done or lost do not count as sessions that a reset ended") {
+TEST_CASE("done or lost processes do not count as sessions that a reset ended") {
   StayScript ps;
   Peer a0 = chief_of("a", "a0"), a1 = worker_of("a", 1, "a1"), a2 = worker_of("a", 2, "a2");
   ps.start(a0, 3);
@@ -48,7 +48,7 @@ TEST_CASE("processes that are done or lost do not count as sessions that a reset
   CHECK(ps.reset({"a"}).back() == "admin: reset_done 'a' ended 1");
 }
 
-TEST_CASE("whatever a process of a reset container says is refused, so it does not bring the container back") {
+TEST_CASE("every message from a process of a reset container is refused, so it does not create the container again") {
   StayScript ps;
   Peer old = chief_of("a", "old");
   ps.start(old, 1);
@@ -59,7 +59,7 @@ TEST_CASE("whatever a process of a reset container says is refused, so it does n
   }
   old.route = "old-again";
   CHECK(ps.greet(old, 1) == Lines{"old-again: " + kReason});
-  CHECK(ps.actions.log_lines.size() == lines);  // Said once, at the reset.
+  CHECK(ps.actions.log_lines.size() == lines);  // logged once, at the reset
   CHECK(ps.reset({"a"}) == Lines{"admin: reset_done 'a' was not there"});
 
   Peer fresh = chief_of("a", "fresh");
@@ -68,7 +68,7 @@ TEST_CASE("whatever a process of a reset container says is refused, so it does n
   CHECK(ps.greet(old, 1) == Lines{"old-again: " + kReason});
 }
 
-TEST_CASE("a process that was about to take a task over is ended by a reset, too") {
+TEST_CASE("a reset also ends a process that was about to take over a task") {
   StayScript ps;
   Peer old = chief_of("a", "old"), newcomer = chief_of("a", "newcomer");
   ps.start(old, 1);
@@ -77,7 +77,7 @@ TEST_CASE("a process that was about to take a task over is ended by a reset, too
   CHECK(ps.reset({"a"}) == Lines{"newcomer: " + kReason, "old: " + kReason, "admin: reset_done 'a' ended 1"});
 }
 
-TEST_CASE("of the processes whose container was reset only the last ones are remembered") {
+TEST_CASE("only the last processes of reset containers are remembered") {
   StayScript ps;
   for (std::uint32_t i = 0; i < kMaxResetProcesses; ++i) {
     Peer worker = worker_of("a", i, fmt::format("a{}", i));
@@ -91,7 +91,7 @@ TEST_CASE("of the processes whose container was reset only the last ones are rem
   CHECK(ps.say(first, first.plain(MessageType::kPing)) == Lines{"first: stale"});
 }
 
-TEST_CASE("a reset without names drops every container, the default one and shared variables too") {
+TEST_CASE("a reset without names drops every container, including the default container and shared variables") {
   StayScript ps;
   Peer unnamed = chief_of("", "unnamed"), b = chief_of("b", "b");
   ps.start(unnamed, 1);
@@ -105,7 +105,7 @@ TEST_CASE("a reset without names drops every container, the default one and shar
   CHECK(holds(ps.ask(kGet, "b", "x")[0], "refuse 2"));
 }
 
-TEST_CASE("a reset that is asked again gets the same answer and leaves alone what has come since") {
+TEST_CASE("a repeated reset gets the same answer and does not affect containers created since") {
   StayScript ps;
   Peer old = chief_of("a", "old"), fresh = chief_of("a", "fresh");
   fresh.incarnation = old.incarnation + 1;
@@ -117,14 +117,15 @@ TEST_CASE("a reset that is asked again gets the same answer and leaves alone wha
   CHECK(ps.say(fresh, fresh.plain(MessageType::kPing)) == Lines{"fresh: pong"});
 }
 
-TEST_CASE("a reset of more names than there can be containers is refused") {
+TEST_CASE("a reset with more names than possible containers is refused") {
   StayScript ps;
   const Lines out = ps.reset(std::vector<std::string>(kMaxContainers + 1, "a"));
   REQUIRE(out.size() == 1);
   CHECK(holds(out[0], "refuse 2: a reset names 65 containers; name at most 64"));
 }
 
-TEST_CASE("without --ps_stay a reset makes the ps free for a first container again, with all the time to wait for it") {
+TEST_CASE(
+    "without --ps_stay a reset makes the ps free for a first container again and restarts the time to wait for it") {
   StayScript ps(false);
   Peer first = chief_of("a", "first"), second = chief_of("b", "second");
   ps.tick(kFirstWorkerMs - 1000);
@@ -135,7 +136,7 @@ TEST_CASE("without --ps_stay a reset makes the ps free for a first container aga
   CHECK(ps.greet(second, 1) == Lines{"second: welcome awaiting_model, step 0"});
 }
 
-TEST_CASE("a shared variable lives between clients: the first prints 1, the second 2") {
+TEST_CASE("a shared variable outlives its client: the first client prints 1, the second 2") {
   StayScript ps;
   CHECK(ps.ask(kInit, "", "x") == Lines{"admin: variable_answer 0"});
   CHECK(ps.ask(kAdd, "", "x", 1) == Lines{"admin: variable_answer 1"});
@@ -144,7 +145,7 @@ TEST_CASE("a shared variable lives between clients: the first prints 1, the seco
   CHECK(ps.ask(kGet, "", "x") == Lines{"admin: variable_answer 2"});
 }
 
-TEST_CASE("the same name in another container is another variable") {
+TEST_CASE("the same name in a different container is a different variable") {
   StayScript ps;
   ps.ask(kInit, "a", "x", 1);
   ps.ask(kInit, "b", "x", 10);
@@ -152,7 +153,7 @@ TEST_CASE("the same name in another container is another variable") {
   CHECK(ps.ask(kGet, "b", "x") == Lines{"admin: variable_answer 10"});
 }
 
-TEST_CASE("an addition that is asked for again is answered and not made again") {
+TEST_CASE("a repeated addition is answered and not made again") {
   StayScript ps;
   ps.ask(kInit, "", "x", 0);
   CHECK(ps.ask(kAdd, "", "x", 1) == Lines{"admin: variable_answer 1"});
@@ -160,7 +161,7 @@ TEST_CASE("an addition that is asked for again is answered and not made again") 
   CHECK(ps.ask(kGet, "", "x") == Lines{"admin: variable_answer 1"});
 }
 
-TEST_CASE("a variable that is not there is refused with those that are, and asking makes no container") {
+TEST_CASE("a missing variable is refused with a list of existing ones, and the question creates no container") {
   StayScript ps;
   CHECK(holds(ps.ask(kAdd, "a", "x", 1)[0], "refuse 2: container 'a' has no shared variable 'x'; create it with"));
   CHECK(ps.ask(kList, "a") == Lines{"admin: variable_answer 0"});
@@ -170,7 +171,7 @@ TEST_CASE("a variable that is not there is refused with those that are, and aski
   CHECK(holds(ps.ask(kGet, "a", "x")[0], "or use one of: y, z"));
 }
 
-TEST_CASE("a list holds the shared variables, and of a model's how many floats are here") {
+TEST_CASE("a list contains the shared variables, and for a model's variables the number of floats on this ps") {
   StayScript ps;
   Peer chief = chief_of("a", "chief");
   ps.greet(chief, 1);
@@ -187,7 +188,7 @@ TEST_CASE("a list holds the shared variables, and of a model's how many floats a
   CHECK(ps.ask(kList, "a") == Lines{"admin: variable_answer 0 x=3 w[2] b[1]"});
 }
 
-TEST_CASE("shared variables outlive a run that came to nothing in their container") {
+TEST_CASE("shared variables outlive a failed run in their container") {
   StayScript ps;
   Peer early = chief_of("a", "early");
   ps.ask(kInit, "a", "x", 3);
@@ -221,7 +222,7 @@ TEST_CASE("questions that this ps cannot answer are refused with what to do") {
               "refuse 2: ps:0 ends with its run and has no shared variables; start it with --ps_stay"));
 }
 
-TEST_CASE("questions of any contents neither crash a ps nor touch the containers that they do not name") {
+TEST_CASE("questions with any content neither crash a ps nor affect containers that they do not name") {
   StayScript ps;
   Peer chief = chief_of("somewhere", "chief");
   ps.start(chief, 1);

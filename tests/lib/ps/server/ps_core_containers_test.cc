@@ -1,11 +1,11 @@
-// The part of PsCore that is about several containers on one ps. What else it does is in ps_core_test.cc.
+// PsCore with several containers on one ps. ps_core_test.cc has the other tests of PsCore.
 #include "lib/ps/server/ps_core.h"
 #include "tests/support/catch.h"
 #include "tests/support/stay_script.h"
 
 namespace distmnist::trace {
 
-TEST_CASE("two runs of different size on one ps have models, steps and ends of their own") {
+TEST_CASE("two runs of different size on one ps have separate models, steps and ends") {
   StayScript ps;
   Peer a0 = chief_of("a", "a0"), a1 = worker_of("a", 1, "a1"), b0 = chief_of("b", "b0");
   ps.start(a0, 2);
@@ -25,7 +25,7 @@ TEST_CASE("two runs of different size on one ps have models, steps and ends of t
   CHECK(any_holds(ps.actions.log_lines, "container 'b': all workers are done; the variables stay"));
 }
 
-TEST_CASE("a container's name is part of a run: its messages do not reach another's model") {
+TEST_CASE("a container's name is part of a run: its messages do not reach the model of a different container") {
   StayScript ps;
   Peer a = chief_of("a", "a"), b = chief_of("b", "b");
   ps.start(a, 1);
@@ -39,7 +39,7 @@ TEST_CASE("a container's name is part of a run: its messages do not reach anothe
   CHECK(ps.pull(b) == parameters("b", "0 0", "0", 0));
 }
 
-TEST_CASE("a container whose run has ended keeps its model, and takes the same job only") {
+TEST_CASE("a container whose run has ended keeps its model, and accepts the same job only") {
   StayScript ps;
   Peer first = chief_of("a", "first");
   ps.start(first, 1);
@@ -64,7 +64,7 @@ TEST_CASE("a container whose run has ended keeps its model, and takes the same j
   CHECK(holds(larger[0], "its own --container"));
 }
 
-TEST_CASE("a ps that stays has no deadlines: only a signal ends it") {
+TEST_CASE("a ps that stays has no deadlines, and only a signal ends it") {
   StayScript ps;
   Peer a = chief_of("a", "a");
   ps.tick(2 * kFirstWorkerMs);
@@ -79,7 +79,7 @@ TEST_CASE("a ps that stays has no deadlines: only a signal ends it") {
   CHECK(ps.core.end()->code == ExitCode::kTerminated);
 }
 
-TEST_CASE("after a signal the workers of every container are waited for") {
+TEST_CASE("after a signal a ps waits for the workers of every container") {
   StayScript ps;
   Peer a = chief_of("a", "a"), b = chief_of("b", "b");
   ps.start(a, 1);
@@ -93,7 +93,7 @@ TEST_CASE("after a signal the workers of every container are waited for") {
   CHECK(ps.core.end());
 }
 
-TEST_CASE("beyond the largest number of containers a run is refused with exit 7 until one is dropped") {
+TEST_CASE("with the largest number of containers a run is refused with exit 7 until one is dropped") {
   StayScript ps;
   for (std::size_t i = 0; i < kMaxContainers; ++i) {
     Peer chief = chief_of(fmt::format("c{}", i), fmt::format("route{}", i));
@@ -110,7 +110,7 @@ TEST_CASE("beyond the largest number of containers a run is refused with exit 7 
   CHECK(ps.greet(late, 1) == Lines{"late: welcome awaiting_model, step 0"});
 }
 
-TEST_CASE("a greeting that is refused makes no container") {
+TEST_CASE("a refused greeting creates no container") {
   StayScript ps;
   Peer a = chief_of("a", "a");
   CHECK(holds(ps.greet(a, 0)[0], "refuse 2: a run has 1 to 1024 workers, but this one has 0"));
@@ -123,7 +123,7 @@ TEST_CASE("a greeting that is refused makes no container") {
   CHECK(ps.reset({}) == Lines{"admin: reset_done"});
 }
 
-TEST_CASE("a container that never got a model is free for a run of another size once nobody is there") {
+TEST_CASE("a container that never got a model is free for a run of a different size when it has no process") {
   StayScript ps;
   Peer early = worker_of("a", 1, "early"), chief = chief_of("a", "chief");
   ps.greet(early, 2);
@@ -133,7 +133,7 @@ TEST_CASE("a container that never got a model is free for a run of another size 
   CHECK(ps.greet(chief, 1) == Lines{"chief: welcome awaiting_model, step 0"});
 }
 
-TEST_CASE("without --ps_stay a second container is refused with a word about the flag") {
+TEST_CASE("without --ps_stay a second container is refused, and the message names the flag") {
   StayScript ps(false);
   Peer first = chief_of("a", "first"), second = chief_of("b", "second");
   ps.start(first, 1);

@@ -1,5 +1,5 @@
-// A whole ps whose run has failed: who is told what, when the process ends, and that the model does not outlive the
-// run.
+// A whole ps whose run has failed: what each worker is told, when the process ends, and that the model does not outlive
+// the run.
 #include <cmath>
 
 #include "lib/ps/server/ps_core.h"
@@ -11,7 +11,7 @@ namespace {
 
 const std::string kWhy = "worker:1 pushed a gradient with nan in pred/weights at global_step 0";
 
-// Three workers, of whom two have greeted.
+// Three workers; two of them have sent their greeting.
 struct Ps : PsTrace<PsCore> {
   Ps() : PsTrace(PsIdentity{0, 1, 3, kEpoch}, PsLimits{}, actions, 0) {
     say(chief, chief.hello(kJob, 3, 1, 0));
@@ -38,7 +38,8 @@ struct Ps : PsTrace<PsCore> {
 
 }  // namespace
 
-TEST_CASE("everybody of a failed run is refused with 8 and the same words, whoever was there and whoever comes") {
+TEST_CASE(
+    "every process of a failed run is refused with 8 and the same text, whether it was there before or arrives later") {
   Ps ps;
   const Lines out = ps.push_nan();
   REQUIRE(out.size() == 2);
@@ -56,15 +57,15 @@ TEST_CASE("the process ends with 8 when all workers have been told and are gone"
   CHECK(ps.leave(ps.worker).empty());
   ps.leave(ps.chief);
   ps.tick(100);
-  CHECK_FALSE(ps.core.end());  // worker:2 may yet come.
+  CHECK_FALSE(ps.core.end());  // worker:2 can still arrive
   ps.say(ps.late, ps.late.hello(kJob, 3, 1, 0));
   ps.tick(99 + kLastWordMs);
-  CHECK_FALSE(ps.core.end());  // A moment for it to end first.
+  CHECK_FALSE(ps.core.end());  // worker:2 gets a moment to end first
   ps.tick(100 + kLastWordMs);
   CHECK(ps.ended_with_8());
 }
 
-TEST_CASE("the process ends with 8 after a while, whoever is still there") {
+TEST_CASE("the process ends with 8 after a while even if workers are still there") {
   Ps ps;
   ps.push_nan();
   ps.tick(kSignalGraceMs - 1);
@@ -73,7 +74,7 @@ TEST_CASE("the process ends with 8 after a while, whoever is still there") {
   CHECK(ps.ended_with_8());
 }
 
-TEST_CASE("who brings the word that the run has failed has gone with it, and who was done is not waited for") {
+TEST_CASE("a worker that reports the failed run has left, and a worker that was done is not waited for") {
   Ps ps;
   ps.say(ps.late, ps.late.hello(kJob, 3, 1, 0));
   ps.say(ps.late, ps.late.plain(MessageType::kDone));
@@ -93,8 +94,7 @@ TEST_CASE("a signal to a ps whose run has failed ends it at once, with 8") {
   CHECK(ps.ended_with_8());
 }
 
-TEST_CASE(
-    "with --ps_stay a failed run is dropped with its model, its processes are refused, and others are let alone") {
+TEST_CASE("with --ps_stay a failed run is dropped with its model, its processes are refused, and other runs continue") {
   StayScript ps;
   Peer a0 = chief_of("a", "a0"), a1 = worker_of("a", 1, "a1"), b0 = chief_of("b", "b0");
   ps.start(a0, 2);

@@ -1,5 +1,5 @@
-// What a peer may do to a ps that has no business with it: who is let in, whose connection stays or ends, what is said
-// in the log, and that no message, whatever it holds, ends the process or another's session.
+// What an unauthorized peer can do to a ps: admission, which connections stay or end, what is logged, and that no
+// message with any content ends the process or a different session.
 #include <limits>
 #include <new>
 #include <stdexcept>
@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::uint64_t kLargest = std::numeric_limits<std::uint64_t>::max();
 
-// A ps without --ps_stay for a job of two workers, which are there, with a model.
+// A ps without --ps_stay for a job of two workers, both connected, with a model.
 struct Ps : PsTrace<PsCore> {
   explicit Ps(bool with_model = true) : PsTrace(PsIdentity{0, 1, 2, kEpoch}, PsLimits{}, actions, 0) {
     if (!with_model) return;
@@ -50,9 +50,9 @@ Frame junk() {
 
 }  // namespace
 
-// ---- Whose connection stays ----
+// ---- Connections that stay ----
 
-TEST_CASE("the connection of a process that is let in, or waits for it, stays, and that of its heartbeat") {
+TEST_CASE("the connections of an admitted or waiting process and of its heartbeat stay") {
   Ps ps(false);
   ps.greet(ps.worker);
   CHECK(ps.keeps("b"));
@@ -64,7 +64,7 @@ TEST_CASE("the connection of a process that is let in, or waits for it, stays, a
   ps.say(heartbeat, heartbeat.plain(MessageType::kPing));
   CHECK(ps.keeps("heartbeat"));
   heartbeat.route = "heartbeat's next connection";
-  ps.greet(ps.worker);  // Its heartbeat does not know yet.
+  ps.greet(ps.worker);  // its heartbeat does not have the new lease yet
   CHECK(ps.say(heartbeat, heartbeat.plain(MessageType::kPing)) == Lines{"heartbeat's next connection: stale"});
   CHECK(ps.keeps("heartbeat's next connection"));
 }
@@ -78,7 +78,7 @@ TEST_CASE("the connection of a client whose question is answered stays") {
   CHECK(ps.actions.kept == std::set<Route>{"admin"});
 }
 
-TEST_CASE("who is refused, or is not known, is not kept") {
+TEST_CASE("the connection of a refused or unknown process is not kept") {
   Ps ps;
   Peer beyond = {.worker = 2, .route = "beyond"}, other = {.route = "other", .container = "c"};
   Peer misfit = {.worker = 1, .incarnation = 3, .route = "misfit"}, unknown = {.worker = 1, .route = "unknown"};
@@ -96,7 +96,7 @@ TEST_CASE("who is refused, or is not known, is not kept") {
   CHECK(ps.actions.was_cut.empty());
 }
 
-TEST_CASE("a process that is let in and found not to fit when the model comes is not kept for that") {
+TEST_CASE("a process that is admitted and then found not to fit the model is not kept") {
   Ps ps(false);
   ps.say(ps.worker, ps.worker.hello({{"--model", "softmax"}}, 2, 1, 0));
   ps.greet(ps.chief);
@@ -109,9 +109,9 @@ TEST_CASE("a process that is let in and found not to fit when the model comes is
   CHECK_FALSE(ps.keeps("b"));
 }
 
-// ---- Whose connection ends ----
+// ---- Connections that end ----
 
-TEST_CASE("faulty messages end their connection") {
+TEST_CASE("malformed messages end their connection") {
   for (const HeaderFault fault :
        {HeaderFault::kSize, HeaderFault::kMagic, HeaderFault::kChecksum, HeaderFault::kField, HeaderFault::kPayload}) {
     Ps ps;
@@ -122,7 +122,7 @@ TEST_CASE("faulty messages end their connection") {
   }
 }
 
-TEST_CASE("another version is answered, and then its connection ends") {
+TEST_CASE("a different version is answered, and then its connection ends") {
   Ps ps;
   ps.hear_fault(HeaderFault::kVersion, "x");
   REQUIRE(ps.actions.sent.size() == 1);
@@ -130,7 +130,7 @@ TEST_CASE("another version is answered, and then its connection ends") {
   CHECK(ps.cuts("x"));
 }
 
-TEST_CASE("records that cannot be read end their connection, and nothing else") {
+TEST_CASE("records that cannot be read end only their connection") {
   for (const MessageType type : {MessageType::kHello, MessageType::kCreate, MessageType::kAdvance,
                                  MessageType::kSnapshotTake, MessageType::kReset, MessageType::kVariable}) {
     Ps ps;
@@ -146,7 +146,7 @@ TEST_CASE("records that cannot be read end their connection, and nothing else") 
   CHECK(empty.cuts("b"));
 }
 
-TEST_CASE("a process without a number is none") {
+TEST_CASE("a process without an incarnation is refused") {
   Ps ps;
   Peer nobody = {.worker = 1, .incarnation = 0, .route = "x"};
   CHECK(ps.greet(nobody).empty());
@@ -155,7 +155,7 @@ TEST_CASE("a process without a number is none") {
 
 // ---- Keys ----
 
-TEST_CASE("who has another's key is refused with exit 9, in a sentence, and its connection ends") {
+TEST_CASE("a process with the key of a different task is refused with exit 9 and a reason, and its connection ends") {
   Ps ps;
   ps.sender.key = KeyOwner{KeyOwner::Role::kWorker, 1};
   const Lines out = ps.say(ps.chief, ps.chief.plain(MessageType::kPull));
@@ -166,7 +166,7 @@ TEST_CASE("who has another's key is refused with exit 9, in a sentence, and its 
   CHECK_FALSE(ps.cuts("b"));
 }
 
-TEST_CASE("with keys only the administrator's resets, from wherever") {
+TEST_CASE("with keys only the administrator can reset, from any address") {
   StayScript ps;
   Peer chief = chief_of("a", "chief");
   ps.start(chief, 1);
@@ -178,7 +178,7 @@ TEST_CASE("with keys only the administrator's resets, from wherever") {
 
 // ---- Resets without keys ----
 
-TEST_CASE("without keys and --ps_stay a reset from another host is refused with exit 9 and changes nothing") {
+TEST_CASE("without keys and --ps_stay a reset from a different host is refused with exit 9 and changes nothing") {
   Ps ps;
   Peer admin = {.incarnation = 900, .route = "admin", .sequence = 1};
   const auto reset = [&] { return ps.say(admin, admin.record(MessageType::kReset, encode(ResetRecord{}))); };
@@ -191,7 +191,7 @@ TEST_CASE("without keys and --ps_stay a reset from another host is refused with 
   CHECK(reset().back() == "admin: reset_done '' ended 2");
 }
 
-TEST_CASE("the log says who has asked for a reset that was done") {
+TEST_CASE("the log names the sender of each reset") {
   StayScript ps;
   Peer chief = chief_of("a", "chief");
   ps.start(chief, 1);
@@ -200,7 +200,7 @@ TEST_CASE("the log says who has asked for a reset that was done") {
   CHECK(any_holds(ps.actions.log_lines, "reset by 10.0.0.2: dropped container 'a', 1 session ended"));
 }
 
-TEST_CASE("a reset of what is no name is refused before anything is dropped") {
+TEST_CASE("a reset of an invalid name is refused before anything is dropped") {
   StayScript ps;
   Peer chief = chief_of("a", "chief");
   ps.start(chief, 1);
@@ -208,7 +208,7 @@ TEST_CASE("a reset of what is no name is refused before anything is dropped") {
   CHECK(ps.pull(chief).size() == 2);
 }
 
-TEST_CASE("what is remembered of answers is bounded in bytes, however large they are") {
+TEST_CASE("remembered answers are limited in bytes, however large they are") {
   StayScript ps;
   ps.ask(VariableAction::kInit, "", "x");
   CHECK(ps.ask(VariableAction::kAdd, "", "x", 1) == Lines{"admin: variable_answer 1"});
@@ -218,12 +218,12 @@ TEST_CASE("what is remembered of answers is bounded in bytes, however large they
   const std::size_t bytes_each = kMaxContainers * kMaxNameBytes;
   for (std::size_t bytes = 0; bytes < kMaxRememberedBytes; bytes += bytes_each) ps.reset(names);
   ps.admin.incarnation = first;
-  CHECK(ps.ask_again(VariableAction::kAdd, "", "x", 1) == Lines{"admin: variable_answer 2"});  // Forgotten.
+  CHECK(ps.ask_again(VariableAction::kAdd, "", "x", 1) == Lines{"admin: variable_answer 2"});  // forgotten
 }
 
 // ---- Roles and numbers ----
 
-TEST_CASE("only worker:0 is the chief, and a second one is refused while the first lives") {
+TEST_CASE("only worker:0 is the chief, and a second chief is refused while the first lives") {
   Ps ps;
   Peer other = {.worker = 1, .incarnation = 99, .chief = true, .route = "x"};
   CHECK(
@@ -234,7 +234,7 @@ TEST_CASE("only worker:0 is the chief, and a second one is refused while the fir
       any_holds(ps.say(ps.chief, ps.chief.plain(MessageType::kPing)), "second: refuse 6: worker:0 is already running"));
 }
 
-TEST_CASE("what only the chief does is refused to others") {
+TEST_CASE("other workers are refused what only the chief may do") {
   Ps ps;
   for (const MessageType type : {MessageType::kCreate, MessageType::kLoad, MessageType::kCreateEnd,
                                  MessageType::kSnapshotBegin, MessageType::kSnapshotTake, MessageType::kAwaitOthers}) {
@@ -243,7 +243,7 @@ TEST_CASE("what only the chief does is refused to others") {
   }
 }
 
-TEST_CASE("no number of a process that has come and gone keeps the next one of its task from training") {
+TEST_CASE("no incarnation of an earlier process prevents the next process of its task from training") {
   Ps ps;
   ps.say(ps.worker, ps.worker.plain(MessageType::kLeave));
   Peer liar = {.worker = 1, .incarnation = kLargest, .route = "liar"};
@@ -259,7 +259,7 @@ TEST_CASE("no number of a process that has come and gone keeps the next one of i
   CHECK(holds(ps.push(liar, 1).at(0), "liar: refuse 6: another process has taken over worker:1"));
 }
 
-TEST_CASE("a description of a job that is beyond all measure is refused") {
+TEST_CASE("a job description with impossible sizes is refused") {
   Ps ps(false);
   Fingerprint job(300, {"--flag", std::string(100, 'x')});
   CHECK(holds(ps.say(ps.worker, ps.worker.hello(job, 2, 1, 0)).at(0),
@@ -270,7 +270,7 @@ TEST_CASE("a description of a job that is beyond all measure is refused") {
 
 namespace {
 
-// A ps whose sending fails when a test says so.
+// A ps whose send function fails when the test requests it.
 struct Failing {
   struct Actions : PsRecorder {
     void send(const Route& to, Message&& message) override {
@@ -312,7 +312,7 @@ struct Failing {
 
 }  // namespace
 
-TEST_CASE("a message that fails ends its session and its connection, and nobody else's") {
+TEST_CASE("a message that causes an exception ends only its own session and connection") {
   Failing ps;
   ps.actions.fails = true;
   CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPull)).empty());
@@ -324,7 +324,7 @@ TEST_CASE("a message that fails ends its session and its connection, and nobody 
   CHECK(ps.say(ps.worker, ps.worker.hello(kJob, 2, 1, 0)) == Lines{"b: welcome ready, step 0"});
 }
 
-TEST_CASE("an update that fails halfway ends the run: half of it would be in the model") {
+TEST_CASE("an update that fails halfway ends the run, because half of it would be in the model") {
   Failing ps;
   ++ps.worker.sequence;
   ps.say(ps.worker, ps.worker.push(0, {1, 1}));
@@ -335,7 +335,7 @@ TEST_CASE("an update that fails halfway ends the run: half of it would be in the
   CHECK(holds(ps.say(ps.chief, ps.chief.plain(MessageType::kPull)).at(0), "a: refuse 8: an update could not be"));
 }
 
-TEST_CASE("a message that there is no memory for is refused with exit 7, and the session goes on") {
+TEST_CASE("a message without enough memory is refused with exit 7, and the session continues") {
   Failing ps;
   ps.actions.fails = ps.actions.once = ps.actions.memory = true;
   const Lines out = ps.say(ps.worker, ps.worker.plain(MessageType::kPull));
@@ -344,11 +344,11 @@ TEST_CASE("a message that there is no memory for is refused with exit 7, and the
   CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPing)) == Lines{"b: pong"});
   ps.actions.fails = true;
   ps.actions.once = false;
-  CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPull)).empty());  // Not even for the refusal.
+  CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPull)).empty());  // not even enough for the refusal
   CHECK(ps.actions.was_cut == std::set<Route>{"b"});
 }
 
-TEST_CASE("what fails as time passes does not end the process") {
+TEST_CASE("an exception on a tick does not end the process") {
   Failing ps;
   Peer newcomer = {.worker = 1, .incarnation = 11, .route = "c"};
   ps.say(newcomer, newcomer.hello(kJob, 2, 1, 0));
@@ -361,7 +361,7 @@ TEST_CASE("what fails as time passes does not end the process") {
 
 // ---- The log ----
 
-TEST_CASE("any number of refused and faulty messages write a few lines, and each refusal is answered whole") {
+TEST_CASE("any number of refused and malformed messages write a few lines, and each refusal is answered in full") {
   Ps ps;
   const std::size_t before = ps.actions.log_lines.size();
   Peer beyond = {.worker = 99, .route = "x"};
@@ -370,14 +370,14 @@ TEST_CASE("any number of refused and faulty messages write a few lines, and each
     CHECK(ps.say(beyond, beyond.plain(MessageType::kPing)).size() == 1);
     ps.hear_fault(HeaderFault::kMagic, "y");
   }
-  CHECK(ps.actions.log_lines.size() - before == 2);  // One of each address.
+  CHECK(ps.actions.log_lines.size() - before == 2);  // one per address
   ps.tick(70'000);
   CHECK(any_holds(ps.actions.log_lines,
                   "refused worker:99 from this process: worker:99 is not in the cluster of ps:0, which has 2 workers "
                   "(and 49998 more like it)"));
 }
 
-TEST_CASE("a worker that comes and goes any number of times writes a few lines") {
+TEST_CASE("a worker that connects and leaves any number of times writes a few lines") {
   Ps ps;
   const std::size_t before = ps.actions.log_lines.size();
   for (int i = 0; i < 1000; ++i) {
@@ -386,12 +386,13 @@ TEST_CASE("a worker that comes and goes any number of times writes a few lines")
     ps.greet(peer);
     ps.say(peer, peer.plain(MessageType::kLeave));
   }
-  CHECK(ps.actions.log_lines.size() - before == 2);  // It leaves; and worker:1 of before is refused.
+  CHECK(ps.actions.log_lines.size() - before ==
+        2);  // one that it leaves, and one from earlier that worker:1 is refused
   ps.tick(70'000);
   CHECK(any_holds(ps.actions.log_lines, "worker:1 leaves at global_step 0 (and 999 more like it)"));
 }
 
-TEST_CASE("whoever claims a ps again and again writes a few lines") {
+TEST_CASE("repeated claims of a ps write a few lines") {
   Ps ps(false);
   for (int i = 0; i < 1000; ++i) {
     Peer peer = {.worker = 1, .incarnation = 5, .route = "x", .container = fmt::format("c{}", i)};
@@ -401,7 +402,7 @@ TEST_CASE("whoever claims a ps again and again writes a few lines") {
   CHECK(ps.actions.log_lines.size() <= 256 + 2);
 }
 
-TEST_CASE("what a peer sent is quoted to it whole, and in the log in part") {
+TEST_CASE("text from a peer is quoted to it in full, and shortened in the log") {
   Ps ps;
   Peer misfit = {.worker = 1, .incarnation = 3, .route = "x"};
   const std::string value(3000, 'y');
@@ -412,7 +413,7 @@ TEST_CASE("what a peer sent is quoted to it whole, and in the log in part") {
   CHECK(line.size() < 300);
 }
 
-TEST_CASE("nobody's connection outlives a run that is gone") {
+TEST_CASE("no connection outlives its run") {
   StayScript ps;
   Peer chief = {.worker = 0, .incarnation = 10, .chief = true, .route = "a"}, other = chief;
   ps.greet(chief, 1);
@@ -423,7 +424,7 @@ TEST_CASE("nobody's connection outlives a run that is gone") {
   SECTION("it was reset") {
     ps.reset({});
   }
-  SECTION("nothing came of it") {
+  SECTION("it ended without a model") {
     ps.tick(kProbeMs);
     ps.tick(kProbeMs + 2 * kLeaseMs);
   }
@@ -431,14 +432,14 @@ TEST_CASE("nobody's connection outlives a run that is gone") {
   CHECK(ps.actions.was_cut.contains("a"));
 }
 
-// ---- Another container ----
+// ---- A second container ----
 
-TEST_CASE("a container that has no model makes way for another one when none of its processes answers") {
+TEST_CASE("a container without a model is replaced by another one when none of its processes answers") {
   Ps ps(false);
   Peer stranger = {.worker = 1, .incarnation = 5, .route = "stranger", .container = "mine"};
   ps.greet(stranger);
   CHECK(ps.greet(ps.chief) == Lines{"stranger: probe"});
-  CHECK_FALSE(ps.keeps("a"));  // Who knows what it wants?
+  CHECK_FALSE(ps.keeps("a"));  // not admitted yet
   CHECK(ps.greet(ps.worker) == Lines{"stranger: probe"});
   CHECK(ps.tick(kProbeMs - 1).empty());
   CHECK(ps.tick(kProbeMs) == Lines{"a: welcome awaiting_model, step 0", "b: welcome awaiting_model, step 0"});
@@ -448,7 +449,7 @@ TEST_CASE("a container that has no model makes way for another one when none of 
       holds(ps.say(stranger, stranger.plain(MessageType::kPing)).at(0), "stranger: refuse 5: ps:0 serves a different"));
 }
 
-TEST_CASE("a container whose process answers stays, and so does one that has a model") {
+TEST_CASE("a container with a process that answers or with a model is not replaced") {
   Ps ps(false);
   Peer other = {.worker = 0, .incarnation = 5, .route = "other", .container = "mine"};
   ps.greet(ps.worker);
@@ -461,11 +462,11 @@ TEST_CASE("a container whose process answers stays, and so does one that has a m
 
   Ps running;
   CHECK(holds(running.greet(other).at(0), "other: refuse 5: ps:0 serves a different container"));
-  running.tick(2 * kLeaseMs);  // All are silent: their model is worth more than a greeting.
+  running.tick(2 * kLeaseMs);  // all processes are silent, but the model stays
   CHECK(holds(running.greet(other).at(0), "other: refuse 5: ps:0 serves a different container"));
 }
 
-TEST_CASE("a container without a model and without a process makes way at once") {
+TEST_CASE("a container without a model and without a process is replaced at once") {
   Ps ps(false);
   Peer stranger = {.worker = 1, .incarnation = 5, .route = "stranger", .container = "mine"};
   ps.greet(stranger);
@@ -478,7 +479,7 @@ TEST_CASE("a container without a model and without a process makes way at once")
   CHECK(ps.greet(ps.chief) == Lines{"a: welcome awaiting_model, step 0"});
 }
 
-TEST_CASE("a container that is reset while another asks for its place makes way, and the next one is not undone") {
+TEST_CASE("after a reset a waiting container takes the place, and the end of the first one does not affect it") {
   Ps ps(false);
   Peer first = {.worker = 1, .incarnation = 5, .route = "first", .container = "mine"};
   Peer admin = {.incarnation = 900, .route = "admin", .sequence = 1};
@@ -491,7 +492,7 @@ TEST_CASE("a container that is reset while another asks for its place makes way,
   CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPing)) == Lines{"b: pong"});
 }
 
-TEST_CASE("of greetings for another container no more wait than may") {
+TEST_CASE("the number of greetings that wait for another container is limited") {
   Ps ps(false);
   ps.greet(ps.worker);
   for (std::size_t i = 0; i < 2 * kMaxContestants; ++i) {

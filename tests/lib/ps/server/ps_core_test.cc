@@ -34,7 +34,7 @@ struct Ps : PsTrace<PsCore> {
     received.message.header.version = version;
     core.on_message(Sender{"x"}, std::move(received), now);
   }
-  // Ticks every second through `time`, while the workers in `alive` ping.
+  // Ticks every second until `time`, while the workers in `alive` send pings.
   void run_until(TimeMs time, std::vector<Peer*> alive = {}) {
     while (now < time && !core.end()) {
       now += 1000;
@@ -52,7 +52,7 @@ struct Ps : PsTrace<PsCore> {
 
 }  // namespace
 
-TEST_CASE("a peer of another protocol version is told both versions, and exit 5") {
+TEST_CASE("a peer with a different protocol version is told both versions, and exit 5") {
   Ps ps;
   ps.hear_fault(HeaderFault::kVersion, 9);
   REQUIRE(ps.actions.sent.size() == 1);
@@ -61,7 +61,7 @@ TEST_CASE("a peer of another protocol version is told both versions, and exit 5"
   CHECK(holds(answer, "refuse 5: ps:0 speaks protocol version 4, but the request came in version 9"));
 }
 
-TEST_CASE("broken messages are dropped without an answer and the log is not flooded") {
+TEST_CASE("malformed messages are dropped without an answer and do not flood the log") {
   Ps ps;
   for (int i = 0; i < 1000; ++i) {
     for (const HeaderFault fault : {HeaderFault::kSize, HeaderFault::kMagic, HeaderFault::kChecksum,
@@ -73,7 +73,7 @@ TEST_CASE("broken messages are dropped without an answer and the log is not floo
   CHECK(ps.actions.log_lines == Lines{"dropped a connection from this process: wrong header size"});
 }
 
-TEST_CASE("a ps serves the first container it is asked for and refuses others") {
+TEST_CASE("a ps serves the first requested container and refuses others") {
   Ps ps;
   ps.start();
   Peer other = {.worker = 0, .incarnation = 10, .chief = true, .route = "c", .container = "second"};
@@ -83,7 +83,7 @@ TEST_CASE("a ps serves the first container it is asked for and refuses others") 
   CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPing)) == Lines{"b: pong"});
 }
 
-TEST_CASE("only a greeting that can be read, of the container it names, claims a ps") {
+TEST_CASE("only a valid greeting for the container that it names claims a ps") {
   Ps ps;
   Peer stranger = {.worker = 0, .incarnation = 10, .chief = true, .route = "c", .container = "second"};
   CHECK(ps.say(stranger, stranger.record(MessageType::kHello, Frame::allocate(3))).empty());
@@ -94,7 +94,7 @@ TEST_CASE("only a greeting that can be read, of the container it names, claims a
   CHECK(ps.say(ps.worker, ps.worker.plain(MessageType::kPing)) == Lines{"b: pong"});
 }
 
-TEST_CASE("a ps that has just been started again calls every message of before stale, so that workers greet anew") {
+TEST_CASE("a restarted ps calls every earlier message stale, so that workers send a new greeting") {
   Ps old, restarted;
   old.start();
   ++old.worker.sequence;
@@ -113,7 +113,7 @@ TEST_CASE("the process ends with 0 when all workers are done") {
   CHECK(ps.ended_with(ExitCode::kOk, "all workers are done"));
 }
 
-TEST_CASE("a ps that nobody ever greets waits an hour, saying for whom") {
+TEST_CASE("a ps without any greeting waits an hour and logs which workers it waits for") {
   Ps ps;
   ps.tick(kReportEveryMs);
   CHECK(ps.actions.log_lines == Lines{"waiting for worker:0..1 for at most another 3590 s"});
@@ -123,7 +123,7 @@ TEST_CASE("a ps that nobody ever greets waits an hour, saying for whom") {
   CHECK(ps.ended_with(ExitCode::kLostPeer, "no sign of worker:0..1 for 3600 s"));
 }
 
-TEST_CASE("a ps whose workers have all been lost waits for the recovery time, names them, and ends with 138") {
+TEST_CASE("a ps whose workers are all lost waits for the recovery time, names them, and ends with 138") {
   Ps ps;
   ps.start();
   ps.run_until(kLeaseMs + kWaitMs - 1000 - 15'000);
@@ -133,23 +133,23 @@ TEST_CASE("a ps whose workers have all been lost waits for the recovery time, na
   CHECK(any_holds(ps.actions.log_lines, "waiting for worker:0, worker:1 for at most another"));
 }
 
-TEST_CASE("one living worker is enough, however long the others are away") {
+TEST_CASE("one live worker is enough, however long the others are away") {
   Ps ps;
   ps.start();
   ps.run_until(10 * kWaitMs, {&ps.worker});
   CHECK_FALSE(ps.core.end());
 }
 
-TEST_CASE("only those who are not done are waited for") {
+TEST_CASE("only workers that are not done are waited for") {
   Ps ps;
   ps.start();
   ps.say(ps.chief, ps.chief.plain(MessageType::kDone));
   ps.say(ps.worker, ps.worker.plain(MessageType::kLeave));
-  ps.run_until(kWaitMs, {&ps.chief});  // The chief is still there; it does not count.
+  ps.run_until(kWaitMs, {&ps.chief});  // the chief is still there, but it is done
   CHECK(ps.ended_with(ExitCode::kLostPeer, "no sign of worker:1 for 30 s"));
 }
 
-TEST_CASE("a worker that comes back in time keeps the run alive") {
+TEST_CASE("a worker that returns in time keeps the run alive") {
   Ps ps;
   ps.start();
   ps.run_until(kWaitMs - 5000);
@@ -173,7 +173,7 @@ TEST_CASE("after a signal a ps serves until the workers have left, and ends with
   CHECK(ps.ended_with(ExitCode::kTerminated, "stopped by a signal"));
 }
 
-TEST_CASE("after a signal nobody is waited for longer than the grace time, and a second signal does not prolong it") {
+TEST_CASE("after a signal a ps waits at most the grace time, and a second signal does not extend it") {
   Ps ps;
   ps.start();
   ps.core.on_signal(ExitCode::kInterrupted, 0);
@@ -184,7 +184,7 @@ TEST_CASE("after a signal nobody is waited for longer than the grace time, and a
   CHECK(ps.ended_with(ExitCode::kInterrupted, "workers were still connected"));
 }
 
-TEST_CASE("after a signal a worker that died is not waited for until its lease runs out") {
+TEST_CASE("after a signal a ps does not wait for the lease of a dead worker to expire") {
   Ps ps;
   ps.start();
   ps.core.on_signal(ExitCode::kTerminated, ps.now);
@@ -212,7 +212,7 @@ TEST_CASE("a run that ends by itself after a signal ends with 0") {
   CHECK(ps.ended_with(ExitCode::kOk, "all workers are done"));
 }
 
-TEST_CASE("messages with valid headers and any contents neither crash a ps nor change its parameters") {
+TEST_CASE("messages with valid headers and any content neither crash a ps nor change its parameters") {
   Ps ps;
   ps.start();
   Random random(1, 2);
@@ -224,7 +224,7 @@ TEST_CASE("messages with valid headers and any contents neither crash a ps nor c
     if (random.below(4) == 0) liar.worker = static_cast<std::uint32_t>(random.below(4));
     if (random.below(4) == 0) liar.incarnation = random.below(12);
     const auto type = static_cast<MessageType>(random.below(2) == 0 ? 1 + random.below(12) : 32 + random.below(11));
-    // What an honest sender of these identities could do is not the point here.
+    // Messages that a legitimate sender with these identities could send are not the subject here.
     const bool honest = type == MessageType::kPush || type == MessageType::kLeave || type == MessageType::kDone;
     if (honest && liar.lease != 0) liar.lease = 99;
     Frame junk = Frame::allocate(random.below(64));

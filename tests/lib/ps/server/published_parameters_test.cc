@@ -15,7 +15,7 @@ struct Shard {
     store.values(0, 0)[1] = 2;
     store.values(0, 1)[0] = 3;
   }
-  // An update by a gradient of ones.
+  // Updates with a gradient of ones.
   void update() {
     Floats gradient = {1, 1}, updated(2);
     store.begin_update();
@@ -34,7 +34,7 @@ struct Shard {
 
 }  // namespace
 
-TEST_CASE("all who ask at one commit share a copy, for each type of numbers another one") {
+TEST_CASE("all requests at one commit share a copy for each number type") {
   Shard shard;
   const Frame first = shard.parameters.chunk(shard.store, WireDtype::kF32, 0);
   CHECK(shard.parameters.chunk(shard.store, WireDtype::kF32, 0).bytes().data() == first.bytes().data());
@@ -44,7 +44,7 @@ TEST_CASE("all who ask at one commit share a copy, for each type of numbers anot
   CHECK(shard.published(WireDtype::kF16, 1) == Floats{3});
 }
 
-TEST_CASE("a copy is of its commit, whatever is made of the parameters while it is under way") {
+TEST_CASE("a copy keeps its commit's values while the parameters change") {
   Shard shard;
   const Frame before = shard.parameters.chunk(shard.store, WireDtype::kF32, 0);
   shard.update();
@@ -53,7 +53,7 @@ TEST_CASE("a copy is of its commit, whatever is made of the parameters while it 
   CHECK(shard.published(WireDtype::kF32, 1) == Floats{2});
 }
 
-TEST_CASE("what an update has written already is not copied") {
+TEST_CASE("parameters that an update has already written as its answer are not copied") {
   Shard shard;
   shard.update();
   std::vector<Frame> chunks;
@@ -62,12 +62,12 @@ TEST_CASE("what an update has written already is not copied") {
   const std::byte* const memory = chunks[0].bytes().data();
   shard.parameters.adopt(shard.store, WireDtype::kBf16, std::move(chunks));
   CHECK(shard.parameters.chunk(shard.store, WireDtype::kBf16, 0).bytes().data() == memory);
-  CHECK(shard.published(WireDtype::kF32, 0) == Floats{0, 1});  // Another type is.
+  CHECK(shard.published(WireDtype::kF32, 0) == Floats{0, 1});  // a different type is copied
   shard.update();
   CHECK(shard.published(WireDtype::kBf16, 1) == Floats{1});
 }
 
-TEST_CASE("what is forgotten is copied anew, and messages under way keep their memory") {
+TEST_CASE("after forget a new copy is made, and messages in transit keep their memory") {
   Shard shard;
   const Frame under_way = shard.parameters.chunk(shard.store, WireDtype::kF32, 1);
   shard.parameters.forget();

@@ -14,7 +14,7 @@ const ChunkTable kChunks({{0, 2}, {2, 1}, {10, 1}});
 
 using Floats = std::vector<float>;
 
-// Hands chunks of pushes to a collector; a worker's process is its incarnation.
+// Passes chunks of pushes to a collector. A worker's process is identified by its incarnation.
 class Script {
  public:
   bool add(std::uint64_t incarnation, std::uint64_t sequence, std::int64_t offset, const std::vector<float>& gradient,
@@ -24,7 +24,7 @@ class Script {
     peer.sequence = sequence;
     return collector.add(kChunks, route, peer.push(offset, gradient));
   }
-  // The gradients of the whole push, chunk after chunk.
+  // The gradients of the complete push, chunk after chunk.
   std::vector<float> take() {
     const WholePush push = collector.take();
     std::vector<float> out;
@@ -37,7 +37,7 @@ class Script {
 
 }  // namespace
 
-TEST_CASE("a push is whole with its last chunk, in whatever order they come") {
+TEST_CASE("a push is complete with its last chunk, in any order of chunks") {
   Script script;
   CHECK_FALSE(script.add(1, 1, 10, {4}));
   CHECK_FALSE(script.add(1, 1, 0, {1, 2}));
@@ -45,7 +45,7 @@ TEST_CASE("a push is whole with its last chunk, in whatever order they come") {
   CHECK(script.take() == Floats{1, 2, 3, 4});
 }
 
-TEST_CASE("a chunk that comes twice counts once") {
+TEST_CASE("a repeated chunk counts once") {
   Script script;
   CHECK_FALSE(script.add(1, 1, 0, {1, 2}));
   CHECK_FALSE(script.add(1, 1, 0, {1, 2}));
@@ -54,18 +54,18 @@ TEST_CASE("a chunk that comes twice counts once") {
   CHECK(script.add(1, 1, 10, {4}));
 }
 
-TEST_CASE("a later push starts afresh and takes nothing from the one before") {
+TEST_CASE("a later push starts again and takes nothing from the push before") {
   Script script;
   CHECK_FALSE(script.add(1, 1, 0, {1, 2}));
   CHECK_FALSE(script.add(1, 1, 2, {3}));
   CHECK_FALSE(script.add(1, 2, 10, {8}));
-  CHECK_FALSE(script.add(1, 1, 10, {4}));  // The old one can never become whole any more.
+  CHECK_FALSE(script.add(1, 1, 10, {4}));  // the old push can no longer be completed
   CHECK_FALSE(script.add(1, 2, 0, {5, 6}));
   CHECK(script.add(1, 2, 2, {7}));
   CHECK(script.take() == Floats{5, 6, 7, 8});
 }
 
-TEST_CASE("a push of another process starts afresh, whatever its numbers are") {
+TEST_CASE("a push of a different process starts again, whatever its numbers") {
   for (const std::uint64_t next : {std::uint64_t{1}, kLargest - 1}) {
     Script script;
     CHECK_FALSE(script.add(5, kLargest, 0, {1, 2}));
@@ -76,7 +76,7 @@ TEST_CASE("a push of another process starts afresh, whatever its numbers are") {
   }
 }
 
-TEST_CASE("a process that has counted to the end keeps nobody else from pushing") {
+TEST_CASE("a process with the largest sequence does not prevent other processes from pushing") {
   Script script;
   for (const std::int64_t offset : {0, 2, 10}) {
     script.add(5, kLargest, offset, offset == 0 ? Floats{1, 2} : Floats{3});
@@ -87,7 +87,7 @@ TEST_CASE("a process that has counted to the end keeps nobody else from pushing"
   CHECK(script.add(6, 1, 10, {8}));
 }
 
-TEST_CASE("a push that is sent again after it was taken is whole again, for it has to be answered again") {
+TEST_CASE("a push that is repeated after it was taken becomes complete again, because it has to be answered again") {
   Script script;
   for (int time = 0; time < 2; ++time) {
     CHECK_FALSE(script.add(1, 1, 0, {1, 2}));
@@ -97,7 +97,7 @@ TEST_CASE("a push that is sent again after it was taken is whole again, for it h
   }
 }
 
-TEST_CASE("the answer goes where the last chunk came from") {
+TEST_CASE("the answer is sent to the route of the last chunk") {
   Script script;
   script.add(1, 1, 0, {1, 2}, "old connection");
   script.add(1, 1, 2, {3}, "new connection");
@@ -105,7 +105,7 @@ TEST_CASE("the answer goes where the last chunk came from") {
   CHECK(script.collector.take().route == "new connection");
 }
 
-TEST_CASE("foreign ranges and other payloads than floats are dropped") {
+TEST_CASE("foreign ranges and payloads other than floats are dropped") {
   Script script;
   CHECK_FALSE(script.add(1, 1, 0, {1}));
   CHECK_FALSE(script.add(1, 1, 5, {1, 2}));
@@ -119,7 +119,7 @@ TEST_CASE("foreign ranges and other payloads than floats are dropped") {
   CHECK(script.add(1, 1, 0, {1, 2}));
 }
 
-TEST_CASE("a push is of numbers of one type, that of its first chunk") {
+TEST_CASE("all numbers of a push have the type of its first chunk") {
   Script script;
   trace::Peer peer;
   peer.incarnation = peer.sequence = 1;
@@ -133,14 +133,14 @@ TEST_CASE("a push is of numbers of one type, that of its first chunk") {
   CHECK(push.gradients[0].size() == 4);
 }
 
-TEST_CASE("a shard without parameters is pushed to with one empty chunk") {
+TEST_CASE("a push to a shard without parameters is one empty chunk") {
   PushCollector collector;
   trace::Peer peer;
   peer.sequence = 1;
   CHECK(collector.add(ChunkTable({}), "a", peer.push(0, {})));
 }
 
-TEST_CASE("a push with a number that may not be applied is known by it from its chunk on, until the next push") {
+TEST_CASE("a push with a number that is not finite is marked from its chunk on, until the next push") {
   Script script;
   CHECK_FALSE(script.add(1, 1, 2, {3}));
   CHECK_FALSE(script.collector.bad());
@@ -148,7 +148,7 @@ TEST_CASE("a push with a number that may not be applied is known by it from its 
   REQUIRE(script.collector.bad());
   CHECK(script.collector.bad()->at == 1);
   CHECK(script.collector.bad()->text == "nan");
-  CHECK_FALSE(script.add(1, 1, 0, {1, 2}));  // What was bad once stays so.
+  CHECK_FALSE(script.add(1, 1, 0, {1, 2}));  // a bad push stays bad
   CHECK(script.add(1, 1, 10, {-INFINITY}));
   const WholePush push = script.collector.take();
   CHECK(push.bad->at == 1);

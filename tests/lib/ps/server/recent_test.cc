@@ -18,7 +18,7 @@ TEST_CASE("the oldest key is forgotten when there are more than the limit") {
   CHECK(*recent.find(3) == "three");
 }
 
-TEST_CASE("what is remembered may have costs, which count together; the last one is kept in any case") {
+TEST_CASE("entries can have costs with a limit on their sum; the last entry is always kept") {
   Recent<int, std::string> recent(10);
   recent.remember(1, "one", 4);
   recent.remember(2, "two", 4);
@@ -33,7 +33,7 @@ TEST_CASE("what is remembered may have costs, which count together; the last one
   CHECK(recent.find(5) != nullptr);
 }
 
-TEST_CASE("a key that comes again keeps its value and its age, and takes no further place") {
+TEST_CASE("a repeated key keeps its value and age and takes no additional place") {
   Recent<int, std::string> recent(2);
   recent.remember(1, "one");
   recent.remember(2, "two");

@@ -1,6 +1,6 @@
-// Turns and its coordinators against ReplicationModel: many seeds, each a run of its own strategy in which workers
-// push, ask again, stall, die and come back at random moments. What ps 0 decides must be what the rules say, event by
-// event, and nobody waits for ever.
+// Compares Turns and its coordinators with ReplicationModel. Each of many seeds is a run with its own strategy, in
+// which workers push, ask again, stall, die and return at random moments. The decisions of ps 0 must follow the rules,
+// event by event, and no worker waits forever.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -26,11 +26,11 @@ struct Plan {
   std::uint64_t seed = 0;
   std::uint32_t num_workers = 1;
   Strategy strategy;
-  double deaths = 0;   // of all moments of a worker: its process dies
-  double stalls = 0;   // it stands still, perhaps longer than its lease
-  double repeats = 0;  // a question is asked again, perhaps an old one
-  double lost = 0;     // of all questions and answers
-  double bad = 0;      // of all pushes: not finite
+  double deaths = 0;   // per moment of a worker: its process dies
+  double stalls = 0;   // it stalls, perhaps for longer than its lease
+  double repeats = 0;  // a question is repeated, perhaps an old one
+  double lost = 0;     // share of questions and answers that are lost
+  double bad = 0;      // share of pushes that are not finite
   bool restarts = true;
 
   std::string text() const {
@@ -53,12 +53,12 @@ class Run {
         model_(plan.strategy, plan.num_workers, 0, kMaxWaitMs),
         processes_(plan.num_workers) {
     for (std::uint32_t w = 0; w < plan.num_workers; ++w) {
-      // One in ten comes late, or never.
+      // One in ten starts late or never.
       if (!happens(0.1)) start(w);
     }
   }
 
-  // To the end of the training, or until nobody is left.
+  // Runs to the end of the training, or until no worker is left.
   void run() {
     while (!model_.over() && (plan_.restarts || anyone_alive())) {
       pass_time();
@@ -71,19 +71,19 @@ class Run {
 
  private:
   enum class State { kDead, kWaiting, kComputing };
-  // The process of a worker task, and what its ps knows of it.
+  // The process of a worker task, and what ps 0 knows about it.
   struct Process {
     State state = State::kDead;
     std::uint64_t incarnation = 0, sequence = 0;
     Header question;        // the last one
     Header older;           // the one before
-    std::int64_t step = 0;  // of its parameters
+    std::int64_t step = 0;  // the step of its parameters
     TimeMs asked_ms = 0;
-    TimeMs ready_ms = 0;   // it stands still or computes until then
-    bool stalled = false;  // and says nothing, not even that it lives
+    TimeMs ready_ms = 0;   // it stalls or computes until then
+    bool stalled = false;  // it sends nothing, not even a heartbeat
     bool gone_for_good = false;
     TimeMs last_heard_ms = 0;
-    bool in_session = false;  // the ps thinks that it lives
+    bool in_session = false;  // ps 0 considers it alive
   };
 
   bool happens(double probability) { return random_.uniform() < probability; }
@@ -124,7 +124,7 @@ class Run {
     go_on();
   }
 
-  // A sign of life reached the ps.
+  // A message reached the ps.
   void hear(std::uint32_t worker) {
     Process& process = processes_[worker];
     process.last_heard_ms = now_;
@@ -137,7 +137,7 @@ class Run {
 
   void depart(std::uint32_t worker) {
     processes_[worker].in_session = false;
-    progress_ms_ = now_;  // Where it is alive it will ask again, and its wait begins anew.
+    progress_ms_ = now_;  // a live worker will ask again, and its wait starts again
     turns_.depart(worker, now_);
     model_.departs(worker, now_);
     waiting_.erase(worker);
@@ -176,7 +176,7 @@ class Run {
 
   void die(std::uint32_t worker) {
     processes_[worker].state = State::kDead;
-    if (happens(0.3)) depart(worker);  // It says so.
+    if (happens(0.3)) depart(worker);  // with a message
   }
 
   void question(std::uint32_t worker, MessageType type) {
@@ -199,7 +199,7 @@ class Run {
     if (!happens(plan_.lost)) deliver(process.question);
   }
 
-  // ---- What the ps does with it ----
+  // ---- What the ps does ----
 
   void deliver(Header header) {
     hear(header.worker);
@@ -251,7 +251,7 @@ class Run {
 
   void answer(Process& process, const Header& request) {
     if (happens(plan_.lost) || process.state != State::kWaiting || process.incarnation != request.incarnation) return;
-    if (process.question.sequence != request.sequence) return;  // An answer to an old question.
+    if (process.question.sequence != request.sequence) return;  // an answer to an old question
     process.state = State::kComputing;
     process.step = model_.global_step();
     process.ready_ms = std::max(process.ready_ms, now_ + some_ms(50));
@@ -264,7 +264,7 @@ class Run {
   ReplicationModel model_;
   std::vector<Process> processes_;
   std::map<std::uint32_t, std::uint64_t> joined_;  // incarnation by worker
-  std::set<std::uint32_t> waiting_;                // workers that ps 0 owes an answer
+  std::set<std::uint32_t> waiting_;                // workers that have not been answered by ps 0 yet
   std::uint64_t incarnations_ = 10;
   TimeMs now_ = 0, ticked_ms_ = 0, progress_ms_ = 0;
   int refusals_ = 0;
@@ -298,7 +298,7 @@ Plan plan_of(std::uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("what ps 0 decides is what the rules say, whatever workers do, and nobody waits for ever") {
+TEST_CASE("decisions of ps 0 follow the rules, whatever workers do, and no worker waits forever") {
   std::int64_t sync_steps = 0, async_steps = 0;
   int refusals = 0;
   for (std::uint64_t seed = 0; seed < 3000; ++seed) {

@@ -26,13 +26,13 @@ const std::vector<MessageType> kOfWorkers = {
 
 }  // namespace
 
-TEST_CASE("without keys anybody may say anything") {
+TEST_CASE("without keys any peer may send any message") {
   for (const MessageType type : kOfWorkers) CHECK(fault_of_key({"a"}, header_of(type)).empty());
   CHECK(fault_of_key({"a"}, header_of(MessageType::kReset)).empty());
   CHECK(fault_of_key({"a"}, header_of(MessageType::kVariable)).empty());
 }
 
-TEST_CASE("a worker's key speaks for its own task, and asks for variables") {
+TEST_CASE("a worker's key acts for its own task and can ask for variables") {
   const Sender worker = owner(KeyOwner::Role::kWorker, 1);
   for (const MessageType type : kOfWorkers) {
     CHECK(fault_of_key(worker, header_of(type, 1)).empty());
@@ -44,7 +44,7 @@ TEST_CASE("a worker's key speaks for its own task, and asks for variables") {
         "a reset needs the admin key, but this is the key of worker:1");
 }
 
-TEST_CASE("the admin key resets and asks for variables, and is no worker's") {
+TEST_CASE("the admin key can reset and ask for variables, and cannot act as a worker") {
   const Sender admin = owner(KeyOwner::Role::kAdmin);
   CHECK(fault_of_key(admin, header_of(MessageType::kReset)).empty());
   CHECK(fault_of_key(admin, header_of(MessageType::kVariable)).empty());
@@ -53,7 +53,7 @@ TEST_CASE("the admin key resets and asks for variables, and is no worker's") {
   }
 }
 
-TEST_CASE("a ps's key says nothing to another ps") {
+TEST_CASE("a ps key cannot send anything to another ps") {
   const Sender ps = owner(KeyOwner::Role::kPs, 1);
   for (const MessageType type : kOfWorkers) CHECK_FALSE(fault_of_key(ps, header_of(type, 1)).empty());
   CHECK_FALSE(fault_of_key(ps, header_of(MessageType::kReset)).empty());
@@ -61,7 +61,7 @@ TEST_CASE("a ps's key says nothing to another ps") {
         "the key of ps:1 is for serving requests, not for sending them to another ps");
 }
 
-TEST_CASE("without keys a reset comes from the ps's own host, or the ps is one that stays") {
+TEST_CASE("without keys a reset must come from the ps's own host unless the ps stays") {
   const Sender near{"a", "this host", true, {}}, far{"a", "10.0.0.2", false, {}};
   CHECK(fault_of_reset(near, false).empty());
   CHECK(fault_of_reset(near, true).empty());

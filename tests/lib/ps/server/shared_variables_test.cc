@@ -13,7 +13,7 @@ TEST_CASE("init creates a variable once") {
   CHECK(variables.get("x") == 2.5);
 }
 
-TEST_CASE("add gives the sum, and does not create") {
+TEST_CASE("add returns the sum and does not create a variable") {
   SharedVariables variables;
   CHECK_FALSE(variables.add("x", 1));
   CHECK_FALSE(variables.get("x"));
@@ -23,7 +23,7 @@ TEST_CASE("add gives the sum, and does not create") {
   CHECK(variables.get("x") == -0.75);
 }
 
-TEST_CASE("there is a largest number of variables, and those that are there can still be used") {
+TEST_CASE("the number of variables is limited, and existing ones can be used at the limit") {
   SharedVariables variables;
   for (std::size_t i = 0; i < kMaxSharedVariables; ++i) REQUIRE(variables.init(fmt::format("x{}", i), 1));
   CHECK_FALSE(variables.init("y", 1));

@@ -23,13 +23,13 @@ using Workers = std::vector<std::uint32_t>;
 
 }  // namespace
 
-TEST_CASE("until the target is named no push is admitted") {
+TEST_CASE("no push is admitted until the target is known") {
   SnapshotHold hold(0);
   CHECK_FALSE(hold.admits(push_of(0, 1)));
   CHECK_FALSE(hold.take());
 }
 
-TEST_CASE("the target lets the pushes go that belong to it, in order of arrival, and keeps the others") {
+TEST_CASE("the target releases the pushes that belong to it in order of arrival and keeps the others") {
   SnapshotHold hold(0);
   for (const std::uint32_t worker : {2, 0, 3, 1}) hold.hold(push_of(worker, 5));
   Header request;
@@ -46,7 +46,7 @@ TEST_CASE("the target lets the pushes go that belong to it, in order of arrival,
   CHECK(hold.release().empty());
 }
 
-TEST_CASE("pushes that stay keep their order, and so do those that go, however they lie among each other") {
+TEST_CASE("released pushes and held pushes both keep their order, however they are mixed") {
   SnapshotHold hold(0);
   for (const std::uint32_t worker : {5, 0, 6, 1, 7, 2}) hold.hold(push_of(worker, 5));
   PushMarks target;
@@ -55,7 +55,7 @@ TEST_CASE("pushes that stay keep their order, and so do those that go, however t
   CHECK(workers_of(hold.release()) == Workers{5, 6, 7});
 }
 
-TEST_CASE("a push that is sent again keeps its place and waits once") {
+TEST_CASE("a repeated push keeps its place and is held once") {
   SnapshotHold hold(0);
   hold.hold(push_of(1, 5));
   hold.hold(push_of(0, 3));
@@ -65,10 +65,10 @@ TEST_CASE("a push that is sent again keeps its place and waits once") {
   CHECK(held[0].header.sequence == 6);
 }
 
-TEST_CASE("what waits of a process that another has followed came before what that one has pushed") {
+TEST_CASE("a held push of a replaced process came before the pushes of its successor") {
   SnapshotHold hold(0);
   hold.hold(push_of(1, 5));
-  CHECK(hold.set_target("chief", {}, {{1, {9, 1}}}, {{1, 10}}).empty());  // 9 was before 10.
+  CHECK(hold.set_target("chief", {}, {{1, {9, 1}}}, {{1, 10}}).empty());  // process 9 came before process 10
   CHECK_FALSE(hold.take_held_before(1, 10));
   CHECK_FALSE(hold.take_held_before(0, 11));
   CHECK(hold.take_held_before(1, 11));

@@ -1,4 +1,4 @@
-// Snapshots: however pushes and snapshots interleave, all ps tasks copy the model at the same pushes.
+// Snapshots: however pushes and snapshots interleave, all ps tasks copy the model after the same pushes.
 #include "lib/ps/server/snapshot_taking.h"
 
 #include <algorithm>
@@ -39,27 +39,27 @@ Lines operator+(Lines first, const Lines& second) {
 
 }  // namespace
 
-TEST_CASE("from the begin of a snapshot to its end pushes wait, then they are applied in order of arrival") {
+TEST_CASE("pushes wait from the start of a snapshot to its end, then they are applied in order of arrival") {
   Shard ps;
   ps.push(ps.worker, {1, 1, 1});
   CHECK(ps.begin() == Lines{"a: snapshot_vector 1:10/1"});
   CHECK(ps.push(ps.worker, {1, 1, 1}).empty());
-  CHECK(ps.pull(ps.worker) == parameters("b", "-1 -1", "-1", 1));  // Pulls do not wait.
+  CHECK(ps.pull(ps.worker) == parameters("b", "-1 -1", "-1", 1));  // pulls do not wait
   CHECK(ps.take({{1, {10, 1}}}) == snapshot_of("-1 -1", "-1", " 1:10/1") + parameters("b", "-2 -2", "-2", 2));
 }
 
-TEST_CASE("a push that reached one ps before the snapshot and the other after it is in both or in none") {
+TEST_CASE("a push that reached one ps before the snapshot and the other after it is in both parts or in neither") {
   TwoShards job;
   CHECK(job.first.push(job.first.worker, {1, 2, 3}).size() == 2);
   CHECK(job.first.begin() == Lines{"a: snapshot_vector 1:10/1"});
   CHECK(job.second.begin() == Lines{"a: snapshot_vector"});
   CHECK(job.second.push(job.second.worker, {1, 2, 3}).empty());
-  // The chief asks both for the newest push that any has applied.
+  // The chief asks both for the newest push that any of them has applied.
   CHECK(job.first.take({{1, {10, 1}}}) == snapshot_of("-1 -2", "-3", " 1:10/1"));
   CHECK(job.second.take({{1, {10, 1}}}) == parameters("b", "-1 -2", "-3", 1) + snapshot_of("-1 -2", "-3", " 1:10/1"));
 }
 
-TEST_CASE("a ps that lacks a push of the snapshot waits for it, with the chunks that it has kept") {
+TEST_CASE("a ps that is missing a push of the snapshot waits for it and keeps the chunks that it has") {
   TwoShards job;
   job.first.push(job.first.worker, {1, 2, 3});
   ++job.second.worker.sequence;
@@ -72,16 +72,16 @@ TEST_CASE("a ps that lacks a push of the snapshot waits for it, with the chunks 
         parameters("b", "-1 -2", "-3", 1) + snapshot_of("-1 -2", "-3", " 1:10/1"));
 }
 
-TEST_CASE("pushes beyond the snapshot wait at both ps while it waits for an older one") {
+TEST_CASE("pushes after the snapshot wait on both ps tasks while it waits for an older push") {
   Shard ps;
   ps.begin();
   CHECK(ps.push(ps.chief, {4, 4, 4}).empty());
-  CHECK(ps.take({{1, {10, 1}}}).empty());  // worker:1's push has been seen elsewhere, not here yet.
+  CHECK(ps.take({{1, {10, 1}}}).empty());  // worker:1's push is on another ps, but not here yet
   CHECK(ps.push(ps.worker, {1, 1, 1}) ==
         parameters("b", "-1 -1", "-1", 1) + snapshot_of("-1 -1", "-1", " 1:10/1") + parameters("a", "-5 -5", "-5", 2));
 }
 
-TEST_CASE("a hold whose chief has gone ends by itself, and the pushes are applied") {
+TEST_CASE("a hold whose chief has died ends by itself, and the pushes are applied") {
   Shard ps;
   ps.now = 5000;
   ps.begin();
@@ -91,7 +91,7 @@ TEST_CASE("a hold whose chief has gone ends by itself, and the pushes are applie
   CHECK(ps.push(ps.worker, {1, 1, 1}) == parameters("b", "-2 -2", "-2", 2));
 }
 
-TEST_CASE("a push that died with its worker is not waited for longer than the limit, and the log says so") {
+TEST_CASE("the wait for a push that died with its worker is limited, and the log reports it") {
   Shard ps;
   ps.begin();
   CHECK(ps.take({{1, {10, 1}}}).empty());
@@ -99,7 +99,7 @@ TEST_CASE("a push that died with its worker is not waited for longer than the li
   CHECK(any_holds(ps.actions.log_lines, "a push that reached another ps but not this one"));
 }
 
-TEST_CASE("a take that comes after the hold was released still waits for what it lacks") {
+TEST_CASE("a take after the hold was released still waits for missing pushes") {
   Shard ps;
   ps.now = 10'000;
   ps.begin();
@@ -110,19 +110,19 @@ TEST_CASE("a take that comes after the hold was released still waits for what it
   CHECK(ps.push(ps.worker, {1, 1, 1}) == parameters("b", "-1 -1", "-1", 1) + snapshot_of("-1 -1", "-1", " 1:10/1"));
 }
 
-TEST_CASE("begin and take that are sent again are answered again") {
+TEST_CASE("repeated begins and takes are answered again") {
   Shard ps;
   ps.push(ps.worker, {1, 1, 1});
   ps.begin();
   CHECK(ps.begin() == Lines{"a: snapshot_vector 1:10/1"});
   CHECK(ps.take({{1, {10, 1}}}) == snapshot_of("-1 -1", "-1", " 1:10/1"));
-  for (int i = 0; i < 250; ++i) CHECK(ps.take({{1, {10, 1}}}).empty());  // Once more, after a rest.
+  for (int i = 0; i < 250; ++i) CHECK(ps.take({{1, {10, 1}}}).empty());  // again after a pause
   CHECK(ps.tick(kSnapshotRestMs - 1).empty());
   CHECK(ps.tick(kSnapshotRestMs) == snapshot_of("-1 -1", "-1", " 1:10/1"));
-  CHECK(ps.push(ps.worker, {1, 1, 1}).size() == 2);  // Nothing is held any more.
+  CHECK(ps.push(ps.worker, {1, 1, 1}).size() == 2);  // nothing is held any more
 }
 
-TEST_CASE("the end of a snapshot says how many slots it has, so that a missing one is noticed") {
+TEST_CASE("the end of a snapshot contains its number of slots, so that a missing slot is noticed") {
   PsScript ps({0, 1, 1, kEpoch});
   Peer chief = {.worker = 0, .chief = true};
   ps.greet(chief);
@@ -139,7 +139,7 @@ TEST_CASE("the end of a snapshot says how many slots it has, so that a missing o
   CHECK(ps.actions.sent.back().message.header.slot == 2);
 }
 
-TEST_CASE("workers that do not exist, in a snapshot's marks, are neither waited for nor remembered") {
+TEST_CASE("workers in a snapshot's marks that do not exist are ignored") {
   Shard ps;
   ps.begin();
   CHECK(ps.take({{77, {10, 1}}}) == snapshot_of("0 0", "0", ""));
@@ -171,7 +171,7 @@ TEST_CASE("of a task's held pushes the newest process's is kept") {
   CHECK(ps.take({}) == snapshot_of("0 0", "0", "") + parameters("c", "-7 -7", "-7", 1));
 }
 
-TEST_CASE("a push that is held and sent again is applied once") {
+TEST_CASE("a push that is held and repeated is applied once") {
   Shard ps;
   ps.begin();
   CHECK(ps.push(ps.worker, {1, 1, 1}).empty());
@@ -179,7 +179,7 @@ TEST_CASE("a push that is held and sent again is applied once") {
   CHECK(ps.take({}) == snapshot_of("0 0", "0", "") + parameters("b", "-1 -1", "-1", 1));
 }
 
-TEST_CASE("a hold that the chief asks for again and again ends all the same") {
+TEST_CASE("a hold ends even if the chief requests it again and again") {
   Shard ps;
   ps.begin();
   ps.push(ps.worker, {1, 1, 1});
@@ -188,18 +188,18 @@ TEST_CASE("a hold that the chief asks for again and again ends all the same") {
   CHECK(ps.tick(kSnapshotHoldMs) == parameters("b", "-1 -1", "-1", 1));
 }
 
-TEST_CASE("training goes on between two holds for as long as the first one lasted") {
+TEST_CASE("between two holds training continues for as long as the first one lasted") {
   Shard ps;
   ps.begin();
   ps.tick(kSnapshotHoldMs);
   CHECK(ps.begin().empty());
-  CHECK(ps.push(ps.worker, {1, 1, 1}) == parameters("b", "-1 -1", "-1", 1));  // Not held.
+  CHECK(ps.push(ps.worker, {1, 1, 1}) == parameters("b", "-1 -1", "-1", 1));  // not held
   CHECK(ps.tick(2 * kSnapshotHoldMs - 1).empty());
   CHECK(ps.tick(2 * kSnapshotHoldMs) == Lines{"a: snapshot_vector 1:10/1"});
   CHECK(ps.push(ps.worker, {1, 1, 1}).empty());
 }
 
-TEST_CASE("a take that would hold anew is put off likewise, and is the last question that counts") {
+TEST_CASE("a take that would need a new hold is also delayed, and replaces the earlier question") {
   Shard ps;
   ps.begin();
   ps.tick(kSnapshotHoldMs);
@@ -209,7 +209,7 @@ TEST_CASE("a take that would hold anew is put off likewise, and is the last ques
   CHECK(ps.tick(3 * kSnapshotHoldMs).empty());
 }
 
-TEST_CASE("a question that was put off is forgotten with its process and with its model") {
+TEST_CASE("a delayed question is forgotten with its process and with its model") {
   Shard ps;
   ps.begin();
   ps.tick(kSnapshotHoldMs);
@@ -223,7 +223,7 @@ TEST_CASE("a question that was put off is forgotten with its process and with it
   CHECK(ps.tick(2 * kSnapshotHoldMs).empty());
 }
 
-TEST_CASE("however often the chief asks, half the time at least is for training") {
+TEST_CASE("however often the chief asks, training gets at least half of the time") {
   Shard ps;
   TimeMs held_ms = 0;
   for (ps.now = 0; ps.now < 60'000; ps.now += 100) {
@@ -234,7 +234,7 @@ TEST_CASE("however often the chief asks, half the time at least is for training"
   CHECK(held_ms <= 32'000);
 }
 
-TEST_CASE("snapshots are the chief's") {
+TEST_CASE("only the chief can take snapshots") {
   Shard ps;
   const std::string words = "b: refuse 2: only the chief, worker:0, ";
   CHECK(holds(ps.say(ps.worker, ps.worker.plain(MessageType::kSnapshotBegin)).at(0), words));
@@ -242,7 +242,7 @@ TEST_CASE("snapshots are the chief's") {
   CHECK(ps.push(ps.worker, {1, 1, 1}).size() == 2);
 }
 
-TEST_CASE("a push of a process that another has followed is not waited for, whichever numbers they have") {
+TEST_CASE("a push of a replaced process is not waited for, whatever the incarnations") {
   for (const std::uint64_t next : {std::uint64_t{3}, std::uint64_t{30}}) {
     TwoShards job;
     job.first.push(job.first.worker, {1, 2, 3});
@@ -256,8 +256,7 @@ TEST_CASE("a push of a process that another has followed is not waited for, whic
   }
 }
 
-TEST_CASE(
-    "a push that was held for a process is applied before what its follower pushes, whichever numbers they have") {
+TEST_CASE("a held push is applied before the pushes of its process's successor, whatever the incarnations") {
   for (const std::uint64_t next : {std::uint64_t{3}, std::uint64_t{30}}) {
     Shard ps;
     ps.begin();
@@ -266,19 +265,19 @@ TEST_CASE(
     Peer newcomer = {.worker = 1, .incarnation = next, .route = "c"};
     ps.greet(newcomer);
     const std::string marks = fmt::format(" 1:{}/1", next);
-    SECTION(fmt::format("it is here when the snapshot is taken: {}", next)) {
+    SECTION(fmt::format("the push is on this ps when the snapshot is taken: {}", next)) {
       CHECK(ps.take({{1, {next, 1}}}) == parameters("b", "-1 -1", "-1", 1));
       CHECK(ps.push(newcomer, {4, 4, 4}) == parameters("c", "-5 -5", "-5", 2) + snapshot_of("-5 -5", "-5", marks));
       CHECK(ps.push_again(newcomer, {4, 4, 4}) == parameters("c", "-5 -5", "-5", 2));
     }
-    SECTION(fmt::format("and where another ps knows only of the old one: {}", next)) {
-      CHECK(ps.push(newcomer, {4, 4, 4}).empty());  // In place of the one that waited.
+    SECTION(fmt::format("another ps only knows the old process: {}", next)) {
+      CHECK(ps.push(newcomer, {4, 4, 4}).empty());  // in place of the held push
       CHECK(ps.take({}) == snapshot_of("0 0", "0", "") + parameters("c", "-4 -4", "-4", 1));
     }
   }
 }
 
-TEST_CASE("a take that is no record is dropped and the hold ends by itself") {
+TEST_CASE("a take with an invalid record is dropped and the hold ends by itself") {
   Shard ps;
   ps.begin();
   ps.push(ps.worker, {1, 1, 1});

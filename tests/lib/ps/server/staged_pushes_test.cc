@@ -8,7 +8,7 @@ namespace {
 
 using Floats = std::vector<float>;
 
-// Pushes of a shard of three parameters in two chunks, with SGD of rate 1.
+// Pushes to a shard with three parameters in two chunks, with SGD at rate 1.
 struct Script {
   Script() : store({{0, 2}, {2, 1}}, sgd(), 0) {}
 
@@ -47,7 +47,7 @@ struct Script {
 
 }  // namespace
 
-TEST_CASE("a staged push waits, named by its worker, process and sequence") {
+TEST_CASE("a staged push waits, identified by its worker, process and sequence") {
   Script script;
   const PushId id = script.stage(1, 5, 0, {1, 2, 3}, 12);
   CHECK(id == PushId{1, {12, 5}});
@@ -60,7 +60,7 @@ TEST_CASE("a staged push waits, named by its worker, process and sequence") {
   CHECK_FALSE(script.staged.has(id));
 }
 
-TEST_CASE("an update applies the mean of its pushes to every chunk, and uses them up") {
+TEST_CASE("an update applies the mean of its pushes to every chunk and removes the pushes") {
   Script script;
   const Update update{1, {script.stage(0, 1, 0, {2, 4, 6}), script.stage(1, 1, 0, {4, 8, 10})}, 1};
   CHECK(script.staged.has_all(update));
@@ -71,7 +71,7 @@ TEST_CASE("an update applies the mean of its pushes to every chunk, and uses the
   CHECK_FALSE(script.staged.has_all(update));
 }
 
-TEST_CASE("what comes back of an update is its first push, with the new parameters in its memory") {
+TEST_CASE("an update returns its first push, with the new parameters in its memory") {
   Script script;
   const PushId first = script.stage(1, 1, 0, {4, 8, 10}), second = script.stage(0, 1, 0, {2, 4, 6});
   const std::byte* const memory = std::as_const(script.staged).at(first).gradients[0].bytes().data();
@@ -82,7 +82,7 @@ TEST_CASE("what comes back of an update is its first push, with the new paramete
   CHECK(made.gradients[1].floats()[0] == -8);
 }
 
-TEST_CASE("an update's learning rate is scaled by its factor, for this update only") {
+TEST_CASE("the learning rate of an update is scaled by its factor, for this update only") {
   Script script;
   script.staged.make({1, {script.stage(0, 1, 0, {8, 4, 2})}, 0.25f}, script.store, nullptr);
   CHECK(script.parameters() == Floats{-2, -1, -0.5f});
@@ -90,7 +90,7 @@ TEST_CASE("an update's learning rate is scaled by its factor, for this update on
   CHECK(script.parameters() == Floats{-3, -2, -1.5f});
 }
 
-TEST_CASE("the sum is made in the update's order") {
+TEST_CASE("the sum is computed in the update's order") {
   Script script;
   const PushId first = script.stage(0, 1, 0, {1e8f, 0, 0}), second = script.stage(1, 1, 0, {-1e8f, 0, 0}),
                third = script.stage(2, 1, 0, {3, 0, 0});
@@ -104,13 +104,13 @@ TEST_CASE("the sum is made in the update's order") {
   }
 }
 
-TEST_CASE("several pushes of a worker wait together while they are from the same parameters") {
+TEST_CASE("several pushes of a worker wait together if they are from the same parameters") {
   Script script;
   const PushId first = script.stage(0, 1, 4, {1, 1, 1}), second = script.stage(0, 2, 4, {2, 2, 2});
   CHECK(script.staged.has_all({1, {first, second}, 1}));
 }
 
-TEST_CASE("a push from other parameters says that its worker's earlier ones are decided; others' stay") {
+TEST_CASE("a push from different parameters shows that its worker's earlier pushes are decided; those of others stay") {
   Script script;
   const PushId dropped = script.stage(0, 1, 4, {1, 1, 1}), others = script.stage(1, 1, 4, {1, 1, 1});
   const PushId newer = script.stage(0, 2, 5, {2, 2, 2});
@@ -119,7 +119,7 @@ TEST_CASE("a push from other parameters says that its worker's earlier ones are 
   CHECK(script.staged.has(newer));
 }
 
-TEST_CASE("an accepted push stays until its update is made, whatever its worker sends meanwhile") {
+TEST_CASE("an accepted push stays until its update is made, whatever its worker sends in the meantime") {
   Script script;
   const PushId accepted = script.stage(0, 1, 4, {1, 1, 1});
   script.staged.accept(accepted);
@@ -130,7 +130,7 @@ TEST_CASE("an accepted push stays until its update is made, whatever its worker 
   CHECK(script.parameters() == Floats{-1, -1, -1});
 }
 
-TEST_CASE("of one worker no more than so many pushes are kept; the accepted ones first") {
+TEST_CASE("the number of pushes per worker is limited, and accepted ones are kept first") {
   Script script;
   const PushId first = script.stage(0, 1, 4, {1, 1, 1}), second = script.stage(0, 2, 4, {2, 2, 2});
   const PushId others = script.stage(1, 1, 4, {1, 1, 1});

@@ -1,4 +1,4 @@
-// Synchronous training when answers get lost and questions come again; and snapshots in the middle of a step.
+// Synchronous training with lost answers and repeated questions, and snapshots in the middle of a step.
 #include "lib/ps/server/container.h"
 
 #include "tests/support/catch.h"
@@ -7,7 +7,7 @@
 namespace distmnist::trace {
 namespace {
 
-// Three workers, two gradients to a step; worker 0 and 1 have made the first.
+// Three workers, two gradients per step; workers 0 and 1 have made the first step.
 JobScript after_first_step(std::uint32_t num_ps = 1) {
   JobScript job(synchronous(2), 3, num_ps);
   for (const std::uint32_t w : {0, 1, 2}) job.join(w);
@@ -18,9 +18,9 @@ JobScript after_first_step(std::uint32_t num_ps = 1) {
 
 }  // namespace
 
-// ---- Questions that come again ----
+// ---- Repeated questions ----
 
-TEST_CASE("a push whose answer got lost counts once and is answered again, without a second token") {
+TEST_CASE("a push whose answer was lost counts once and is answered again, without a second token") {
   JobScript job(synchronous(2), 2);
   job.join(0);
   job.join(1);
@@ -34,7 +34,7 @@ TEST_CASE("a push whose answer got lost counts once and is answered again, witho
   CHECK(job.push(1, 4) == Lines{"0: step 2, sample 100, value -6", "1: step 2, sample 100, value -6"});
 }
 
-TEST_CASE("a push that was dropped stays dropped when its question comes again") {
+TEST_CASE("a dropped push stays dropped when its question is repeated") {
   JobScript job = after_first_step();
   CHECK(job.push(2, 100) == Lines{"2: dropped (stale by 1), step 1, sample 50, value -3"});
   CHECK(job.commit_again(2) == Lines{"2: dropped (stale by 1), step 1, sample 50, value -3"});
@@ -43,15 +43,15 @@ TEST_CASE("a push that was dropped stays dropped when its question comes again")
   CHECK(job.push(2, 6).empty());
 }
 
-TEST_CASE("a push that counted is answered as such when its question comes again after the next step") {
+TEST_CASE("a push that counted is answered the same way when its question is repeated after the next step") {
   JobScript job = after_first_step();
   job.push(2, 100);
   job.push(2, 6);
-  job.push(0, 2);  // Step 2, without worker 1: its answer about step 1 got lost.
+  job.push(0, 2);  // step 2, without worker 1, whose answer about step 1 was lost
   CHECK(job.commit_again(1) == Lines{"1: step 2, sample 50, value -7"});
 }
 
-TEST_CASE("a join whose answer got lost is answered again with the same token") {
+TEST_CASE("a join whose answer was lost is answered again with the same token") {
   JobScript job(synchronous(2), 2);
   CHECK(job.join(0) == Lines{"0: step 0, sample 0, value 0"});
   CHECK(job.join_again(0) == Lines{"0: step 0, sample 0, value 0"});
@@ -60,15 +60,15 @@ TEST_CASE("a join whose answer got lost is answered again with the same token") 
   CHECK(job.push(1, 4).size() == 2);
 }
 
-TEST_CASE("a late double of a question takes no token from the worker that is still computing") {
+TEST_CASE("a late duplicate of a question takes no token from a worker that is still computing") {
   JobScript job = after_first_step();
   CHECK(job.join_again(2) == Lines{"2: step 1, sample 0, value -3"});
-  job.work_on(2, 0);  // It had the first answer and takes no notice of this one.
+  job.work_on(2, 0);  // it had the first answer and ignores this one
   CHECK(job.push(2, 100) == Lines{"2: dropped (stale by 1), step 1, sample 50, value -3"});
   CHECK(job.push(2, 6).empty());
 }
 
-TEST_CASE("the word for a push of which a part got lost is not answered; all of it comes again") {
+TEST_CASE("the commit of an incomplete push is not answered until the whole push is sent again") {
   JobScript job(synchronous(1), 1);
   job.join(0);
   const Lines half = job.ps[0]->say(*job.session(0, 0), job.session(0, 0)->push(0, {3, 3}));
@@ -80,7 +80,7 @@ TEST_CASE("the word for a push of which a part got lost is not answered; all of 
 
 // ---- Snapshots ----
 
-TEST_CASE("a gradient that counts but is not applied yet is not in a snapshot, and neither are its samples") {
+TEST_CASE("a gradient that counts but is not applied yet is not in a snapshot, and its samples are not either") {
   for (const std::uint32_t num_ps : {1u, 2u}) {
     JobScript job(synchronous(2), 2, num_ps);
     job.join(0);
@@ -96,7 +96,7 @@ TEST_CASE("a gradient that counts but is not applied yet is not in a snapshot, a
   }
 }
 
-TEST_CASE("a snapshot makes the second ps catch up with the updates that nobody has told it of") {
+TEST_CASE("a snapshot makes the second ps apply updates that no worker has reported to it") {
   JobScript job(synchronous(2), 2, 2);
   job.join(0);
   job.join(1);
@@ -107,7 +107,7 @@ TEST_CASE("a snapshot makes the second ps catch up with the updates that nobody 
   CHECK(job.snapshot_take() == Lines{"snapshot: step 1, value -3", "snapshot: step 1, value -3, samples 0:50 1:50"});
 }
 
-TEST_CASE("a push that comes during a snapshot is decided after it") {
+TEST_CASE("a push that arrives during a snapshot is decided after it") {
   JobScript job(synchronous(2), 2);
   job.join(0);
   job.join(1);
@@ -119,7 +119,7 @@ TEST_CASE("a push that comes during a snapshot is decided after it") {
         Lines{"snapshot: step 0, value 0", "0: step 1, sample 50, value -3", "1: step 1, sample 50, value -3"});
 }
 
-TEST_CASE("a snapshot whose chief has gone holds nobody up") {
+TEST_CASE("a snapshot whose chief has died delays no worker") {
   JobScript job(synchronous(2), 2);
   job.join(0);
   job.join(1);
@@ -129,7 +129,7 @@ TEST_CASE("a snapshot whose chief has gone holds nobody up") {
   CHECK(job.pass(kSnapshotHoldMs) == Lines{"0: step 1, sample 50, value -3", "1: step 1, sample 50, value -3"});
 }
 
-TEST_CASE("a worker that leaves during a snapshot, its push not decided, leaves its token to its successor") {
+TEST_CASE("a worker that leaves during a snapshot before its push is decided leaves its token to its successor") {
   JobScript job(synchronous(2), 2);
   job.join(0);
   job.join(1);
@@ -143,10 +143,10 @@ TEST_CASE("a worker that leaves during a snapshot, its push not decided, leaves 
   CHECK(job.push(1, 4) == Lines{"0: step 1, sample 50, value -3", "1: step 1, sample 50, value -3"});
 }
 
-TEST_CASE("a push that waits for a snapshot when its process is replaced is forgotten") {
+TEST_CASE("a push that waits for a snapshot is forgotten when its process is replaced") {
   JobScript job = after_first_step();
   job.snapshot_begin();
-  CHECK(job.push(2, 100).empty());  // Of step 0: it would be dropped.
+  CHECK(job.push(2, 100).empty());  // it is from step 0 and would be dropped
   job.restart(2);
   CHECK(job.join(2) == Lines{"2: step 1, sample 0, value -3"});
   job.stage(2, 6, 0);

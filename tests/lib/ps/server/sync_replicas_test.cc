@@ -9,7 +9,7 @@ namespace {
 constexpr TimeMs kFirstWorkerMs = 60'000;
 using Lines = std::vector<std::string>;
 
-// A run whose workers have all come, but for `absent` of them.
+// A run whose workers have all arrived, except for `absent` of them.
 CoordinatorScript run(std::uint32_t num_workers, std::uint32_t replicas, OnLostWorker on_lost = OnLostWorker::kWait,
                       std::uint32_t absent = 0) {
   Strategy strategy;
@@ -22,7 +22,7 @@ CoordinatorScript run(std::uint32_t num_workers, std::uint32_t replicas, OnLostW
   return script;
 }
 
-// How many batches a worker can do in the current step.
+// The number of batches that a worker can do in the current step.
 int tokens(CoordinatorScript& script, std::uint32_t worker) {
   int count = 0;
   for (const std::int64_t step = script.step; script.step == step && script.take(worker); ++count) script.push(worker);
@@ -31,7 +31,7 @@ int tokens(CoordinatorScript& script, std::uint32_t worker) {
 
 }  // namespace
 
-TEST_CASE("there are max(N, R) tokens: with N >= R one for each worker, with N < R the others for who asks first") {
+TEST_CASE("there are max(N, R) tokens: one per worker, and with N < R the others go to the first workers that ask") {
   for (const auto& [workers, replicas] : {std::pair{3u, 3u}, {3u, 2u}, {3u, 1u}}) {
     CoordinatorScript script = run(workers, replicas);
     for (std::uint32_t worker = 0; worker < workers; ++worker) CHECK(tokens(script, worker) == 1);
@@ -41,7 +41,7 @@ TEST_CASE("there are max(N, R) tokens: with N >= R one for each worker, with N <
   CHECK(tokens(script, 0) == 1);
 }
 
-TEST_CASE("every step has new tokens, and those of the step before are gone") {
+TEST_CASE("every step has new tokens, and those of the step before expire") {
   CoordinatorScript script = run(3, 2);
   for (int i = 0; i < 3; ++i) {
     CHECK(script.take(0));
@@ -63,7 +63,7 @@ TEST_CASE("every step has new tokens, and those of the step before are gone") {
   }
 }
 
-TEST_CASE("an update has its pushes in order of the workers, and for one worker in order of its pushes") {
+TEST_CASE("an update lists its pushes in order of the workers, and those of one worker in order of its pushes") {
   CoordinatorScript script = run(3, 3);
   script.push(2);
   script.push(0);
@@ -80,7 +80,7 @@ TEST_CASE("only a push of the current step counts") {
   CHECK(script.push(2, 7).empty());
 }
 
-TEST_CASE("a push that is dropped takes nothing of the current step") {
+TEST_CASE("a dropped push takes nothing from the current step") {
   CoordinatorScript script = run(3, 2);
   CHECK(script.take(2));
   script.push(0);
@@ -89,7 +89,7 @@ TEST_CASE("a push that is dropped takes nothing of the current step") {
   CHECK(tokens(script, 2) == 1);
 }
 
-TEST_CASE("arriving or departing twice changes nothing more") {
+TEST_CASE("a repeated arrival or departure has no effect") {
   CoordinatorScript script = run(2, 2);
   CHECK(script.take(0));
   for (int i = 0; i < 2; ++i) script.coordinator->arrive(0);
@@ -97,10 +97,10 @@ TEST_CASE("arriving or departing twice changes nothing more") {
   script.coordinator->arrive(0);
   CHECK(tokens(script, 0) == 1);
   script.coordinator->depart(1, 1000);
-  CHECK(script.tick(1000 + kLostWorkerGraceMs).empty());  // 0 is there.
+  CHECK(script.tick(1000 + kLostWorkerGraceMs).empty());  // worker 0 is there
 }
 
-TEST_CASE("a token that was used does not come back with its process's departure") {
+TEST_CASE("a used token does not come back when its process departs") {
   CoordinatorScript script = run(3, 3);
   CHECK(script.take(1));
   CHECK(script.push(1).empty());
@@ -109,7 +109,7 @@ TEST_CASE("a token that was used does not come back with its process's departure
   CHECK_FALSE(script.take(1));
 }
 
-TEST_CASE("when the steps are done a token is free for all") {
+TEST_CASE("after the last step every worker can have a token") {
   CoordinatorScript script = run(2, 2);
   script.step = 99;
   CHECK(script.take(0));
@@ -121,7 +121,7 @@ TEST_CASE("when the steps are done a token is free for all") {
 
 // ---- Losses ----
 
-TEST_CASE("shrink: a worker counts as lost after its time of grace, a first one after more time") {
+TEST_CASE("shrink: a worker counts as lost after its grace time, which is longer before its first arrival") {
   CoordinatorScript script = run(3, 3, OnLostWorker::kShrink, 1);
   script.push(0);
   script.coordinator->depart(1, 1000);
@@ -138,7 +138,7 @@ TEST_CASE("shrink: a worker counts as lost after its time of grace, a first one 
         Lines{"workers are back: a step now takes 2 gradients instead of 1 (--on_lost_worker=shrink)"});
 }
 
-TEST_CASE("shrink: with nobody left a step still takes one gradient, and none makes no update") {
+TEST_CASE("shrink: with no worker left a step still takes one gradient, and makes no update without one") {
   CoordinatorScript script = run(2, 2, OnLostWorker::kShrink);
   for (const std::uint32_t worker : {0, 1}) script.coordinator->depart(worker, 0);
   CHECK(script.tick(kLostWorkerGraceMs).size() == 1);
@@ -147,7 +147,7 @@ TEST_CASE("shrink: with nobody left a step still takes one gradient, and none ma
   CHECK(script.push(1) == "update 1");
 }
 
-TEST_CASE("losses down to R workers are no losses") {
+TEST_CASE("losses are ignored while R workers remain") {
   for (const OnLostWorker policy : {OnLostWorker::kShrink, OnLostWorker::kFail}) {
     CoordinatorScript script = run(3, 2, policy);
     script.coordinator->depart(0, 0);
@@ -155,21 +155,21 @@ TEST_CASE("losses down to R workers are no losses") {
   }
 }
 
-TEST_CASE("fail: the run ends, and says who is missed") {
+TEST_CASE("fail: the run ends and names the missing workers") {
   CoordinatorScript script = run(3, 3, OnLostWorker::kFail);
   for (const std::uint32_t worker : {0, 2}) script.coordinator->depart(worker, 0);
   CHECK(script.tick(kLostWorkerGraceMs) == Lines{"failure: worker:0, worker:2 lost: only 1 worker left, but a step "
                                                  "needs 3 gradients (--on_lost_worker=fail)"});
 }
 
-TEST_CASE("wait: no loss is ever one") {
+TEST_CASE("wait: a missing worker never counts as lost") {
   CoordinatorScript script = run(2, 2);
   for (const std::uint32_t worker : {0, 1}) script.coordinator->depart(worker, 0);
   CHECK(script.tick(10 * kFirstWorkerMs).empty());
   CHECK(script.push(0).empty());
 }
 
-TEST_CASE("with several batches to a step nobody is missed: the tokens of who is gone are for the others") {
+TEST_CASE("with several batches per step no worker is missed, because the others get its tokens") {
   for (const OnLostWorker policy : {OnLostWorker::kWait, OnLostWorker::kShrink, OnLostWorker::kFail}) {
     CoordinatorScript script = run(2, 3, policy);
     CHECK(script.take(1));
@@ -179,9 +179,9 @@ TEST_CASE("with several batches to a step nobody is missed: the tokens of who is
   }
 }
 
-// ---- Whom a wait is for ----
+// ---- Which workers a wait names ----
 
-TEST_CASE("a wait is for those who have a token or could take one") {
+TEST_CASE("a wait names workers that have a token or could take one") {
   CoordinatorScript script = run(3, 3);
   script.take(0);
   CHECK(script.coordinator->waiting_for(0) ==

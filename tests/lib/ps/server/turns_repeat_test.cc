@@ -1,5 +1,5 @@
-// Turns by itself: what only shows in an order of questions and moments that whole ps tasks seldom meet. The rules are
-// in the traces of whole ps tasks, and in replication_property_test.cc.
+// Turns alone: cases that depend on an order of questions and moments that rarely occurs with whole ps tasks. The
+// traces of whole ps tasks and replication_property_test.cc test the rules.
 #include "lib/ps/server/turns.h"
 
 #include "lib/ps/server/staged_pushes.h"
@@ -17,7 +17,7 @@ Strategy strategy() {
   return strategy;
 }
 
-// ps 0 without anything but its decisions. Each action returns the workers that are let go by it.
+// ps 0 reduced to its decisions. Each action returns the workers that it allows to continue.
 class Script {
  public:
   Script(const Strategy& strategy, std::uint32_t num_workers)
@@ -34,7 +34,7 @@ class Script {
     return go_on();
   }
   const Header& question(std::uint32_t w) const { return workers_[w].question; }
-  // Whether the worker's last question was answered, not an older one.
+  // True if the worker's last question was answered, and not an older one.
   bool answered(std::uint32_t w) const { return workers_[w].answered == workers_[w].question.sequence; }
   std::size_t refusals_at(TimeMs time) {
     now = time;
@@ -49,7 +49,7 @@ class Script {
   struct Worker {
     Header question;
     std::uint64_t answered = 0;  // the sequence of the question that was answered last
-    std::int64_t step = 0;       // of its parameters
+    std::int64_t step = 0;       // the step of its parameters
   };
 
   Header new_question(std::uint32_t w, MessageType type) {
@@ -79,7 +79,7 @@ class Script {
 
 }  // namespace
 
-TEST_CASE("worker 0 gets no lead in a warm-up that it would have to wait for afterwards") {
+TEST_CASE("a warm-up gives worker 0 no lead that it would have to wait for later") {
   Strategy warm_up = strategy();
   warm_up.warmup_steps = 4;
   warm_up.max_staleness = 1;
@@ -93,7 +93,7 @@ TEST_CASE("worker 0 gets no lead in a warm-up that it would have to wait for aft
   CHECK(script.push(1) == Workers{0, 1});
 }
 
-TEST_CASE("a question that came twice does not let a worker go on whose push was dropped then") {
+TEST_CASE("after a duplicate question a worker whose push was then dropped has to wait") {
   Strategy lockstep = strategy();
   lockstep.staleness = StalenessPolicy::kDrop;
   lockstep.max_staleness = 0;
@@ -101,14 +101,14 @@ TEST_CASE("a question that came twice does not let a worker go on whose push was
   for (const std::uint32_t w : {0, 1, 2}) script.join(w);
   Header push = script.question(1);
   CHECK(script.push(0).empty());
-  CHECK(script.ask(script.question(1)) == Workers{1});  // It is computing, and takes no notice.
+  CHECK(script.ask(script.question(1)) == Workers{1});  // the worker is computing and ignores this answer
   push.type = MessageType::kCommit;
   ++push.sequence;
-  CHECK(script.ask(push).empty());  // Dropped, but a batch more than worker 2 has done.
+  CHECK(script.ask(push).empty());  // dropped, but one batch more than worker 2 has done
   CHECK(script.push(2) == Workers{0, 1, 2});
 }
 
-TEST_CASE("a late double of an answered question does not take the place of the one that waits") {
+TEST_CASE("a late duplicate of an answered question does not replace the waiting question") {
   Strategy sync = strategy();
   sync.sync = true;
   sync.replicas_to_aggregate = 2;
@@ -122,7 +122,7 @@ TEST_CASE("a late double of an answered question does not take the place of the 
   CHECK(script.answered(0));
 }
 
-TEST_CASE("with a missed worker's batch in the hands of another one nobody is told to give up") {
+TEST_CASE("no worker is told to give up while another worker computes the batch of a missing one") {
   Strategy sync = strategy();
   sync.sync = true;
   sync.replicas_to_aggregate = 4;
@@ -131,7 +131,7 @@ TEST_CASE("with a missed worker's batch in the hands of another one nobody is to
   script.join(1);
   CHECK(script.push(0) == Workers{0});
   CHECK(script.push(0).empty());
-  CHECK(script.push(1).empty());  // The fourth batch is kept for worker 2, which never comes.
+  CHECK(script.push(1).empty());  // the fourth batch is kept for worker 2, which never arrives
   CHECK(script.refusals_at(kMaxWaitMs) == 0);
   CHECK(script.push(0) == Workers{1, 0});
 }

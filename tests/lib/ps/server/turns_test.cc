@@ -18,7 +18,7 @@ Strategy synchronous(std::uint32_t replicas) {
   return strategy;
 }
 
-// Questions of workers and whose turn it is then, as "worker:sequence".
+// The questions of workers, and the resulting turns as "worker:sequence".
 struct Script {
   explicit Script(const Strategy& strategy, std::uint32_t num_workers = 2)
       : turns(strategy, num_workers, 0, kMaxWaitMs) {}
@@ -63,7 +63,7 @@ struct Script {
 
 }  // namespace
 
-TEST_CASE("a push before its worker's turn, or from parameters to come, does not count") {
+TEST_CASE("a push before its worker's turn, or from future parameters, does not count") {
   Script script(synchronous(2));
   CHECK(script.join(0, 1) == Lines{"0:1"});
   CHECK(script.join(1, 1) == Lines{"1:1"});
@@ -82,7 +82,7 @@ TEST_CASE("a push before its worker's turn, or from parameters to come, does not
   CHECK(accepted(6));
 }
 
-TEST_CASE("turns come in the order in which workers began to wait") {
+TEST_CASE("turns are given in the order in which workers began to wait") {
   Script script(synchronous(3), 3);
   for (const std::uint32_t worker : {0, 1, 2}) CHECK(script.join(worker, 1).size() == 1);
   CHECK(script.decide(2, 2).empty());
@@ -90,7 +90,7 @@ TEST_CASE("turns come in the order in which workers began to wait") {
   CHECK(script.decide(1, 2) == Lines{"2:2", "0:2", "1:2"});
 }
 
-TEST_CASE("a grant says how long its worker has waited, and what became of its push") {
+TEST_CASE("a grant reports its worker's waiting time and the decision about its push") {
   Script script(synchronous(2), 3);
   for (const std::uint32_t worker : {0, 1, 2}) script.join(worker, 1);
   CHECK(script.last.token.accepted);
@@ -100,16 +100,16 @@ TEST_CASE("a grant says how long its worker has waited, and what became of its p
   script.decide(1, 2);
   CHECK(script.last.token.waited_ms == 0);
   CHECK(script.last.token.accepted);
-  script.step = 0;  // From the parameters of step 0,
+  script.step = 0;  // from the parameters of step 0,
   const Header late = script.header(MessageType::kCommit, 2, 2);
-  script.step = 1;  // which are no longer the newest.
+  script.step = 1;  // which are no longer the newest
   CHECK_FALSE(script.turns.decide("route", late, script.step, script.now).accepted);
   CHECK(script.grants() == Lines{"2:2"});
   CHECK_FALSE(script.last.token.accepted);
   CHECK(script.last.token.staleness == 1);
 }
 
-TEST_CASE("a question that is asked again keeps its place, and is answered where it was asked last") {
+TEST_CASE("a repeated question keeps its place, and is answered on its latest route") {
   Script script(synchronous(2));
   script.join(0, 1);
   script.join(1, 1);
@@ -122,7 +122,7 @@ TEST_CASE("a question that is asked again keeps its place, and is answered where
   CHECK(script.grants().empty());
 }
 
-TEST_CASE("what is known of a push: new, decided last, or older; a new process begins anew") {
+TEST_CASE("a push is new, decided last, or older; a new process begins again") {
   Script script(synchronous(1), 1);
   script.join(0, 1);
   CHECK(script.known(0, 2) == Turns::Known::kNew);
@@ -134,7 +134,7 @@ TEST_CASE("what is known of a push: new, decided last, or older; a new process b
   CHECK(script.known(0, 1, 11) == Turns::Known::kNew);
 }
 
-TEST_CASE("who departs waits no longer, and who is heard again without having joined takes no part") {
+TEST_CASE("a departed worker waits no longer, and a worker that has not joined takes no part") {
   Script script(synchronous(2));
   script.join(0, 1);
   script.join(1, 1);
@@ -148,10 +148,10 @@ TEST_CASE("who departs waits no longer, and who is heard again without having jo
   Script other(lockstep);
   other.join(0, 1);
   other.turns.arrive(1);
-  CHECK(other.decide(0, 2) == Lines{"0:2"});  // It does not wait for worker:1.
+  CHECK(other.decide(0, 2) == Lines{"0:2"});  // it does not wait for worker:1
 }
 
-TEST_CASE("notices come after a second and every ten; a wait without any update ends, one with updates goes on") {
+TEST_CASE("notices follow after one second and every ten; a wait without updates ends, one with updates continues") {
   Script script(synchronous(2));
   script.join(0, 1);
   script.decide(0, 2);
@@ -169,16 +169,16 @@ TEST_CASE("notices come after a second and every ten; a wait without any update 
   const Turns::Words last = words(kMaxWaitMs + 5'000);
   REQUIRE(last.refusals.size() == 1);
   CHECK(last.refusals[0].text == "gave up after waiting 30 s for worker:1 (1 of 2 gradients for step 1 have arrived)");
-  CHECK(words(kMaxWaitMs + 6'000).refusals.empty());  // It waits no longer.
+  CHECK(words(kMaxWaitMs + 6'000).refusals.empty());  // it waits no longer
 }
 
-TEST_CASE("a failure of the run is said to all who wait, also to who comes to wait later") {
+TEST_CASE("a failure of the run is reported to all waiting workers, current and later ones") {
   Strategy strategy = synchronous(2);
   strategy.on_lost_worker = OnLostWorker::kFail;
   Script script(strategy);
   script.join(0, 1);
   script.decide(0, 2);
-  CHECK(script.turns.watch(kMaxWaitMs).empty());  // worker:1 has never come.
+  CHECK(script.turns.watch(kMaxWaitMs).empty());  // worker:1 has never arrived
   const Turns::Words words = script.turns.tell_waiting(0, kMaxWaitMs);
   REQUIRE(words.refusals.size() == 1);
   CHECK(trace::holds(words.refusals[0].text, "worker:1 lost"));

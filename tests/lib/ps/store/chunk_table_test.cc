@@ -11,7 +11,7 @@ using Chunks = std::pair<std::size_t, std::size_t>;
 
 }  // namespace
 
-TEST_CASE("pieces are cut into chunks that fit a message, and no chunk crosses a piece") {
+TEST_CASE("pieces are split into chunks that fit in a message, and no chunk crosses a piece") {
   const ChunkTable table({{100, 2 * kMax + 5}, {100 + 2 * kMax + 5, 7}});
   REQUIRE(table.size() == 4);
   CHECK(table.range(0) == Range{100, kMax});
@@ -21,7 +21,7 @@ TEST_CASE("pieces are cut into chunks that fit a message, and no chunk crosses a
   CHECK(table.num_floats() == 2 * kMax + 12);
 }
 
-TEST_CASE("a shard's own memory has no holes where the block has") {
+TEST_CASE("a shard's memory has no gaps for parts of the block that it does not hold") {
   const ChunkTable table({{10, 4}, {50, 2}, {90, 3}});
   CHECK(table.local(0) == Range{0, 4});
   CHECK(table.local(1) == Range{4, 2});
@@ -53,12 +53,12 @@ TEST_CASE("only the exact range of a chunk is found") {
   }
 }
 
-TEST_CASE("a range of the block names the chunks that lie in it whole") {
+TEST_CASE("a range of the block returns the chunks that are completely inside it") {
   const ChunkTable table({{10, 4}, {14, 2}, {50, 2}});
   CHECK(table.within({0, 100}) == Chunks{0, 3});
   CHECK(table.within({10, 4}) == Chunks{0, 1});
   CHECK(table.within({10, 6}) == Chunks{0, 2});
-  CHECK(table.within({14, 36}) == Chunks{1, 2});  // 50 is where the next begins
+  CHECK(table.within({14, 36}) == Chunks{1, 2});  // the next chunk begins at 50
   CHECK(table.within({50, 2}) == Chunks{2, 3});
   for (const Range none : {Range{0, 10}, Range{10, 3}, Range{11, 3}, Range{16, 34}, Range{52, 8}}) {
     const auto [first, last] = table.within(none);

@@ -25,7 +25,7 @@ OptimizerSpec sgd(float learning_rate) {
   return spec;
 }
 
-// More than one block and than threads share, and no multiple of any vector.
+// More than one block and more than the threads' shares, and not a multiple of any vector length.
 constexpr std::int64_t kManyFloats = 70'003;
 
 const OptimizerSpec kSpecs[] = {
@@ -51,8 +51,8 @@ std::vector<std::byte> numbers_of(const Floats& values, WireDtype dtype) {
   return out;
 }
 
-// What a store of one chunk holds, slot after slot, after two updates by the mean of `num_gradients` gradients, and
-// what is left in the memory of the first one.
+// The content of a one-chunk store, slot after slot, after two updates with the mean of `num_gradients` gradients, and
+// the final content of the first gradient's memory.
 struct Outcome {
   std::vector<Floats> slots;
   std::vector<std::byte> answer;
@@ -80,7 +80,7 @@ Outcome update_twice(const OptimizerSpec& spec, WireDtype dtype, std::size_t num
   return outcome;
 }
 
-// The same, step by step: convert all, sum, divide, update the whole block, convert all.
+// The same in separate steps: convert everything, sum, divide, update the whole block, convert everything.
 Outcome update_twice_plainly(const OptimizerSpec& spec, WireDtype dtype, std::size_t num_gradients) {
   Outcome outcome;
   for (std::size_t slot = 0; slot <= slot_names(spec.kind).size(); ++slot) {
@@ -105,7 +105,7 @@ Outcome update_twice_plainly(const OptimizerSpec& spec, WireDtype dtype, std::si
 
 }  // namespace
 
-TEST_CASE("an update in one pass has the bits of one that converts, sums, applies and converts again") {
+TEST_CASE("an update in one pass has the same bits as separate conversion, sum, update and conversion") {
   for (const OptimizerSpec& spec : kSpecs) {
     for (const WireDtype dtype : kDtypes) {
       for (const std::size_t num_gradients : {1, 2, 3}) {
@@ -129,7 +129,7 @@ TEST_CASE("the bits do not depend on the number of threads") {
   }
 }
 
-TEST_CASE("gradients of different types are summed as what they are, and answered in the type of the first") {
+TEST_CASE("gradients of different types are summed with their values, and answered in the type of the first") {
   VariableStore store({{0, 2}}, sgd(1), 0);
   std::vector<std::byte> first = numbers_of({1, 3}, WireDtype::kBf16);
   const std::vector<std::byte> second = numbers_of({3, 2}, WireDtype::kF32);
@@ -140,7 +140,7 @@ TEST_CASE("gradients of different types are summed as what they are, and answere
   CHECK(first == numbers_of({-2, -2.5f}, WireDtype::kBf16));
 }
 
-TEST_CASE("a gradient that is no number ruins its parameter in any type; it is not lost in silence") {
+TEST_CASE("NaN in a gradient makes its parameter NaN in every type") {
   for (const WireDtype dtype : kDtypes) {
     VariableStore store({{0, 3}}, sgd(1), 0);
     std::vector<std::byte> gradient = numbers_of({NAN, INFINITY, 1}, dtype);
@@ -153,7 +153,7 @@ TEST_CASE("a gradient that is no number ruins its parameter in any type; it is n
   }
 }
 
-TEST_CASE("a new store is all zeros, with a slot for each that the optimizer has") {
+TEST_CASE("a new store is all zeros and has every slot of the optimizer") {
   for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
                                    OptimizerKind::kAdagrad, OptimizerKind::kRmsprop}) {
     OptimizerSpec spec;
@@ -179,7 +179,7 @@ TEST_CASE("an update changes every chunk and counts once") {
   CHECK(updated == Floats{0, 0});
   CHECK(gradient == Floats{2, 4});
   Floats in_place = {6};
-  store.apply(1, in_place, in_place);  // The answer is written over the gradient.
+  store.apply(1, in_place, in_place);  // the answer is written over the gradient
   CHECK(in_place == Floats{0});
   CHECK(copy(store.values(0, 0)) == Floats{0, 0});
   CHECK(copy(store.values(0, 1)) == Floats{0});
@@ -187,7 +187,7 @@ TEST_CASE("an update changes every chunk and counts once") {
   CHECK(store.commit() == 1);
 }
 
-TEST_CASE("a restored model goes on with Adam's count of updates, not from 1") {
+TEST_CASE("a restored model continues with Adam's count of updates instead of 1") {
   OptimizerSpec adam;
   VariableStore store({{0, 1}}, adam, 41);
   store.values(0, 0)[0] = 1.0f;
@@ -205,14 +205,14 @@ TEST_CASE("a restored model goes on with Adam's count of updates, not from 1") {
   CHECK(copy(store.values(2, 0)) == v);
 }
 
-TEST_CASE("the learning rate follows the count of updates, also of a restored model") {
+TEST_CASE("the learning rate follows the count of updates, also in a restored model") {
   OptimizerSpec spec = sgd(8);
   spec.learning_rate.schedule = LearningRateSchedule::kStaircase;
   spec.learning_rate.decay_steps = 10;
   spec.learning_rate.decay_rate = 0.5f;
   VariableStore store({{0, 1}}, spec, 19);
   Floats one = {1}, answer(1);
-  store.begin_update();  // 19 updates before it
+  store.begin_update();  // there were 19 updates before
   store.apply(0, one, answer);
   CHECK(answer == Floats{-4});
   store.begin_update();
@@ -220,7 +220,7 @@ TEST_CASE("the learning rate follows the count of updates, also of a restored mo
   CHECK(answer == Floats{-6});
 }
 
-TEST_CASE("a factor for the learning rate holds for every chunk of one update") {
+TEST_CASE("a factor for the learning rate applies to every chunk of one update") {
   VariableStore store({{0, 1}, {1, 1}}, sgd(8), 0);
   Floats one = {1}, answer(1);
   for (const std::size_t chunk : {0, 1}) {
@@ -233,7 +233,7 @@ TEST_CASE("a factor for the learning rate holds for every chunk of one update") 
   CHECK(answer == Floats{-10});
 }
 
-TEST_CASE("slots and parameters of a chunk do not touch those of the next") {
+TEST_CASE("slots and parameters of a chunk do not overlap those of the next") {
   OptimizerSpec momentum;
   momentum.kind = OptimizerKind::kMomentum;
   momentum.learning_rate = 1;

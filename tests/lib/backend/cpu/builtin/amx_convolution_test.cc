@@ -1,5 +1,5 @@
-// The convolutions in AMX's tiles, to the bit: images, weights and gradients are nearly small integers, which rounding
-// makes integers of, so that all sums are exact whatever their order.
+// Compares the convolutions that use AMX tiles bit for bit. Images, weights and gradients are close to small integers
+// and rounding makes them integers, so all sums are exact in any order.
 #include <algorithm>
 #include <cmath>
 
@@ -23,7 +23,7 @@ std::size_t size_of(std::int64_t size) {
   return static_cast<std::size_t>(size);
 }
 
-// Integers in [-3, 3], but for what rounding takes away.
+// Integers in [-3, 3] plus a part that rounding removes.
 Floats near_integers(std::int64_t size, std::uint64_t seed) {
   Random random(seed, 7);
   Floats floats(size_of(size));
@@ -36,7 +36,7 @@ Floats rounded(Floats floats) {
   return floats;
 }
 
-// A layer and one image, with the results of plain loops over the rounded numbers.
+// A layer and one image, with results from plain loops over the rounded numbers.
 struct Problem {
   explicit Problem(const ConvolutionShape& shape, std::uint64_t seed = 1) : s(shape) {
     image = near_integers(s.height * s.width * s.in, seed);
@@ -54,7 +54,7 @@ struct Problem {
   Bytes choices;
 
  private:
-  // Calls work(pixel of the image, tap) for all taps of output pixel (y, x) that lie in the image.
+  // Calls work(pixel of the image, tap) for all taps of output pixel (y, x) that are inside the image.
   template <typename Work>
   void for_taps(std::int64_t y, std::int64_t x, const Work& work) const {
     for (std::int64_t tap = 0; tap < taps(); ++tap) {
@@ -120,7 +120,7 @@ struct Problem {
   }
 };
 
-// Rows of floats as a right factor.
+// Packs rows of floats as a right factor.
 Halves right_factor(const AmxKernels& kernels, const Floats& rows, std::int64_t columns) {
   const std::int64_t count = std::ssize(rows) / columns;
   Halves factor(size_of(packed_size(count, columns)));
@@ -162,13 +162,13 @@ Floats stacked(const Problem& p) {
 
 }  // namespace
 
-TEST_CASE("a convolution of many channels in tiles") {
+TEST_CASE("a convolution of many channels uses tiles correctly") {
   const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
   const TileConvolution shape{GENERATE(ConvolutionShape{14, 14, 32, 64}, ConvolutionShape{2, 28, 64, 32},
                                        ConvolutionShape{4, 2, 32, 32}, ConvolutionShape{6, 18, 32, 96, 3, 7},
                                        ConvolutionShape{2, 34, 32, 32, 1, 1})};
   Halves scratch(size_of(shape.forward_scratch_size())), backward_scratch(size_of(shape.backward_scratch_size()));
-  // Another image leaves nothing behind.
+  // A second image must not be affected by the first.
   for (const std::uint64_t seed : {2, 1}) {
     const Problem p(shape.convolution, seed);
     const Halves weights = right_factor(kernels, p.weights, p.s.out);
@@ -194,7 +194,7 @@ TEST_CASE("a convolution of many channels in tiles") {
     CHECK(bias_sums == p.bias_gradient);
     CHECK(image_gradient == p.image_gradient);
 
-    // Once more, without the image's gradient: sums are added to.
+    // Runs again without the image's gradient: the weight gradients are added to the sums.
     backward.image_gradient = nullptr;
     kernels.convolution_backward(backward);
     const auto is_twice = [](float sum, float once) { return sum == 2 * once; };
@@ -203,7 +203,7 @@ TEST_CASE("a convolution of many channels in tiles") {
   }
 }
 
-TEST_CASE("a convolution of one channel in tiles") {
+TEST_CASE("a convolution of one channel uses tiles correctly") {
   const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
   const TileDirect shape{GENERATE(ConvolutionShape{28, 28, 1, 32}, ConvolutionShape{14, 14, 1, 64},
                                   ConvolutionShape{2, 34, 1, 32, 3, 3}, ConvolutionShape{4, 66, 1, 32, 1, 7},
@@ -235,7 +235,7 @@ TEST_CASE("a convolution of one channel in tiles") {
   }
 }
 
-TEST_CASE("windows of one channel that do not fit in a tile's depth are known") {
+TEST_CASE("windows of one channel that do not fit into a tile's depth are detected") {
   CHECK(TileDirect{{.height = 28, .width = 28, .in = 1, .out = 32}}.fits());
   CHECK_FALSE(
       TileDirect{{.height = 28, .width = 28, .in = 1, .out = 32, .window_height = 7, .window_width = 5}}.fits());

@@ -10,7 +10,7 @@ using namespace distmnist::cuda;
 
 namespace {
 
-constexpr std::int32_t kCount = 20;  // samples that are kept
+constexpr std::int32_t kCount = 20;  // resident samples
 
 std::vector<std::uint8_t> bytes(std::int64_t count, std::uint64_t seed, std::uint64_t bound = 256) {
   Random random(seed, 1);
@@ -19,7 +19,7 @@ std::vector<std::uint8_t> bytes(std::int64_t count, std::uint64_t seed, std::uin
   return values;
 }
 
-// Steps that wait on the device, the second of which comes next.
+// Steps queued on the device; the second one is next.
 struct Waiting {
   std::vector<StepScalars> scalars = {{5, 0.5f, 0}, {1'000'000'000'000, 0.25f, 0}, {7, 0.125f, 0}};
   std::vector<std::int32_t> samples;
@@ -37,7 +37,7 @@ Waiting waiting(std::int64_t batch) {
 
 }  // namespace
 
-TEST_CASE("a batch is gathered from the kept samples, with its labels and the step's scalars") {
+TEST_CASE("a batch is gathered from the resident samples, with its labels and the step's scalars") {
   const auto [shape, batch] = GENERATE(
       table<Shape, std::int64_t>({{{1, 28, 28}, 50}, {{3, 5, 7}, 3}, {{1, 1, 1}, 1}, {{17, 1, 1}, 4}, {{2, 3, 3}, 1}}));
   const std::vector<std::uint8_t> pixels = bytes(kCount * shape.size(), 1), labels = bytes(kCount, 2, 10);

@@ -15,7 +15,7 @@ using namespace distmnist::cuda;
 
 namespace {
 
-// A convolution and the pooling behind it, in a block of parameters that has more than these.
+// A convolution and its pooling, within a larger block of parameters.
 struct Layers {
   Conv2d convolution;
   MaxPool2d pool;
@@ -48,7 +48,7 @@ struct Numbers {
   std::vector<float> parameters;
 };
 
-// The parameters are multiples of 1 / 16, so that float's sums are exact and every backend chooses the same pixel.
+// The parameters are multiples of 1 / 16, so that float sums are exact and every backend chooses the same pixel.
 Numbers make_numbers(const Sizes& sizes, const Layers& layers) {
   const std::vector<double> parameters = random_numbers(layers.parameters(), 3);
   Numbers numbers{random_numbers(sizes.batch * sizes.input.size(), 1),
@@ -58,10 +58,10 @@ Numbers make_numbers(const Sizes& sizes, const Layers& layers) {
   return numbers;
 }
 
-// What plain loops make of them.
+// The results of plain loops.
 struct Expected {
   std::vector<double> y;
-  std::vector<float> gradients;  // -1 outside of the layer's ranges
+  std::vector<float> gradients;  // -1 outside the layer's ranges
 };
 Expected compute(const Sizes& sizes, const Layers& layers, const Numbers& numbers) {
   const reference::Pass pass{.batch = sizes.batch, .parameters = numbers.parameters, .dropout_mask = {}};
@@ -75,7 +75,7 @@ Expected compute(const Sizes& sizes, const Layers& layers, const Numbers& number
   return expected;
 }
 
-// A pass back on the device, into gradients that are -1 before it.
+// Runs the backward pass on the device into gradients that are -1 before it.
 std::vector<float> backward(const Layers& layers, const DeviceTensor& x, const DeviceTensor& dy,
                             const MarkedArray<std::uint8_t>& chosen) {
   const std::int64_t bytes = direct_convolution_workspace_bytes(layers.convolution, x.view().batch);
@@ -93,7 +93,7 @@ struct Kind {
 constexpr Kind kPlain{NumberType::kF32, Layout::kNchw}, kPlainLast{NumberType::kF32, Layout::kNhwc};
 constexpr Kind kHalf{NumberType::kBf16, Layout::kNchw}, kHalfLast{NumberType::kBf16, Layout::kNhwc};
 
-// Both passes, with x and y (and dy) of these kinds, beside the plain loops.
+// Compares both passes, with x and y (and dy) of these kinds, with the plain loops.
 void check_layers(const Sizes& sizes, Activation activation, const std::vector<std::pair<Kind, Kind>>& kinds) {
   const Layers layers = make_layers(sizes, activation);
   REQUIRE(has_direct_convolution(layers.convolution, layers.pool));
@@ -115,8 +115,8 @@ void check_layers(const Sizes& sizes, Activation activation, const std::vector<s
 
 }  // namespace
 
-TEST_CASE("output, choices and gradients are those of the plain loops in all types and layouts") {
-  // Odd sizes and uneven padding; channels that fill no group, and two groups.
+TEST_CASE("output, choices and gradients match the plain loops in all types and layouts") {
+  // Odd sizes and uneven padding; channels that do not fill a group, and two groups.
   const Sizes sizes = GENERATE(Sizes{{3, 7, 9}, 10, {3, 3, 1, 0, 1, 1, 0}, 3}, Sizes{{2, 3, 3}, 16, kOne, 1},
                                Sizes{{1, 2, 2}, 1, kOne, 3});
   const Activation activation = GENERATE(Activation::kRelu, Activation::kNone);
@@ -128,19 +128,19 @@ TEST_CASE("output, choices and gradients are those of the plain loops in all typ
 }
 
 TEST_CASE("large images are computed in tiles") {
-  // In both directions, across only and down only; the largest image that a tile may need.
+  // Tiles in both directions, across only and down only, and the largest image that a tile may need.
   const Sizes sizes =
       GENERATE(Sizes{{4, 38, 71}, 8, {5, 4, 1, 0, 0, 0, 0}, 1}, Sizes{{1, 6, 70}, 9, {2, 5, 1, 1, 0, 3, 4}, 2},
                Sizes{{1, 70, 6}, 3, {5, 2, 1, 3, 4, 1, 0}, 2}, Sizes{{4, 32, 32}, 8, kFive, 1});
   check_layers(sizes, Activation::kRelu, {{kPlain, kHalfLast}});
 }
 
-TEST_CASE("mnist's first layer is that of the plain loops") {
+TEST_CASE("MNIST's first layer matches the plain loops") {
   check_layers({{1, 28, 28}, 32, kFive, 3}, Activation::kRelu, {{kHalfLast, kHalfLast}, {kPlain, kPlain}});
   check_layers({{1, 28, 28}, 8, kFive, 50}, Activation::kRelu, {{kHalf, kHalfLast}});
 }
 
-TEST_CASE("a batch of more images than there are partial sums has all of them in its gradient") {
+TEST_CASE("a batch with more images than partial sums has all of them in its gradient") {
   const Sizes sizes{{1, 4, 4}, 4, {3, 3, 1, 0, 0, 0, 0}, 150};
   const Layers layers = make_layers(sizes, Activation::kRelu);
   const Numbers numbers = make_numbers(sizes, layers);
@@ -155,7 +155,7 @@ TEST_CASE("a batch of more images than there are partial sums has all of them in
   CHECK(worst_error(to_doubles(backward(layers, x, dy, chosen)), to_doubles(expected.gradients)) < 1e-5);
 }
 
-TEST_CASE("a batch of more images than there are blocks is computed as a whole") {
+TEST_CASE("a batch with more images than blocks is computed completely") {
   const Sizes sizes{{1, 6, 6}, 4, {3, 3, 1, 0, 0, 0, 0}, 1100};
   const Layers layers = make_layers(sizes, Activation::kRelu);
   const Numbers numbers = make_numbers(sizes, layers);
@@ -166,7 +166,7 @@ TEST_CASE("a batch of more images than there are blocks is computed as a whole")
   CHECK(worst_error(y.fetch(), compute(sizes, layers, numbers).y) < 1e-6);
 }
 
-TEST_CASE("a prediction wants no choices") {
+TEST_CASE("a prediction needs no choices") {
   const Sizes sizes{{1, 28, 28}, 32, kFive, 3};
   const Layers layers = make_layers(sizes, Activation::kRelu);
   const Numbers numbers = make_numbers(sizes, layers);
@@ -179,11 +179,12 @@ TEST_CASE("a prediction wants no choices") {
   });
 }
 
-TEST_CASE("gradients are the same bits in whatever order threads and blocks run") {
+TEST_CASE("gradients have the same bits in any order of threads and blocks") {
   const Sizes sizes{{1, 14, 14}, 8, kFive, 3};
   const Layers layers = make_layers(sizes, Activation::kNone);
   Numbers numbers = make_numbers(sizes, layers);
-  for (double& number : numbers.dy) number = std::exp(9 * number);  // of many magnitudes: each order rounds otherwise
+  for (double& number : numbers.dy)
+    number = std::exp(9 * number);  // of many magnitudes: the order changes the rounding
   std::vector<std::vector<float>> outcomes;
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
     cuda_on_host::reset({.seed = seed});
@@ -219,6 +220,6 @@ TEST_CASE("layers that the kernel cannot compute are refused") {
   bad.pool.window.height = 3;
   CHECK_FALSE(has_direct_convolution(bad.convolution, bad.pool));
   bad = good;
-  bad.pool.input.height = 14;  // not what the convolution gives
+  bad.pool.input.height = 14;  // not the output size of the convolution
   CHECK_FALSE(has_direct_convolution(bad.convolution, bad.pool));
 }

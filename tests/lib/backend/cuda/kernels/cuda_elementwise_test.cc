@@ -20,7 +20,7 @@ struct Batch4 {
   std::int64_t size() const { return batch * shape.size(); }
 };
 
-// Images, odd sizes, flat samples of more and fewer numbers than a block has threads.
+// Images with odd sizes, and flat samples with more and fewer numbers than a block has threads.
 Batch4 any_batch() {
   return GENERATE(values<Batch4>(
       {{{5, 7, 9}, 3}, {{1, 28, 28}, 3}, {{32, 5, 3}, 1}, {{500, 1, 1}, 50}, {{10, 1, 1}, 50}, {{1, 1, 1}, 1}}));
@@ -30,7 +30,7 @@ std::vector<float> floats(const std::vector<double>& values) {
   return {values.begin(), values.end()};
 }
 
-// Round to nearest, ties to even, in integers.
+// Rounds to nearest, ties to even, with integer arithmetic.
 float rounded_to_bf16(float number) {
   const auto bits = std::bit_cast<std::uint32_t>(number);
   return std::bit_cast<float>((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000U);
@@ -38,7 +38,7 @@ float rounded_to_bf16(float number) {
 
 }  // namespace
 
-TEST_CASE("a bias is added to its channel, and relu cuts below zero") {
+TEST_CASE("a bias is added to its channel, and relu clips at zero") {
   const Batch4 each = any_batch();
   const bool relu = GENERATE(true, false);
   const bool with_bias = GENERATE(true, false);
@@ -56,7 +56,7 @@ TEST_CASE("a bias is added to its channel, and relu cuts below zero") {
   });
 }
 
-TEST_CASE("a gradient passes relu where its output is above zero") {
+TEST_CASE("a gradient passes relu where the output is above zero") {
   const Batch4 each = any_batch();
   std::vector<double> y = random_numbers(each.size(), 3);
   for (double& number : y) number = std::max(number, 0.0);
@@ -102,7 +102,7 @@ TEST_CASE("a bias gradient is summed over the batch, with and without relu") {
   }
 }
 
-TEST_CASE("dropout keeps the numbers that the host's mask keeps") {
+TEST_CASE("dropout keeps the same numbers as the host's mask") {
   const Batch4 each = any_batch();
   const std::uint64_t first_sample = GENERATE(std::uint64_t{0}, std::uint64_t{123'456'789'012});
   const float keep_prob = GENERATE(0.5f, 0.8f);
@@ -142,7 +142,7 @@ TEST_CASE("numbers are converted from any type and layout to any other") {
   });
 }
 
-TEST_CASE("images become flat samples in CHW order, and flat samples images") {
+TEST_CASE("images become flat samples in CHW order, and flat samples become images") {
   const Shape shape = GENERATE(Shape{5, 3, 4}, Shape{64, 7, 7}, Shape{1, 4, 4});
   const Shape flat{shape.size(), 1, 1};
   const std::vector<double> x = random_numbers(3 * shape.size(), 9);
@@ -177,7 +177,7 @@ TEST_CASE("images are padded with zeros, and cropped again") {
   });
 }
 
-TEST_CASE("filters are packed with their input channels last or as they are, and unpacked again") {
+TEST_CASE("filters are packed with their input channels last or unchanged, and unpacked again") {
   const FilterShape shape{7, 5, 3, 2, GENERATE(Layout::kNhwc, Layout::kNchw)};
   const std::vector<double> filters = random_numbers(7 * 5 * 3 * 2, 11);
   const MarkedArray<float> canonical(floats(filters));
@@ -196,7 +196,7 @@ TEST_CASE("blocks of any size and address are rounded to bfloat16") {
   const std::size_t shift = GENERATE(0, 1);
   std::vector<float> numbers(size + shift);
   Random random(12, 0);
-  // Every fourth one lies in the middle of two, where rounding is to the even one.
+  // Every fourth number is exactly between two, where rounding goes to the even one.
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     const auto bits = std::bit_cast<std::uint32_t>(random.uniform() - 0.5f);
     numbers[i] = std::bit_cast<float>(i % 4 == 0 ? (bits & 0xFFFF0000U) | 0x8000U : bits);

@@ -31,7 +31,7 @@ struct Case {
   }
 };
 
-// Rows and columns left over, overlapping windows, windows with gaps between them, one window for all.
+// Remaining rows and columns, overlapping windows, windows with gaps, and one window over everything.
 Case any_case() {
   return GENERATE(values<Case>({{{5, 7, 9}, {2, 2, 2}, 3},
                                 {{3, 8, 8}, {3, 3, 2}, 1},
@@ -42,7 +42,7 @@ Case any_case() {
                                 {{8, 14, 14}, {2, 2, 2}, 2}}));
 }
 
-// What plain loops make of max(act(x + bias)), and of its gradient.
+// The results of plain loops for max(act(x + bias)) and its gradient.
 struct Expected {
   std::vector<double> y, dx;
 };
@@ -72,7 +72,7 @@ std::vector<float> floats(const std::vector<double>& values) {
 
 }  // namespace
 
-TEST_CASE("max pooling with bias and relu, and its gradient, are those of the plain loops") {
+TEST_CASE("max pooling with bias and relu, and its gradient, match the plain loops") {
   const Case each = any_case();
   const bool relu = GENERATE(true, false);
   const std::vector<double> x = random_numbers(each.batch * each.input.size(), 1);
@@ -113,7 +113,7 @@ TEST_CASE("max pooling works without a bias and without its choices") {
   CHECK(to.fetch() == max_pool(each, x, none, false, dy).y);
 }
 
-TEST_CASE("average pooling and its gradient are those of the plain loops") {
+TEST_CASE("average pooling and its gradient match the plain loops") {
   const Case each = any_case();
   const std::vector<double> x = random_numbers(each.batch * each.input.size(), 5);
   const std::vector<double> dy = random_numbers(each.batch * each.output().size(), 6);
@@ -138,7 +138,7 @@ TEST_CASE("average pooling and its gradient are those of the plain loops") {
   });
 }
 
-TEST_CASE("channels are summed over batch and pixels, without what was not chosen") {
+TEST_CASE("channels are summed over batch and pixels, without pixels that were not chosen") {
   const auto [shape, batch] = GENERATE(table<Shape, std::int64_t>(
       {{{64, 7, 7}, 50}, {{5, 3, 4}, 3}, {{12, 1, 1}, 50}, {{1, 28, 28}, 1}, {{8, 14, 14}, 3}, {{4, 1, 1}, 1}}));
   const bool with_choices = GENERATE(true, false);
@@ -165,7 +165,7 @@ TEST_CASE("channels are summed over batch and pixels, without what was not chose
   });
 }
 
-TEST_CASE("channels of a tensor that lies at an odd address are summed, too") {
+TEST_CASE("channels of a tensor at an odd address are summed, too") {
   constexpr std::int32_t kBatch = 9, kChannels = 8;
   const std::vector<double> t = random_numbers(1 + kBatch * kChannels, 9);
   const MarkedArray<float> numbers(floats(t));
@@ -177,12 +177,12 @@ TEST_CASE("channels of a tensor that lies at an odd address are summed, too") {
   CHECK(to_doubles(sums.fetch()) == expected);
 }
 
-TEST_CASE("sums of channels are the same bits in whatever order threads and blocks run") {
+TEST_CASE("sums of channels have the same bits in any order of threads and blocks") {
   constexpr std::int64_t kBatch = 7;
   const Shape shape{8, 9, 9};
   std::vector<double> t = random_numbers(kBatch * shape.size(), 10);
   for (std::size_t i = 0; i < t.size(); ++i)
-    t[i] = std::exp(9 * t[i]);  // of many magnitudes: each order rounds otherwise
+    t[i] = std::exp(9 * t[i]);  // of many magnitudes, so that each order rounds differently
   std::vector<std::vector<float>> outcomes;
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
     cuda_on_host::reset({.seed = seed});

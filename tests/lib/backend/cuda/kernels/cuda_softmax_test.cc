@@ -56,7 +56,7 @@ Problem random_problem(std::int64_t batch, std::int64_t classes) {
 
 }  // namespace
 
-TEST_CASE("losses, gradient and accuracy are those of the host's softmax") {
+TEST_CASE("losses, gradient and accuracy match the host's softmax") {
   const std::int64_t batch = GENERATE(1, 3, 50);
   const std::int64_t classes = GENERATE(2, 10, 32, 33, 256);
   Problem problem = random_problem(batch, classes);
@@ -71,7 +71,7 @@ TEST_CASE("losses, gradient and accuracy are those of the host's softmax") {
   }
 }
 
-TEST_CASE("the gradient is that of the whole step, whose samples other devices have, too") {
+TEST_CASE("the gradient is scaled for the whole step when other devices have samples of it") {
   Problem problem = random_problem(3, 10);
   std::vector<double> expected = compute(problem).gradient;
   problem.divisor = 12;
@@ -79,7 +79,7 @@ TEST_CASE("the gradient is that of the whole step, whose samples other devices h
   CHECK(worst_error(compute(problem).gradient, expected) < 1e-7);
 }
 
-TEST_CASE("every sample has its own loss") {
+TEST_CASE("every sample has a separate loss") {
   // Softmax of (0, ln 3) is (1/4, 3/4).
   const Outcome outcome = compute({2, {0.0, std::log(3.0), std::log(3.0), 0.0}, {0, 0}, 2});
   CHECK(outcome.losses[0] == Approx(std::log(4.0)));
@@ -90,7 +90,7 @@ TEST_CASE("every sample has its own loss") {
 TEST_CASE("a tie counts for the first class only") {
   CHECK(compute({3, {2.0, 2.0, 1.0, 2.0, 2.0, 1.0}, {0, 1}, 2}).correct == std::vector<std::uint8_t>{1, 0});
   std::vector<double> row(256, -1.0);
-  row[40] = row[100] = 5.0;  // classes of different lanes, the later one in an earlier lane
+  row[40] = row[100] = 5.0;  // classes of different lanes; the later class is in an earlier lane
   row[33] = 5.0;
   CHECK(compute({256, row, {33}, 1}).correct[0] == 1);
   CHECK(compute({256, row, {100}, 1}).correct[0] == 0);
@@ -112,7 +112,7 @@ TEST_CASE("logits that are not finite make their sample's loss NaN") {
   CHECK(std::isfinite(outcome.losses[3]));
 }
 
-TEST_CASE("the step that comes next is counted up once, or not at all") {
+TEST_CASE("the next step's number is incremented once, or not at all") {
   const Problem problem = random_problem(50, 10);
   CHECK(compute(problem).cursor == 42);
   CHECK(compute(problem, NumberType::kF32, false).cursor == 41);

@@ -27,7 +27,7 @@ std::vector<OptimizerSpec> all_specs() {
   return specs;
 }
 
-// The state of an optimizer on the host; what the spec has no slot for stays as it is.
+// The state of an optimizer on the host. Slots that the spec does not have stay unchanged.
 struct State {
   std::vector<float> parameters, first_slot, second_slot;
 };
@@ -65,7 +65,7 @@ State updated_on_host(const OptimizerSpec& spec, std::int64_t size) {
   return state;
 }
 
-// `shift` floats of each array stay outside of the block, before it.
+// The first `shift` floats of each array are before the block.
 std::vector<float> shifted(const std::vector<float>& values, std::size_t shift) {
   std::vector<float> result(shift, 99.0f);
   result.insert(result.end(), values.begin(), values.end());
@@ -116,7 +116,7 @@ TEST_CASE("every optimizer updates parameters and slots as on the host") {
     CHECK(worst_error(updated.parameters, to_doubles(expected.parameters)) < 1e-6);
     CHECK(worst_error(updated.first_slot, to_doubles(expected.first_slot)) < 1e-6);
     CHECK(worst_error(updated.second_slot, to_doubles(expected.second_slot)) < 1e-6);
-    // What a bfloat16 product reads is the new parameter, rounded.
+    // The copy for bfloat16 products is the new parameter, rounded.
     for (std::size_t i = 0; i < updated.copy.size(); ++i) {
       const auto parameter = static_cast<float>(updated.parameters[i]);
       REQUIRE(__bfloat162float(updated.copy[i]) == __bfloat162float(__float2bfloat16_rn(parameter)));

@@ -1,4 +1,4 @@
-// The variables and functions of device code that the toolkit's headers declare for nvcc only.
+// The variables and functions of device code that the toolkit's headers declare only for nvcc.
 #pragma once
 
 #include <bit>
@@ -10,7 +10,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
-// Blocks run one after the other, so a block's shared memory can be the same each time.
+// Blocks run one after the other, so all blocks can use the same shared memory.
 #undef __shared__
 #define __shared__ static
 #ifndef __launch_bounds__
@@ -19,7 +19,7 @@
 
 namespace cuda_on_host {
 
-// A thread's place, set before it runs and whenever it goes on.
+// A thread's indices, set before it runs and whenever it continues.
 struct Place {
   uint3 thread, block;
   dim3 block_size, grid_size;
@@ -28,7 +28,7 @@ extern Place place;
 
 void sync_threads();
 void sync_warp(unsigned mask);
-// What lane `source` of the warp gave as `value`; 0xFF in every byte where that lane gave none.
+// The `value` of lane `source` of the warp; 0xFF in every byte if that lane made no call.
 std::uint64_t shuffle(unsigned mask, std::uint64_t value, int source);
 unsigned ballot(unsigned mask, bool predicate);
 int lane();
@@ -60,7 +60,7 @@ inline void __syncwarp(unsigned mask = 0xffffffffu) {
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 
-// A lane that looks beyond its segment of `width` lanes sees itself.
+// A lane that reads beyond its segment of `width` lanes gets its own value.
 template <typename T>
 T __shfl_sync(unsigned mask, T value, int source, int width = warpSize) {
   const int first = cuda_on_host::lane() / width * width;
@@ -94,7 +94,7 @@ inline int __all_sync(unsigned mask, int predicate) {
   return cuda_on_host::ballot(mask, predicate == 0) == 0;
 }
 
-// One thread runs at a time, and is never interrupted between two numbers.
+// Only one thread runs at a time, without interruption between two numbers.
 template <typename T>
 T atomicAdd(T* into, std::type_identity_t<T> value) {
   const T before = *into;
@@ -137,7 +137,7 @@ inline float __fsqrt_rn(float x) {
 inline float rsqrtf(float x) {
   return 1.0F / std::sqrt(x);
 }
-// The C library declares functions of these names for itself.
+// The C library declares functions with these names.
 #define __expf(x) (::expf(x))
 #define __logf(x) (::logf(x))
 #define __powf(x, y) (::powf(x, y))

@@ -1,5 +1,5 @@
-// What takes the place of nvcc's language extensions when the host's compiler compiles a kernel: launch() enqueues the
-// kernel on one of the stand-in's streams, and the device's functions are written out below. Include it last.
+// Replaces nvcc's language extensions when the host's compiler compiles a kernel: launch() enqueues the kernel on one
+// of the stand-in's streams, and the device functions are implemented below. Include it last.
 #pragma once
 
 #include <functional>
@@ -11,14 +11,14 @@
 
 namespace cuda_on_host {
 
-// Enqueues a kernel whose threads each call `thread`. The errors are those of cudaLaunchKernel.
+// Enqueues a kernel whose threads each call `thread`. Returns the errors of cudaLaunchKernel.
 cudaError_t enqueue_kernel(cudaStream_t stream, dim3 grid, dim3 block, std::function<void()> thread);
 
 }  // namespace cuda_on_host
 
 namespace distmnist::cuda {
 
-// As launch() of lib/backend/cuda/launch.h.
+// Works like launch() in lib/backend/cuda/launch.h.
 template <typename... Parameters, typename... Arguments>
 void launch(cudaStream_t stream, dim3 grid, dim3 block, void (*kernel)(Parameters...), Arguments... arguments) {
   check(cuda_on_host::enqueue_kernel(stream, grid, block,

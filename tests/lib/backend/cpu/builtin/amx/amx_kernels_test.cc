@@ -1,4 +1,4 @@
-// The kernels in AMX's tiles, each compared with double loops over the rounded factors.
+// Compares each kernel that uses AMX tiles with double-precision loops over the rounded factors.
 #include "lib/backend/cpu/builtin/amx/amx_kernels.h"
 
 #include <algorithm>
@@ -52,11 +52,12 @@ struct Sizes {
   std::int64_t rows, columns, depth;
 };
 
-// [rows, depth] as a left factor or [depth, columns] as a right one, from a matrix that lies as it is or transposed.
+// A packed left factor [rows, depth] or right factor [depth, columns], from a matrix in its normal or transposed
+// layout.
 Halves packed(const AmxKernels& kernels, Factor factor, bool transposed, std::int64_t rows, std::int64_t columns,
               const Floats& matrix, int planes = kRounded) {
   Halves to(static_cast<std::size_t>(packed_size(rows, columns, planes)));
-  std::ranges::fill(to.span(), Bf16{0x7FC0});  // NaN: padding has to be written.
+  std::ranges::fill(to.span(), Bf16{0x7FC0});  // NaN, because the kernel has to write the padding
   kernels.pack({.factor = factor,
                 .transposed = transposed,
                 .rows = transposed ? columns : rows,
@@ -113,7 +114,7 @@ Floats transposed(const Floats& matrix, std::int64_t rows, std::int64_t columns)
   return result;
 }
 
-// Of the numbers as `number` makes them.
+// The product of the numbers after `number` was applied to them.
 std::vector<double> product_of(const Sizes& sizes, const Floats& left, const Floats& right, double (*number)(float)) {
   std::vector<double> result;
   for (std::int64_t r = 0; r < sizes.rows; ++r) {
@@ -131,7 +132,7 @@ std::vector<double> product_of(const Sizes& sizes, const Floats& left, const Flo
 
 }  // namespace
 
-TEST_CASE("a product of tiles is that of the rounded matrices, whichever way these lie") {
+TEST_CASE("a tile product equals the product of the rounded matrices in every layout") {
   const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
   const Sizes sizes = GENERATE(Sizes{1, 1, 1}, Sizes{32, 32, 32}, Sizes{50, 300, 70}, Sizes{500, 10, 33},
                                Sizes{10, 257, 500}, Sizes{33, 64, 3136});
@@ -152,7 +153,7 @@ TEST_CASE("a product of tiles is that of the rounded matrices, whichever way the
   CHECK(from_transposed == plain);
 }
 
-TEST_CASE("a product of two planes is that of the matrices themselves, nearly as in float32") {
+TEST_CASE("a product of two planes equals that of the unrounded matrices, nearly as in float32") {
   const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
   const Sizes sizes = GENERATE(Sizes{1, 1, 1}, Sizes{50, 300, 70}, Sizes{10, 57, 500}, Sizes{33, 64, 3136});
   const Floats left = random_floats(sizes.rows * sizes.depth, 1);
@@ -172,7 +173,7 @@ TEST_CASE("a product of two planes is that of the matrices themselves, nearly as
                 kNearlyFloat) == plain);
 }
 
-TEST_CASE("a column of blocks of a left factor, packed anew, is a right factor") {
+TEST_CASE("a column of blocks of a left factor can be packed again as a right factor") {
   const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
   const int planes = GENERATE(kRounded, kNearlyFloat);
   const std::int64_t rows = 500, columns = 100, column = 64;
@@ -194,7 +195,7 @@ TEST_CASE("a column of blocks of a left factor, packed anew, is a right factor")
   CHECK(std::ranges::equal(right.span(), expected.span()));
 }
 
-TEST_CASE("tiles add up even and odd depths apart, and flush denormals") {
+TEST_CASE("tiles accumulate even and odd depths separately and flush denormals") {
   const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
   constexpr float kDenormal = std::numeric_limits<float>::min() / 4;
   const Sizes sizes{1, 1, 32};
@@ -212,7 +213,7 @@ TEST_CASE("tiles add up even and odd depths apart, and flush denormals") {
   CHECK(dot({0x1p-100f}, {0x1p-26f}) == 0x1p-126f);
 }
 
-TEST_CASE("what is not a number stays none when it is packed") {
+TEST_CASE("NaN stays NaN when it is packed") {
   const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
   const auto number = std::bit_cast<float>(0x7F800001u);
   const Halves halves = packed(kernels, Factor::kLeft, false, 1, 2, {number, std::numeric_limits<float>::infinity()});

@@ -1,4 +1,4 @@
-// The direct convolutions of every instruction set, against plain loops in double precision.
+// Compares the direct convolutions of every instruction set with plain loops in double precision.
 #include <array>
 #include <limits>
 
@@ -30,7 +30,7 @@ std::string name_of(const ConvolutionShape& shape) {
                      shape.window_width);
 }
 
-// The image as the kernels take it.
+// The image in the layout that the kernels expect.
 Guarded framed(const PlainConvolution& plain) {
   const ConvolutionShape& shape = plain.shape;
   return plain.framed(shape.height + shape.window_height - 1, shape.width + shape.window_width - 1);
@@ -44,7 +44,7 @@ GuardedPooled forward(const VectorKernels& kernels, const PlainConvolution& plai
 
 }  // namespace
 
-TEST_CASE("a direct convolution gives the pooled numbers of plain loops") {
+TEST_CASE("a direct convolution with pooling matches plain loops") {
   for (const ConvolutionShape& shape : shapes()) {
     Random random(1, static_cast<std::uint64_t>(shape.width));
     const PlainConvolution plain(shape, [&] { return 2.0f * random.uniform() - 1.0f; });
@@ -60,9 +60,9 @@ TEST_CASE("a direct convolution gives the pooled numbers of plain loops") {
   }
 }
 
-TEST_CASE("of equal pixels a direct convolution chooses the first, and none where relu stops them") {
+TEST_CASE("among equal pixels a direct convolution chooses the first, and none where relu is zero") {
   for (const ConvolutionShape& shape : shapes()) {
-    // Whole numbers are computed without rounding; most windows of these have their largest pixel twice.
+    // Whole numbers are computed without rounding. Most windows contain their largest value twice.
     Random random(2, static_cast<std::uint64_t>(shape.width));
     const PlainConvolution plain(shape, [&] { return static_cast<float>(random.below(3)) - 1.0f; });
     const PlainPooled expected = plain_pooled(plain, plain.pixels());
@@ -101,7 +101,7 @@ TEST_CASE("the gradients of a direct convolution are added to the sums") {
   }
 }
 
-TEST_CASE("what is not a number passes relu and pool") {
+TEST_CASE("NaN passes through relu and pool") {
   for (const KernelSet& set : kernel_sets()) {
     INFO(set.name);
     PlainConvolution plain({4, 4, 1, 32, 3, 3}, [] { return -1.0f; });

@@ -1,4 +1,4 @@
-// The matrix products of every instruction set, against plain loops in double precision. The convolutions are in
+// Compares the matrix products of every instruction set with plain loops in double precision. The convolutions are in
 // vector_direct_test.cc and vector_winograd_test.cc.
 #include "lib/backend/cpu/builtin/vector/vector_kernels.h"
 
@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::int64_t kPad = 3;  // floats between two rows
 
-// A product's numbers and, for each, the sum of the absolute values of what was added up: rounding is measured by that.
+// The numbers of a product and, for each, the sum of the absolute values of its terms, which is the scale of the
+// rounding error.
 struct Expected {
   std::int64_t columns;
   std::vector<double> values, sizes;
@@ -62,7 +63,7 @@ Guarded transposed(const Size& size, const Guarded& a) {
   return to;
 }
 
-// A product's factors, in both orders of the first.
+// The factors of a product, with both layouts of the first.
 struct Factors {
   explicit Factors(const Size& size)
       : a(size.rows, size.depth, size.depth + kPad),
@@ -111,7 +112,7 @@ Expected rectified(Expected c) {
 
 }  // namespace
 
-TEST_CASE("products of all sizes are those of plain loops, with the first factor in either order") {
+TEST_CASE("products of all sizes match plain loops, with the first factor in either layout") {
   for (const std::int64_t rows : {1, 5, 6, 12, 13, 37}) {
     for (const std::int64_t columns : {1, 7, 16, 33, 64, 511, 513, 600}) {
       for (const std::int64_t depth : {1, 2, 31, 256, 257, 600}) {
@@ -136,7 +137,7 @@ TEST_CASE("products of all sizes are those of plain loops, with the first factor
   }
 }
 
-TEST_CASE("a factor that was packed before, in pieces, gives the same bits") {
+TEST_CASE("a factor that was packed earlier, in pieces, gives the same bits") {
   for (const std::int64_t rows : {1, 12, 29}) {
     for (const std::int64_t columns : {1, 33, 64, 600}) {
       for (const std::int64_t depth : {1, 7, 50, 256}) {
@@ -169,7 +170,7 @@ TEST_CASE("a factor that was packed before, in pieces, gives the same bits") {
   }
 }
 
-TEST_CASE("products of rows with rows are those of plain loops, with biases and relu") {
+TEST_CASE("products of rows with rows match plain loops, with biases and relu") {
   for (const std::int64_t rows : {1, 3, 4, 5, 6, 7, 50}) {
     for (const std::int64_t columns : {1, 2, 3, 4, 10, 24, 33, 65}) {
       for (const std::int64_t depth : {1, 3, 8, 15, 33, 1000, 1024, 1025, 2060}) {
@@ -196,7 +197,7 @@ TEST_CASE("products of rows with rows are those of plain loops, with biases and 
   }
 }
 
-TEST_CASE("what is not a number passes a product's relu") {
+TEST_CASE("NaN passes through a product's relu") {
   for (const KernelSet& set : kernel_sets()) {
     INFO(set.name);
     Guarded a(1, 40, 40), b(3, 40, 40), biases(3), c(1, 3, 3);

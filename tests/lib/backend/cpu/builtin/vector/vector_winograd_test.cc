@@ -1,4 +1,4 @@
-// The Winograd convolutions of every instruction set, against plain loops in double precision.
+// Compares the Winograd convolutions of every instruction set with plain loops in double precision.
 #include <array>
 
 #include <fmt/format.h>
@@ -14,7 +14,7 @@ using namespace distmnist::cpu;
 
 namespace {
 
-// The algorithm rounds more than plain sums in float do: up to 4e-6, measured.
+// The algorithm rounds more than plain float sums: up to 4e-6, measured.
 constexpr double kTolerance = 1e-5;
 
 std::vector<WinogradShape> shapes() {
@@ -44,7 +44,7 @@ Guarded framed(const PlainConvolution& plain) {
 
 struct Transforms {
   explicit Transforms(const WinogradShape& shape) : in_out(shape.weights_size()), out_in(shape.weights_size()) {
-    for (Guarded* each : {&in_out, &out_in}) each->fill([] { return 0.0f; });  // between the points nobody writes
+    for (Guarded* each : {&in_out, &out_in}) each->fill([] { return 0.0f; });  // nothing is written between the points
   }
   Guarded in_out, out_in;
 };
@@ -67,7 +67,7 @@ GuardedPooled forward(const VectorKernels& kernels, const PlainConvolution& plai
   return out;
 }
 
-// The sums that backward passes add to, and the last one's gradient of the image.
+// The sums that backward passes add to, and the image gradient of the last pass.
 struct Sums {
   explicit Sums(const WinogradShape& shape)
       : weights(shape.weights_size()), biases(shape.convolution.out), image(shape.padded_size()) {
@@ -98,7 +98,7 @@ Guarded weight_gradient(const VectorKernels& kernels, const PlainConvolution& pl
 
 }  // namespace
 
-TEST_CASE("a Winograd convolution gives the pooled numbers of plain loops") {
+TEST_CASE("a Winograd convolution with pooling matches plain loops") {
   for (const WinogradShape& shape : shapes()) {
     const PlainConvolution plain = any_convolution(shape);
     const std::vector<double> pixels = plain.pixels();
@@ -113,7 +113,7 @@ TEST_CASE("a Winograd convolution gives the pooled numbers of plain loops") {
   }
 }
 
-TEST_CASE("of equal pixels a Winograd convolution chooses the first, and none where relu stops them") {
+TEST_CASE("among equal pixels a Winograd convolution chooses the first, and none where relu is zero") {
   const WinogradShape shape{{6, 10, 32, 32}};
   PlainConvolution plain = any_convolution(shape);
   std::ranges::fill(plain.weights, 0.0f);
@@ -129,7 +129,7 @@ TEST_CASE("of equal pixels a Winograd convolution chooses the first, and none wh
   }
 }
 
-TEST_CASE("the gradients of a Winograd convolution are those of plain loops, added over images") {
+TEST_CASE("the gradients of a Winograd convolution match plain loops, summed over images") {
   for (const WinogradShape& shape : shapes()) {
     const PlainConvolution plain = any_convolution(shape);
     PlainConvolution other = plain;
@@ -157,8 +157,8 @@ TEST_CASE("the gradients of a Winograd convolution are those of plain loops, add
   }
 }
 
-// As many as make whole groups and as do not.
-TEST_CASE("several images at once give what each gives alone, bit by bit") {
+// Numbers of images that fill whole groups and that do not.
+TEST_CASE("several images at once give the same bits as each image alone") {
   const WinogradShape shape{{14, 10, 32, 64}};
   const std::int64_t pooled_size = shape.convolution.pooled_size();
   for (const std::int64_t images : {2, 3, 5}) {
@@ -216,7 +216,7 @@ TEST_CASE("several images at once give what each gives alone, bit by bit") {
   }
 }
 
-TEST_CASE("the gradients of the weights are the same where the image's is not wanted") {
+TEST_CASE("the gradients of the weights do not change if the image gradient is not requested") {
   for (const WinogradShape& shape : shapes()) {
     const PlainConvolution plain = any_convolution(shape);
     Random random(4, 1);
@@ -233,7 +233,7 @@ TEST_CASE("the gradients of the weights are the same where the image's is not wa
   }
 }
 
-TEST_CASE("weights are transformed the same in pieces, and to the same numbers in both orders") {
+TEST_CASE("weights transformed in pieces, in either layout, are the same numbers") {
   for (const KernelSet& set : kernel_sets()) {
     for (const auto& [in, out] : {std::array<std::int64_t, 2>{32, 64}, {64, 32}, {96, 32}}) {
       INFO(set.name << ", " << in << " -> " << out);
