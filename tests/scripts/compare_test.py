@@ -10,7 +10,7 @@ import sys
 import textwrap
 import unittest.mock
 
-import support
+from script_case import support
 
 BENCH = support.ROOT / "tests" / "bench"
 sys.path.insert(0, str(BENCH))

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import stat
 
-import support
+from script_case import support
 
 MESON_BUILD = """project('distmnist', 'cpp', version: '0.1.0', meson_version: '>=1.0', default_options: ['cpp_std=c++20'])
 subdir('tools')

@@ -8,7 +8,7 @@ import signal
 import time
 import unittest
 
-import support
+from script_case import support
 import terminal
 import tiny_checkout
 

@@ -9,7 +9,7 @@ import sys
 import signal
 import unittest
 
-import support
+from script_case import support
 import terminal
 import tiny_checkout
 

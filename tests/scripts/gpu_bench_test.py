@@ -7,8 +7,8 @@ import subprocess
 import sys
 import textwrap
 
+from script_case import support
 import small_runs
-import support
 
 BENCH = support.ROOT / "tests" / "bench" / "gpu"
 sys.path.insert(0, str(BENCH))

@@ -9,10 +9,10 @@ import socket
 import subprocess
 import time
 
+from script_case import support
 import digits
-import support
 
-FAKE = pathlib.Path(__file__).resolve().parent / "fake_program.py"
+FAKE = support.ROOT / "tests" / "e2e" / "fake_program.py"
 
 
 class LauncherTest(support.EndToEndTest):

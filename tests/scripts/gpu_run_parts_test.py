@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import textwrap
 
-import support
+from script_case import support
 
 RUN = support.ROOT / "tests" / "gpu" / "run.sh"
 

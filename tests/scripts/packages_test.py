@@ -7,7 +7,7 @@ import shutil
 import signal
 import unittest
 
-import support
+from script_case import support
 import tiny_checkout
 
 SCRIPT = support.ROOT / "launch" / "install_packages.sh"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 
-import support
+from script_case import support
 
 BENCH = support.ROOT / "tests" / "bench"
 sys.path.insert(0, str(BENCH))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 
-import support
+from script_case import support
 
 sys.path.insert(0, str(support.ROOT / "tests" / "bench"))
 import instructions  # noqa: E402

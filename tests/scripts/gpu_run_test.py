@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-import support
+from script_case import support
 
 FOLDER = support.ROOT / "tests" / "gpu"
 spec = importlib.util.spec_from_file_location("find_cuda", FOLDER / "find_cuda.py")
