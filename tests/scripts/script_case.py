@@ -1,8 +1,10 @@
-"""What the tests of scripts share: the support of the end-to-end tests (the files of tests/e2e can be imported after this
-one), and stand-ins for the programs that a script calls."""
+"""What the tests of scripts share: stand-ins for the programs that a script calls, and the support of the end-to-end
+tests. Once this file is imported, those of tests/e2e can be, too."""
 
+import contextlib
 import os
 import pathlib
+import signal
 import sys
 import textwrap
 
@@ -18,6 +20,19 @@ def write_script(path, text):
     return path
 
 
+def processes_of(folder):
+    """The live processes that have the folder in their command line or environment, or work in it."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                words = b"".join((entry / name).read_bytes() for name in ("cmdline", "environ"))
+                words += os.fsencode(os.readlink(entry / "cwd"))
+                if os.fsencode(folder) in words and support.is_alive(int(entry.name)):
+                    found.append(int(entry.name))
+    return found
+
+
 class ScriptTest(support.EndToEndTest):
     """A case with stand-ins in self.bin."""
 
@@ -25,6 +40,13 @@ class ScriptTest(support.EndToEndTest):
         super().setUp()
         self.bin = self.folder / "bin"
         self.bin.mkdir()
+        self.addCleanup(self.kill_what_is_left)
+
+    def kill_what_is_left(self):
+        """Also what a script that is at fault has left behind."""
+        for pid in processes_of(self.folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def fake(self, name, text):
         return write_script(self.bin / name, text)
@@ -38,3 +60,6 @@ class ScriptTest(support.EndToEndTest):
         process = self.start(command, **options)
         self.assert_exit(process, code)
         return process
+
+    def assert_nothing_runs(self):
+        support.wait_until(lambda: not processes_of(self.folder), "all processes to be gone", 15)

@@ -1,20 +1,17 @@
-"""A checkout in small: the scripts and launcher of this one around a program of a few lines, which builds in seconds."""
+"""A small checkout: the scripts and the launcher of this one around a program that builds in seconds."""
 
-import contextlib
 import os
-import pathlib
 import shutil
-import stat
 
-from script_case import support
+from script_case import ScriptTest, support
 
-MESON_BUILD = """project('distmnist', 'cpp', version: '0.1.0', meson_version: '>=1.0', default_options: ['cpp_std=c++20'])
-subdir('tools')
-"""
-OPTIONS = "option('tests', type: 'boolean', value: false)\n"
-TOOLS_MESON_BUILD = "executable('distmnist', 'distmnist.cc')\n"
-# Notes how it was started, if told where.
-PROGRAM = r"""#include <cstdio>
+FILES = {
+    "meson.build": "project('distmnist', 'cpp', version: '0.1.0', meson_version: '>=1.0', "
+                   "default_options: ['cpp_std=c++20'])\nsubdir('tools')\n",
+    "meson_options.txt": "option('tests', type: 'boolean', value: false)\n",
+    "tools/meson.build": "executable('distmnist', 'distmnist.cc')\n",
+    # Notes how it was started, if told where.
+    "tools/distmnist.cc": r"""#include <cstdio>
 #include <cstdlib>
 int main(int count, char** arguments) {
   const char* notes = std::getenv("TINY_NOTES");
@@ -23,47 +20,36 @@ int main(int count, char** arguments) {
     std::fclose(file);
   }
 }
-"""
+""",
+}
+CAN_CHANGE_USER = os.geteuid() == 0 and shutil.which("setpriv")
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
 def make(folder):
-    """Makes it in `folder`, which must not exist yet, and returns the folder."""
-    folder = pathlib.Path(folder)
-    (folder / "tools").mkdir(parents=True)
-    shutil.copytree(support.ROOT / "launch", folder / "launch", ignore=shutil.ignore_patterns("__pycache__", "meson.build"))
+    """Makes it in `folder`, which must not exist yet."""
+    unused = shutil.ignore_patterns("__pycache__", "meson.build")
+    shutil.copytree(support.ROOT / "launch", folder / "launch", ignore=unused)
+    (folder / "tools").mkdir()
     for name in ("apt-packages.txt", "tools/download_mnist.py"):
         shutil.copy2(support.ROOT / name, folder / name)
-    (folder / "meson.build").write_text(MESON_BUILD)
-    (folder / "meson_options.txt").write_text(OPTIONS)
-    (folder / "tools" / "meson.build").write_text(TOOLS_MESON_BUILD)
-    (folder / "tools" / "distmnist.cc").write_text(PROGRAM)
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
     return folder
 
 
-def write_script(path, text):
-    path.write_text("#!/bin/bash\n" + text)
-    path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-    return path
+class CheckoutTest(ScriptTest):
+    """A case with such a checkout, in a folder with an awkward name."""
 
+    def setUp(self):
+        super().setUp()
+        self.checkout = make(self.folder / "a checkout, größer")
+        self.build_dir = self.checkout / "build"
+        self.environment = {"PATH": self.path(), "PYTHONDONTWRITEBYTECODE": "1", "CCACHE_DISABLE": "1"}
 
-def path_with(folder):
-    """A PATH on which the programs of `folder` come first."""
-    return f"{folder}:{os.environ['PATH']}"
+    def fake_slow(self, name, then=""):
+        """A stand-in that does not end; wait_for_slow() returns once it is at work."""
+        return self.fake(name, f'touch "{self.folder}/at_work"; {then}exec sleep 600\n')
 
-
-def as_nobody(command):
-    """The command as a user without rights. Only root can do that."""
-    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
-
-
-def processes_of(folder):
-    """The live processes that carry the folder in their command line or environment, or work in it."""
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                words = b"".join((entry / name).read_bytes() for name in ("cmdline", "environ"))
-                words += os.fsencode(os.readlink(entry / "cwd"))
-                if os.fsencode(folder) in words and support.is_alive(int(entry.name)):
-                    found.append(int(entry.name))
-    return found
+    def wait_for_slow(self):
+        support.wait_until((self.folder / "at_work").exists, "the slow tool to be at work")
