@@ -3,7 +3,7 @@
 #
 #   tests/run.sh [--build_dir DIR] [--clean] [--werror] [--no_install] [--instructions] [arguments of meson test]
 #
-#   tests/run.sh --suite e2e        one suite: unit, structure, e2e, security, emulated or fuzz
+#   tests/run.sh --suite e2e        one suite: unit, structure, scripts, e2e, security, emulated or fuzz
 #   tests/run.sh -k idx             the tests whose name contains "idx"
 #   tests/run.sh --instructions     also counts instructions (tests/bench/instructions.py); only a report
 #
