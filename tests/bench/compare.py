@@ -217,7 +217,7 @@ def measure(title, programs, options, say):
             try:
                 figures = run(program, options)
             except RunFailed as error:
-                say(f"{title}: {program.name} is left out, for a run failed: {error}")
+                say(f"{title}: {program.name} is left out because a run failed: {error}")
                 del results[program.name]
                 continue
             results[program.name].append(figures)

@@ -3,7 +3,7 @@
 //   instruction_parts NAME        runs one part; valgrind counts the instructions inside distmnist_counted()
 //   instruction_parts --settings  prints what the counts depend on, as lines "name=value"
 // ZeroMQ is not included, because it uses its own thread. oneDNN is not included either, because it selects its kernels
-// by processor, except for a few reorders around our own kernels.
+// by processor, except for a few reorders around the built-in kernels.
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -128,7 +128,7 @@ Work start_values() {
   return [=] { initialize(*graph, 1, *block); };
 }
 
-// ---- Training steps of mnist_cnn with our own kernels ----
+// ---- Training steps of mnist_cnn with the built-in kernels ----
 
 constexpr std::int64_t kStepSamples = 4;  // few, because fused multiply-adds are very slow in valgrind
 

@@ -238,7 +238,7 @@ int run(int argc, char** argv) {
                              {"batch_size", "50", "samples"},
                              {"steps", "100", "of each kind of kernels"},
                              {"threads", "1,2", "numbers of them"},
-                             {"kernels", all_kernels(), "instruction sets of our own kernels, and onednn alone"},
+                             {"kernels", all_kernels(), "instruction sets of the built-in kernels, and onednn alone"},
                              {"precisions", "f32", "f32, bf16"}});
   try {
     for (const std::string& threads : arguments.list("threads")) {

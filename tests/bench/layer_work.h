@@ -16,7 +16,7 @@ struct Work {
   double sample_bytes = 0;    // minimum traffic: activations and their gradients, once in each direction
 };
 
-// A layer with variables and the layers without variables after it. Our own kernels fuse them.
+// A layer with variables and the layers without variables after it. The built-in kernels fuse them.
 struct LayerGroup {
   std::string name;                // "conv1 + pool1"
   std::size_t begin = 0, end = 0;  // in Graph::layers

@@ -161,7 +161,7 @@ def run_in_rounds(jobs, rounds, run_one, say):
             try:
                 figures = run_one(job)
             except RunFailed as error:
-                say(f"{job.name} is left out, for a run failed: {error}")
+                say(f"{job.name} is left out because a run failed: {error}")
                 del results[job.name]
                 continue
             results[job.name].append(figures)

@@ -107,10 +107,10 @@ class WholeRunTest(BenchTest):
 
     def test_a_program_that_fails_is_left_out_and_two_are_needed(self):
         done, _, runs = self.compare("--only", "1 thread", "--rounds", "3", code=1, FAILING_PEER="tf-local")
-        self.assertRegex(done.stderr, r"TensorFlow is left out, .*: exit code 3\nno such port")
+        self.assertRegex(done.stderr, r"TensorFlow is left out because .*: exit code 3\nno such port")
         self.assertEqual(len(runs), 3)
         done, rows, _ = self.compare("--only", "1 thread", "--rounds", "2", FAILS_WITH="--precision=bf16")
-        self.assertIn("distmnist, bf16 is left out, for a run failed", done.stderr)
+        self.assertIn("distmnist, bf16 is left out because a run failed", done.stderr)
         self.assertEqual(rows[-1][3:5], ["1.25", "-"])
 
     def test_a_signal_ends_what_was_started_too(self):

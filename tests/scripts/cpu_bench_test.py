@@ -53,7 +53,7 @@ class TablesTest(BenchTest):
     def test_a_run_that_fails_is_left_out_with_why(self):
         done, rows, _ = self.cluster("--only", "local, 1", "--rounds", "2", "--", "--fail", code=1)
         self.assertEqual(rows[2:], [])
-        self.assertRegex(done.stderr, "local, 1 thread is left out, for a run failed: .*exit code 3")
+        self.assertRegex(done.stderr, "local, 1 thread is left out because a run failed: .*exit code 3")
 
     def test_steps_are_compared_with_onednn_in_float32_and_what_is_refused_is_said(self):
         for kernels, ratios in (("avx2,avx512,onednn", ["4.00", "1.00", "2.00", "0.50"]), ("avx2", ["-", "-"])):

@@ -1,4 +1,4 @@
-// Whether this build has the cpu backend's own kernels.
+// Whether this build has the cpu backend's built-in kernels.
 #pragma once
 
 #include "lib/backend/backend.h"

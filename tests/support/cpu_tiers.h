@@ -20,7 +20,7 @@ inline std::vector<CpuOptions> cpu_tiers() {
 }
 
 inline std::string name_of(const CpuOptions& tier) {
-  return tier.builtin_kernels ? "own kernels, " + std::string(to_string(*tier.instruction_set)) : "oneDNN alone";
+  return tier.builtin_kernels ? "built-in kernels, " + std::string(to_string(*tier.instruction_set)) : "oneDNN alone";
 }
 
 }  // namespace distmnist

@@ -14,10 +14,6 @@
 namespace distmnist::cpu {
 namespace {
 
-std::span<float> floats_of(const dnnl::memory& plain) {
-  return {static_cast<float*>(plain.get_data_handle()), plain.get_desc().get_size() / sizeof(float)};
-}
-
 // Makes what oneDNN throws an Error that says what was tried.
 std::unique_ptr<Plan> compile(const PlanParts& parts, std::int64_t batch) {
   try {
@@ -86,7 +82,7 @@ StepResult CpuExecutor::step(const Batch& batch, const Step& step) {
   last_plan_ = &plan;
   forward(plan, step, batch.images);
   const StepResult result =
-      softmax_cross_entropy<float>(floats_of(plan.logits.value), batch.labels, floats_of(plan.logits.gradient));
+      softmax_cross_entropy<float>(all_floats(plan.logits.value), batch.labels, all_floats(plan.logits.gradient));
   backward(plan, step);
   return result;
 }
@@ -95,7 +91,7 @@ void CpuExecutor::predict(std::int64_t count, std::span<const float> images, std
   const ThreadScope threads(options_.threads);
   Plan& plan = plan_for(count);
   forward(plan, Step{}, images);
-  std::ranges::copy(floats_of(plan.logits.value), logits.begin());
+  std::ranges::copy(all_floats(plan.logits.value), logits.begin());
 }
 
 std::vector<std::string> CpuExecutor::kernels() {

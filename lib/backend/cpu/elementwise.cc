@@ -7,12 +7,9 @@
 namespace distmnist::cpu {
 namespace {
 
-// The size in floats of whole blocks, including the padding of blocked layouts, which is zero and stays zero.
+// In floats.
 std::ptrdiff_t size_of(const dnnl::memory& memory) {
-  return static_cast<std::ptrdiff_t>(memory.get_desc().get_size() / sizeof(float));
-}
-float* data_of(const dnnl::memory& memory) {
-  return static_cast<float*>(memory.get_data_handle());
+  return std::ssize(all_floats(memory));
 }
 
 class ReluKernel final : public LayerKernel {
@@ -21,8 +18,8 @@ class ReluKernel final : public LayerKernel {
       : device_(device), index_(place.index), input_(place.input), output_(place.output) {}
 
   void forward(const Step&) override {
-    const float* from = data_of(input_.value);
-    float* to = data_of(output_.value);
+    const float* from = floats(input_.value);
+    float* to = floats(output_.value);
     const std::ptrdiff_t size = size_of(input_.value);
 #pragma omp parallel for schedule(static)
     for (std::ptrdiff_t i = 0; i < size; ++i) to[i] = std::max(from[i], 0.0f);
@@ -30,7 +27,7 @@ class ReluKernel final : public LayerKernel {
   void backward(const Step&) override {
     if (!input_.needs_gradient()) return;
     relu_backward(output_.value, output_.gradient);
-    std::copy_n(data_of(output_.gradient), size_of(output_.gradient), data_of(input_.gradient));
+    std::copy_n(floats(output_.gradient), size_of(output_.gradient), floats(input_.gradient));
   }
   void add_choices(std::vector<LayerChoices>& choices) const override {
     choices.push_back(relu_choices(device_, index_, output_.value));
@@ -53,14 +50,14 @@ class DropoutKernel final : public LayerKernel {
 
   void forward(const Step& step) override {
     if (!step.training) {
-      std::copy_n(data_of(input_.value), size_of(input_.value), data_of(output_.value));
+      std::copy_n(floats(input_.value), size_of(input_.value), floats(output_.value));
       return;
     }
     fill_dropout_mask(options_, layer_, step.first_sample, mask_.span());
-    multiply(data_of(input_.value), data_of(output_.value));
+    multiply(floats(input_.value), floats(output_.value));
   }
   void backward(const Step&) override {
-    if (input_.needs_gradient()) multiply(data_of(output_.gradient), data_of(input_.gradient));
+    if (input_.needs_gradient()) multiply(floats(output_.gradient), floats(input_.gradient));
   }
 
  private:
@@ -106,11 +103,20 @@ class View final : public LayerKernel {
 }  // namespace
 
 void relu_backward(const dnnl::memory& output, const dnnl::memory& gradient) {
-  const float* values = data_of(output);
-  float* gradients = data_of(gradient);
+  const float* values = floats(output);
+  float* gradients = floats(gradient);
   const std::ptrdiff_t size = size_of(output);
 #pragma omp parallel for schedule(static)
   for (std::ptrdiff_t i = 0; i < size; ++i) gradients[i] = values[i] > 0.0f ? gradients[i] : 0.0f;
+}
+
+void bias_backward(const dnnl::memory& gradient, std::span<float> sums) {
+  const float* row = floats(gradient);
+  const std::int64_t batch = dims_of(gradient.get_desc())[0];
+  std::ranges::fill(sums, 0.0f);
+  for (std::int64_t n = 0; n < batch; ++n, row += sums.size()) {
+    for (std::size_t o = 0; o < sums.size(); ++o) sums[o] += row[o];
+  }
 }
 
 std::unique_ptr<LayerKernel> make_relu(const Device& device, const LayerPlace& place) {

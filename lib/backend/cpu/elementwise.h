@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "lib/backend/cpu/layer_kernel.h"
 
@@ -9,6 +10,9 @@ namespace distmnist::cpu {
 
 // Sets `gradient` to zero where `output`, the output of a ReLU, is not above zero. Both have the same layout.
 void relu_backward(const dnnl::memory& output, const dnnl::memory& gradient);
+
+// The gradient of a fully connected layer's biases: sums the rows of `gradient`, [batch, biases] in plain layout.
+void bias_backward(const dnnl::memory& gradient, std::span<float> sums);
 
 // Input and output have the same layout, which may be any.
 std::unique_ptr<LayerKernel> make_relu(const Device& device, const LayerPlace& place);

@@ -106,9 +106,20 @@ struct LayerPlace {
   std::int64_t batch() const { return dims_of(output.layout())[0]; }
 };
 
-// Plain or channels-last numbers of a tensor.
+// The numbers of a tensor, in the order of its layout.
 inline float* floats(const dnnl::memory& memory) {
   return static_cast<float*>(memory.get_data_handle());
+}
+// All of them, with the padding of blocked layouts, which is zero and stays zero.
+inline std::span<float> all_floats(const dnnl::memory& memory) {
+  return {floats(memory), memory.get_desc().get_size() / sizeof(float)};
+}
+
+inline WindowDims dims_of(const Window& window) {
+  return {.kernel = {window.height, window.width},
+          .strides = {window.stride, window.stride},
+          .pad_before = {window.pad_top, window.pad_left},
+          .pad_after = {window.pad_bottom, window.pad_right}};
 }
 
 // Attributes that every primitive here is made with; a relu is applied to the result if asked for.

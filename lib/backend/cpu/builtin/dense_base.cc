@@ -1,7 +1,8 @@
 #include "lib/backend/cpu/builtin/dense_base.h"
 
-#include <algorithm>
 #include <span>
+
+#include "lib/backend/cpu/elementwise.h"
 
 namespace distmnist::cpu {
 
@@ -19,7 +20,7 @@ DenseBase::DenseBase(const LayerContext& context, const FullyConnected& layer, c
 void DenseBase::backward(const Step& step) {
   if (has_relu()) stop_at_relu();
   prepare_gradient();
-  backward_biases();
+  bias_backward(output_.gradient, parameters_.gradients(layer_.biases));
   const bool updates = step.resident() && can_update();
   if (updates) {
     if (input_.needs_gradient()) backward_data();  // Before the weights change.
@@ -42,15 +43,6 @@ void DenseBase::stop_at_relu() {
   const float* output = floats(output_.value);
   float* gradient = floats(output_.gradient);
   for (std::int64_t i = 0; i < batch_ * out_; ++i) gradient[i] = output[i] > 0.0f ? gradient[i] : 0.0f;
-}
-
-void DenseBase::backward_biases() {
-  const std::span<float> sums = parameters_.gradients(layer_.biases);
-  const float* row = floats(output_.gradient);
-  std::ranges::fill(sums, 0.0f);
-  for (std::int64_t n = 0; n < batch_; ++n, row += out_) {
-    for (std::int64_t o = 0; o < out_; ++o) sums[static_cast<std::size_t>(o)] += row[o];
-  }
 }
 
 }  // namespace distmnist::cpu

@@ -38,7 +38,6 @@ class DenseBase : public LayerKernel {
 
  private:
   void stop_at_relu();
-  void backward_biases();
 
   std::size_t index_;
 };

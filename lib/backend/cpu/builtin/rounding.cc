@@ -3,20 +3,16 @@
 namespace distmnist::cpu {
 namespace {
 
-std::span<float> floats_of(const dnnl::memory& memory) {
-  return {static_cast<float*>(memory.get_data_handle()), memory.get_desc().get_size() / sizeof(float)};
-}
-
 class Rounding final : public LayerKernel {
  public:
   Rounding(ThreadPool& pool, const Tensor& tensor, bool gradient_only)
       : pool_(pool), tensor_(tensor), gradient_only_(gradient_only) {}
 
   void forward(const Step&) override {
-    if (!gradient_only_) round(floats_of(tensor_.value));
+    if (!gradient_only_) round(all_floats(tensor_.value));
   }
   void backward(const Step&) override {
-    if (tensor_.needs_gradient()) round(floats_of(tensor_.gradient));
+    if (tensor_.needs_gradient()) round(all_floats(tensor_.gradient));
   }
 
  private:
@@ -36,7 +32,7 @@ class Rounding final : public LayerKernel {
 class RoundedCopy final : public LayerKernel {
  public:
   RoundedCopy(const Tensor& input, const Tensor& output) : input_(input), output_(output) {}
-  void forward(const Step&) override { round_to_bf16(floats_of(input_.value), floats_of(output_.value).data()); }
+  void forward(const Step&) override { round_to_bf16(all_floats(input_.value), all_floats(output_.value).data()); }
   void backward(const Step&) override {}
 
  private:

@@ -24,13 +24,6 @@ bool is_plain_loops(const PrimitiveDescriptor& descriptor) {
   return std::string_view(descriptor.impl_info_str()).starts_with("ref");
 }
 
-WindowDims dims_of(const Window& window) {
-  return {.kernel = {window.height, window.width},
-          .strides = {window.stride, window.stride},
-          .pad_before = {window.pad_top, window.pad_left},
-          .pad_after = {window.pad_bottom, window.pad_right}};
-}
-
 // The weights in the layout that a primitive requires.
 class PackedWeights {
  public:
@@ -117,8 +110,8 @@ class Convolution final : public LayerKernel {
     if (is_plain_loops(descriptor)) {
       // Without AVX-512, this happens for a single input channel. The version that uses matrix products needs canonical
       // layouts.
-      const auto canonical_source = description(cpu::dims_of(input_.layout()), Tag::nchw);
-      const auto canonical_destination = description(cpu::dims_of(output_.layout()), Tag::nchw);
+      const auto canonical_source = description(dims_of(input_.layout()), Tag::nchw);
+      const auto canonical_destination = description(dims_of(output_.layout()), Tag::nchw);
       if (auto other = descriptor_for(canonical_source, canonical_destination); !is_plain_loops(other)) {
         descriptor = std::move(other);
         source = in_layout(source, canonical_source, plain_input_);

@@ -28,6 +28,7 @@ struct MatmulOperands {
 };
 
 #if DNNL_VERSION_MAJOR >= 3
+
 inline dnnl::memory::dims dims_of(const dnnl::memory::desc& layout) {
   return layout.get_dims();
 }

@@ -1,7 +1,5 @@
 #include "lib/backend/cpu/onednn/fully_connected.h"
 
-#include <algorithm>
-
 #include "lib/backend/cpu/elementwise.h"
 
 namespace distmnist::cpu {
@@ -66,7 +64,7 @@ class FullyConnectedKernel final : public LayerKernel {
     if (layer_.activation == Activation::kRelu) relu_backward(output_.value, output_.gradient);
     backward_weights_.run();
     step.report(layer_.weights);
-    backward_biases();
+    bias_backward(output_.gradient, parameters_.gradients(layer_.biases));
     step.report(layer_.biases);
     if (backward_data_) backward_data_.run();
   }
@@ -76,15 +74,6 @@ class FullyConnectedKernel final : public LayerKernel {
   }
 
  private:
-  void backward_biases() {
-    const std::span<float> sums = parameters_.gradients(layer_.biases);
-    const auto* row = static_cast<const float*>(output_.gradient.get_data_handle());
-    std::ranges::fill(sums, 0.0f);
-    for (std::int64_t n = 0; n < dims_of(output_.layout())[0]; ++n, row += sums.size()) {
-      for (std::size_t o = 0; o < sums.size(); ++o) sums[o] += row[o];
-    }
-  }
-
   Device device_;
   FullyConnected layer_;
   std::size_t index_;

@@ -3,13 +3,6 @@
 namespace distmnist::cpu {
 namespace {
 
-WindowDims dims_of(const Window& window) {
-  return {.kernel = {window.height, window.width},
-          .strides = {window.stride, window.stride},
-          .pad_before = {0, 0},
-          .pad_after = {0, 0}};
-}
-
 class Pooling final : public LayerKernel {
  public:
   Pooling(const Device& device, const PoolingForm& form, const LayerPlace& place,
@@ -47,7 +40,7 @@ class Pooling final : public LayerKernel {
     if (!is_max_) return;
     LayerChoices maxima{.layer = index_, .bytes = {}};
     const std::vector<float> values = canonical_copy(device_, input_.value);
-    const auto in = cpu::dims_of(input_.layout()), out = cpu::dims_of(output_.layout());
+    const auto in = dims_of(input_.layout()), out = dims_of(output_.layout());
     for (std::int64_t plane = 0; plane < out[0] * out[1]; ++plane) {
       for (std::int64_t y = 0; y < out[2]; ++y) {
         for (std::int64_t x = 0; x < out[3]; ++x) {

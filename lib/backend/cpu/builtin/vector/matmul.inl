@@ -19,13 +19,15 @@ struct Operands {
   bool add;  // to what is in c
 };
 
-// One block: c[kRows, kPanel] = or += a b. Bound: kRows * 2 multiply-adds in kRows cycles (two per cycle), with kRows +
-// 2 operand loads. Strides that are known when this is compiled save address arithmetic: of the columns of a, and of
-// the rows of b. kAny: the stride in the operands.
+// For a stride of the columns of a, or of the rows of b, that is in the operands. Strides known at compile time save
+// address arithmetic.
 constexpr std::ptrdiff_t kAny = 0;
+
+// One block: c[kRows, kPanel] = or += a b. Bound: kRows * 2 multiply-adds in kRows cycles (two per cycle), with kRows +
+// 2 operand loads.
 template <std::ptrdiff_t kColumnOfA, std::ptrdiff_t kRowOfB, int kRows>
 inline void block(std::int64_t depth, const Operands& o) {
-  // Copies, because the compiler must assume that the stores change *o.
+  // Copies, because the compiler must assume that the stores change `o`.
   const float *a = o.a, *b = o.b;
   float* const c = o.c;
   const std::ptrdiff_t a_row = o.a_row, c_row = o.c_row;
