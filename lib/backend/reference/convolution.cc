@@ -5,15 +5,28 @@
 namespace distmnist::reference {
 namespace {
 
-// The outputs along one axis, [begin, end), whose input at kernel position `k` is inside the image.
+// The rows of a convolution, or its columns, in pixels.
+struct Axis {
+  std::int64_t input, output, stride, pad;
+
+  // The input of an output at kernel position `k`; outside the image if it is in the padding.
+  std::int64_t source(std::int64_t at, std::int64_t k) const { return at * stride + k - pad; }
+};
+
+// The outputs along an axis, [begin, end), whose input at kernel position `k` is inside the image.
 struct Inside {
   std::int64_t begin, end;
 };
-Inside inside(std::int64_t input, std::int64_t output, std::int64_t k, std::int64_t stride, std::int64_t pad) {
-  std::int64_t begin = 0, end = output;
-  while (begin < end && begin * stride + k - pad < 0) ++begin;
-  while (end > begin && (end - 1) * stride + k - pad >= input) --end;
+Inside inside(const Axis& axis, std::int64_t k) {
+  std::int64_t begin = 0, end = axis.output;
+  while (begin < end && axis.source(begin, k) < 0) ++begin;
+  while (end > begin && axis.source(end - 1, k) >= axis.input) --end;
   return {begin, end};
+}
+
+// The number of samples that `output`, or its gradient, is of.
+std::int64_t batch_of(const Conv2d& layer, std::span<const double> output) {
+  return std::ssize(output) / layer.output.size();
 }
 
 // Calls visit(weight, output position, input position, length) for each run of outputs in one row of sample n and
@@ -24,18 +37,19 @@ void for_each_run(const Conv2d& layer, std::int64_t n, std::int64_t o, Visit vis
   const Shape& in = layer.input;
   const Shape& out = layer.output;
   const Window& window = layer.window;
+  const Axis vertical{in.height, out.height, window.stride, window.pad_top};
+  const Axis horizontal{in.width, out.width, window.stride, window.pad_left};
   std::int64_t weight = o * in.channels * window.height * window.width;
   for (std::int64_t i = 0; i < in.channels; ++i) {
     for (std::int64_t ky = 0; ky < window.height; ++ky) {
-      const Inside rows = inside(in.height, out.height, ky, window.stride, window.pad_top);
+      const Inside rows = inside(vertical, ky);
       for (std::int64_t kx = 0; kx < window.width; ++kx, ++weight) {
-        const Inside columns = inside(in.width, out.width, kx, window.stride, window.pad_left);
+        const Inside columns = inside(horizontal, kx);
         for (std::int64_t y = rows.begin; y < rows.end; ++y) {
-          const std::int64_t input_row = (n * in.channels + i) * in.height + y * window.stride + ky - window.pad_top;
+          const std::int64_t input_row = (n * in.channels + i) * in.height + vertical.source(y, ky);
           const std::int64_t output_row = (n * out.channels + o) * out.height + y;
           visit(weight, output_row * out.width + columns.begin,
-                input_row * in.width + columns.begin * window.stride + kx - window.pad_left,
-                columns.end - columns.begin);
+                input_row * in.width + horizontal.source(columns.begin, kx), columns.end - columns.begin);
         }
       }
     }
@@ -44,13 +58,13 @@ void for_each_run(const Conv2d& layer, std::int64_t n, std::int64_t o, Visit vis
 
 }  // namespace
 
-void convolve(const Conv2d& layer, std::int64_t batch, std::span<const float> parameters, std::span<const double> input,
+void convolve(const Conv2d& layer, std::span<const float> parameters, std::span<const double> input,
               std::span<double> output) {
   const std::span<const float> weights = slice(parameters, layer.weights);
   const std::span<const float> biases = slice(parameters, layer.biases);
   const std::int64_t stride = layer.window.stride;
   const std::int64_t plane = layer.output.height * layer.output.width;
-  for (std::int64_t n = 0; n < batch; ++n) {
+  for (std::int64_t n = 0; n < batch_of(layer, output); ++n) {
     for (std::int64_t o = 0; o < layer.output.channels; ++o) {
       std::fill_n(output.begin() + (n * layer.output.channels + o) * plane, plane, biases[o]);
       for_each_run(layer, n, o, [&](std::int64_t weight, std::int64_t to, std::int64_t from, std::int64_t length) {
@@ -61,13 +75,13 @@ void convolve(const Conv2d& layer, std::int64_t batch, std::span<const float> pa
   }
 }
 
-void convolve_backward_parameters(const Conv2d& layer, std::int64_t batch, std::span<const double> input,
+void convolve_backward_parameters(const Conv2d& layer, std::span<const double> input,
                                   std::span<const double> output_gradient, std::span<float> parameter_gradients) {
   const std::int64_t stride = layer.window.stride;
   const std::int64_t plane = layer.output.height * layer.output.width;
   std::vector<double> weights(static_cast<std::size_t>(layer.weights.size), 0.0);
   std::vector<double> biases(static_cast<std::size_t>(layer.biases.size), 0.0);
-  for (std::int64_t n = 0; n < batch; ++n) {
+  for (std::int64_t n = 0; n < batch_of(layer, output_gradient); ++n) {
     for (std::int64_t o = 0; o < layer.output.channels; ++o) {
       const auto gradients = output_gradient.subspan((n * layer.output.channels + o) * plane, plane);
       for (const double gradient : gradients) biases[o] += gradient;
@@ -83,12 +97,12 @@ void convolve_backward_parameters(const Conv2d& layer, std::int64_t batch, std::
   std::ranges::transform(biases, slice(parameter_gradients, layer.biases).begin(), to_float);
 }
 
-void convolve_backward_input(const Conv2d& layer, std::int64_t batch, std::span<const float> parameters,
+void convolve_backward_input(const Conv2d& layer, std::span<const float> parameters,
                              std::span<const double> output_gradient, std::span<double> input_gradient) {
   const std::span<const float> weights = slice(parameters, layer.weights);
   const std::int64_t stride = layer.window.stride;
   std::ranges::fill(input_gradient, 0.0);
-  for (std::int64_t n = 0; n < batch; ++n) {
+  for (std::int64_t n = 0; n < batch_of(layer, output_gradient); ++n) {
     for (std::int64_t o = 0; o < layer.output.channels; ++o) {
       for_each_run(layer, n, o, [&](std::int64_t weight, std::int64_t to, std::int64_t from, std::int64_t length) {
         const double factor = weights[weight];

@@ -20,25 +20,34 @@ void relu_backward(const Pass& pass, std::span<const double> output, std::span<d
   }
 }
 
-// Calls visit(output position, row, column) with the top left corner of each window, plane by plane.
+// The top left pixel of a window.
+struct Corner {
+  std::int64_t plane = 0, top = 0, left = 0;  // planes are counted over the batch
+};
+
+// Calls visit(output position, corner) for each window, plane by plane.
 template <typename Visit>
 void for_each_window(std::int64_t planes, const Shape& output, const Window& window, Visit visit) {
   std::int64_t position = 0;
   for (std::int64_t plane = 0; plane < planes; ++plane) {
     for (std::int64_t y = 0; y < output.height; ++y) {
-      for (std::int64_t x = 0; x < output.width; ++x) visit(position++, plane, y * window.stride, x * window.stride);
+      for (std::int64_t x = 0; x < output.width; ++x)
+        visit(position++, Corner{plane, y * window.stride, x * window.stride});
     }
   }
 }
 
+// The position in a layer's input of the pixel in this row and column of a window.
+std::int64_t position_of(const Shape& input, const Corner& corner, std::int64_t row, std::int64_t column) {
+  return (corner.plane * input.height + corner.top + row) * input.width + corner.left + column;
+}
+
 // The position in `input` of the largest number under the window; the first one on a tie.
-std::int64_t argmax(std::span<const double> input, const Shape& shape, const Window& window, std::int64_t plane,
-                    std::int64_t top, std::int64_t left) {
-  const std::int64_t corner = (plane * shape.height + top) * shape.width + left;
-  std::int64_t best = corner;
-  for (std::int64_t y = 0; y < window.height; ++y) {
-    for (std::int64_t x = 0; x < window.width; ++x) {
-      const std::int64_t position = corner + y * shape.width + x;
+std::int64_t argmax(std::span<const double> input, const MaxPool2d& layer, const Corner& corner) {
+  std::int64_t best = position_of(layer.input, corner, 0, 0);
+  for (std::int64_t y = 0; y < layer.window.height; ++y) {
+    for (std::int64_t x = 0; x < layer.window.width; ++x) {
+      const std::int64_t position = position_of(layer.input, corner, y, x);
       if (input[position] > input[best]) best = position;
     }
   }
@@ -51,23 +60,22 @@ struct Forward {
   std::span<double> output;
 
   void operator()(const Conv2d& layer) const {
-    convolve(layer, pass.batch, pass.parameters, input, output);
+    convolve(layer, pass.parameters, input, output);
     if (layer.activation == Activation::kRelu) relu_forward(output);
   }
   void operator()(const MaxPool2d& layer) const {
-    for_each_window(pass.batch * layer.input.channels, layer.output, layer.window,
-                    [&](std::int64_t position, std::int64_t plane, std::int64_t top, std::int64_t left) {
-                      output[position] = input[argmax(input, layer.input, layer.window, plane, top, left)];
-                    });
+    for_each_window(
+        pass.batch * layer.input.channels, layer.output, layer.window,
+        [&](std::int64_t position, const Corner& corner) { output[position] = input[argmax(input, layer, corner)]; });
   }
   void operator()(const AvgPool2d& layer) const {
     const Window& window = layer.window;
     for_each_window(pass.batch * layer.input.channels, layer.output, window,
-                    [&](std::int64_t position, std::int64_t plane, std::int64_t top, std::int64_t left) {
+                    [&](std::int64_t position, const Corner& corner) {
                       double sum = 0;
-                      for (std::int64_t y = top; y < top + window.height; ++y) {
-                        for (std::int64_t x = left; x < left + window.width; ++x) {
-                          sum += input[(plane * layer.input.height + y) * layer.input.width + x];
+                      for (std::int64_t y = 0; y < window.height; ++y) {
+                        for (std::int64_t x = 0; x < window.width; ++x) {
+                          sum += input[position_of(layer.input, corner, y, x)];
                         }
                       }
                       output[position] = sum / static_cast<double>(window.height * window.width);
@@ -99,77 +107,70 @@ struct Forward {
 
 struct Backward {
   const Pass& pass;
-  std::span<const double> input;
-  std::span<const double> output;
-  std::span<double> output_gradient;
-  std::span<double> input_gradient;
-  std::span<float> parameter_gradients;
+  Activations activations;
+  Gradients gradients;
 
   void operator()(const Conv2d& layer) const {
-    if (layer.activation == Activation::kRelu) relu_backward(pass, output, output_gradient);
-    convolve_backward_parameters(layer, pass.batch, input, output_gradient, parameter_gradients);
-    if (!input_gradient.empty())
-      convolve_backward_input(layer, pass.batch, pass.parameters, output_gradient, input_gradient);
+    if (layer.activation == Activation::kRelu) relu_backward(pass, activations.output, gradients.output);
+    convolve_backward_parameters(layer, activations.input, gradients.output, gradients.parameters);
+    if (!gradients.input.empty()) convolve_backward_input(layer, pass.parameters, gradients.output, gradients.input);
   }
   void operator()(const MaxPool2d& layer) const {
-    std::ranges::fill(input_gradient, 0.0);
+    std::ranges::fill(gradients.input, 0.0);
     for_each_window(pass.batch * layer.input.channels, layer.output, layer.window,
-                    [&](std::int64_t position, std::int64_t plane, std::int64_t top, std::int64_t left) {
-                      const std::int64_t chosen = chosen_pixel(layer, position, plane, top, left);
-                      if (chosen >= 0) input_gradient[chosen] += output_gradient[position];
+                    [&](std::int64_t position, const Corner& corner) {
+                      const std::int64_t chosen = chosen_pixel(layer, position, corner);
+                      if (chosen >= 0) gradients.input[chosen] += gradients.output[position];
                     });
   }
   void operator()(const AvgPool2d& layer) const {
     const Window& window = layer.window;
-    std::ranges::fill(input_gradient, 0.0);
-    for_each_window(pass.batch * layer.input.channels, layer.output, window,
-                    [&](std::int64_t position, std::int64_t plane, std::int64_t top, std::int64_t left) {
-                      const double share =
-                          output_gradient[position] / static_cast<double>(window.height * window.width);
-                      for (std::int64_t y = top; y < top + window.height; ++y) {
-                        for (std::int64_t x = left; x < left + window.width; ++x) {
-                          input_gradient[(plane * layer.input.height + y) * layer.input.width + x] += share;
-                        }
-                      }
-                    });
+    std::ranges::fill(gradients.input, 0.0);
+    for_each_window(
+        pass.batch * layer.input.channels, layer.output, window, [&](std::int64_t position, const Corner& corner) {
+          const double share = gradients.output[position] / static_cast<double>(window.height * window.width);
+          for (std::int64_t y = 0; y < window.height; ++y) {
+            for (std::int64_t x = 0; x < window.width; ++x) {
+              gradients.input[position_of(layer.input, corner, y, x)] += share;
+            }
+          }
+        });
   }
-  void operator()(const Flatten&) const { std::ranges::copy(output_gradient, input_gradient.begin()); }
+  void operator()(const Flatten&) const { std::ranges::copy(gradients.output, gradients.input.begin()); }
   void operator()(const FullyConnected& layer) const {
-    if (layer.activation == Activation::kRelu) relu_backward(pass, output, output_gradient);
+    if (layer.activation == Activation::kRelu) relu_backward(pass, activations.output, gradients.output);
     backward_parameters(layer);
-    if (!input_gradient.empty()) backward_input(layer);
+    if (!gradients.input.empty()) backward_input(layer);
   }
   void operator()(const Dropout&) const {
-    for (std::size_t i = 0; i < input_gradient.size(); ++i)
-      input_gradient[i] = output_gradient[i] * pass.dropout_mask[i];
+    for (std::size_t i = 0; i < gradients.input.size(); ++i)
+      gradients.input[i] = gradients.output[i] * pass.dropout_mask[i];
   }
   void operator()(const Relu&) const {
-    relu_backward(pass, output, output_gradient);
-    std::ranges::copy(output_gradient, input_gradient.begin());
+    relu_backward(pass, activations.output, gradients.output);
+    std::ranges::copy(gradients.output, gradients.input.begin());
   }
 
  private:
   // The pixel that gets the pool's gradient at `position`; -1 for none.
-  std::int64_t chosen_pixel(const MaxPool2d& layer, std::int64_t position, std::int64_t plane, std::int64_t top,
-                            std::int64_t left) const {
-    if (pass.choices.empty()) return argmax(input, layer.input, layer.window, plane, top, left);
+  std::int64_t chosen_pixel(const MaxPool2d& layer, std::int64_t position, const Corner& corner) const {
+    if (pass.choices.empty()) return argmax(activations.input, layer, corner);
     const std::int64_t pixel = pass.choices[position];
     if (pixel == LayerChoices::kNoneChosen) return -1;
-    const std::int64_t row = top + pixel / layer.window.width, column = left + pixel % layer.window.width;
-    return (plane * layer.input.height + row) * layer.input.width + column;
+    return position_of(layer.input, corner, pixel / layer.window.width, pixel % layer.window.width);
   }
   void backward_parameters(const FullyConnected& layer) const {
     const std::int64_t inputs = layer.input.size(), outputs = layer.output.size();
-    const std::span<float> weights = slice(parameter_gradients, layer.weights);
-    const std::span<float> biases = slice(parameter_gradients, layer.biases);
+    const std::span<float> weights = slice(gradients.parameters, layer.weights);
+    const std::span<float> biases = slice(gradients.parameters, layer.biases);
     std::vector<double> row(static_cast<std::size_t>(inputs));
     for (std::int64_t o = 0; o < outputs; ++o) {
       double sum = 0;
       std::ranges::fill(row, 0.0);
       for (std::int64_t n = 0; n < pass.batch; ++n) {
-        const double gradient = output_gradient[n * outputs + o];
+        const double gradient = gradients.output[n * outputs + o];
         sum += gradient;
-        for (std::int64_t i = 0; i < inputs; ++i) row[i] += gradient * input[n * inputs + i];
+        for (std::int64_t i = 0; i < inputs; ++i) row[i] += gradient * activations.input[n * inputs + i];
       }
       biases[o] = static_cast<float>(sum);
       std::ranges::transform(row, weights.begin() + o * inputs, [](double value) { return static_cast<float>(value); });
@@ -178,11 +179,11 @@ struct Backward {
   void backward_input(const FullyConnected& layer) const {
     const std::int64_t inputs = layer.input.size(), outputs = layer.output.size();
     const std::span<const float> weights = slice(pass.parameters, layer.weights);
-    std::ranges::fill(input_gradient, 0.0);
+    std::ranges::fill(gradients.input, 0.0);
     for (std::int64_t n = 0; n < pass.batch; ++n) {
       for (std::int64_t o = 0; o < outputs; ++o) {
-        const double gradient = output_gradient[n * outputs + o];
-        for (std::int64_t i = 0; i < inputs; ++i) input_gradient[n * inputs + i] += gradient * weights[o * inputs + i];
+        const double gradient = gradients.output[n * outputs + o];
+        for (std::int64_t i = 0; i < inputs; ++i) gradients.input[n * inputs + i] += gradient * weights[o * inputs + i];
       }
     }
   }
@@ -194,10 +195,8 @@ void forward(const Layer& layer, const Pass& pass, std::span<const double> input
   std::visit(Forward{pass, input, output}, layer);
 }
 
-void backward(const Layer& layer, const Pass& pass, std::span<const double> input, std::span<const double> output,
-              std::span<double> output_gradient, std::span<double> input_gradient,
-              std::span<float> parameter_gradients) {
-  std::visit(Backward{pass, input, output, output_gradient, input_gradient, parameter_gradients}, layer);
+void backward(const Layer& layer, const Pass& pass, const Activations& activations, const Gradients& gradients) {
+  std::visit(Backward{pass, activations, gradients}, layer);
 }
 
 }  // namespace distmnist::reference

@@ -20,11 +20,18 @@ struct Pass {
 // Computes `output` [batch, output.size()] from `input` [batch, input.size()].
 void forward(const Layer& layer, const Pass& pass, std::span<const double> input, std::span<double> output);
 
-// Takes the gradient of the loss with respect to the output. Writes the gradients of the layer's own variables to
-// `parameter_gradients` [num_parameters] and, unless it is empty, `input_gradient` [batch, input.size()]. `output` must
-// be the result of forward(). Overwrites `output_gradient`.
-void backward(const Layer& layer, const Pass& pass, std::span<const double> input, std::span<const double> output,
-              std::span<double> output_gradient, std::span<double> input_gradient,
-              std::span<float> parameter_gradients);
+// What forward() took and returned.
+struct Activations {
+  std::span<const double> input, output;
+};
+// The gradients of the loss.
+struct Gradients {
+  std::span<double> output;          // [batch, output.size()], read and then overwritten
+  std::span<double> input = {};      // [batch, input.size()], written; empty if not needed
+  std::span<float> parameters = {};  // [num_parameters], of which the layer's own variables are written
+};
+
+// From the gradient of the output to those of the layer's variables and of its input.
+void backward(const Layer& layer, const Pass& pass, const Activations& activations, const Gradients& gradients);
 
 }  // namespace distmnist::reference

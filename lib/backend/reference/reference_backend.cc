@@ -98,8 +98,8 @@ class ReferenceExecutor final : public Executor {
     const auto first = std::ranges::find_if(graph_.layers, has_variables) - graph_.layers.begin();
     for (std::ptrdiff_t i = std::ssize(graph_.layers) - 1; i >= first; --i) {
       std::vector<double> input_gradient(i == first ? 0 : activations_[i].size());
-      reference::backward(graph_.layers[i], pass(batch, i), activations_[i], activations_[i + 1], output_gradient,
-                          input_gradient, gradients_);
+      reference::backward(graph_.layers[i], pass(batch, i), {activations_[i], activations_[i + 1]},
+                          {.output = output_gradient, .input = input_gradient, .parameters = gradients_});
       if (ready) report(graph_.layers[i], ready);
       output_gradient = std::move(input_gradient);
     }

@@ -70,8 +70,9 @@ Expected compute(const Sizes& sizes, const Layers& layers, const Numbers& number
   reference::forward(layers.convolution, pass, numbers.x, convolved);
   reference::forward(layers.pool, pass, convolved, expected.y);
   std::vector<double> dy = numbers.dy;
-  reference::backward(layers.pool, pass, convolved, expected.y, dy, convolved_gradient, {});
-  reference::backward(layers.convolution, pass, numbers.x, convolved, convolved_gradient, {}, expected.gradients);
+  reference::backward(layers.pool, pass, {convolved, expected.y}, {.output = dy, .input = convolved_gradient});
+  reference::backward(layers.convolution, pass, {numbers.x, convolved},
+                      {.output = convolved_gradient, .parameters = expected.gradients});
   return expected;
 }
 

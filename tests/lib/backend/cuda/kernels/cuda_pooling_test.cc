@@ -59,7 +59,7 @@ Expected max_pool(const Case& each, std::vector<double> x, const std::vector<dou
   const Layer layer = each.layer<MaxPool2d>();
   const reference::Pass pass{.batch = each.batch, .parameters = {}, .dropout_mask = {}};
   reference::forward(layer, pass, x, expected.y);
-  reference::backward(layer, pass, x, expected.y, dy, expected.dx, {});
+  reference::backward(layer, pass, {x, expected.y}, {.output = dy, .input = expected.dx});
   for (std::size_t i = 0; i < x.size(); ++i) {
     if (relu && !(x[i] > 0)) expected.dx[i] = 0;
   }
@@ -121,7 +121,7 @@ TEST_CASE("average pooling and its gradient match the plain loops") {
   const Layer layer = each.layer<AvgPool2d>();
   const reference::Pass pass{.batch = each.batch, .parameters = {}, .dropout_mask = {}};
   reference::forward(layer, pass, x, y);
-  reference::backward(layer, pass, x, y, spent, dx, {});
+  reference::backward(layer, pass, {x, y}, {.output = spent, .input = dx});
 
   for_each_kind([&](NumberType x_type, Layout x_layout) {
     for_each_kind([&](NumberType y_type, Layout y_layout) {
