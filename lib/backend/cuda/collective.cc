@@ -33,7 +33,7 @@ class PeerCopies final : public Collective {
     const cudaStream_t main = first.tower.streams().main();
     for (std::size_t i = 1; i < members_.size(); ++i) {
       await(members_[i], members_[i].computed, main, first.tower);
-      copy(first.tower, arrived_.data(), members_[i].tower, gradients_of(members_[i].tower), main);
+      copy_gradients(members_[i].tower, first.tower, arrived_.data());
       add(main, arrived_.data(), arrived_.size(), gradients_of(first.tower));
     }
     check(cudaEventRecord(summed_.get(), main), "record an event");
@@ -41,7 +41,7 @@ class PeerCopies final : public Collective {
       Tower& other = members_[i].tower;
       other.make_current();
       check(cudaStreamWaitEvent(other.streams().main(), summed_.get(), 0), "wait for an event");
-      copy(other, gradients_of(other), first.tower, gradients_of(first.tower), other.streams().main());
+      copy_gradients(first.tower, other, gradients_of(other));
       // The next step must not overwrite the sum before all devices have copied it.
       await(members_[i], members_[i].fetched, main, first.tower);
     }
@@ -61,9 +61,10 @@ class PeerCopies final : public Collective {
     check(cudaStreamWaitEvent(stream, event.get(), 0), "wait for an event");
   }
 
-  static void copy(Tower& to, float* target, Tower& from, const float* source, cudaStream_t stream) {
-    check(cudaMemcpyPeerAsync(target, to.gpu().info.index, source, from.gpu().info.index,
-                              static_cast<std::size_t>(from.parameters().size()) * sizeof(float), stream),
+  // To `target`, which is in the memory of `to`, on the main stream of `to`.
+  static void copy_gradients(Tower& from, const Tower& to, float* target) {
+    check(cudaMemcpyPeerAsync(target, to.gpu().info.index, gradients_of(from), from.gpu().info.index,
+                              static_cast<std::size_t>(from.parameters().size()) * sizeof(float), to.streams().main()),
           "copy gradients between devices");
   }
 

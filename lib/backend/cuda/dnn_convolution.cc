@@ -54,19 +54,26 @@ struct Choice {
   std::size_t most_bytes;  // maximum workspace
 };
 
+// What an algorithm is chosen for.
+struct Pass {
+  const char* name;
+  cudnnConvolutionDescriptor_t convolution;  // its arithmetic becomes that of the choice
+  bool exact_f32;
+};
+
 // Returns the first of cuDNN's proposals, which are sorted best first, that is deterministic, small enough and precise
 // enough. The proposals come from heuristics and do not cover all that cuDNN can do. `usual` is therefore tried last,
 // with any amount of workspace: according to the documentation, it always adds in the same order and supports every
-// type and layout. Sets the arithmetic of `convolution` to that of the choice. ask_workspace(algorithm, &bytes) asks
+// type and layout. ask_workspace(algorithm, &bytes) asks
 // cuDNN whether the algorithm works with this arithmetic, and how much memory it needs.
 template <typename Proposal, typename AskWorkspace>
-auto choose(std::span<const Proposal> proposals, decltype(Proposal::algo) usual, bool exact_f32,
-            cudnnConvolutionDescriptor_t convolution, AskWorkspace ask_workspace, const char* pass) {
+auto choose(const Pass& pass, std::span<const Proposal> proposals, decltype(Proposal::algo) usual,
+            AskWorkspace ask_workspace) {
   std::vector<Choice<decltype(Proposal::algo)>> choices;
   for (const Proposal& each : proposals) {
     const bool rounds = each.mathType == CUDNN_TENSOR_OP_MATH || each.mathType == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
     if (each.status != CUDNN_STATUS_SUCCESS || each.determinism != CUDNN_DETERMINISTIC) continue;
-    if (exact_f32 && (rounds || loses_digits(each.algo))) continue;
+    if (pass.exact_f32 && (rounds || loses_digits(each.algo))) continue;
     choices.push_back({each.algo, each.mathType, each.memory, kMaxWorkspaceBytes});
   }
   constexpr std::size_t kAny = std::numeric_limits<std::size_t>::max();
@@ -75,12 +82,12 @@ auto choose(std::span<const Proposal> proposals, decltype(Proposal::algo) usual,
   cudnnStatus_t last = CUDNN_STATUS_SUCCESS;
   for (auto& each : choices) {
     std::size_t bytes = 0;
-    set_arithmetic(convolution, exact_f32, each.arithmetic);
+    set_arithmetic(pass.convolution, pass.exact_f32, each.arithmetic);
     last = ask_workspace(each.algorithm, &bytes);
     each.workspace_bytes = std::max(each.workspace_bytes, bytes);
     if (last == CUDNN_STATUS_SUCCESS && each.workspace_bytes <= each.most_bytes) return each;
   }
-  fail(ExitCode::kInternal, "cuDNN has no repeatable algorithm for the {} pass of a convolution ({})", pass,
+  fail(ExitCode::kInternal, "cuDNN has no repeatable algorithm for the {} pass of a convolution ({})", pass.name,
        cudnnGetErrorString(last));
 }
 
@@ -167,8 +174,8 @@ void DnnConvolution::choose_forward(bool exact_f32) {
     return cudnnGetConvolutionForwardWorkspaceSize(handle_, x_.get(), filters_.get(), forward_.get(), y_.get(),
                                                    algorithm, bytes);
   };
-  const auto chosen = choose(proposed(status, list, count), CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, exact_f32,
-                             forward_.get(), ask, "forward");
+  const auto chosen = choose({"forward", forward_.get(), exact_f32}, proposed(status, list, count),
+                             CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, ask);
   forward_algorithm_ = chosen.algorithm;
   data_workspace_bytes_ = std::max(data_workspace_bytes_, chosen.workspace_bytes);
 }
@@ -183,7 +190,7 @@ void DnnConvolution::choose_data(bool exact_f32) {
                                                         algorithm, bytes);
   };
   const auto chosen =
-      choose(proposed(status, list, count), CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, exact_f32, data_.get(), ask, "data");
+      choose({"data", data_.get(), exact_f32}, proposed(status, list, count), CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, ask);
   data_algorithm_ = chosen.algorithm;
   data_workspace_bytes_ = std::max(data_workspace_bytes_, chosen.workspace_bytes);
 }
@@ -197,35 +204,34 @@ void DnnConvolution::choose_filter(bool exact_f32) {
     return cudnnGetConvolutionBackwardFilterWorkspaceSize(handle_, x_.get(), y_.get(), filter_.get(), filters_.get(),
                                                           algorithm, bytes);
   };
-  const auto chosen = choose(proposed(status, list, count), CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, exact_f32,
-                             filter_.get(), ask, "filter");
+  const auto chosen = choose({"filter", filter_.get(), exact_f32}, proposed(status, list, count),
+                             CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, ask);
   filter_algorithm_ = chosen.algorithm;
   filter_workspace_bytes_ = chosen.workspace_bytes;
 }
 
-void DnnConvolution::forward(cudaStream_t stream, const void* x, const void* filters, void* y, void* workspace) const {
+void DnnConvolution::forward(cudaStream_t stream, const DnnForward& pass) const {
   constexpr float kOne = 1, kZero = 0;
   check(cudnnSetStream(handle_, stream), "choose cuDNN's stream");
-  check(cudnnConvolutionForward(handle_, &kOne, x_.get(), x, filters_.get(), filters, forward_.get(),
-                                forward_algorithm_, workspace, data_workspace_bytes_, &kZero, y_.get(), y),
+  check(cudnnConvolutionForward(handle_, &kOne, x_.get(), pass.x, filters_.get(), pass.filters, forward_.get(),
+                                forward_algorithm_, pass.workspace, data_workspace_bytes_, &kZero, y_.get(), pass.y),
         "start a convolution");
 }
 
-void DnnConvolution::backward_data(cudaStream_t stream, const void* dy, const void* filters, void* dx,
-                                   void* workspace) const {
+void DnnConvolution::backward_data(cudaStream_t stream, const DnnBackwardData& pass) const {
   constexpr float kOne = 1, kZero = 0;
   check(cudnnSetStream(handle_, stream), "choose cuDNN's stream");
-  check(cudnnConvolutionBackwardData(handle_, &kOne, filters_.get(), filters, y_.get(), dy, data_.get(),
-                                     data_algorithm_, workspace, data_workspace_bytes_, &kZero, x_.get(), dx),
+  check(cudnnConvolutionBackwardData(handle_, &kOne, filters_.get(), pass.filters, y_.get(), pass.dy, data_.get(),
+                                     data_algorithm_, pass.workspace, data_workspace_bytes_, &kZero, x_.get(), pass.dx),
         "start a convolution's data gradient");
 }
 
-void DnnConvolution::backward_filter(cudaStream_t stream, const void* x, const void* dy, void* dfilters,
-                                     void* workspace) const {
+void DnnConvolution::backward_filter(cudaStream_t stream, const DnnBackwardFilter& pass) const {
   constexpr float kOne = 1, kZero = 0;
   check(cudnnSetStream(handle_, stream), "choose cuDNN's stream");
-  check(cudnnConvolutionBackwardFilter(handle_, &kOne, x_.get(), x, y_.get(), dy, filter_.get(), filter_algorithm_,
-                                       workspace, filter_workspace_bytes_, &kZero, filters_.get(), dfilters),
+  check(cudnnConvolutionBackwardFilter(handle_, &kOne, x_.get(), pass.x, y_.get(), pass.dy, filter_.get(),
+                                       filter_algorithm_, pass.workspace, filter_workspace_bytes_, &kZero,
+                                       filters_.get(), pass.dfilters),
         "start a convolution's filter gradient");
 }
 

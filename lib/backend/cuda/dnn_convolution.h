@@ -37,6 +37,27 @@ void check_output_shape(const DnnConvolutionConfig& config);
 // Tensor core kernels load this many bytes at once, and cuDNN cannot be told about tensors with smaller alignment.
 inline constexpr std::size_t kDnnAlignment = 16;  // bytes
 
+// The arrays of each pass, in device memory. Tensors have the shapes of the config and must be aligned to
+// kDnnAlignment.
+struct DnnForward {
+  const void* x = nullptr;
+  const void* filters = nullptr;
+  void* y = nullptr;
+  void* workspace = nullptr;  // [data_workspace_bytes()]
+};
+struct DnnBackwardData {
+  const void* dy = nullptr;
+  const void* filters = nullptr;
+  void* dx = nullptr;
+  void* workspace = nullptr;  // [data_workspace_bytes()]
+};
+struct DnnBackwardFilter {
+  const void* x = nullptr;
+  const void* dy = nullptr;
+  void* dfilters = nullptr;
+  void* workspace = nullptr;  // [filter_workspace_bytes()]
+};
+
 // Filters have the type and layout of x: OIHW for kNchw, OHWI for kNhwc. Only deterministic algorithms are used.
 class DnnConvolution {
  public:
@@ -47,10 +68,10 @@ class DnnConvolution {
   std::size_t data_workspace_bytes() const { return data_workspace_bytes_; }
   std::size_t filter_workspace_bytes() const { return filter_workspace_bytes_; }
 
-  // Each function enqueues on `stream`. Tensors have the shapes of the config and must be aligned to kDnnAlignment.
-  void forward(cudaStream_t stream, const void* x, const void* filters, void* y, void* workspace) const;
-  void backward_data(cudaStream_t stream, const void* dy, const void* filters, void* dx, void* workspace) const;
-  void backward_filter(cudaStream_t stream, const void* x, const void* dy, void* dfilters, void* workspace) const;
+  // Each function enqueues on `stream`.
+  void forward(cudaStream_t stream, const DnnForward& pass) const;
+  void backward_data(cudaStream_t stream, const DnnBackwardData& pass) const;
+  void backward_filter(cudaStream_t stream, const DnnBackwardFilter& pass) const;
 
  private:
   void choose_forward(bool exact_f32);

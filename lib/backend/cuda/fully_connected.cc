@@ -14,17 +14,16 @@ Matrix matrix(const TensorView& flat) {
 
 class FullyConnectedKernel final : public LayerKernel {
  public:
-  FullyConnectedKernel(const FullyConnected& layer, const LayerContext& context, const Tensor& input,
-                       const Tensor& output)
+  FullyConnectedKernel(const LayerContext& context, const FullyConnected& layer, const LayerPlace& place)
       : layer_(layer),
         context_(context),
-        output_(output),
+        output_(place.output),
         relu_(layer.activation == Activation::kRelu),
         weights_{context.parameters.factors(layer.weights), context.arithmetic.type, layer.output.size(),
                  layer.input.size()},
-        forward_(context.blas, forward_product(input)),
-        weights_gradient_(context.blas, weights_product(input)) {
-    if (input.needs_gradient()) input_gradient_.emplace(context.blas, input_product(input));
+        forward_(context.blas, forward_product(place.input)),
+        weights_gradient_(context.blas, weights_product(place.input)) {
+    if (place.input.needs_gradient()) input_gradient_.emplace(context.blas, input_product(place.input));
   }
 
   void forward(const Step& step) override {
@@ -35,12 +34,17 @@ class FullyConnectedKernel final : public LayerKernel {
 
   void backward(const Step& step) override {
     const cudaStream_t main = step.streams.main(), side = step.streams.side();
+    float* const sums = context_.parameters.gradients(layer_.biases);
     // ReLU changes dy in place, so dx must wait for it. Without ReLU, only the biases need the sums.
-    if (!relu_) step.streams.side_waits();
-    const cudaStream_t sums = relu_ ? main : side;
-    relu_backward_and_sums(sums, output_.value, relu_, output_.gradient, context_.parameters.gradients(layer_.biases));
-    step.report(layer_.biases, sums);
-    if (relu_) step.streams.side_waits();
+    if (relu_) {
+      relu_backward_and_sums(main, output_.value, output_.gradient, sums);
+      step.report(layer_.biases, main);
+      step.streams.side_waits();
+    } else {
+      step.streams.side_waits();
+      batch_sums(side, output_.gradient, sums);
+      step.report(layer_.biases, side);
+    }
     weights_gradient_.run(side, context_.side_workspace);
     step.report(layer_.weights, side);
     if (input_gradient_) input_gradient_->run(main, context_.main_workspace);
@@ -90,9 +94,9 @@ class FullyConnectedKernel final : public LayerKernel {
 
 }  // namespace
 
-std::unique_ptr<LayerKernel> make_fully_connected(const FullyConnected& layer, const LayerContext& context,
-                                                  const Tensor& input, const Tensor& output) {
-  return std::make_unique<FullyConnectedKernel>(layer, context, input, output);
+std::unique_ptr<LayerKernel> make_fully_connected(const LayerContext& context, const FullyConnected& layer,
+                                                  const LayerPlace& place) {
+  return std::make_unique<FullyConnectedKernel>(context, layer, place);
 }
 
 }  // namespace distmnist::cuda

@@ -10,7 +10,7 @@ namespace distmnist::cuda {
 
 // input and output are flat views [batch, channels]. The output may be float32 (logits) with bfloat16 factors; its
 // gradient has the type of the factors.
-std::unique_ptr<LayerKernel> make_fully_connected(const FullyConnected& layer, const LayerContext& context,
-                                                  const Tensor& input, const Tensor& output);
+std::unique_ptr<LayerKernel> make_fully_connected(const LayerContext& context, const FullyConnected& layer,
+                                                  const LayerPlace& place);
 
 }  // namespace distmnist::cuda

@@ -83,18 +83,18 @@ class PinnedArray {
   std::int64_t size_ = 0;
 };
 
-// Enqueues a copy of `count` numbers on a stream.
-template <typename T>
-void copy_async(cudaStream_t stream, T* to, const T* from, std::int64_t count, cudaMemcpyKind kind) {
-  check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(T), kind, stream), "start a copy");
+// Each enqueues a copy of `count` numbers on a stream.
+template <cudaMemcpyKind kKind, typename T>
+void copy_async(cudaStream_t stream, T* to, const T* from, std::int64_t count) {
+  check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(T), kKind, stream), "start a copy");
 }
 template <typename T>
 void upload(cudaStream_t stream, T* device, const T* host, std::int64_t count) {
-  copy_async(stream, device, host, count, cudaMemcpyHostToDevice);
+  copy_async<cudaMemcpyHostToDevice>(stream, device, host, count);
 }
 template <typename T>
 void download(cudaStream_t stream, T* host, const T* device, std::int64_t count) {
-  copy_async(stream, host, device, count, cudaMemcpyDeviceToHost);
+  copy_async<cudaMemcpyDeviceToHost>(stream, host, device, count);
 }
 
 inline void synchronize(cudaStream_t stream) {

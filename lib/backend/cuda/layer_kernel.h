@@ -67,8 +67,9 @@ class LayerKernel {
   virtual void add_choices(std::size_t /*layer*/, std::vector<LayerChoices>& /*out*/) const {}
 };
 
-// What layers are compiled with; all of it outlives them.
+// What all layers of a plan are compiled with; all of it outlives them.
 struct LayerContext {
+  const CompileOptions& options;
   DeviceMemory& memory;
   Parameters& parameters;
   const Arithmetic& arithmetic;
@@ -76,6 +77,11 @@ struct LayerContext {
   cudnnHandle_t dnn = nullptr;
   void* main_workspace = nullptr;  // kMatmulWorkspaceBytes each, for the products of one stream
   void* side_workspace = nullptr;
+};
+
+// The place of one layer in a plan: the tensors before and after it.
+struct LayerPlace {
+  Tensor input, output;
 };
 
 }  // namespace distmnist::cuda

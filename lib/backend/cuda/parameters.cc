@@ -6,7 +6,6 @@ namespace distmnist::cuda {
 
 Parameters::Parameters(DeviceMemory& memory, const Graph& graph, const Arithmetic& arithmetic)
     : memory_(memory),
-      arithmetic_(arithmetic),
       values_(memory, graph.num_parameters, "the parameters"),
       gradients_(memory, graph.num_parameters, "the gradients") {
   if (arithmetic.type == NumberType::kBf16) {
@@ -19,19 +18,19 @@ void* Parameters::factors(Range range) const {
   return values(range);
 }
 
-void* Parameters::add_packed(Range weights, const FilterShape& shape) {
+void* Parameters::add_packed(Range weights, const FilterPacking& packing) {
   // Plans for different batch sizes share their filters.
   const auto known = std::ranges::find(packed_, weights, &PackedFilters::weights);
   if (known != packed_.end()) return known->data.data();
   packed_.push_back(
-      {weights, shape, DeviceArray<std::uint8_t>(memory_, weights.size * size_of(arithmetic_.type), "packed filters")});
+      {weights, packing, DeviceArray<std::uint8_t>(memory_, weights.size * size_of(packing.type), "packed filters")});
   return packed_.back().data.data();
 }
 
 void Parameters::refresh(cudaStream_t stream, bool without_bf16) const {
   if (copy_.data() != nullptr && !without_bf16) to_bf16(stream, values_.data(), values_.size(), copy_.data());
   for (const PackedFilters& each : packed_) {
-    pack_filters(stream, values(each.weights), each.shape, arithmetic_.type, each.data.data());
+    pack_filters(stream, values(each.weights), each.packing, each.data.data());
   }
 }
 

@@ -31,7 +31,7 @@ class Parameters {
   void* bf16_copy() const { return copy_.data(); }  // null for float32 arithmetic
 
   // Registers a convolution that needs packed filters; returns their address.
-  void* add_packed(Range weights, const FilterShape& shape);
+  void* add_packed(Range weights, const FilterPacking& packing);
 
   // Enqueues the update of the copies after the values have changed; without_bf16: that copy is already up to date.
   void refresh(cudaStream_t stream, bool without_bf16 = false) const;
@@ -41,11 +41,10 @@ class Parameters {
  private:
   struct PackedFilters {
     Range weights;
-    FilterShape shape;
+    FilterPacking packing;
     DeviceArray<std::uint8_t> data;
   };
   DeviceMemory& memory_;
-  Arithmetic arithmetic_;
   DeviceArray<float> values_, gradients_;
   DeviceArray<std::uint16_t> copy_;
   std::vector<PackedFilters> packed_;

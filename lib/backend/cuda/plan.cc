@@ -41,8 +41,7 @@ Arithmetic arithmetic_of(Precision precision) {
 // Puts a plan's kernels together, layer by layer.
 class Plan::Builder {
  public:
-  Builder(Plan& plan, const Graph& graph, const CompileOptions& options, const LayerContext& context)
-      : plan_(plan), graph_(graph), options_(options), context_(context) {
+  Builder(Plan& plan, const Graph& graph, const LayerContext& context) : plan_(plan), graph_(graph), context_(context) {
     const auto first = std::ranges::find_if(graph.layers, has_variables);
     plan_.names_.resize(graph.layers.size());
     plan_.first_trained_layer_ = static_cast<std::size_t>(first - graph.layers.begin());
@@ -59,32 +58,31 @@ class Plan::Builder {
     TensorView f32 = current_.value;
     f32.type = NumberType::kF32;
     plan_.logits_ = plan_.buffers_.add(context_.memory, f32, "logits");
-    plan_.kernels_.push_back({at_, make_conversion({current_.value}, {plan_.logits_}), true});
+    plan_.kernels_.push_back({at_, make_conversion({{current_.value}, {plan_.logits_}}), true});
   }
 
   void operator()(const Conv2d& layer) {
-    const Tensor input = current_;
     const auto* pool = at_ + 1 < graph_.layers.size() ? std::get_if<MaxPool2d>(&graph_.layers[at_ + 1]) : nullptr;
     if (pool != nullptr) {
       const Tensor output = make_tensor(pool->output, pool->scope, own_layout(at_ + 2));
       name("cuDNN convolution; bias, relu and max-pool in one built-in kernel");
       plan_.names_[at_ + 1] = "part of the convolution";
-      add(2, make_pooled_convolution(layer, *pool, context_, input, output), output);
+      add(2, make_pooled_convolution(context_, layer, *pool, place(output)), output);
     } else {
       const Tensor output = make_tensor(layer.output, layer.scope, context_.arithmetic.layout);
       name("cuDNN convolution");
-      add(1, make_convolution(layer, context_, input, output), output);
+      add(1, make_convolution(context_, layer, place(output)), output);
     }
   }
   void operator()(const MaxPool2d& layer) {
     const Tensor output = make_tensor(layer.output, layer.scope, own_layout(at_ + 1));
     name("built-in kernel");
-    add(1, make_max_pool(layer, context_, current_, output), output);
+    add(1, make_max_pool(context_, layer, place(output)), output);
   }
   void operator()(const AvgPool2d& layer) {
     const Tensor output = make_tensor(layer.output, layer.scope, own_layout(at_ + 1));
     name("built-in kernel");
-    add(1, make_avg_pool(layer, current_, output), output);
+    add(1, make_avg_pool(layer, place(output)), output);
   }
   void operator()(const Flatten& layer) {
     if (current_.value.layout == Layout::kNchw || is_flat(layer.input)) {
@@ -96,7 +94,7 @@ class Plan::Builder {
     }
     const Tensor output = make_tensor(layer.output, layer.scope, context_.arithmetic.layout);
     name("built-in reordering");
-    add(1, make_conversion(current_, output), output);
+    add(1, make_conversion(place(output)), output);
   }
   void operator()(const FullyConnected& layer) {
     const bool last = at_ + 1 == graph_.layers.size();
@@ -107,17 +105,17 @@ class Plan::Builder {
     output.gradient = plan_.buffers_.add(context_.memory, view(layer.output, context_.arithmetic.layout),
                                          "the gradients of " + layer.scope);
     name("cuBLASLt matrix product with bias and relu");
-    add(1, make_fully_connected(layer, context_, current_, output), output);
+    add(1, make_fully_connected(context_, layer, place(output)), output);
   }
   void operator()(const Dropout& layer) {
     const Tensor output = make_tensor(layer.output, layer.scope, own_layout(at_ + 1));
     name("built-in kernel");
-    add(1, make_dropout(layer, options_.seed, options_.stream, current_, output), output);
+    add(1, make_dropout(context_, layer, place(output)), output);
   }
   void operator()(const Relu& layer) {
     const Tensor output = make_tensor(layer.output, layer.scope, own_layout(at_ + 1));
     name("built-in kernel");
-    add(1, make_relu(current_, output), output);
+    add(1, make_relu(place(output)), output);
   }
 
  private:
@@ -136,6 +134,9 @@ class Plan::Builder {
     return plan_.buffers_.add_tensor(context_.memory, view(shape, layout), at_ + 1 > plan_.first_trained_layer_, scope);
   }
 
+  // Of the layer at at_, which takes the current tensor to `output`.
+  LayerPlace place(const Tensor& output) const { return {current_, output}; }
+
   // Of what computes the layer at at_.
   void name(const char* of_kernel) { plan_.names_[at_] = of_kernel; }
   void add(std::size_t layers, std::unique_ptr<LayerKernel> kernel, const Tensor& output = {}) {
@@ -146,20 +147,18 @@ class Plan::Builder {
 
   Plan& plan_;
   const Graph& graph_;
-  const CompileOptions& options_;
   const LayerContext& context_;
   Tensor current_;      // the output of the layer before at_
   std::size_t at_ = 0;  // the layer that comes next
 };
 
-Plan::Plan(std::uint64_t id, const Graph& graph, const CompileOptions& options, std::int64_t batch,
-           const LayerContext& context)
+Plan::Plan(std::uint64_t id, const Graph& graph, std::int64_t batch, const LayerContext& context)
     : id_(id),
       batch_(batch),
       labels_(context.memory, batch, "labels"),
       correct_(context.memory, batch, "results"),
       losses_(context.memory, batch, "losses") {
-  Builder(*this, graph, options, context).build();
+  Builder(*this, graph, context).build();
 }
 
 void Plan::forward(const Step& step) {

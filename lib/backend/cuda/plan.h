@@ -23,8 +23,7 @@ Arithmetic arithmetic_of(Precision precision);
 class Plan {
  public:
   // Context and graph outlive it. Error (kResources) where the device has not enough memory.
-  Plan(std::uint64_t id, const Graph& graph, const CompileOptions& options, std::int64_t batch,
-       const LayerContext& context);
+  Plan(std::uint64_t id, const Graph& graph, std::int64_t batch, const LayerContext& context);
 
   std::uint64_t id() const { return id_; }  // the owner's, for whoever holds on to the plan's addresses
   std::int64_t batch() const { return batch_; }

@@ -90,7 +90,7 @@ void TowerSteps::run_gradients(std::int64_t part, std::int64_t divisor) {
   const std::int64_t step = next_step_++;
   if (part == 0) {
     tower_.clear_gradients();
-    copy_async(tower_.streams().main(), tower_.current(), queued_scalars_.data() + step, 1, cudaMemcpyDeviceToDevice);
+    copy_async<cudaMemcpyDeviceToDevice>(tower_.streams().main(), tower_.current(), queued_scalars_.data() + step, 1);
     return;
   }
   run_captured(gradients_, part, divisor, [&] { enqueue_gradients(part, divisor); });
@@ -154,7 +154,7 @@ void TowerSteps::enqueue_gradients(std::int64_t part, std::int64_t divisor) {
   // The copies of the updated values are made in parallel with the gathering.
   tower_.streams().side_waits();
   tower_.parameters().refresh(tower_.streams().side(), /*without_bf16=*/true);
-  gather_batch(main, {pixels_.data(), labels_.data()}, queue, plan.input(), plan.labels());
+  gather_batch(main, {pixels_.data(), labels_.data()}, queue, {plan.input(), plan.labels()});
   tower_.streams().main_waits();
   const Step step{.streams = tower_.streams(), .training = true, .current = tower_.current()};
   plan.forward(step);

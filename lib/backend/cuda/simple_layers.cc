@@ -11,19 +11,21 @@ namespace {
 
 class MaxPoolKernel final : public LayerKernel {
  public:
-  MaxPoolKernel(const MaxPool2d& layer, const LayerContext& context, const Tensor& input, const Tensor& output)
+  MaxPoolKernel(const LayerContext& context, const MaxPool2d& layer, const LayerPlace& place)
       : window_(pool_window(layer.window)),
-        input_(input),
-        output_(output),
-        chosen_(context.memory, output.value.size(), "the choices of " + layer.scope) {}
+        input_(place.input),
+        output_(place.output),
+        chosen_(context.memory, place.output.value.size(), "the choices of " + layer.scope) {}
 
   void forward(const Step& step) override {
-    max_pool_forward(step.streams.main(), input_.value, nullptr, false, window_, output_.value,
-                     step.training ? chosen_.data() : nullptr);
+    max_pool_forward(
+        step.streams.main(),
+        {.x = input_.value, .y = output_.value, .window = window_, .chosen = step.training ? chosen_.data() : nullptr});
   }
   void backward(const Step& step) override {
     if (!input_.needs_gradient()) return;
-    max_pool_backward(step.streams.main(), output_.gradient, chosen_.data(), window_, input_.gradient);
+    max_pool_backward(step.streams.main(),
+                      {.dy = output_.gradient, .dx = input_.gradient, .window = window_, .chosen = chosen_.data()});
   }
   void add_choices(std::size_t layer, std::vector<LayerChoices>& out) const override {
     out.push_back({layer, in_chw_order(output_.value, chosen_.data())});
@@ -37,8 +39,8 @@ class MaxPoolKernel final : public LayerKernel {
 
 class AvgPoolKernel final : public LayerKernel {
  public:
-  AvgPoolKernel(const PoolWindow& window, const Tensor& input, const Tensor& output)
-      : window_(window), input_(input), output_(output) {}
+  AvgPoolKernel(const AvgPool2d& layer, const LayerPlace& place)
+      : window_(pool_window(layer.window)), input_(place.input), output_(place.output) {}
 
   void forward(const Step& step) override {
     avg_pool_forward(step.streams.main(), input_.value, window_, output_.value);
@@ -56,7 +58,7 @@ class AvgPoolKernel final : public LayerKernel {
 
 class ReluKernel final : public LayerKernel {
  public:
-  ReluKernel(const Tensor& input, const Tensor& output) : input_(input), output_(output) {}
+  explicit ReluKernel(const LayerPlace& place) : input_(place.input), output_(place.output) {}
 
   void forward(const Step& step) override {
     convert(step.streams.main(), input_.value, output_.value);
@@ -76,19 +78,24 @@ class ReluKernel final : public LayerKernel {
 
 class DropoutKernel final : public LayerKernel {
  public:
-  DropoutKernel(const DropoutRule& rule, const Tensor& input, const Tensor& output)
-      : rule_(rule), input_(input), output_(output) {}
+  DropoutKernel(const LayerContext& context, const Dropout& layer, const LayerPlace& place)
+      : rule_{.seed = mix64(context.options.seed) ^ context.options.stream,
+              .stream = layer.stream,
+              .keep_prob = layer.keep_prob},
+        input_(place.input),
+        output_(place.output) {}
 
   void forward(const Step& step) override {
     if (step.training) {
-      dropout(step.streams.main(), rule_, step.current, input_.value, output_.value);
+      dropout(step.streams.main(), {.rule = rule_, .current = step.current, .x = input_.value, .y = output_.value});
     } else {
       convert(step.streams.main(), input_.value, output_.value);
     }
   }
   void backward(const Step& step) override {
     if (input_.needs_gradient()) {
-      dropout(step.streams.main(), rule_, step.current, output_.gradient, input_.gradient);
+      dropout(step.streams.main(),
+              {.rule = rule_, .current = step.current, .x = output_.gradient, .y = input_.gradient});
     }
   }
 
@@ -99,7 +106,7 @@ class DropoutKernel final : public LayerKernel {
 
 class ConversionKernel final : public LayerKernel {
  public:
-  ConversionKernel(const Tensor& input, const Tensor& output) : input_(input), output_(output) {}
+  explicit ConversionKernel(const LayerPlace& place) : input_(place.input), output_(place.output) {}
 
   void forward(const Step& step) override { convert(step.streams.main(), input_.value, output_.value); }
   void backward(const Step& step) override {
@@ -112,27 +119,25 @@ class ConversionKernel final : public LayerKernel {
 
 }  // namespace
 
-std::unique_ptr<LayerKernel> make_max_pool(const MaxPool2d& layer, const LayerContext& context, const Tensor& input,
-                                           const Tensor& output) {
-  return std::make_unique<MaxPoolKernel>(layer, context, input, output);
+std::unique_ptr<LayerKernel> make_max_pool(const LayerContext& context, const MaxPool2d& layer,
+                                           const LayerPlace& place) {
+  return std::make_unique<MaxPoolKernel>(context, layer, place);
 }
 
-std::unique_ptr<LayerKernel> make_avg_pool(const AvgPool2d& layer, const Tensor& input, const Tensor& output) {
-  return std::make_unique<AvgPoolKernel>(pool_window(layer.window), input, output);
+std::unique_ptr<LayerKernel> make_avg_pool(const AvgPool2d& layer, const LayerPlace& place) {
+  return std::make_unique<AvgPoolKernel>(layer, place);
 }
 
-std::unique_ptr<LayerKernel> make_relu(const Tensor& input, const Tensor& output) {
-  return std::make_unique<ReluKernel>(input, output);
+std::unique_ptr<LayerKernel> make_relu(const LayerPlace& place) {
+  return std::make_unique<ReluKernel>(place);
 }
 
-std::unique_ptr<LayerKernel> make_dropout(const Dropout& layer, std::uint64_t seed, std::uint64_t stream,
-                                          const Tensor& input, const Tensor& output) {
-  const DropoutRule rule{mix64(seed) ^ stream, layer.stream, layer.keep_prob};
-  return std::make_unique<DropoutKernel>(rule, input, output);
+std::unique_ptr<LayerKernel> make_dropout(const LayerContext& context, const Dropout& layer, const LayerPlace& place) {
+  return std::make_unique<DropoutKernel>(context, layer, place);
 }
 
-std::unique_ptr<LayerKernel> make_conversion(const Tensor& input, const Tensor& output) {
-  return std::make_unique<ConversionKernel>(input, output);
+std::unique_ptr<LayerKernel> make_conversion(const LayerPlace& place) {
+  return std::make_unique<ConversionKernel>(place);
 }
 
 }  // namespace distmnist::cuda

@@ -43,9 +43,15 @@ Plan& Tower::plan_for(std::int64_t batch) {
   if (plan && plan->batch() == batch) return *plan;
   wait();  // What the old plan owns may be in use.
   plan.reset();
-  const LayerContext context{*gpu_.memory,           parameters_,           arithmetic_, blas_.get(), dnn_.get(),
-                             main_workspace_.data(), side_workspace_.data()};
-  plan = std::make_unique<Plan>(++num_plans_, graph_, options_, batch, context);
+  const LayerContext context{.options = options_,
+                             .memory = *gpu_.memory,
+                             .parameters = parameters_,
+                             .arithmetic = arithmetic_,
+                             .blas = blas_.get(),
+                             .dnn = dnn_.get(),
+                             .main_workspace = main_workspace_.data(),
+                             .side_workspace = side_workspace_.data()};
+  plan = std::make_unique<Plan>(++num_plans_, graph_, batch, context);
   stale_copies_ = true;  // The plan may want filters packed that no other one did.
   return *plan;
 }

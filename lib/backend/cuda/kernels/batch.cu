@@ -28,11 +28,11 @@ __global__ void gather_batch_kernel(KeptSamples kept, StepQueue queue, Tensor<Nu
 
 }  // namespace
 
-void gather_batch(cudaStream_t stream, const KeptSamples& kept, const StepQueue& queue, const TensorView& input,
-                  std::uint8_t* labels) {
-  const Spread spread = spread_over(input);
-  with_type(input.type, [&]<typename Number>() {
-    launch(stream, spread.grid, spread.block, gather_batch_kernel<Number>, kept, queue, Tensor<Number>(input), labels);
+void gather_batch(cudaStream_t stream, const KeptSamples& kept, const StepQueue& queue, const StepBatch& batch) {
+  const Spread spread = spread_over(batch.input);
+  with_type(batch.input.type, [&]<typename Number>() {
+    launch(stream, spread.grid, spread.block, gather_batch_kernel<Number>, kept, queue, Tensor<Number>(batch.input),
+           batch.labels);
   });
 }
 

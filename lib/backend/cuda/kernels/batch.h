@@ -30,10 +30,15 @@ struct KeptSamples {
   const std::uint8_t* labels = nullptr;  // [count]
 };
 
+// Where a step reads its samples.
+struct StepBatch {
+  TensorView input;                // [batch, channels, height, width]
+  std::uint8_t* labels = nullptr;  // [batch]
+};
+
 // For step *queue.cursor, writes input[n] = pixels[samples[n]] / 255 in the input's type and layout (float division, as
-// on the host), labels[n] = kept labels[samples[n]] ([batch]), and *queue.current.
-void gather_batch(cudaStream_t stream, const KeptSamples& kept, const StepQueue& queue, const TensorView& input,
-                  std::uint8_t* labels);
+// on the host), labels[n] = kept labels[samples[n]], and *queue.current.
+void gather_batch(cudaStream_t stream, const KeptSamples& kept, const StepQueue& queue, const StepBatch& batch);
 
 // Converts images, float32 [batch, channels, height, width] in CHW order, to the type and layout of input.
 void stage_batch(cudaStream_t stream, const float* images, const TensorView& input);

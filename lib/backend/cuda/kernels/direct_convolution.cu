@@ -71,26 +71,35 @@ __device__ Pixel pixel_of(std::int32_t thread, const Geometry& g, std::int32_t t
   return pixel;
 }
 
-// image [in, image_height, pitch] = the part of image n that the tile needs.
+// A tile of image n.
+struct ImageTile {
+  std::int32_t n, tile;
+};
+
+// image [in, image_height, pitch] = the part of x that the tile needs.
 template <typename X>
-__device__ void load_image(const Geometry& g, std::int32_t tile, const Tensor<X>& x, std::int32_t n, float* image) {
-  const std::int32_t top = tile / g.tiles_across * g.rows * 2 - g.pad_top;
-  const std::int32_t left = tile % g.tiles_across * g.columns * 2 - g.pad_left;
+__device__ void load_image(const Geometry& g, const Tensor<X>& x, ImageTile at, float* image) {
+  const std::int32_t top = at.tile / g.tiles_across * g.rows * 2 - g.pad_top;
+  const std::int32_t left = at.tile % g.tiles_across * g.columns * 2 - g.pad_left;
   const std::uint32_t width = g.image_width, height = g.image_height, size = g.in * height * width;
   for (std::uint32_t i = threadIdx.x; i < size; i += blockDim.x) {
     const std::int32_t column = i % width, row = i / width % height, channel = i / width / height;
     const Place from{channel, top + row, left + column};
     const bool inside = from.row >= 0 && from.row < x.height && from.column >= 0 && from.column < x.width;
-    image[(channel * g.image_height + row) * g.pitch + column] = inside ? x.get(n, from) : 0.0f;
+    image[(channel * g.image_height + row) * g.pitch + column] = inside ? x.get(at.n, from) : 0.0f;
   }
 }
 
 using Filters = Vector<float, kGroup>;  // the same tap of all filters of a block
 
+// A block has kGroup channels of the output, from this one on.
+__device__ inline std::int32_t first_channel_of_block() {
+  return blockIdx.y * kGroup;
+}
+
 // filters [in, kernel_height, kernel_width], zero for channels that do not exist.
-__device__ inline void load_filters(const Geometry& g, const float* weights, std::int32_t first_channel,
-                                    Filters* filters) {
-  const std::int32_t taps = g.taps();
+__device__ inline void load_filters(const Geometry& g, const float* weights, Filters* filters) {
+  const std::int32_t taps = g.taps(), first_channel = first_channel_of_block();
   for (std::int32_t i = threadIdx.x; i < taps * kGroup; i += blockDim.x) {
     const std::int32_t tap = i / kGroup, channel = first_channel + i % kGroup;
     filters[tap].at[i % kGroup] = channel < g.out ? weights[channel * taps + tap] : 0.0f;
@@ -141,25 +150,42 @@ __device__ inline Pooled pool_window(const float (&sums)[4][kGroup], int k, floa
   return {best, relu && !(best > 0) ? kNoneChosen : choice};
 }
 
-// x [batch, in, height, width], weights [out, in, kernel height, kernel width], biases [out]; y, chosen [batch, out,
-// pooled height, pooled width]. A block keeps a tile of an image and kGroup filters in shared memory. A thread computes
+// The parameters of the convolution, or their gradients: weights [out, in, kernel height, kernel width], biases [out].
+template <typename Float>
+struct ConvolutionParameters {
+  Float* weights;
+  Float* biases;
+};
+
+// Pooled numbers (or their gradients) and choices, [batch, out, pooled height, pooled width].
+template <typename Number, typename Byte>
+struct PooledTensor {
+  Tensor<Number> numbers;
+  Byte* chosen;
+  bool wide;  // the kGroup channels of a pixel can be accessed as one vector
+};
+
+// x [batch, in, height, width]. A block keeps a tile of an image and kGroup filters in shared memory. A thread computes
 // the kGroup channels of one pooled pixel in registers: per tap, it loads 2 numbers of the image and kGroup of the
-// filters for 4 kGroup products. `wide`: a pixel's channels are stored together.
+// filters for 4 kGroup products.
 //
 // Bound: the products. The 50 x 28 x 28 x 32 x 25 of MNIST are 31 million fused multiply-adds, which take a microsecond
 // on the 17,000 lanes of an H200 at 1.8 GHz; 200 blocks on 132 processors leave a quarter of them idle. Bytes: 1 MB,
 // 0.2 microseconds.
 template <typename X, typename Y>
-__global__ void direct_forward_kernel(Geometry g, const float* weights, const float* biases, Tensor<X> x, Tensor<Y> y,
-                                      std::uint8_t* chosen, bool wide) {
+__global__ void direct_forward_kernel(Geometry g, ConvolutionParameters<const float> parameters, Tensor<X> x,
+                                      PooledTensor<Y, std::uint8_t> output) {
   __shared__ float image[kTileNumbers];
   __shared__ Filters filters[kMaxTaps];
-  const std::int32_t tile = blockIdx.x, first_channel = blockIdx.y * kGroup;
+  const std::int32_t tile = blockIdx.x, first_channel = first_channel_of_block();
+  const Tensor<Y>& y = output.numbers;
+  std::uint8_t* const chosen = output.chosen;
+  const float* const biases = parameters.biases;
   const Pixel pixel = pixel_of(threadIdx.x, g, tile, y);
-  load_filters(g, weights, first_channel, filters);
+  load_filters(g, parameters.weights, filters);
   for (std::int32_t n = blockIdx.z; n < y.batch; n += gridDim.z) {
     __syncthreads();
-    load_image(g, tile, x, n, image);
+    load_image(g, x, {n, tile}, image);
     __syncthreads();
     if (!pixel.inside) continue;
     float sums[4][kGroup] = {};
@@ -172,7 +198,7 @@ __global__ void direct_forward_kernel(Geometry g, const float* weights, const fl
       numbers.at[k] = from_float<Y>(pooled.number);
       choices.at[k] = pooled.choice;
     }
-    if (wide) {
+    if (output.wide) {
       vector_at<kGroup>(y.data + first) = numbers;
       if (chosen != nullptr) vector_at<kGroup>(chosen + first) = choices;
       continue;
@@ -193,14 +219,17 @@ struct TileGradients {
 };
 
 template <typename Dy>
-__device__ void load_gradients(const Geometry& g, std::int32_t tile, std::int32_t first_channel, const Tensor<Dy>& dy,
-                               const std::uint8_t* chosen, std::int32_t n, bool wide, TileGradients& loaded) {
-  const Pixel pixel = pixel_of(threadIdx.x, g, tile, dy);
+__device__ void load_gradients(const Geometry& g, const PooledTensor<Dy, const std::uint8_t>& gradient, ImageTile at,
+                               TileGradients& loaded) {
+  const std::int32_t first_channel = first_channel_of_block();
+  const Tensor<Dy>& dy = gradient.numbers;
+  const std::uint8_t* const chosen = gradient.chosen;
+  const Pixel pixel = pixel_of(threadIdx.x, g, at.tile, dy);
   Vector<Dy, kGroup> numbers{};
   Vector<std::uint8_t, kGroup> choices;
   for (int k = 0; k < kGroup; ++k) choices.at[k] = kNoneChosen;
-  const std::int64_t first = pixel.inside ? dy.offset(n, {first_channel, pixel.row, pixel.column}) : 0;
-  if (pixel.inside && wide) {
+  const std::int64_t first = pixel.inside ? dy.offset(at.n, {first_channel, pixel.row, pixel.column}) : 0;
+  if (pixel.inside && gradient.wide) {
     numbers = vector_at<kGroup>(dy.data + first);
     choices = vector_at<kGroup>(chosen + first);
   } else if (pixel.inside) {
@@ -218,15 +247,26 @@ __device__ void load_gradients(const Geometry& g, std::int32_t tile, std::int32_
   }
 }
 
-// Adds, for one row of one filter, the sum over the tile's pixels to sums [kernel width], and to *bias unless it is
-// null. Runs on one warp; each lane takes every 32nd pixel.
-__device__ inline void add_filter_row(const Geometry& g, const float* image, const float* gradients,
-                                      const std::uint16_t* origins, float* sums, float* bias) {
+// Those of one channel.
+struct ChannelGradients {
+  const float* gradients;        // [kTilePixels]
+  const std::uint16_t* origins;  // [kTilePixels]
+};
+
+// The gradients of one row of a filter.
+struct FilterRowSums {
+  float* taps;  // [kernel width]
+  float* bias;  // null except for the first row
+};
+
+// Adds the sums over the tile's pixels. Runs on one warp; each lane takes every 32nd pixel.
+__device__ inline void add_filter_row(const Geometry& g, const float* image, ChannelGradients channel,
+                                      FilterRowSums sums) {
   const std::int32_t lane = threadIdx.x % kWarp;
   float of_taps[kMaxKernel] = {}, of_gradients = 0;
   for (std::int32_t pixel = lane; pixel < g.rows * g.columns; pixel += kWarp) {
-    const float gradient = gradients[pixel];
-    const float* const from = image + origins[pixel];
+    const float gradient = channel.gradients[pixel];
+    const float* const from = image + channel.origins[pixel];
     of_gradients += gradient;
     for (int column = 0; column < kMaxKernel; ++column) {
       if (column < g.kernel_width) of_taps[column] += gradient * from[column];
@@ -234,40 +274,40 @@ __device__ inline void add_filter_row(const Geometry& g, const float* image, con
   }
   for (int column = 0; column < kMaxKernel; ++column) {
     const float sum = warp_sum(of_taps[column]);
-    if (lane == 0 && column < g.kernel_width) sums[column] += sum;
+    if (lane == 0 && column < g.kernel_width) sums.taps[column] += sum;
   }
-  if (bias == nullptr) return;
+  if (sums.bias == nullptr) return;
   const float sum = warp_sum(of_gradients);
-  if (lane == 0) *bias += sum;
+  if (lane == 0) *sums.bias += sum;
 }
 
-// x as above; dy and chosen like y above. partials [gridDim.x, out (taps + 1)]: each row has the sums of the weights,
+// x as above. partials [gridDim.x, out (taps + 1)]: each row has the sums of the weights,
 // then of the biases, over the images of the blocks with one blockIdx.x. A block keeps a tile of an image and the
 // gradients of kGroup channels in shared memory; a warp processes one row of a filter at a time.
 //
 // Bound: reads of shared memory, one per product, because the pixel of a window that has the gradient varies. The 50 x
 // 14 x 14 x 32 x 25 = 8 million of MNIST take 2 microseconds if half of them hit a busy bank.
 template <typename X, typename Dy>
-__global__ void direct_backward_kernel(Geometry g, Tensor<X> x, Tensor<Dy> dy, const std::uint8_t* chosen, bool wide,
+__global__ void direct_backward_kernel(Geometry g, Tensor<X> x, PooledTensor<Dy, const std::uint8_t> gradient,
                                        float* partials) {
   __shared__ float image[kTileNumbers];
   __shared__ TileGradients loaded;
   __shared__ float sums[kGroup][kMaxTaps + 1];  // the last one is for the bias
-  const std::int32_t first_channel = blockIdx.y * kGroup, taps = g.taps(), warp = threadIdx.x / kWarp;
+  const std::int32_t first_channel = first_channel_of_block(), taps = g.taps(), warp = threadIdx.x / kWarp;
   for (std::int32_t i = threadIdx.x; i < kGroup * (kMaxTaps + 1); i += kTilePixels) {
     sums[i / (kMaxTaps + 1)][i % (kMaxTaps + 1)] = 0;
   }
-  for (std::int32_t n = blockIdx.x; n < dy.batch; n += gridDim.x) {
+  for (std::int32_t n = blockIdx.x; n < gradient.numbers.batch; n += gridDim.x) {
     for (std::int32_t tile = 0; tile < g.tiles; ++tile) {
       __syncthreads();
-      load_image(g, tile, x, n, image);
-      load_gradients(g, tile, first_channel, dy, chosen, n, wide, loaded);
+      load_image(g, x, {n, tile}, image);
+      load_gradients(g, gradient, {n, tile}, loaded);
       __syncthreads();
       for (std::int32_t task = warp; task < kGroup * g.filter_rows(); task += kTilePixels / kWarp) {
         const std::int32_t k = task % kGroup, row = task / kGroup;
         const std::int32_t image_row = row / g.kernel_height * g.image_height + row % g.kernel_height;
-        add_filter_row(g, image + image_row * g.pitch, loaded.gradients[k], loaded.origins[k],
-                       &sums[k][row * g.kernel_width], row == 0 ? &sums[k][kMaxTaps] : nullptr);
+        add_filter_row(g, image + image_row * g.pitch, {loaded.gradients[k], loaded.origins[k]},
+                       {&sums[k][row * g.kernel_width], row == 0 ? &sums[k][kMaxTaps] : nullptr});
       }
     }
   }
@@ -284,19 +324,24 @@ __global__ void direct_backward_kernel(Geometry g, Tensor<X> x, Tensor<Dy> dy, c
   }
 }
 
-// partials [rows, weight_count + bias_count]; weights and biases = the column sums. For MNIST, 50 x 832 floats are 170
-// kB, which takes less time than the launch.
-__global__ void sum_partials_kernel(const float* partials, std::int32_t rows, std::int32_t weight_count,
-                                    std::int32_t bias_count, float* weights, float* biases) {
-  const std::int32_t columns = weight_count + bias_count, column = blockIdx.x * kSumColumns + threadIdx.x;
-  const float sum = column_sum(column < columns ? rows : 0, [&](std::int32_t row) {
-    return partials[static_cast<std::int64_t>(row) * columns + column];
+// Sums over the images of different blocks, [rows, weights + biases].
+struct Partials {
+  const float* sums;
+  std::int32_t rows, weights, biases;
+};
+
+// gradients = the column sums. For MNIST, 50 x 832 floats are 170 kB, which takes less time than the launch.
+__global__ void sum_partials_kernel(Partials partials, ConvolutionParameters<float> gradients) {
+  const std::int32_t columns = partials.weights + partials.biases;
+  const std::int32_t column = blockIdx.x * kSumColumns + threadIdx.x;
+  const float sum = column_sum(column < columns ? partials.rows : 0, [&](std::int32_t row) {
+    return partials.sums[static_cast<std::int64_t>(row) * columns + column];
   });
   if (threadIdx.y != 0 || column >= columns) return;
-  if (column < weight_count) {
-    weights[column] = sum;
+  if (column < partials.weights) {
+    gradients.weights[column] = sum;
   } else {
-    biases[column - weight_count] = sum;
+    gradients.biases[column - partials.weights] = sum;
   }
 }
 
@@ -306,6 +351,12 @@ unsigned groups_of(const Geometry& g) {
 
 std::int64_t partials_of(std::int64_t batch) {
   return std::min(batch, kMaxPartials);
+}
+
+// Those of `layer` in the model's whole block.
+template <typename Float>
+ConvolutionParameters<Float> parameters_of(const Conv2d& layer, Float* block) {
+  return {block + layer.weights.offset, block + layer.biases.offset};
 }
 
 // Whether the kGroup channels of a pixel can be accessed as one vector.
@@ -324,15 +375,16 @@ bool has_direct_convolution(const Conv2d& layer, const MaxPool2d& pool) {
          pool.input == layer.output && pool.output.height >= 1 && pool.output.width >= 1;
 }
 
-void direct_convolution_forward(cudaStream_t stream, const Conv2d& layer, const float* parameters, const TensorView& x,
-                                const TensorView& y, std::uint8_t* chosen) {
+void direct_convolution_forward(cudaStream_t stream, const Conv2d& layer, const DirectConvolutionForward& pass) {
+  const TensorView& y = pass.y;
   const Geometry g(layer, y);
   const dim3 grid(static_cast<unsigned>(g.tiles), groups_of(g),
                   static_cast<unsigned>(std::min<std::int64_t>(y.batch, kMaxImageBlocks)));
   const dim3 block(static_cast<unsigned>(ceil_div(g.rows * g.columns, kWarp) * kWarp));
-  with_types(x.type, y.type, [&]<typename X, typename Y>() {
-    launch(stream, grid, block, direct_forward_kernel<X, Y>, g, parameters + layer.weights.offset,
-           parameters + layer.biases.offset, Tensor<X>(x), Tensor<Y>(y), chosen, are_wide(y, chosen));
+  const ConvolutionParameters<const float> parameters = parameters_of(layer, pass.parameters);
+  with_types(pass.x.type, y.type, [&]<typename X, typename Y>() {
+    const PooledTensor<Y, std::uint8_t> output{Tensor<Y>(y), pass.chosen, are_wide(y, pass.chosen)};
+    launch(stream, grid, block, direct_forward_kernel<X, Y>, g, parameters, Tensor<X>(pass.x), output);
   });
 }
 
@@ -340,18 +392,19 @@ std::int64_t direct_convolution_workspace_bytes(const Conv2d& layer, std::int64_
   return partials_of(batch) * (layer.weights.size + layer.biases.size) * std::int64_t{sizeof(float)};
 }
 
-void direct_convolution_backward(cudaStream_t stream, const Conv2d& layer, const TensorView& x, const TensorView& dy,
-                                 const std::uint8_t* chosen, float* workspace, float* gradients) {
+void direct_convolution_backward(cudaStream_t stream, const Conv2d& layer, const DirectConvolutionBackward& pass) {
+  const TensorView& dy = pass.dy;
   const Geometry g(layer, dy);
-  const auto partials = static_cast<std::int32_t>(partials_of(dy.batch));
-  with_types(x.type, dy.type, [&]<typename X, typename Dy>() {
-    launch(stream, dim3(static_cast<unsigned>(partials), groups_of(g)), dim3(kTilePixels),
-           direct_backward_kernel<X, Dy>, g, Tensor<X>(x), Tensor<Dy>(dy), chosen, are_wide(dy, chosen), workspace);
+  const auto rows = static_cast<std::int32_t>(partials_of(dy.batch));
+  with_types(pass.x.type, dy.type, [&]<typename X, typename Dy>() {
+    const PooledTensor<Dy, const std::uint8_t> gradient{Tensor<Dy>(dy), pass.chosen, are_wide(dy, pass.chosen)};
+    launch(stream, dim3(static_cast<unsigned>(rows), groups_of(g)), dim3(kTilePixels), direct_backward_kernel<X, Dy>, g,
+           Tensor<X>(pass.x), gradient, pass.workspace);
   });
+  const Partials partials{pass.workspace, rows, static_cast<std::int32_t>(layer.weights.size),
+                          static_cast<std::int32_t>(layer.biases.size)};
   const Spread spread = spread_over_columns(layer.weights.size + layer.biases.size);
-  launch(stream, spread.grid, spread.block, sum_partials_kernel, workspace, partials,
-         static_cast<std::int32_t>(layer.weights.size), static_cast<std::int32_t>(layer.biases.size),
-         gradients + layer.weights.offset, gradients + layer.biases.offset);
+  launch(stream, spread.grid, spread.block, sum_partials_kernel, partials, parameters_of(layer, pass.gradients));
 }
 
 }  // namespace distmnist::cuda

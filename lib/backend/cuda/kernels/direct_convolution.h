@@ -19,18 +19,24 @@ namespace distmnist::cuda {
 // stride 1 and any padding, and windows of 2 x 2 with stride 2.
 bool has_direct_convolution(const Conv2d& layer, const MaxPool2d& pool);
 
-// x [batch, in, height, width], y [batch, out, pooled height, pooled width], of any types and layouts. `parameters` is
-// the model's whole block; its filters are read in place, OIHW in float32. `chosen` as in max_pool_forward().
-void direct_convolution_forward(cudaStream_t stream, const Conv2d& layer, const float* parameters, const TensorView& x,
-                                const TensorView& y, std::uint8_t* chosen);
+// x [batch, in, height, width], y [batch, out, pooled height, pooled width], of any types and layouts.
+struct DirectConvolutionForward {
+  TensorView x, y;
+  const float* parameters = nullptr;  // the model's whole block; its filters are read in place, OIHW in float32
+  std::uint8_t* chosen = nullptr;     // as in MaxPoolForward
+};
+void direct_convolution_forward(cudaStream_t stream, const Conv2d& layer, const DirectConvolutionForward& pass);
 
 // The workspace size of direct_convolution_backward(), in bytes.
 std::int64_t direct_convolution_workspace_bytes(const Conv2d& layer, std::int64_t batch);
 
-// Writes the gradients of weights and biases to their ranges of `gradients`, the model's whole block. x as above. dy,
-// the gradient with respect to y, and chosen have the shape of y and the order of dy: `chosen` records where the
-// activation blocks a gradient. Two launches.
-void direct_convolution_backward(cudaStream_t stream, const Conv2d& layer, const TensorView& x, const TensorView& dy,
-                                 const std::uint8_t* chosen, float* workspace, float* gradients);
+// Writes the gradients of weights and biases. Two launches.
+struct DirectConvolutionBackward {
+  TensorView x, dy;                      // dy: the gradient with respect to y
+  const std::uint8_t* chosen = nullptr;  // in the order of dy; records where the activation blocks a gradient
+  float* workspace = nullptr;            // [direct_convolution_workspace_bytes()]
+  float* gradients = nullptr;            // the model's whole block, of which the layer's ranges are written
+};
+void direct_convolution_backward(cudaStream_t stream, const Conv2d& layer, const DirectConvolutionBackward& pass);
 
 }  // namespace distmnist::cuda

@@ -26,32 +26,37 @@ __global__ void relu_backward_kernel(Tensor<Y> y, Tensor<Dy> dy, Tensor<Dx> dx, 
   for_each_place(dx, order, [&](std::int32_t n, Place at) { dx.set(n, at, y.get(n, at) > 0 ? dy.get(n, at) : 0.0f); });
 }
 
-// y, dy [rows, columns], sums [columns]. Reads y and dy once and writes dy once; each block handles kSumColumns
-// columns.
+// y, dy [batch, channels], sums [channels]; y is null if there is no ReLU. Reads y and dy once and writes dy once; each
+// block handles kSumColumns channels.
 template <typename Y, typename Dy>
-__global__ void relu_backward_and_sums_kernel(const Y* y, bool relu, Dy* dy, std::int32_t rows, std::int32_t columns,
-                                              float* sums) {
-  const std::int32_t column = blockIdx.x * kSumColumns + threadIdx.x;
-  const float sum = column_sum(column < columns ? rows : 0, [&](std::int32_t row) {
-    const std::int64_t i = static_cast<std::int64_t>(row) * columns + column;
-    if (!relu || to_float(y[i]) > 0) return to_float(dy[i]);
-    dy[i] = from_float<Dy>(0.0f);
+__global__ void relu_backward_and_sums_kernel(const Y* y, Tensor<Dy> dy, float* sums) {
+  const std::int32_t channel = blockIdx.x * kSumColumns + threadIdx.x;
+  const float sum = column_sum(channel < dy.channels ? dy.batch : 0, [&](std::int32_t n) {
+    const std::int64_t i = static_cast<std::int64_t>(n) * dy.channels + channel;
+    if (y == nullptr || to_float(y[i]) > 0) return to_float(dy.data[i]);
+    dy.data[i] = from_float<Dy>(0.0f);
     return 0.0f;
   });
-  if (threadIdx.y == 0 && column < columns) sums[column] = sum;
+  if (threadIdx.y == 0 && channel < dy.channels) sums[channel] = sum;
 }
+
+// What decides which numbers are kept.
+struct DropoutMask {
+  Random random;
+  float keep_prob;
+  const StepScalars* current;
+};
 
 // x, y have the same shape. Moves each once; about 20 integer operations per number for the random bits.
 template <typename X, typename Y>
-__global__ void dropout_kernel(Random random, float keep_prob, const StepScalars* current, Tensor<X> x, Tensor<Y> y,
-                               Layout order) {
+__global__ void dropout_kernel(DropoutMask mask, Tensor<X> x, Tensor<Y> y, Layout order) {
   const std::uint64_t sample_size = static_cast<std::uint64_t>(x.channels) * x.height * x.width;
-  const std::uint64_t first_sample = current->first_sample;
-  const float kept = 1.0f / keep_prob;
+  const std::uint64_t first_sample = mask.current->first_sample;
+  const float kept = 1.0f / mask.keep_prob;
   for_each_place(y, order, [&](std::int32_t n, Place at) {
     const std::uint64_t number = (at.channel * y.height + at.row) * y.width + at.column;
-    const std::uint64_t bits = random.at((first_sample + n) * sample_size + number);
-    y.set(n, at, x.get(n, at) * (Random::to_unit(bits) < keep_prob ? kept : 0.0f));
+    const std::uint64_t bits = mask.random.at((first_sample + n) * sample_size + number);
+    y.set(n, at, x.get(n, at) * (Random::to_unit(bits) < mask.keep_prob ? kept : 0.0f));
   });
 }
 
@@ -61,11 +66,11 @@ __global__ void convert_kernel(Tensor<X> x, Tensor<Y> y, Layout order) {
   for_each_place(y, order, [&](std::int32_t n, Place at) { y.set(n, at, x.get(n, at)); });
 }
 
-// to[h, w] = from[h - top, w - left], or 0 if that is outside. Writes `to` and reads `from` once.
+// to[h, w] = from[h - corner.top, w - corner.left], or 0 if that is outside. Writes `to` and reads `from` once.
 template <typename Number>
-__global__ void shift_kernel(Tensor<Number> from, std::int32_t top, std::int32_t left, Tensor<Number> to) {
+__global__ void shift_kernel(Tensor<Number> from, Corner corner, Tensor<Number> to) {
   for_each_place(to, to.layout, [&](std::int32_t n, Place at) {
-    const Place source{at.channel, at.row - top, at.column - left};
+    const Place source{at.channel, at.row - corner.top, at.column - corner.left};
     const bool inside = source.row >= 0 && source.row < from.height && source.column >= 0 && source.column < from.width;
     to.set(n, at, inside ? from.get(n, source) : 0.0f);
   });
@@ -115,21 +120,27 @@ TensorView in_shape_of(const TensorView& flat, const TensorView& other) {
   return shaped;
 }
 
-void shift(cudaStream_t stream, const TensorView& from, int top, int left, const TensorView& to) {
+void shift(cudaStream_t stream, const TensorView& from, Corner corner, const TensorView& to) {
   const Spread spread = spread_over(to);
   with_type(to.type, [&]<typename Number>() {
-    launch(stream, spread.grid, spread.block, shift_kernel<Number>, Tensor<Number>(from), top, left,
-           Tensor<Number>(to));
+    launch(stream, spread.grid, spread.block, shift_kernel<Number>, Tensor<Number>(from), corner, Tensor<Number>(to));
   });
 }
 
 // Filters as tensors: each filter is a sample.
-TensorView canonical_view(const float* canonical, const FilterShape& shape) {
-  return {
-      const_cast<float*>(canonical), NumberType::kF32, Layout::kNchw, shape.out, shape.in, shape.height, shape.width};
+TensorView canonical_view(const float* canonical, const FilterPacking& p) {
+  return {const_cast<float*>(canonical), NumberType::kF32, Layout::kNchw, p.out, p.in, p.height, p.width};
 }
-TensorView packed_view(const void* packed, const FilterShape& shape, NumberType type) {
-  return {const_cast<void*>(packed), type, shape.packed, shape.out, shape.in, shape.height, shape.width};
+TensorView packed_view(const void* packed, const FilterPacking& p) {
+  return {const_cast<void*>(packed), p.type, p.layout, p.out, p.in, p.height, p.width};
+}
+
+void sum_gradients(cudaStream_t stream, const TensorView& y, const TensorView& dy, float* sums) {
+  const Spread spread = spread_over_columns(dy.channels);
+  with_types(y.type, dy.type, [&]<typename Y, typename Dy>() {
+    launch(stream, spread.grid, spread.block, relu_backward_and_sums_kernel<Y, Dy>, static_cast<const Y*>(y.data),
+           Tensor<Dy>(dy), sums);
+  });
 }
 
 }  // namespace
@@ -151,20 +162,20 @@ void relu_backward(cudaStream_t stream, const TensorView& y, const TensorView& d
   });
 }
 
-void relu_backward_and_sums(cudaStream_t stream, const TensorView& y, bool relu, const TensorView& dy, float* sums) {
-  const Spread spread = spread_over_columns(dy.channels);
-  with_types(y.type, dy.type, [&]<typename Y, typename Dy>() {
-    launch(stream, spread.grid, spread.block, relu_backward_and_sums_kernel<Y, Dy>, static_cast<const Y*>(y.data), relu,
-           static_cast<Dy*>(dy.data), dy.batch, dy.channels, sums);
-  });
+void relu_backward_and_sums(cudaStream_t stream, const TensorView& y, const TensorView& dy, float* sums) {
+  sum_gradients(stream, y, dy, sums);
 }
 
-void dropout(cudaStream_t stream, const DropoutRule& rule, const StepScalars* current, const TensorView& x,
-             const TensorView& y) {
-  const Spread spread = spread_over(y);
-  with_types(x.type, y.type, [&]<typename X, typename Y>() {
-    launch(stream, spread.grid, spread.block, dropout_kernel<X, Y>, Random(rule.seed, rule.stream), rule.keep_prob,
-           current, Tensor<X>(x), Tensor<Y>(y), common_order(x, y));
+void batch_sums(cudaStream_t stream, const TensorView& dy, float* sums) {
+  sum_gradients(stream, {}, dy, sums);
+}
+
+void dropout(cudaStream_t stream, const DropoutPass& pass) {
+  const DropoutMask mask{Random(pass.rule.seed, pass.rule.stream), pass.rule.keep_prob, pass.current};
+  const Spread spread = spread_over(pass.y);
+  with_types(pass.x.type, pass.y.type, [&]<typename X, typename Y>() {
+    launch(stream, spread.grid, spread.block, dropout_kernel<X, Y>, mask, Tensor<X>(pass.x), Tensor<Y>(pass.y),
+           common_order(pass.x, pass.y));
   });
 }
 
@@ -179,22 +190,20 @@ void convert(cudaStream_t stream, const TensorView& x, const TensorView& y) {
   });
 }
 
-void pad(cudaStream_t stream, const TensorView& from, int top, int left, const TensorView& to) {
-  shift(stream, from, top, left, to);
+void pad(cudaStream_t stream, const TensorView& from, Corner corner, const TensorView& to) {
+  shift(stream, from, corner, to);
 }
 
-void crop(cudaStream_t stream, const TensorView& from, int top, int left, const TensorView& to) {
-  shift(stream, from, -top, -left, to);
+void crop(cudaStream_t stream, const TensorView& from, Corner corner, const TensorView& to) {
+  shift(stream, from, {-corner.top, -corner.left}, to);
 }
 
-void pack_filters(cudaStream_t stream, const float* canonical, const FilterShape& shape, NumberType type,
-                  void* packed) {
-  convert(stream, canonical_view(canonical, shape), packed_view(packed, shape, type));
+void pack_filters(cudaStream_t stream, const float* canonical, const FilterPacking& packing, void* packed) {
+  convert(stream, canonical_view(canonical, packing), packed_view(packed, packing));
 }
 
-void unpack_filters(cudaStream_t stream, const void* packed, const FilterShape& shape, NumberType type,
-                    float* canonical) {
-  convert(stream, packed_view(packed, shape, type), canonical_view(canonical, shape));
+void unpack_filters(cudaStream_t stream, const void* packed, const FilterPacking& packing, float* canonical) {
+  convert(stream, packed_view(packed, packing), canonical_view(canonical, packing));
 }
 
 void to_bf16(cudaStream_t stream, const float* from, std::int64_t size, void* to) {

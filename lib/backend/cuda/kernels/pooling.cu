@@ -7,13 +7,26 @@
 namespace distmnist::cuda {
 namespace {
 
-// x [batch, channels, height, width], y and chosen [batch, channels, pooled height, pooled width]. One thread per
-// number of y, in the order of x, which has the most bytes.
+// What is applied to a number before it is pooled.
+struct BiasActivation {
+  const float* bias;  // [channels] or null
+  bool relu;
+};
+
+// Pooled numbers and their choices, [batch, channels, pooled height, pooled width].
+template <typename Y>
+struct PoolOutput {
+  Tensor<Y> y;
+  std::uint8_t* chosen;
+};
+
+// x [batch, channels, height, width]. One thread per number of the output, in the order of x, which has the most bytes.
 template <typename X, typename Y>
-__global__ void max_pool_forward_kernel(Tensor<X> x, const float* bias, bool relu, PoolWindow window, Tensor<Y> y,
-                                        std::uint8_t* chosen) {
+__global__ void max_pool_forward_kernel(Tensor<X> x, BiasActivation before, PoolWindow window, PoolOutput<Y> output) {
+  const Tensor<Y>& y = output.y;
+  const bool relu = before.relu;
   for_each_place(y, x.layout, [&](std::int32_t n, Place at) {
-    const float added = bias == nullptr ? 0.0f : bias[at.channel];
+    const float added = before.bias == nullptr ? 0.0f : before.bias[at.channel];
     float best = 0;
     std::int32_t choice = 0;
     for (std::int32_t row = 0; row < window.height; ++row) {
@@ -29,8 +42,8 @@ __global__ void max_pool_forward_kernel(Tensor<X> x, const float* bias, bool rel
     }
     y.set(n, at, best);
     // A NaN is passed on but, like zero, has no gradient.
-    if (chosen != nullptr) {
-      chosen[y.offset(n, at)] = relu && !(best > 0) ? kNoneChosen : static_cast<std::uint8_t>(choice);
+    if (output.chosen != nullptr) {
+      output.chosen[y.offset(n, at)] = relu && !(best > 0) ? kNoneChosen : static_cast<std::uint8_t>(choice);
     }
   });
 }
@@ -130,21 +143,20 @@ __global__ void channel_sums_kernel(Tensor<Number> t, const std::uint8_t* chosen
 
 }  // namespace
 
-void max_pool_forward(cudaStream_t stream, const TensorView& x, const float* bias, bool relu, const PoolWindow& window,
-                      const TensorView& y, std::uint8_t* chosen) {
-  const Spread spread = spread_over(y);
-  with_types(x.type, y.type, [&]<typename X, typename Y>() {
-    launch(stream, spread.grid, spread.block, max_pool_forward_kernel<X, Y>, Tensor<X>(x), bias, relu, window,
-           Tensor<Y>(y), chosen);
+void max_pool_forward(cudaStream_t stream, const MaxPoolForward& pool) {
+  const Spread spread = spread_over(pool.y);
+  with_types(pool.x.type, pool.y.type, [&]<typename X, typename Y>() {
+    const PoolOutput<Y> output{Tensor<Y>(pool.y), pool.chosen};
+    launch(stream, spread.grid, spread.block, max_pool_forward_kernel<X, Y>, Tensor<X>(pool.x),
+           BiasActivation{pool.bias, pool.relu}, pool.window, output);
   });
 }
 
-void max_pool_backward(cudaStream_t stream, const TensorView& dy, const std::uint8_t* chosen, const PoolWindow& window,
-                       const TensorView& dx) {
-  const Spread spread = spread_over(dx);
-  with_types(dy.type, dx.type, [&]<typename Dy, typename Dx>() {
-    launch(stream, spread.grid, spread.block, max_pool_backward_kernel<Dy, Dx>, Tensor<Dy>(dy), chosen, window,
-           Tensor<Dx>(dx));
+void max_pool_backward(cudaStream_t stream, const MaxPoolBackward& pool) {
+  const Spread spread = spread_over(pool.dx);
+  with_types(pool.dy.type, pool.dx.type, [&]<typename Dy, typename Dx>() {
+    launch(stream, spread.grid, spread.block, max_pool_backward_kernel<Dy, Dx>, Tensor<Dy>(pool.dy), pool.chosen,
+           pool.window, Tensor<Dx>(pool.dx));
   });
 }
 

@@ -19,14 +19,25 @@ inline constexpr std::uint8_t kNoneChosen = 255;
 // Maximum pixels per window, so that each pixel has a distinct byte.
 inline constexpr std::int32_t kMaxWindowPixels = 254;
 
-// y = max over the window of act(x + bias of the channel), act = ReLU or identity. `bias` is float32 [channels] or
-// null. chosen [y.size(), in y's order] = row * window.width + column of the first largest pixel, or kNoneChosen if
-// ReLU returned 0 everywhere; null if not needed. x and y may differ in type and layout.
-void max_pool_forward(cudaStream_t stream, const TensorView& x, const float* bias, bool relu, const PoolWindow& window,
-                      const TensorView& y, std::uint8_t* chosen);
-// dx = the sum of dy over the windows that chose the pixel; writes all of dx. `chosen` has the order of dy.
-void max_pool_backward(cudaStream_t stream, const TensorView& dy, const std::uint8_t* chosen, const PoolWindow& window,
-                       const TensorView& dx);
+// y = max over the window of act(x + bias of the channel), act = ReLU or identity. x and y may differ in type and
+// layout.
+struct MaxPoolForward {
+  TensorView x, y;
+  PoolWindow window;
+  const float* bias = nullptr;  // float32 [channels]; null if there is none
+  bool relu = false;
+  // [y.size(), in y's order]: row * window.width + column of the first largest pixel, or kNoneChosen if ReLU returned 0
+  // everywhere; null if not needed.
+  std::uint8_t* chosen = nullptr;
+};
+void max_pool_forward(cudaStream_t stream, const MaxPoolForward& pool);
+// dx = the sum of dy over the windows that chose the pixel; writes all of dx.
+struct MaxPoolBackward {
+  TensorView dy, dx;
+  PoolWindow window;
+  const std::uint8_t* chosen = nullptr;  // in the order of dy
+};
+void max_pool_backward(cudaStream_t stream, const MaxPoolBackward& pool);
 
 void avg_pool_forward(cudaStream_t stream, const TensorView& x, const PoolWindow& window, const TensorView& y);
 void avg_pool_backward(cudaStream_t stream, const TensorView& dy, const PoolWindow& window, const TensorView& dx);

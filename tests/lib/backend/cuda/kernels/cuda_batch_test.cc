@@ -52,7 +52,7 @@ TEST_CASE("a batch is gathered from the resident samples, with its labels and th
     const DeviceTensor input(type, layout, batch, shape);
     const MarkedArray<std::uint8_t> batch_labels(static_cast<std::size_t>(batch));
     gather_batch(nullptr, {kept_pixels.data(), kept_labels.data()},
-                 {scalars.data(), samples.data(), cursor.data(), current.data()}, input.view(), batch_labels.data());
+                 {scalars.data(), samples.data(), cursor.data(), current.data()}, {input.view(), batch_labels.data()});
 
     std::vector<double> expected;
     std::vector<std::uint8_t> expected_labels;

@@ -82,8 +82,12 @@ std::vector<float> backward(const Layers& layers, const DeviceTensor& x, const D
   const std::int64_t bytes = direct_convolution_workspace_bytes(layers.convolution, x.view().batch);
   const MarkedArray<float> workspace(static_cast<std::size_t>(bytes) / sizeof(float));
   const MarkedArray<float> gradients(std::vector<float>(static_cast<std::size_t>(layers.parameters()), -1.0f));
-  direct_convolution_backward(nullptr, layers.convolution, x.view(), dy.view(), chosen.data(), workspace.data(),
-                              gradients.data());
+  direct_convolution_backward(nullptr, layers.convolution,
+                              {.x = x.view(),
+                               .dy = dy.view(),
+                               .chosen = chosen.data(),
+                               .workspace = workspace.data(),
+                               .gradients = gradients.data()});
   return gradients.fetch();
 }
 
@@ -105,7 +109,7 @@ void check_layers(const Sizes& sizes, Activation activation, const std::vector<s
     const DeviceTensor x(x_kind.type, x_kind.layout, sizes.batch, sizes.input, numbers.x);
     const DeviceTensor y(y_kind.type, y_kind.layout, sizes.batch, layers.pool.output);
     const MarkedArray<std::uint8_t> chosen(expected.y.size());
-    direct_convolution_forward(nullptr, layers.convolution, parameters.data(), x.view(), y.view(), chosen.data());
+    direct_convolution_forward(nullptr, layers.convolution, {x.view(), y.view(), parameters.data(), chosen.data()});
     CHECK(worst_error(y.fetch(), expected.y) < tolerance(y_kind.type));
 
     const DeviceTensor dy(y_kind.type, y_kind.layout, sizes.batch, layers.pool.output, numbers.dy);
@@ -150,7 +154,7 @@ TEST_CASE("a batch with more images than partial sums has all of them in its gra
   const DeviceTensor y(NumberType::kF32, Layout::kNhwc, sizes.batch, layers.pool.output);
   const DeviceTensor dy(NumberType::kF32, Layout::kNhwc, sizes.batch, layers.pool.output, numbers.dy);
   const MarkedArray<std::uint8_t> chosen(numbers.dy.size());
-  direct_convolution_forward(nullptr, layers.convolution, parameters.data(), x.view(), y.view(), chosen.data());
+  direct_convolution_forward(nullptr, layers.convolution, {x.view(), y.view(), parameters.data(), chosen.data()});
   const Expected expected = compute(sizes, layers, numbers);
   CHECK(worst_error(y.fetch(), expected.y) < 1e-6);
   CHECK(worst_error(to_doubles(backward(layers, x, dy, chosen)), to_doubles(expected.gradients)) < 1e-5);
@@ -163,7 +167,7 @@ TEST_CASE("a batch with more images than blocks is computed completely") {
   const MarkedArray<float> parameters(numbers.parameters);
   const DeviceTensor x(NumberType::kF32, Layout::kNchw, sizes.batch, sizes.input, numbers.x);
   const DeviceTensor y(NumberType::kF32, Layout::kNhwc, sizes.batch, layers.pool.output);
-  direct_convolution_forward(nullptr, layers.convolution, parameters.data(), x.view(), y.view(), nullptr);
+  direct_convolution_forward(nullptr, layers.convolution, {x.view(), y.view(), parameters.data()});
   CHECK(worst_error(y.fetch(), compute(sizes, layers, numbers).y) < 1e-6);
 }
 
@@ -175,7 +179,7 @@ TEST_CASE("a prediction needs no choices") {
   for_each_kind([&](NumberType type, Layout layout) {
     const DeviceTensor x(type, layout, sizes.batch, sizes.input, numbers.x);
     const DeviceTensor y(type, layout, sizes.batch, layers.pool.output);
-    direct_convolution_forward(nullptr, layers.convolution, parameters.data(), x.view(), y.view(), nullptr);
+    direct_convolution_forward(nullptr, layers.convolution, {x.view(), y.view(), parameters.data()});
     CHECK(worst_error(y.fetch(), compute(sizes, layers, numbers).y) < tolerance(type));
   });
 }

@@ -95,7 +95,11 @@ TEST_CASE("a bias gradient is summed over the batch, with and without relu") {
     for_each_kind([&](NumberType dy_type, Layout layout) {
       const DeviceTensor output(y_type, layout, batch, shape, y), gradient(dy_type, layout, batch, shape, dy);
       const MarkedArray<float> device_sums(sums.size());
-      relu_backward_and_sums(nullptr, output.view(), relu, gradient.view(), device_sums.data());
+      if (relu) {
+        relu_backward_and_sums(nullptr, output.view(), gradient.view(), device_sums.data());
+      } else {
+        batch_sums(nullptr, gradient.view(), device_sums.data());
+      }
       CHECK(gradient.fetch() == expected);
       CHECK(to_doubles(device_sums.fetch()) == sums);
     });
@@ -121,10 +125,10 @@ TEST_CASE("dropout keeps the same numbers as the host's mask") {
     const DeviceTensor from(x_type, x_layout, each.batch, each.shape, x);
     for_each_kind([&](NumberType y_type, Layout y_layout) {
       const DeviceTensor to(y_type, y_layout, each.batch, each.shape);
-      dropout(nullptr, rule, current.data(), from.view(), to.view());
+      dropout(nullptr, {rule, current.data(), from.view(), to.view()});
       CHECK(worst_error(to.fetch(), expected) < tolerance(y_type));
     });
-    dropout(nullptr, rule, current.data(), from.view(), from.view());
+    dropout(nullptr, {rule, current.data(), from.view(), from.view()});
     CHECK(worst_error(from.fetch(), expected) < tolerance(x_type));
   });
 }
@@ -160,33 +164,34 @@ TEST_CASE("images become flat samples in CHW order, and flat samples become imag
 
 TEST_CASE("images are padded with zeros, and cropped again") {
   const Shape shape{3, 5, 4}, padded{3, 8, 9};
-  constexpr int kTop = 1, kLeft = 3;
+  constexpr Corner kCorner{.top = 1, .left = 3};
   const std::vector<double> x = random_numbers(2 * shape.size(), 10);
   std::vector<double> expected(2 * padded.size(), 0.0);
   for (std::int64_t i = 0; i < std::ssize(x); ++i) {
     const std::int64_t column = i % shape.width, row = i / shape.width % shape.height;
     const std::int64_t plane = i / shape.width / shape.height;
-    expected[(plane * padded.height + row + kTop) * padded.width + column + kLeft] = x[i];
+    expected[(plane * padded.height + row + kCorner.top) * padded.width + column + kCorner.left] = x[i];
   }
   for_each_kind([&](NumberType type, Layout layout) {
     const DeviceTensor from(type, layout, 2, shape, x), to(type, layout, 2, padded), back(type, layout, 2, shape);
-    pad(nullptr, from.view(), kTop, kLeft, to.view());
+    pad(nullptr, from.view(), kCorner, to.view());
     CHECK(to.fetch() == expected);
-    crop(nullptr, to.view(), kTop, kLeft, back.view());
+    crop(nullptr, to.view(), kCorner, back.view());
     CHECK(back.fetch() == x);
   });
 }
 
 TEST_CASE("filters are packed with their input channels last or unchanged, and unpacked again") {
-  const FilterShape shape{7, 5, 3, 2, GENERATE(Layout::kNhwc, Layout::kNchw)};
+  const Layout layout = GENERATE(Layout::kNhwc, Layout::kNchw);
   const std::vector<double> filters = random_numbers(7 * 5 * 3 * 2, 11);
   const MarkedArray<float> canonical(floats(filters));
   for (const NumberType type : {NumberType::kF32, NumberType::kBf16}) {
-    const DeviceTensor packed(type, shape.packed, shape.out, {shape.in, shape.height, shape.width});
-    pack_filters(nullptr, canonical.data(), shape, type, packed.view().data);
+    const FilterPacking packing{.out = 7, .in = 5, .height = 3, .width = 2, .layout = layout, .type = type};
+    const DeviceTensor packed(type, layout, packing.out, {packing.in, packing.height, packing.width});
+    pack_filters(nullptr, canonical.data(), packing, packed.view().data);
     CHECK(packed.fetch() == filters);
     const MarkedArray<float> back(filters.size());
-    unpack_filters(nullptr, packed.view().data, shape, type, back.data());
+    unpack_filters(nullptr, packed.view().data, packing, back.data());
     CHECK(to_doubles(back.fetch()) == filters);
   }
 }

@@ -86,7 +86,12 @@ TEST_CASE("max pooling with bias and relu, and its gradient, match the plain loo
       const DeviceTensor from(x_type, x_layout, each.batch, each.input, x);
       const DeviceTensor to(y_type, y_layout, each.batch, each.output());
       const MarkedArray<std::uint8_t> chosen(expected.y.size());
-      max_pool_forward(nullptr, from.view(), device_bias.data(), relu, each.window, to.view(), chosen.data());
+      max_pool_forward(nullptr, {.x = from.view(),
+                                 .y = to.view(),
+                                 .window = each.window,
+                                 .bias = device_bias.data(),
+                                 .relu = relu,
+                                 .chosen = chosen.data()});
       CHECK(worst_error(to.fetch(), expected.y) < tolerance(y_type));
       const std::vector<std::uint8_t> choices = chosen.fetch();
       for (std::size_t i = 0; i < expected.y.size(); ++i) {
@@ -96,7 +101,7 @@ TEST_CASE("max pooling with bias and relu, and its gradient, match the plain loo
 
       const DeviceTensor gradient(y_type, y_layout, each.batch, each.output(), dy);
       const DeviceTensor input_gradient(x_type, x_layout, each.batch, each.input);
-      max_pool_backward(nullptr, gradient.view(), chosen.data(), each.window, input_gradient.view());
+      max_pool_backward(nullptr, {gradient.view(), input_gradient.view(), each.window, chosen.data()});
       CHECK(worst_error(input_gradient.fetch(), expected.dx) < tolerance(x_type));
     });
   });
@@ -109,7 +114,7 @@ TEST_CASE("max pooling works without a bias and without its choices") {
   const std::vector<double> dy(each.batch * each.output().size(), 0.0);
   const DeviceTensor from(NumberType::kF32, Layout::kNhwc, each.batch, each.input, x);
   const DeviceTensor to(NumberType::kF32, Layout::kNhwc, each.batch, each.output());
-  max_pool_forward(nullptr, from.view(), nullptr, false, each.window, to.view(), nullptr);
+  max_pool_forward(nullptr, {.x = from.view(), .y = to.view(), .window = each.window});
   CHECK(to.fetch() == max_pool(each, x, none, false, dy).y);
 }
 
