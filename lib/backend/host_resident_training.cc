@@ -44,7 +44,7 @@ void HostResidentTraining::update() {
   const Range all{0, num_parameters_};
   executor_.read(all, parameters_);
   const std::vector<std::span<float>> slots(slots_.begin(), slots_.end());
-  apply_update(optimizer_, ++global_step_, parameters_, slots, executor_.gradients(), parameters_);
+  apply_update(optimizer_, ++global_step_, {parameters_, slots, executor_.gradients(), parameters_});
   executor_.load(all, parameters_);
 }
 

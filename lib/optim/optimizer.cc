@@ -45,16 +45,16 @@ double one_minus_power(float beta, std::int64_t t) {
   return -std::expm1(static_cast<double>(t) * std::log(static_cast<double>(beta)));
 }
 
-UpdateArrays arrays_of(std::span<float> parameters, std::span<const std::span<float>> slots,
-                       std::span<const float> gradient, std::span<float> updated) {
-  assert(gradient.size() == parameters.size() && updated.size() == parameters.size());
-  for ([[maybe_unused]] const std::span<float> slot : slots) assert(slot.size() == parameters.size());
-  return {parameters.data(),
-          slots.size() > 0 ? slots[0].data() : nullptr,
-          slots.size() > 1 ? slots[1].data() : nullptr,
-          gradient.data(),
-          updated.data(),
-          parameters.size()};
+UpdateArrays arrays_of(const UpdateSpans& spans) {
+  const std::size_t size = spans.parameters.size();
+  assert(spans.gradient.size() == size && spans.updated.size() == size);
+  for ([[maybe_unused]] const std::span<float> slot : spans.slots) assert(slot.size() == size);
+  return {.parameters = spans.parameters.data(),
+          .first_slot = spans.slots.size() > 0 ? spans.slots[0].data() : nullptr,
+          .second_slot = spans.slots.size() > 1 ? spans.slots[1].data() : nullptr,
+          .gradient = spans.gradient.data(),
+          .updated = spans.updated.data(),
+          .size = size};
 }
 
 }  // namespace
@@ -109,22 +109,18 @@ float update_rate(const OptimizerSpec& spec, std::int64_t t, float rate_factor) 
   return static_cast<float>(rate);
 }
 
-void apply_update(const OptimizerSpec& spec, std::int64_t t, std::span<float> parameters,
-                  std::span<const std::span<float>> slots, std::span<const float> gradient, std::span<float> updated,
-                  float rate_factor) {
-  assert(t >= 1 && slots.size() == slot_names(spec.kind).size());
+void apply_update(const OptimizerSpec& spec, std::int64_t t, const UpdateSpans& spans, float rate_factor) {
+  assert(t >= 1 && spans.slots.size() == slot_names(spec.kind).size());
   const float rate = update_rate(spec, t, rate_factor);
   const ScopedFlushDenormals flush_denormals;
-  update_rule(spec)(arrays_of(parameters, slots, gradient, updated), spec, rate);
+  update_rule(spec)(arrays_of(spans), spec, rate);
 }
 
-void apply_update_portable(const OptimizerSpec& spec, std::int64_t t, std::span<float> parameters,
-                           std::span<const std::span<float>> slots, std::span<const float> gradient,
-                           std::span<float> updated, float rate_factor) {
-  assert(t >= 1 && slots.size() == slot_names(spec.kind).size());
+void apply_update_portable(const OptimizerSpec& spec, std::int64_t t, const UpdateSpans& spans, float rate_factor) {
+  assert(t >= 1 && spans.slots.size() == slot_names(spec.kind).size());
   const float rate = update_rate(spec, t, rate_factor);
   const ScopedFlushDenormals flush_denormals;
-  portable_update_rule(spec)(arrays_of(parameters, slots, gradient, updated), spec, rate);
+  portable_update_rule(spec)(arrays_of(spans), spec, rate);
 }
 
 }  // namespace distmnist

@@ -52,11 +52,19 @@ std::optional<std::string> fault_of(const OptimizerSpec& spec);
 // for adam times sqrt(1 - beta2^t) / (1 - beta1^t).
 float update_rate(const OptimizerSpec& spec, std::int64_t t, float rate_factor = 1.0f);
 
-// Applies update number `t` (1 for the first) to `parameters` and `slots` in one pass, and also writes the new
-// parameters to `updated`. `updated` is as long as `parameters`. It may be the gradient's own memory (a reply
-// overwrites the gradient that it answers) or that of the parameters, but must not overlap them otherwise. slots.size()
-// == slot_names(kind).size(). Every float is computed independently: pieces of a block, of any size and on any
-// processor, get the same bits as the whole block.
+// The floats of one update: a piece of the block or all of it. All spans have one size.
+struct UpdateSpans {
+  std::span<float> parameters;
+  std::span<const std::span<float>> slots;  // [slot_names(kind).size()]
+  std::span<const float> gradient;
+  // May be the gradient's own memory (a reply overwrites the gradient that it answers) or that of the parameters, but
+  // must not overlap them otherwise.
+  std::span<float> updated;
+};
+
+// Applies update number `t` (1 for the first) to the parameters and slots in one pass, and also writes the new
+// parameters to `updated`. Every float is computed independently: pieces of a block, of any size and on any processor,
+// get the same bits as the whole block.
 // lr is `rate_factor` times the learning rate at global_step t - 1, the number of updates before this one.
 //   sgd:      p -= lr g
 //   momentum: a = momentum a + g; p -= lr a
@@ -69,13 +77,10 @@ float update_rate(const OptimizerSpec& spec, std::int64_t t, float rate_factor =
 //             (Duchi, Hazan and Singer, JMLR 12, 2011; a starts at 0.1 in place of an epsilon)
 //   rmsprop:  ms += (1 - decay)(g g - ms); mom = momentum mom + lr g / sqrt(ms + epsilon); p -= mom
 //             (Tieleman and Hinton, 2012; ms starts at 1)
-void apply_update(const OptimizerSpec& spec, std::int64_t t, std::span<float> parameters,
-                  std::span<const std::span<float>> slots, std::span<const float> gradient, std::span<float> updated,
-                  float rate_factor = 1.0f);
+void apply_update(const OptimizerSpec& spec, std::int64_t t, const UpdateSpans& spans, float rate_factor = 1.0f);
 
 // The same, bit for bit, with instructions that every processor has. For tests.
-void apply_update_portable(const OptimizerSpec& spec, std::int64_t t, std::span<float> parameters,
-                           std::span<const std::span<float>> slots, std::span<const float> gradient,
-                           std::span<float> updated, float rate_factor = 1.0f);
+void apply_update_portable(const OptimizerSpec& spec, std::int64_t t, const UpdateSpans& spans,
+                           float rate_factor = 1.0f);
 
 }  // namespace distmnist

@@ -66,7 +66,7 @@ Work update(OptimizerKind kind, Apply apply) {
   const auto slots = shared(std::vector(slot_names(kind).size(), ramp(kFloats, 1e-4f)));
   return [=] {
     const std::vector<std::span<float>> slot_spans(slots->begin(), slots->end());
-    apply(default_optimizer(kind), 7, *parameters, slot_spans, *gradient, *gradient, 1.0f);
+    apply(default_optimizer(kind), 7, {*parameters, slot_spans, *gradient, *gradient}, 1.0f);
   };
 }
 

@@ -53,7 +53,7 @@ std::vector<double> train(const std::string& backend, std::int64_t batch_size, i
     const Batch batch{.size = batch_size, .images = samples.images, .labels = samples.labels};
     losses.push_back(executor->train_step(batch, {}).loss);
     const std::vector<std::span<float>> slots = {m, v};
-    apply_update(adam, step + 1, parameters, slots, executor->gradients(), parameters);
+    apply_update(adam, step + 1, {parameters, slots, executor->gradients(), parameters});
   }
   return losses;
 }

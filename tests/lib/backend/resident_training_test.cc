@@ -106,7 +106,7 @@ class ByHand {
     }
     last_ = executor_->train_step(samples.batch(first_sample), {});
     const std::vector<std::span<float>> slots(state_.slots.begin(), state_.slots.end());
-    apply_update(spec_, ++global_step_, state_.parameters, slots, executor_->gradients(), state_.parameters);
+    apply_update(spec_, ++global_step_, {state_.parameters, slots, executor_->gradients(), state_.parameters});
     executor_->load({0, graph_.num_parameters}, state_.parameters);
   }
 

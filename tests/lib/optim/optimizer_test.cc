@@ -59,16 +59,16 @@ State random_state(OptimizerKind kind, std::size_t size, std::uint64_t seed = 1)
 using Apply = decltype(&apply_update);
 
 // Applies update `t` to the floats [begin, begin + size) of the state.
-void apply_range(Apply apply, const OptimizerSpec& spec, std::int64_t t, State& state, std::size_t begin,
-                 std::size_t size) {
+void apply_range(const OptimizerSpec& spec, std::int64_t t, State& state, std::size_t begin, std::size_t size) {
+  const auto piece = [&](std::vector<float>& values) { return std::span(values).subspan(begin, size); };
   std::vector<std::span<float>> slots;
-  for (auto& slot : state.slots) slots.push_back(std::span(slot).subspan(begin, size));
-  apply(spec, t, std::span(state.parameters).subspan(begin, size), slots,
-        std::span(state.gradient).subspan(begin, size), std::span(state.updated).subspan(begin, size), 1.0f);
+  for (auto& slot : state.slots) slots.push_back(piece(slot));
+  apply_update(spec, t, {piece(state.parameters), slots, piece(state.gradient), piece(state.updated)});
 }
 
 void apply_all(Apply apply, const OptimizerSpec& spec, std::int64_t t, State& state) {
-  apply_range(apply, spec, t, state, 0, state.parameters.size());
+  const std::vector<std::span<float>> slots(state.slots.begin(), state.slots.end());
+  apply(spec, t, {state.parameters, slots, state.gradient, state.updated}, 1.0f);
 }
 
 OptimizerSpec spec_of(const golden::OptimizerCase& expected) {
@@ -154,7 +154,7 @@ TEST_CASE("shards of any size and alignment equal the whole block bit for bit") 
     for (const std::size_t step : {1, 3, 16, 17, 100, 501}) {
       State shards = start;
       for (std::size_t begin = 0; begin < kSize; begin += step) {
-        apply_range(&apply_update, spec, 4, shards, begin, std::min(step, kSize - begin));
+        apply_range(spec, 4, shards, begin, std::min(step, kSize - begin));
       }
       INFO(name_of(spec) << " in shards of " << step);
       CHECK(shards == whole);
@@ -166,7 +166,7 @@ TEST_CASE("an update does not change floats outside its range") {
   for (const OptimizerSpec& spec : kSpecs) {
     const State before = random_state(spec.kind, 100);
     State after = before;
-    apply_range(&apply_update, spec, 1, after, 33, 29);
+    apply_range(spec, 1, after, 33, 29);
     for (std::size_t i = 0; i < 100; ++i) {
       const bool inside = i >= 33 && i < 62;
       CHECK((after.parameters[i] != before.parameters[i]) == inside);
@@ -188,10 +188,16 @@ TEST_CASE("the new parameters can be written over the gradient or over the param
         return std::vector<std::span<float>>(state.slots.begin(), state.slots.end());
       };
       apply_all(&apply_update, spec, 2, apart);
-      apply_update(spec, 2, over_gradient.parameters, spans(over_gradient), over_gradient.gradient,
-                   over_gradient.gradient);
-      apply_update(spec, 2, over_parameters.parameters, spans(over_parameters), over_parameters.gradient,
-                   over_parameters.parameters);
+      apply_update(spec, 2,
+                   {.parameters = over_gradient.parameters,
+                    .slots = spans(over_gradient),
+                    .gradient = over_gradient.gradient,
+                    .updated = over_gradient.gradient});
+      apply_update(spec, 2,
+                   {.parameters = over_parameters.parameters,
+                    .slots = spans(over_parameters),
+                    .gradient = over_parameters.gradient,
+                    .updated = over_parameters.parameters});
       INFO(name_of(spec) << " over " << size << " floats");
       CHECK(over_gradient.gradient == apart.updated);
       CHECK(over_gradient.parameters == apart.parameters);
@@ -261,7 +267,7 @@ TEST_CASE("the learning rate depends on the number of earlier updates and is mul
     for (const Apply apply : {&apply_update, &apply_update_portable}) {
       for (const float factor : {1.0f, 0.25f}) {
         std::vector<float> p = {100}, gradient = {1};
-        apply(spec, static_cast<std::int64_t>(i) + 1, p, {}, gradient, p, factor);
+        apply(spec, static_cast<std::int64_t>(i) + 1, {p, {}, gradient, p}, factor);
         CHECK(p[0] == 100 - factor * rates[i]);
       }
     }
@@ -276,7 +282,7 @@ TEST_CASE("a factor for the rate scales the step of every rule") {
     State half = whole, before = whole;
     const auto apply = [&](State& state, float factor) {
       const std::vector<std::span<float>> slots(state.slots.begin(), state.slots.end());
-      apply_update(spec, 3, state.parameters, slots, state.gradient, state.updated, factor);
+      apply_update(spec, 3, {state.parameters, slots, state.gradient, state.updated}, factor);
     };
     apply(whole, 1.0f);
     apply(half, 0.5f);

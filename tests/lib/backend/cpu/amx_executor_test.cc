@@ -155,7 +155,7 @@ TEST_CASE("resident training in tiles equals separate steps and updates bit for 
       samples.labels.push_back(labels[static_cast<std::size_t>(number)]);
     }
     by_hand.train_step(samples.batch(), {});
-    apply_update(adam, step + 1, block, slot_spans, by_hand.gradients(), block);
+    apply_update(adam, step + 1, {block, slot_spans, by_hand.gradients(), block});
     by_hand.load({0, graph.num_parameters}, block);
   }
   CHECK(read_all(resident, graph) == block);

@@ -147,7 +147,7 @@ class Trained {
       executor_->load({0, graph_.num_parameters}, state_.parameters);
       last_ = executor_->train_step(gather(draw(size, first_sample)).batch(first_sample), {});
       const std::vector<std::span<float>> slots(state_.slots.begin(), state_.slots.end());
-      apply_update(spec_, ++global_step_, state_.parameters, slots, executor_->gradients(), state_.parameters);
+      apply_update(spec_, ++global_step_, {state_.parameters, slots, executor_->gradients(), state_.parameters});
       first_sample += static_cast<std::uint64_t>(size);
     }
   }

@@ -97,7 +97,7 @@ Outcome update_twice_plainly(const OptimizerSpec& spec, WireDtype dtype, std::si
       if (i > 0) add_f32(addend, mean);
     }
     if (num_gradients > 1) divide(mean, static_cast<float>(num_gradients));
-    apply_update_portable(spec, ++t, outcome.slots[0], slots, mean, mean, rate_factor);
+    apply_update_portable(spec, ++t, {outcome.slots[0], slots, mean, mean}, rate_factor);
     outcome.answer = numbers_of(mean, dtype);
   }
   return outcome;
@@ -199,7 +199,7 @@ TEST_CASE("a restored model continues with Adam's count of updates instead of 1"
 
   Floats p = {1.0f}, m = {0.1f}, v = {0.2f}, out(1);
   const std::vector<std::span<float>> slots = {m, v};
-  apply_update(adam, 42, p, slots, gradient, out);
+  apply_update(adam, 42, {p, slots, gradient, out});
   CHECK(answer == out);
   CHECK(copy(store.values(1, 0)) == m);
   CHECK(copy(store.values(2, 0)) == v);
