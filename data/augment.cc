@@ -48,12 +48,12 @@ DISTMNIST_VERSIONS void resample_row(const PaddedImage& padded, const SourceRow&
 
 class Augment : public BatchSource {
  public:
-  Augment(BatchSourcePtr input, std::int64_t height, std::int64_t width, std::uint64_t seed, std::uint64_t worker)
+  Augment(BatchSourcePtr input, const AugmentOptions& options)
       : input_(std::move(input)),
-        image_size_(static_cast<std::size_t>(height * width)),
-        seed_(seed),
-        worker_(worker),
-        resampler_(height, width) {}
+        image_size_(static_cast<std::size_t>(options.height * options.width)),
+        seed_(options.seed),
+        worker_(options.worker),
+        resampler_(options.height, options.width) {}
 
   bool next(TrainBatch& batch) override {
     if (!input_->next(batch)) return false;
@@ -120,10 +120,9 @@ AffineMap draw_affine_map(std::uint64_t seed, std::uint64_t worker, std::int64_t
   return map;
 }
 
-BatchSourcePtr augment(BatchSourcePtr input, Augmentation augmentation, std::int64_t height, std::int64_t width,
-                       std::uint64_t seed, std::uint64_t worker) {
-  if (augmentation == Augmentation::kNone) return input;
-  return std::make_unique<Augment>(std::move(input), height, width, seed, worker);
+BatchSourcePtr augment(BatchSourcePtr input, const AugmentOptions& options) {
+  if (options.augmentation == Augmentation::kNone) return input;
+  return std::make_unique<Augment>(std::move(input), options);
 }
 
 }  // namespace distmnist

@@ -47,9 +47,15 @@ class AffineResampler {
 // The map of one sample: a pure function of (seed, worker, sample number), like the order of the data.
 AffineMap draw_affine_map(std::uint64_t seed, std::uint64_t worker, std::int64_t sample);
 
-// The batches of `input`, whose images are [height, width], with each image augmented according to its sample number.
-// The same position in the data therefore always has the same image, wherever batches begin. Labels do not change.
-BatchSourcePtr augment(BatchSourcePtr input, Augmentation augmentation, std::int64_t height, std::int64_t width,
-                       std::uint64_t seed, std::uint64_t worker);
+// How images [height, width] are augmented.
+struct AugmentOptions {
+  Augmentation augmentation = Augmentation::kNone;
+  std::int64_t height = 0, width = 0;
+  std::uint64_t seed = 0, worker = 0;  // as in draw_affine_map()
+};
+
+// The batches of `input` with each image augmented according to its sample number. The same position in the data
+// therefore always has the same image, wherever batches begin. Labels do not change.
+BatchSourcePtr augment(BatchSourcePtr input, const AugmentOptions& options);
 
 }  // namespace distmnist

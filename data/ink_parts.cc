@@ -1,6 +1,7 @@
 #include "data/ink_parts.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace distmnist {
 namespace {
@@ -30,13 +31,20 @@ bool runs_along_border(const InkParts& parts, std::int32_t number) {
   return true;
 }
 
-// Whether nearly every row (or column, with `across`) of the box has a pixel of the part in the range [from, to).
-bool covers(const InkParts& parts, std::int32_t number, bool across, std::int64_t from, std::int64_t to) {
+// A band along a side of a box: the columns [from, to), or with `across` the rows.
+struct Band {
+  bool across = false;
+  std::int64_t from = 0, to = 0;
+};
+
+// Whether nearly every row (or column, with `across`) of the box has a pixel of the part in the band.
+bool covers(const InkParts& parts, std::int32_t number, const Band& band) {
+  const bool across = band.across;
   const Box& box = parts.parts[static_cast<std::size_t>(number)].box;
   const std::int64_t first = across ? box.left : box.top, last = across ? box.right : box.bottom;
   std::int64_t covered = 0;
   for (std::int64_t along = first; along < last; ++along) {
-    for (std::int64_t deep = from; deep < to; ++deep) {
+    for (std::int64_t deep = band.from; deep < band.to; ++deep) {
       const std::int64_t place = across ? deep * parts.width + along : along * parts.width + deep;
       if (parts.numbers[static_cast<std::size_t>(place)] != number) continue;
       ++covered;
@@ -62,46 +70,62 @@ std::int64_t largest_area(const InkParts& parts, const std::vector<std::int32_t>
   return area;
 }
 
-// Numbers and measures the part that contains pixel `first`. `waiting` is scratch memory.
-InkPart fill(const Ink& ink, float threshold, std::int64_t first, InkParts& parts, std::vector<std::int64_t>& waiting) {
-  const auto number = static_cast<std::int32_t>(parts.parts.size());
-  InkPart part{0, Box::none(ink.height, ink.width)};
-  parts.numbers[static_cast<std::size_t>(first)] = number;
-  waiting.assign(1, first);
-  while (!waiting.empty()) {
-    const std::int64_t place = waiting.back();
-    waiting.pop_back();
-    ++part.area;
-    part.box.include(place / ink.width, place % ink.width);
-    ink.for_neighbours(place, [&](std::int64_t near) {
-      std::int32_t& mark = parts.numbers[static_cast<std::size_t>(near)];
-      if (mark != InkParts::kNone || ink.values[static_cast<std::size_t>(near)] < threshold) return;
-      mark = number;
-      waiting.push_back(near);
-    });
+class PartFinder {
+ public:
+  PartFinder(const Ink& ink, float threshold)
+      : ink_(ink),
+        threshold_(threshold),
+        parts_{ink.height, ink.width, std::vector<std::int32_t>(ink.values.size(), InkParts::kNone), {}} {}
+
+  InkParts find() && {
+    for (std::size_t i = 0; i < ink_.values.size(); ++i) {
+      if (parts_.numbers[i] != InkParts::kNone || ink_.values[i] < threshold_) continue;
+      parts_.parts.push_back(fill(static_cast<std::int64_t>(i)));
+    }
+    return std::move(parts_);
   }
-  return part;
-}
+
+ private:
+  // Numbers and measures the part that contains pixel `first`.
+  InkPart fill(std::int64_t first) {
+    const auto number = static_cast<std::int32_t>(parts_.parts.size());
+    InkPart part{0, Box::none(ink_.height, ink_.width)};
+    parts_.numbers[static_cast<std::size_t>(first)] = number;
+    waiting_.assign(1, first);
+    while (!waiting_.empty()) {
+      const std::int64_t place = waiting_.back();
+      waiting_.pop_back();
+      ++part.area;
+      part.box.include(place / ink_.width, place % ink_.width);
+      ink_.for_neighbours(place, [&](std::int64_t near) {
+        std::int32_t& mark = parts_.numbers[static_cast<std::size_t>(near)];
+        if (mark != InkParts::kNone || ink_.values[static_cast<std::size_t>(near)] < threshold_) return;
+        mark = number;
+        waiting_.push_back(near);
+      });
+    }
+    return part;
+  }
+
+  const Ink& ink_;
+  float threshold_;
+  InkParts parts_;
+  std::vector<std::int64_t> waiting_;  // pixels of a part whose neighbours have not been visited
+};
 
 }  // namespace
 
 bool has_four_sides(const InkParts& parts, std::int32_t number) {
   const Box& box = parts.parts[static_cast<std::size_t>(number)].box;
   const std::int64_t high = 1 + box.height() / kSideThickness, wide = 1 + box.width() / kSideThickness;
-  return covers(parts, number, true, box.top, std::min(box.bottom, box.top + high)) &&
-         covers(parts, number, true, std::max(box.top, box.bottom - high), box.bottom) &&
-         covers(parts, number, false, box.left, std::min(box.right, box.left + wide)) &&
-         covers(parts, number, false, std::max(box.left, box.right - wide), box.right);
+  return covers(parts, number, {true, box.top, std::min(box.bottom, box.top + high)}) &&
+         covers(parts, number, {true, std::max(box.top, box.bottom - high), box.bottom}) &&
+         covers(parts, number, {false, box.left, std::min(box.right, box.left + wide)}) &&
+         covers(parts, number, {false, std::max(box.left, box.right - wide), box.right});
 }
 
 InkParts find_parts(const Ink& ink, float threshold) {
-  InkParts parts{ink.height, ink.width, std::vector<std::int32_t>(ink.values.size(), InkParts::kNone), {}};
-  std::vector<std::int64_t> waiting;
-  for (std::size_t i = 0; i < ink.values.size(); ++i) {
-    if (parts.numbers[i] != InkParts::kNone || ink.values[i] < threshold) continue;
-    parts.parts.push_back(fill(ink, threshold, static_cast<std::int64_t>(i), parts, waiting));
-  }
-  return parts;
+  return PartFinder(ink, threshold).find();
 }
 
 std::vector<std::int32_t> parts_of_digit(const InkParts& parts) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 #include "lib/base/error.h"
 #include "lib/base/folder.h"
@@ -50,9 +51,13 @@ std::string join_path(std::string_view folder, const std::string& name) {
   return folder.empty() ? name : std::string(folder) + "/" + name;
 }
 
+struct Gathered {
+  std::vector<std::string> files;      // relative to the folder that is searched
+  std::vector<std::string> obstacles;  // why folders could not be listed
+};
+
 // Adds the files in dir/place, and in its subfolders that are named like an MNIST file.
-void gather(const fs::path& dir, const std::string& place, bool go_down, std::vector<std::string>& files,
-            std::vector<std::string>& obstacles) {
+void gather(const fs::path& dir, const std::string& place, bool go_down, Gathered& gathered) {
   std::error_code error;
   const fs::file_status status = fs::status(dir / place, error);
   if (status.type() != fs::file_type::directory && status.type() != fs::file_type::none) return;
@@ -61,17 +66,17 @@ void gather(const fs::path& dir, const std::string& place, bool go_down, std::ve
     for (const FolderEntry& entry : list_folder(folder)) {
       const std::string path = join_path(place, entry.name);
       if (entry.kind != EntryKind::kFolder) {
-        files.push_back(path);
+        gathered.files.push_back(path);
       } else if (go_down && role_of(entry.name)) {
-        gather(dir, path, false, files, obstacles);
+        gather(dir, path, false, gathered);
       }
     }
   } catch (const Error& problem) {
-    obstacles.emplace_back(problem.what());
+    gathered.obstacles.emplace_back(problem.what());
     // In a folder that can be entered but not listed, files can still be opened by known names.
     for (const char* name : kMnistNames) {
       for (const std::string& file : {std::string(name), name + std::string(kPacked)}) {
-        if (fs::exists(folder / file, error)) files.push_back(join_path(place, file));
+        if (fs::exists(folder / file, error)) gathered.files.push_back(join_path(place, file));
       }
     }
   }
@@ -163,9 +168,10 @@ MnistCandidates choose_mnist_files(std::span<const std::string> files) {
 MnistFolder look_for_mnist(const fs::path& dir) {
   require_folder(dir);
   MnistFolder folder;
-  std::vector<std::string> files;
-  for (const std::string_view place : kPlaces) gather(dir, std::string(place), true, files, folder.obstacles);
-  folder.files = choose_mnist_files(files);
+  Gathered gathered;
+  for (const std::string_view place : kPlaces) gather(dir, std::string(place), true, gathered);
+  folder.obstacles = std::move(gathered.obstacles);
+  folder.files = choose_mnist_files(gathered.files);
   for (auto& paths : folder.files) {
     for (std::string& path : paths) path = (dir / path).string();
   }

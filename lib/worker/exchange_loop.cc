@@ -43,8 +43,12 @@ class ExchangeLoop final : public StepLoop {
     const auto worker = static_cast<std::uint64_t>(config_.task_index);
     const ImageSet& train = parts_.data.train;
     auto batches = batch(repeat(shuffle(slices(train), config_.seed, worker)), batch_size_, position_);
-    return prefetch(augment(std::move(batches), config_.augmentation, train.height, train.width, config_.seed, worker),
-                    kPrefetchedBatches);
+    const AugmentOptions options{.augmentation = config_.augmentation,
+                                 .height = train.height,
+                                 .width = train.width,
+                                 .seed = config_.seed,
+                                 .worker = worker};
+    return prefetch(augment(std::move(batches), options), kPrefetchedBatches);
   }
 
   // Empty if the step does not count because one of its numbers is not finite.

@@ -56,8 +56,8 @@ struct Samples {
 // `count` samples starting at `first`, in batches of `batch_size`.
 Samples take(Augmentation augmentation, std::int64_t batch_size, std::int64_t first, std::int64_t count,
              std::uint64_t seed = 1, std::uint64_t worker = 0) {
-  auto source = augment(batch(repeat(shuffle(slices(digits()), 9, 0)), batch_size, first), augmentation,
-                        digits().height, digits().width, seed, worker);
+  auto source = augment(batch(repeat(shuffle(slices(digits()), 9, 0)), batch_size, first),
+                        {augmentation, digits().height, digits().width, seed, worker});
   Samples out;
   for (TrainBatch b; std::ssize(out.labels) < count;) {
     REQUIRE(source->next(b));
@@ -156,7 +156,7 @@ TEST_CASE("the order of the data and the labels are kept, and each pass has diff
   CHECK(std::ranges::all_of(changed.images, [](float value) { return value >= 0 && value <= 1; }));
   // Each image comes once in each pass, with different pixels.
   auto same_order = batch(repeat(slices(digits())), once);
-  auto source = augment(std::move(same_order), Augmentation::kAffine, digits().height, digits().width, 1, 0);
+  auto source = augment(std::move(same_order), {Augmentation::kAffine, digits().height, digits().width, 1, 0});
   TrainBatch first, second;
   REQUIRE(source->next(first));
   REQUIRE(source->next(second));
@@ -167,11 +167,11 @@ TEST_CASE("the order of the data and the labels are kept, and each pass has diff
 TEST_CASE("without augmentation the batches are the input itself") {
   auto input = batch(slices(digits()), 5);
   const BatchSource* const itself = input.get();
-  CHECK(augment(std::move(input), Augmentation::kNone, digits().height, digits().width, 1, 0).get() == itself);
+  CHECK(augment(std::move(input), {Augmentation::kNone, digits().height, digits().width, 1, 0}).get() == itself);
 }
 
 TEST_CASE("the end of the input ends the augmented data") {
-  auto source = augment(batch(slices(digits()), 20), Augmentation::kAffine, digits().height, digits().width, 1, 0);
+  auto source = augment(batch(slices(digits()), 20), {Augmentation::kAffine, digits().height, digits().width, 1, 0});
   TrainBatch b;
   CHECK(source->next(b));
   CHECK(source->next(b));
