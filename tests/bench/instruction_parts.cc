@@ -224,7 +224,7 @@ Work records() {
 // A ps with one model and two workers, whose pushes cause updates by adam.
 class Job {
  public:
-  explicit Job(bool sync) : sync_(sync), core_(PsIdentity{0, 1, kNumWorkers, 500}, PsLimits{}, actions_, 0) {
+  explicit Job(bool sync) : sync_(sync), core_({{0, 1, kNumWorkers, 500}}, actions_, 0) {
     workers_[0].chief = true;
     for (trace::Peer& worker : workers_) {
       worker.num_parameters = kModelFloats;

@@ -40,7 +40,7 @@ bool all_are_finite(WireDtype dtype, std::span<const std::byte> bytes) {
 
 class Script : public PsActions {
  public:
-  explicit Script(Input input) : input_(input), core_(identity(), PsLimits{60'000}, *this, 0) {
+  explicit Script(Input input) : input_(input), core_({identity(), {60'000}}, *this, 0) {
     for (std::size_t i = 0; i < kPeers; ++i) {
       Peer& peer = peers_[i];
       peer.worker = static_cast<std::uint32_t>(i % 3);

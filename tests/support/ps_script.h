@@ -25,7 +25,7 @@ inline CreateRecord small_model() {
 class PsScript : public PsTrace<Container> {
  public:
   explicit PsScript(PsIdentity identity = {0, 1, 2, kEpoch}, PsLimits limits = {})
-      : PsTrace(identity, limits, actions), identity_(identity) {}
+      : PsTrace(PsSetup{identity, limits}, actions), identity_(identity) {}
 
   Lines greet(Peer& peer, const Fingerprint& fingerprint = kJob) {
     return say(peer, peer.hello(fingerprint, identity_.num_workers, identity_.num_ps, identity_.index));

@@ -174,7 +174,7 @@ inline SimulatedPs::SimulatedPs(SimulatedJob& job, std::uint32_t index) : job_(j
 
 inline void SimulatedPs::start() {
   const PsIdentity identity{index_, job_.plan.num_ps, job_.plan.num_workers, 500 + index_ + 100 * starts_++};
-  core = std::make_unique<PsCore>(identity, PsLimits{kForeverMs}, *this, job_.clock.now());
+  core = std::make_unique<PsCore>(PsSetup{identity, {kForeverMs}}, *this, job_.clock.now());
   newest_step = -1;
   value = 0;
   applied.clear();

@@ -12,7 +12,7 @@ namespace distmnist::trace {
 
 class StayScript : public PsTrace<PsCore> {
  public:
-  explicit StayScript(bool stay = true) : PsTrace(PsIdentity{0, 1, 1, kEpoch, stay}, PsLimits{}, actions, 0) {}
+  explicit StayScript(bool stay = true) : PsTrace(PsSetup{{0, 1, 1, kEpoch, stay}}, actions, 0) {}
 
   Lines greet(Peer& peer, std::uint32_t num_workers, const Fingerprint& fingerprint = kJob) {
     return say(peer, peer.hello(fingerprint, num_workers, 1, 0));

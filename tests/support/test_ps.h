@@ -91,7 +91,7 @@ class MortalPs {
     if (same_host_) endpoints.push_back(same_host_endpoint("127.0.0.1", port_));
     NetworkServer socket({.endpoints = endpoints, .keys = keys_});
     Actions actions(socket);
-    PsCore core(identity_, {}, actions, monotonic_ms());
+    PsCore core({.identity = identity_}, actions, monotonic_ms());
     Sender from;
     while (!killed_ && !core.end()) {
       socket.poll(10);

@@ -19,21 +19,24 @@ constexpr TimeMs kLookEveryMs = 200;      // between checks that the ps listens
 constexpr TimeMs kFirstReportMs = 1'000;  // of waiting
 constexpr TimeMs kReportEveryMs = 10'000;
 
+struct Question {
+  Message message;
+  MessageType answer;  // the type that an answer has
+};
+
 // One question to one ps.
 class Call {
  public:
-  Call(WireContext& context, const AdminConfig& config, std::size_t index, MessageType answer_type, Message question,
-       TimeMs now)
+  Call(WireContext& context, const AdminConfig& config, std::size_t index, Question question)
       : context_(context),
         config_(config),
         address_(config.ps[index]),
         keys_(config.keys.empty() ? std::nullopt : std::optional(config.keys[index])),
         name_(fmt::format("ps:{} {}", index, address_.to_string())),
-        answer_type_(answer_type),
         question_(std::move(question)),
-        began_ms_(now),
-        looked_ms_(now - kLookEveryMs),
-        report_ms_(now + kFirstReportMs) {}
+        began_ms_(monotonic_ms()),
+        looked_ms_(began_ms_ - kLookEveryMs),
+        report_ms_(began_ms_ + kFirstReportMs) {}
 
   bool over() const { return over_; }
   AdminOutcome take_outcome() { return std::move(outcome_); }
@@ -85,9 +88,10 @@ class Call {
     socket_.emplace(context_, listener.endpoint, keys_);
     asked_ms_ = now;
     // A copy: the socket may still hold it long after the call is over.
-    Frame record = Frame::allocate(question_.payload.size());
-    std::memcpy(record.bytes().data(), question_.payload.bytes().data(), record.size());
-    socket_->send(Message{question_.header, std::move(record)});
+    const Message& message = question_.message;
+    Frame record = Frame::allocate(message.payload.size());
+    std::memcpy(record.bytes().data(), message.payload.bytes().data(), record.size());
+    socket_->send(Message{message.header, std::move(record)});
   }
 
   void hang_up() {
@@ -112,15 +116,16 @@ class Call {
               "speaks protocol version {}, but this program speaks {}; use the same version of distmnist everywhere",
               header.version, kProtocolVersion));
     }
-    const bool ours = received.fault == HeaderFault::kNone && header.incarnation == question_.header.incarnation &&
-                      header.sequence == question_.header.sequence;
+    const Header& asked = question_.message.header;
+    const bool ours = received.fault == HeaderFault::kNone && header.incarnation == asked.incarnation &&
+                      header.sequence == asked.sequence;
     if (!ours) return;
     if (header.type == MessageType::kRefuse) {
       const auto refusal = decode<RefuseRecord>(received.message.payload.bytes());
       const int code = refusal ? std::clamp(refusal->exit_code, 1, 255) : 1;
       return finish(static_cast<ExitCode>(code), refusal ? refusal->reason : "refused without giving a reason");
     }
-    if (header.type != answer_type_) return;
+    if (header.type != question_.answer) return;
     outcome_.answer = std::move(received.message.payload);
     over_ = true;
   }
@@ -136,8 +141,7 @@ class Call {
   HostPort address_;
   std::optional<ClientKeys> keys_;
   std::string name_;  // "ps:0 localhost:2222"
-  MessageType answer_type_;
-  Message question_;
+  Question question_;
   TimeMs began_ms_;
   TimeMs looked_ms_;
   TimeMs report_ms_;
@@ -161,8 +165,7 @@ std::vector<AdminOutcome> ask_ps_tasks(const AdminConfig& config, MessageType ty
     header.dtype = WireDtype::kRecord;
     header.incarnation = config.incarnation;
     header.sequence = 1;
-    calls.emplace_back(context, config, k, answer_type, Message{header, Frame::borrow(records[k].bytes())},
-                       monotonic_ms());
+    calls.emplace_back(context, config, k, Question{{header, Frame::borrow(records[k].bytes())}, answer_type});
   }
   while (true) {
     std::vector<ClientSocket*> sockets;

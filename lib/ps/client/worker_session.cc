@@ -27,6 +27,11 @@ ExchangeConfig exchange_config(const WorkerSessionConfig& config, std::size_t ps
   return exchange;
 }
 
+// A part without a payload.
+RequestPart plain(MessageType type) {
+  return {.type = type, .range = {}, .bytes = {}};
+}
+
 }  // namespace
 
 WorkerSession::WorkerSession(WorkerSessionConfig config, const std::vector<ExchangeActions*>& actions)
@@ -73,19 +78,22 @@ void WorkerSession::create(const StoredModel& model, TimeMs now) {
                       std::as_bytes(slice(block, range))});
       }
     }
-    exchange.add({MessageType::kCreateEnd, WireDtype::kNone, 0, {}, {}});
+    exchange.add(plain(MessageType::kCreateEnd));
     exchange.end(now);
   }
   enter(Phase::kCreating, all());
 }
 
 void WorkerSession::await_others(TimeMs now) {
-  ask(Phase::kAwaitingOthers, lead_only(), MessageType::kOthersDone,
-      {MessageType::kAwaitOthers, WireDtype::kNone, 0, {}, {}}, now);
+  ask({.phase = Phase::kAwaitingOthers,
+       .asked = lead_only(),
+       .answer = MessageType::kOthersDone,
+       .part = plain(MessageType::kAwaitOthers)},
+      now);
 }
 
 void WorkerSession::done(TimeMs now) {
-  ask(Phase::kDone, all(), MessageType::kDoneAck, {MessageType::kDone, WireDtype::kNone, 0, {}, {}}, now);
+  ask({.phase = Phase::kDone, .asked = all(), .answer = MessageType::kDoneAck, .part = plain(MessageType::kDone)}, now);
 }
 
 void WorkerSession::leave() {
@@ -106,14 +114,23 @@ void WorkerSession::fail_run(const std::string& why) {
 // ---- Parameters and gradients ----
 
 void WorkerSession::pull(ParameterSink& sink, TimeMs now) {
-  ask(Phase::kPulling, all(), MessageType::kParameters, {MessageType::kPull, WireDtype::kNone, 0, {}, {}}, now,
-      WireDtype::kF32, {&sink});
+  ask({.phase = Phase::kPulling,
+       .asked = all(),
+       .answer = MessageType::kParameters,
+       .part = plain(MessageType::kPull),
+       .sinks = {&sink}},
+      now);
 }
 
 void WorkerSession::join(ParameterSink& sink, TimeMs now) {
   sink_ = &sink;
-  ask(Phase::kJoining, lead_only(), MessageType::kToken, {MessageType::kJoin, WireDtype::kNone, 0, {}, {}}, now,
-      config_.wire_dtype, {&sink});
+  ask({.phase = Phase::kJoining,
+       .asked = lead_only(),
+       .answer = MessageType::kToken,
+       .part = plain(MessageType::kJoin),
+       .wants = config_.wire_dtype,
+       .sinks = {&sink}},
+      now);
 }
 
 void WorkerSession::begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples, TimeMs now) {
@@ -180,7 +197,7 @@ void WorkerSession::on_pushed() {
 
 // Tells ps 0 that the push is complete on all others, and how far they all are.
 void WorkerSession::commit(TimeMs now) {
-  RequestPart commit{MessageType::kCommit, WireDtype::kNone, 0, {}, {}};
+  RequestPart commit = plain(MessageType::kCommit);
   commit.commit = lead().commit();
   bool bad = drops_push_;
   for (std::size_t k = 1; k < exchanges_.size(); ++k) {
@@ -196,14 +213,20 @@ void WorkerSession::commit(TimeMs now) {
 // The workers tell the other ps tasks which updates ps 0 has decided.
 void WorkerSession::pull_from_others(TimeMs now) {
   const TokenRecord& token = lead().token();
-  RequestPart part{MessageType::kPull, WireDtype::kNone, 0, {}, {}};
+  RequestPart part = plain(MessageType::kPull);
   records_.clear();
   if (ordered()) {
     part.type = MessageType::kAdvance;
     part.dtype = WireDtype::kRecord;
     part.bytes = kept(encode(UpdatesRecord{token.updates, token.accepted ? 0 : pushed_sequence_}));
   }
-  ask(Phase::kAdvancing, others(), MessageType::kParameters, part, now, config_.wire_dtype, {sink_});
+  ask({.phase = Phase::kAdvancing,
+       .asked = others(),
+       .answer = MessageType::kParameters,
+       .part = part,
+       .wants = config_.wire_dtype,
+       .sinks = {sink_}},
+      now);
 }
 
 void WorkerSession::on_turn() {
@@ -223,8 +246,11 @@ void WorkerSession::snapshot(TimeMs now) {
 // applied yet.
 void WorkerSession::ask_for_vectors(TimeMs now) {
   ++snapshot_attempts_;
-  ask(Phase::kSnapshotVector, ordered() ? lead_only() : all(), MessageType::kSnapshotVector,
-      {MessageType::kSnapshotBegin, WireDtype::kNone, 0, {}, {}}, now);
+  ask({.phase = Phase::kSnapshotVector,
+       .asked = ordered() ? lead_only() : all(),
+       .answer = MessageType::kSnapshotVector,
+       .part = plain(MessageType::kSnapshotBegin)},
+      now);
 }
 
 void WorkerSession::take_slots(TimeMs now) {
@@ -247,11 +273,13 @@ void WorkerSession::take_slots(TimeMs now) {
   slot_sinks_.clear();
   slot_sinks_.emplace_back(model_.parameters);
   for (std::vector<float>& slot : model_.slots) slot_sinks_.emplace_back(slot);
-  std::vector<ParameterSink*> sinks;
-  for (BlockSink& sink : slot_sinks_) sinks.push_back(&sink);
   records_.clear();
-  const RequestPart part{MessageType::kSnapshotTake, WireDtype::kRecord, 0, {}, kept(encode(target_))};
-  ask(Phase::kSnapshotTake, all(), MessageType::kSnapshotEnd, part, now, WireDtype::kF32, sinks);
+  Question question{.phase = Phase::kSnapshotTake,
+                    .asked = all(),
+                    .answer = MessageType::kSnapshotEnd,
+                    .part = {MessageType::kSnapshotTake, WireDtype::kRecord, 0, {}, kept(encode(target_))}};
+  for (BlockSink& sink : slot_sinks_) question.sinks.push_back(&sink);
+  ask(question, now);
 }
 
 // A ps that was asked late has released its held pushes and is past the agreed point.
@@ -279,16 +307,15 @@ void WorkerSession::enter(Phase phase, Asked asked) {
   ++requests_;
 }
 
-void WorkerSession::ask(Phase phase, Asked asked, MessageType answer, const RequestPart& part, TimeMs now,
-                        WireDtype wants, const std::vector<ParameterSink*>& sinks) {
+void WorkerSession::ask(const Question& question, TimeMs now) {
   ++sequence_;
-  const RequestInfo info{answer, sequence_, run_, step(), 0, wants};
-  for (std::size_t k = asked.first; k < asked.last; ++k) {
-    exchanges_[k].deliver_to(sinks);
+  const RequestInfo info{question.answer, sequence_, run_, step(), 0, question.wants};
+  for (std::size_t k = question.asked.first; k < question.asked.last; ++k) {
+    exchanges_[k].deliver_to(question.sinks);
     exchanges_[k].begin(info, now);
-    exchanges_[k].add(part);
+    exchanges_[k].add(question.part);
   }
-  enter(phase, asked);
+  enter(question.phase, question.asked);
 }
 
 std::span<const std::byte> WorkerSession::kept(Frame record) {

@@ -121,6 +121,14 @@ class WorkerSession {
   struct Asked {  // the ps tasks that must answer in a phase
     std::size_t first = 0, last = 0;
   };
+  struct Question {  // a phase that sends `part` to these ps tasks
+    Phase phase;
+    Asked asked;
+    MessageType answer;
+    RequestPart part;
+    WireDtype wants = WireDtype::kF32;
+    std::vector<ParameterSink*> sinks = {};  // where the values of the answers go, by slot
+  };
 
   Exchange& lead() { return exchanges_.front(); }
   bool ordered() const { return config_.strategy.ordered(); }
@@ -128,9 +136,7 @@ class WorkerSession {
   Asked others() const { return {1, exchanges_.size()}; }
   Asked all() const { return {0, exchanges_.size()}; }
   void enter(Phase phase, Asked asked);
-  // Enters a phase that sends `part` to these ps tasks. The values of the answers go to `sinks`, by slot.
-  void ask(Phase phase, Asked asked, MessageType answer, const RequestPart& part, TimeMs now,
-           WireDtype wants = WireDtype::kF32, const std::vector<ParameterSink*>& sinks = {});
+  void ask(const Question& question, TimeMs now);
   std::span<const std::byte> kept(Frame record);
   std::span<const std::byte> on_the_wire(Range range);
 

@@ -21,10 +21,7 @@ inline constexpr std::uint32_t kMaxWorkers = kMaxReplicas;  // in a container of
 inline constexpr std::size_t kMaxFingerprintBytes = 16 * 1024;
 class Container {
  public:
-  // `pool`: threads that share the work of an update; null: only the caller's thread works. It must outlive the
-  // container.
-  Container(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, ThreadPool* pool = nullptr)
-      : run_(identity, limits, actions, pool) {}
+  Container(const PsSetup& setup, PsActions& actions) : run_(setup, actions) {}
 
   // Takes a message for this container whose header has been checked.
   void on_message(const Sender& from, Message&& message, TimeMs now);

@@ -179,7 +179,7 @@ struct Network {
 ExitCode serve(const ParameterServerConfig& config, ServerSocket& socket, const std::function<void()>& look_around) {
   Shell shell(socket);
   ThreadPool pool(config.threads);
-  PsCore core(config.identity, config.limits, shell, monotonic_ms(), &pool);
+  PsCore core({config.identity, config.limits, &pool}, shell, monotonic_ms());
   log_info("listening on {}", join(socket.bound(), " and "));
 
   TimeMs last_tick_ms = monotonic_ms();

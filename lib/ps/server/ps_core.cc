@@ -27,11 +27,11 @@ bool attempt(const Action& action) noexcept {
 PsCore::TitledActions::TitledActions(const std::string& container, PsCore& ps)
     : title(container.empty() ? "" : container_title(shown(container)) + ": "), core(ps) {}
 
-PsCore::PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, TimeMs now, ThreadPool* pool)
-    : identity_(identity),
-      limits_(limits),
+PsCore::PsCore(const PsSetup& setup, PsActions& actions, TimeMs now)
+    : identity_(setup.identity),
+      limits_(setup.limits),
       actions_(actions),
-      pool_(pool),
+      pool_(setup.pool),
       vacant_since_ms_(now),
       last_report_ms_(now),
       now_(now) {}
@@ -132,7 +132,7 @@ PsCore::Entry* PsCore::entry_for(const Sender& from, Message& message, TimeMs no
   Entry* entry = claim(from, header, hello->container);
   if (entry == nullptr) return nullptr;
   try {
-    entry->run = std::make_unique<Container>(identity, limits_, entry->actions, pool_);
+    entry->run = std::make_unique<Container>(PsSetup{identity, limits_, pool_}, entry->actions);
   } catch (const std::bad_alloc&) {
     if (entry->variables.values().empty()) containers_.erase(header.container);
     throw;

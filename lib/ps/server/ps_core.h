@@ -43,9 +43,7 @@ inline constexpr std::size_t kMaxContestants = 64;  // hellos for another contai
 
 class PsCore {
  public:
-  // `pool`: as for Container.
-  PsCore(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, TimeMs now,
-         ThreadPool* pool = nullptr);
+  PsCore(const PsSetup& setup, PsActions& actions, TimeMs now);
 
   void on_message(const Sender& from, Received&& received, TimeMs now);
   void on_tick(TimeMs now);

@@ -34,6 +34,14 @@ struct PsLimits {
   TimeMs recovery_wait_ms = 120'000;  // how long a run continues without a live worker, and a worker waits for others
 };
 
+// What a ps is started with.
+struct PsSetup {
+  PsIdentity identity;
+  PsLimits limits = {};
+  // Threads that share the work of an update; null: only the caller's thread works. Outlives the ps.
+  ThreadPool* pool = nullptr;
+};
+
 // What a token has told a process: the updates up to `commit`. `question` is the last one answered; `commit` is that of
 // its first answer, because the process may have continued with that one.
 struct Told {
@@ -68,14 +76,13 @@ struct Shard {
 
 class RunState {
  public:
-  // `pool`: threads that share the work of an update; null: only the caller's thread works. The pool and the actions
-  // must outlive it.
-  RunState(const PsIdentity& identity, const PsLimits& limits, PsActions& actions, ThreadPool* pool)
-      : ps(identity),
-        limits(limits),
+  // The actions must outlive it.
+  RunState(const PsSetup& setup, PsActions& actions)
+      : ps(setup.identity),
+        limits(setup.limits),
         actions(actions),
-        pool(pool),
-        members(identity.num_workers, identity.draw_lease) {}
+        pool(setup.pool),
+        members(setup.identity.num_workers, setup.identity.draw_lease) {}
 
   // ---- The shard ----
   // Applies a push that needs no decision, and answers it with the new parameters. A push that was applied before is

@@ -60,48 +60,48 @@ void VariableStore::apply(std::size_t chunk, std::span<const float> gradient, st
 void VariableStore::apply(std::size_t chunk, std::span<const Numbers> gradients, std::span<std::byte> updated,
                           ThreadPool* pool) {
   const auto size = static_cast<std::size_t>(chunks_.range(chunk).size);
-  if (pool == nullptr || size < kSharedFloats) return apply_part(chunk, 0, size, gradients, updated);
+  if (pool == nullptr || size < kSharedFloats) return apply_part({chunk, 0, size}, gradients, updated);
   pool->run([&](int part) {
     const Share share = share_of(static_cast<std::int64_t>(size), part, pool->size(), kBlockFloats);
-    apply_part(chunk, static_cast<std::size_t>(share.begin), static_cast<std::size_t>(share.size()), gradients,
+    apply_part({chunk, static_cast<std::size_t>(share.begin), static_cast<std::size_t>(share.size())}, gradients,
                updated);
   });
 }
 
-void VariableStore::apply_part(std::size_t chunk, std::size_t begin, std::size_t size,
-                               std::span<const Numbers> gradients, std::span<std::byte> updated) {
+void VariableStore::apply_part(const Part& part, std::span<const Numbers> gradients, std::span<std::byte> updated) {
   const ScopedFlushDenormals flush_denormals;
   const UpdateRule rule = update_rule(optimizer_);
   const Numbers& first = gradients.front();
   if (gradients.size() == 1 && first.dtype == WireDtype::kF32) {
-    UpdateArrays arrays = arrays_of(chunk, begin, size);
-    arrays.gradient = reinterpret_cast<const float*>(first.bytes.data()) + begin;
-    arrays.updated = reinterpret_cast<float*>(updated.data()) + begin;
+    UpdateArrays arrays = arrays_of(part);
+    arrays.gradient = reinterpret_cast<const float*>(first.bytes.data()) + part.begin;
+    arrays.updated = reinterpret_cast<float*>(updated.data()) + part.begin;
     return rule(arrays, optimizer_, rate_);
   }
   // Block by block: what is converted and summed stays in the fastest cache until it is applied, and what is applied
   // stays there until it is converted back. So memory is read once and written once, in the wire type.
   alignas(64) std::array<float, kBlockFloats> memory;
   const std::size_t width = bytes_per_number(first.dtype);
-  for (const std::size_t end = begin + size; begin < end; begin += kBlockFloats) {
+  const std::size_t end = part.begin + part.size;
+  for (std::size_t begin = part.begin; begin < end; begin += kBlockFloats) {
     const std::span<float> block = std::span(memory).first(std::min(kBlockFloats, end - begin));
     read_numbers(first.slice(begin, block.size()), block);
     for (const Numbers& other : gradients.subspan(1)) add_numbers(other.slice(begin, block.size()), block);
     if (gradients.size() > 1) divide(block, static_cast<float>(gradients.size()));
-    UpdateArrays arrays = arrays_of(chunk, begin, block.size());
+    UpdateArrays arrays = arrays_of({part.chunk, begin, block.size()});
     arrays.gradient = arrays.updated = block.data();
     rule(arrays, optimizer_, rate_);
     write_numbers(block, first.dtype, updated.subspan(begin * width, block.size() * width));
   }
 }
 
-UpdateArrays VariableStore::arrays_of(std::size_t chunk, std::size_t begin, std::size_t size) {
-  const auto from = [&](std::size_t slot) { return values(slot, chunk).data() + begin; };
+UpdateArrays VariableStore::arrays_of(const Part& part) {
+  const auto from = [&](std::size_t slot) { return values(slot, part.chunk).data() + part.begin; };
   UpdateArrays arrays = {};
   arrays.parameters = from(0);
   arrays.first_slot = num_slots() > 0 ? from(1) : nullptr;
   arrays.second_slot = num_slots() > 1 ? from(2) : nullptr;
-  arrays.size = size;
+  arrays.size = part.size;
   return arrays;
 }
 

@@ -62,11 +62,14 @@ class VariableStore {
   void apply(std::size_t chunk, std::span<const Numbers> gradients, std::span<std::byte> updated, ThreadPool* pool);
 
  private:
-  // Runs apply() on `size` floats of the chunk, starting at `begin`.
-  void apply_part(std::size_t chunk, std::size_t begin, std::size_t size, std::span<const Numbers> gradients,
-                  std::span<std::byte> updated);
-  // The arrays of that part, except for gradient and updated.
-  UpdateArrays arrays_of(std::size_t chunk, std::size_t begin, std::size_t size);
+  // `size` floats of a chunk, from `begin` on.
+  struct Part {
+    std::size_t chunk = 0, begin = 0, size = 0;
+  };
+  // apply() for a part of a chunk. The gradients and `updated` are those of the whole chunk.
+  void apply_part(const Part& part, std::span<const Numbers> gradients, std::span<std::byte> updated);
+  // The arrays of a part, except for gradient and updated.
+  UpdateArrays arrays_of(const Part& part);
 
   ChunkTable chunks_;
   OptimizerSpec optimizer_;

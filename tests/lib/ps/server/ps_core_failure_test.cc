@@ -13,7 +13,7 @@ const std::string kWhy = "worker:1 pushed a gradient with nan in pred/weights at
 
 // Three workers; two of them have sent their greeting.
 struct Ps : PsTrace<PsCore> {
-  Ps() : PsTrace(PsIdentity{0, 1, 3, kEpoch}, PsLimits{}, actions, 0) {
+  Ps() : PsTrace(PsSetup{{0, 1, 3, kEpoch}}, actions, 0) {
     say(chief, chief.hello(kJob, 3, 1, 0));
     say(worker, worker.hello(kJob, 3, 1, 0));
     chief.run = worker.run = kRun;

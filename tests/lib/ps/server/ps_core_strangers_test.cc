@@ -13,7 +13,7 @@ constexpr std::uint64_t kLargest = std::numeric_limits<std::uint64_t>::max();
 
 // A ps without --ps_stay for a job of two workers, both connected, with a model.
 struct Ps : PsTrace<PsCore> {
-  explicit Ps(bool with_model = true) : PsTrace(PsIdentity{0, 1, 2, kEpoch}, PsLimits{}, actions, 0) {
+  explicit Ps(bool with_model = true) : PsTrace(PsSetup{{0, 1, 2, kEpoch}}, actions, 0) {
     if (!with_model) return;
     greet(chief);
     greet(worker);

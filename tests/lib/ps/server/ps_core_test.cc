@@ -13,7 +13,7 @@ constexpr TimeMs kWaitMs = 30'000;
 
 // A whole ps for a job of two workers.
 struct Ps : PsTrace<PsCore> {
-  Ps() : PsTrace(PsIdentity{0, 1, 2, kEpoch}, PsLimits{kWaitMs}, actions, 0) {}
+  Ps() : PsTrace(PsSetup{{0, 1, 2, kEpoch}, {kWaitMs}}, actions, 0) {}
 
   Lines greet(Peer& peer) { return say(peer, peer.hello(kJob, 2, 1, 0)); }
   void create_model() {
