@@ -57,10 +57,9 @@ struct Repacking {
   int planes = kRounded;
 };
 
-// Called for each finished block of a product: rows [row, row + rows), columns [column, column + columns).
+// Called for each finished block of a product: rows [row, row + kBlockSide), columns [column, column + columns).
 struct BlockDone {
-  void (*call)(const void* context, std::int64_t row, std::int64_t rows, std::int64_t column,
-               std::int64_t columns) = nullptr;
+  void (*call)(const void* context, std::int64_t row, std::int64_t column, std::int64_t columns) = nullptr;
   const void* context = nullptr;
 };
 

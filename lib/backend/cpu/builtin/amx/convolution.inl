@@ -12,13 +12,20 @@ inline void put_image(const TileConvolution& s, const float* image, std::int64_t
   }
 }
 
-// Sums over all taps and input channels, block by block: finish(y, x, channel, sums) gets [2 rows, 16 pixels, 32
-// channels], where pixels after the image's last column are undefined. `weights` is a right factor [taps * in, out].
-// Bound: the products of a tap, 64 cycles for 32 channels of a block, with 4 KiB of loads; half of these, the weights,
-// come from the L2 cache.
+// The operands of a sum over all taps and input channels.
+struct Correlation {
+  std::int64_t in, out;  // channels
+  const Bf16* padded;    // the image [padded_height(), padded_width(), in]
+  const Bf16* weights;   // a right factor [taps * in, out]
+};
+
+// Sums block by block: finish(y, x, channel, sums) gets [2 rows, 16 pixels, 32 channels], where pixels after the
+// image's last column are undefined. Bound: the products of a tap, 64 cycles for 32 channels of a block, with 4 KiB of
+// loads; half of these, the weights, come from the L2 cache.
 template <typename Finish>
-inline void correlate(Tiles& tiles, const TileConvolution& s, const Bf16* padded, std::int64_t in, std::int64_t out,
-                      const Bf16* weights, const Finish& finish) {
+inline void correlate(Tiles& tiles, const TileConvolution& s, const Correlation& operands, const Finish& finish) {
+  const std::int64_t in = operands.in, out = operands.out;
+  const Bf16 *const padded = operands.padded, *const weights = operands.weights;
   alignas(64) float sums[kBlockSide * kBlockSide];
   const ConvolutionShape& c = s.convolution;
   const std::int64_t strip_size = s.taps() * in / kTileDepth;
@@ -32,8 +39,8 @@ inline void correlate(Tiles& tiles, const TileConvolution& s, const Bf16* padded
         for (std::int64_t tap = 0; tap < s.taps(); ++tap) {
           const Bf16* left = padded + (y + tap / c.window_width) * row + (x + tap % c.window_width) * in;
           for (std::int64_t depth = 0; depth < in; depth += kTileDepth) {
-            multiply_block(tiles, left, left + row, in * static_cast<std::ptrdiff_t>(sizeof(Bf16)), right,
-                           right + strip_size * kTileSize);
+            multiply_block(tiles, {left, left + row, in * static_cast<std::ptrdiff_t>(sizeof(Bf16))},
+                           {right, right + strip_size * kTileSize});
             left += kTileDepth;
             right += kTileSize;
           }
@@ -49,11 +56,11 @@ void convolution_forward(const TileConvolutionForward& p) {
   const ConvolutionShape& c = p.shape.convolution;
   Tiles tiles;
   put_image(p.shape, p.image, c.in, p.scratch);
-  correlate(tiles, p.shape, p.scratch, c.in, c.out, p.weights,
+  correlate(tiles, p.shape, {.in = c.in, .out = c.out, .padded = p.scratch, .weights = p.weights},
             [&](std::int64_t y, std::int64_t x, std::int64_t channel, const float* sums) {
               const std::int64_t columns = c.width - x < kTileRows ? c.width - x : kTileRows;
               const std::ptrdiff_t at = (y / 2 * (c.width / 2) + x / 2) * c.out + channel;
-              pool_block(sums, columns / 2, p.biases + channel, p.pooled.values + at, p.pooled.choices + at, c.out);
+              pool_block(sums, p.biases + channel, {{p.pooled.values + at, p.pooled.choices + at}, columns / 2, c.out});
             });
 }
 
@@ -69,7 +76,7 @@ inline void put_planes(const TileConvolution& s, const float* image, Bf16* plane
     for (std::int64_t x = 0; x < c.width; x += kBlockSide) {
       const std::int64_t columns = c.width - x < kBlockSide ? c.width - x : kBlockSide;
       for (std::int64_t channel = 0; channel < c.in; channel += kBlockSide) {
-        take_block<rounded>(image + (y * c.width + x) * c.in + channel, c.in, columns, kBlockSide, block);
+        take_block<rounded>({image + (y * c.width + x) * c.in + channel, c.in, columns, kBlockSide}, block);
         transpose_block(block, transposed);
         for (std::int64_t i = 0; i < kBlockSide; ++i) {
           __builtin_memcpy(row + (channel + i) * s.plane_size() + x, transposed[i],
@@ -108,9 +115,10 @@ inline void put_gradient(const TileConvolutionBackward& p, Bf16* line, Bf16* pad
 // Adds the product of the input planes, shifted by each tap, and the gradient. Bound: the products, 64 cycles for 4 KiB
 // of loads. Shifted rows of a tile mostly cross cache lines, so they take 32 of the 48 load cycles. The sums are loaded
 // into the tiles and stored once per image.
-inline void add_weight_gradient(Tiles& tiles, const TileConvolution& s, const Bf16* planes, const Bf16* line,
-                                float* weight_sums) {
+inline void add_weight_gradient(Tiles& tiles, const TileConvolutionBackward& p, const Bf16* planes, const Bf16* line) {
+  const TileConvolution& s = p.shape;
   const ConvolutionShape& c = s.convolution;
+  float* const weight_sums = p.weight_sums;
   const std::ptrdiff_t plane_bytes = s.plane_size() * static_cast<std::ptrdiff_t>(sizeof(Bf16));
   for (std::int64_t out = 0; out < c.out; out += kBlockSide) {
     const Bf16* const right = line + out * s.line_size();
@@ -121,8 +129,8 @@ inline void add_weight_gradient(Tiles& tiles, const TileConvolution& s, const Bf
         load_block(tiles, sums, c.out);
         for (std::int64_t pixel = 0; pixel < s.line_size(); pixel += kTileDepth) {
           const Bf16* const tile = right + pixel * kTileRows;
-          multiply_block(tiles, left + pixel, left + kTileRows * s.plane_size() + pixel, plane_bytes, tile,
-                         tile + kTileRows * s.line_size());
+          multiply_block(tiles, {left + pixel, left + kTileRows * s.plane_size() + pixel, plane_bytes},
+                         {tile, tile + kTileRows * s.line_size()});
         }
         store_block(tiles, sums, c.out);
       }
@@ -139,9 +147,9 @@ void convolution_backward(const TileConvolutionBackward& p) {
   Tiles tiles;
   put_planes(s, p.image, planes);
   put_gradient(p, line, p.image_gradient != nullptr ? padded : nullptr);
-  add_weight_gradient(tiles, s, planes, line, p.weight_sums);
+  add_weight_gradient(tiles, p, planes, line);
   if (p.image_gradient == nullptr) return;
-  correlate(tiles, s, padded, c.out, c.in, p.weights,
+  correlate(tiles, s, {.in = c.out, .out = c.in, .padded = padded, .weights = p.weights},
             [&](std::int64_t y, std::int64_t x, std::int64_t channel, const float* sums) {
               const std::int64_t columns = c.width - x < kTileRows ? c.width - x : kTileRows;
               for (std::int64_t row = 0; row < 2; ++row) {

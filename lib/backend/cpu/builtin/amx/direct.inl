@@ -31,11 +31,11 @@ void direct_forward(const TileDirectForward& p) {
       for (std::int64_t x = 0; x < c.width; x += kTileRows) {
         const Bf16* const left = stacks + x * s.stack();
         zero_block(tiles);
-        multiply_block(tiles, left, left + 1, stack_bytes, right, right + kTileSize);
+        multiply_block(tiles, {left, left + 1, stack_bytes}, {right, right + kTileSize});
         store_block(tiles, sums, kBlockSide);
         const std::int64_t columns = c.width - x < kTileRows ? c.width - x : kTileRows;
         const std::ptrdiff_t at = (y / 2 * (c.width / 2) + x / 2) * c.out + channel;
-        pool_block(sums, columns / 2, p.biases + channel, p.pooled.values + at, p.pooled.choices + at, c.out);
+        pool_block(sums, p.biases + channel, {{p.pooled.values + at, p.pooled.choices + at}, columns / 2, c.out});
       }
     }
   }
@@ -52,10 +52,15 @@ inline void put_taps(const TileDirect& s, const Bf16* corner, Bf16* taps) {
   }
 }
 
-// Stores the gradient of two rows of 32 pixels and 32 channels as right factors [pixels, channels]: [2 rows, 2 tiles].
-inline void put_gradient(const TileDirectBackward& p, std::int64_t y, std::int64_t left, std::int64_t channel,
-                         Bf16* gradient) {
+// Two rows of 32 pixels and 32 channels, from these on.
+struct PixelBlock {
+  std::int64_t y, x, channel;
+};
+
+// Stores the gradient of a block as right factors [pixels, channels]: [2 rows, 2 tiles].
+inline void put_gradient(const TileDirectBackward& p, const PixelBlock& block, Bf16* gradient) {
   const ConvolutionShape& c = p.shape.convolution;
+  const std::int64_t y = block.y, left = block.x, channel = block.channel;
   for (std::int64_t x = left; x < left + kTileDepth; x += 2) {
     const std::ptrdiff_t from = (y / 2 * (c.width / 2) + x / 2) * c.out + channel;
     for (std::int64_t tile = 0; tile < 2; ++tile) {
@@ -86,11 +91,11 @@ void direct_backward(const TileDirectBackward& p) {
     for (std::int64_t y = 0; y < c.height; y += 2) {
       for (std::int64_t x = 0; x < c.width; x += kTileDepth) {
         put_taps(s, padded + y * s.padded_width() + x, taps);
-        put_gradient(p, y, x, channel, gradient);
+        put_gradient(p, {y, x, channel}, gradient);
         for (std::int64_t row = 0; row < 2; ++row) {
           const Bf16* const left = taps + row * kBlockSide * kTileDepth;
           const Bf16* const right = gradient + row * 2 * kTileSize;
-          multiply_block(tiles, left, left + kTileSize, kTileBytes, right, right + kTileSize);
+          multiply_block(tiles, {left, left + kTileSize, kTileBytes}, {right, right + kTileSize});
         }
       }
     }

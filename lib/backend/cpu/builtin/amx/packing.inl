@@ -18,9 +18,19 @@ inline Bf16 remainder(float x) {
 
 using Block = Bf16[kBlockSide][kBlockSide];
 
+// A matrix of floats; its rows are `row` floats apart.
+struct FloatMatrix {
+  const float* data;
+  std::ptrdiff_t row;
+  std::int64_t rows, columns;
+};
+
+// Takes the block at the matrix's corner, with zeros outside the matrix.
 template <Bf16 (*kHalf)(float)>
-inline void take_block(const float* from, std::ptrdiff_t from_row, std::int64_t rows, std::int64_t columns,
-                       Block& block) {
+inline void take_block(const FloatMatrix& matrix, Block& block) {
+  const float* const from = matrix.data;
+  const std::ptrdiff_t from_row = matrix.row;
+  const std::int64_t rows = matrix.rows, columns = matrix.columns;
   if (rows >= kBlockSide && columns >= kBlockSide) {
     for (std::int64_t r = 0; r < kBlockSide; ++r) {
       for (std::int64_t c = 0; c < kBlockSide; ++c) block[r][c] = kHalf(from[r * from_row + c]);
@@ -72,7 +82,7 @@ void pack(const Packing& p) {
       const std::int64_t depth = (strips_of_rows ? column : row) / kTileDepth;
       for (int plane = 0; plane < p.planes; ++plane) {
         const auto take = plane == 0 ? take_block<rounded> : take_block<remainder>;
-        take(p.from + row * p.from_row + column, p.from_row, p.rows - row, p.columns - column, block);
+        take({p.from + row * p.from_row + column, p.from_row, p.rows - row, p.columns - column}, block);
         if (p.transposed) transpose_block(block, transposed);
         Bf16* const first = p.to + (strip * p.strip_size + depth * p.planes + plane) * kTileSize;
         put_block(p.factor, p.transposed ? transposed : block, first, first + p.strip_size * kTileSize);

@@ -1,10 +1,20 @@
 // Shared by the convolutions: bias, ReLU and max-pool of a finished block, and the backward pass.
 
-// Pools the sums of two rows of 16 pixels, [2, 16, kBlockSide] channels, to `count` pixels that are `to_pixel` numbers
-// apart: the largest of each window, the first one on a tie. Bound: 4 KiB of reads from the L1 cache and one comparison
-// per number.
-inline void pool_block(const float* sums, std::int64_t count, const float* biases, float* values, std::uint8_t* choices,
-                       std::ptrdiff_t to_pixel) {
+// `count` adjacent pixels of a pooled image, for kBlockSide of its channels. The pointers are those of the first
+// number.
+struct PooledPixels {
+  Pooled pooled;
+  std::int64_t count;
+  std::ptrdiff_t to_pixel;  // numbers between two pixels
+};
+
+// Pools the sums of two rows of 16 pixels, [2, 16, kBlockSide] channels: the largest of each window, the first one on a
+// tie. Bound: 4 KiB of reads from the L1 cache and one comparison per number.
+inline void pool_block(const float* sums, const float* biases, const PooledPixels& to) {
+  float* const values = to.pooled.values;
+  std::uint8_t* const choices = to.pooled.choices;
+  const std::ptrdiff_t to_pixel = to.to_pixel;
+  const std::int64_t count = to.count;
   for (std::int64_t pixel = 0; pixel < count; ++pixel) {
     const float* const upper = sums + 2 * pixel * kBlockSide;
     const float* const lower = upper + kTileRows * kBlockSide;

@@ -24,15 +24,24 @@ inline void store_block(Tiles& tiles, float* to, std::ptrdiff_t to_row) {
   tiles.store<3>(to + kTileRows * to_row + kTileRows, row_bytes);
 }
 
-// Multiplies two tiles of the left factor, whose rows are `row_bytes` apart, by two of the right one.
-inline void multiply_block(Tiles& tiles, const Bf16* upper, const Bf16* lower, std::ptrdiff_t row_bytes,
-                           const Bf16* left_columns, const Bf16* right_columns) {
-  tiles.load<4>(upper, row_bytes);
-  tiles.load<6>(left_columns, kTileBytes);
-  tiles.load<7>(right_columns, kTileBytes);
+// Two tiles of a left factor, one below the other, and two of a right factor, side by side.
+struct LeftTiles {
+  const Bf16* upper;
+  const Bf16* lower;
+  std::ptrdiff_t row_bytes;  // between the rows of a tile
+};
+struct RightTiles {
+  const Bf16* left;
+  const Bf16* right;
+};
+
+inline void multiply_block(Tiles& tiles, const LeftTiles& a, const RightTiles& b) {
+  tiles.load<4>(a.upper, a.row_bytes);
+  tiles.load<6>(b.left, kTileBytes);
+  tiles.load<7>(b.right, kTileBytes);
   tiles.multiply<0, 4, 6>();
   tiles.multiply<1, 4, 7>();
-  tiles.load<5>(lower, row_bytes);
+  tiles.load<5>(a.lower, a.row_bytes);
   tiles.multiply<2, 5, 6>();
   tiles.multiply<3, 5, 7>();
 }
@@ -53,8 +62,8 @@ void tile_product(const TileProduct& p) {
         const auto multiply = [&](std::int64_t of_left, std::int64_t of_right) {
           const Bf16* const left_tile = left + of_left * kTileSize;
           const Bf16* const right_tile = right + of_right * kTileSize;
-          multiply_block(tiles, left_tile, left_tile + strip_size * kTileSize, kTileBytes, right_tile,
-                         right_tile + strip_size * kTileSize);
+          multiply_block(tiles, {left_tile, left_tile + strip_size * kTileSize, kTileBytes},
+                         {right_tile, right_tile + strip_size * kTileSize});
         };
         for (std::int64_t k = 0; k < strip_size; k += p.planes) {
           multiply(k, k);
@@ -64,7 +73,7 @@ void tile_product(const TileProduct& p) {
         }
         store_block(tiles, p.block + j, p.block_columns);
       }
-      p.done.call(p.done.context, row, kBlockSide, column, columns);
+      p.done.call(p.done.context, row, column, columns);
     }
   }
 }

@@ -1,21 +1,28 @@
 // Direct convolution for one input channel. The pixels of a pool window are computed together, for two vectors of
 // output channels at a time: 8 multiply-adds for 2 + 4 operands.
 
-// The sums of one window for two vectors of channels. kWidth is the window's width; 0 means the width in the shape.
+// The pixels of an image with its borders, from one on.
+struct Pixels {
+  const float* first;
+  std::ptrdiff_t image_row;  // floats between two rows
+};
+
+// Adds to sums[2 vectors of channels][4 pixels] those of one window. kWidth is the window's width; 0 means the width in
+// the shape.
 template <int kWidth>
-inline void window_sums(const ConvolutionShape& s, const float* corner, std::ptrdiff_t image_row, const float* weights,
-                        Vec (&low)[4], Vec (&high)[4]) {
+inline void window_sums(const ConvolutionShape& s, const Pixels& corner, const float* weights, Vec (&sums)[2][4]) {
   const std::int64_t width = kWidth > 0 ? kWidth : s.window_width;
+  const std::ptrdiff_t image_row = corner.image_row;
   for (std::int64_t ky = 0; ky < s.window_height; ++ky) {
-    const float* pixels = corner + ky * image_row;
+    const float* pixels = corner.first + ky * image_row;
 #pragma GCC unroll 5
     for (std::int64_t kx = 0; kx < width; ++kx, ++pixels, weights += s.out) {
       const Vec w0 = load(weights), w1 = load(weights + kLanes);
       const float window[4] = {pixels[0], pixels[1], pixels[image_row], pixels[image_row + 1]};
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
-        low[i] += splat(window[i]) * w0;
-        high[i] += splat(window[i]) * w1;
+        sums[0][i] += splat(window[i]) * w0;
+        sums[1][i] += splat(window[i]) * w1;
       }
     }
   }
@@ -26,17 +33,18 @@ void direct_forward(const DirectForward& p) {
   const std::ptrdiff_t image_row = s.width + s.window_width - 1;
   for (std::int64_t y = 0; y < s.height; y += 2) {
     for (std::int64_t x = 0; x < s.width; x += 2) {
-      const float* corner = p.image + y * image_row + x;
+      const Pixels corner{p.image + y * image_row + x, image_row};
       const std::ptrdiff_t at = (y / 2 * (s.width / 2) + x / 2) * s.out;
       for (std::int64_t c = 0; c < s.out; c += 2 * kLanes) {
-        Vec low[4] = {}, high[4] = {};
+        Vec sums[2][4] = {};
         if (s.window_width == 5) {
-          window_sums<5>(s, corner, image_row, p.weights + c, low, high);
+          window_sums<5>(s, corner, p.weights + c, sums);
         } else {
-          window_sums<0>(s, corner, image_row, p.weights + c, low, high);
+          window_sums<0>(s, corner, p.weights + c, sums);
         }
-        pool(low, load(p.biases + c), p.pooled.values + at + c, p.pooled.choices + at + c);
-        pool(high, load(p.biases + c + kLanes), p.pooled.values + at + c + kLanes, p.pooled.choices + at + c + kLanes);
+        pool(sums[0], load(p.biases + c), p.pooled.values + at + c, p.pooled.choices + at + c);
+        pool(sums[1], load(p.biases + c + kLanes), p.pooled.values + at + c + kLanes,
+             p.pooled.choices + at + c + kLanes);
       }
     }
   }
@@ -44,8 +52,9 @@ void direct_forward(const DirectForward& p) {
 
 // kTaps adjacent taps of one row of the window, for two vectors of channels, over two rows of pixels.
 template <int kTaps>
-inline void tap_sums(const ConvolutionShape& s, const float* pixels, std::ptrdiff_t image_row, const float* gradient,
-                     float* sums) {
+inline void tap_sums(const ConvolutionShape& s, const Pixels& from, const float* gradient, float* sums) {
+  const float* const pixels = from.first;
+  const std::ptrdiff_t image_row = from.image_row;
   Vec totals[kTaps][2];
 #pragma GCC unroll 8
   for (int t = 0; t < kTaps; ++t) {
@@ -90,9 +99,9 @@ void direct_backward(const DirectBackward& p) {
         float* sums = p.weight_sums + ky * s.window_width * s.out + c;
         std::int64_t kx = 0;
         for (; kx + 5 <= s.window_width; kx += 5) {
-          tap_sums<5>(s, pixels + kx, image_row, p.scratch + c, sums + kx * s.out);
+          tap_sums<5>(s, {pixels + kx, image_row}, p.scratch + c, sums + kx * s.out);
         }
-        for (; kx < s.window_width; ++kx) tap_sums<1>(s, pixels + kx, image_row, p.scratch + c, sums + kx * s.out);
+        for (; kx < s.window_width; ++kx) tap_sums<1>(s, {pixels + kx, image_row}, p.scratch + c, sums + kx * s.out);
       }
     }
   }

@@ -76,8 +76,8 @@ Floats product(const AmxKernels& kernels, const Sizes& sizes, const Halves& left
   Floats block(static_cast<std::size_t>(kBlockSide * block_columns));
   Floats result(static_cast<std::size_t>(sizes.rows * sizes.columns), -1.0f);
   float largest_of_padding = 0;
-  const auto done = [&](std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
-    for (std::int64_t r = 0; r < rows; ++r) {
+  const auto done = [&](std::int64_t row, std::int64_t column, std::int64_t columns) {
+    for (std::int64_t r = 0; r < kBlockSide; ++r) {
       for (std::int64_t c = 0; c < columns; ++c) {
         const float number = block[static_cast<std::size_t>(r * block_columns + c)];
         if (row + r < sizes.rows && column + c < sizes.columns) {
@@ -88,18 +88,18 @@ Floats product(const AmxKernels& kernels, const Sizes& sizes, const Halves& left
       }
     }
   };
-  kernels.tile_product(
-      {.rows = padded(sizes.rows),
-       .columns = padded(sizes.columns),
-       .depth = padded(sizes.depth),
-       .left = left.data(),
-       .right = right.data(),
-       .block = block.data(),
-       .block_columns = block_columns,
-       .planes = planes,
-       .done = {[](const void* context, std::int64_t row, std::int64_t rows, std::int64_t column,
-                   std::int64_t columns) { (*static_cast<decltype(done)*>(context))(row, rows, column, columns); },
-                &done}});
+  kernels.tile_product({.rows = padded(sizes.rows),
+                        .columns = padded(sizes.columns),
+                        .depth = padded(sizes.depth),
+                        .left = left.data(),
+                        .right = right.data(),
+                        .block = block.data(),
+                        .block_columns = block_columns,
+                        .planes = planes,
+                        .done = {[](const void* context, std::int64_t row, std::int64_t column, std::int64_t columns) {
+                                   (*static_cast<decltype(done)*>(context))(row, column, columns);
+                                 },
+                                 &done}});
   CHECK(largest_of_padding == 0);
   return result;
 }
