@@ -41,8 +41,8 @@ ClusterSpec cluster_of(const Flags& flags, Workers workers) {
          flags.cluster.file);
   }
   if (!flags.cluster.file.empty()) {
-    return cluster_from_json(read_cluster_file(flags.cluster.file), flags.cluster.file, flags.cluster.ps_job,
-                             flags.cluster.worker_job, workers);
+    return cluster_from_json(read_cluster_file(flags.cluster.file), flags.cluster.file,
+                             {.ps = flags.cluster.ps_job, .worker = flags.cluster.worker_job}, workers);
   }
   if (!hosts) return built_in_cluster();
   ClusterSpec cluster;

@@ -118,11 +118,10 @@ void refuse_tf_config(const Json& json, std::string_view file_name) {
        file_name);
 }
 
-void refuse_duplicates(const Description& description, std::string_view file_name, std::string_view ps_job,
-                       std::string_view worker_job) {
+void refuse_duplicates(const Description& description, std::string_view file_name, const JobNames& jobs) {
   for (const KeyPath& path : description.twice) {
     if (path.size() == 1) fail(ExitCode::kUsage, "{} describes job '{}' twice: keep one of them", file_name, path[0]);
-    if (path.size() == 2 && (path[0] == ps_job || path[0] == worker_job)) {
+    if (path.size() == 2 && (path[0] == jobs.ps || path[0] == jobs.worker)) {
       fail(ExitCode::kUsage, "{} describes task {} of job '{}' twice: keep one of them", file_name, path[1], path[0]);
     }
   }
@@ -252,26 +251,27 @@ ClusterSpec built_in_cluster() {
   return {{{"localhost", 2222}}, {{"localhost", 2223}, {"localhost", 2224}, {"localhost", 2225}}, "built-in"};
 }
 
-ClusterSpec cluster_from_json(std::string_view json, std::string_view file_name, std::string_view ps_job,
-                              std::string_view worker_job, Workers workers) {
-  if (ps_job == worker_job) {
-    fail(ExitCode::kUsage, "--ps_job and --worker_job are both '{}': they must name two jobs of {}", ps_job, file_name);
+ClusterSpec cluster_from_json(std::string_view json, std::string_view file_name, const JobNames& jobs,
+                              Workers workers) {
+  if (jobs.ps == jobs.worker) {
+    fail(ExitCode::kUsage, "--ps_job and --worker_job are both '{}': they must name two jobs of {}", jobs.ps,
+         file_name);
   }
   const Description description = parse_description(json, file_name);
   const Json& parsed = description.json;
   refuse_tf_config(parsed, file_name);
-  refuse_duplicates(description, file_name, ps_job, worker_job);
+  refuse_duplicates(description, file_name, jobs);
   ClusterSpec cluster;
   cluster.source = file_name;
-  cluster.ps = hosts_of_job(parsed, file_name, ps_job, "--ps_job");
-  if (workers == Workers::kNeeded || parsed.contains(worker_job)) {
-    cluster.workers = hosts_of_job(parsed, file_name, worker_job, "--worker_job");
+  cluster.ps = hosts_of_job(parsed, file_name, jobs.ps, "--ps_job");
+  if (workers == Workers::kNeeded || parsed.contains(jobs.worker)) {
+    cluster.workers = hosts_of_job(parsed, file_name, jobs.worker, "--worker_job");
   }
   for (const auto& [job, hosts] : parsed.items()) {
-    if (job == ps_job || job == worker_job) continue;
+    if (job == jobs.ps || job == jobs.worker) continue;
     cluster.remarks.push_back(
         fmt::format("{}: job '{}' has no role here: '{}' is the ps and '{}' the workers (--ps_job, --worker_job)",
-                    file_name, job, ps_job, worker_job));
+                    file_name, job, jobs.ps, jobs.worker));
   }
   return cluster;
 }

@@ -59,12 +59,17 @@ ClusterSpec built_in_cluster();
 // Whether a description must have workers. A ps that serves any number of runs does not need them.
 enum class Workers { kNeeded, kOptional };
 
-// Reads {"ps": ["h:p", ...], "worker": ["h:p", ...]}; ps_job and worker_job may give other job names. The tasks of a
-// job may be numbered, {"0": "h:p", "2": "h:p"}; the highest number is the last task. Jobs without a role are skipped,
-// with a remark. Throws Error (kUsage), which names the file and what is wrong: not JSON, no such job, a job or a task
+// What a description calls the jobs that play the two roles.
+struct JobNames {
+  std::string_view ps = "ps", worker = "worker";
+};
+
+// Reads {"ps": ["h:p", ...], "worker": ["h:p", ...]}, or the same with other job names. The tasks of a job may be
+// numbered, {"0": "h:p", "2": "h:p"}; the highest number is the last task. Jobs without a role are skipped, with a
+// remark. Throws Error (kUsage), which names the file and what is wrong: not JSON, no such job, a job or a task
 // twice, not host:port, the text of a TF_CONFIG. `file_name` becomes the cluster's source.
-ClusterSpec cluster_from_json(std::string_view json, std::string_view file_name, std::string_view ps_job,
-                              std::string_view worker_job, Workers workers = Workers::kNeeded);
+ClusterSpec cluster_from_json(std::string_view json, std::string_view file_name, const JobNames& jobs = {},
+                              Workers workers = Workers::kNeeded);
 
 // Throws Error (kUsage) for two tasks on one host:port (case does not matter; it names both), for a ps at 0.0.0.0 or
 // [::], and if there is no ps, or no worker although one is needed.

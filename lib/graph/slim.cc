@@ -37,9 +37,16 @@ struct Placed {
   Shape output;
 };
 
+// How a window moves over its input.
+struct Sliding {
+  std::array<std::int64_t, 2> kernel;  // height, width
+  std::int64_t stride = 1;
+  Padding padding = Padding::kValid;
+};
+
 // Places a window over `input`. Error (kUsage) if it is empty or, unpadded, larger than its input.
-Placed place(const std::string& scope, const Shape& input, std::array<std::int64_t, 2> kernel, std::int64_t stride,
-             Padding padding, std::int64_t channels) {
+Placed place(const std::string& scope, const Shape& input, const Sliding& sliding, std::int64_t channels) {
+  const auto& [kernel, stride, padding] = sliding;
   require_positive(scope, "the kernel height", kernel[0]);
   require_positive(scope, "the kernel width", kernel[1]);
   require_positive(scope, "the stride", stride);
@@ -84,7 +91,7 @@ Net& Net::conv2d(std::int64_t filters, std::array<std::int64_t, 2> kernel, const
                  const Conv2dOptions& options) {
   claim_scope(scope);
   require_positive(scope, "the number of filters", filters);
-  const Placed placed = place(scope, shape_, kernel, options.stride, options.padding, filters);
+  const Placed placed = place(scope, shape_, {kernel, options.stride, options.padding}, filters);
   const std::int64_t area = kernel[0] * kernel[1];
   Conv2d layer{.scope = scope,
                .input = shape_,
@@ -99,13 +106,13 @@ Net& Net::conv2d(std::int64_t filters, std::array<std::int64_t, 2> kernel, const
 
 Net& Net::max_pool2d(std::array<std::int64_t, 2> kernel, const std::string& scope, std::int64_t stride) {
   claim_scope(scope);
-  const Placed placed = place(scope, shape_, kernel, stride, Padding::kValid, shape_.channels);
+  const Placed placed = place(scope, shape_, {kernel, stride, Padding::kValid}, shape_.channels);
   return append(MaxPool2d{.scope = scope, .input = shape_, .output = placed.output, .window = placed.window});
 }
 
 Net& Net::avg_pool2d(std::array<std::int64_t, 2> kernel, const std::string& scope, std::int64_t stride) {
   claim_scope(scope);
-  const Placed placed = place(scope, shape_, kernel, stride, Padding::kValid, shape_.channels);
+  const Placed placed = place(scope, shape_, {kernel, stride, Padding::kValid}, shape_.channels);
   return append(AvgPool2d{.scope = scope, .input = shape_, .output = placed.output, .window = placed.window});
 }
 

@@ -37,15 +37,12 @@ std::string_view without_quotes(std::string_view value) {
   return quoted ? value.substr(1, value.size() - 2) : value;
 }
 
-// Reads one half of a pair. `seen`: whether it occurred before.
-bool take_key(std::string_view value, const char* name, bool& seen, Key& key, std::string& fault) {
-  if (seen) {
-    fault = fmt::format("has {} twice", name);
-  } else if (!decode_z85(without_quotes(value), key)) {
-    fault = fmt::format("has a {} that is not 40 characters of Z85", name);
-  }
+// Reads one half of a pair. `seen`: whether it occurred before. Returns what is wrong; empty if nothing is.
+std::string take_key(std::string_view value, const char* name, bool& seen, Key& key) {
+  if (seen) return fmt::format("has {} twice", name);
   seen = true;
-  return fault.empty();
+  if (decode_z85(without_quotes(value), key)) return {};
+  return fmt::format("has a {} that is not 40 characters of Z85", name);
 }
 
 void add_head(std::string& text, std::string_view remark, const KeyOwner& owner) {
@@ -116,8 +113,8 @@ KeyFile read_key_text(std::string_view text) {
     const std::size_t equals = words.find('=');
     if (!in_curve || equals == words.npos) continue;
     const std::string_view name = trimmed(words.substr(0, equals)), value = trimmed(words.substr(equals + 1));
-    if (name == "public-key") take_key(value, "public-key", has_public, file.pair.public_key, file.fault);
-    if (name == "secret-key") take_key(value, "secret-key", file.has_secret, file.pair.secret_key, file.fault);
+    if (name == "public-key") file.fault = take_key(value, "public-key", has_public, file.pair.public_key);
+    if (name == "secret-key") file.fault = take_key(value, "secret-key", file.has_secret, file.pair.secret_key);
   }
   if (file.fault.empty() && !has_public) file.fault = "has no public-key in a section named curve";
   return file;

@@ -49,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string text = Input::as_text(Input(data, size).rest());
   for (const Workers workers : {Workers::kNeeded, Workers::kOptional}) {
     try_reading([&] {
-      const ClusterSpec cluster = cluster_from_json(text, "cluster.json", "ps", "worker", workers);
+      const ClusterSpec cluster = cluster_from_json(text, "cluster.json", {}, workers);
       validate(cluster, workers);
       check_cluster(cluster);
     });

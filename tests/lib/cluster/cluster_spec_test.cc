@@ -22,8 +22,8 @@ std::string host_port_error(std::string_view text) {
   return usage_error([&] { parse_host_port(text); });
 }
 
-std::string json_error(std::string_view json, std::string_view ps_job = "ps", std::string_view worker_job = "worker") {
-  return usage_error([&] { cluster_from_json(json, "c.json", ps_job, worker_job); });
+std::string json_error(std::string_view json, const JobNames& jobs = {}) {
+  return usage_error([&] { cluster_from_json(json, "c.json", jobs); });
 }
 
 }  // namespace
@@ -123,8 +123,7 @@ TEST_CASE("the built-in cluster is valid: one ps and three workers") {
 }
 
 TEST_CASE("a cluster is read from JSON") {
-  const ClusterSpec cluster =
-      cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2", "[::1]:3"]})", "c.json", "ps", "worker");
+  const ClusterSpec cluster = cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2", "[::1]:3"]})", "c.json");
   CHECK(cluster.ps == parse_host_list("a:1"));
   CHECK(cluster.workers == parse_host_list("b:2,[::1]:3"));
   CHECK(cluster.source == "c.json");
@@ -132,7 +131,7 @@ TEST_CASE("a cluster is read from JSON") {
 
 TEST_CASE("any two jobs of a JSON cluster can play the roles, and other jobs are named") {
   const std::string json = R"({"parameter_server": ["a:1"], "local": ["b:2"], "evaluator": [3], "worker": {}})";
-  const ClusterSpec cluster = cluster_from_json(json, "c.json", "parameter_server", "local");
+  const ClusterSpec cluster = cluster_from_json(json, "c.json", {.ps = "parameter_server", .worker = "local"});
   CHECK(cluster.ps == parse_host_list("a:1"));
   CHECK(cluster.workers == parse_host_list("b:2"));
   REQUIRE(cluster.remarks.size() == 2);
@@ -140,12 +139,12 @@ TEST_CASE("any two jobs of a JSON cluster can play the roles, and other jobs are
         "c.json: job 'evaluator' has no role here: 'parameter_server' is the ps and 'local' the workers (--ps_job, "
         "--worker_job)");
   CHECK(cluster.remarks[1].starts_with("c.json: job 'worker' has no role"));
-  CHECK(cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2"]})", "c.json", "ps", "worker").remarks.empty());
+  CHECK(cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2"]})", "c.json").remarks.empty());
 }
 
 TEST_CASE("the tasks of a job can be numbered, and some numbers omitted") {
-  const ClusterSpec cluster = cluster_from_json(R"({"ps": ["a:1"], "worker": {"2": "d:4", "0": "b:2", "10": "e:5"}})",
-                                                "c.json", "ps", "worker");
+  const ClusterSpec cluster =
+      cluster_from_json(R"({"ps": ["a:1"], "worker": {"2": "d:4", "0": "b:2", "10": "e:5"}})", "c.json");
   REQUIRE(cluster.workers.size() == 11);
   CHECK(cluster.workers[0] == HostPort{"b", 2});
   CHECK(cluster.workers[2] == HostPort{"d", 4});
@@ -210,7 +209,7 @@ TEST_CASE("an invalid JSON cluster is reported with the reason") {
         "c.json: task 0 of job 'worker': 'b' has no port: write host:port, like localhost:2222");
   CHECK(json_error(R"({"ps": ["a:1"], "worker": ["b:2"], "ps": ["c:3"]})") ==
         "c.json describes job 'ps' twice: keep one of them");
-  CHECK(json_error("{}", "worker", "worker") ==
+  CHECK(json_error("{}", {.ps = "worker", .worker = "worker"}) ==
         "--ps_job and --worker_job are both 'worker': they must name two jobs of c.json");
 }
 
@@ -222,8 +221,8 @@ TEST_CASE("a deeply nested description is refused early") {
 }
 
 TEST_CASE("duplicate keys below a job that plays no role are ignored") {
-  CHECK_NOTHROW(cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2"], "x": {"k": 1, "k": 2}, "y": {"k": 3}})",
-                                  "c.json", "ps", "worker"));
+  CHECK_NOTHROW(
+      cluster_from_json(R"({"ps": ["a:1"], "worker": ["b:2"], "x": {"k": 1, "k": 2}, "y": {"k": 3}})", "c.json"));
 }
 
 TEST_CASE("two tasks with the same address are refused, and both are named") {
