@@ -46,7 +46,7 @@ struct Failing {
   }
 
   Actions actions;
-  PsCore core{PsIdentity{0, 1, 2, kEpoch}, PsLimits{}, actions, 0};
+  PsCore core{PsSetup{{0, 1, 2, kEpoch}}, actions, 0};
   Peer chief = {.worker = 0, .incarnation = 10, .chief = true, .route = "a"};
   Peer worker = {.worker = 1, .incarnation = 10, .route = "b"};
 };
