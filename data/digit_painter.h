@@ -4,11 +4,10 @@
 #include <cstdint>
 #include <span>
 
+#include "data/digit_side.h"
 #include "lib/base/random.h"
 
 namespace distmnist {
-
-inline constexpr int kDigitSide = 28;  // pixels
 
 // Draws `digit` (0 .. 9) in a style chosen by `random` into pixels [28, 28], 0 black .. 255 white ink. Uses only the
 // four basic operations and square roots of IEEE 754, so the result is the same on every machine.

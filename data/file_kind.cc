@@ -5,7 +5,7 @@
 #include <cctype>
 #include <string_view>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "lib/base/lower_case.h"
 

@@ -73,7 +73,7 @@ void warn_of_broken(const ReadFile& file) {
   for (const std::string& what : file.broken) log_warning("data: using {} instead of {}", file.path.string(), what);
 }
 
-ImageSet join(ReadFile images_file, ReadFile labels_file) {
+ImageSet image_set_of(ReadFile images_file, ReadFile labels_file) {
   IdxArray& images = images_file.array;
   IdxArray& labels = labels_file.array;
   if (images.dimensions[0] != labels.dimensions[0]) {
@@ -132,8 +132,8 @@ TrainAndTest load_mnist(const fs::path& dir, const MnistOptions& options) {
   for (std::size_t i = 0; i < kMnistRoles; ++i) files[i] = readers[i].get();
   for (const ReadFile& file : files) warn_of_broken(file);
   TrainAndTest data;
-  data.train = join(std::move(files[kTrainImages]), std::move(files[kTrainLabels]));
-  data.test = join(std::move(files[kTestImages]), std::move(files[kTestLabels]));
+  data.train = image_set_of(std::move(files[kTrainImages]), std::move(files[kTrainLabels]));
+  data.test = image_set_of(std::move(files[kTestImages]), std::move(files[kTestLabels]));
   data.description = fmt::format("MNIST from {} ({} + {})", dir.string(), data.train.count, data.test.count);
   return data;
 }

@@ -22,7 +22,7 @@ bool is_packed(std::string_view name) {
   return lower_case(name).ends_with(kPacked);
 }
 
-struct Found {
+struct FoundFile {
   MnistRole role;
   std::size_t place;  // index in kPlaces
   bool in_folder_of_its_name;
@@ -31,7 +31,7 @@ struct Found {
   std::string path;
 };
 
-std::optional<Found> classify(const std::string& path) {
+std::optional<FoundFile> classify(const std::string& path) {
   const fs::path whole(path);
   const std::string name = whole.filename().string();
   const auto role = role_of(name);
@@ -43,8 +43,8 @@ std::optional<Found> classify(const std::string& path) {
   if (place == kPlaces.end()) return std::nullopt;
   const bool packed = is_packed(name);
   const std::string usual = std::string(kMnistNames[*role]) + (packed ? std::string(kPacked) : "");
-  return Found{*role, static_cast<std::size_t>(place - kPlaces.begin()), in_folder_of_its_name, packed, name != usual,
-               path};
+  return FoundFile{
+      *role, static_cast<std::size_t>(place - kPlaces.begin()), in_folder_of_its_name, packed, name != usual, path};
 }
 
 std::string join_path(std::string_view folder, const std::string& name) {
@@ -146,7 +146,7 @@ std::optional<MnistRole> role_of(std::string_view name) {
 }
 
 MnistCandidates choose_mnist_files(std::span<const std::string> files) {
-  std::vector<Found> all;
+  std::vector<FoundFile> all;
   std::array<std::array<bool, kMnistRoles>, kPlaces.size()> has{};
   for (const std::string& path : files) {
     auto found = classify(path);
@@ -154,14 +154,14 @@ MnistCandidates choose_mnist_files(std::span<const std::string> files) {
     has[found->place][found->role] = true;
     all.push_back(*std::move(found));
   }
-  const auto rank = [&](const Found& found) {
+  const auto rank = [&](const FoundFile& found) {
     const bool incomplete = std::ranges::find(has[found.place], false) != has[found.place].end();
     return std::tuple(incomplete, found.place, found.packed, found.in_folder_of_its_name, found.unusual_name,
                       found.path);
   };
   std::ranges::sort(all, {}, rank);
   MnistCandidates candidates;
-  for (Found& found : all) candidates[found.role].push_back(std::move(found.path));
+  for (FoundFile& found : all) candidates[found.role].push_back(std::move(found.path));
   return candidates;
 }
 

@@ -5,11 +5,10 @@
 #include <optional>
 #include <vector>
 
+#include "data/digit_side.h"
 #include "data/picture.h"
 
 namespace distmnist {
-
-inline constexpr std::int64_t kDigitSide = 28;
 
 // kDigitSide x kDigitSide pixels, 0 paper .. 255 ink, made in the same way as the MNIST images: the bounding box of the
 // ink is scaled to 20 x 20 with its aspect ratio preserved, and its centre of mass is moved to the middle. Ink may be

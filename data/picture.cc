@@ -6,7 +6,8 @@
 namespace distmnist {
 namespace {
 
-constexpr float kSheetFill = 0.7f;     // minimum fraction of its box for a sheet; a digit covers less, except a bold 1
+constexpr float kOpaqueSheetFill =
+    0.7f;                              // minimum fraction of its box for a sheet; a digit covers less, except a bold 1
 constexpr float kOtherColour = 64.0f;  // minimum colour distance from the sheet of what is on it
 constexpr float kLeastPrinted = 0.003f;  // minimum fraction of the sheet for it to have something on it
 
@@ -62,7 +63,7 @@ Opacity opacity_of(const Picture& picture) {
 
 bool is_printed_sheet(const Opacity& opacity, Colour sheet) {
   const auto solid = static_cast<float>(opacity.colours.size());
-  if (solid < kSheetFill * static_cast<float>(opacity.solid.height() * opacity.solid.width())) return false;
+  if (solid < kOpaqueSheetFill * static_cast<float>(opacity.solid.height() * opacity.solid.width())) return false;
   const auto others =
       std::ranges::count_if(opacity.colours, [&](Colour c) { return length(c - sheet) > kOtherColour; });
   return static_cast<float>(others) > kLeastPrinted * solid;

@@ -10,8 +10,8 @@
 namespace distmnist {
 namespace {
 
-// The kernel's spelling.
-constexpr std::array<std::string_view, 14> kInstructionSets = {
+// The instruction sets that are shown, in the kernel's spelling.
+constexpr std::array<std::string_view, 14> kKnownFlags = {
     "sse4_2",      "avx",         "fma",      "avx2",     "avx_vnni", "avx512f", "avx512_vnni",
     "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd",    "bf16",    "sve"};
 
@@ -42,7 +42,7 @@ CpuInfo parse_cpu_info(const std::string& text) {
   std::istringstream flags(value_of(text, "flags") + " " + value_of(text, "Features"));
   std::vector<std::string> present;
   for (std::string flag; flags >> flag;) present.push_back(flag);
-  for (const std::string_view each : kInstructionSets) {
+  for (const std::string_view each : kKnownFlags) {
     if (std::ranges::find(present, each) != present.end()) info.instruction_sets.push_back(upper(each));
   }
   return info;

@@ -65,7 +65,7 @@ constexpr unsigned kOfRun = kInConfig | kInFingerprint;
 const Commands kWithPs = {Command::kTrain, Command::kReset, Command::kVariable, Command::kKeygen};
 const Commands kComputing = {Command::kTrain, Command::kEvaluate, Command::kPredict, Command::kDevices};
 const Commands kOfCheckpoint = {Command::kEvaluate, Command::kPredict};
-const Commands kAdmin = {Command::kReset, Command::kVariable};
+const Commands kOfAdmin = {Command::kReset, Command::kVariable};
 
 std::vector<FlagRow> arguments() {
   using F = FileFlags;
@@ -108,7 +108,7 @@ std::vector<FlagRow> cluster_rows() {
       row("--insecure", cluster, &C::insecure, "let a ps without --keys use public addresses"),
       row("--keys", cluster, &C::keys,
           "folder with this task's keys, made by distmnist keygen (default: no keys, traffic is not encrypted)"),
-      row("--keys", cluster, &C::keys, "folder with the administrator's key, if the ps tasks use --keys", 0, kAdmin),
+      row("--keys", cluster, &C::keys, "folder with the administrator's key, if the ps tasks use --keys", 0, kOfAdmin),
       row("--container", cluster, &C::container,
           "container that holds the run's variables on ps tasks with --ps_stay (default: the default container)"),
       row("--container", cluster, &C::container, "container of the variable (default: the default container)", 0,
@@ -119,7 +119,7 @@ std::vector<FlagRow> cluster_rows() {
       row("--all", &Flags::admin, &A::all, "drop all containers", 0, {Command::kReset}),
       row("--value", &Flags::admin, &A::value, "a number (default: 0 for init, 1 for add)", 0, {Command::kVariable}),
       row("--recovery_wait_secs", &Flags::admin, &A::wait_secs, "seconds to retry a ps that cannot be reached", 0,
-          kAdmin),
+          kOfAdmin),
       row("--tasks", &Flags::files, &FileFlags::key_tasks,
           "number of tasks of each job, for example ps:2,worker:3; one key folder per task (default: the tasks of the "
           "cluster, one key folder per host)",

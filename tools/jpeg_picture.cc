@@ -57,17 +57,17 @@ void on_progress(j_common_ptr common) {
   std::longjmp(errors->jump, 1);
 }
 
-class Decoder {
+class JpegDecoder {
  public:
-  Decoder() {
+  JpegDecoder() {
     jpeg_.err = jpeg_std_error(&errors_.manager);
     errors_.manager.error_exit = on_error;
     errors_.manager.emit_message = on_message;
     progress_.progress_monitor = on_progress;
   }
-  ~Decoder() { jpeg_destroy_decompress(&jpeg_); }
-  Decoder(const Decoder&) = delete;
-  Decoder& operator=(const Decoder&) = delete;
+  ~JpegDecoder() { jpeg_destroy_decompress(&jpeg_); }
+  JpegDecoder(const JpegDecoder&) = delete;
+  JpegDecoder& operator=(const JpegDecoder&) = delete;
 
   const char* problem() const { return errors_.problem; }
   std::int64_t height() const { return jpeg_.image_height; }
@@ -147,7 +147,7 @@ void put_pixel(const unsigned char* from, int channels, bool is_inverted, std::u
 }  // namespace
 
 Picture read_jpeg(const std::string& file, std::span<const std::byte> bytes) {
-  Decoder decoder;
+  JpegDecoder decoder;
   const auto refuse = [&] {
     fail(ExitCode::kData, "{}: a JPEG that cannot be read ({}); save the picture again, as PNG or JPEG", file,
          decoder.problem());

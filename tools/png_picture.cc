@@ -34,16 +34,16 @@ void on_read(png_structp png, png_bytep out, std::size_t size) {
   source->left = source->left.subspan(size);
 }
 
-class Decoder {
+class PngDecoder {
  public:
-  explicit Decoder(std::span<const std::byte> bytes) : source_{bytes} {
+  explicit PngDecoder(std::span<const std::byte> bytes) : source_{bytes} {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, &source_, on_error, on_warning);
     info_ = png_ == nullptr ? nullptr : png_create_info_struct(png_);
     if (info_ != nullptr) png_set_read_fn(png_, &source_, on_read);
   }
-  ~Decoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
-  Decoder(const Decoder&) = delete;
-  Decoder& operator=(const Decoder&) = delete;
+  ~PngDecoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
+  PngDecoder(const PngDecoder&) = delete;
+  PngDecoder& operator=(const PngDecoder&) = delete;
 
   const char* problem() const { return source_.problem; }
   std::int64_t height() const { return png_get_image_height(png_, info_); }
@@ -88,7 +88,7 @@ class Decoder {
 }  // namespace
 
 Picture read_png(const std::string& file, std::span<const std::byte> bytes) {
-  Decoder decoder(bytes);
+  PngDecoder decoder(bytes);
   const auto refuse = [&] {
     fail(ExitCode::kData, "{}: a PNG that cannot be read ({}); save the picture again, as PNG or JPEG", file,
          decoder.problem());

@@ -1,6 +1,6 @@
 #include "lib/backend/gpu_log.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "lib/base/join.h"
 #include "lib/base/text_table.h"

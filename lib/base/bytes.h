@@ -11,6 +11,7 @@
 #include <cstring>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace distmnist {
 
@@ -38,6 +39,9 @@ std::array<std::byte, sizeof(T)> to_little_endian(T value) {
 // The bytes of a text; valid as long as the text is.
 inline std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
+}
+inline void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
+  to.insert(to.end(), bytes.begin(), bytes.end());
 }
 // `bytes` as text; valid as long as they are.
 inline std::string_view text_of(std::span<const std::byte> bytes) {

@@ -5,6 +5,8 @@
 #include <optional>
 #include <string_view>
 
+#include <fmt/format.h>
+
 #include "lib/base/error.h"
 #include "lib/math/magnitudes.h"
 #include "lib/supervisor/safetensors.h"

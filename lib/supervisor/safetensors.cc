@@ -18,7 +18,6 @@ namespace {
 static_assert(std::endian::native == std::endian::little,
               "tensors are little-endian and are written as they lie in memory");
 
-constexpr std::size_t kLengthWordBytes = 8;
 constexpr std::size_t kReadChunkBytes = 1 << 20;
 constexpr std::string_view kDataChecksum = "crc32c_data";
 constexpr std::string_view kHeaderChecksum = "crc32c_header";

@@ -17,7 +17,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::uint64_t kLengthWordBytes = 8;
 constexpr std::string_view kMetadataName = "__metadata__";
 
 // Iterates over the text and records the position, because the parser itself reports positions only for syntax errors.

@@ -10,6 +10,7 @@
 
 namespace distmnist {
 
+inline constexpr std::size_t kLengthWordBytes = 8;  // at the start of the file: the size of the header
 inline constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 inline constexpr std::size_t kMaxTensors = 1'000'000;
 inline constexpr std::size_t kMaxTensorRank = 64;

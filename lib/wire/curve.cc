@@ -89,10 +89,6 @@ std::uint64_t number_in(Bytes bytes) {
   return from_little_endian<std::uint64_t>(copy);
 }
 
-void append(std::vector<std::byte>& to, Bytes bytes) {
-  to.insert(to.end(), bytes.begin(), bytes.end());
-}
-
 bool same(const Key& key, Bytes bytes) {
   return bytes.size() == key.size() && sodium_memcmp(key.data(), bytes.data(), key.size()) == 0;
 }

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <zmq.hpp>
 
 #include "lib/base/clock.h"
@@ -219,6 +219,8 @@ constexpr int kWatchedEvents = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVEN
                                ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                                ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
 
+}  // namespace
+
 // What ZeroMQ reports about a socket's connection.
 class ConnectionWatch {
  public:
@@ -283,8 +285,6 @@ class ConnectionWatch {
   int descriptor_ = -1;
   std::string broken_;
 };
-
-}  // namespace
 
 void require_curve() {
   if (zmq_has("curve") != 0) return;

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "lib/base/bytes.h"
 #include "lib/wire/metadata.h"
@@ -53,10 +53,6 @@ std::string_view take_name(std::span<const std::byte>& body) {
   const std::string_view name = text_of(body.subspan(1, size));
   body = body.subspan(1 + size);
   return name;
-}
-
-void append(std::vector<std::byte>& out, std::span<const std::byte> bytes) {
-  out.insert(out.end(), bytes.begin(), bytes.end());
 }
 
 void append_size(std::vector<std::byte>& out, std::size_t size, bool is_long) {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"

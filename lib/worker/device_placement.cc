@@ -6,7 +6,7 @@
 #include <string_view>
 #include <variant>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace distmnist {
 namespace {
@@ -54,9 +54,9 @@ std::string line(std::string_view name, std::string_view type, const std::string
 }
 
 // The lines for the operations that one device computes.
-class Tower {
+class TowerLines {
  public:
-  Tower(std::string prefix, const DeviceSpec& device, std::vector<std::string>& lines)
+  TowerLines(std::string prefix, const DeviceSpec& device, std::vector<std::string>& lines)
       : prefix_(std::move(prefix)), device_(device.to_string()), lines_(lines) {}
 
   void add_step(const Graph& graph) {
@@ -137,7 +137,7 @@ std::vector<std::string> device_placement(const Graph& graph, const std::vector<
     add_variable(variable, plan, devices.front().to_string(), lines);
   }
   for (std::size_t i = 0; i < devices.size(); ++i) {
-    Tower(devices.size() > 1 ? fmt::format("tower_{}/", i) : "", devices[i], lines).add_step(graph);
+    TowerLines(devices.size() > 1 ? fmt::format("tower_{}/", i) : "", devices[i], lines).add_step(graph);
   }
   return lines;
 }

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "lib/ps/server/coordinator.h"
 #include "lib/ps/server/sync_replicas.h"

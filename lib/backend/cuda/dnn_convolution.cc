@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t kMaxWorkspaceBytes = std::size_t{512} << 20;
 constexpr int kMaxAlgorithms = 16;
 
-cudnnDataType_t data_type(NumberType type) {
+cudnnDataType_t dnn_type(NumberType type) {
   return type == NumberType::kF32 ? CUDNN_DATA_FLOAT : CUDNN_DATA_BFLOAT16;
 }
 
@@ -105,7 +105,7 @@ TensorDescriptor describe(const TensorView& view) {
   cudnnTensorDescriptor_t raw = nullptr;
   check(cudnnCreateTensorDescriptor(&raw), "describe a tensor");
   TensorDescriptor descriptor(raw);
-  check(cudnnSetTensor4dDescriptor(raw, format_of(view.layout), data_type(view.type), view.batch, view.channels,
+  check(cudnnSetTensor4dDescriptor(raw, format_of(view.layout), dnn_type(view.type), view.batch, view.channels,
                                    view.height, view.width),
         "describe a tensor");
   return descriptor;
@@ -115,7 +115,7 @@ FilterDescriptor describe_filters(const DnnConvolutionConfig& config) {
   cudnnFilterDescriptor_t raw = nullptr;
   check(cudnnCreateFilterDescriptor(&raw), "describe filters");
   FilterDescriptor descriptor(raw);
-  check(cudnnSetFilter4dDescriptor(raw, data_type(config.x.type), format_of(config.x.layout), config.y.channels,
+  check(cudnnSetFilter4dDescriptor(raw, dnn_type(config.x.type), format_of(config.x.layout), config.y.channels,
                                    config.x.channels, to_int(config.window.height), to_int(config.window.width)),
         "describe filters");
   return descriptor;

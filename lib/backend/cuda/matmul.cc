@@ -8,14 +8,14 @@
 namespace distmnist::cuda {
 namespace {
 
-cudaDataType_t data_type(NumberType type) {
+cudaDataType_t blas_type(NumberType type) {
   return type == NumberType::kF32 ? CUDA_R_32F : CUDA_R_16BF;
 }
 
 // cuBLASLt is column-major, so it sees a row-major matrix as its transpose.
 auto make_layout(const Matrix& matrix) {
   cublasLtMatrixLayout_t layout = nullptr;
-  check(cublasLtMatrixLayoutCreate(&layout, data_type(matrix.type), static_cast<std::uint64_t>(matrix.columns),
+  check(cublasLtMatrixLayoutCreate(&layout, blas_type(matrix.type), static_cast<std::uint64_t>(matrix.columns),
                                    static_cast<std::uint64_t>(matrix.rows), matrix.columns),
         "describe a matrix");
   return Owner<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>(layout);

@@ -9,15 +9,14 @@
 #include "lib/base/log.h"
 #include "lib/cluster/address.h"
 #include "lib/ps/records/control.h"
+#include "lib/ps/records/report_times.h"
 #include "lib/wire/transport.h"
 
 namespace distmnist {
 namespace {
 
-constexpr int kPollMs = 20;
-constexpr TimeMs kLookEveryMs = 200;      // between checks that the ps listens
-constexpr TimeMs kFirstReportMs = 1'000;  // of waiting
-constexpr TimeMs kReportEveryMs = 10'000;
+constexpr int kAdminPollMs = 20;
+constexpr TimeMs kListenCheckMs = 200;  // between checks that the ps listens
 
 struct Question {
   Message message;
@@ -35,7 +34,7 @@ class Call {
         name_(fmt::format("ps:{} {}", index, address_.to_string())),
         question_(std::move(question)),
         began_ms_(monotonic_ms()),
-        looked_ms_(began_ms_ - kLookEveryMs),
+        looked_ms_(began_ms_ - kListenCheckMs),
         report_ms_(began_ms_ + kFirstReportMs) {}
 
   bool over() const { return over_; }
@@ -62,7 +61,7 @@ class Call {
       why_not_ = "does not answer";
       hang_up();
     }
-    if (!socket_ && now - looked_ms_ >= kLookEveryMs) {
+    if (!socket_ && now - looked_ms_ >= kListenCheckMs) {
       looked_ms_ = now;
       ask(now);
     }
@@ -179,7 +178,7 @@ std::vector<AdminOutcome> ask_ps_tasks(const AdminConfig& config, MessageType ty
     if (config.stop_requested && config.stop_requested()) {
       throw Error(ExitCode::kInterrupted, "stopped by a signal while waiting for the ps tasks");
     }
-    ClientSocket::poll(sockets, kPollMs);
+    ClientSocket::poll(sockets, kAdminPollMs);
   }
   std::vector<AdminOutcome> outcomes;
   for (Call& call : calls) outcomes.push_back(call.take_outcome());

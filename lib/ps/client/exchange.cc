@@ -29,7 +29,7 @@ void Exchange::open(std::uint64_t sequence, TimeMs now) {
     state_ = State::kConnecting;
     trouble_since_ms_ = now;
     trouble_ = "cannot be reached";
-    last_report_ms_ = now - kWaitReportMs + kFirstReportMs;
+    last_report_ms_ = now - kReportEveryMs + kFirstReportMs;
   } else {
     greet(now);
   }
@@ -105,7 +105,7 @@ void Exchange::give_up_connection(const std::string& why, TimeMs now) {
   if (request_) request_->sent_here = false;
   trouble_since_ms_ = trouble_since_ms_.value_or(now);
   trouble_ = why;
-  if (std::exchange(reported_, why) != why) last_report_ms_ = now - kWaitReportMs;  // Reported at once.
+  if (std::exchange(reported_, why) != why) last_report_ms_ = now - kReportEveryMs;  // Reported at once.
   actions_.reconnect();
 }
 
@@ -348,7 +348,7 @@ void Exchange::watch_silence(TimeMs now) {
   if (state_ == State::kGreeting && silent_ms >= kNoWelcomeMs && trouble_ != kNoAnswer) {
     trouble_since_ms_ = trouble_since_ms_.value_or(now);
     trouble_ = kNoAnswer;
-    last_report_ms_ = now - kWaitReportMs;  // Reported at once.
+    last_report_ms_ = now - kReportEveryMs;  // Reported at once.
   }
   // Before the welcome there is no session that a ping could refer to: a ps that does not answer a hello gets another
   // hello.
@@ -375,7 +375,7 @@ void Exchange::watch_deadline(TimeMs now) {
   if (waited >= config_.recovery_wait_ms) {
     return fail_with(ExitCode::kLostPeer, fmt::format("{}; gave up after {:.0f} s", what, seconds(waited)));
   }
-  if (now - last_report_ms_ >= kWaitReportMs) {
+  if (now - last_report_ms_ >= kReportEveryMs) {
     last_report_ms_ = now;
     actions_.report(fmt::format("{}; trying for another {:.0f} s", what, seconds(config_.recovery_wait_ms - waited)));
   }

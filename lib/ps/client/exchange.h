@@ -13,18 +13,17 @@
 #include "lib/base/parameter_sink.h"
 #include "lib/base/time_ms.h"
 #include "lib/ps/records/control.h"
+#include "lib/ps/records/report_times.h"
 #include "lib/ps/store/chunk_table.h"
 #include "lib/wire/message.h"
 
 namespace distmnist {
 
-inline constexpr TimeMs kPingAfterMs = 5'000;    // silence after which a waiting worker pings
-inline constexpr TimeMs kSilenceMs = 15'000;     // silence after which the connection is dropped and made again
-inline constexpr TimeMs kNoWelcomeMs = 3'000;    // silence after a hello before the peer is reported
-inline constexpr TimeMs kResendMs = 10'000;      // a request that a live ps has not answered is resent
-inline constexpr TimeMs kWaitReportMs = 10'000;  // between two lines about who is being waited for
-inline constexpr TimeMs kLeastNoticeMs = 500;    // between two lines about why an answer is slow
-inline constexpr TimeMs kFirstReportMs = 1'000;  // at startup a ps may come up a moment after its workers
+inline constexpr TimeMs kPingAfterMs = 5'000;  // silence after which a waiting worker pings
+inline constexpr TimeMs kSilenceMs = 15'000;   // silence after which the connection is dropped and made again
+inline constexpr TimeMs kNoWelcomeMs = 3'000;  // silence after a hello before the peer is reported
+inline constexpr TimeMs kResendMs = 10'000;    // a request that a live ps has not answered is resent
+inline constexpr TimeMs kLeastNoticeMs = 500;  // between two lines about why an answer is slow
 
 // How long the bytes of a payload stay valid.
 enum class Lifetime {

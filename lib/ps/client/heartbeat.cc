@@ -9,7 +9,7 @@
 namespace distmnist {
 namespace {
 
-constexpr int kPollMs = 200;  // how long stop() may take
+constexpr int kHeartbeatPollMs = 200;  // how long stop() may take
 
 struct Line {
   Heartbeat::Target target;
@@ -75,7 +75,7 @@ void Heartbeat::run() {
         line.socket.send(Message{line.ping(), {}});
       }
     }
-    ClientSocket::poll(sockets_of(lines), kPollMs);
+    ClientSocket::poll(sockets_of(lines), kHeartbeatPollMs);
     for (Line& line : lines) {
       line.socket.broken();  // Noted; the next ping reconnects.
       while (const auto received = line.socket.receive()) {

@@ -1,6 +1,6 @@
 #include "lib/ps/records/control.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "lib/wire/record_codec.h"
 

@@ -13,13 +13,13 @@
 #include "lib/base/rare_log.h"
 #include "lib/base/thread_pool.h"
 #include "lib/cluster/address.h"
+#include "lib/ps/records/report_times.h"
 #include "lib/wire/network_server.h"
 #include "lib/wire/transport.h"
 
 namespace distmnist {
 namespace {
 
-constexpr TimeMs kFirstReportMs = 1'000, kReportMs = 10'000;  // for lines about what is being waited for
 constexpr int kTickMs = 100;
 constexpr int kNameMs = 200;  // between two lookups of a name
 
@@ -47,7 +47,7 @@ std::string wait_for_name(const TaskId& task, const HostPort& address, const Par
       fail(ExitCode::kLostPeer, "{}: {}; gave up after {} s", task.to_string(), resolved.error, waited / 1000);
     }
     if (now >= report) {
-      report = now + kReportMs;
+      report = now + kReportEveryMs;
       log_warning("{}; trying for another {} s", resolved.error, (config.limits.recovery_wait_ms - waited) / 1000);
     }
     if (config.stop_signal && config.stop_signal()) {

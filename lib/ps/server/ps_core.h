@@ -18,6 +18,7 @@
 #include "lib/base/rare_log.h"
 #include "lib/base/time_ms.h"
 #include "lib/ps/records/control.h"
+#include "lib/ps/records/report_times.h"
 #include "lib/ps/server/container.h"
 #include "lib/ps/server/ps_actions.h"
 #include "lib/ps/server/recent.h"
@@ -26,7 +27,6 @@
 namespace distmnist {
 
 inline constexpr std::size_t kMaxQuestioners = 64;         // connections of clients outside any run that are kept
-inline constexpr TimeMs kReportEveryMs = 10'000;           // between two lines about what is being waited for
 inline constexpr TimeMs kFirstWorkerMs = 60 * 60 * 1'000;  // a ps gives up after an hour without any hello
 inline constexpr TimeMs kSignalGraceMs = 10'000;           // time for the workers to leave after a signal or a failure
 // After a failure, time for the last worker to end first: the process that started all tasks reports the one that ended

@@ -1,6 +1,6 @@
 #include "lib/ps/server/roles.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "lib/ps/records/names.h"
 

@@ -29,7 +29,7 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "lib/backend/backend.h"
 #include "lib/base/clock.h"

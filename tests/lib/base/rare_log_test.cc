@@ -1,6 +1,6 @@
 #include "lib/base/rare_log.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "tests/support/catch.h"
 

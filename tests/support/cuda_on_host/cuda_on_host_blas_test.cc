@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "lib/backend/cuda/check.h"
 #include "lib/base/random.h"

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "tests/support/cuda_on_host/state.h"
 

@@ -12,7 +12,7 @@ namespace {
 using Bf16Buffer = NumberBuffer<Bf16>;
 
 // A smaller product finishes before a second thread has woken up.
-constexpr std::int64_t kSharedProducts = 8'000'000;  // multiply-adds
+constexpr std::int64_t kSharedTileProducts = 8'000'000;  // multiply-adds
 
 // Wraps `function` as the kernel's callback for a finished block of a product; `function` must outlive it.
 template <typename Function>
@@ -99,7 +99,7 @@ class AmxDense final : public DenseBase {
   // Calls work(thread, share) with each thread's share of 0 .. size - 1, in whole blocks.
   template <typename Work>
   void share(std::int64_t size, const Work& work) {
-    if (batch_ * in_ * out_ < kSharedProducts) return work(threads_[0], Share{0, size});
+    if (batch_ * in_ * out_ < kSharedTileProducts) return work(threads_[0], Share{0, size});
     builtin_.pool.run([&](int part) {
       const Share share = share_of(size, part, builtin_.pool.size(), kBlockSide);
       if (share.size() > 0) work(threads_[static_cast<std::size_t>(part)], share);

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "lib/backend/cpu/cpu_backend.h"
 #include "lib/base/random.h"

@@ -179,8 +179,8 @@ TEST_CASE("a refused connection is reported and tried again until the deadline")
   CHECK(worker.tick(kFirstReportMs - 1).empty());
   CHECK(worker.tick(kFirstReportMs) ==
         Lines{"report ps:0 localhost:2222 cannot be reached (connection refused); trying for another 59 s"});
-  CHECK(worker.tick(kFirstReportMs + kWaitReportMs - 1).empty());
-  CHECK(worker.tick(kFirstReportMs + kWaitReportMs).size() == 1);
+  CHECK(worker.tick(kFirstReportMs + kReportEveryMs - 1).empty());
+  CHECK(worker.tick(kFirstReportMs + kReportEveryMs).size() == 1);
   CHECK(worker.exchange.wants_connection());
   worker.tick(kWaitMs - 1);
   CHECK_FALSE(worker.exchange.failure());

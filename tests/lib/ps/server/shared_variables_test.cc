@@ -1,6 +1,6 @@
 #include "lib/ps/server/shared_variables.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "tests/support/catch.h"
 

@@ -2,7 +2,7 @@
 #include <array>
 #include <limits>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "lib/backend/cpu/builtin/vector/vector_kernels.h"
 #include "tests/support/catch.h"

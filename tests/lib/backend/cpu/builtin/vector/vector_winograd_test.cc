@@ -1,7 +1,7 @@
 // Compares the Winograd convolutions of every instruction set with plain loops in double precision.
 #include <array>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "lib/backend/cpu/builtin/vector/vector_kernels.h"
 #include "tests/support/catch.h"

@@ -1,0 +1,11 @@
+// When the ps and its clients report what they are waiting for.
+#pragma once
+
+#include "lib/base/time_ms.h"
+
+namespace distmnist {
+
+inline constexpr TimeMs kFirstReportMs = 1'000;   // of waiting: other tasks may start a moment later
+inline constexpr TimeMs kReportEveryMs = 10'000;  // after the first report
+
+}  // namespace distmnist
