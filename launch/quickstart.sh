@@ -89,6 +89,8 @@ end_by() {
   exit "$2"
 }
 
+has_gpu() { compgen -G '/dev/nvidia[0-9]*' >/dev/null || [ -e /dev/dxg ]; }
+
 # Data -----------------------------------------------------------------------------------------------------------------
 
 has_flag() {
@@ -167,7 +169,9 @@ attend "$checkout/launch/install_packages.sh" build run >&2
 command -v python3 >/dev/null || stop "there is no python3: install it, and run the same command again" 1
 
 step "2/4 Release build in $(shown "$build")/"
-attend python3 "$checkout/launch/build.py" --build_dir "$build" >&2
+targets=(tools/distmnist)
+! has_gpu || targets=()  # the CUDA module too
+attend python3 "$checkout/launch/build.py" --build_dir "$build" "${targets[@]}" >&2
 
 step "3/4 Data"
 choose_data

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Compiles every header alone, twice in one translation unit: it must include everything it needs and have a guard.
+A header that the source of the same name includes first is compiled alone by every build; only its guard is checked.
 
   check_headers.py [--self_test] [COMPILER AND FLAGS...]      (default: g++; the project's include path is added)"""
 
 import concurrent.futures
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,8 +22,22 @@ def headers():
     return [path.relative_to(ROOT) for path in found if not {"cuda", "cuda_on_host"} & set(path.relative_to(ROOT).parts)]
 
 
+def comes_first(root, header):
+    """Whether the source of the same name includes the header before anything else."""
+    source = (root / header).with_suffix(".cc")
+    first = re.search(r"^#include [<\"](.*)[>\"]", source.read_text(), re.MULTILINE) if source.exists() else None
+    return first is not None and first.group(1) == str(header)
+
+
+def check_header(compiler, root, header):
+    """What is wrong with the header; empty if it is correct."""
+    if not comes_first(root, header):
+        return compile_alone(compiler, root, header)
+    guarded = re.search("^#pragma once$", (root / header).read_text(), re.MULTILINE)
+    return "" if guarded else f"{header} has no #pragma once"
+
+
 def compile_alone(compiler, root, header):
-    """The compiler's errors about the header; empty if it is correct."""
     twice = f'#include "{header}"\n' * 2
     flags = ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-I", str(root), "-x", "c++", "-"]
     result = subprocess.run([*compiler, *flags], input=twice, capture_output=True, text=True)
@@ -30,19 +46,26 @@ def compile_alone(compiler, root, header):
 
 def check(compiler, root, paths):
     with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
-        return [text for text in pool.map(lambda header: compile_alone(compiler, root, header), paths) if text]
+        return [text for text in pool.map(lambda header: check_header(compiler, root, header), paths) if text]
 
 
 def self_test(compiler):
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("good.h", "#pragma once\n#include <vector>\ninline std::vector<int> f() { return {}; }\n"),
                            ("needs_more.h", "#pragma once\ninline std::vector<int> f() { return {}; }\n"),
-                           ("unguarded.h", "struct Twice {};\n")):
+                           ("unguarded.h", "struct Twice {};\n"),
+                           ("first.h", "#pragma once\nstd::string not_compiled_here();\n"),
+                           ("first.cc", '#include "first.h"\n#include <string>\n'),
+                           ("first_unguarded.h", "struct Once {};\n"),
+                           ("first_unguarded.cc", '#include "first_unguarded.h"\n'),
+                           ("second.h", "#pragma once\nstd::string compiled_here();\n"),
+                           ("second.cc", '#include <string>\n#include "second.h"\n')):
             (pathlib.Path(folder) / name).write_text(text)
-        bad = check(compiler, folder, ["good.h", "needs_more.h", "unguarded.h"])
-    names = [text.split()[0] for text in bad]
-    print("refused:", ", ".join(names))
-    return 0 if names == ["needs_more.h", "unguarded.h"] else 1
+        names = sorted(path.name for path in pathlib.Path(folder).glob("*.h"))
+        bad = check(compiler, pathlib.Path(folder), names)
+    refused = [text.split()[0] for text in bad]
+    print("refused:", ", ".join(refused))
+    return 0 if refused == ["first_unguarded.h", "needs_more.h", "second.h", "unguarded.h"] else 1
 
 
 def main(arguments):
