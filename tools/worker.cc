@@ -62,7 +62,7 @@ PlacementPlan make_plan(const Flags& flags, const Graph& graph, int num_ps) {
 std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& seat, const Strategy& strategy) {
   const Flags& flags = job.flags;
   if (seat.ps.empty()) {
-    return std::make_unique<InProcessClient>(named_ranges(job.graph), flags.replication.on_nan);
+    return std::make_unique<InProcessClient>(named_ranges(job.graph), optimizer_of(flags), flags.replication.on_nan);
   }
   RemoteClientConfig config;
   config.ps = seat.ps;
@@ -107,7 +107,7 @@ std::unique_ptr<ResidentClient> make_resident_client(const Job& job, const Worke
     return nullptr;
   }
   log_info("training stays on the device, with all {} training images", train.count);
-  return std::make_unique<ResidentClient>(executor, job.graph.num_parameters);
+  return std::make_unique<ResidentClient>(executor, job.graph.num_parameters, optimizer_of(job.flags));
 }
 
 void pin(const WorkerSeat& seat, int threads) {
@@ -176,7 +176,6 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   supervision.identity = {flags.training.model, describe(job.graph), job.graph.variables, optimizer_of(flags)};
   supervision.data = job.data_identity;
   supervision.data_source = job.data_source;
-  supervision.strategy = strategy;
   supervision.seed = flags.training.seed;
   supervision.run_id = nanoseconds_since_1970();
   supervision.config = job.config;

@@ -24,7 +24,7 @@ std::string slot_tensor_name(std::string_view slot, std::string_view variable) {
 }
 
 // "0:1250 1:1249": worker and samples.
-std::string samples_text(const std::map<int, std::int64_t>& consumed_samples) {
+std::string samples_text(const ConsumedSamples& consumed_samples) {
   std::string text;
   for (const auto& [worker, samples] : consumed_samples) {
     text += fmt::format("{}{}:{}", text.empty() ? "" : " ", worker, samples);
@@ -109,18 +109,17 @@ class MetadataReader {
            key, printable(text(key)));
     }
   }
-  std::map<int, std::int64_t> samples(const std::string& key) const {
-    std::map<int, std::int64_t> result;
+  ConsumedSamples samples(const std::string& key) const {
+    ConsumedSamples result;
     std::string_view rest = text(key);
     while (!rest.empty()) {
       const std::string_view item = rest.substr(0, rest.find(' '));
       rest.remove_prefix(std::min(rest.size(), item.size() + 1));
       const auto colon = item.find(':');
       if (colon == item.npos) refuse(key);
-      const auto worker = parse<int>(item.substr(0, colon));
+      const auto worker = parse<std::uint32_t>(item.substr(0, colon));
       const auto samples = parse<std::int64_t>(item.substr(colon + 1));
-      if (!worker || !samples || *worker < 0 || !is_count(*samples) || !result.emplace(*worker, *samples).second)
-        refuse(key);
+      if (!worker || !samples || !is_count(*samples) || !result.emplace(*worker, *samples).second) refuse(key);
     }
     return result;
   }

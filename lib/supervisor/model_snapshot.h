@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "data/data_identity.h"
 #include "lib/graph/graph.h"
 #include "lib/optim/optimizer.h"
+#include "lib/optim/stored_model.h"
 
 namespace distmnist {
 
@@ -22,19 +22,14 @@ struct ModelIdentity {
   OptimizerSpec optimizer;
 };
 
-struct ModelSnapshot {
+struct ModelSnapshot : StoredModel {
   ModelIdentity identity;
-  std::int64_t global_step = 0;
   std::uint64_t run_id = 0;
-  std::uint64_t seed = 0;                        // with consumed_samples, the random state and the position in the data
-  std::map<int, std::int64_t> consumed_samples;  // worker -> samples of its own order that lie behind it
-  std::optional<DataIdentity> data;              // what it was trained on; files of earlier versions do not say
-  std::string data_source;                       // where the chief had it from: a folder, "mnist" or "synthetic"
+  std::uint64_t seed = 0;            // with consumed_samples, the random state and the position in the data
+  std::optional<DataIdentity> data;  // what it was trained on; files of earlier versions do not say
+  std::string data_source;           // where the chief had it from: a folder, "mnist" or "synthetic"
   std::string tool_version;
   std::string config;  // the text of config.toml, for people
-
-  std::vector<float> parameters;          // the block
-  std::vector<std::vector<float>> slots;  // as slot_names(optimizer.kind), each as long as the block
 };
 
 }  // namespace distmnist

@@ -36,26 +36,18 @@ void Supervisor::keep_config() const {
 }
 
 StoredModel Supervisor::initial_model() {
-  StoredModel model;
-  model.optimizer = config_.identity.optimizer;
-  model.strategy = config_.strategy;
   if (background_) background_->flush();  // After a lost session what was last submitted may be what is restored.
   if (auto restored = saver_ ? saver_->restore_newest(config_.identity) : std::nullopt) {
     compare_data(*restored);
     log_info("restored global_step {}", restored->global_step);
-    model.global_step = restored->global_step;
-    model.parameters = std::move(restored->parameters);
-    model.slots = std::move(restored->slots);
-    for (const auto& [worker, samples] : restored->consumed_samples) {
-      model.consumed_samples[static_cast<std::uint32_t>(worker)] = samples;
-    }
-    restored_step_ = model.global_step;
-    return model;
+    restored_step_ = restored->global_step;
+    return static_cast<StoredModel&&>(*restored);
   }
   log_info("initialised with seed {}", config_.seed);
+  StoredModel model;
   model.parameters.resize(static_cast<std::size_t>(graph_.num_parameters));
   initialize(graph_, config_.seed, model.parameters);
-  for (const float start : slot_start_values(model.optimizer.kind)) {
+  for (const float start : slot_start_values(config_.identity.optimizer.kind)) {
     model.slots.emplace_back(model.parameters.size(), start);
   }
   return model;
@@ -80,20 +72,15 @@ void Supervisor::compare_data(const ModelSnapshot& restored) {
 }
 
 ModelSnapshot Supervisor::take_snapshot() {
-  StoredModel model = session_.snapshot();
   ModelSnapshot snapshot;
+  static_cast<StoredModel&>(snapshot) = session_.snapshot();
   snapshot.identity = config_.identity;
-  snapshot.global_step = model.global_step;
   snapshot.run_id = config_.run_id;
   snapshot.seed = config_.seed;
-  for (const auto& [worker, samples] : model.consumed_samples)
-    snapshot.consumed_samples[static_cast<int>(worker)] = samples;
   snapshot.data = config_.data;
   snapshot.data_source = config_.data_source;
   snapshot.tool_version = DISTMNIST_VERSION;
   snapshot.config = config_.config;
-  snapshot.parameters = std::move(model.parameters);
-  snapshot.slots = std::move(model.slots);
   // A ruined model must not push the good checkpoints out.
   if (const std::string where = not_finite_tensor(snapshot); !where.empty()) {
     fail(ExitCode::kDiverged,

@@ -22,7 +22,6 @@ struct SupervisorConfig {
   ModelIdentity identity;
   DataIdentity data;
   std::string data_source;  // as in ModelSnapshot
-  Strategy strategy;
   std::uint64_t seed = 0;
   std::uint64_t run_id = 0;
   std::string config;  // the text of config.toml, kept in the checkpoints

@@ -2,11 +2,15 @@
 
 #include <cassert>
 #include <span>
+#include <utility>
 
 namespace distmnist {
 
-ResidentClient::ResidentClient(Executor& executor, std::int64_t num_parameters)
-    : executor_(executor), training_(*executor.resident_training()), num_parameters_(num_parameters) {}
+ResidentClient::ResidentClient(Executor& executor, std::int64_t num_parameters, OptimizerSpec optimizer)
+    : executor_(executor),
+      training_(*executor.resident_training()),
+      num_parameters_(num_parameters),
+      optimizer_(std::move(optimizer)) {}
 
 SessionInfo ResidentClient::open() {
   SessionInfo info;
@@ -18,9 +22,8 @@ SessionInfo ResidentClient::open() {
 void ResidentClient::create(const StoredModel& model) {
   executor_.load({0, num_parameters_}, model.parameters);
   const std::vector<std::span<const float>> slots(model.slots.begin(), model.slots.end());
-  training_.start(model.optimizer, model.global_step, slots);
+  training_.start(optimizer_, model.global_step, slots);
   has_model_ = true;
-  optimizer_ = model.optimizer;
   global_step_ = model.global_step;
   const auto own = model.consumed_samples.find(0);
   consumed_samples_ = own == model.consumed_samples.end() ? 0 : own->second;
@@ -34,7 +37,6 @@ std::int64_t ResidentClient::pull(ParameterSink& sink) {
 StoredModel ResidentClient::snapshot() {
   StoredModel model;
   model.global_step = global_step_;
-  model.optimizer = optimizer_;
   model.parameters = parameters();
   model.slots.resize(slot_names(optimizer_.kind).size());
   for (std::size_t slot = 0; slot < model.slots.size(); ++slot) {

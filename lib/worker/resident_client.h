@@ -14,7 +14,7 @@ class ResidentClient : public ParameterSession {
  public:
   // The executor must outlive this object. It must have `num_parameters` parameters and a resident_training() that has
   // kept its samples.
-  ResidentClient(Executor& executor, std::int64_t num_parameters);
+  ResidentClient(Executor& executor, std::int64_t num_parameters, OptimizerSpec optimizer);
 
   SessionInfo open() override;
   // Loads the parameters into the executor and starts its training.
@@ -44,8 +44,8 @@ class ResidentClient : public ParameterSession {
   Executor& executor_;
   ResidentTraining& training_;
   std::int64_t num_parameters_;
-  bool has_model_ = false;
   OptimizerSpec optimizer_;
+  bool has_model_ = false;
   std::int64_t global_step_ = 0;
   std::int64_t consumed_samples_ = 0;
 };

@@ -42,17 +42,17 @@ struct Run {
     config.batch_sizes = BatchSizeSchedule(20);
     options.max_batch_size = 40;
     executor = make_backend("reference")->compile(graph, options);
+    OptimizerSpec spec = default_optimizer(optimizer);
+    spec.learning_rate = static_cast<float>(learning_rate);
     if (where == ParametersIn::kProcess) {
-      client = std::make_unique<InProcessClient>(variables_of(graph));
+      client = std::make_unique<InProcessClient>(variables_of(graph), spec);
     } else {
       executor->resident_training()->keep_samples({data.train.count, data.train.pixels, data.train.labels});
-      client = std::make_unique<ResidentClient>(*executor, graph.num_parameters);
+      client = std::make_unique<ResidentClient>(*executor, graph.num_parameters, spec);
     }
     SupervisorConfig supervision;
     supervision.chief = config.chief = true;
-    supervision.identity = {"softmax", describe(graph), graph.variables, {}};
-    supervision.identity.optimizer = default_optimizer(optimizer);
-    supervision.identity.optimizer.learning_rate = static_cast<float>(learning_rate);
+    supervision.identity = {"softmax", describe(graph), graph.variables, spec};
     supervisor = std::make_unique<Supervisor>(supervision, graph, *client, folder);
     config.log_every = 1'000'000;
   }

@@ -83,7 +83,6 @@ inline Floats counting(float first) {
 inline StoredModel start_model(const OptimizerSpec& optimizer, std::int64_t global_step = 0) {
   StoredModel model;
   model.global_step = global_step;
-  model.optimizer = optimizer;
   model.parameters = counting(0);
   for (std::size_t slot = 0; slot < slot_names(optimizer.kind).size(); ++slot) {
     model.slots.push_back(Floats(model.parameters.size()));

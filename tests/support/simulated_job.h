@@ -141,8 +141,6 @@ struct SimulatedLink : ExchangeActions {
 // The model that the chief creates.
 inline StoredModel start_model(const Plan& plan) {
   StoredModel model;
-  model.optimizer = {OptimizerKind::kSgd, 1.0f};
-  model.strategy = plan.strategy;
   model.parameters.resize(plan.num_ps * kShardFloats);
   return model;
 }

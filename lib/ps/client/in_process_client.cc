@@ -18,7 +18,7 @@ SessionInfo InProcessClient::open() {
 }
 
 void InProcessClient::create(const StoredModel& model) {
-  store_.emplace(ranges_of(variables_), model.optimizer, model.global_step);
+  store_.emplace(ranges_of(variables_), optimizer_, model.global_step);
   for (std::size_t slot = 0; slot <= store_->num_slots(); ++slot) {
     const std::span<const float> block = slot == 0 ? model.parameters : model.slots[slot - 1];
     for (std::size_t chunk = 0; chunk < store_->chunks().size(); ++chunk) {
@@ -88,7 +88,6 @@ void InProcessClient::skip_push() {
 StoredModel InProcessClient::snapshot() {
   StoredModel model;
   model.global_step = store_->global_step();
-  model.optimizer = store_->optimizer();
   model.slots.resize(store_->num_slots());
   for (std::size_t slot = 0; slot <= store_->num_slots(); ++slot) {
     std::vector<float>& block = slot == 0 ? model.parameters : model.slots[slot - 1];

@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "lib/optim/optimizer.h"
 #include "lib/ps/client/parameter_client.h"
+#include "lib/ps/records/control.h"
 #include "lib/ps/store/variable_store.h"
 
 namespace distmnist {
@@ -13,8 +15,8 @@ namespace distmnist {
 class InProcessClient : public ParameterClient {
  public:
   // `variables`: the ranges of the block, in order and without gaps.
-  explicit InProcessClient(std::vector<NamedRange> variables, OnNan on_nan = OnNan::kFail)
-      : variables_(std::move(variables)), on_nan_(on_nan) {}
+  InProcessClient(std::vector<NamedRange> variables, OptimizerSpec optimizer, OnNan on_nan = OnNan::kFail)
+      : variables_(std::move(variables)), optimizer_(std::move(optimizer)), on_nan_(on_nan) {}
 
   SessionInfo open() override;
   void create(const StoredModel& model) override;
@@ -36,6 +38,7 @@ class InProcessClient : public ParameterClient {
   void skip_push();
 
   std::vector<NamedRange> variables_;
+  OptimizerSpec optimizer_;
   OnNan on_nan_;
   std::optional<VariableStore> store_;
   std::span<const float> gradients_;

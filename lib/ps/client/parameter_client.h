@@ -10,20 +10,10 @@
 #include "lib/base/parameter_sink.h"
 #include "lib/base/range.h"
 #include "lib/base/time_ms.h"
-#include "lib/optim/optimizer.h"
+#include "lib/optim/stored_model.h"
 #include "lib/ps/records/control.h"
 
 namespace distmnist {
-
-// A whole model as it is stored: the parameter block, the optimizer's slots in the same layout, and its progress.
-struct StoredModel {
-  std::int64_t global_step = 0;
-  OptimizerSpec optimizer;
-  Strategy strategy;
-  std::vector<float> parameters;          // [num_parameters]
-  std::vector<std::vector<float>> slots;  // [slot][num_parameters], in the order of slot_names
-  ConsumedSamples consumed_samples;       // by worker: its position in its data
-};
 
 struct SessionInfo {
   bool has_model = false;  // false only for the chief, which then creates it
@@ -71,7 +61,7 @@ class ParameterSession {
   // Shakes hands. Returns when the model is ready; for the chief, when every ps has answered. Call again after
   // SessionLost.
   virtual SessionInfo open() = 0;
-  // Sets the chief's model. It replaces what was held before.
+  // Sets the chief's model, for the optimizer and the strategy of this session. It replaces what was held before.
   virtual void create(const StoredModel& model) = 0;
 
   // All parameters, independent of turns. Returns their global_step.

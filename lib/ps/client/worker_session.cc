@@ -66,7 +66,7 @@ void WorkerSession::create(const StoredModel& model, TimeMs now) {
   records_.clear();
   for (std::size_t k = 0; k < exchanges_.size(); ++k) {
     Exchange& exchange = exchanges_[k];
-    const CreateRecord record{config_.plan[k], model.optimizer, model.strategy, model.global_step,
+    const CreateRecord record{config_.plan[k], config_.optimizer, config_.strategy, model.global_step,
                               model.consumed_samples};
     exchange.begin({MessageType::kWelcome, sequence_, run_, model.global_step}, now);
     exchange.add({MessageType::kCreate, WireDtype::kRecord, 0, {}, kept(encode(record))});
@@ -266,8 +266,6 @@ void WorkerSession::take_slots(TimeMs now) {
     certain_ = newest.certain;
   }
   model_ = {};
-  model_.optimizer = config_.optimizer;
-  model_.strategy = config_.strategy;
   model_.parameters.resize(static_cast<std::size_t>(config_.num_parameters));
   model_.slots.assign(slot_names(config_.optimizer.kind).size(), std::vector<float>(model_.parameters.size()));
   slot_sinks_.clear();

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +11,7 @@
 #include "lib/base/range.h"
 #include "lib/cluster/placement.h"
 #include "lib/optim/optimizer.h"
+#include "lib/optim/stored_model.h"
 #include "lib/ps/records/push_id.h"
 #include "lib/ps/records/strategy.h"
 #include "lib/wire/frame.h"
@@ -49,10 +49,6 @@ struct RefuseRecord {
   std::int32_t exit_code = 1;
   std::string reason;
 };
-
-// By worker index: the samples in the worker's own order that are behind it, because their batch was applied or
-// dropped.
-using ConsumedSamples = std::map<std::uint32_t, std::int64_t>;
 
 struct CreateRecord {
   std::vector<NamedRange> pieces;  // held by this ps, in order of offset, without overlap

@@ -110,7 +110,8 @@ TEST_CASE("the host waits for the device only to print, at the start and at the 
   auto watched = std::make_unique<WatchedExecutor>(std::move(run.executor));
   Watched& watch = watched->watched;
   run.executor = std::move(watched);
-  run.client = std::make_unique<ResidentClient>(*run.executor, run.graph.num_parameters);
+  run.client = std::make_unique<ResidentClient>(*run.executor, run.graph.num_parameters,
+                                                default_optimizer(OptimizerKind::kAdam));
   SupervisorConfig supervision;
   supervision.chief = true;
   supervision.identity = {"softmax", describe(run.graph), run.graph.variables, default_optimizer(OptimizerKind::kAdam)};

@@ -211,7 +211,8 @@ struct SpoilingClient : InProcessClient {
 struct SpoiledRun : Run {
   explicit SpoiledRun(OnNan on_nan, const RunFolder* folder = nullptr) {
     config.on_nan = on_nan;
-    auto spoiling = std::make_unique<SpoilingClient>(variables_of(graph), on_nan);
+    auto spoiling =
+        std::make_unique<SpoilingClient>(variables_of(graph), default_optimizer(OptimizerKind::kAdam), on_nan);
     spoiler = spoiling.get();
     client = std::move(spoiling);
     SupervisorConfig supervision;
@@ -246,12 +247,13 @@ TEST_CASE("skip: a bad gradient is replaced by another batch, and is counted and
 
 TEST_CASE("skip: a model that is no longer finite ends the run eventually") {
   Run run(nullptr, 1e38);
-  run.client = std::make_unique<InProcessClient>(variables_of(run.graph), OnNan::kSkip);
+  OptimizerSpec optimizer = default_optimizer(OptimizerKind::kAdam);
+  optimizer.learning_rate = 1e38f;
+  run.client = std::make_unique<InProcessClient>(variables_of(run.graph), optimizer, OnNan::kSkip);
   run.config.on_nan = OnNan::kSkip;
   SupervisorConfig supervision;
   supervision.chief = true;
-  supervision.identity = {"softmax", describe(run.graph), run.graph.variables, default_optimizer(OptimizerKind::kAdam)};
-  supervision.identity.optimizer.learning_rate = 1e38f;
+  supervision.identity = {"softmax", describe(run.graph), run.graph.variables, optimizer};
   run.supervisor = std::make_unique<Supervisor>(supervision, run.graph, *run.client, nullptr);
   CHECK(fails_with(ExitCode::kDiverged, "the 10th in a row", [&] { run.train(50); }));
 }

@@ -22,11 +22,10 @@ OptimizerSpec sgd() {
 }  // namespace
 
 TEST_CASE("the in-process client creates, pulls, pushes and stores like a remote one") {
-  InProcessClient client({{"weights", {0, 2}}, {"biases", {2, 1}}});
+  InProcessClient client({{"weights", {0, 2}}, {"biases", {2, 1}}}, sgd());
   CHECK_FALSE(client.open().has_model);
   StoredModel model;
   model.global_step = 10;
-  model.optimizer = sgd();
   model.parameters = {1, 2, 3};
   model.consumed_samples = {{0, 400}, {1, 600}};
   client.create(model);
@@ -55,16 +54,15 @@ TEST_CASE("the in-process client creates, pulls, pushes and stores like a remote
   const StoredModel stored = client.snapshot();
   CHECK(stored.global_step == 11);
   CHECK(stored.parameters == Floats{0, 0, 0});
-  CHECK(stored.optimizer == sgd());
   CHECK(stored.consumed_samples.at(0) == 450);
   CHECK(client.await_others(0));
 }
 
 TEST_CASE("the in-process client keeps the optimizer's slots") {
-  InProcessClient client({{"weights", {0, 2}}});
+  InProcessClient client({{"weights", {0, 2}}}, default_optimizer(OptimizerKind::kAdam));
   StoredModel model;
   model.parameters = {1, 2};
-  model.slots = {{3, 4}, {5, 6}};  // Adam's
+  model.slots = {{3, 4}, {5, 6}};
   client.create(model);
   CHECK(client.snapshot().slots == model.slots);
   Floats parameters(2);
@@ -78,9 +76,8 @@ namespace {
 
 // Three parameters in two variables, all 1, with SGD at rate 0.5.
 struct Local {
-  explicit Local(OnNan on_nan) : client({{"weights", {0, 2}}, {"biases", {2, 1}}}, on_nan) {
+  explicit Local(OnNan on_nan) : client({{"weights", {0, 2}}, {"biases", {2, 1}}}, sgd(), on_nan) {
     StoredModel model;
-    model.optimizer = sgd();
     model.parameters = {1, 1, 1};
     client.create(model);
   }

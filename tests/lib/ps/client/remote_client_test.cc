@@ -56,7 +56,6 @@ TEST_CASE("gradients and a turn's parameters travel in the wire type; evaluation
       RemoteClient client(config);
       client.open();
       StoredModel model = start_model(job.optimizer);
-      model.strategy = config.strategy;
       std::ranges::fill(model.parameters, 1 + 1.0f / 65536);  // 1 in either type
       client.create(model);
       Floats parameters;
@@ -252,9 +251,7 @@ TEST_CASE("a push that one ps finds bad ends the run on all ps tasks with 8, bec
     const Floats bad = nan_gradients();
     RemoteClient client(config);
     client.open();
-    StoredModel model = start_model(job.optimizer);
-    model.strategy = config.strategy;
-    client.create(model);
+    client.create(start_model(job.optimizer));
     Floats parameters;
     client.join(into_new(parameters));
     const std::string words = "worker:0 pushed a gradient with nan in fc/biases at global_step 0";
@@ -285,9 +282,7 @@ TEST_CASE("skip: a push that one ps or its worker finds bad is dropped on all ps
     const Floats bad = nan_gradients();
     RemoteClient client(config);
     client.open();
-    StoredModel model = start_model(job.optimizer);
-    model.strategy = config.strategy;
-    client.create(model);
+    client.create(start_model(job.optimizer));
     Floats parameters;
     client.join(into_new(parameters));
     const Turn dropped = push_nan(client, bad, 0, parameters);

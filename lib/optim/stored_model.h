@@ -1,0 +1,22 @@
+// StoredModel: a whole model and how far its training has come.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+namespace distmnist {
+
+// By worker index: the samples in the worker's own order that are behind it, because their batch was applied or
+// dropped.
+using ConsumedSamples = std::map<std::uint32_t, std::int64_t>;
+
+// The parameter block, and the optimizer's slots in the same layout.
+struct StoredModel {
+  std::int64_t global_step = 0;
+  std::vector<float> parameters;          // [num_parameters]
+  std::vector<std::vector<float>> slots;  // [slot][num_parameters], in the order of slot_names
+  ConsumedSamples consumed_samples;
+};
+
+}  // namespace distmnist
