@@ -36,7 +36,7 @@ class BuildTest(tiny_checkout.CheckoutTest):
 
     def fake_compiler(self, text):
         """CXX for the real compiler, except that it does `text` when it compiles the program."""
-        return str(self.fake("tiny-c++", f'if [[ "$*" == *" -c "*distmnist.cc* ]]; then {text}; fi\n'
+        return str(self.fake("tiny-c++", f'if [[ "$*" == *" -c "*distmnist-unity0.cpp ]]; then {text}; fi\n'
                                          f'exec {shutil.which("c++")} "$@"\n'))
 
 
@@ -47,7 +47,7 @@ class WholeTest(BuildTest):
         self.assert_builds("-Dwerror=true", "all")
         options = json.loads((self.build_dir / "meson-info" / "intro-buildoptions.json").read_text())
         values = {option["name"]: option["value"] for option in options}
-        self.assertEqual((values["werror"], values["buildtype"]), (True, "release"))
+        self.assertEqual((values["werror"], values["buildtype"], values["unity"]), (True, "release", "on"))
         stamp = (self.build_dir / "build.ninja").stat().st_mtime_ns
         self.assert_builds("-Dwerror=true", "all")
         self.assertEqual((self.build_dir / "build.ninja").stat().st_mtime_ns, stamp, "configured again for nothing")

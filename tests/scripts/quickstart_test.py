@@ -1,6 +1,7 @@
 """launch/quickstart.sh on a small checkout with the real meson: from anywhere, and however it is stopped. Nothing is
 downloaded: all packages are there, and the way to MNIST leads nowhere."""
 
+import glob
 import os
 import re
 import shutil
@@ -59,6 +60,13 @@ class StartTest(QuickstartTest):
         started = self.quickstart(command=["env", "-u", "HOME", "sh", link], cwd=self.folder)
         self.assert_fails(started, 0, "THIS IS NOT MNIST")
         self.assertEqual(self.flags()[-4:-2], ["--dataset", "synthetic"])
+
+    def test_the_cuda_module_is_built_only_for_a_gpu(self):
+        built = self.folder / "built"
+        self.fake("python3", f'[[ "$1" != */build.py ]] || echo "$*" >"{built}"\nexec {shutil.which("python3")} "$@"\n')
+        self.assert_exit(self.quickstart(self.data), 0)
+        has_gpu = os.path.exists("/dev/dxg") or glob.glob("/dev/nvidia[0-9]*")
+        self.assertRegex(built.read_text(), "build$" if has_gpu else "build tools/distmnist$")
 
     def test_two_in_one_second_have_log_folders_of_their_own(self):
         self.fake("date", "echo 20300101-120000\n")
