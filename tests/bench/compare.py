@@ -18,6 +18,7 @@ import pathlib
 import signal
 import statistics
 import sys
+import textwrap
 
 from processes import Job, RunFailed, first_step_s, global_steps_per_s, numbers, run_all
 from report import ROOT, commit, machine, markdown, median_and_all, median_of, median_ratio
@@ -29,6 +30,7 @@ WORKERS = 3
 TIME_PROGRAM = pathlib.Path("/usr/bin/time")  # run.sh measures memory with it
 BEGIN, END = "<!-- compare.sh: begin -->", "<!-- compare.sh: end -->"
 HEADING = "## Beside other programs"
+COLUMNS = 119  # of the page
 
 
 class Figures:
@@ -179,7 +181,7 @@ COMPARISONS = {
     ],
     "1 ps + 3 workers, sync": [
         *ours(1200, workers=WORKERS, flags=["--sync_replicas"], batches_per_step=WORKERS),
-        Peer("TensorFlow, SyncReplicas", "tf", tensorflow_rate, 1800, run_sh("tf-sync", WORKERS),
+        Peer("TensorFlow", "tf", tensorflow_rate, 1800, run_sh("tf-sync", WORKERS),
              batches_per_step=WORKERS),
         Peer("MXNet, dist_sync", "mx", mxnet_rate, 600, run_sh("mxnet-sync", WORKERS)),
     ],
@@ -235,8 +237,8 @@ def is_comparison(results):
 
 # ---- The table ----
 
-HEADINGS = ["program", "batches a run", "batches/s, median (all)", *(f"{name} to it" for name in OURS),
-            "peak memory, largest process, MB", "first step after, s"]
+HEADINGS = ["program", "batches", "batches/s, median (all)", *(f"{name} to it" for name in OURS), "peak MB",
+            "first step, s"]
 
 
 def rates_of(results, name):
@@ -256,8 +258,9 @@ def rows(title, results, batches):
 
 
 def section(cells, options, today):
-    return [f"`tests/bench/compare.sh`: {options.rounds} rounds in turns, ratios are medians of the rounds' own. "
-            f"Batch 50. {machine()}; {today}; commit {commit()}.", "", *markdown(HEADINGS, cells)]
+    about = (f"`tests/bench/compare.sh`: {options.rounds} rounds in turns; ratios are medians of the rounds' own, and memory "
+             f"is that of the largest process. Batch 50. {machine()}; {today}; commit {commit()}.")
+    return [*textwrap.wrap(about, COLUMNS), "", *markdown(HEADINGS, cells)]
 
 
 def with_section(page, lines):

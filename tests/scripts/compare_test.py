@@ -89,7 +89,8 @@ class WholeRunTest(BenchTest):
         self.assertEqual(rows[-1], ["one process, 1 thread: TensorFlow", "90", f"16.0 ({', '.join(['16.0'] * 5)})",
                                     "1.25", "1.25", "900", "-"])
         self.assertIn("| 1.25 | 1.25 | 900 |", self.page.read_text())
-        self.assertRegex(self.page.read_text(), r"5 rounds in turns, .*; \d{4}-\d\d-\d\d; commit ")
+        self.assertRegex(self.page.read_text(), r"5 rounds in turns; (.|\n)*; \d{4}-\d\d-\d\d;\scommit\s")
+        self.assertLess(max(map(len, self.page.read_text().splitlines())), 120)
         for name in ("PyTorch", "MXNet"):
             self.assertRegex(done.stderr, f"thread: {name} is left out: .*/bin/python is not there; README.md in")
 
