@@ -6,7 +6,7 @@
   launch/build.py -Dtests=true all                  also the tests
 
 A new folder compiles the sources of each library as one (meson's unity builds), which takes a third of the time. With
--Dunity=off a changed source is compiled alone, which is faster for whoever changes sources.
+-Dunity=off each source is compiled alone, which is faster after a change to one of them.
 
 The same command continues where the last one stopped. A build folder that cannot be used as it is (from a checkout that
 was copied or renamed, from a different meson, half configured) is set up again. Two builds in one folder run one after

@@ -47,7 +47,7 @@ std::vector<std::string> flags_of(const CLI::App& app) {
 
 std::string suggestion(std::string_view text, const std::vector<std::string>& names) {
   const std::optional<std::string> nearest = nearest_name(text, names);
-  return nearest ? fmt::format("; did you mean {}?", *nearest) : "";
+  return nearest ? fmt::format(" (did you mean {}?)", *nearest) : "";
 }
 
 // Whether a flag takes a value; commands agree where they have the same flag.
@@ -71,7 +71,8 @@ FlagKind kind_of_flag(const std::string& name) {
 void require_file(const std::string& config) {
   std::error_code ignored;
   const std::filesystem::file_status status = std::filesystem::status(config, ignored);
-  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) return;
+  if (std::filesystem::is_regular_file(status) || status.type() == std::filesystem::file_type::none) return;
+  if (!std::filesystem::exists(status)) fail(ExitCode::kUsage, "--config={}: no such file", config);
   fail(ExitCode::kUsage, "--config={}: {}; name a file", config,
        std::filesystem::is_directory(status) ? "a folder" : "a pipe or device");
 }
@@ -204,8 +205,8 @@ void parse(CLI::App& app, const std::vector<std::string>& words) {
     // CLI11 says "INI was not able to parse KEY" of a key that is no flag.
     const std::string_view what = error.what();
     const std::string key(what.substr(what.rfind(' ') + 1));
-    fail(ExitCode::kUsage, "--config: '{}' is not a flag of this program{}; see distmnist --help", key,
-         suggestion(key, flags_of(app)));
+    fail(ExitCode::kUsage, "--config={}: '{}' is not a flag of this program{}; see distmnist --help",
+         app["--config"]->as<std::string>(), key, suggestion(key, flags_of(app)));
   } catch (const CLI::FileError& error) {
     if (const auto closed = closed_folder(app["--config"]->as<std::string>()))
       fail(ExitCode::kUsage, "--config: cannot look into {}: Permission denied", closed->string());

@@ -88,8 +88,8 @@ std::string why_none(const GpuSystem& system) {
                              : fmt::format("{}: {}", system.gpus[0].name, system.gpus[0].fault);
 }
 
-// A layer that the backend cannot compute whatever the precision. A missing precision is another error, for nothing
-// takes its place.
+// Error (kUsage) for a layer that the backend cannot compute in any precision. A missing precision is a different error
+// (require_precision), because no other device is used then.
 void require_kernels(const DeviceBackend& on, const Graph& graph, Precision precision) {
   for (const Layer& layer : graph.layers) {
     if (on.backend->can_compute(layer, precision) || on.backend->can_compute(layer, Precision::kF32)) continue;
@@ -207,6 +207,7 @@ std::vector<DeviceBackend> Devices::choose(const Flags& flags, const DeviceSpec&
   const Precision precision = flags.devices.precision;
   const std::vector<DeviceSpec> wanted = wanted_devices(flags, own);
   const bool asked = flags.devices.device || has_towers(flags);
+  const DeviceSpec first_cpu = device_of(own, "CPU", 0);
   std::set<std::vector<int>> before;
   for (const auto& [gpus, backend] : gpu_backends_) before.insert(gpus);
   std::vector<DeviceBackend> found;
@@ -214,15 +215,16 @@ std::vector<DeviceBackend> Devices::choose(const Flags& flags, const DeviceSpec&
     found = find_backends(wanted, flags);
     for (const DeviceBackend& each : found) require_kernels(each, graph, precision);
   } catch (const Error& error) {
-    if (error.code() != ExitCode::kUsage) throw;
+    const bool only_cpu = std::ranges::all_of(wanted, [&](const DeviceSpec& each) { return each == first_cpu; });
+    if (error.code() != ExitCode::kUsage || only_cpu) throw;
     if (asked && !flags.devices.allow_soft_placement) {
-      fail(ExitCode::kUsage, "{}; use --device=/cpu:0 or --allow_soft_placement", error.what());
+      fail(ExitCode::kUsage, "{}; use --device=/cpu:0{} or --allow_soft_placement", error.what(),
+           has_towers(flags) ? " instead of towers" : "");
     }
     log_info("{}; {}using /cpu:0 instead", error.what(), asked ? "--allow_soft_placement: " : "");
-    // Those that were made in vain may have taken their share of memory.
+    // Backends that are not used may have taken their share of memory.
     std::erase_if(gpu_backends_, [&](const auto& each) { return !before.contains(each.first); });
-    const DeviceSpec cpu = device_of(own, "CPU", 0);
-    found = {{{cpu}, host_backend(cpu, flags)}};
+    found = {{{first_cpu}, host_backend(first_cpu, flags)}};
     require_kernels(found[0], graph, precision);
   }
   for (const DeviceBackend& each : found) require_precision(each, graph, precision);

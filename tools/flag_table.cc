@@ -45,7 +45,7 @@ FlagRow row(std::string name, Part Flags::*part, T Part::*member, std::string he
   return row;
 }
 
-// The same, which in the fingerprint and the preset's line stands as `effective` says.
+// The same row; the fingerprint and the preset's line show the result of `effective` as its value.
 FlagRow as(FlagRow row, std::function<std::string(const Flags&)> effective) {
   row.effective = std::move(effective);
   return row;
@@ -71,16 +71,16 @@ std::vector<FlagRow> arguments() {
   using F = FileFlags;
   using A = AdminFlags;
   return {
-      row("files", &Flags::files, &F::files, "pictures (PNG, JPEG), or IDX files of images", kRequired,
+      row("FILE", &Flags::files, &F::files, "pictures (PNG, JPEG), or IDX files of images", kRequired,
           {Command::kPredict}),
-      row("checkpoint", &Flags::files, &F::checkpoint, "a .safetensors file, or a run folder: its newest checkpoint",
+      row("CHECKPOINT", &Flags::files, &F::checkpoint, "a .safetensors file, or a run folder: its newest checkpoint",
           kRequired, {Command::kInspect}),
-      row("action", &Flags::admin, &A::action,
+      row("ACTION", &Flags::admin, &A::action,
           "init: create NAME with --value unless it exists; get: print its value; add: add --value to it; list: print "
           "all variables of the container, and how many floats of the model each ps holds",
           kRequired, {Command::kVariable}),
-      row("name", &Flags::admin, &A::name, "name of the variable (for init, get and add)", 0, {Command::kVariable}),
-      row("folder", &Flags::files, &F::key_folder, "folder to create for the keys; it must not exist, or be empty",
+      row("NAME", &Flags::admin, &A::name, "name of the variable (for init, get and add)", 0, {Command::kVariable}),
+      row("FOLDER", &Flags::files, &F::key_folder, "folder to create for the keys; it must not exist, or be empty",
           kRequired, {Command::kKeygen}),
   };
 }
@@ -92,8 +92,10 @@ std::vector<FlagRow> cluster_rows() {
   return {
       row("--job_name", cluster, &C::job_name, "role of this process: ps or worker (default: local training)"),
       row("--task_index", cluster, &C::task_index, "index of this task within its job, from 0 (default: 0)"),
-      row("--ps_hosts", cluster, &C::ps_hosts, "host:port of every ps, comma-separated, in task order", 0, kWithPs),
-      row("--worker_hosts", cluster, &C::worker_hosts, "host:port of every worker, comma-separated, in task order", 0,
+      row("--ps_hosts", cluster, &C::ps_hosts,
+          "host:port of every ps, comma-separated, in task order (default: localhost:2222)", 0, kWithPs),
+      row("--worker_hosts", cluster, &C::worker_hosts,
+          "host:port of every worker, comma-separated, in task order (default: localhost:2223, :2224 and :2225)", 0,
           {Command::kTrain, Command::kKeygen}),
       row("--cluster", cluster, &C::file, "JSON file that maps each job to its list of host:port", 0, kWithPs),
       row("--ps_job", cluster, &C::ps_job, "name of the ps job in --cluster", 0, kWithPs),
@@ -133,7 +135,9 @@ std::vector<FlagRow> replication_rows() {
   return {
       row("--num_workers", replication, &R::num_workers, "workers of a local run, as threads of this process",
           kInConfig),
-      row("--num_ps", replication, &R::num_ps, "parameter servers of a local run with several workers", kInConfig),
+      row("--num_ps", replication, &R::num_ps,
+          "parameter servers of a local run, as threads of this process (default: 1 if there are several workers)",
+          kInConfig),
       as(row("--sync_replicas", replication, &R::sync_replicas,
              "make each step from the mean of R gradients (default: asynchronous updates)", kOfRun),
          [](const Flags& flags) { return flags.replication.sync() ? "true" : "false"; }),
@@ -236,10 +240,10 @@ std::vector<FlagRow> device_rows() {
       row("--allow_soft_placement", devices, &D::allow_soft_placement,
           "use /cpu:0 if a device, or a kernel on it, is missing (default: stop with an error)", kInConfig, kComputing),
       row("--per_process_gpu_memory_fraction", devices, &D::per_process_gpu_memory_fraction,
-          "share of a GPU's memory to allocate at the start, above 0 and at most 1 (default: allocate as needed)", 0,
-          kComputing),
-      row("--allow_growth", devices, &D::allow_growth, "allocate GPU memory as needed, up to that share", 0,
-          kComputing),
+          "share of a GPU's memory to allocate at the start, above 0 and at most 1 (default: allocate as needed)",
+          kInConfig, kComputing),
+      row("--allow_growth", devices, &D::allow_growth,
+          "allocate GPU memory as needed, up to --per_process_gpu_memory_fraction", kInConfig, kComputing),
       row("--instruction_set", devices, &D::instruction_set,
           "instruction set of the CPU kernels: portable, avx2, avx512, amx, or auto (the best of the processor)",
           kInConfig, kComputing),
@@ -248,7 +252,7 @@ std::vector<FlagRow> device_rows() {
           "by the workers on this host (for a ps, by all tasks on this host)",
           kInConfig, kComputing),
       row("--pin", devices, &D::pin,
-          "auto: give each worker of a host its own cores if their threads fill the host; none: use any core",
+          "auto: give each worker of a host its own cores if their threads use all cores exactly; none: use any core",
           kInConfig),
       row("--log_device_placement", devices, &D::log_device_placement,
           "log the device of every variable, layer and gradient"),
@@ -359,7 +363,9 @@ Fingerprint fingerprint_of_flags(const Flags& flags) {
 std::string describe_preset_values(const Flags& flags) {
   std::vector<std::string> values;
   for (const FlagRow& row : flag_table()) {
-    if ((row.uses & kInPreset) != 0) values.push_back(fmt::format("{} {}", row.bare_name(), row.effective(flags)));
+    if ((row.uses & kInPreset) == 0) continue;
+    if (row.name.starts_with("--adam_") && flags.training.optimizer != OptimizerKind::kAdam) continue;
+    values.push_back(fmt::format("{} {}", row.bare_name(), row.effective(flags)));
   }
   return join(values, ", ");
 }

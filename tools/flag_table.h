@@ -23,7 +23,7 @@ enum FlagUse : unsigned {
 };
 
 struct FlagRow {
-  std::string name;   // "--seed"; of an argument that is told by its place: "files"
+  std::string name;   // "--seed"; of an argument without a flag: "FILE"
   std::string group;  // of --help
   std::string help;   // a phrase that stands alone, with unit and default
   FlagType type = FlagType::kText;

@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -114,8 +115,11 @@ template <Integer T>
 void read_value(const std::string& flag, const std::string& text, T& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc() && end == text.data() + text.size() && !text.empty()) return;
-  fail(ExitCode::kUsage, "{}={}: not {}", flag, text,
-       std::is_unsigned_v<T> ? "a whole number from 0 up" : "a whole number in range");
+  if (error == std::errc::result_out_of_range) {
+    fail(ExitCode::kUsage, "{}={}: too large or too small; at most {} is possible", flag, text,
+         std::numeric_limits<T>::max());
+  }
+  fail(ExitCode::kUsage, "{}={}: not a whole number{}", flag, text, std::is_unsigned_v<T> ? " from 0 up" : "");
 }
 
 inline void read_value(const std::string& flag, const std::string& text, double& value) {

@@ -28,7 +28,7 @@ struct ClusterFlags {
   std::string ps_hosts, worker_hosts;
   std::string file;   // --cluster
   std::string bind;   // where a ps listens; empty: at its address
-  std::string allow;  // more addresses that a ps without keys takes connections from, as of parse_address_blocks()
+  std::string allow;  // more addresses that a ps without keys accepts connections from; see parse_address_blocks()
   bool insecure = false;
   std::string ps_job = "ps", worker_job = "worker";
   std::optional<std::string> keys;  // the folder; not given: no keys
@@ -99,7 +99,7 @@ struct DeviceFlags {
   std::vector<DeviceSpec> devices;       // of the towers; empty: no towers
   int num_gpus = 0;                      // 0: no towers
   bool batch_per_tower = false;          // each tower has a batch of batch_size
-  int intra_op_parallelism_threads = 0;  // 0: as of num_threads()
+  int intra_op_parallelism_threads = 0;  // 0: see num_threads()
   bool allow_soft_placement = false;     // /cpu:0 where a device or a kernel is not there
   bool log_device_placement = false;
   std::optional<double> per_process_gpu_memory_fraction;  // not given: as needed, without a limit
@@ -177,7 +177,7 @@ ParsedFlags parse_flags(int argc, const char* const* argv);
 // The flags that make a run what it is, as the text of config.toml: --config takes it again.
 std::string to_toml(const Flags& flags);
 
-// Of WireFlags::place_variables. Error (kUsage): as of parse_placement_rules().
+// Of WireFlags::place_variables. Error (kUsage): see parse_placement_rules().
 std::vector<PlacementRule> placement_rules(const Flags& flags);
 
 }  // namespace distmnist

@@ -66,7 +66,7 @@ std::string examples() {
 }
 
 std::string usage_of(const CommandRow& command) {
-  std::string usage = fmt::format("Usage: distmnist {}", command.name);
+  std::string usage = fmt::format("Usage: distmnist {} ", command.name);
   for (const FlagRow& row : flag_table()) {
     if (!row.is_for(command.command) || row.is_named()) continue;
     const std::string name = row.type == FlagType::kTexts ? row.name + "..." : row.name;

@@ -17,7 +17,7 @@ void check_replication(const Flags& flags) {
   const ReplicationFlags& given = flags.replication;
   for (const auto& [name, value] : {std::pair{"num_workers", given.num_workers}, {"num_ps", given.num_ps}}) {
     if (value < 1 || value > kMaxLocalTasks) {
-      fail(ExitCode::kUsage, "--{}={}: give 1 to {} threads", name, value, kMaxLocalTasks);
+      fail(ExitCode::kUsage, "--{}={}: give 1 to {}", name, value, kMaxLocalTasks);
     }
     if (value > 1 && !flags.cluster.job_name.empty()) {
       fail(ExitCode::kUsage, "--{}={} is for local runs; with --job_name the cluster is described by its hosts", name,

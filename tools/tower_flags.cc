@@ -35,8 +35,9 @@ void check_device_names(const Flags& flags) {
     }
     device.index = device.index.value_or(0);
     if (std::ranges::find(seen, device) != seen.end()) {
-      fail(ExitCode::kUsage, "--devices={}: {} is listed twice; number the devices", *text_of(flags.devices.devices),
-           device.to_string());
+      fail(ExitCode::kUsage,
+           "--devices={}: a device is listed twice; give each a different number, as in /cpu:0,/cpu:1",
+           *text_of(flags.devices.devices));
     }
     seen.push_back(device);
   }

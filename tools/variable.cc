@@ -31,6 +31,8 @@ VariableRecord question_of(const Flags& flags) {
   question.value = flags.admin.value.value_or(question.action == VariableAction::kAdd ? 1 : 0);
   if (question.action == VariableAction::kList) {
     if (!question.name.empty()) fail(ExitCode::kUsage, "variable list {}: list takes no name", question.name);
+  } else if (question.name.empty()) {
+    fail(ExitCode::kUsage, "variable {}: give the name of the variable", *text_of(*flags.admin.action));
   } else if (!is_name(question.name)) {
     fail(ExitCode::kUsage, "variable {} '{}': not a variable name; {}", *text_of(*flags.admin.action), question.name,
          name_rule());

@@ -16,8 +16,8 @@ enum class ExitCode : int {
   kUsage = 2,      // command line or cluster description
   kData = 3,       // training data or checkpoint
   kVersion = 5,    // a different version, model or run
-  kConflict = 6,   // port, task, chief or log_dir already taken
-  kResources = 7,  // out of disk, memory or GPU memory
+  kConflict = 6,   // port, task, chief, log_dir or key folder already taken
+  kResources = 7,  // out of disk, memory, GPU memory, threads or files
   kDiverged = 8,   // a loss, gradient or parameter is not finite
   kSecurity = 9,
   kInterrupted = 130,  // SIGINT

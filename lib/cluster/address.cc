@@ -30,7 +30,7 @@ namespace distmnist {
 namespace {
 
 constexpr std::string_view kIpcScheme = "ipc://";
-constexpr int kProbeMs = 500;
+constexpr int kConnectMs = 500;
 constexpr int kGreetingMs = 1000;
 constexpr std::string_view kSaysNothing = "says nothing", kCloses = "closes the connection";
 // The first ten bytes of a ZMTP 3 greeting, which a ZeroMQ peer sends as soon as it is connected
@@ -301,7 +301,7 @@ Listener find_ps(const HostPort& address) {
   const std::string same_host = same_host_endpoint(resolved.ip, address.port);
   SameHost here = probe_same_host(resolved.ip, address.port);
   if (here == SameHost::kTrusted) return {same_host, {}};
-  const Probe probe = probe_tcp(resolved.ip, address.port, kProbeMs);
+  const Probe probe = probe_tcp(resolved.ip, address.port, kConnectMs);
   if (probe != Probe::kListening) return {{}, fmt::format("cannot be reached ({})", to_string(probe))};
   // A ps that is just starting binds TCP first and the same-host endpoint a moment later.
   if (is_local_address(resolved.ip)) std::this_thread::sleep_for(kSameHostPause);

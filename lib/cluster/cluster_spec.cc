@@ -248,7 +248,7 @@ HostPort parse_bind_address(std::string_view text, std::uint16_t default_port) {
 }
 
 ClusterSpec built_in_cluster() {
-  return {{{"localhost", 2222}}, {{"localhost", 2223}, {"localhost", 2224}, {"localhost", 2225}}, "built-in"};
+  return {{{"localhost", 2222}}, {{"localhost", 2223}, {"localhost", 2224}, {"localhost", 2225}}, "the built-in list"};
 }
 
 ClusterSpec cluster_from_json(std::string_view json, std::string_view file_name, const JobNames& jobs,
@@ -285,11 +285,11 @@ void validate(const ClusterSpec& cluster, Workers workers) {
          cluster.ps[i].host, i, cluster.source, cluster.ps[i].host == "0.0.0.0" ? "0.0.0.0" : "[::]");
   }
   if (cluster.ps.empty()) {
-    fail(ExitCode::kUsage, "the cluster of {} has no ps: name at least one, like --ps_hosts localhost:2222",
+    fail(ExitCode::kUsage, "the cluster from {} has no ps: name at least one, like --ps_hosts localhost:2222",
          cluster.source);
   }
   if (workers == Workers::kNeeded && cluster.workers.empty()) {
-    fail(ExitCode::kUsage, "the cluster of {} has no worker: name at least one, like --worker_hosts localhost:2223",
+    fail(ExitCode::kUsage, "the cluster from {} has no worker: name at least one, like --worker_hosts localhost:2223",
          cluster.source);
   }
   std::map<HostPort, TaskId> taken;
@@ -310,21 +310,21 @@ void validate(const ClusterSpec& cluster, Workers workers) {
 
 const HostPort& address_of(const ClusterSpec& cluster, const TaskId& task) {
   const std::vector<HostPort>& tasks = tasks_of(cluster, task.job);
-  if (tasks.empty()) fail(ExitCode::kUsage, "the cluster of {} has no {}", cluster.source, task.job);
+  if (tasks.empty()) fail(ExitCode::kUsage, "the cluster from {} has no {}", cluster.source, task.job);
   if (task.index < 0 || task.index >= static_cast<int>(tasks.size())) {
-    fail(ExitCode::kUsage, "task_index {} is out of range: the cluster of {} has {}:0 to {}:{}", task.index,
+    fail(ExitCode::kUsage, "--task_index={} is out of range: the cluster from {} has {}:0 to {}:{}", task.index,
          cluster.source, task.job, task.job, tasks.size() - 1);
   }
   const HostPort& address = tasks[static_cast<std::size_t>(task.index)];
   if (!is_known(address))
-    fail(ExitCode::kUsage, "the cluster of {} does not name {}", cluster.source, task.to_string());
+    fail(ExitCode::kUsage, "the cluster from {} does not name {}", cluster.source, task.to_string());
   return address;
 }
 
 void require_all_known(const std::vector<HostPort>& tasks, const std::string& job, const std::string& source) {
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     if (is_known(tasks[i])) continue;
-    fail(ExitCode::kUsage, "the cluster of {} does not name {}:{}, which every worker has to reach", source, job, i);
+    fail(ExitCode::kUsage, "the cluster from {} does not name {}:{}, which every worker has to reach", source, job, i);
   }
 }
 

@@ -43,7 +43,7 @@ struct ClusterSpec {
   // In task order. A description with numbered tasks may omit some; is_known() says which are present.
   std::vector<HostPort> ps;
   std::vector<HostPort> workers;
-  std::string source;                  // for the log: "--ps_hosts and --worker_hosts", "cluster.json", "built-in"
+  std::string source;  // for the log: "--ps_hosts and --worker_hosts", "cluster.json", "the built-in list"
   std::vector<std::string> remarks{};  // what the user should know about how the description was read
 
   bool empty() const { return ps.empty() && workers.empty(); }

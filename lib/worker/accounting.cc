@@ -35,17 +35,20 @@ std::string histogram_text(const Account& account) {
   return out;
 }
 
-// Compares the batch rate this worker would reach alone with the rate of the run. Its compute time is that of the run,
-// where other workers on the same host share the cores. Alone it would compute faster, so the figure is a lower bound.
-// (Alone it would also apply the updates, which take a small part of a step's time.)
+// Compares the batch rate this worker would reach alone with the rate of the run; empty if alone it would not be
+// faster. Its compute time is that of the run, where other workers on the same host share the cores. Alone it would
+// compute faster, so the figure is a lower bound. (Alone it would also apply the updates, which take a small part of a
+// step's time.)
 std::string comparison_text(const Account& account, const RunRate& rate) {
+  if (!(rate.steps_per_second > 0 && account.compute_s > 0)) return {};
   const double alone = static_cast<double>(account.steps()) / account.compute_s;
+  if (alone <= rate.steps_per_second * static_cast<double>(rate.batches_per_step)) return {};
   if (rate.batches_per_step == 1) {
-    return fmt::format("one process alone would do about {} steps/s where this run did {}", rate_text(alone),
+    return fmt::format(": one process alone would do about {} steps/s where this run did {}", rate_text(alone),
                        rate_text(rate.steps_per_second));
   }
   const double batches_per_second = rate.steps_per_second * static_cast<double>(rate.batches_per_step);
-  return fmt::format("one process alone would do about {} batches/s where this run did {} ({} steps/s of {} batches)",
+  return fmt::format(": one process alone would do about {} batches/s where this run did {} ({} steps/s of {} batches)",
                      rate_text(alone), rate_text(batches_per_second), rate_text(rate.steps_per_second),
                      rate.batches_per_step);
 }
@@ -122,10 +125,8 @@ std::string bound_line(const Account& account, const RunRate& rate) {
   if (others_s >= communication_s) {
     return fmt::format("bound by waiting for other workers ({:.0f} % of the time)", percent(others_s));
   }
-  std::string bound =
-      fmt::format("bound by communication ({:.0f} % of the time in push, wait and pull)", percent(communication_s));
-  if (!(rate.steps_per_second > 0 && account.compute_s > 0)) return bound;
-  return fmt::format("{}: {}", bound, comparison_text(account, rate));
+  return fmt::format("bound by communication ({:.0f} % of the time in push, wait and pull){}", percent(communication_s),
+                     comparison_text(account, rate));
 }
 
 std::vector<std::string> account_lines(const Account& account, const RunRate& rate) {

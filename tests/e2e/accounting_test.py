@@ -12,7 +12,7 @@ TIME = re.compile(rf"time per step {NUMBER} ms: compute {NUMBER}, push {NUMBER},
                   rf"\(for other workers {NUMBER}\), pull {NUMBER}; sent {NUMBER} [kMG]B, received {NUMBER} [kMG]B$")
 LOCAL_TIME = re.compile(rf"time per step {NUMBER} ms: compute {NUMBER}$")
 BOUND = re.compile(r"bound by (computation \(\d+ % of the time\)|communication \(\d+ % of the time in push, wait and "
-                   r"pull\): one process alone would do about \d+(\.\d)? steps/s where this run did \d+(\.\d)?)$")
+                   r"pull\)(: one process alone would do about \d+(\.\d)? steps/s where this run did \d+(\.\d)?)?)$")
 COUNTS = ("accepted", "dropped", "staleness_max", "sent_bytes", "received_bytes")
 SECONDS = ("compute_s", "push_s", "wait_s", "pull_s")
 

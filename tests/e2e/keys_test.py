@@ -108,7 +108,7 @@ class KeygenTest(KeysTest):
         self.assertRegex(self.keygen(self.folder / "k", code=2).stderr, "say for which tasks")
         self.assertRegex(self.keygen(self.folder / "k", "--tasks=ps:1", "--ps_hosts=a:1", code=2).stderr, "give either")
         self.assertRegex(self.keygen(self.folder / "k", "--tasks=ps:x", code=2).stderr, "'x' is not a number")
-        self.assertRegex(self.keygen("--tasks=ps:1", code=2).stderr, "folder")
+        self.assertRegex(self.keygen("--tasks=ps:1", code=2).stderr, "FOLDER")
         self.assertRegex(self.keygen(self.folder / "a" / "k", "--tasks=ps:1", code=2).stderr, "make it first")
         self.assertEqual([path for path in self.folder.iterdir() if path.is_dir()], [])
 

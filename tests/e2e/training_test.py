@@ -131,7 +131,7 @@ class ClusterTest(small_runs.SmallRunTest):
 class DescriptionTest(small_runs.SmallRunTest):
     def test_without_a_description_the_built_in_cluster_is_used_and_logged(self):
         worker = self.start([self.program(), "--job_name=worker", "--task_index=2", *self.flags(log_dir=False)])
-        worker.wait_for(r"cluster from built-in: 1 ps, 3 workers; this is worker:2")
+        worker.wait_for(r"cluster from the built-in list: 1 ps, 3 workers; this is worker:2")
 
     def test_the_jobs_in_a_cluster_file_can_have_any_names(self):
         ports = support.free_ports(4)

@@ -120,7 +120,9 @@ TEST_CASE("a missing device is an error with the reason and what to do") {
       refuses(devices, {"--device=/cpu:1"}, "device /cpu:1 is not available: this host has one cpu device, number 0"));
   CHECK(refuses(without, {"--device=/gpu:0"}, "device /gpu:0 is not available: a stand-in" + advice));
   CHECK(refuses(no_module, {"--device=/gpu:0"}, "device /gpu:0 is not available: this build has no CUDA backend"));
-  CHECK(refuses(no_module, {"--devices=/cpu:0,/gpu:0"}, advice));
+  CHECK(refuses(no_module, {"--devices=/cpu:0,/gpu:0"},
+                "; use --device=/cpu:0 instead of towers or --allow_soft_placement"));
+  CHECK_FALSE(refuses(no_module, {"--device=/cpu:0", "--instruction_set=amx"}, "--allow_soft_placement"));
 }
 
 TEST_CASE("with soft placement the CPU replaces all devices if one is missing") {
@@ -139,7 +141,8 @@ TEST_CASE("a layer without a kernel is an error, or moves all layers to the CPU"
   const ModuleFolder folder = folder_of("two_gpus");
   Devices devices({folder.path(), false});
   CHECK(refuses(devices, {"--num_gpus=2"},
-                "layer thinned has no kernel on /gpu:0,/gpu:1; use --device=/cpu:0 or --allow_soft_placement",
+                "layer thinned has no kernel on /gpu:0,/gpu:1; use --device=/cpu:0 instead of towers or "
+                "--allow_soft_placement",
                 with_dropout()));
   CHECK(chosen(devices, {"--num_gpus=2", "--allow_soft_placement"}, with_dropout()) == Names{"/device:CPU:0"});
 }

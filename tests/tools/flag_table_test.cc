@@ -138,6 +138,7 @@ TEST_CASE("the help of every command names all of its flags, in lines of at most
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) CHECK(line.size() <= kHelpColumns);
   }
+  CHECK(help_text(Command::kPredict).starts_with("Usage: distmnist predict FILE... [FLAGS]\n"));
   CHECK(help_text(Command::kTrain).find("--fresh/--nofresh") != std::string::npos);
   CHECK(help_text(Command::kTrain).find("samples per step and worker; see --batch_per_tower (default: 50)") !=
         std::string::npos);

@@ -115,7 +115,7 @@ TEST_CASE("subcommands take their own arguments") {
   const Flags predict = parse({"predict", "--log-dir=logs", "a.png", "b.idx"}).flags;
   CHECK(predict.files.files == std::vector<std::string>{"a.png", "b.idx"});
   CHECK(parse({"inspect", "x.safetensors"}).flags.files.checkpoint == "x.safetensors");
-  CHECK(usage_error({"inspect"}).find("checkpoint") != std::string::npos);
+  CHECK(usage_error({"inspect"}).find("CHECKPOINT") != std::string::npos);
   CHECK(usage_error({"evaluate"}).find("log_dir") != std::string::npos);
 }
 
@@ -137,7 +137,7 @@ TEST_CASE("an empty value removes a value from a file, for flags that can be uns
   CHECK(parse({"--devices="}).flags.devices.devices.empty());
   CHECK_FALSE(parse({"--device="}).flags.devices.device);
   CHECK(usage_error({"--dataset="}).find("--dataset=: choose mnist or synthetic") == 0);
-  CHECK(usage_error({"variable", "", "x"}).find("action is empty") == 0);
+  CHECK(usage_error({"variable", "", "x"}).find("ACTION is empty") == 0);
   CHECK(usage_error({"evaluate", "--log_dir="}).find("--log_dir is empty") == 0);
   CHECK(parse({"--learning_rate=+1e-3"}).flags.training.learning_rate == 1e-3);
   CHECK(usage_error({"--learning_rate=+-1"}).find("--learning_rate=+-1: not a number") == 0);

@@ -91,8 +91,8 @@ TEST_CASE("devices that are invalid, duplicate, of a different task or too many 
   const std::pair<const char*, const char*> cases[] = {
       {"--devices=/tpu:0", "tpu"},
       {"--devices=/cpu:0,", "'' does not name a device"},
-      {"--devices=/cpu:0,/cpu:1,/device:CPU:0", "/device:CPU:0 is listed twice"},
-      {"--devices=/cpu,/cpu:0", "/device:CPU:0 is listed twice"},
+      {"--devices=/cpu:0,/cpu:1,/device:CPU:0", "a device is listed twice; give each a different number"},
+      {"--devices=/cpu,/cpu:0", "a device is listed twice; give each a different number"},
       {"--devices=/job:worker/task:1/cpu:0,/cpu:1",
        "leave out the job and the task of /job:worker/task:1/device:CPU:0"},
       {many.c_str(), "65 devices are too many"},

@@ -62,7 +62,7 @@ class CpuExecutor final : public Executor, private ExecutorProbe {
   Plan* last_plan_ = nullptr;           // of the last training step
   std::vector<Range> updates_;          // see Step
   CpuResidentTraining resident_training_;
-  std::vector<LayerTime> layer_times_;  // per layer; empty while nobody asks
+  std::vector<LayerTime> layer_times_;  // per layer; empty unless requested
   double (*layer_clock_s_)() = nullptr;
 };
 

@@ -69,7 +69,7 @@ class PlanBuilder {
     const std::size_t before = plan_->kernels.size();
     flatten(layer.input);
     // A view of the same memory is no work, and so is nothing at all.
-    name(plan_->kernels.size() > before + 1 ? "oneDNN reorder" : "no work: the numbers lie in this order");
+    name(plan_->kernels.size() > before + 1 ? "oneDNN reorder" : "no work: same memory layout");
   }
   void operator()(const FullyConnected& layer) {
     flatten(layer.input);

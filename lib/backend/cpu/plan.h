@@ -22,7 +22,7 @@ struct Plan {
   dnnl::memory input;                   // plain; its address is given in each step
   Tensor logits;                        // [batch, classes], plain
   std::vector<PlacedKernel> kernels;    // in order of the forward pass
-  std::vector<std::string> names;       // by layer, as of Executor::kernels()
+  std::vector<std::string> names;       // by layer; see Executor::kernels()
 
   SharedBuffer gradients[2];  // a layer reads the gradient of its output from one and writes its input's to the other
   SharedBuffer scratchpad;

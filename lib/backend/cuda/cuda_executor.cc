@@ -199,7 +199,7 @@ std::vector<std::string> CudaExecutor::kernels() {
 }
 
 std::vector<LayerChoices> CudaExecutor::choices() {
-  // Of several devices each has a part of the batch only; whoever compares gradients compares those of one.
+  // Each of several devices has only a part of the batch, so callers compare the gradients of one device.
   if (towers_.size() > 1 || last_batch_size_ == 0) return {};
   towers_[0]->wait();
   return towers_[0]->plan_for(last_batch_size_).choices();

@@ -45,7 +45,7 @@ struct Step {
   const Streams& streams;
   bool training = false;
   const StepScalars* current = nullptr;        // device memory
-  const GradientEnqueued* enqueued = nullptr;  // backward pass only; null: nobody asks
+  const GradientEnqueued* enqueued = nullptr;  // backward pass only; null: not needed
 
   void report(Range variable, cudaStream_t stream) const {
     if (enqueued != nullptr && *enqueued) (*enqueued)(variable, stream);

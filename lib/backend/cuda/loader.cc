@@ -32,14 +32,15 @@ OpenedModule open_module(const std::string& folder) {
   if (!module.handle) {
     const char* reason = dlerror();
     fail(ExitCode::kUsage,
-         "this build has no CUDA backend ({} was not found or cannot be loaded: {}); install the CUDA module",
+         "this build has no CUDA backend ({} was not found or cannot be loaded: {}); build it with -Dcuda=enabled, "
+         "which needs nvcc, cuBLAS and cuDNN",
          kCudaModuleFile, reason != nullptr ? reason : "no reason given");
   }
   return module;
 }
 
 [[noreturn]] void refuse(const std::string& file, const std::string& fault) {
-  fail(ExitCode::kUsage, "{} {}; install the CUDA module of this build", file, fault);
+  fail(ExitCode::kUsage, "{} {}; use the CUDA module of this build", file, fault);
 }
 
 }  // namespace

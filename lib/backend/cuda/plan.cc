@@ -88,7 +88,7 @@ class Plan::Builder {
     if (current_.value.layout == Layout::kNchw || is_flat(layer.input)) {
       current_.value = flattened(current_.value);
       if (current_.needs_gradient()) current_.gradient = flattened(current_.gradient);
-      name("no work: the numbers lie in this order");
+      name("no work: same memory layout");
       ++at_;
       return;
     }

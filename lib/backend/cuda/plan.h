@@ -25,7 +25,9 @@ class Plan {
   // Context and graph outlive it. Error (kResources) where the device has not enough memory.
   Plan(std::uint64_t id, const Graph& graph, std::int64_t batch, const LayerContext& context);
 
-  std::uint64_t id() const { return id_; }  // the owner's, for whoever holds on to the plan's addresses
+  std::uint64_t id() const {
+    return id_;
+  }  // of this plan only: tells callers that keep its addresses when they are stale
   std::int64_t batch() const { return batch_; }
   const TensorView& input() const { return input_.value; }                         // the samples; written by the caller
   std::uint8_t* labels() const { return labels_.data(); }                          // [batch], likewise, before loss()
@@ -39,7 +41,7 @@ class Plan {
   // At its end main waits for side.
   void backward(const Step& step);
 
-  // By layer, as of Executor::kernels().
+  // By layer; see Executor::kernels().
   const std::vector<std::string>& names() const { return names_; }
   // Of the last forward() in training; nothing is under way.
   std::vector<LayerChoices> choices() const;

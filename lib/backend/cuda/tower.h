@@ -42,12 +42,12 @@ class Tower {
 
   void predict(std::int64_t count, std::span<const float> images, std::span<float> logits);
 
-  // For whoever enqueues steps of its own.
+  // For callers that enqueue their own steps.
   void make_current() const { gpu_.make_current(); }
   Gpu& gpu() const { return gpu_; }
   const Graph& graph() const { return graph_; }
   const CompileOptions& options() const { return options_; }
-  // Of the plan for the largest batch, as of Executor::kernels().
+  // Of the plan for the largest batch, see Executor::kernels().
   const std::vector<std::string>& kernels() { return plan_for(options_.max_batch_size).names(); }
   const Streams& streams() const { return streams_; }
   Parameters& parameters() { return parameters_; }
@@ -58,7 +58,7 @@ class Tower {
   // Of the device's own doing: the copies are out of date.
   void parameters_have_changed() { stale_copies_ = true; }
   void wait();  // until nothing is under way
-  // The same for destructors: an error has been met before, or there is nobody to tell.
+  // The same for destructors: an error was reported earlier, or it cannot be reported any more.
   void wait_quietly() const noexcept;
 
  private:

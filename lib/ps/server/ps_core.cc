@@ -271,7 +271,7 @@ void PsCore::tick(TimeMs now) {
     }
     live += run->members().num_live(heard_since);
     last_life = std::max(last_life, run->members().last_life_ms().value_or(-1));
-    // It came to nothing: the next run with this name may have a different size.
+    // The container never had a model: the next run with this name may have a different size.
     const bool abandoned = identity_.stay && !run->has_model() && run->members().num_live() == 0;
     at = abandoned ? drop_run(at) : std::next(at);
   }

@@ -119,7 +119,7 @@ TEST_CASE("the built-in cluster is valid: one ps and three workers") {
   CHECK_NOTHROW(validate(cluster));
   CHECK(cluster.ps == parse_host_list("localhost:2222"));
   CHECK(cluster.workers == parse_host_list("localhost:2223,localhost:2224,localhost:2225"));
-  CHECK(cluster.source == "built-in");
+  CHECK(cluster.source == "the built-in list");
 }
 
 TEST_CASE("a cluster is read from JSON") {
@@ -152,11 +152,11 @@ TEST_CASE("the tasks of a job can be numbered, and some numbers omitted") {
   CHECK(!is_known(cluster.workers[1]));
   CHECK_NOTHROW(validate(cluster));
   CHECK(address_of(cluster, {"worker", 2}) == HostPort{"d", 4});
-  CHECK(usage_error([&] { address_of(cluster, {"worker", 1}); }) == "the cluster of c.json does not name worker:1");
+  CHECK(usage_error([&] { address_of(cluster, {"worker", 1}); }) == "the cluster from c.json does not name worker:1");
   CHECK(tasks_on_same_host(cluster.workers, 0) == 1);
   CHECK_NOTHROW(require_all_known(cluster.ps, "ps", "c.json"));
   CHECK(usage_error([&] { require_all_known(cluster.workers, "worker", "c.json"); }) ==
-        "the cluster of c.json does not name worker:1, which every worker has to reach");
+        "the cluster from c.json does not name worker:1, which every worker has to reach");
 }
 
 TEST_CASE("invalid task numbers are named") {
@@ -238,10 +238,10 @@ TEST_CASE("two tasks with the same address are refused, and both are named") {
 TEST_CASE("a cluster needs a ps and a worker") {
   CHECK(usage_error([] {
           validate({{}, parse_host_list("b:1"), "the flags"});
-        }) == "the cluster of the flags has no ps: name at least one, like --ps_hosts localhost:2222");
+        }) == "the cluster from the flags has no ps: name at least one, like --ps_hosts localhost:2222");
   CHECK(usage_error([] {
           validate({parse_host_list("b:1"), {}, "the flags"});
-        }) == "the cluster of the flags has no worker: name at least one, like --worker_hosts localhost:2223");
+        }) == "the cluster from the flags has no worker: name at least one, like --worker_hosts localhost:2223");
 }
 
 TEST_CASE("a task finds its address") {
@@ -254,14 +254,14 @@ TEST_CASE("a task's address is found") {
   const ClusterSpec cluster = built_in_cluster();
   CHECK(usage_error([&] {
           address_of(cluster, {"worker", 3});
-        }) == "task_index 3 is out of range: the cluster of built-in has worker:0 to worker:2");
+        }) == "--task_index=3 is out of range: the cluster from the built-in list has worker:0 to worker:2");
   CHECK(usage_error([&] {
           address_of(cluster, {"ps", -1});
-        }) == "task_index -1 is out of range: the cluster of built-in has ps:0 to ps:0");
+        }) == "--task_index=-1 is out of range: the cluster from the built-in list has ps:0 to ps:0");
   CHECK(usage_error([&] {
           address_of(cluster, {"chief", 0});
         }) == "job 'chief' has no tasks in a cluster: choose ps or worker");
-  CHECK(usage_error([&] { address_of({{}, {}, "x"}, {"ps", 0}); }) == "the cluster of x has no ps");
+  CHECK(usage_error([&] { address_of({{}, {}, "x"}, {"ps", 0}); }) == "the cluster from x has no ps");
 }
 
 TEST_CASE("tasks on the same host are counted") {

@@ -57,7 +57,7 @@ TEST_CASE("the executor reports which code computes each layer") {
       cpu::CpuExecutor(mnist_cnn(), {.max_batch_size = 2}, {.instruction_set = InstructionSet::kPortable}).kernels();
   CHECK(own == std::vector<std::string>{"built-in direct convolution", "part of the convolution",
                                         "built-in Winograd convolution", "part of the convolution",
-                                        "no work: the numbers lie in this order", "built-in matrix products",
+                                        "no work: same memory layout", "built-in matrix products",
                                         "built-in matrix products"});
   CpuOptions without;
   without.builtin_kernels = false;

@@ -27,7 +27,7 @@ TEST_CASE("a missing module is reported with its name and what to do") {
   const TempDir empty;
   for (const std::string& folder : {std::string(), empty.path().string(), std::string("/no/such/folder")}) {
     CHECK(refuses(folder, "no CUDA backend (libdistmnist_cuda.so was not found"));
-    CHECK(refuses(folder, "install the CUDA module"));
+    CHECK(refuses(folder, "build it with -Dcuda=enabled"));
   }
 }
 
