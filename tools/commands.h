@@ -1,11 +1,16 @@
 // Commands: the program's subcommands, one file each. All return the exit code or throw Error.
 #pragma once
 
+#include <optional>
+
 #include "lib/base/error.h"
-#include "tools/cluster_setup.h"
-#include "tools/flags.h"
 
 namespace distmnist {
+
+struct Flags;
+struct Place;
+
+enum class Command { kTrain, kEvaluate, kPredict, kInspect, kReset, kVariable, kKeygen, kDevices };
 
 // A parameter server: serves until all workers are done, or with --ps_stay until a signal.
 ExitCode serve_parameters(const Flags& flags, const Place& place);

@@ -9,6 +9,7 @@
 #include "tools/cpu_info.h"
 #include "tools/device.h"
 #include "tools/environment.h"
+#include "tools/flags.h"
 #include "tools/num_threads.h"
 
 namespace distmnist {

@@ -6,10 +6,13 @@
 #include "lib/base/counted.h"
 #include "lib/base/log.h"
 #include "lib/base/output.h"
+#include "tools/cluster_setup.h"
 #include "tools/commands.h"
 #include "tools/data_source.h"
 #include "tools/environment.h"
 #include "tools/failure.h"
+#include "tools/flag_table.h"
+#include "tools/flags.h"
 #include "tools/signals.h"
 
 namespace distmnist {
@@ -31,24 +34,7 @@ ExitCode run_task(const Flags& flags, const std::optional<Place>& place, double 
 }
 
 ExitCode run_command(const Flags& flags, double started_s) {
-  switch (flags.command) {
-    case Command::kEvaluate:
-      return evaluate_command(flags);
-    case Command::kPredict:
-      return predict_command(flags);
-    case Command::kInspect:
-      return inspect_command(flags);
-    case Command::kReset:
-      return reset_command(flags);
-    case Command::kVariable:
-      return variable_command(flags);
-    case Command::kKeygen:
-      return keygen_command(flags);
-    case Command::kDevices:
-      return devices_command(flags);
-    case Command::kTrain:
-      break;
-  }
+  if (const auto run = row_of(flags.command).run) return run(flags);
   if (flags.data.download_only) download_data(flags);
   const std::optional<Place> place = find_place(flags);
   const ExitCode code = run_task(flags, place, started_s);
@@ -58,16 +44,8 @@ ExitCode run_command(const Flags& flags, double started_s) {
 
 // Whether this process runs oneDNN's kernels on several threads.
 bool computes_on_threads(const Flags& flags) {
-  const bool computes = flags.command == Command::kTrain
-                            ? flags.cluster.job_name != flags.cluster.ps_job
-                            : flags.command == Command::kEvaluate || flags.command == Command::kPredict;
-  return computes && flags.devices.intra_op_parallelism_threads != 1;
-}
-
-// Commands that have work to finish when asked to stop; the others end at once.
-bool heeds_signals(Command command) {
-  return command == Command::kTrain || command == Command::kReset || command == Command::kVariable ||
-         command == Command::kKeygen;
+  const bool is_ps = flags.command == Command::kTrain && flags.cluster.job_name == flags.cluster.ps_job;
+  return (row_of(flags.command).traits & kComputes) != 0 && !is_ps && flags.devices.intra_op_parallelism_threads != 1;
 }
 
 // The name of the task in log lines.
@@ -105,7 +83,7 @@ int main_with_errors(int argc, char** argv) {
     const Flags& flags = parsed.flags;
     if (computes_on_threads(flags)) limit_spinning(argv);
     set_up_log(name_of(flags), flags.console.log_format);
-    if (heeds_signals(flags.command)) note_signals();
+    if ((row_of(flags.command).traits & kFinishesItsWork) != 0) note_signals();
     const ExitCode code = run_command(flags, started_s);
     if (code == ExitCode::kOk) check_output();
     return static_cast<int>(code);

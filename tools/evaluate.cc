@@ -6,6 +6,7 @@
 #include "lib/supervisor/safetensors_header.h"
 #include "tools/commands.h"
 #include "tools/data_source.h"
+#include "tools/flags.h"
 #include "tools/restored_model.h"
 
 namespace distmnist {

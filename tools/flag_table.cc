@@ -51,6 +51,22 @@ FlagRow as(FlagRow row, std::function<std::string(const Flags&)> effective) {
   return row;
 }
 
+struct Bounds {
+  double low, high;
+};
+
+// The same row for a number within these bounds. `advice`: what the error says otherwise.
+FlagRow within(const Bounds& bounds, const char* advice, FlagRow row) {
+  row.check = [get = row.get, name = row.name, bounds, advice](const Flags& flags) {
+    const std::optional<std::string> text = get(flags);
+    if (!text) return;
+    double value = 0;
+    read_value(name, *text, value);
+    if (!(value >= bounds.low && value <= bounds.high)) fail(ExitCode::kUsage, "{}={}: {}", name, *text, advice);
+  };
+  return row;
+}
+
 template <class Get>
 std::function<std::string(const Flags&)> of_optimizer(Get get) {
   return [get](const Flags& flags) { return fmt::format("{}", get(optimizer_of(flags))); };
@@ -61,6 +77,7 @@ std::vector<FlagRow> in_group(const std::string& group, std::vector<FlagRow> row
   return rows;
 }
 
+constexpr double kMostSteps = 0x1p53, kMostSeconds = 1e9;
 constexpr unsigned kOfRun = kInConfig | kInFingerprint;
 const Commands kWithPs = {Command::kTrain, Command::kReset, Command::kVariable, Command::kKeygen};
 const Commands kComputing = {Command::kTrain, Command::kEvaluate, Command::kPredict, Command::kDevices};
@@ -91,7 +108,8 @@ std::vector<FlagRow> cluster_rows() {
   const auto cluster = &Flags::cluster;
   return {
       row("--job_name", cluster, &C::job_name, "role of this process: ps or worker (default: local training)"),
-      row("--task_index", cluster, &C::task_index, "index of this task within its job, from 0 (default: 0)"),
+      within({0, 1e6}, "give a number from 0 up",
+             row("--task_index", cluster, &C::task_index, "index of this task within its job, from 0 (default: 0)")),
       row("--ps_hosts", cluster, &C::ps_hosts,
           "host:port of every ps, comma-separated, in task order (default: localhost:2222)", 0, kWithPs),
       row("--worker_hosts", cluster, &C::worker_hosts,
@@ -120,8 +138,9 @@ std::vector<FlagRow> cluster_rows() {
           "containers to drop, comma-separated; \"\" is the default container", 0, {Command::kReset}),
       row("--all", &Flags::admin, &A::all, "drop all containers", 0, {Command::kReset}),
       row("--value", &Flags::admin, &A::value, "a number (default: 0 for init, 1 for add)", 0, {Command::kVariable}),
-      row("--recovery_wait_secs", &Flags::admin, &A::wait_secs, "seconds to retry a ps that cannot be reached", 0,
-          kOfAdmin),
+      within({0, kMostSeconds}, "give a number of seconds",
+             row("--recovery_wait_secs", &Flags::admin, &A::wait_secs, "seconds to retry a ps that cannot be reached",
+                 0, kOfAdmin)),
       row("--tasks", &Flags::files, &FileFlags::key_tasks,
           "number of tasks of each job, for example ps:2,worker:3; one key folder per task (default: the tasks of the "
           "cluster, one key folder per host)",
@@ -186,12 +205,14 @@ std::vector<FlagRow> training_rows() {
           "set of defaults for the training flags: seeds (those shown here), fast (99.0 % in the shortest time) or "
           "best (99.4 %)"),
       row("--model", training, &T::model, "network to train: mnist_cnn, mlp or softmax", kOfRun),
-      as(row("--batch_size", training, &T::batch_size, "samples per step and worker; see --batch_per_tower",
-             kInConfig | kInPreset),
-         [](const Flags& flags) { return flags.training.batch_sizes().to_string(); }),
+      within({1, kLargestBatchSize}, "give 1 to 1048576 samples",
+             as(row("--batch_size", training, &T::batch_size, "samples per step and worker; see --batch_per_tower",
+                    kInConfig | kInPreset),
+                [](const Flags& flags) { return flags.training.batch_sizes().to_string(); })),
       row("--batch_size_schedule", training, &T::batch_size_schedule,
           "batch sizes by global step, for example 0:50,1000:100 (default: always --batch_size)", kInConfig),
-      row("--train_steps", training, &T::train_steps, "global step at which training ends", kOfRun | kInPreset),
+      within({1, kMostSteps}, "give 1 to 2^53 steps",
+             row("--train_steps", training, &T::train_steps, "global step at which training ends", kOfRun | kInPreset)),
       row("--optimizer", training, &T::optimizer, "sgd, momentum, adagrad, rmsprop or adam", kOfRun | kInPreset),
       as(row("--momentum", training, &T::momentum,
              "momentum of the optimizers momentum (default: 0.9) and rmsprop (default: 0)", kOfRun),
@@ -220,7 +241,8 @@ std::vector<FlagRow> training_rows() {
           "random changes to the training images, different in every pass: none, or affine (shift, rotate, scale, "
           "shear)",
           kOfRun | kInPreset),
-      row("--log_every", training, &T::log_every, "global steps between two lines of progress", kInConfig),
+      within({1, kMostSteps}, "give 1 to 2^53 steps",
+             row("--log_every", training, &T::log_every, "global steps between two lines of progress", kInConfig)),
       row("--seed", training, &T::seed, "seed of the weights, the data order and dropout", kOfRun),
       row("--model", training, &T::model, "network: mnist_cnn, mlp or softmax", 0, {Command::kDevices}),
   };
@@ -247,10 +269,11 @@ std::vector<FlagRow> device_rows() {
       row("--instruction_set", devices, &D::instruction_set,
           "instruction set of the CPU kernels: portable, avx2, avx512, amx, or auto (the best of the processor)",
           kInConfig, kComputing),
-      row("--intra_op_parallelism_threads", devices, &D::intra_op_parallelism_threads,
-          "threads of this task; 0: OMP_NUM_THREADS if it is set, otherwise the cores available to the process divided "
-          "by the workers on this host (for a ps, by all tasks on this host)",
-          kInConfig, kComputing),
+      within({0, 1024}, "give 0 (automatic) to 1024 threads",
+             row("--intra_op_parallelism_threads", devices, &D::intra_op_parallelism_threads,
+                 "threads of this task; 0: OMP_NUM_THREADS if it is set, otherwise the cores available to the process "
+                 "divided by the workers on this host (for a ps, by all tasks on this host)",
+                 kInConfig, kComputing)),
       row("--pin", devices, &D::pin,
           "auto: give each worker of a host its own cores if their threads use all cores exactly; none: use any core",
           kInConfig),
@@ -289,10 +312,13 @@ std::vector<FlagRow> supervisor_rows() {
       row("--log_dir", supervisor, &S::log_dir,
           "run folder for checkpoints, metrics.csv and config.toml (default: write no files)"),
       row("--log_dir", supervisor, &S::log_dir, "run folder, or a checkpoint file", kRequired, kOfCheckpoint),
-      row("--save_model_secs", supervisor, &S::save_model_secs, "seconds between two checkpoints", kInConfig),
-      row("--max_to_keep", supervisor, &S::max_to_keep, "newest checkpoints to keep; 0: all", kInConfig),
-      row("--recovery_wait_secs", supervisor, &S::recovery_wait_secs,
-          "seconds to wait for a peer that is lost or not ready", kInConfig),
+      within({1, kMostSeconds}, "give 1 to 1000000000 seconds",
+             row("--save_model_secs", supervisor, &S::save_model_secs, "seconds between two checkpoints", kInConfig)),
+      within({0, 1e6}, "give 0 (all) or a number of checkpoints",
+             row("--max_to_keep", supervisor, &S::max_to_keep, "newest checkpoints to keep; 0: all", kInConfig)),
+      within({0, kMostSeconds}, "give a number of seconds",
+             row("--recovery_wait_secs", supervisor, &S::recovery_wait_secs,
+                 "seconds to wait for a peer that is lost or not ready", kInConfig)),
       row("--fresh", supervisor, &S::fresh, "move the old run in --log_dir aside and start a new one"),
   };
 }
@@ -340,16 +366,25 @@ const std::vector<FlagRow>& flag_table() {
 
 const std::vector<CommandRow>& command_table() {
   static const std::vector<CommandRow> table = {
-      {Command::kTrain, "", "train on this machine, or be one task of a cluster"},
-      {Command::kEvaluate, "evaluate", "print accuracy, loss and confusion matrix of the newest checkpoint"},
-      {Command::kPredict, "predict", "print class and probabilities of images, by the newest checkpoint"},
-      {Command::kInspect, "inspect", "print the contents of a checkpoint file"},
-      {Command::kDevices, "devices", "print the devices of this host, and what runs on which of them"},
-      {Command::kReset, "reset", "drop containers on every ps, and end the runs in them"},
-      {Command::kVariable, "variable", "read or change shared variables on ps tasks that run with --ps_stay"},
-      {Command::kKeygen, "keygen", "make the keys of a cluster's tasks, for --keys"},
+      {Command::kTrain, "", "train on this machine, or be one task of a cluster", nullptr,
+       kFinishesItsWork | kComputes},
+      {Command::kEvaluate, "evaluate", "print accuracy, loss and confusion matrix of the newest checkpoint",
+       evaluate_command, kComputes},
+      {Command::kPredict, "predict", "print class and probabilities of images, by the newest checkpoint",
+       predict_command, kComputes},
+      {Command::kInspect, "inspect", "print the contents of a checkpoint file", inspect_command},
+      {Command::kDevices, "devices", "print the devices of this host, and what runs on which of them", devices_command},
+      {Command::kReset, "reset", "drop containers on every ps, and end the runs in them", reset_command,
+       kFinishesItsWork},
+      {Command::kVariable, "variable", "read or change shared variables on ps tasks that run with --ps_stay",
+       variable_command, kFinishesItsWork},
+      {Command::kKeygen, "keygen", "make the keys of a cluster's tasks, for --keys", keygen_command, kFinishesItsWork},
   };
   return table;
+}
+
+const CommandRow& row_of(Command command) {
+  return *std::ranges::find(command_table(), command, &CommandRow::command);
 }
 
 Fingerprint fingerprint_of_flags(const Flags& flags) {

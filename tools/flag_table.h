@@ -18,8 +18,8 @@ enum class FlagType { kSwitch, kWholeNumber, kNumber, kText, kTexts };
 enum FlagUse : unsigned {
   kInConfig = 1,       // config.toml
   kInFingerprint = 2,  // what all workers of a job must agree on
-  kInPreset = 4,       // the line of the log that says what a preset came to
-  kRequired = 8,       // the command does not go without it
+  kInPreset = 4,       // the log line with the values of a preset
+  kRequired = 8,       // an error if it is missing
 };
 
 struct FlagRow {
@@ -30,6 +30,7 @@ struct FlagRow {
   unsigned uses = 0;                                  // FlagUse
   std::vector<Command> commands = {Command::kTrain};  // that take it
   std::function<void(Flags&, const std::vector<std::string>&)> set;
+  std::function<void(const Flags&)> check;  // Error (kUsage) if the value is out of bounds; null: no bounds
   // As it is given on a command line; nothing: not given.
   std::function<std::optional<std::string>(const Flags&)> get;
   // What it comes to with the other flags, for the fingerprint and the preset's line.
@@ -43,12 +44,20 @@ struct FlagRow {
 // All flags, in the order of --help. A name may be there more than once, for different commands.
 const std::vector<FlagRow>& flag_table();
 
+enum CommandTrait : unsigned {
+  kFinishesItsWork = 1,  // on a signal; the others end at once
+  kComputes = 2,         // runs oneDNN's kernels
+};
+
 struct CommandRow {
   Command command;
   std::string name;  // "evaluate"; of training: ""
   std::string help;
+  ExitCode (*run)(const Flags&) = nullptr;  // null: training
+  unsigned traits = 0;                      // CommandTrait
 };
 const std::vector<CommandRow>& command_table();
+const CommandRow& row_of(Command command);
 
 // The rows with kInFingerprint, as (name, value).
 Fingerprint fingerprint_of_flags(const Flags& flags);

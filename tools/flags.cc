@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 #include "lib/base/error.h"
@@ -19,16 +18,6 @@
 namespace distmnist {
 namespace {
 
-template <typename T>
-struct Bounds {
-  T low, high;
-};
-
-template <typename T>
-void require(const char* flag, T value, const std::type_identity_t<Bounds<T>>& bounds, const char* meaning) {
-  if (!(value >= bounds.low && value <= bounds.high)) fail(ExitCode::kUsage, "--{}={}: {}", flag, value, meaning);
-}
-
 void check_placement(const Flags& flags) {
   const bool manual = flags.wire.placement == PlacementPolicy::kManual;
   const std::string& rules = flags.wire.place_variables;
@@ -41,18 +30,9 @@ void check_placement(const Flags& flags) {
 }
 
 void check_values(const Flags& flags) {
-  const TrainingFlags& training = flags.training;
-  constexpr std::int64_t kMostSteps = std::int64_t{1} << 53;
-  require("batch_size", training.batch_size, {1, kLargestBatchSize}, "give 1 to 1048576 samples");
-  require("train_steps", training.train_steps, {1, kMostSteps}, "give 1 to 2^53 steps");
-  require("log_every", training.log_every, {1, kMostSteps}, "give 1 to 2^53 steps");
-  require("save_model_secs", flags.supervisor.save_model_secs, {1, 1'000'000'000}, "give 1 to 1000000000 seconds");
-  require("max_to_keep", flags.supervisor.max_to_keep, {0, 1'000'000}, "give 0 (all) or a number of checkpoints");
-  require("recovery_wait_secs", flags.supervisor.recovery_wait_secs, {0.0, 1e9}, "give a number of seconds");
-  require("recovery_wait_secs", flags.admin.wait_secs, {0.0, 1e9}, "give a number of seconds");
-  require("intra_op_parallelism_threads", flags.devices.intra_op_parallelism_threads, {0, 1024},
-          "give 0 (automatic) to 1024 threads");
-  require("task_index", flags.cluster.task_index.value_or(0), {0, 1'000'000}, "give a number from 0 up");
+  for (const FlagRow& row : flag_table()) {
+    if (row.check) row.check(flags);
+  }
   check_optimizer_flags(flags);
   check_placement(flags);
   check_device_flags(flags);

@@ -17,10 +17,9 @@
 #include "lib/ps/records/strategy.h"
 #include "lib/wire/numbers.h"
 #include "lib/worker/batch_size_schedule.h"
+#include "tools/commands.h"
 
 namespace distmnist {
-
-enum class Command { kTrain, kEvaluate, kPredict, kInspect, kReset, kVariable, kKeygen, kDevices };
 
 struct ClusterFlags {
   std::string job_name;

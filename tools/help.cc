@@ -86,7 +86,7 @@ std::string list_of_commands() {
 }  // namespace
 
 std::string help_text(Command command) {
-  const CommandRow& asked = *std::ranges::find(command_table(), command, &CommandRow::command);
+  const CommandRow& asked = row_of(command);
   std::string out;
   if (asked.name.empty()) {
     out =

@@ -7,6 +7,7 @@
 #include "lib/base/output.h"
 #include "lib/supervisor/saver.h"
 #include "tools/commands.h"
+#include "tools/flags.h"
 
 namespace distmnist {
 

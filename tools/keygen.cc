@@ -24,7 +24,9 @@
 #include "lib/cluster/address.h"
 #include "lib/wire/key_file.h"
 #include "lib/wire/keys.h"
+#include "tools/cluster_setup.h"
 #include "tools/commands.h"
+#include "tools/flags.h"
 #include "tools/signals.h"
 
 namespace distmnist {

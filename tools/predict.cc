@@ -9,6 +9,7 @@
 #include "lib/base/output.h"
 #include "lib/worker/evaluation.h"
 #include "tools/commands.h"
+#include "tools/flags.h"
 #include "tools/picture_file.h"
 #include "tools/restored_model.h"
 

@@ -8,6 +8,7 @@
 #include "lib/ps/records/names.h"
 #include "tools/admin.h"
 #include "tools/commands.h"
+#include "tools/flags.h"
 
 namespace distmnist {
 namespace {

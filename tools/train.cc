@@ -3,11 +3,13 @@
 
 #include "lib/base/log.h"
 #include "models/models.h"
+#include "tools/cluster_setup.h"
 #include "tools/commands.h"
 #include "tools/data_source.h"
 #include "tools/device.h"
 #include "tools/environment.h"
 #include "tools/flag_table.h"
+#include "tools/flags.h"
 #include "tools/key_folder.h"
 #include "tools/local_server.h"
 #include "tools/num_threads.h"

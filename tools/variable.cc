@@ -12,6 +12,7 @@
 #include "tools/admin.h"
 #include "tools/commands.h"
 #include "tools/flag_values.h"
+#include "tools/flags.h"
 
 namespace distmnist {
 namespace {
