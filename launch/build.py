@@ -66,6 +66,8 @@ def parse_arguments(arguments):
     options = parser.parse_args(arguments)
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs {options.jobs}: it must be 1 or more")
+    if not options.lock_wait_s >= 0:
+        parser.error(f"--lock_wait_s {options.lock_wait_s}: it must be 0 or more")
     for option in options.options:
         if "=" not in option:
             parser.error(f"-D{option}: an option of meson has a value, as in -Dwerror=true")
@@ -146,7 +148,8 @@ def why_not_configured(output, folder):
         crash = re.findall(r"^\w+(?:Error|Exception): .*", output, re.MULTILINE)
         return DamagedFolder(crash[-1] if crash else message)
     if message.startswith("Unknown compiler"):
-        return BuildError(f"there is no C++ compiler that works: {INSTALL} (meson's log: {log})")
+        named = os.environ.get("CXX")
+        return BuildError(f"there is no C++ compiler that works{f' (CXX is {named})' if named else ''}: {INSTALL} (meson's log: {log})")
     if "too old" in message:
         return BuildError(message, EXIT_VERSION)
     if "not found" in message:

@@ -26,11 +26,14 @@ class FlatConfig : public CLI::ConfigBase {
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
     std::ostringstream text;
     text << input.rdbuf();
+    if (text.str().find('\0') != std::string::npos) fail(ExitCode::kUsage, "--config: not a text file");
     std::istringstream plain(plain_config_text(text.str()));
     std::vector<CLI::ConfigItem> items = CLI::ConfigBase::from_config(plain);
     std::set<std::string> seen;
     for (const CLI::ConfigItem& item : items) {
       if (!seen.insert(item.name).second) fail(ExitCode::kUsage, "--config: '{}' appears twice; keep one", item.name);
+      if (item.name == "config" || item.name == "help" || item.name == "version")
+        fail(ExitCode::kUsage, "--config: '{}' has no effect in a file; leave it out", item.name);
       if (!item.parents.empty()) throw CLI::ConfigError("section [" + item.parents.front() + "]");
     }
     return items;
@@ -129,6 +132,12 @@ std::string at_home(const std::string& path) {
 
 namespace {
 
+// CLI11 also takes any number for a switch, and some texts that only begin with one.
+void require_truth(const std::string& flag, const std::string& text) {
+  static const std::set<std::string> kTruths = {"true", "false", "yes", "no", "on", "off", "1", "0", "-1"};
+  if (!kTruths.contains(text)) fail(ExitCode::kUsage, "{}={}: give true or false", flag, text);
+}
+
 // What CLI11 has found for the flags of one command.
 class Values {
  public:
@@ -153,6 +162,7 @@ class Values {
     for (const Value& value : values_) {
       if (value.option->count() == 0) continue;
       const bool is_switch = value.row->type == FlagType::kSwitch;
+      if (is_switch) require_truth(value.row->name, value.option->results().back());
       out.push_back({value.row, is_switch ? std::vector<std::string>{value.is_on ? "true" : "false"} : value.texts});
     }
     return out;

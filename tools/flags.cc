@@ -87,6 +87,17 @@ const GivenFlag* find(const CommandLine& line, std::string_view name) {
   return at == line.given.end() ? nullptr : &*at;
 }
 
+// Errors name the flag.
+void set_flag(Flags& flags, const GivenFlag& given) {
+  try {
+    given.row->set(flags, given.texts);
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    if (what.starts_with(given.row->name)) throw;
+    fail(error.code(), "{}={}: {}", given.row->name, given.texts.back(), what);
+  }
+}
+
 }  // namespace
 
 ParsedFlags parse_flags(int argc, const char* const* argv) {
@@ -101,7 +112,7 @@ ParsedFlags parse_flags(int argc, const char* const* argv) {
     if ((each.row->uses & kRequired) != 0 && each.texts.front().empty()) {
       fail(ExitCode::kUsage, "{} is empty; give a value", each.row->name);
     }
-    each.row->set(flags, each.texts);
+    set_flag(flags, each);
   }
   prefer_given_data(line.words, flags.data);
   expand_paths(flags);

@@ -37,7 +37,8 @@ void check_momentum(const Flags& flags, OptimizerKind optimizer) {
 void check_adam(const Flags& flags, OptimizerKind optimizer) {
   const Flags preset = flags_of_preset(flags.training.preset);
   const auto check = [&](const char* flag, double value, double of_preset) {
-    if (!(value >= 0 && value < 1)) fail(ExitCode::kUsage, "--{}={}: give a number from 0 to below 1", flag, value);
+    if (!(value >= 0 && static_cast<float>(value) < 1))
+      fail(ExitCode::kUsage, "--{}={}: give a number from 0 to below 1", flag, value);
     if (value != of_preset && optimizer != OptimizerKind::kAdam) fail_without_effect(flag, value, flags, "adam");
   };
   check("adam_beta1", flags.training.adam_beta1, preset.training.adam_beta1);
@@ -67,7 +68,7 @@ void check_schedule(const Flags& flags, LearningRateSchedule schedule) {
 }  // namespace
 
 void check_optimizer_flags(const Flags& flags) {
-  if (!(flags.training.learning_rate > 0) || flags.training.learning_rate > 1e6) {
+  if (!(static_cast<float>(flags.training.learning_rate) > 0) || flags.training.learning_rate > 1e6) {
     fail(ExitCode::kUsage, "--learning_rate={}: give a number above 0, at most 1e6", flags.training.learning_rate);
   }
   const OptimizerKind optimizer = flags.training.optimizer;

@@ -32,10 +32,6 @@ void check_replication(const Flags& flags) {
     fail(ExitCode::kUsage, "--max_staleness={}: give a number of batches from 0 up, or -1 for any",
          given.max_staleness);
   }
-  if (given.warmup_steps < 0 || !(given.warmup_epochs >= 0 && given.warmup_epochs <= 1e6)) {
-    fail(ExitCode::kUsage, "--warmup_steps={} --warmup_epochs={}: give numbers from 0 up", given.warmup_steps,
-         given.warmup_epochs);
-  }
   forbid(given.warmup_steps > 0 && given.warmup_epochs > 0, "warmup_epochs",
          "and --warmup_steps say the same; give only one");
   if (given.sync()) {

@@ -9,14 +9,15 @@
 
 #include "lib/base/error.h"
 #include "lib/math/magnitudes.h"
+#include "lib/ps/records/control.h"
 #include "lib/supervisor/safetensors.h"
 
 namespace distmnist {
 namespace {
 
 constexpr int kFormatVersion = 2;
-// Beyond this nothing was ever counted, and adding to it may overflow. A ps takes no larger count either.
-constexpr std::int64_t kMaxSavedCount = std::int64_t{1} << 60;
+// No run has ever counted this far. Training adds to a saved count, and no ps counts beyond kMaxCount.
+constexpr std::int64_t kMaxSavedCount = kMaxCount / 2;
 constexpr std::string_view kSlotPrefix = "optimizer/";
 
 std::string slot_tensor_name(std::string_view slot, std::string_view variable) {

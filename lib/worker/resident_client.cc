@@ -25,8 +25,8 @@ void ResidentClient::create(const StoredModel& model) {
   training_.start(optimizer_, model.global_step, slots);
   has_model_ = true;
   global_step_ = model.global_step;
-  const auto own = model.consumed_samples.find(0);
-  consumed_samples_ = own == model.consumed_samples.end() ? 0 : own->second;
+  consumed_samples_ = model.consumed_samples;
+  consumed_samples_.try_emplace(0, 0);
 }
 
 std::int64_t ResidentClient::pull(ParameterSink& sink) {
@@ -43,16 +43,16 @@ StoredModel ResidentClient::snapshot() {
     model.slots[slot].resize(model.parameters.size());
     training_.read_slot(slot, model.slots[slot]);
   }
-  model.consumed_samples[0] = consumed_samples_;
+  model.consumed_samples = consumed_samples_;
   return model;
 }
 
 Turn ResidentClient::run(const ResidentSteps& steps) {
-  assert(has_model_ && steps.first_sample == static_cast<std::uint64_t>(consumed_samples_));
+  assert(has_model_ && steps.first_sample == static_cast<std::uint64_t>(consumed_samples()));
   training_.run(steps);
   global_step_ += std::ssize(steps.samples) / steps.batch_size;
-  consumed_samples_ += std::ssize(steps.samples);
-  return {global_step_, consumed_samples_, true, 0};
+  consumed_samples_[0] += std::ssize(steps.samples);
+  return {global_step_, consumed_samples(), true, 0};
 }
 
 StepResult ResidentClient::last_step() {

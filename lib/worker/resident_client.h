@@ -27,7 +27,7 @@ class ResidentClient : public ParameterSession {
 
   // Both include the steps in progress.
   std::int64_t global_step() const { return global_step_; }
-  std::int64_t consumed_samples() const { return consumed_samples_; }
+  std::int64_t consumed_samples() const { return consumed_samples_.at(0); }
   // Hands these steps to the device and returns the turn that follows them. May return before they are finished.
   Turn run(const ResidentSteps& steps);
   // Waits for the last of those steps and returns its result.
@@ -47,7 +47,7 @@ class ResidentClient : public ParameterSession {
   OptimizerSpec optimizer_;
   bool has_model_ = false;
   std::int64_t global_step_ = 0;
-  std::int64_t consumed_samples_ = 0;
+  ConsumedSamples consumed_samples_ = {{0, 0}};  // those of other workers are kept for a run that has them again
 };
 
 }  // namespace distmnist

@@ -134,7 +134,7 @@ class CommandLineTest(small_runs.SmallRunTest):
         config = self.folder / "c.toml"
         config.write_text("nonsense = 3\n")
         self.assert_usage_error(f"--config={config}", says="--config=.*: 'nonsense' is not a flag")
-        self.assert_usage_error(f"--config={self.folder}/none.toml", says=r"--config: \S+/none.toml was not readable")
+        self.assert_usage_error(f"--config={self.folder}/none.toml", says=r"--config=\S+/none.toml: no such file")
         config.write_text('batch_size = "many"\n')
         self.assert_usage_error(f"--config={config}", says="--batch_size=many: not a whole number")
 

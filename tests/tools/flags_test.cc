@@ -102,6 +102,22 @@ TEST_CASE("an invalid schedule of batch sizes, or one that contradicts the batch
   CHECK(error.find("--batch_size=50 is not what --batch_size_schedule=0:20,100:40 starts with") != std::string::npos);
 }
 
+TEST_CASE("a switch takes true or false, and no other number") {
+  CHECK_FALSE(parse({"--fresh=no"}).flags.supervisor.fresh);
+  CHECK(parse({"--fresh=on"}).flags.supervisor.fresh);
+  CHECK_FALSE(parse({"--nofresh=1"}).flags.supervisor.fresh);
+  for (const char* text : {"--fresh=2", "--fresh=5,5", "--fresh=0x10", "--fresh=1k", "--fresh=-0.5", "--nofresh=7"}) {
+    CHECK(usage_error({text}).find("give true or false") != std::string::npos);
+  }
+}
+
+TEST_CASE("an error in a value names its flag") {
+  CHECK(usage_error({"--optimizer=abc"}).find("--optimizer=abc: ") == 0);
+  CHECK(usage_error({"--device=abc"}).find("--device=abc: ") == 0);
+  CHECK(usage_error({"--warmup_epochs=1e20"}) == "--warmup_epochs=1e+20: give 0 to 1000000 passes");
+  CHECK(usage_error({"--seed=99999999999999999999"}).find("at most 18446744073709551615") != std::string::npos);
+}
+
 TEST_CASE("help and version only print") {
   CHECK(parse({"--version"}).text == "distmnist " DISTMNIST_VERSION "\n");
   CHECK(parse({"--help"}).text.find("--worker_hosts") != std::string::npos);

@@ -85,6 +85,16 @@ TEST_CASE("the decay rates of adam's means can be set") {
   CHECK(is_refused(flags, "--adam_beta2=0.95 has no effect with --optimizer=sgd"));
 }
 
+TEST_CASE("numbers are in range as the floats that training uses") {
+  Flags flags;
+  flags.training.adam_beta2 = 0.99999999;  // 1 as a float
+  CHECK(is_refused(flags, "give a number from 0 to below 1"));
+  flags.training.adam_beta2 = 0.9999;
+  check_optimizer_flags(flags);
+  flags.training.learning_rate = 1e-46;  // 0 as a float
+  CHECK(is_refused(flags, "give a number above 0, at most 1e6"));
+}
+
 TEST_CASE("a preset's constants for adam are ignored with a different optimizer") {
   Flags flags = flags_of_preset("fast");
   REQUIRE(flags.training.adam_beta2 != Flags{}.training.adam_beta2);

@@ -25,8 +25,7 @@ void InProcessClient::create(const StoredModel& model) {
       std::ranges::copy(slice(block, store_->chunks().range(chunk)), store_->values(slot, chunk).begin());
     }
   }
-  const auto own = model.consumed_samples.find(0);
-  consumed_samples_ = own == model.consumed_samples.end() ? 0 : own->second;
+  consumed_samples_ = model.consumed_samples;
 }
 
 std::int64_t InProcessClient::pull(ParameterSink& sink) {
@@ -37,7 +36,7 @@ std::int64_t InProcessClient::pull(ParameterSink& sink) {
 }
 
 Turn InProcessClient::join(ParameterSink& sink) {
-  return {pull(sink), consumed_samples_, true, 0};
+  return {pull(sink), consumed_samples_[0], true, 0};
 }
 
 void InProcessClient::begin_push(std::span<const float> gradients, std::int64_t, std::int64_t samples) {
@@ -56,10 +55,10 @@ void InProcessClient::push(Range range) {
 }
 
 Turn InProcessClient::finish_push(ParameterSink& sink) {
-  consumed_samples_ += pushed_samples_;
+  consumed_samples_[0] += pushed_samples_;
   if (!dropped_.empty()) {
     skip_push();
-    return {pull(sink), consumed_samples_, false, 0, false};
+    return {pull(sink), consumed_samples_[0], false, 0, false};
   }
   skipped_in_a_row_ = 0;
   store_->begin_update();
@@ -69,7 +68,7 @@ Turn InProcessClient::finish_push(ParameterSink& sink) {
     store_->apply(chunk, slice(gradients_, range), parameters);
     sink.load(range, parameters);
   }
-  return {store_->global_step(), consumed_samples_, true, 0};
+  return {store_->global_step(), consumed_samples_[0], true, 0};
 }
 
 void InProcessClient::skip_push() {
@@ -97,7 +96,7 @@ StoredModel InProcessClient::snapshot() {
       block.insert(block.end(), values.begin(), values.end());
     }
   }
-  model.consumed_samples[0] = consumed_samples_;
+  model.consumed_samples = consumed_samples_;
   return model;
 }
 

@@ -43,9 +43,9 @@ class InProcessClient : public ParameterClient {
   std::optional<VariableStore> store_;
   std::span<const float> gradients_;
   std::int64_t pushed_samples_ = 0;
-  std::int64_t consumed_samples_ = 0;
-  std::string dropped_;       // why the current push is not applied; empty: it is applied
-  int skipped_in_a_row_ = 0;  // pushes
+  ConsumedSamples consumed_samples_;  // those of other workers are kept for a run that has them again
+  std::string dropped_;               // why the current push is not applied; empty: it is applied
+  int skipped_in_a_row_ = 0;          // pushes
 };
 
 }  // namespace distmnist

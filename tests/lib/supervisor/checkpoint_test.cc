@@ -162,7 +162,7 @@ TEST_CASE("missing or invalid metadata is named") {
                                                                       {"consumed_samples", "1"},
                                                                       {"consumed_samples", "-1:5"},
                                                                       {"consumed_samples", "0:5,1:6"},
-                                                                      {"consumed_samples", "0:9223372036854775807"},
+                                                                      {"consumed_samples", "0:1152921504606846976"},
                                                                       {"global_step", "9223372036854775807"}}};
   for (const auto& [key, value] : wrong) {
     file.metadata = original;

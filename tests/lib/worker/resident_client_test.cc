@@ -18,7 +18,7 @@ struct Device {
     model.global_step = 7;
     model.parameters.assign(static_cast<std::size_t>(graph.num_parameters), 0.01f);
     model.slots.assign(slot_names(kind).size(), std::vector<float>(model.parameters.size(), 0.5f));
-    model.consumed_samples[0] = 70;
+    model.consumed_samples = {{0, 70}, {2, 90}};
   }
 
   Turn run(std::vector<std::int32_t> samples, std::uint64_t first_sample) {
@@ -50,7 +50,7 @@ TEST_CASE("a snapshot returns the created model, for every optimizer") {
     CHECK(snapshot.global_step == 7);
     CHECK(snapshot.parameters == device.model.parameters);
     CHECK(snapshot.slots == device.model.slots);
-    CHECK(snapshot.consumed_samples == ConsumedSamples{{0, 70}});
+    CHECK(snapshot.consumed_samples == ConsumedSamples{{0, 70}, {2, 90}});
   }
 }
 

@@ -54,7 +54,7 @@ TEST_CASE("the in-process client creates, pulls, pushes and stores like a remote
   const StoredModel stored = client.snapshot();
   CHECK(stored.global_step == 11);
   CHECK(stored.parameters == Floats{0, 0, 0});
-  CHECK(stored.consumed_samples.at(0) == 450);
+  CHECK(stored.consumed_samples == ConsumedSamples{{0, 450}, {1, 600}});
   CHECK(client.await_others(0));
 }
 
