@@ -26,8 +26,9 @@ class FlatConfig : public CLI::ConfigBase {
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
     std::ostringstream text;
     text << input.rdbuf();
-    if (text.str().find('\0') != std::string::npos) fail(ExitCode::kUsage, "--config: not a text file");
-    std::istringstream plain(plain_config_text(text.str()));
+    const std::string lines = plain_config_text(text.str());
+    if (lines.find('\0') != std::string::npos) fail(ExitCode::kUsage, "--config: not a text file");
+    std::istringstream plain(lines);
     std::vector<CLI::ConfigItem> items = CLI::ConfigBase::from_config(plain);
     std::set<std::string> seen;
     for (const CLI::ConfigItem& item : items) {

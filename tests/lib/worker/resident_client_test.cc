@@ -66,7 +66,7 @@ TEST_CASE("steps count in global_step and in the samples, and the snapshot has t
 
   const StoredModel snapshot = device.client->snapshot();
   CHECK(snapshot.global_step == 9);
-  CHECK(snapshot.consumed_samples == ConsumedSamples{{0, 78}});
+  CHECK(snapshot.consumed_samples == ConsumedSamples{{0, 78}, {2, 90}});
   CHECK(snapshot.parameters != device.model.parameters);
   CHECK(snapshot.slots[0] != device.model.slots[0]);
 
