@@ -139,6 +139,44 @@ ProgressStyle progress_style(const Flags& flags, bool chief) {
                                                                                        : ProgressStyle::kPlain;
 }
 
+std::int64_t warmup_steps_of(const Job& job) {
+  const ReplicationFlags& given = job.flags.replication;
+  if (!(given.warmup_epochs > 0)) return given.warmup_steps;
+  return steps_of_epochs(given.warmup_epochs, job.data.train.count, step_batch_sizes(job.flags));
+}
+
+SupervisorConfig supervision_of(const Job& job, const WorkerSeat& seat) {
+  const Flags& flags = job.flags;
+  SupervisorConfig supervision;
+  supervision.chief = seat.is_chief();
+  supervision.identity = {flags.training.model, describe(job.graph), job.graph.variables, optimizer_of(flags)};
+  supervision.data = job.data_identity;
+  supervision.data_source = job.data_source;
+  supervision.seed = flags.training.seed;
+  supervision.run_id = nanoseconds_since_1970();
+  supervision.config = job.config;
+  supervision.save_every_ms = flags.supervisor.save_model_secs * 1000;
+  supervision.max_to_keep = flags.supervisor.max_to_keep;
+  return supervision;
+}
+
+TrainingConfig training_of(const Job& job, const WorkerSeat& seat, const Strategy& strategy) {
+  const Flags& flags = job.flags;
+  TrainingConfig config;
+  config.task_index = seat.task.index;
+  config.chief = seat.is_chief();
+  config.batch_sizes = step_batch_sizes(flags);
+  config.batches_per_step = strategy.sync ? strategy.replicas_to_aggregate : 1;
+  config.train_steps = flags.training.train_steps;
+  config.log_every = flags.training.log_every;
+  config.seed = flags.training.seed;
+  config.augmentation = flags.training.augment;
+  config.on_nan = strategy.on_nan;
+  config.recovery_wait_ms = static_cast<TimeMs>(flags.supervisor.recovery_wait_secs * 1000);
+  config.started_s = job.started_s;
+  return config;
+}
+
 }  // namespace
 
 ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
@@ -154,11 +192,7 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   const DeviceExecutor computing = job.devices.make_executor(flags, own_task(seat), job.graph, options);
   const std::unique_ptr<Executor>& executor = computing.executor;
   if (flags.devices.log_device_placement) log_placement(job, seat, computing.devices);
-  const std::int64_t warmup_steps =
-      flags.replication.warmup_epochs > 0
-          ? steps_of_epochs(flags.replication.warmup_epochs, job.data.train.count, step_batch_sizes(flags))
-          : flags.replication.warmup_steps;
-  const Strategy strategy = strategy_of(flags, seat.num_workers, warmup_steps);
+  const Strategy strategy = strategy_of(flags, seat.num_workers, warmup_steps_of(job));
   const std::unique_ptr<ResidentClient> resident = make_resident_client(job, seat, *executor);
   const std::unique_ptr<ParameterClient> client = resident ? nullptr : make_client(job, seat, strategy);
   ParameterSession& session = resident ? static_cast<ParameterSession&>(*resident) : *client;
@@ -171,35 +205,12 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
     metrics.emplace(folder->path() / "metrics.csv");
   }
 
-  SupervisorConfig supervision;
-  supervision.chief = seat.is_chief();
-  supervision.identity = {flags.training.model, describe(job.graph), job.graph.variables, optimizer_of(flags)};
-  supervision.data = job.data_identity;
-  supervision.data_source = job.data_source;
-  supervision.seed = flags.training.seed;
-  supervision.run_id = nanoseconds_since_1970();
-  supervision.config = job.config;
-  supervision.save_every_ms = flags.supervisor.save_model_secs * 1000;
-  supervision.max_to_keep = flags.supervisor.max_to_keep;
-  Supervisor supervisor(std::move(supervision), job.graph, session, folder ? &*folder : nullptr);
+  Supervisor supervisor(supervision_of(job, seat), job.graph, session, folder ? &*folder : nullptr);
   Console console(seat.task.index, progress_style(flags, seat.is_chief()), flags.training.train_steps);
-
-  TrainingConfig config;
-  config.task_index = seat.task.index;
-  config.chief = seat.is_chief();
-  config.batch_sizes = step_batch_sizes(flags);
-  config.batches_per_step = strategy.sync ? strategy.replicas_to_aggregate : 1;
-  config.train_steps = flags.training.train_steps;
-  config.log_every = flags.training.log_every;
-  config.seed = flags.training.seed;
-  config.augmentation = flags.training.augment;
-  config.on_nan = strategy.on_nan;
-  config.recovery_wait_ms = static_cast<TimeMs>(flags.supervisor.recovery_wait_secs * 1000);
-  config.started_s = job.started_s;
   TrainingParts parts{job.data,   *executor, job.graph.output().size(),     client.get(),
                       supervisor, console,   metrics ? &*metrics : nullptr, seat.stop_signal};
   if (resident) parts.client = resident.get();
-  return run_training(config, parts);
+  return run_training(training_of(job, seat, strategy), parts);
 }
 
 }  // namespace distmnist
