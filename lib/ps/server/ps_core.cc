@@ -250,10 +250,21 @@ void PsCore::tick(TimeMs now) {
   for (const std::string& line : refusals_.due(now)) actions_.log(LogLevel::kWarning, line);
   for (const std::string& line : events_.due(now)) actions_.log(LogLevel::kInfo, line);
   tick_contest(now);
+  const Life life = tick_runs(now);
+  if (end_) return;
+  if (failed_) return end_failed(now);
+  if (signal_ && (life.live == 0 || now - signal_->second >= kSignalGraceMs)) {
+    end_ = End{signal_->first,
+               life.live == 0 ? "stopped by a signal" : "stopped by a signal while workers were still connected"};
+  } else if (!identity_.stay) {
+    watch_vacancy(life, now);
+  }
+}
+
+PsCore::Life PsCore::tick_runs(TimeMs now) {
   // After a signal, the ps does not wait for the lease of a dead worker to run out.
   const TimeMs heard_since = signal_ ? now - kSignalSilenceMs : std::numeric_limits<TimeMs>::min();
-  int live = 0;
-  TimeMs last_life = -1;
+  Life life;
   for (auto at = containers_.begin(); at != containers_.end();) {
     Container* run = at->second.run.get();
     if (run == nullptr) {
@@ -269,40 +280,35 @@ void PsCore::tick(TimeMs now) {
       at = end_failed_run(at, now);
       continue;
     }
-    live += run->members().num_live(heard_since);
-    last_life = std::max(last_life, run->members().last_life_ms().value_or(-1));
+    life.live += run->members().num_live(heard_since);
+    life.last_ms = std::max(life.last_ms, run->members().last_life_ms());
     // The container never had a model: the next run with this name may have a different size.
     const bool abandoned = identity_.stay && !run->has_model() && run->members().num_live() == 0;
     at = abandoned ? drop_run(at) : std::next(at);
   }
-  if (end_) return;
-  if (failed_) {
-    const bool all_gone = failed_->workers.empty() && now - failed_->last_word_ms >= kLastWordMs;
-    if (all_gone || signal_ || now - failed_->since_ms >= kSignalGraceMs) {
-      end_ = End{ExitCode::kDiverged, failed_->reason};
-    }
-    return;
-  }
-  if (signal_ && (live == 0 || now - signal_->second >= kSignalGraceMs)) {
-    end_ = End{signal_->first,
-               live == 0 ? "stopped by a signal" : "stopped by a signal while workers were still connected"};
-    return;
-  }
-  if (identity_.stay) return;
-  if (live > 0) {
+  return life;
+}
+
+void PsCore::end_failed(TimeMs now) {
+  const bool all_gone = failed_->workers.empty() && now - failed_->last_word_ms >= kLastWordMs;
+  if (!all_gone && !signal_ && now - failed_->since_ms < kSignalGraceMs) return;
+  end_ = End{ExitCode::kDiverged, failed_->reason};
+}
+
+void PsCore::watch_vacancy(const Life& life, TimeMs now) {
+  if (life.live > 0) {
     last_report_ms_ = now;
     return;
   }
-  const bool never = last_life < 0;
-  const TimeMs since = never ? vacant_since_ms_ : last_life;
-  const TimeMs limit = never ? kFirstWorkerMs : limits_.recovery_wait_ms;
-  if (now - since >= limit) {
+  const TimeMs waited_ms = now - life.last_ms.value_or(vacant_since_ms_);
+  const TimeMs limit = life.last_ms ? limits_.recovery_wait_ms : kFirstWorkerMs;
+  if (waited_ms >= limit) {
     end_ = End{ExitCode::kLostPeer,
-               fmt::format("no sign of {} for {:.0f} s", waiting_for(), static_cast<double>(now - since) / 1000)};
+               fmt::format("no sign of {} for {:.0f} s", waiting_for(), static_cast<double>(waited_ms) / 1000)};
   } else if (now - last_report_ms_ >= kReportEveryMs) {
     last_report_ms_ = now;
     actions_.log(LogLevel::kInfo, fmt::format("waiting for {} for at most another {:.0f} s", waiting_for(),
-                                              static_cast<double>(limit - (now - since)) / 1000));
+                                              static_cast<double>(limit - waited_ms) / 1000));
   }
 }
 

@@ -101,6 +101,16 @@ class PsCore {
   // After an exception.
   void break_off(const Sender& from, const Header& header, const char* why, TimeMs now);
   void tick(TimeMs now);
+  // Of the workers of all runs.
+  struct Life {
+    int live = 0;
+    std::optional<TimeMs> last_ms;  // when one of them was last heard from; nothing: never
+  };
+  Life tick_runs(TimeMs now);
+  // Ends the process after its run has failed, once the workers know.
+  void end_failed(TimeMs now);
+  // Ends the process, or reports what it waits for, if no worker is there.
+  void watch_vacancy(const Life& life, TimeMs now);
   // The entry of the run that the message is for. A hello creates it. Null if there is none; the sender has then been
   // told.
   Entry* entry_for(const Sender& from, Message& message, TimeMs now);
