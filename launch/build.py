@@ -215,7 +215,7 @@ def out_of_disk_or_memory(output, folder):
     if FULL.search(output) or is_nearly_full(folder.path) or is_nearly_full(scratch):
         return full_disk(scratch if is_nearly_full(scratch) and not is_nearly_full(folder.path) else folder.path)
     if OUT_OF_MEMORY.search(output):
-        return BuildError("memory ran out while compiling: with --jobs 1 it takes about 700 MB", EXIT_FULL)
+        return BuildError("memory ran out while compiling: with --jobs 1 it takes about 1 GB, and with -Dunity=off as well about 700 MB", EXIT_FULL)
     return None
 
 
