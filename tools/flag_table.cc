@@ -216,7 +216,7 @@ std::vector<FlagRow> training_rows() {
           "batch sizes by global step, for example 0:50,1000:100 (default: always --batch_size)", kInConfig),
       within({1, kMostSteps}, "give 1 to 2^53 steps",
              row("--train_steps", training, &T::train_steps, "global step at which training ends", kOfRun | kInPreset)),
-      row("--optimizer", training, &T::optimizer, "sgd, momentum, adagrad, rmsprop or adam", kOfRun | kInPreset),
+      row("--optimizer", training, &T::optimizer, optimizer_choices(), kOfRun | kInPreset),
       as(row("--momentum", training, &T::momentum,
              "momentum of the optimizers momentum (default: 0.9) and rmsprop (default: 0)", kOfRun),
          of_optimizer([](const OptimizerSpec& spec) { return spec.momentum; })),

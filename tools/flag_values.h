@@ -92,12 +92,9 @@ struct Words<Augmentation> {
 // "a, b or c"
 template <class T>
 std::string choices_of() {
-  std::string text;
-  for (const auto& each : Words<T>::all) {
-    const bool last = &each == std::end(Words<T>::all) - 1;
-    text += std::string(text.empty() ? "" : last ? " or " : ", ") + std::string(each.word);
-  }
-  return text;
+  std::vector<std::string> words;
+  for (const auto& each : Words<T>::all) words.emplace_back(each.word);
+  return join_choices(words);
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-// join: concatenates texts with a separator, for messages.
+// join: concatenates texts for messages.
 #pragma once
 
 #include <span>
@@ -16,6 +16,12 @@ inline std::string join(std::span<const std::string> texts, std::string_view sep
     result += texts[i];
   }
   return result;
+}
+
+// join_choices({"a", "b", "c"}) is "a, b or c".
+inline std::string join_choices(std::span<const std::string> texts) {
+  if (texts.size() < 2) return join(texts, "");
+  return join(texts.first(texts.size() - 1), ", ") + " or " + texts.back();
 }
 
 }  // namespace distmnist

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "lib/base/error.h"
+#include "lib/base/join.h"
 #include "lib/math/simd.h"
 #include "lib/optim/update_rules.h"
 
@@ -28,8 +29,19 @@ struct KindInfo {
 };
 
 // In enumeration order.
-constexpr std::array kKinds = {KindInfo{"sgd", {}}, KindInfo{"momentum", kMomentumSlots}, KindInfo{"adam", kAdamSlots},
-                               KindInfo{"adagrad", kAdagradSlots}, KindInfo{"rmsprop", kRmspropSlots}};
+constexpr std::array kKinds = {
+    KindInfo{"sgd", {}},
+    KindInfo{"momentum", kMomentumSlots},
+    KindInfo{"adam", kAdamSlots},
+    KindInfo{"adagrad", kAdagradSlots},
+    KindInfo{"rmsprop", kRmspropSlots},
+};
+
+constexpr std::array kAllOptimizers = [] {
+  std::array<OptimizerKind, kKinds.size()> all{};
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<OptimizerKind>(i);
+  return all;
+}();
 
 bool is_known(OptimizerKind kind) {
   return static_cast<std::size_t>(kind) < kKinds.size();
@@ -59,16 +71,24 @@ UpdateArrays arrays_of(const UpdateSpans& spans) {
 
 }  // namespace
 
+std::span<const OptimizerKind> all_optimizers() {
+  return kAllOptimizers;
+}
+
 OptimizerKind parse_optimizer(std::string_view name) {
   const auto found = std::ranges::find(kKinds, name, &KindInfo::name);
-  if (found == kKinds.end()) {
-    fail(ExitCode::kUsage, "unknown optimizer '{}': choose sgd, momentum, adam, adagrad or rmsprop", name);
-  }
+  if (found == kKinds.end()) fail(ExitCode::kUsage, "unknown optimizer '{}': choose {}", name, optimizer_choices());
   return static_cast<OptimizerKind>(found - kKinds.begin());
 }
 
 std::string_view to_string(OptimizerKind kind) {
   return info_of(kind).name;
+}
+
+std::string optimizer_choices() {
+  std::vector<std::string> names;
+  for (const KindInfo& kind : kKinds) names.emplace_back(kind.name);
+  return join_choices(names);
 }
 
 OptimizerSpec default_optimizer(OptimizerKind kind) {

@@ -30,18 +30,23 @@ struct OptimizerSpec {
   bool operator==(const OptimizerSpec&) const = default;
 };
 
-// "sgd", "momentum", "adam", "adagrad", "rmsprop". Throws Error (kUsage), which lists the known names.
+// Every optimizer, in the order of their numbers.
+std::span<const OptimizerKind> all_optimizers();
+
+// The name of an optimizer, such as "adam". parse_optimizer() throws Error (kUsage), which lists the known names.
 OptimizerKind parse_optimizer(std::string_view name);
 std::string_view to_string(OptimizerKind kind);
+
+// The names of all optimizers for messages, like "a, b or c".
+std::string optimizer_choices();
 
 // TensorFlow's defaults: for rmsprop decay 0.9, momentum 0, epsilon 1e-10; for the others those of OptimizerSpec.
 OptimizerSpec default_optimizer(OptimizerKind kind);
 
-// The names of the slots, each as long as the parameters: {} for sgd, {"momentum"}, {"m", "v"} for adam,
-// {"accumulator"} for adagrad, {"rms", "momentum"} for rmsprop.
+// The names of the slots, each as long as the parameters: {} for sgd, {"m", "v"} for adam.
 std::vector<std::string> slot_names(OptimizerKind kind);
 
-// The initial value of every float of each slot: 0.1 for adagrad's accumulator, 1 for rms, 0 for the others.
+// The initial value of every float of each slot: 0 unless the rule below says otherwise.
 std::vector<float> slot_start_values(OptimizerKind kind);
 
 // Why the constants are invalid, as a noun phrase ("an unknown optimizer"); empty if they are valid. For specs from

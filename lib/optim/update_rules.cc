@@ -12,7 +12,7 @@ namespace {
 // tail, computes the same bits: shards, processors and the whole block agree. A loop first copies the struct's members
 // to local variables: the compiler cannot know that its writes do not change the struct.
 
-DISTMNIST_INLINE_INTO_VERSIONS void sgd_loop(const UpdateArrays& arrays, float rate) {
+DISTMNIST_INLINE_INTO_VERSIONS void sgd_loop(const UpdateArrays& arrays, const OptimizerSpec&, float rate) {
   float* const p = arrays.parameters;
   const float* const g = arrays.gradient;
   float* const updated = arrays.updated;
@@ -25,7 +25,8 @@ DISTMNIST_INLINE_INTO_VERSIONS void sgd_loop(const UpdateArrays& arrays, float r
   }
 }
 
-DISTMNIST_INLINE_INTO_VERSIONS void momentum_loop(const UpdateArrays& arrays, float momentum, float rate) {
+DISTMNIST_INLINE_INTO_VERSIONS void momentum_loop(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate) {
+  const float momentum = spec.momentum;
   float* const p = arrays.parameters;
   float* const accumulated = arrays.first_slot;
   const float* const g = arrays.gradient;
@@ -41,7 +42,8 @@ DISTMNIST_INLINE_INTO_VERSIONS void momentum_loop(const UpdateArrays& arrays, fl
   }
 }
 
-DISTMNIST_INLINE_INTO_VERSIONS void nesterov_loop(const UpdateArrays& arrays, float momentum, float rate) {
+DISTMNIST_INLINE_INTO_VERSIONS void nesterov_loop(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate) {
+  const float momentum = spec.momentum;
   float* const p = arrays.parameters;
   float* const accumulated = arrays.first_slot;
   const float* const g = arrays.gradient;
@@ -82,7 +84,7 @@ DISTMNIST_INLINE_INTO_VERSIONS void adam_loop(const UpdateArrays& arrays, const 
   }
 }
 
-DISTMNIST_INLINE_INTO_VERSIONS void adagrad_loop(const UpdateArrays& arrays, float rate) {
+DISTMNIST_INLINE_INTO_VERSIONS void adagrad_loop(const UpdateArrays& arrays, const OptimizerSpec&, float rate) {
   float* const p = arrays.parameters;
   float* const accumulated = arrays.first_slot;
   const float* const g = arrays.gradient;
@@ -122,76 +124,54 @@ DISTMNIST_INLINE_INTO_VERSIONS void rmsprop_loop(const UpdateArrays& arrays, con
   }
 }
 
-DISTMNIST_VERSIONS void sgd(const UpdateArrays& arrays, const OptimizerSpec&, float rate) {
-  sgd_loop(arrays, rate);
+DISTMNIST_VERSIONS void sgd(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate) {
+  sgd_loop(arrays, spec, rate);
 }
 DISTMNIST_VERSIONS void momentum(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate) {
-  momentum_loop(arrays, spec.momentum, rate);
+  momentum_loop(arrays, spec, rate);
 }
 DISTMNIST_VERSIONS void nesterov(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate) {
-  nesterov_loop(arrays, spec.momentum, rate);
+  nesterov_loop(arrays, spec, rate);
 }
 DISTMNIST_VERSIONS void adam(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate) {
   adam_loop(arrays, spec, rate);
 }
-DISTMNIST_VERSIONS void adagrad(const UpdateArrays& arrays, const OptimizerSpec&, float rate) {
-  adagrad_loop(arrays, rate);
+DISTMNIST_VERSIONS void adagrad(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate) {
+  adagrad_loop(arrays, spec, rate);
 }
 DISTMNIST_VERSIONS void rmsprop(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate) {
   rmsprop_loop(arrays, spec, rate);
 }
 
-void portable_sgd(const UpdateArrays& arrays, const OptimizerSpec&, float rate) {
-  sgd_loop(arrays, rate);
-}
-void portable_momentum(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate) {
-  momentum_loop(arrays, spec.momentum, rate);
-}
-void portable_nesterov(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate) {
-  nesterov_loop(arrays, spec.momentum, rate);
-}
-void portable_adam(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate) {
-  adam_loop(arrays, spec, rate);
-}
-void portable_adagrad(const UpdateArrays& arrays, const OptimizerSpec&, float rate) {
-  adagrad_loop(arrays, rate);
-}
-void portable_rmsprop(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate) {
-  rmsprop_loop(arrays, spec, rate);
+// The loop in a version for each kind of processor, and by itself, with the instructions that every processor has.
+struct Rule {
+  UpdateRule versions, portable;
+};
+
+Rule rule_of(const OptimizerSpec& spec) {
+  switch (spec.kind) {
+    case OptimizerKind::kSgd:
+      return {sgd, sgd_loop};
+    case OptimizerKind::kMomentum:
+      return spec.nesterov ? Rule{nesterov, nesterov_loop} : Rule{momentum, momentum_loop};
+    case OptimizerKind::kAdam:
+      return {adam, adam_loop};
+    case OptimizerKind::kAdagrad:
+      return {adagrad, adagrad_loop};
+    case OptimizerKind::kRmsprop:
+      return {rmsprop, rmsprop_loop};
+  }
+  fail(ExitCode::kInternal, "no optimizer has number {}", static_cast<int>(spec.kind));
 }
 
 }  // namespace
 
 UpdateRule update_rule(const OptimizerSpec& spec) {
-  switch (spec.kind) {
-    case OptimizerKind::kSgd:
-      return sgd;
-    case OptimizerKind::kMomentum:
-      return spec.nesterov ? nesterov : momentum;
-    case OptimizerKind::kAdam:
-      return adam;
-    case OptimizerKind::kAdagrad:
-      return adagrad;
-    case OptimizerKind::kRmsprop:
-      return rmsprop;
-  }
-  fail(ExitCode::kInternal, "no optimizer has number {}", static_cast<int>(spec.kind));
+  return rule_of(spec).versions;
 }
 
 UpdateRule portable_update_rule(const OptimizerSpec& spec) {
-  switch (spec.kind) {
-    case OptimizerKind::kSgd:
-      return portable_sgd;
-    case OptimizerKind::kMomentum:
-      return spec.nesterov ? portable_nesterov : portable_momentum;
-    case OptimizerKind::kAdam:
-      return portable_adam;
-    case OptimizerKind::kAdagrad:
-      return portable_adagrad;
-    case OptimizerKind::kRmsprop:
-      return portable_rmsprop;
-  }
-  fail(ExitCode::kInternal, "no optimizer has number {}", static_cast<int>(spec.kind));
+  return rule_of(spec).portable;
 }
 
 }  // namespace distmnist

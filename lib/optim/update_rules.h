@@ -11,13 +11,13 @@ namespace distmnist {
 struct UpdateArrays {
   float* parameters;
   float* first_slot;   // in the order of slot_names(); null if there is none
-  float* second_slot;  // null except for adam and rmsprop
+  float* second_slot;  // null if there are fewer than two
   const float* gradient;
   float* updated;
   std::size_t size;
 };
 
-// `rate` is lr; for adam, lr sqrt(1 - beta2^t) / (1 - beta1^t). The spec's own learning rate is ignored.
+// `rate` is the result of update_rate(). The spec's own learning rate is ignored.
 using UpdateRule = void (*)(const UpdateArrays& arrays, const OptimizerSpec& spec, float rate);
 
 // The rule for spec.kind, with the instructions of this processor, and with those that every processor has. Both

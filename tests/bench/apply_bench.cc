@@ -130,8 +130,7 @@ void measure_all(std::int64_t floats, int repeats) {
       "one update of %lld floats, best of %d        | 1 thread     moved    stream  share  check       of it  | 2 "
       "threads\n",
       static_cast<long long>(floats), repeats);
-  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
-                                   OptimizerKind::kAdagrad, OptimizerKind::kRmsprop}) {
+  for (const OptimizerKind kind : all_optimizers()) {
     for (const WireDtype dtype : {WireDtype::kF32, WireDtype::kBf16, WireDtype::kF16}) {
       measure(floats, repeats, kind, dtype);
     }

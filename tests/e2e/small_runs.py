@@ -64,6 +64,14 @@ class SmallRunTest(support.EndToEndTest):
         cluster.assert_all_done(support.LONG_DEADLINE_S)
         return cluster
 
+    def optimizers(self):
+        """The names of all optimizers, from the program's error message."""
+        process = self.run_program("--optimizer=unknown")
+        self.assert_exit(process, 2)
+        listed = re.search(r"choose (\w+(?:, \w+)* or \w+)", process.stderr)
+        self.assertIsNotNone(listed, process.tail())
+        return re.split(", | or ", listed.group(1))
+
     def checkpoint(self, step, log_dir=None):
         return read_checkpoint(checkpoint_path(log_dir or self.log_dir, step))
 

@@ -171,7 +171,7 @@ class LocalTest(small_runs.SmallRunTest):
 
     def test_a_local_run_and_a_cluster_of_one_worker_give_the_same_bits(self):
         cluster_dir = self.folder / "cluster"
-        for flags in (["--optimizer=sgd"], ["--optimizer=adam"], ["--optimizer=adagrad"], ["--optimizer=rmsprop"],
+        for flags in (*([f"--optimizer={optimizer}"] for optimizer in self.optimizers()),
                       ["--optimizer=momentum", "--nesterov", "--learning_rate_schedule=cosine",
                        "--learning_rate_warmup_steps=5"]):
             with self.subTest(flags=flags):

@@ -236,7 +236,7 @@ class Script : public PsActions {
   CreateRecord take_model(Peer& peer) {
     CreateRecord record;
     record.pieces = kPieces;
-    record.optimizer = default_optimizer(static_cast<OptimizerKind>(input_.below(5)));
+    record.optimizer = default_optimizer(all_optimizers()[input_.below(all_optimizers().size())]);
     record.optimizer.learning_rate = 0.5f;
     Strategy& strategy = record.strategy;
     const std::uint8_t bits = input_.byte();

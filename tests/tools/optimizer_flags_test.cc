@@ -53,10 +53,12 @@ TEST_CASE("without a given momentum the optimizer's default is used") {
 }
 
 TEST_CASE("flags of a different optimizer are refused, not ignored") {
-  for (const char* optimizer : {"sgd", "adagrad", "adam"}) {
-    Flags flags = with_optimizer(optimizer);
+  for (const OptimizerKind kind : all_optimizers()) {
+    if (kind == OptimizerKind::kMomentum || kind == OptimizerKind::kRmsprop) continue;
+    Flags flags;
+    flags.training.optimizer = kind;
     flags.training.momentum = 0.5;
-    CHECK(is_refused(flags, fmt::format("--momentum=0.5 has no effect with --optimizer={}", optimizer)));
+    CHECK(is_refused(flags, fmt::format("--momentum=0.5 has no effect with --optimizer={}", to_string(kind))));
   }
   Flags flags = with_optimizer("momentum");
   flags.training.nesterov = true;

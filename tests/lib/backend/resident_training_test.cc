@@ -7,6 +7,7 @@
 #include "lib/graph/slim.h"
 #include "tests/lib/backend/backend_cases.h"
 #include "tests/support/catch.h"
+#include "tests/support/comparable_specs.h"
 #include "tests/support/expect_error.h"
 
 using namespace distmnist;
@@ -45,15 +46,6 @@ std::vector<std::int32_t> draw(std::int64_t count, std::uint64_t seed) {
   std::vector<std::int32_t> samples(static_cast<std::size_t>(count));
   std::ranges::generate(samples, [&] { return static_cast<std::int32_t>(random.below(kSamples)); });
   return samples;
-}
-
-OptimizerSpec spec_of(OptimizerKind kind) {
-  OptimizerSpec spec = default_optimizer(kind);
-  spec.learning_rate.schedule = LearningRateSchedule::kExponential;  // makes the update number matter
-  spec.learning_rate.base = 0.05f;
-  spec.learning_rate.decay_steps = 2;
-  spec.learning_rate.decay_rate = 0.5f;
-  return spec;
 }
 
 struct State {
@@ -177,9 +169,6 @@ void check_same(const StepResult& actual, const StepResult& expected) {
   CHECK(actual.correct == expected.correct);
 }
 
-constexpr OptimizerKind kAllKinds[] = {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
-                                       OptimizerKind::kAdagrad, OptimizerKind::kRmsprop};
-
 }  // namespace
 
 TEST_CASE("the reference backend has resident training") {
@@ -190,13 +179,13 @@ TEST_CASE("steps on the device equal separate steps and updates, with every opti
   const Graph graph = small_graph();
   for (const std::string& backend : resident_backends()) {
     Resident resident(backend, graph);
-    for (const OptimizerKind kind : kAllKinds) {
+    for (const OptimizerKind kind : all_optimizers()) {
       INFO(backend << ", " << to_string(kind));
       const Steps steps{.batch_size = 5, .samples = draw(6 * 5, 9), .first_sample = 1000};
       const State begin = start_state(graph, kind);
-      resident.start(spec_of(kind), begin, 0);
+      resident.start(comparable_spec(kind), begin, 0);
       resident.run(steps);
-      ByHand by_hand(backend, graph, spec_of(kind), begin, 0);
+      ByHand by_hand(backend, graph, comparable_spec(kind), begin, 0);
       by_hand.run(steps);
       check_same(resident.training().last_step(), by_hand.last());
       check_same(resident.state(), by_hand.state());
@@ -207,7 +196,7 @@ TEST_CASE("steps on the device equal separate steps and updates, with every opti
 
 TEST_CASE("training resumes from a step, its parameters and its slots") {
   const Graph graph = small_graph();
-  const OptimizerSpec spec = spec_of(OptimizerKind::kAdam);
+  const OptimizerSpec spec = comparable_spec(OptimizerKind::kAdam);
   for (const std::string& backend : resident_backends()) {
     INFO(backend);
     const Steps first{.batch_size = 4, .samples = draw(3 * 4, 1), .first_sample = 0};
@@ -229,7 +218,7 @@ TEST_CASE("training resumes from a step, its parameters and its slots") {
 
 TEST_CASE("the batch size can change between runs, and the steps stay in order") {
   const Graph graph = small_graph();
-  const OptimizerSpec spec = spec_of(OptimizerKind::kMomentum);
+  const OptimizerSpec spec = comparable_spec(OptimizerKind::kMomentum);
   for (const std::string& backend : resident_backends()) {
     INFO(backend);
     Resident resident(backend, graph);
@@ -249,7 +238,7 @@ TEST_CASE("the batch size can change between runs, and the steps stay in order")
 
 TEST_CASE("prediction and a step via the host use the trained parameters") {
   const Graph graph = small_graph();
-  const OptimizerSpec spec = spec_of(OptimizerKind::kSgd);
+  const OptimizerSpec spec = comparable_spec(OptimizerKind::kSgd);
   for (const std::string& backend : resident_backends()) {
     INFO(backend);
     Resident resident(backend, graph);

@@ -10,22 +10,10 @@
 #include "lib/base/random.h"
 #include "tests/golden/optimizer_golden.h"
 #include "tests/support/catch.h"
+#include "tests/support/comparable_specs.h"
 
 namespace distmnist {
 namespace {
-
-const OptimizerKind kKinds[] = {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
-                                OptimizerKind::kAdagrad, OptimizerKind::kRmsprop};
-
-// One spec for each rule, with constants that use every term.
-const std::vector<OptimizerSpec> kSpecs = {
-    {.kind = OptimizerKind::kSgd, .learning_rate = 0.01f},
-    {.kind = OptimizerKind::kMomentum, .learning_rate = 0.01f},
-    {.kind = OptimizerKind::kMomentum, .learning_rate = 0.01f, .nesterov = true},
-    {.kind = OptimizerKind::kAdam, .learning_rate = 0.01f},
-    {.kind = OptimizerKind::kAdagrad, .learning_rate = 0.01f},
-    {.kind = OptimizerKind::kRmsprop, .learning_rate = 0.01f, .momentum = 0.7f},
-};
 
 std::string name_of(const OptimizerSpec& spec) {
   return std::string(to_string(spec.kind)) + (spec.nesterov ? " (Nesterov)" : "");
@@ -49,10 +37,8 @@ State random_state(OptimizerKind kind, std::size_t size, std::uint64_t seed = 1)
     return values;
   };
   State state{fill(-1, 1), {}, fill(-0.1f, 0.1f), std::vector<float>(size)};
-  for (const std::string& name : slot_names(kind)) {
-    const bool of_squares = name == "v" || name == "accumulator" || name == "rms";
-    state.slots.push_back(of_squares ? fill(0.001f, 0.01f) : fill(-1, 1));
-  }
+  // Positive, because a slot may be a mean of squares.
+  while (state.slots.size() < slot_names(kind).size()) state.slots.push_back(fill(0.001f, 0.01f));
   return state;
 }
 
@@ -130,7 +116,7 @@ TEST_CASE("the defaults are TensorFlow's") {
 }
 
 TEST_CASE("the version for this processor equals the portable one bit for bit") {
-  for (const OptimizerSpec& spec : kSpecs) {
+  for (const OptimizerSpec& spec : comparable_specs()) {
     for (const std::size_t size : {0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 1000, 4099}) {
       State fast = random_state(spec.kind, size);
       State portable = fast;
@@ -147,7 +133,7 @@ TEST_CASE("the version for this processor equals the portable one bit for bit") 
 
 TEST_CASE("shards of any size and alignment equal the whole block bit for bit") {
   constexpr std::size_t kSize = 1003;
-  for (const OptimizerSpec& spec : kSpecs) {
+  for (const OptimizerSpec& spec : comparable_specs()) {
     State whole = random_state(spec.kind, kSize);
     const State start = whole;
     apply_all(&apply_update, spec, 4, whole);
@@ -163,7 +149,7 @@ TEST_CASE("shards of any size and alignment equal the whole block bit for bit") 
 }
 
 TEST_CASE("an update does not change floats outside its range") {
-  for (const OptimizerSpec& spec : kSpecs) {
+  for (const OptimizerSpec& spec : comparable_specs()) {
     const State before = random_state(spec.kind, 100);
     State after = before;
     apply_range(spec, 1, after, 33, 29);
@@ -179,7 +165,7 @@ TEST_CASE("an update does not change floats outside its range") {
 }
 
 TEST_CASE("the new parameters can be written over the gradient or over the parameters") {
-  for (const OptimizerSpec& spec : kSpecs) {
+  for (const OptimizerSpec& spec : comparable_specs()) {
     for (const std::size_t size : {1, 5, 16, 67, 1003}) {
       State apart = random_state(spec.kind, size);
       State over_gradient = apart;
@@ -249,7 +235,7 @@ TEST_CASE("moments without a gradient decay, but not to denormals") {
 #endif
 
 TEST_CASE("NaN in a gradient reaches the parameter") {
-  for (const OptimizerSpec& spec : kSpecs) {
+  for (const OptimizerSpec& spec : comparable_specs()) {
     State state = random_state(spec.kind, 40);
     state.gradient[17] = std::numeric_limits<float>::quiet_NaN();
     apply_all(&apply_update, spec, 1, state);
@@ -275,7 +261,7 @@ TEST_CASE("the learning rate depends on the number of earlier updates and is mul
 }
 
 TEST_CASE("a factor for the rate scales the step of every rule") {
-  for (const OptimizerSpec& spec : kSpecs) {
+  for (const OptimizerSpec& spec : comparable_specs()) {
     State whole = random_state(spec.kind, 20);
     // The step of rmsprop is stored in a slot, whose earlier content is not scaled.
     if (spec.kind == OptimizerKind::kRmsprop) whole.slots[1].assign(20, 0.0f);
@@ -297,7 +283,7 @@ TEST_CASE("a factor for the rate scales the step of every rule") {
 }
 
 TEST_CASE("optimizers are read by name") {
-  for (const OptimizerKind kind : kKinds) CHECK(parse_optimizer(to_string(kind)) == kind);
+  for (const OptimizerKind kind : all_optimizers()) CHECK(parse_optimizer(to_string(kind)) == kind);
   CHECK(slot_names(OptimizerKind::kSgd).empty());
   CHECK(slot_names(OptimizerKind::kMomentum) == std::vector<std::string>{"momentum"});
   CHECK(slot_names(OptimizerKind::kAdam) == std::vector<std::string>{"m", "v"});
@@ -306,9 +292,16 @@ TEST_CASE("optimizers are read by name") {
 }
 
 TEST_CASE("every slot has a start value") {
-  for (const OptimizerKind kind : kKinds) CHECK(slot_start_values(kind).size() == slot_names(kind).size());
+  for (const OptimizerKind kind : all_optimizers()) CHECK(slot_start_values(kind).size() == slot_names(kind).size());
   CHECK(slot_start_values(OptimizerKind::kAdam) == std::vector<float>{0, 0});
   CHECK(slot_start_values(OptimizerKind::kRmsprop) == std::vector<float>{1, 0});
+}
+
+TEST_CASE("the choices are the names of all optimizers") {
+  CHECK(optimizer_choices().starts_with("sgd, momentum, adam, adagrad"));
+  for (const OptimizerKind kind : all_optimizers()) {
+    CHECK(optimizer_choices().find(to_string(kind)) != std::string::npos);
+  }
 }
 
 TEST_CASE("an unknown optimizer is refused with a list of the known ones") {
@@ -317,14 +310,14 @@ TEST_CASE("an unknown optimizer is refused with a list of the known ones") {
     FAIL("accepted");
   } catch (const Error& error) {
     CHECK(error.code() == ExitCode::kUsage);
-    CHECK(std::string(error.what()) == "unknown optimizer 'adamw': choose sgd, momentum, adam, adagrad or rmsprop");
+    CHECK(std::string(error.what()) == "unknown optimizer 'adamw': choose " + optimizer_choices());
   }
 }
 
 TEST_CASE("constants that no update can use are reported") {
-  for (const OptimizerKind kind : kKinds) CHECK_FALSE(fault_of(default_optimizer(kind)).has_value());
+  for (const OptimizerKind kind : all_optimizers()) CHECK_FALSE(fault_of(default_optimizer(kind)).has_value());
   const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
-  CHECK(fault_of(OptimizerSpec{.kind = static_cast<OptimizerKind>(5)}) == "an unknown optimizer");
+  CHECK(fault_of(OptimizerSpec{.kind = static_cast<OptimizerKind>(all_optimizers().size())}) == "an unknown optimizer");
   const std::string no_number = "an optimizer constant that is not a number";
   CHECK(fault_of(OptimizerSpec{.momentum = nan}) == no_number);
   CHECK(fault_of(OptimizerSpec{.beta1 = infinity}) == no_number);

@@ -46,8 +46,7 @@ class ForeignWriter {
 
 TEST_CASE("a snapshot is restored completely from its checkpoint") {
   const TempDir dir;
-  for (const auto kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam, OptimizerKind::kAdagrad,
-                          OptimizerKind::kRmsprop}) {
+  for (const OptimizerKind kind : all_optimizers()) {
     ModelIdentity identity = sample_identity();
     identity.optimizer = {.kind = kind,
                           .learning_rate = 3e-4f,

@@ -21,7 +21,7 @@ TEST_CASE("training ends exactly at its last step and improves the parameters") 
 }
 
 TEST_CASE("the slots of a new model have their optimizer's start values") {
-  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kAdagrad, OptimizerKind::kRmsprop}) {
+  for (const OptimizerKind kind : all_optimizers()) {
     Run run(nullptr, 0.01, kind);
     run.supervisor->prepare();
     const StoredModel model = run.client->snapshot();

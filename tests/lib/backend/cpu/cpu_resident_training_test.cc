@@ -11,6 +11,7 @@
 #include "lib/graph/slim.h"
 #include "tests/lib/backend/backend_cases.h"
 #include "tests/support/catch.h"
+#include "tests/support/comparable_specs.h"
 #include "tests/support/cpu_tiers.h"
 
 using namespace distmnist;
@@ -27,18 +28,6 @@ Graph mixed_graph() {
   net.conv2d(64, {5, 5}, "conv2").max_pool2d({2, 2}, "pool2").conv2d(7, {3, 3}, "conv3").flatten("flatten");
   net.fully_connected(300, "fc1").fully_connected(260, "fc2").dropout(0.5f, "dropout");
   return net.fully_connected(4, "pred", Activation::kNone).build();
-}
-
-OptimizerSpec spec_of(OptimizerKind kind) {
-  OptimizerSpec spec = default_optimizer(kind);
-  spec.learning_rate.schedule = LearningRateSchedule::kExponential;  // makes the update number matter
-  spec.learning_rate.base = 5e-3f;
-  // If the square of a gradient is almost zero, its sign alone decides the direction of a full step. That case is not
-  // compared here.
-  spec.epsilon = 1e-3f;
-  spec.learning_rate.decay_steps = 2;
-  spec.learning_rate.decay_rate = 0.5f;
-  return spec;
 }
 
 struct State {
@@ -103,10 +92,7 @@ std::string name_of(const Run& run) {
 std::vector<Run> runs() {
   std::vector<Run> runs;
   for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
-    for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
-                                     OptimizerKind::kAdagrad, OptimizerKind::kRmsprop}) {
-      runs.push_back({cpu_tiers().back(), kind, precision});
-    }
+    for (const OptimizerKind kind : all_optimizers()) runs.push_back({cpu_tiers().back(), kind, precision});
     for (const CpuOptions& tier : cpu_tiers()) {
       for (const int threads : {1, 3}) runs.push_back({tier, OptimizerKind::kAdam, precision, threads});
     }
@@ -120,7 +106,7 @@ class Trained {
   Trained(const Run& run, const Graph& graph)
       : graph_(graph),
         bytes_(make_bytes(graph)),
-        spec_(spec_of(run.kind)),
+        spec_(comparable_spec(run.kind)),
         state_(start_state(graph, run.kind)),
         executor_(make_cpu_backend(run.tier)->compile(graph, run.options())) {
     REQUIRE(training().keep_samples(bytes_.samples()));

@@ -9,6 +9,7 @@
 #include "models/models.h"
 #include "tests/lib/backend/backend_cases.h"
 #include "tests/support/catch.h"
+#include "tests/support/comparable_specs.h"
 #include "tests/support/expect_error.h"
 
 using namespace distmnist;
@@ -238,14 +239,8 @@ TEST_CASE("an invalid label is refused, and the executor keeps its state") {
 
 TEST_CASE("resident steps equal train_step plus the optimizer's update") {
   const auto backend = make_backend_under_test();
-  const OptimizerKind kind = GENERATE(OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam,
-                                      OptimizerKind::kAdagrad, OptimizerKind::kRmsprop);
-  INFO(to_string(kind));
-  OptimizerSpec optimizer = default_optimizer(kind);
-  optimizer.learning_rate = LearningRate(1e-3f);
-  optimizer.learning_rate.warmup_steps = 3;  // a different rate in each step
-  // If adam's v is almost zero, its steps have full size in any direction. That is not compared here.
-  optimizer.epsilon = 1e-3f;
+  const OptimizerSpec optimizer = GENERATE(from_range(comparable_specs()));
+  INFO(to_string(optimizer.kind) << ", nesterov " << optimizer.nesterov);
   const Graph graph = small_graph();
   const KeptSamples kept = make_kept_samples(graph, 40);
   const CompileOptions options{.max_batch_size = 6, .seed = 9};
