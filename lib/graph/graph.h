@@ -71,17 +71,19 @@ struct FullyConnected {
 // In training, each number is kept with probability keep_prob and divided by keep_prob, else set to zero. In
 // prediction, the identity.
 struct Dropout {
-  std::string scope;
-  Shape input, output;
+  std::string scope = {};
+  Shape input = {}, output = {};
   float keep_prob = 0.5f;
   std::uint64_t stream = 0;  // distinguishes the masks of several dropout layers
 };
 struct Relu {
-  std::string scope;
-  Shape input, output;
+  std::string scope = {};
+  Shape input = {}, output = {};
 };
 
-// A closed set on purpose: a new layer does not compile until every backend handles it.
+// Closed sets on purpose: a new layer does not compile until every backend handles it. An elementwise layer has no
+// variables, processes each number separately and keeps the shape; it is in both sets.
+using ElementwiseLayer = std::variant<Dropout, Relu>;
 using Layer = std::variant<Conv2d, MaxPool2d, AvgPool2d, Flatten, FullyConnected, Dropout, Relu>;
 
 struct Variable {
@@ -107,6 +109,22 @@ const std::string& scope_of(const Layer& layer);
 // Whether the layer has weights and biases.
 bool has_variables(const Layer& layer);
 Shape output_of(const Layer& layer);
+
+// Error (kUsage): a value of the layer that is outside its range.
+void check_values(const ElementwiseLayer& layer);
+
+// What TensorFlow computes a layer with, for --log_device_placement.
+struct GradientOperation {
+  std::string_view name;
+  std::string_view type;
+  bool of_input = true;  // the gradient of the layer's input, not of a variable
+};
+struct LayerOperation {
+  std::string_view type;  // also its name within the layer's scope
+  std::vector<GradientOperation> gradients;
+};
+// In order of the forward pass.
+std::vector<LayerOperation> operations_of(const Layer& layer);
 
 // A text that is equal only for graphs that compute the same function with the same variables; short enough for a log.
 std::string describe(const Graph& graph);

@@ -139,18 +139,25 @@ Net& Net::fully_connected(std::int64_t outputs, const std::string& scope, Activa
 }
 
 Net& Net::dropout(float keep_prob, const std::string& scope) {
-  claim_scope(scope);
-  if (!(keep_prob > 0.0f && keep_prob <= 1.0f)) {
-    fail(ExitCode::kUsage, "layer {}: keep_prob is {}; give a probability above 0 and at most 1", scope, keep_prob);
-  }
-  // The layer's index is its mask stream, so that no two dropout layers of a graph share masks.
-  return append(Dropout{
-      .scope = scope, .input = shape_, .output = shape_, .keep_prob = keep_prob, .stream = graph_.layers.size()});
+  return add(Dropout{.keep_prob = keep_prob}, scope);
 }
 
 Net& Net::relu(const std::string& scope) {
+  return add(Relu{}, scope);
+}
+
+Net& Net::add(ElementwiseLayer layer, const std::string& scope) {
   claim_scope(scope);
-  return append(Relu{.scope = scope, .input = shape_, .output = shape_});
+  // The layer's index is its mask stream, so that no two dropout layers of a graph share masks.
+  if (auto* dropout = std::get_if<Dropout>(&layer)) dropout->stream = graph_.layers.size();
+  return std::visit(
+      [&](auto& each) -> Net& {
+        each.scope = scope;
+        each.input = each.output = shape_;
+        check_values(layer);
+        return append(std::move(each));
+      },
+      layer);
 }
 
 Graph Net::build() const {

@@ -18,7 +18,8 @@ struct Conv2dOptions {
 
 // Each call appends one layer, names its variables "<scope>/weights" and "<scope>/biases" and infers the output shape.
 // Error (kUsage): a window larger than its input, a size below 1, an empty or duplicate scope, a reshape that changes
-// the size, a fully connected layer on an image that is not flattened, or a keep_prob outside (0, 1].
+// the size, a fully connected layer on an image that is not flattened, or a value of an elementwise layer that is
+// outside its range (check_values()).
 class Net {
  public:
   explicit Net(std::int64_t input_size);  // x: [batch, input_size]
@@ -33,6 +34,8 @@ class Net {
   Net& fully_connected(std::int64_t outputs, const std::string& scope, Activation activation_fn = Activation::kRelu);
   Net& dropout(float keep_prob, const std::string& scope);
   Net& relu(const std::string& scope);
+  // `layer` with its own values, such as Dropout{.keep_prob = 0.5f}. Net sets its scope, shapes and stream.
+  Net& add(ElementwiseLayer layer, const std::string& scope);
 
   // The finished graph. Error (kUsage) unless the output of its last layer is {classes, 1, 1} with 2 to 256 classes.
   Graph build() const;

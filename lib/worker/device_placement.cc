@@ -1,52 +1,15 @@
 #include "lib/worker/device_placement.h"
 
 #include <algorithm>
-#include <array>
 #include <cassert>
+#include <ranges>
 #include <string_view>
-#include <variant>
 
 #include <fmt/core.h>
 
 namespace distmnist {
 namespace {
 
-// The operation types that a layer computes, in order. An operation's name is the layer's scope plus its type.
-struct Operations {
-  using Types = std::vector<std::string_view>;
-
-  static Types with(Types types, Activation activation) {
-    if (activation == Activation::kRelu) types.push_back("Relu");
-    return types;
-  }
-  Types operator()(const Conv2d& layer) const { return with({"Conv2D", "BiasAdd"}, layer.activation); }
-  Types operator()(const MaxPool2d&) const { return {"MaxPool"}; }
-  Types operator()(const AvgPool2d&) const { return {"AvgPool"}; }
-  Types operator()(const Flatten&) const { return {"Reshape"}; }
-  Types operator()(const FullyConnected& layer) const { return with({"MatMul", "BiasAdd"}, layer.activation); }
-  Types operator()(const Dropout&) const { return {"RandomUniform", "Mul"}; }
-  Types operator()(const Relu&) const { return {"Relu"}; }
-};
-
-// One of the backward operations that belong to a forward operation.
-struct GradientOperation {
-  std::string_view of;
-  std::string_view name;
-  std::string_view type;
-  bool is_input = true;  // the gradient of the layer's input, not of a variable
-};
-constexpr std::array kGradients = {
-    GradientOperation{"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropInput"},
-    GradientOperation{"Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropFilter", false},
-    GradientOperation{"MatMul", "MatMul", "MatMul"},
-    GradientOperation{"MatMul", "MatMul_1", "MatMul", false},
-    GradientOperation{"BiasAdd", "BiasAddGrad", "BiasAddGrad", false},
-    GradientOperation{"Relu", "ReluGrad", "ReluGrad", false},  // of a layer's last operation, so always needed
-    GradientOperation{"MaxPool", "MaxPoolGrad", "MaxPoolGrad"},
-    GradientOperation{"AvgPool", "AvgPoolGrad", "AvgPoolGrad"},
-    GradientOperation{"Reshape", "Reshape", "Reshape"},
-    GradientOperation{"Mul", "Mul", "Mul"},
-};
 constexpr std::string_view kLoss = "SparseSoftmaxCrossEntropyWithLogits";
 
 std::string line(std::string_view name, std::string_view type, const std::string& device) {
@@ -61,7 +24,7 @@ class TowerLines {
 
   void add_step(const Graph& graph) {
     for (const Layer& layer : graph.layers) {
-      for (const std::string_view type : std::visit(Operations{}, layer)) add(scope_of(layer), type, type);
+      for (const LayerOperation& each : operations_of(layer)) add(scope_of(layer), each.type, each.type);
     }
     add("loss", kLoss, kLoss);
     add(fmt::format("gradients/loss/{}_grad", kLoss), "Mul", "Mul");
@@ -75,11 +38,11 @@ class TowerLines {
  private:
   // Layers before the first layer with variables get no gradient.
   void add_gradients(const Layer& layer, bool is_first) {
-    const std::vector<std::string_view> types = std::visit(Operations{}, layer);
-    for (auto type = types.rbegin(); type != types.rend(); ++type) {
-      for (const GradientOperation& each : kGradients) {
-        if (each.of != *type || (is_first && each.is_input)) continue;
-        add(fmt::format("gradients/{}/{}_grad", scope_of(layer), *type), each.name, each.type);
+    const std::vector<LayerOperation> operations = operations_of(layer);
+    for (const LayerOperation& each : std::views::reverse(operations)) {
+      for (const GradientOperation& gradient : each.gradients) {
+        if (is_first && gradient.of_input) continue;
+        add(fmt::format("gradients/{}/{}_grad", scope_of(layer), each.type), gradient.name, gradient.type);
       }
     }
   }

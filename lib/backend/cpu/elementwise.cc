@@ -41,12 +41,12 @@ class ReluKernel final : public LayerKernel {
 
 class DropoutKernel final : public LayerKernel {
  public:
-  DropoutKernel(const Dropout& layer, const CompileOptions& options, const Tensor& input, const Tensor& output)
+  DropoutKernel(const CompileOptions& options, const Dropout& layer, const LayerPlace& place)
       : layer_(layer),
         options_(options),
-        input_(input),
-        output_(output),
-        mask_(static_cast<std::size_t>(size_of(input.value))) {}
+        input_(place.input),
+        output_(place.output),
+        mask_(static_cast<std::size_t>(size_of(place.input.value))) {}
 
   void forward(const Step& step) override {
     if (!step.training) {
@@ -70,6 +70,19 @@ class DropoutKernel final : public LayerKernel {
   CompileOptions options_;
   Tensor input_, output_;
   FloatBuffer mask_;
+};
+
+// Makes the kernel of each elementwise layer.
+struct MakeElementwise {
+  const LayerContext& context;
+  const LayerPlace& place;
+
+  std::unique_ptr<LayerKernel> operator()(const Dropout& layer) const {
+    return std::make_unique<DropoutKernel>(context.options, layer, place);
+  }
+  std::unique_ptr<LayerKernel> operator()(const Relu&) const {
+    return std::make_unique<ReluKernel>(context.device, place);
+  }
 };
 
 class LayoutChange final : public LayerKernel {
@@ -119,13 +132,9 @@ void bias_backward(const dnnl::memory& gradient, std::span<float> sums) {
   }
 }
 
-std::unique_ptr<LayerKernel> make_relu(const Device& device, const LayerPlace& place) {
-  return std::make_unique<ReluKernel>(device, place);
-}
-
-std::unique_ptr<LayerKernel> make_dropout(const Dropout& layer, const CompileOptions& options, const Tensor& input,
-                                          const Tensor& output) {
-  return std::make_unique<DropoutKernel>(layer, options, input, output);
+std::unique_ptr<LayerKernel> make_elementwise(const LayerContext& context, const ElementwiseLayer& layer,
+                                              const LayerPlace& place) {
+  return std::visit(MakeElementwise{context, place}, layer);
 }
 
 std::unique_ptr<LayerKernel> make_layout_change(const Device& device, const Tensor& input, const Tensor& output) {

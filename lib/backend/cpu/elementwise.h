@@ -14,12 +14,10 @@ void relu_backward(const dnnl::memory& output, const dnnl::memory& gradient);
 // The gradient of a fully connected layer's biases: sums the rows of `gradient`, [batch, biases] in plain layout.
 void bias_backward(const dnnl::memory& gradient, std::span<float> sums);
 
-// Input and output have the same layout, which may be any.
-std::unique_ptr<LayerKernel> make_relu(const Device& device, const LayerPlace& place);
-
-// Input and output must have plain layout, so that the mask does not depend on oneDNN's choice of layouts.
-std::unique_ptr<LayerKernel> make_dropout(const Dropout& layer, const CompileOptions& options, const Tensor& input,
-                                          const Tensor& output);
+// Input and output have the same layout, which may be any, but for dropout it must be plain, so that the mask does not
+// depend on oneDNN's choice of layouts.
+std::unique_ptr<LayerKernel> make_elementwise(const LayerContext& context, const ElementwiseLayer& layer,
+                                              const LayerPlace& place);
 
 // Copies the numbers to a different layout.
 std::unique_ptr<LayerKernel> make_layout_change(const Device& device, const Tensor& input, const Tensor& output);

@@ -93,6 +93,7 @@ struct BuiltinKernels {
 
 // What all layers of a plan are compiled with.
 struct LayerContext {
+  const CompileOptions& options;
   const Device& device;
   const BuiltinKernels& builtin;
   Parameters& parameters;

@@ -26,7 +26,7 @@ class PlanBuilder {
         options_(parts.options),
         builtin_(parts.builtin),
         uses_builtin_(parts.uses_builtin),
-        context_{device_, builtin_, parts.parameters},
+        context_{options_, device_, builtin_, parts.parameters},
         plan_(std::make_unique<Plan>()) {
     plan_->batch = batch;
     plan_->names.resize(graph_.layers.size());
@@ -88,17 +88,11 @@ class PlanBuilder {
     round_product();
   }
   void operator()(const Dropout& layer) {
-    name("built-in loop");
     // The current tensor may be an image that lies flat or not; either plain layout has the mask's order.
     if (!is_flat(current_.layout())) change_layout(plain(layer.input));
-    const Tensor output = new_output(current_.layout());
-    append(make_dropout(layer, options_, current_, output), output);
+    elementwise(layer);
   }
-  void operator()(const Relu&) {
-    name("built-in loop");
-    const Tensor output = new_output(current_.layout());
-    append(make_relu(device_, place(output)), output);
-  }
+  void operator()(const ElementwiseLayer& layer) { elementwise(layer); }
 
  private:
   // Whether the convolution and the pool at `index` are one kernel of our builtin.
@@ -196,6 +190,12 @@ class PlanBuilder {
   }
   void unflatten(const Shape& shape) {
     if (is_flat(current_.layout())) view(image(shape));
+  }
+
+  void elementwise(const ElementwiseLayer& layer) {
+    name("built-in loop");
+    const Tensor output = new_output(current_.layout());
+    append(make_elementwise(context_, layer, place(output)), output);
   }
 
   template <typename PoolLayer>

@@ -74,16 +74,6 @@ class Plan::Builder {
       add(1, make_convolution(context_, layer, place(output)), output);
     }
   }
-  void operator()(const MaxPool2d& layer) {
-    const Tensor output = make_tensor(layer.output, layer.scope, own_layout(at_ + 1));
-    name("built-in kernel");
-    add(1, make_max_pool(context_, layer, place(output)), output);
-  }
-  void operator()(const AvgPool2d& layer) {
-    const Tensor output = make_tensor(layer.output, layer.scope, own_layout(at_ + 1));
-    name("built-in kernel");
-    add(1, make_avg_pool(layer, place(output)), output);
-  }
   void operator()(const Flatten& layer) {
     if (current_.value.layout == Layout::kNchw || is_flat(layer.input)) {
       current_.value = flattened(current_.value);
@@ -107,15 +97,12 @@ class Plan::Builder {
     name("cuBLASLt matrix product with bias and relu");
     add(1, make_fully_connected(context_, layer, place(output)), output);
   }
-  void operator()(const Dropout& layer) {
+  // All others have a kernel in simple_layers.cc.
+  template <typename SimpleLayer>
+  void operator()(const SimpleLayer& layer) {
     const Tensor output = make_tensor(layer.output, layer.scope, own_layout(at_ + 1));
     name("built-in kernel");
-    add(1, make_dropout(context_, layer, place(output)), output);
-  }
-  void operator()(const Relu& layer) {
-    const Tensor output = make_tensor(layer.output, layer.scope, own_layout(at_ + 1));
-    name("built-in kernel");
-    add(1, make_relu(place(output)), output);
+    add(1, make_simple_layer(context_, layer, place(output)), output);
   }
 
  private:

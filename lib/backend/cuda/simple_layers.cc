@@ -104,6 +104,17 @@ class DropoutKernel final : public LayerKernel {
   Tensor input_, output_;
 };
 
+// Makes the kernel of each elementwise layer.
+struct MakeElementwise {
+  const LayerContext& context;
+  const LayerPlace& place;
+
+  std::unique_ptr<LayerKernel> operator()(const Dropout& layer) const {
+    return std::make_unique<DropoutKernel>(context, layer, place);
+  }
+  std::unique_ptr<LayerKernel> operator()(const Relu&) const { return std::make_unique<ReluKernel>(place); }
+};
+
 class ConversionKernel final : public LayerKernel {
  public:
   explicit ConversionKernel(const LayerPlace& place) : input_(place.input), output_(place.output) {}
@@ -119,21 +130,18 @@ class ConversionKernel final : public LayerKernel {
 
 }  // namespace
 
-std::unique_ptr<LayerKernel> make_max_pool(const LayerContext& context, const MaxPool2d& layer,
-                                           const LayerPlace& place) {
+std::unique_ptr<LayerKernel> make_simple_layer(const LayerContext& context, const MaxPool2d& layer,
+                                               const LayerPlace& place) {
   return std::make_unique<MaxPoolKernel>(context, layer, place);
 }
 
-std::unique_ptr<LayerKernel> make_avg_pool(const AvgPool2d& layer, const LayerPlace& place) {
+std::unique_ptr<LayerKernel> make_simple_layer(const LayerContext&, const AvgPool2d& layer, const LayerPlace& place) {
   return std::make_unique<AvgPoolKernel>(layer, place);
 }
 
-std::unique_ptr<LayerKernel> make_relu(const LayerPlace& place) {
-  return std::make_unique<ReluKernel>(place);
-}
-
-std::unique_ptr<LayerKernel> make_dropout(const LayerContext& context, const Dropout& layer, const LayerPlace& place) {
-  return std::make_unique<DropoutKernel>(context, layer, place);
+std::unique_ptr<LayerKernel> make_simple_layer(const LayerContext& context, const ElementwiseLayer& layer,
+                                               const LayerPlace& place) {
+  return std::visit(MakeElementwise{context, place}, layer);
 }
 
 std::unique_ptr<LayerKernel> make_conversion(const LayerPlace& place) {

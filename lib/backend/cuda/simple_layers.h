@@ -8,11 +8,12 @@
 
 namespace distmnist::cuda {
 
-std::unique_ptr<LayerKernel> make_max_pool(const LayerContext& context, const MaxPool2d& layer,
-                                           const LayerPlace& place);
-std::unique_ptr<LayerKernel> make_avg_pool(const AvgPool2d& layer, const LayerPlace& place);
-std::unique_ptr<LayerKernel> make_relu(const LayerPlace& place);
-std::unique_ptr<LayerKernel> make_dropout(const LayerContext& context, const Dropout& layer, const LayerPlace& place);
+std::unique_ptr<LayerKernel> make_simple_layer(const LayerContext& context, const MaxPool2d& layer,
+                                               const LayerPlace& place);
+std::unique_ptr<LayerKernel> make_simple_layer(const LayerContext& context, const AvgPool2d& layer,
+                                               const LayerPlace& place);
+std::unique_ptr<LayerKernel> make_simple_layer(const LayerContext& context, const ElementwiseLayer& layer,
+                                               const LayerPlace& place);
 // The same numbers in a different type, layout or shape.
 std::unique_ptr<LayerKernel> make_conversion(const LayerPlace& place);
 

@@ -92,6 +92,27 @@ TEST_CASE("two dropout layers have different streams") {
   CHECK(std::get<Dropout>(graph.layers[0]).stream != std::get<Dropout>(graph.layers[1]).stream);
 }
 
+TEST_CASE("an added layer keeps the shape and its own values; scope and stream are set") {
+  auto net = image_net(4, 3, 2);
+  const Graph graph = net.relu("relu")
+                          .add(Dropout{.scope = "unused", .keep_prob = 0.25f, .stream = 7}, "dropout")
+                          .flatten("flatten")
+                          .build();
+  const Dropout& dropout = std::get<Dropout>(graph.layers[1]);
+  CHECK(dropout.scope == "dropout");
+  CHECK(dropout.input == Shape{2, 4, 3});
+  CHECK(dropout.output == Shape{2, 4, 3});
+  CHECK(dropout.keep_prob == 0.25f);
+  CHECK(dropout.stream == 1);
+}
+
+TEST_CASE("an added layer with a value outside its range, or with a scope that is in use, is refused") {
+  auto net = slim::Net(4);
+  net.relu("relu");
+  CHECK(refuses("layer dropout: keep_prob is 2;", [&] { net.add(Dropout{.keep_prob = 2}, "dropout"); }));
+  CHECK(refuses("two layers have the scope relu", [&] { net.add(Relu{}, "relu"); }));
+}
+
 TEST_CASE("a reshape that changes the size is refused with both sizes") {
   auto net = slim::Net(784);
   CHECK(refuses("28x27x1 changes the size of the input, which is 784", [&] { net.reshape(28, 27, 1); }));
