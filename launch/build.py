@@ -35,7 +35,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAM = "tools/distmnist"
 CUDA_MODULE = "lib/libdistmnist_cuda.so"
 LOCK_WAIT_S = 1800
-STEP_S = 3.5  # per step on one processor, approximately
+STEP_S = 2.7  # per step on one processor, approximately
 INSTALL = "launch/install_packages.sh build run, as root or with sudo, installs what a build needs"
 
 FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)

@@ -17,7 +17,7 @@ MODULE_FILE = "libdistmnist_cuda.so"
 LOCAL = "/job:localhost/replica:0/task:0"
 WORKER = "/job:worker/replica:0/task:0"
 SOFTMAX = 2  # products that a gradient goes through
-ADVICE = "use --device=/cpu:0 or --allow_soft_placement"
+ADVICE = "use --device=/cpu:0( instead of towers)? or --allow_soft_placement"
 
 STARTUP = """\
 successfully opened CUDA library libmadeup.so.1 locally, version 1.2.3

@@ -74,10 +74,10 @@ TEST_CASE("invalid values are refused") {
   }
 }
 
-TEST_CASE("config.toml contains the devices if they were given, and not the memory flags") {
+TEST_CASE("config.toml contains the devices and the memory flags if they were given") {
   const std::string text = to_toml(parse({"--precision=auto", "--device=/gpu:1", "--allow_growth"}));
   CHECK(text.find("precision = \"auto\"\n") != std::string::npos);
   CHECK(text.find("\ndevice = \"/device:GPU:1\"\n") != std::string::npos);
-  CHECK(text.find("allow_growth") == std::string::npos);
+  CHECK(text.find("\nallow_growth = true\n") != std::string::npos);
   CHECK(to_toml(parse({})).find("\ndevice =") == std::string::npos);
 }
