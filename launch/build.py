@@ -149,7 +149,8 @@ def why_not_configured(output, folder):
         return DamagedFolder(crash[-1] if crash else message)
     if message.startswith("Unknown compiler"):
         named = os.environ.get("CXX")
-        return BuildError(f"there is no C++ compiler that works{f' (CXX is {named})' if named else ''}: {INSTALL} (meson's log: {log})")
+        which = f" (CXX is {named})" if named else ""
+        return BuildError(f"there is no C++ compiler that works{which}: {INSTALL} (meson's log: {log})")
     if "too old" in message:
         return BuildError(message, EXIT_VERSION)
     if "not found" in message:
@@ -215,7 +216,8 @@ def out_of_disk_or_memory(output, folder):
     if FULL.search(output) or is_nearly_full(folder.path) or is_nearly_full(scratch):
         return full_disk(scratch if is_nearly_full(scratch) and not is_nearly_full(folder.path) else folder.path)
     if OUT_OF_MEMORY.search(output):
-        return BuildError("memory ran out while compiling: with --jobs 1 it takes about 1 GB, and with -Dunity=off as well about 700 MB", EXIT_FULL)
+        return BuildError("memory ran out while compiling: with --jobs 1 it takes about 1 GB, and with -Dunity=off as well "
+                          "about 700 MB", EXIT_FULL)
     return None
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the missing packages of apt-packages.txt; calls apt only if one is missing. Works on Debian 12
-# and 13 and Ubuntu 24.04 or newer, as root or with sudo, and never waits forever for the network or for a lock.
+# Installs the missing packages of apt-packages.txt; calls apt only if one is missing. Works on Debian 12 and 13 and
+# Ubuntu 24.04 or newer, as root or with sudo, and never waits forever for the network or for a lock.
 #
 #   launch/install_packages.sh [build] [run] [test] [fuzz] [style]     these sets; by default all except fuzz and style
 #

@@ -7,9 +7,9 @@
   launch/launch.py --secure                                         with keys, so that only its own tasks can connect
   launch/launch.py --hosts a,b,c --num_ps 2 --print                 prints one command per task, starts nothing
 
-Standard output is for the tasks; the launcher prints on standard error. Its exit code is 0 if
-every task exits with 0, otherwise that of the first task that failed (128 + N if signal N killed it). Ctrl-C makes the
-workers save and leave; a second Ctrl-C kills them. No task outlives the launcher, even if the launcher is killed.
+Standard output is for the tasks; the launcher prints on standard error. Its exit code is 0 if every task exits with 0,
+otherwise that of the first task that failed (128 + N if signal N killed it). Ctrl-C makes the workers save and leave;
+a second Ctrl-C kills them. No task outlives the launcher, even if the launcher is killed.
 """
 
 import argparse

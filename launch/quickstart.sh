@@ -89,7 +89,7 @@ end_by() {
   exit "$2"
 }
 
-has_gpu() { compgen -G '/dev/nvidia[0-9]*' >/dev/null || [ -e /dev/dxg ]; }
+has_gpu() { [ -e /dev/nvidiactl ] || [ -e /dev/dxg ]; }  # as in may_have_gpu() of the program
 
 # Data -----------------------------------------------------------------------------------------------------------------
 

@@ -135,7 +135,7 @@ namespace {
 
 // CLI11 also takes any number for a switch, and some texts that only begin with one.
 void require_truth(const std::string& flag, const std::string& text) {
-  static const std::set<std::string> kTruths = {"true", "false", "yes", "no", "on", "off", "1", "0", "-1"};
+  static const std::set<std::string> kTruths = {"true", "false", "yes", "no", "on", "off", "1", "0"};
   if (!kTruths.contains(text)) fail(ExitCode::kUsage, "{}={}: give true or false", flag, text);
 }
 

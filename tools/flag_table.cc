@@ -1,6 +1,7 @@
 #include "tools/flag_table.h"
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -77,7 +78,7 @@ std::vector<FlagRow> in_group(const std::string& group, std::vector<FlagRow> row
   return rows;
 }
 
-constexpr double kMostSteps = 0x1p53, kMostSeconds = 1e9;
+constexpr double kMostSteps = 0x1p53, kMostSeconds = 1e9, kMostLocalTasks = 256;
 constexpr unsigned kOfRun = kInConfig | kInFingerprint;
 const Commands kWithPs = {Command::kTrain, Command::kReset, Command::kVariable, Command::kKeygen};
 const Commands kComputing = {Command::kTrain, Command::kEvaluate, Command::kPredict, Command::kDevices};
@@ -152,16 +153,20 @@ std::vector<FlagRow> replication_rows() {
   using R = ReplicationFlags;
   const auto replication = &Flags::replication;
   return {
-      row("--num_workers", replication, &R::num_workers, "workers of a local run, as threads of this process",
-          kInConfig),
-      row("--num_ps", replication, &R::num_ps,
-          "parameter servers of a local run, as threads of this process (default: 1 if there are several workers)",
-          kInConfig),
+      within({1, kMostLocalTasks}, "give 1 to 256",
+             row("--num_workers", replication, &R::num_workers, "workers of a local run, as threads of this process",
+                 kInConfig)),
+      within(
+          {1, kMostLocalTasks}, "give 1 to 256",
+          row("--num_ps", replication, &R::num_ps,
+              "parameter servers of a local run, as threads of this process (default: 1 if there are several workers)",
+              kInConfig)),
       as(row("--sync_replicas", replication, &R::sync_replicas,
              "make each step from the mean of R gradients (default: asynchronous updates)", kOfRun),
          [](const Flags& flags) { return flags.replication.sync() ? "true" : "false"; }),
-      row("--replicas_to_aggregate", replication, &R::replicas_to_aggregate,
-          "R of --sync_replicas: gradients per step; 0: the number of workers", kOfRun),
+      within({0, kMaxReplicas}, "give 0 (the number of workers) to 1024",
+             row("--replicas_to_aggregate", replication, &R::replicas_to_aggregate,
+                 "R of --sync_replicas: gradients per step; 0: the number of workers", kOfRun)),
       as(row("--on_lost_worker", replication, &R::on_lost_worker,
              "what a synchronous run does with fewer than R workers left: wait, shrink or fail (default: shrink)",
              kOfRun),
@@ -170,8 +175,10 @@ std::vector<FlagRow> replication_rows() {
           "what happens to gradients of old parameters: keep, drop:K (drop those older than K steps) or scale (divide "
           "the learning rate by their age)",
           kOfRun),
-      row("--max_staleness", replication, &R::max_staleness,
-          "batches a worker may be ahead of the slowest worker; -1: no limit", kOfRun),
+      within({kUnboundedStaleness, std::numeric_limits<double>::infinity()},
+             "give a number of batches from 0 up, or -1 for any",
+             row("--max_staleness", replication, &R::max_staleness,
+                 "batches a worker may be ahead of the slowest worker; -1: no limit", kOfRun)),
       within({0, kMostSteps}, "give 0 to 2^53 steps",
              row("--warmup_steps", replication, &R::warmup_steps,
                  "global steps that worker 0 trains alone at the start", kOfRun)),

@@ -258,8 +258,8 @@ def rows(title, results, batches):
 
 
 def section(cells, options, today):
-    about = (f"`tests/bench/compare.sh`: {options.rounds} rounds in turns; ratios are medians of the rounds' own, and memory "
-             f"is that of the largest process. Batch 50. {machine()}; {today}; commit {commit()}.")
+    about = (f"`tests/bench/compare.sh`: {options.rounds} rounds in turns; ratios are medians of the rounds' own, and "
+             f"memory is that of the largest process. Batch 50. {machine()}; {today}; commit {commit()}.")
     return [*textwrap.wrap(about, COLUMNS), "", *markdown(HEADINGS, cells)]
 
 

@@ -106,7 +106,8 @@ TEST_CASE("a switch takes true or false, and no other number") {
   CHECK_FALSE(parse({"--fresh=no"}).flags.supervisor.fresh);
   CHECK(parse({"--fresh=on"}).flags.supervisor.fresh);
   CHECK_FALSE(parse({"--nofresh=1"}).flags.supervisor.fresh);
-  for (const char* text : {"--fresh=2", "--fresh=5,5", "--fresh=0x10", "--fresh=1k", "--fresh=-0.5", "--nofresh=7"}) {
+  for (const char* text :
+       {"--fresh=2", "--fresh=5,5", "--fresh=0x10", "--fresh=1k", "--fresh=-0.5", "--fresh=-1", "--nofresh=7"}) {
     CHECK(usage_error({text}).find("give true or false") != std::string::npos);
   }
 }

@@ -25,9 +25,8 @@ class Plan {
   // Context and graph outlive it. Error (kResources) where the device has not enough memory.
   Plan(std::uint64_t id, const Graph& graph, std::int64_t batch, const LayerContext& context);
 
-  std::uint64_t id() const {
-    return id_;
-  }  // of this plan only: tells callers that keep its addresses when they are stale
+  // Of this plan only. Callers that keep addresses of a plan compare it to find out whether they are stale.
+  std::uint64_t id() const { return id_; }
   std::int64_t batch() const { return batch_; }
   const TensorView& input() const { return input_.value; }                         // the samples; written by the caller
   std::uint8_t* labels() const { return labels_.data(); }                          // [batch], likewise, before loss()

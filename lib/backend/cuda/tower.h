@@ -47,7 +47,7 @@ class Tower {
   Gpu& gpu() const { return gpu_; }
   const Graph& graph() const { return graph_; }
   const CompileOptions& options() const { return options_; }
-  // Of the plan for the largest batch, see Executor::kernels().
+  // Of the plan for the largest batch; see Executor::kernels().
   const std::vector<std::string>& kernels() { return plan_for(options_.max_batch_size).names(); }
   const Streams& streams() const { return streams_; }
   Parameters& parameters() { return parameters_; }

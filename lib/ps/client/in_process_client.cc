@@ -26,6 +26,7 @@ void InProcessClient::create(const StoredModel& model) {
     }
   }
   consumed_samples_ = model.consumed_samples;
+  consumed_samples_.try_emplace(0, 0);
 }
 
 std::int64_t InProcessClient::pull(ParameterSink& sink) {

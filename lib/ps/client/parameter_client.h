@@ -61,7 +61,7 @@ class ParameterSession {
   // Shakes hands. Returns when the model is ready; for the chief, when every ps has answered. Call again after
   // SessionLost.
   virtual SessionInfo open() = 0;
-  // Sets the chief's model, for the optimizer and the strategy of this session. It replaces what was held before.
+  // Sets the chief's model, which replaces the previous one. The session knows its optimizer and its strategy.
   virtual void create(const StoredModel& model) = 0;
 
   // All parameters, independent of turns. Returns their global_step.
