@@ -10,7 +10,7 @@ namespace distmnist {
 struct Flags;
 struct Place;
 
-enum class Command { kTrain, kEvaluate, kPredict, kInspect, kReset, kVariable, kKeygen, kDevices };
+enum class Command { kTrain, kEvaluate, kPredict, kInspect, kVerify, kReset, kVariable, kKeygen, kDevices };
 
 // A parameter server: serves until all workers are done, or with --ps_stay until a signal.
 ExitCode serve_parameters(const Flags& flags, const Place& place);
@@ -22,6 +22,7 @@ ExitCode train(const Flags& flags, const std::optional<Place>& place, double sta
 ExitCode evaluate_command(const Flags& flags);
 ExitCode predict_command(const Flags& flags);
 ExitCode inspect_command(const Flags& flags);
+ExitCode verify_command(const Flags& flags);
 ExitCode reset_command(const Flags& flags);
 ExitCode variable_command(const Flags& flags);
 ExitCode keygen_command(const Flags& flags);

@@ -91,6 +91,8 @@ std::vector<FlagRow> arguments() {
   return {
       row("FILE", &Flags::files, &F::files, "pictures (PNG, JPEG), or IDX files of images", kRequired,
           {Command::kPredict}),
+      row("CHECKPOINT", &Flags::files, &F::files, ".safetensors files, or run folders: all of their checkpoints",
+          kRequired, {Command::kVerify}),
       row("CHECKPOINT", &Flags::files, &F::checkpoint, "a .safetensors file, or a run folder: its newest checkpoint",
           kRequired, {Command::kInspect}),
       row("ACTION", &Flags::admin, &A::action,
@@ -316,6 +318,7 @@ std::vector<FlagRow> wire_rows() {
 }
 
 std::vector<FlagRow> supervisor_rows() {
+  constexpr const char* kSomeTime = "give at least 0.1 seconds";
   using S = SupervisorFlags;
   const auto supervisor = &Flags::supervisor;
   return {
@@ -329,14 +332,28 @@ std::vector<FlagRow> supervisor_rows() {
       within({0, kMostSeconds}, "give a number of seconds",
              row("--recovery_wait_secs", supervisor, &S::recovery_wait_secs,
                  "seconds to wait for a peer that is lost or not ready", kInConfig)),
+      within({1, kMostSeconds}, "give at least 1 second",
+             row("--silence_secs", supervisor, &S::silence_secs,
+                 "seconds of silence after which a peer counts as lost; the same for all tasks", kInConfig)),
+      within({2, kMostSeconds}, "give at least 2 seconds",
+             row("--answer_secs", supervisor, &S::answer_secs,
+                 "seconds after which a request without an answer is repeated", kInConfig)),
+      within({0.1, kMostSeconds}, kSomeTime,
+             row("--stuck_secs", supervisor, &S::stuck_secs,
+                 "seconds without progress, and at least 10 times the median, after which a step counts as stuck",
+                 kInConfig)),
+      within(
+          {0.1, kMostSeconds}, kSomeTime,
+          row("--disk_secs", supervisor, &S::disk_secs,
+              "seconds after which a disk that does not answer is reported, and given up after a signal", kInConfig)),
       row("--fresh", supervisor, &S::fresh, "move the old run in --log_dir aside and start a new one"),
   };
 }
 
 std::vector<FlagRow> console_rows() {
   using C = ConsoleFlags;
-  const Commands commands = {Command::kTrain, Command::kEvaluate, Command::kPredict, Command::kInspect,
-                             Command::kDevices};
+  const Commands commands = {Command::kTrain,   Command::kEvaluate, Command::kPredict,
+                             Command::kInspect, Command::kVerify,   Command::kDevices};
   return {
       row("--progress", &Flags::console, &C::progress,
           "how progress is shown: auto (one line on a terminal), plain (lines of the log) or none", 0, commands),
@@ -383,6 +400,7 @@ const std::vector<CommandRow>& command_table() {
       {Command::kPredict, "predict", "print class and probabilities of images, by the newest checkpoint",
        predict_command, kComputes},
       {Command::kInspect, "inspect", "print the contents of a checkpoint file", inspect_command},
+      {Command::kVerify, "verify", "check every byte of checkpoint files", verify_command},
       {Command::kDevices, "devices", "print the devices of this host, and what runs on which of them", devices_command},
       {Command::kReset, "reset", "drop containers on every ps, and end the runs in them", reset_command,
        kFinishesItsWork},

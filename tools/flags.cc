@@ -140,4 +140,14 @@ std::vector<PlacementRule> placement_rules(const Flags& flags) {
   return parse_placement_rules(flags.wire.place_variables, flags.cluster.ps_job);
 }
 
+WaitLimits wait_limits(const Flags& flags) {
+  const SupervisorFlags& given = flags.supervisor;
+  const auto ms = [](double seconds) { return static_cast<TimeMs>(seconds * 1000); };
+  return {.recovery_wait_ms = ms(given.recovery_wait_secs),
+          .silence_ms = ms(given.silence_secs),
+          .answer_ms = ms(given.answer_secs),
+          .stuck_ms = ms(given.stuck_secs),
+          .disk_ms = ms(given.disk_secs)};
+}
+
 }  // namespace distmnist

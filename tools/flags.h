@@ -10,6 +10,7 @@
 #include "lib/backend/backend.h"
 #include "lib/base/device_spec.h"
 #include "lib/base/log.h"
+#include "lib/base/wait_limits.h"
 #include "lib/cluster/placement.h"
 #include "lib/optim/learning_rate.h"
 #include "lib/optim/optimizer.h"
@@ -115,11 +116,12 @@ struct WireFlags {
   std::string place_variables;  // the rules of kManual, see placement_rules()
 };
 
-struct SupervisorFlags {
+struct SupervisorFlags {  // the limits are those of WaitLimits
   std::string log_dir;
   std::int64_t save_model_secs = 600;
   int max_to_keep = 5;
   double recovery_wait_secs = 120;
+  double silence_secs = 15, answer_secs = 15, stuck_secs = 60, disk_secs = 15;
   bool fresh = false;
 };
 
@@ -178,5 +180,7 @@ std::string to_toml(const Flags& flags);
 
 // Of WireFlags::place_variables. Error (kUsage): see parse_placement_rules().
 std::vector<PlacementRule> placement_rules(const Flags& flags);
+// The limits of --recovery_wait_secs, --silence_secs and so on.
+WaitLimits wait_limits(const Flags& flags);
 
 }  // namespace distmnist

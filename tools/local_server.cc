@@ -58,7 +58,7 @@ class LocalServer {
     config.identity.num_ps = static_cast<std::uint32_t>(num_ps_);
     config.identity.num_workers = static_cast<std::uint32_t>(num_workers());
     config.identity.epoch = unguessable_number();
-    config.limits.recovery_wait_ms = static_cast<TimeMs>(job_.flags.supervisor.recovery_wait_secs * 1000);
+    config.limits = wait_limits(job_.flags);
     config.threads = num_threads(job_.flags, num_ps_ + num_workers());
     config.stop_signal = [this] { return stop_code(); };
     return run_parameter_server(config);

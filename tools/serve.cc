@@ -45,7 +45,7 @@ ExitCode serve_parameters(const Flags& flags, const Place& place) {
   config.identity.num_workers = static_cast<std::uint32_t>(place.cluster.workers.size());
   config.identity.stay = flags.cluster.ps_stay;
   config.identity.epoch = unguessable_number();
-  config.limits.recovery_wait_ms = static_cast<TimeMs>(flags.supervisor.recovery_wait_secs * 1000);
+  config.limits = wait_limits(flags);
   config.threads = num_threads(flags, num_tasks_here(place));
   config.stop_signal = signal_received;
   raise_descriptor_limit();

@@ -65,16 +65,17 @@ bool needs_ps(const Flags& flags, int num_workers) {
 
 // Checked before anything starts: libraries end the process if they cannot start a thread or open a socket later.
 void require_room(const Flags& flags, const std::optional<Place>& place, int num_workers) {
-  constexpr int kBesides = 4;   // threads that load data, save, and check for damage
+  constexpr int kBesides = 4;   // threads that load data and check for damage
+  constexpr int kOfWorker = 6;  // threads: heartbeat, watchdog, checkpoints, metrics, batches, a search for a ps
   constexpr int kOfZeroMq = 3;  // threads
   if (place) {
-    require_threads(num_threads(flags, seat_of(place).num_sharing_cores) + kBesides + kOfZeroMq);
+    require_threads(num_threads(flags, seat_of(place).num_sharing_cores) + kOfWorker + kBesides + kOfZeroMq);
     require_sockets(4 * static_cast<int>(place->cluster.ps.size()));
   } else if (needs_ps(flags, num_workers)) {
     const int tasks = num_workers + flags.replication.num_ps;
     const int threads =
         num_workers * num_threads(flags, num_workers) + flags.replication.num_ps * num_threads(flags, tasks);
-    require_threads(threads + 2 * num_workers + kBesides + kOfZeroMq);
+    require_threads(threads + kOfWorker * num_workers + kBesides + kOfZeroMq);
     require_sockets((num_workers + 1) * flags.replication.num_ps);
   } else {
     require_threads(num_threads(flags, 1) + kBesides);

@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -16,7 +18,7 @@
 #include "lib/cluster/placement.h"
 #include "lib/ps/client/in_process_client.h"
 #include "lib/ps/client/remote_client.h"
-#include "lib/supervisor/metrics_writer.h"
+#include "lib/supervisor/background_metrics.h"
 #include "lib/supervisor/run_folder.h"
 #include "lib/supervisor/supervisor.h"
 #include "lib/wire/numbers.h"
@@ -59,7 +61,52 @@ PlacementPlan make_plan(const Flags& flags, const Graph& graph, int num_ps) {
   return place(named_ranges(graph), num_ps, flags.wire.placement, rules);
 }
 
-std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& seat, const Strategy& strategy) {
+// Watches the computation of a worker for which others wait; otherwise null.
+std::unique_ptr<Watchdog> make_watchdog(const Job& job, const WorkerSeat& seat) {
+  if (seat.ps.empty()) return nullptr;
+  const WaitLimits limits = wait_limits(job.flags);
+  return std::make_unique<Watchdog>(
+      Watchdog::Config{limits.stuck_ms, limits.recovery_wait_ms, [](const Stuck& stuck) {
+                         log_error("error: the computation has made no progress for {} s, last step {}; exit {}",
+                                   stuck.for_ms / 1000, stuck.step, static_cast<int>(ExitCode::kLostPeer));
+                         // The thread that would end the process in good order is the one that hangs.
+                         std::_Exit(static_cast<int>(ExitCode::kLostPeer));
+                       }});
+}
+
+// The folder of a worker.
+struct Folder {
+  std::optional<RunFolder> own;
+  std::string conflict;  // as in RemoteClientConfig
+};
+
+// Where another process holds the folder of worker 0, another worker may have become the chief meanwhile. Worker 0 is
+// then a worker like the others, with a folder like theirs.
+Folder open_folder(const Flags& flags, const WorkerSeat& seat) {
+  Folder out;
+  const std::string& log_dir = flags.supervisor.log_dir;
+  if (log_dir.empty()) return out;
+  try {
+    out.own.emplace(task_folder(log_dir, seat.task, seat.is_chief()), flags.supervisor.fresh);
+  } catch (const Error& error) {
+    const bool may_follow = seat.is_chief() && !seat.ps.empty() && seat.context == nullptr;
+    if (error.code() != ExitCode::kConflict || !may_follow) throw;
+    out.conflict = error.what();
+    out.own.emplace(task_folder(log_dir, seat.task, false), flags.supervisor.fresh);
+  }
+  return out;
+}
+
+// What a client needs besides the job.
+struct ClientParts {
+  const Strategy& strategy;
+  const PlacementPlan& plan;
+  Watchdog* watchdog;
+  std::string conflict;
+  std::function<bool(bool)> can_lead;
+};
+
+std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& seat, const ClientParts& needs) {
   const Flags& flags = job.flags;
   if (seat.ps.empty()) {
     return std::make_unique<InProcessClient>(named_ranges(job.graph), optimizer_of(flags), flags.replication.on_nan);
@@ -69,19 +116,23 @@ std::unique_ptr<ParameterClient> make_client(const Job& job, const WorkerSeat& s
   config.endpoints = seat.endpoints;
   config.context = seat.context;
   config.keys = seat.keys;
-  config.plan = make_plan(flags, job.graph, static_cast<int>(config.ps.size()));
+  config.plan = needs.plan;
   config.num_parameters = job.graph.num_parameters;
   config.worker = static_cast<std::uint32_t>(seat.task.index);
   config.container = flags.cluster.container;
   config.num_workers = seat.num_workers;
-  config.chief = seat.is_chief();
+  config.chief = seat.is_chief() && needs.conflict.empty();
+  config.conflict = needs.conflict;
+  config.can_lead = needs.can_lead;
   config.incarnation = unguessable_number();
   config.optimizer = optimizer_of(flags);
-  config.strategy = strategy;
+  config.strategy = needs.strategy;
   config.wire_dtype = flags.wire.dtype;
   config.fingerprint = fingerprint_of(job);
-  config.recovery_wait_ms = static_cast<TimeMs>(flags.supervisor.recovery_wait_secs * 1000);
+  config.limits = wait_limits(flags);
   config.stop_requested = [&seat] { return seat.stop_signal().has_value(); };
+  config.stuck = [watchdog = needs.watchdog] { return watchdog->stuck(); };
+  config.beat = [watchdog = needs.watchdog] { watchdog->beat(); };
   if (config.chief) {
     for (const std::string& line : describe(config.plan)) log_info("placement: {}", line);
   }
@@ -148,12 +199,14 @@ std::int64_t warmup_steps_of(const Job& job) {
 SupervisorConfig supervision_of(const Job& job, const WorkerSeat& seat) {
   const Flags& flags = job.flags;
   SupervisorConfig supervision;
-  supervision.chief = seat.is_chief();
+  supervision.log_dir = flags.supervisor.log_dir;
   supervision.identity = {flags.training.model, describe(job.graph), job.graph.variables, optimizer_of(flags)};
   supervision.data = job.data_identity;
   supervision.data_source = job.data_source;
   supervision.seed = flags.training.seed;
-  supervision.run_id = nanoseconds_since_1970();
+  supervision.run_id = unguessable_number();
+  supervision.limits = wait_limits(flags);
+  supervision.stop_requested = [&seat] { return seat.stop_signal().has_value(); };
   supervision.config = job.config;
   supervision.save_every_ms = flags.supervisor.save_model_secs * 1000;
   supervision.max_to_keep = flags.supervisor.max_to_keep;
@@ -164,7 +217,6 @@ TrainingConfig training_of(const Job& job, const WorkerSeat& seat, const Strateg
   const Flags& flags = job.flags;
   TrainingConfig config;
   config.task_index = seat.task.index;
-  config.chief = seat.is_chief();
   config.batch_sizes = step_batch_sizes(flags);
   config.batches_per_step = strategy.sync ? strategy.replicas_to_aggregate : 1;
   config.train_steps = flags.training.train_steps;
@@ -172,7 +224,7 @@ TrainingConfig training_of(const Job& job, const WorkerSeat& seat, const Strateg
   config.seed = flags.training.seed;
   config.augmentation = flags.training.augment;
   config.on_nan = strategy.on_nan;
-  config.recovery_wait_ms = static_cast<TimeMs>(flags.supervisor.recovery_wait_secs * 1000);
+  config.recovery_wait_ms = wait_limits(flags).recovery_wait_ms;
   config.started_s = job.started_s;
   return config;
 }
@@ -194,21 +246,27 @@ ExitCode run_worker(const Job& job, const WorkerSeat& seat) {
   if (flags.devices.log_device_placement) log_placement(job, seat, computing.devices);
   const Strategy strategy = strategy_of(flags, seat.num_workers, warmup_steps_of(job));
   const std::unique_ptr<ResidentClient> resident = make_resident_client(job, seat, *executor);
-  const std::unique_ptr<ParameterClient> client = resident ? nullptr : make_client(job, seat, strategy);
-  ParameterSession& session = resident ? static_cast<ParameterSession&>(*resident) : *client;
-
+  PlacementPlan plan;
+  if (!seat.ps.empty()) plan = make_plan(flags, job.graph, static_cast<int>(seat.ps.size()));
   // Write nothing, and move no old run aside, until the flags and data have been checked.
-  std::optional<RunFolder> folder;
-  std::optional<MetricsWriter> metrics;
-  if (!flags.supervisor.log_dir.empty()) {
-    folder.emplace(task_folder(flags.supervisor.log_dir, seat.task, seat.is_chief()), flags.supervisor.fresh);
-    metrics.emplace(folder->path() / "metrics.csv");
-  }
+  const Folder folder = open_folder(flags, seat);
+  std::optional<BackgroundMetrics> metrics;
+  if (folder.own) metrics.emplace(folder.own->path() / "metrics.csv");
 
-  Supervisor supervisor(supervision_of(job, seat), job.graph, session, folder ? &*folder : nullptr);
+  std::optional<Supervisor> supervisor;
+  const std::unique_ptr<Watchdog> watchdog = make_watchdog(job, seat);
+  std::unique_ptr<ParameterClient> client;
+  if (!resident) {
+    ClientParts needs{strategy, plan, watchdog.get(), folder.conflict, {}};
+    if (seat.context == nullptr) needs.can_lead = [&](bool was_there) { return supervisor->can_lead(was_there); };
+    client = make_client(job, seat, needs);
+  }
+  ParameterSession& session = resident ? static_cast<ParameterSession&>(*resident) : *client;
+  supervisor.emplace(supervision_of(job, seat), job.graph, session, folder.own ? &*folder.own : nullptr);
   Console console(seat.task.index, progress_style(flags, seat.is_chief()), flags.training.train_steps);
-  TrainingParts parts{job.data,   *executor, job.graph.output().size(),     client.get(),
-                      supervisor, console,   metrics ? &*metrics : nullptr, seat.stop_signal};
+  TrainingParts parts{job.data,        *executor, job.graph.output().size(),     client.get(),
+                      *supervisor,     console,   metrics ? &*metrics : nullptr, watchdog.get(),
+                      seat.stop_signal};
   if (resident) parts.client = resident.get();
   return run_training(training_of(job, seat, strategy), parts);
 }

@@ -1,8 +1,8 @@
 // Clocks: the only functions that read the time. Code below the shells takes the time as an argument.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
-#include <cstdint>
 
 #include "lib/base/time_ms.h"
 
@@ -13,16 +13,30 @@ inline TimeMs monotonic_ms() {
   return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
 }
 
+// The time for a loop that waits for others. If the process is stopped for a while, or its host is busy with something
+// else, it must not conclude that all peers were silent meanwhile: between two looks at the clock, at most kMaxGapMs
+// pass. Not thread-safe.
+class PatientClock {
+ public:
+  static constexpr TimeMs kMaxGapMs = 1'000;
+
+  TimeMs now() { return now_ += advance(monotonic_ms()); }
+
+ private:
+  TimeMs advance(TimeMs looked) {
+    const TimeMs gap = looked - looked_;
+    looked_ = looked;
+    return std::min(gap, kMaxGapMs);
+  }
+
+  TimeMs looked_ = monotonic_ms();
+  TimeMs now_ = looked_;
+};
+
 // Seconds since a fixed moment, for measuring.
 inline double monotonic_s() {
   using namespace std::chrono;
   return duration<double>(steady_clock::now().time_since_epoch()).count();
-}
-
-// The wall clock, which may be set back: for names of files and runs, not for ordering.
-inline std::uint64_t nanoseconds_since_1970() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
 }
 
 }  // namespace distmnist

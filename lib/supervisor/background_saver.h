@@ -1,14 +1,16 @@
-// BackgroundSaver: writes checkpoints in its own thread, so that training waits only while the block is copied.
+// BackgroundSaver: writes checkpoints in its own thread, so that training waits only while the block is copied,
+// whatever the disk does.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
-#include <string>
-#include <thread>
 
 #include "lib/base/error.h"
+#include "lib/base/side_thread.h"
+#include "lib/base/wait_limits.h"
 #include "lib/supervisor/model_snapshot.h"
 #include "lib/supervisor/saver.h"
 
@@ -17,9 +19,10 @@ namespace distmnist {
 // Thread-safe. At most one snapshot is being written and one waits; a newer snapshot replaces the waiting one.
 class BackgroundSaver {
  public:
-  // `saver` must outlive this object and must not be used by anything else meanwhile.
-  explicit BackgroundSaver(Saver& saver);
-  // Writes all submitted snapshots, then joins the thread.
+  // `stop_requested` is polled while waiting for the disk; it may be empty. `queue` writes the files.
+  BackgroundSaver(Saver saver, WaitLimits limits, std::function<bool()> stop_requested = {},
+                  std::unique_ptr<WorkQueue> queue = std::make_unique<SideThread>());
+  // Waits for the disk for at most disk_ms.
   ~BackgroundSaver();
   BackgroundSaver(const BackgroundSaver&) = delete;
   BackgroundSaver& operator=(const BackgroundSaver&) = delete;
@@ -29,8 +32,15 @@ class BackgroundSaver {
   void submit(ModelSnapshot snapshot);
 
   // Waits until all submitted snapshots are on disk or have failed. Returns the error if the newest one failed; at the
-  // end of a run, its exit code becomes that of the run.
+  // end of a run, its exit code becomes that of the run. A disk that does not answer for disk_ms is reported; after
+  // recovery_wait_ms, or disk_ms once a stop is requested, this returns Error (kLostPeer).
   std::optional<Error> flush();
+
+  // Reads the newest file that was written back from the disk, every byte of it. The error if it is not readable.
+  std::optional<Error> read_back();
+
+  // Saver::restore_newest, after all submitted snapshots. Errors as above, and those of the Saver.
+  std::optional<ModelSnapshot> restore_newest(const ModelIdentity& flags);
 
   struct Status {
     std::int64_t saves = 0;                 // files written
@@ -42,17 +52,26 @@ class BackgroundSaver {
   Status status() const;
 
  private:
-  void run();
-  void save(const ModelSnapshot& snapshot);
+  // Belongs to the thread as well, which may be abandoned.
+  struct State {
+    explicit State(Saver&& from) : saver(std::move(from)) {}
+    void save_pending();
+    void save(const ModelSnapshot& snapshot);
+    void note_failure(std::optional<Error> error);
 
-  Saver& saver_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::optional<ModelSnapshot> pending_;
-  bool busy_ = false;
-  bool stopping_ = false;
-  Status status_;
-  std::thread thread_;  // last because it uses the members above
+    Saver saver;  // only for the thread
+    std::mutex mutex;
+    std::optional<ModelSnapshot> pending;
+    Status status;
+  };
+  // The error if the disk does not answer.
+  std::optional<Error> wait_for_disk(const char* what);
+
+  WaitLimits limits_;
+  std::function<bool()> stop_requested_;
+  std::shared_ptr<State> state_;
+  std::unique_ptr<WorkQueue> queue_;
+  bool gave_up_ = false;  // the disk has not answered in time
 };
 
 }  // namespace distmnist

@@ -3,9 +3,11 @@
 #include <cassert>
 #include <charconv>
 #include <optional>
+#include <set>
 #include <string_view>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "lib/base/error.h"
 #include "lib/math/magnitudes.h"
@@ -54,6 +56,7 @@ std::map<std::string, std::string> metadata_of(const ModelSnapshot& snapshot) {
       {"run_id", fmt::format("{:016x}", snapshot.run_id)},
       {"seed", fmt::to_string(snapshot.seed)},
       {"consumed_samples", samples_text(snapshot.consumed_samples)},
+      {"done_workers", fmt::to_string(fmt::join(snapshot.done, " "))},
       {"model", snapshot.identity.model},
       {"graph", snapshot.identity.graph},
       {"optimizer", std::string(to_string(optimizer.kind))},
@@ -121,6 +124,18 @@ class MetadataReader {
       const auto worker = parse<std::uint32_t>(item.substr(0, colon));
       const auto samples = parse<std::int64_t>(item.substr(colon + 1));
       if (!worker || !samples || !is_count(*samples) || !result.emplace(*worker, *samples).second) refuse(key);
+    }
+    return result;
+  }
+  // None in files from before it was saved.
+  std::set<std::uint32_t> workers(const std::string& key) const {
+    std::set<std::uint32_t> result;
+    std::string_view rest = has(key) ? std::string_view(text(key)) : std::string_view();
+    while (!rest.empty()) {
+      const std::string_view item = rest.substr(0, rest.find(' '));
+      rest.remove_prefix(std::min(rest.size(), item.size() + 1));
+      const auto worker = parse<std::uint32_t>(item);
+      if (!worker || !result.insert(*worker).second) refuse(key);
     }
     return result;
   }
@@ -276,6 +291,7 @@ ModelSnapshot read_checkpoint(const std::filesystem::path& path) {
   snapshot.run_id = metadata.number<std::uint64_t>("run_id", 16);
   snapshot.seed = metadata.number<std::uint64_t>("seed");
   snapshot.consumed_samples = metadata.samples("consumed_samples");
+  snapshot.done = metadata.workers("done_workers");
   snapshot.data = metadata.data();
   if (snapshot.data) snapshot.data_source = metadata.text("data_source");
   snapshot.tool_version = metadata.text("tool_version");

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "lib/base/error.h"
+#include "lib/supervisor/checkpoint.h"
 #include "lib/supervisor/safetensors.h"
 
 namespace distmnist {
@@ -72,7 +73,10 @@ Inspection inspect_checkpoint(const std::filesystem::path& path) {
   Inspection result;
   auto& lines = result.lines;
   lines.push_back(fmt::format("file: {} ({} bytes)", path.string(), file.size_bytes()));
-  if (!file.has_checksums()) {
+  if (!file.has_checksums() && file.metadata().contains("distmnist_checkpoint")) {
+    result.damage = path.string() + ": damaged: a checkpoint of distmnist without its checksums";
+    lines.push_back("checksums: DAMAGED");
+  } else if (!file.has_checksums()) {
     lines.push_back("checksums: none (written by another program)");
   } else {
     try {
@@ -99,6 +103,24 @@ Inspection inspect_checkpoint(const std::filesystem::path& path) {
                                 shape_text(tensor.shape), tensor.size_bytes(), statistics_text(file, tensor)));
   }
   return result;
+}
+
+std::vector<std::string> verify_checkpoint(const std::filesystem::path& path) {
+  const ModelSnapshot snapshot = read_checkpoint(path);
+  const std::size_t variables = snapshot.identity.variables.size();
+  std::string positions;
+  for (const auto& [worker, samples] : snapshot.consumed_samples) {
+    positions += fmt::format("{}worker:{} {}", positions.empty() ? "" : ", ", worker, samples);
+  }
+  return {fmt::format("file: {} ({} bytes)", path.string(), SafetensorsReader(path).size_bytes()),
+          "header: correct, with its checksum",
+          "data: correct, with its checksum",
+          fmt::format("run: {:016x}, global_step {}", snapshot.run_id, snapshot.global_step),
+          fmt::format("variables: {} of model {}, all numbers finite", variables, printable(snapshot.identity.model)),
+          fmt::format("slots: {} of optimizer {}, all numbers finite", snapshot.slots.size() * variables,
+                      to_string(snapshot.identity.optimizer.kind)),
+          fmt::format("samples: {}", positions.empty() ? "none" : positions),
+          "valid"};
 }
 
 }  // namespace distmnist

@@ -1,4 +1,4 @@
-// Inspection: what `inspect` prints about a checkpoint or any other safetensors file.
+// Inspection: what `inspect` prints about a checkpoint or any other safetensors file, and `verify` about a checkpoint.
 #pragma once
 
 #include <filesystem>
@@ -18,5 +18,9 @@ struct Inspection {
 // exclude. Files from other programs work too. Error (kData) if it is not a safetensors file, with the reason and the
 // offset.
 Inspection inspect_checkpoint(const std::filesystem::path& path);
+
+// Verifies every byte of a checkpoint as a resumed run would, and returns what was verified, part by part: header,
+// data, variables, slots, positions. Errors of read_checkpoint.
+std::vector<std::string> verify_checkpoint(const std::filesystem::path& path);
 
 }  // namespace distmnist

@@ -24,7 +24,6 @@ struct ModelIdentity {
 
 struct ModelSnapshot : StoredModel {
   ModelIdentity identity;
-  std::uint64_t run_id = 0;
   std::uint64_t seed = 0;            // with consumed_samples, the random state and the position in the data
   std::optional<DataIdentity> data;  // what it was trained on; files of earlier versions do not say
   std::string data_source;           // where the chief had it from: a folder, "mnist" or "synthetic"

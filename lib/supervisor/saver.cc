@@ -125,10 +125,12 @@ Saver::Saver(std::filesystem::path folder, int max_to_keep) : folder_(std::move(
   remove_stale_temporaries(folder_);
 }
 
-std::filesystem::path Saver::save(const ModelSnapshot& snapshot) {
+std::filesystem::path Saver::save(const ModelSnapshot& snapshot,
+                                  const std::function<void(const std::filesystem::path&)>& saved) {
   const std::filesystem::path path = folder_ / checkpoint_name(snapshot.global_step);
   write_checkpoint(path, snapshot);
   broken_.erase(path);
+  if (saved) saved(path);
 
   const std::vector<CheckpointFile> kept = choose_kept(snapshot.global_step);
   try {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -48,10 +49,14 @@ class Saver {
   // negative.
   Saver(std::filesystem::path folder, int max_to_keep);
 
-  // Durably writes model.ckpt-<global_step>.safetensors and returns its path. Then updates the text file `checkpoint`
-  // and removes checkpoints beyond max_to_keep, but only those of earlier steps, never the file just written. A failure
-  // of these two is only a warning. Errors of AtomicFile; then no file has changed.
-  std::filesystem::path save(const ModelSnapshot& snapshot);
+  // Durably writes model.ckpt-<global_step>.safetensors, calls `saved` with its path, and returns the path. Before that
+  // it updates the text file `checkpoint` and removes checkpoints beyond max_to_keep, but only those of earlier steps,
+  // never the file just written. A failure of these two is only a warning. Errors of AtomicFile; then no file has
+  // changed.
+  std::filesystem::path save(const ModelSnapshot& snapshot,
+                             const std::function<void(const std::filesystem::path&)>& saved = {});
+
+  const std::filesystem::path& folder() const { return folder_; }
 
   // Like read_newest_checkpoint, but Error (kVersion) if the model or the kind of optimizer does not match the flags.
   std::optional<ModelSnapshot> restore_newest(const ModelIdentity& flags);

@@ -12,14 +12,16 @@
 namespace distmnist {
 
 Supervisor::Supervisor(SupervisorConfig config, const Graph& graph, ParameterSession& session, const RunFolder* folder)
-    : config_(std::move(config)), graph_(graph), session_(session), folder_(folder), last_save_ms_(monotonic_ms()) {
-  if (!config_.chief || folder == nullptr) return;
-  saver_ = std::make_unique<Saver>(folder->path(), config_.max_to_keep);
-  background_ = std::make_unique<BackgroundSaver>(*saver_);
-}
+    : config_(std::move(config)), graph_(graph), session_(session), folder_(folder), last_save_ms_(monotonic_ms()) {}
 
 SessionInfo Supervisor::prepare() {
   SessionInfo info = session_.open();
+  if (info.chief) {
+    lead();
+  } else {
+    follow();
+  }
+  was_opened_ = true;
   if (info.has_model) {
     log_info("the model is ready at global_step {}", info.global_step);
     return info;
@@ -31,13 +33,44 @@ SessionInfo Supervisor::prepare() {
   return info;
 }
 
+bool Supervisor::can_lead(bool was_there) {
+  if (config_.log_dir.empty()) return false;
+  if (holds_log_dir()) return true;
+  try {
+    if (!was_there && list_checkpoints(config_.log_dir).empty()) return false;
+    chief_folder_.emplace(config_.log_dir, false);
+    return true;
+  } catch (const Error& error) {
+    if (!std::exchange(cannot_lead_, true)) log_warning("this worker cannot become the chief: {}", error.what());
+    return false;
+  }
+}
+
+bool Supervisor::holds_log_dir() const {
+  return chief_folder_ || (folder_ != nullptr && folder_->path() == config_.log_dir);
+}
+
+void Supervisor::lead() {
+  if (std::exchange(leads_, true) || config_.log_dir.empty()) return;
+  if (!holds_log_dir()) chief_folder_.emplace(config_.log_dir, false);
+  background_ = std::make_unique<BackgroundSaver>(Saver(config_.log_dir, config_.max_to_keep), config_.limits,
+                                                  config_.stop_requested);
+  last_save_ms_ = monotonic_ms();
+  if (was_opened_) log_warning("this worker is the chief now, and saves in {}", config_.log_dir.string());
+}
+
+void Supervisor::follow() {
+  if (std::exchange(leads_, false)) log_warning("another worker has become the chief; this one saves nothing any more");
+  background_.reset();
+  chief_folder_.reset();
+}
+
 void Supervisor::keep_config() const {
   if (folder_ != nullptr) folder_->write_config(config_.config);
 }
 
 StoredModel Supervisor::initial_model() {
-  if (background_) background_->flush();  // After a lost session what was last submitted may be what is restored.
-  if (auto restored = saver_ ? saver_->restore_newest(config_.identity) : std::nullopt) {
+  if (auto restored = background_ ? background_->restore_newest(config_.identity) : std::nullopt) {
     compare_data(*restored);
     log_info("restored global_step {}", restored->global_step);
     restored_step_ = restored->global_step;
@@ -45,6 +78,7 @@ StoredModel Supervisor::initial_model() {
   }
   log_info("initialised with seed {}", config_.seed);
   StoredModel model;
+  model.run_id = config_.run_id;
   model.parameters.resize(static_cast<std::size_t>(graph_.num_parameters));
   initialize(graph_, config_.seed, model.parameters);
   for (const float start : slot_start_values(config_.identity.optimizer.kind)) {
@@ -71,11 +105,12 @@ void Supervisor::compare_data(const ModelSnapshot& restored) {
   warned_of_data_ = true;
 }
 
-ModelSnapshot Supervisor::take_snapshot() {
+std::optional<ModelSnapshot> Supervisor::take_snapshot() {
+  std::optional<StoredModel> model = session_.snapshot();
+  if (!model) return std::nullopt;
   ModelSnapshot snapshot;
-  static_cast<StoredModel&>(snapshot) = session_.snapshot();
+  static_cast<StoredModel&>(snapshot) = std::move(*model);
   snapshot.identity = config_.identity;
-  snapshot.run_id = config_.run_id;
   snapshot.seed = config_.seed;
   snapshot.data = config_.data;
   snapshot.data_source = config_.data_source;
@@ -94,18 +129,40 @@ ModelSnapshot Supervisor::take_snapshot() {
 void Supervisor::save_if_due(TimeMs now) {
   if (!background_ || now - last_save_ms_ < config_.save_every_ms) return;
   last_save_ms_ = now;
-  background_->submit(take_snapshot());
+  if (auto snapshot = take_snapshot()) return background_->submit(std::move(*snapshot));
+  const TimeMs again_ms = std::min(kSnapshotAgainMs, config_.save_every_ms);
+  last_save_ms_ = now - config_.save_every_ms + again_ms;
+  log_warning("no checkpoint now: the ps tasks answer too slowly to copy the model at one step; trying again in {} s",
+              again_ms / 1000);
+}
+
+std::optional<std::string> Supervisor::unsaved_since(std::int64_t step) const {
+  if (!background_) return std::nullopt;
+  const std::int64_t saved = background_->status().last_step.value_or(restored_step_);
+  if (saved >= step) return std::nullopt;
+  return saved < 0 ? "the newest checkpoint" : fmt::format("global_step {}", saved);
 }
 
 std::optional<Error> Supervisor::save_now() {
   if (!background_) return std::nullopt;
-  ModelSnapshot snapshot = take_snapshot();
-  background_->flush();
+  PatientClock clock;
+  const TimeMs began = clock.now();
+  std::optional<ModelSnapshot> snapshot = take_snapshot();
+  while (!snapshot) {
+    const bool stops = config_.stop_requested && config_.stop_requested();
+    if (clock.now() - began >= (stops ? config_.limits.disk_ms : config_.limits.recovery_wait_ms)) {
+      fail(ExitCode::kLostPeer,
+           "the last checkpoint is not saved: the ps tasks answer too slowly to copy the model at one step");
+    }
+    snapshot = take_snapshot();
+  }
+  if (auto error = background_->flush(); error && error->code() == ExitCode::kLostPeer) return error;
   // Nothing new since the last checkpoint that is on the disk: done.
-  const std::int64_t step = snapshot.global_step;
+  const std::int64_t step = snapshot->global_step;
   if (step == restored_step_ || background_->status().last_step == step) return std::nullopt;
-  background_->submit(std::move(snapshot));
-  return background_->flush();
+  background_->submit(std::move(*snapshot));
+  if (auto error = background_->flush()) return error;
+  return background_->read_back();
 }
 
 }  // namespace distmnist

@@ -13,7 +13,7 @@
 namespace distmnist {
 
 inline constexpr std::uint32_t kMagic = 0x4E4D4944;  // "DIMN"
-inline constexpr std::uint16_t kProtocolVersion = 4;
+inline constexpr std::uint16_t kProtocolVersion = 5;
 inline constexpr std::size_t kHeaderBytes = 112;
 inline constexpr std::size_t kMaxPayloadBytes = 1u << 20;
 inline constexpr std::int64_t kMaxPayloadFloats = kMaxPayloadBytes / sizeof(float);  // numbers of any type
@@ -26,8 +26,8 @@ enum class MessageType : std::uint8_t {
   kCreateEnd = 4,      // answered by kWelcome once every range has arrived
   kPull = 5,           // answered by kParameters, one for each chunk
   kPush = 6,           // a gradient chunk; a complete push is answered by kParameters, one for each chunk
-  kSnapshotBegin = 7,  // hold pushes; answered by kSnapshotVector
-  kSnapshotTake = 8,   // SnapshotRecord: apply up to here, then copy; answered by kSnapshotData and kSnapshotEnd
+  kSnapshotBegin = 7,  // to ps 0, if there are others: make no update for now; answered by kSnapshotPoint
+  kSnapshotTake = 8,   // UpdatesRecord: make these updates, then copy; answered by kSnapshotData and kSnapshotEnd
   kAwaitOthers = 9,    // answered by kOthersDone once every other worker is done
   kDone = 10,          // this worker is done; answered by kDoneAck
   kLeave = 11,         // this process leaves, but its task is not done; with a RefuseRecord, the run has failed; not
@@ -44,7 +44,7 @@ enum class MessageType : std::uint8_t {
   kRefuse = 33,   // RefuseRecord: exit code and reason
   kStale = 34,    // the run, epoch, lease or incarnation is not the current one: send a new hello
   kParameters = 35,
-  kSnapshotVector = 36,  // SnapshotRecord
+  kSnapshotPoint = 36,  // UpdatesRecord: the updates that every ps must have made
   kSnapshotData = 37,
   kSnapshotEnd = 38,  // SnapshotRecord; slot is the number of slots
   kOthersDone = 39,
@@ -69,6 +69,9 @@ inline constexpr std::uint16_t kChecksumData = 2;     // this peer is across a n
 // In kStaged: a number of the push must not be applied. In kCommit: this is so on some ps, or the batch's loss is not
 // finite.
 inline constexpr std::uint16_t kNotFinite = 4;
+inline constexpr std::uint16_t kLacksChief = 16;  // in messages from a ps: its run has had no chief for a while
+inline constexpr std::uint16_t kIsStuck = 8;      // in kPing: the worker's computation makes no progress; `step` is the
+                                                  // last one, `samples` the seconds
 
 // In memory as on the wire: little-endian, no padding (checked below).
 struct Header {

@@ -166,9 +166,10 @@ void NetworkServer::Loop::watch(int operation, int descriptor, Number number, st
 void NetworkServer::Loop::run() {
   std::array<epoll_event, 64> events;
   TimeMs stop_by_ms = 0;
+  PatientClock clock;
   while (true) {
     const int count = epoll_wait(epoll_.get(), events.data(), events.size(), kLookMs);
-    const TimeMs now = monotonic_ms();
+    const TimeMs now = clock.now();
     for (int i = 0; i < count; ++i)
       handle(events[static_cast<std::size_t>(i)].data.u64, events[static_cast<std::size_t>(i)].events, now);
     at_the_cost_of(kOrders, [&] { look_at_clocks(now); });

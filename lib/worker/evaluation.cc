@@ -20,7 +20,8 @@ std::vector<double> softmax_of(std::span<const float> logits) {
   return out;
 }
 
-Evaluation evaluate(Executor& executor, const ImageSet& images, std::int64_t batch_size, std::int64_t classes) {
+Evaluation evaluate(Executor& executor, const ImageSet& images, std::int64_t batch_size, std::int64_t classes,
+                    const std::function<void()>& after_batch) {
   Evaluation out;
   out.count = images.count;
   out.confusion.assign(static_cast<std::size_t>(classes), std::vector<std::int64_t>(static_cast<std::size_t>(classes)));
@@ -34,6 +35,7 @@ Evaluation evaluate(Executor& executor, const ImageSet& images, std::int64_t bat
     scale_pixels(pixels, std::span(input).first(pixels.size()));
     executor.predict(static_cast<std::int64_t>(size), std::span(input).first(pixels.size()),
                      std::span(logits).first(size * static_cast<std::size_t>(classes)));
+    if (after_batch) after_batch();
     for (std::size_t i = 0; i < size; ++i) {
       const auto row =
           std::span(logits).subspan(i * static_cast<std::size_t>(classes), static_cast<std::size_t>(classes));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,8 +20,9 @@ struct Evaluation {
 };
 
 // Predicts all images in order, `batch_size` at a time (at most the executor's max_batch_size). `classes` is the number
-// of logits of the model.
-Evaluation evaluate(Executor& executor, const ImageSet& images, std::int64_t batch_size, std::int64_t classes);
+// of logits of the model. `after_batch` is called after each batch.
+Evaluation evaluate(Executor& executor, const ImageSet& images, std::int64_t batch_size, std::int64_t classes,
+                    const std::function<void()>& after_batch = {});
 
 // Converts pixels to network inputs: divides each by 255. `pixels` and `values` have the same length.
 void scale_pixels(std::span<const std::uint8_t> pixels, std::span<float> values);

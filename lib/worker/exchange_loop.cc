@@ -28,6 +28,7 @@ class ExchangeLoop final : public StepLoop {
   }
 
   void advance() override {
+    if (parts_.watchdog != nullptr) parts_.watchdog->begin(progress_.step());
     const std::int64_t wanted = config_.batch_sizes.at(progress_.step());
     if (!batches_ || batch_size_ != wanted) {
       batch_size_ = wanted;
@@ -59,6 +60,7 @@ class ExchangeLoop final : public StepLoop {
     const StepResult result = parts_.executor.train_step(batch, push_);
     if (config_.on_nan == OnNan::kFail) progress_.require_finite(result.loss);
     if (!std::isfinite(result.loss)) client_.drop_push();
+    if (parts_.watchdog != nullptr) parts_.watchdog->end();
     const Turn turn = client_.finish_push(parts_.executor);
     progress_.accounting().end_step(turn, monotonic_s(), client_.costs());
     progress_.set_step(turn.global_step);

@@ -25,8 +25,8 @@ void ResidentClient::create(const StoredModel& model) {
   training_.start(optimizer_, model.global_step, slots);
   has_model_ = true;
   global_step_ = model.global_step;
-  consumed_samples_ = model.consumed_samples;
-  consumed_samples_.try_emplace(0, 0);
+  progress_ = model;
+  progress_.consumed_samples.try_emplace(0, 0);
 }
 
 std::int64_t ResidentClient::pull(ParameterSink& sink) {
@@ -34,7 +34,7 @@ std::int64_t ResidentClient::pull(ParameterSink& sink) {
   return global_step_;
 }
 
-StoredModel ResidentClient::snapshot() {
+std::optional<StoredModel> ResidentClient::snapshot() {
   StoredModel model;
   model.global_step = global_step_;
   model.parameters = parameters();
@@ -43,7 +43,7 @@ StoredModel ResidentClient::snapshot() {
     model.slots[slot].resize(model.parameters.size());
     training_.read_slot(slot, model.slots[slot]);
   }
-  model.consumed_samples = consumed_samples_;
+  static_cast<RunProgress&>(model) = progress_;
   return model;
 }
 
@@ -51,7 +51,7 @@ Turn ResidentClient::run(const ResidentSteps& steps) {
   assert(has_model_ && steps.first_sample == static_cast<std::uint64_t>(consumed_samples()));
   training_.run(steps);
   global_step_ += std::ssize(steps.samples) / steps.batch_size;
-  consumed_samples_[0] += std::ssize(steps.samples);
+  progress_.consumed_samples[0] += std::ssize(steps.samples);
   return {global_step_, consumed_samples(), true, 0};
 }
 

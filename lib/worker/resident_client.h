@@ -23,11 +23,11 @@ class ResidentClient : public ParameterSession {
   // Both wait until the device has finished all steps passed to run(). If the sink is the executor itself, it already
   // has the parameters and nothing is copied.
   std::int64_t pull(ParameterSink& sink) override;
-  StoredModel snapshot() override;
+  std::optional<StoredModel> snapshot() override;
 
   // Both include the steps in progress.
   std::int64_t global_step() const { return global_step_; }
-  std::int64_t consumed_samples() const { return consumed_samples_.at(0); }
+  std::int64_t consumed_samples() const { return progress_.consumed_samples.at(0); }
   // Hands these steps to the device and returns the turn that follows them. May return before they are finished.
   Turn run(const ResidentSteps& steps);
   // Waits for the last of those steps and returns its result.
@@ -47,7 +47,7 @@ class ResidentClient : public ParameterSession {
   OptimizerSpec optimizer_;
   bool has_model_ = false;
   std::int64_t global_step_ = 0;
-  ConsumedSamples consumed_samples_ = {{0, 0}};  // those of other workers are kept for a run that has them again
+  RunProgress progress_{0, {{0, 0}}, {}};  // that of other workers is kept for a run that has them again
 };
 
 }  // namespace distmnist

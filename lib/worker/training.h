@@ -11,8 +11,9 @@
 #include "lib/backend/backend.h"
 #include "lib/base/error.h"
 #include "lib/base/time_ms.h"
+#include "lib/base/watchdog.h"
 #include "lib/ps/client/parameter_client.h"
-#include "lib/supervisor/metrics_writer.h"
+#include "lib/supervisor/background_metrics.h"
 #include "lib/supervisor/supervisor.h"
 #include "lib/worker/batch_size_schedule.h"
 #include "lib/worker/console.h"
@@ -22,7 +23,6 @@ namespace distmnist {
 
 struct TrainingConfig {
   int task_index = 0;
-  bool chief = false;
   BatchSizeSchedule batch_sizes{50};
   std::int64_t train_steps = 5000;    // total global steps
   std::int64_t batches_per_step = 1;  // over all workers: gradients to aggregate in a synchronous run, else 1
@@ -44,7 +44,8 @@ struct TrainingParts {
   std::variant<ParameterClient*, ResidentClient*> client;
   Supervisor& supervisor;
   Console& console;
-  MetricsWriter* metrics = nullptr;                      // null: no metrics file
+  BackgroundMetrics* metrics = nullptr;                  // null: no metrics file
+  Watchdog* watchdog = nullptr;                          // of the computations; null: they are not watched
   std::function<std::optional<ExitCode>()> stop_signal;  // the exit code, once a signal has arrived
 };
 

@@ -187,7 +187,7 @@ Times push_and_pull(bool tcp, WireDtype dtype, int repeats, const Keys* keys) {
   config.chief = true;
   config.wire_dtype = dtype;
   config.incarnation = 1;
-  config.recovery_wait_ms = 10'000;
+  config.limits.recovery_wait_ms = 10'000;
   if (keys != nullptr) config.keys = {*client_keys(keys)};
   RemoteClient client(config);
   client.open();

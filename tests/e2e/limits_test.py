@@ -83,7 +83,7 @@ class LimitTest(small_runs.SmallRunTest):
     def test_address_space(self):
         mib = 1 << 20
         self.FRUGAL = ("question",)
-        self.sweep(resource.RLIMIT_AS, (90 * mib, 130 * mib, 200 * mib, 280 * mib, 2000 * mib),
+        self.sweep(resource.RLIMIT_AS, (90 * mib, 130 * mib, 200 * mib, 450 * mib, 2000 * mib),
                    r"ulimit -v \(address space\) is \d+ KiB|see ulimit -v")
 
     def test_the_size_of_files(self):

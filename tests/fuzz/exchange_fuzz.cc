@@ -28,7 +28,7 @@ struct Question {
 constexpr Question kQuestions[] = {{MessageType::kPull, MessageType::kParameters},
                                    {MessageType::kJoin, MessageType::kToken},
                                    {MessageType::kAdvance, MessageType::kParameters},
-                                   {MessageType::kSnapshotBegin, MessageType::kSnapshotVector},
+                                   {MessageType::kSnapshotBegin, MessageType::kSnapshotPoint},
                                    {MessageType::kSnapshotTake, MessageType::kSnapshotEnd},
                                    {MessageType::kAwaitOthers, MessageType::kOthersDone},
                                    {MessageType::kDone, MessageType::kDoneAck}};
@@ -87,7 +87,7 @@ class Script : public ExchangeActions {
     config.incarnation = kIncarnation;
     config.hello = trace_hello((bits & 1) != 0);
     if ((bits & 2) == 0) config.pieces = {{0, 2}, {2, 1}};
-    config.recovery_wait_ms = 60'000;
+    config.limits.recovery_wait_ms = 60'000;
     return config;
   }
   static HelloRecord trace_hello(bool chief) {
@@ -218,6 +218,8 @@ class Script : public ExchangeActions {
     WelcomeRecord record;
     record.state = static_cast<ModelState>(input_.below(3));
     const std::uint8_t bits = input_.byte();
+    if ((bits & 16) != 0) record.done = {0, 7};
+    if ((bits & 32) == 0) record.chief = (bits & 64) != 0 ? kWorker : 0;
     Message message = ps_.record(MessageType::kWelcome, encode(record));
     if ((bits & 1) != 0) message.header.run = 0;
     if ((bits & 2) != 0) message.header.run = kRun + 1;
@@ -256,17 +258,19 @@ class Script : public ExchangeActions {
     say_at(commit, ps_.record(MessageType::kToken, encode(record)));
   }
   void say_snapshot() {
-    const MessageType type = input_.flag() ? MessageType::kSnapshotVector : MessageType::kSnapshotEnd;
+    const bool is_point = input_.flag();
+    const MessageType type = is_point ? MessageType::kSnapshotPoint : MessageType::kSnapshotEnd;
     SnapshotRecord record;
+    UpdatesRecord point;
     const auto slot = static_cast<std::uint8_t>(input_.below(4));
     const std::int64_t commit = input_.signed_number();
     for (std::size_t count = input_.below(4); count > 0; --count) {
-      const auto pusher = static_cast<std::uint32_t>(input_.number());
-      record.marks[pusher] = {input_.number(), input_.number()};
       const auto worker = static_cast<std::uint32_t>(input_.number());
-      record.consumed_samples[worker] = input_.signed_number();
+      record.progress.done.insert(worker);
+      record.progress.consumed_samples[worker] = input_.signed_number();
+      point.updates.push_back({input_.signed_number(), {{worker, {input_.number(), input_.number()}}}, 1});
     }
-    Message message = ps_.record(type, encode(record));
+    Message message = ps_.record(type, is_point ? encode(point) : encode(record));
     message.header.slot = slot;
     say_at(commit, std::move(message));
   }

@@ -26,7 +26,7 @@ enum class ExchangeAct : std::uint8_t {
   kAnswer,    // all parameters and, if expected, a token: dtype, commit
   kToken,     // flags, commit, how many samples, how many updates
   kNotice,    // text
-  kSnapshot,  // which of the two, slot, commit, marks
+  kSnapshot,  // which of the two, slot, commit, samples or updates
   kRefuse,    // code, text
   kPlain,     // type
   kRecord,    // type, payload: any bytes as a record

@@ -254,7 +254,7 @@ class Script : public PsActions {
     if ((bits & 0x80) != 0) {
       record.global_step = input_.signed_number();
       const auto worker = static_cast<std::uint32_t>(input_.number());
-      record.consumed_samples[worker] = input_.signed_number();
+      record.progress.consumed_samples[worker] = input_.signed_number();
     }
     peer.run = 7 + input_.below(4);
     return record;
@@ -335,12 +335,7 @@ class Script : public PsActions {
   }
   void take_snapshot() {
     Peer& peer = take_peer();
-    SnapshotRecord record;
-    for (std::size_t count = input_.below(4); count > 0; --count) {
-      const PushId id = id_of(take_peer());
-      record.marks[id.worker] = {id.mark.incarnation, id.mark.sequence + input_.below(3)};
-    }
-    record.updates = take_updates();
+    const UpdatesRecord record{take_updates()};
     ++peer.sequence;
     say(peer, peer.record(MessageType::kSnapshotTake, encode(record)));
   }

@@ -18,7 +18,7 @@ enum class PsAct : std::uint8_t {
   kPush,       // peer, dtype, a real for each float: the complete next push
   kAsk,        // peer, which question
   kAdvance,    // peer, dropped, updates: how many; for each its commit, rate and pushes
-  kTake,       // peer, marks: how many; for each worker, incarnation, sequence; updates
+  kTake,       // peer, updates
   kLeave,      // peer, exit code, text
   kReset,      // peer, how many containers, each a number of kContainers
   kVariable,   // peer, action, flags, name, value

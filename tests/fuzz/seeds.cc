@@ -196,7 +196,7 @@ void add_records(const fs::path& folder) {
   const Update update{3, {{0, {10, 2}}, {1, {11, 2}}}, 0.5f};
   CreateRecord create;
   create.pieces = {{"conv1/weights", {0, 800}}, {"conv1/biases", {800, 32}}};
-  create.consumed_samples = {{0, 100}, {2, 50}};
+  create.progress.consumed_samples = {{0, 100}, {2, 50}};
   HelloRecord hello;
   hello.container = "a";
   hello.fingerprint = trace::kJob;
@@ -209,10 +209,10 @@ void add_records(const fs::path& folder) {
   variables.shared = {{"x", 1.5}};
   variables.model = {{"conv1/weights", 800}};
   add("hello", hello);
-  add("welcome", WelcomeRecord{ModelState::kReady});
+  add("welcome", WelcomeRecord{ModelState::kReady, 0, {1}});
   add("refuse", RefuseRecord{5, "another version"});
   add("create", create);
-  add("snapshot", SnapshotRecord{{{0, {10, 2}}}, {{0, 100}}, {update}, {{0, 10}}});
+  add("snapshot", SnapshotRecord{{7, {{0, 100}}, {2}}});
   add("updates", UpdatesRecord{{update, update}, 4});
   add("token", token);
   add("notice", NoticeRecord{"waiting for worker:1"});

@@ -213,7 +213,7 @@ def broken_records(attacker):
     kind, record = roll.choice([
         ("hello", wire.hello_record(attacker.target.hello)), ("create", wire.create_record([("x", 0, 10)])),
         ("reset", wire.reset_record(["a", "b"])), ("variable", wire.variable_record("add", "x", value=1.0)),
-        ("snapshot_take", wire.snapshot_record([(0, 1, 1)])), ("advance", wire.updates_record([(1, 1.0, [(0, 1, 1)])])),
+        ("snapshot_take", wire.updates_record([(1, 1.0, [(0, 1, 1)])])), ("advance", wire.updates_record([(1, 1.0, [(0, 1, 1)])])),
         ("leave", wire.refuse_record(8, "x"))])
     damaged = bytearray(record)
     for _ in range(roll.randrange(1, 4)):
@@ -322,7 +322,7 @@ def bad_pushes(attacker):
 
 def _payload(attacker, kind):
     worker = attacker.random.randrange(2)
-    records = {"snapshot_take": wire.snapshot_record([(worker, 2**64 - 1, 2**64 - 1)], [(worker, 2**62)]),
+    records = {"snapshot_take": wire.updates_record([(2**62, 1.0, [(worker, 2**64 - 1, 2**64 - 1)])]),
                "advance": wire.updates_record([(2**62, float("nan"), [(worker, 1, 1)])] * 3),
                "leave": wire.refuse_record(8, "the run has failed"),
                "push": struct.pack("<f", float("nan")) * 10, "load": bytes(40)}

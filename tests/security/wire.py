@@ -9,7 +9,7 @@ import functools
 import struct
 import time
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 MAGIC = 0x4E4D4944
 HEADER_BYTES = 112
 MAX_PAYLOAD = 1 << 20
@@ -18,7 +18,7 @@ CHUNK = 262_144  # numbers in one message
 TYPES = {
     "hello": 1, "create": 2, "load": 3, "create_end": 4, "pull": 5, "push": 6, "snapshot_begin": 7, "snapshot_take": 8,
     "await_others": 9, "done": 10, "leave": 11, "ping": 12, "join": 13, "commit": 14, "advance": 15, "reset": 16,
-    "variable": 17, "welcome": 32, "refuse": 33, "stale": 34, "parameters": 35, "snapshot_vector": 36,
+    "variable": 17, "welcome": 32, "refuse": 33, "stale": 34, "parameters": 35, "snapshot_point": 36,
     "snapshot_data": 37, "snapshot_end": 38, "others_done": 39, "done_ack": 40, "pong": 41, "probe": 42, "staged": 43,
     "token": 44, "notice": 45, "reset_done": 46, "variable_answer": 47,
 }
@@ -152,7 +152,13 @@ def create_record(pieces, step=0, consumed=(), sync=True, replicas=2):
     strategy = struct.pack("<?IBBqqqqB", sync, replicas, 1, 0, 0, -1, 0, 1 << 40, 0)
     return (b"\1" + listed(text(name) + struct.pack("<qq", offset, size) for name, offset, size in pieces)
             + optimizer + strategy + struct.pack("<q", step)
-            + listed(struct.pack("<Iq", worker, samples) for worker, samples in consumed))
+            + struct.pack("<Q", 1) + listed(struct.pack("<Iq", worker, samples) for worker, samples in consumed)
+            + listed(()))
+
+
+def chief_of(welcome):
+    """The worker that a WelcomeRecord names as the chief."""
+    return struct.unpack_from("<I", welcome, 2)[0]
 
 
 def reset_record(containers=()):
@@ -162,13 +168,6 @@ def reset_record(containers=()):
 def variable_record(action, name="", container="", value=0.0, num_ps=1, ps_index=0):
     return (b"\1" + struct.pack("<BII", ("init", "get", "add", "list").index(action), num_ps, ps_index)
             + text(container) + text(name) + struct.pack("<d", value))
-
-
-def snapshot_record(marks=(), consumed=(), processes=()):
-    """`marks`: (worker, incarnation, sequence)."""
-    return (b"\1" + listed(struct.pack("<IQQ", *mark) for mark in marks)
-            + listed(struct.pack("<Iq", *count) for count in consumed) + listed(())
-            + listed(struct.pack("<IQ", *process) for process in processes))
 
 
 def updates_record(updates=(), dropped=0):

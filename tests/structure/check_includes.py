@@ -63,7 +63,7 @@ THIRD_PARTY = {
 # Pure files: their only input is messages and the time. They may not include any of these headers, directly or
 # indirectly.
 PURE = ["lib/ps/records/*", "lib/ps/store/*.h", "lib/ps/store/chunk_table.cc", "lib/ps/server/*", "lib/ps/client/exchange.*",
-        "lib/ps/client/worker_session.*", "lib/ps/client/newest_marks.*", "lib/ps/client/parameter_client.h",
+        "lib/ps/client/worker_session.*", "lib/ps/client/parameter_client.h",
         "lib/wire/zmtp.*", "lib/wire/curve.*", "lib/wire/message.*", "lib/wire/metadata.*"]
 NOT_PURE = ["lib/ps/server/parameter_server.*", "lib/ps/server/doorkeeper.*"]
 MACHINERY = {"lib/wire/transport.h", "lib/wire/network_server.h", "lib/base/clock.h", "lib/base/thread_pool.h",

@@ -14,7 +14,7 @@ inline constexpr TimeMs kWaitMs = 60'000;
 class Script : public ExchangeRecorder {
  public:
   explicit Script(bool chief = false, std::vector<Range> pieces = {{0, 2}, {2, 1}})
-      : exchange(config(chief, std::move(pieces)), *this) {
+      : exchange(config(chief, std::move(pieces)), *this), is_chief_(chief) {
     exchange.deliver_to(sinks());
   }
 
@@ -59,7 +59,7 @@ class Script : public ExchangeRecorder {
   }
   Lines says(MessageType type, std::uint64_t sequence = 0) { return says({ps.header_of(type, sequence), {}}); }
   Lines welcome(ModelState state = ModelState::kReady, std::int64_t step = 0) {
-    Message message = ps.record(MessageType::kWelcome, encode(WelcomeRecord{state}));
+    Message message = ps.record(MessageType::kWelcome, encode(WelcomeRecord{state, is_chief_ ? 1u : 0u, {}}));
     message.header.step = step;
     return says(std::move(message));
   }
@@ -72,7 +72,7 @@ class Script : public ExchangeRecorder {
     return says(ps.values_of(MessageType::kSnapshotData, sequence, offset, values, slot, commit));
   }
   Lines snapshot_end(std::uint64_t sequence, std::uint8_t num_slots, std::int64_t commit = 1) {
-    Message message = ps.record(MessageType::kSnapshotEnd, encode(SnapshotRecord{{{1, {10, 4}}}, {{1, 4}}, {}, {}}));
+    Message message = ps.record(MessageType::kSnapshotEnd, encode(SnapshotRecord{{9, {{1, 4}}, {0}}}));
     message.header.sequence = sequence;
     message.header.slot = num_slots;
     message.header.commit = commit;
@@ -110,10 +110,11 @@ class Script : public ExchangeRecorder {
     config.incarnation = kIncarnation;
     config.hello = {"", chief, 2, 1, 0, kJob, 3};
     config.pieces = std::move(pieces);
-    config.recovery_wait_ms = kWaitMs;
+    config.limits.recovery_wait_ms = kWaitMs;
     return config;
   }
   std::vector<float> gradient_ = {1, 2, 3};
+  bool is_chief_;
 };
 
 const Lines kPushLines = {"send push seq 2 [0,2) 1 2", "send push seq 2 [2,3) 3"};

@@ -38,7 +38,7 @@ inline Strategy asynchronous() {
 
 class JobScript {
  public:
-  JobScript(const Strategy& strategy, std::uint32_t num_workers, std::uint32_t num_ps = 1, PsLimits limits = {})
+  JobScript(const Strategy& strategy, std::uint32_t num_workers, std::uint32_t num_ps = 1, WaitLimits limits = {})
       : strategy_(strategy) {
     for (std::uint32_t k = 0; k < num_ps; ++k) {
       ps.push_back(std::make_unique<PsScript>(PsIdentity{k, num_ps, num_workers, kEpoch + k}, limits));
@@ -62,7 +62,7 @@ class JobScript {
     new_question(w);
     Lines out;
     for (std::uint32_t k = 0; k < ps.size(); ++k) append(out, stage_again(w, gradient, k));
-    if (strategy_.ordered()) append(out, commit(w));
+    if (strategy_.ordered(ps.size())) append(out, commit(w));
     return out;
   }
   // Its parts: the gradient to one ps, the same again (or to another ps), and the commit to ps 0.
@@ -143,8 +143,7 @@ class JobScript {
     ++process(0).sequence;
     Lines out;
     for (auto k = static_cast<std::uint32_t>(ps.size()); k-- > 0;) {
-      append(out,
-             say(k, 0, peer(k, 0).record(MessageType::kSnapshotTake, encode(SnapshotRecord{{}, {}, agreed_, {}}))));
+      append(out, say(k, 0, peer(k, 0).take(agreed_)));
     }
     return out;
   }
@@ -261,12 +260,12 @@ class JobScript {
           }
           append_floats(answer->values, message);
           break;
-        case MessageType::kSnapshotVector:
-          agreed_ = decode<SnapshotRecord>(message.payload.bytes())->updates;
+        case MessageType::kSnapshotPoint:
+          agreed_ = decode<UpdatesRecord>(message.payload.bytes())->updates;
           break;
         case MessageType::kSnapshotEnd: {
           const auto record = decode<SnapshotRecord>(message.payload.bytes());
-          const std::string samples = text_of(record->consumed_samples);
+          const std::string samples = text_of(record->progress.consumed_samples);
           if (k == 0 && !samples.empty()) out.back() += fmt::format(",{}", samples);
           break;
         }
@@ -318,7 +317,7 @@ class JobScript {
     for (std::uint32_t k = 1; k < ps.size(); ++k) {
       ++process(answer.worker).sequence;
       Peer& own = peer(k, answer.worker);
-      ps[k]->say(own, strategy_.ordered()
+      ps[k]->say(own, strategy_.ordered(ps.size())
                           ? own.record(MessageType::kAdvance, encode(UpdatesRecord{answer.token->updates, dropped}))
                           : own.plain(MessageType::kPull));
       for (const PsRecorder::Sent& sent : std::exchange(ps[k]->last_sent, {})) {

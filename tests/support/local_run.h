@@ -51,7 +51,7 @@ struct Run {
       client = std::make_unique<ResidentClient>(*executor, graph.num_parameters, spec);
     }
     SupervisorConfig supervision;
-    supervision.chief = config.chief = true;
+    if (folder != nullptr) supervision.log_dir = folder->path();
     supervision.identity = {"softmax", describe(graph), graph.variables, spec};
     supervisor = std::make_unique<Supervisor>(supervision, graph, *client, folder);
     config.log_every = 1'000'000;
@@ -61,7 +61,7 @@ struct Run {
   ExitCode train(std::int64_t steps, std::optional<ExitCode> signal = std::nullopt) {
     config.train_steps = steps;
     Console console(0, ProgressStyle::kNone, steps);
-    TrainingParts parts{data, *executor, 10, {}, *supervisor, console, metrics, [signal] { return signal; }};
+    TrainingParts parts{data, *executor, 10, {}, *supervisor, console, metrics, nullptr, [signal] { return signal; }};
     if (auto* resident = dynamic_cast<ResidentClient*>(client.get())) {
       parts.client = resident;
     } else {
@@ -73,7 +73,7 @@ struct Run {
   // The client, if the parameters are in this process.
   ParameterClient& exchange() { return dynamic_cast<ParameterClient&>(*client); }
 
-  std::vector<float> parameters() { return client->snapshot().parameters; }
+  std::vector<float> parameters() { return client->snapshot().value().parameters; }
 
   Graph graph = softmax();
   TrainAndTest data = small_digits();
@@ -81,7 +81,7 @@ struct Run {
   std::unique_ptr<ParameterSession> client;  // destroyed before the executor
   std::unique_ptr<Supervisor> supervisor;
   TrainingConfig config;
-  MetricsWriter* metrics = nullptr;
+  BackgroundMetrics* metrics = nullptr;
 };
 
 // The values of one column of metrics.csv, as text.

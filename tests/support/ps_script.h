@@ -24,7 +24,7 @@ inline CreateRecord small_model() {
 
 class PsScript : public PsTrace<Container> {
  public:
-  explicit PsScript(PsIdentity identity = {0, 1, 2, kEpoch}, PsLimits limits = {})
+  explicit PsScript(PsIdentity identity = {0, 1, 2, kEpoch}, WaitLimits limits = {})
       : PsTrace(PsSetup{identity, limits}, actions), identity_(identity) {}
 
   Lines greet(Peer& peer, const Fingerprint& fingerprint = kJob) {

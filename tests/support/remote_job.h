@@ -59,7 +59,7 @@ struct Job {
     config.incarnation = 10 + index;
     config.optimizer = optimizer;
     config.fingerprint = trace::kJob;
-    config.recovery_wait_ms = recovery_wait_ms;
+    config.limits.recovery_wait_ms = recovery_wait_ms;
     return config;
   }
 };
@@ -90,16 +90,23 @@ inline StoredModel start_model(const OptimizerSpec& optimizer, std::int64_t glob
   return model;
 }
 
-// Opens the chief's session with a new model.
-inline void start(RemoteClient& chief, const Job& job) {
-  chief.open();
-  chief.create(start_model(job.optimizer));
-}
-
 // A sink for one call that writes parameters into `block`.
 inline Into into_new(Floats& block) {
   block.assign(static_cast<std::size_t>(kNumParameters), NAN);
   return into(block);
+}
+
+// Takes the client's first turn. Returns its global_step.
+inline std::int64_t join(ParameterClient& client) {
+  Floats parameters;
+  return client.join(into_new(parameters)).global_step;
+}
+
+// Opens the chief's session with a new model, and takes its first turn.
+inline void start(RemoteClient& chief, const Job& job) {
+  chief.open();
+  chief.create(start_model(job.optimizer));
+  join(chief);
 }
 
 // Pushes a gradient of equal numbers, variable by variable in the order of a backward pass. Returns the global_step of

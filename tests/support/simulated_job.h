@@ -30,8 +30,9 @@ struct Plan {
   Strategy strategy = {};
   std::uint64_t death_every_ms = 20'000;  // longest interval; three deaths in total
   int snapshot_every = 4;                 // pushes of the chief
-  bool ps_restarts = false;               // a ps task restarts without its model, before any worker is done
+  bool ps_restarts = false;               // a ps task restarts without its model
 
+  bool ordered() const { return strategy.ordered(num_ps); }
   // Pushes per update. If this is a power of 2, their mean is exact in float32, and each push can be found in it.
   std::int64_t per_update() const { return strategy.sync ? strategy.replicas_to_aggregate : 1; }
   bool countable() const {
@@ -107,6 +108,7 @@ struct SimulatedJob {
   std::map<std::pair<std::uint64_t, std::int64_t>, float> values;
   int snapshots = 0, whole_snapshots = 0;
   int deaths = 0, ps_restarts = 0;
+  Counts reopened;           // sessions by worker that were opened again
   std::uint64_t models = 0;  // number of models created
   // By process and sequence: whether the question is a greeting.
   std::map<std::pair<std::uint64_t, std::uint64_t>, bool> greets;
@@ -156,13 +158,12 @@ inline WorkerSessionConfig session_config(SimulatedJob& job, std::uint32_t index
   config.num_parameters = job.plan.num_ps * kShardFloats;
   config.worker = index;
   config.num_workers = job.plan.num_workers;
-  config.chief = index == 0;
   config.incarnation = incarnation;
   config.draw_run = [&job, incarnation] { return mix64(incarnation) + ++job.models; };
   config.optimizer = {OptimizerKind::kSgd, 1.0f};
   config.strategy = job.plan.strategy;
   config.fingerprint = kJob;
-  config.recovery_wait_ms = kForeverMs;
+  config.limits.recovery_wait_ms = kForeverMs;
   return config;
 }
 
@@ -191,7 +192,7 @@ inline void SimulatedPs::send(const Route& to, Message&& message) {
 // made the same updates.
 inline void SimulatedPs::note(const Header& header, float now) {
   if (header.step == newest_step) REQUIRE(now == value);
-  if (job_.plan.strategy.ordered()) {
+  if (job_.plan.ordered()) {
     REQUIRE(job_.values.emplace(std::pair(header.run, header.commit), now).first->second == now);
   }
   newest_step = header.step;

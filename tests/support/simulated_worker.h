@@ -46,7 +46,6 @@ class SimulatedWorker {
   }
   WorkerSession& session() { return session_; }
   bool finished() const { return phase_ == Phase::kFinished; }
-  bool is_done() const { return phase_ >= Phase::kDone; }  // and has reported it
 
  private:
   enum class Phase { kOpening, kCreating, kJoining, kComputing, kPushing, kSnapshot, kDone, kFinished };
@@ -71,12 +70,12 @@ class SimulatedWorker {
   void open() {
     phase_ = Phase::kOpening;
     ready_ms_ = now() + kReopenPauseMs;
-    session_.open(now());
+    session_.open(index_ == 0, now());
   }
   void advance() {
     if (finished()) return;
     const bool lost = !session_.lost().empty();
-    if (lost && (phase_ != Phase::kOpening || now() >= ready_ms_)) return open();
+    if (lost && (phase_ != Phase::kOpening || now() >= ready_ms_)) return ++job_.reopened[index_], open();
     if (!lost && session_.finished()) next();
   }
   void next() {

@@ -20,7 +20,7 @@ namespace distmnist {
 // Runs run_parameter_server() in a thread.
 class RunningPs {
  public:
-  RunningPs(std::uint16_t port, const PsIdentity& identity, PsLimits limits = {}) : port_(port) {
+  RunningPs(std::uint16_t port, const PsIdentity& identity, WaitLimits limits = {}) : port_(port) {
     ParameterServerConfig config;
     config.address = {"127.0.0.1", port};
     config.identity = identity;

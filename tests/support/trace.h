@@ -2,7 +2,7 @@
 // This header is the common base of PsScript, StayScript, JobScript, Script (exchange_script.h) and the simulation. A
 // test determines who sends what and when; the core's messages are read as lines of text, one per message, so that a
 // test case is a table of the rules:
-//   "parameters [0,2) -1 -2 step 1", "refuse 5: ...", "snapshot_vector 0:10/3 1:11/1"
+//   "parameters [0,2) -1 -2 step 1", "refuse 5: ...", "snapshot_end samples 0:50 1:50"
 #pragma once
 
 #include <array>
@@ -15,12 +15,21 @@
 #include <vector>
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include "lib/ps/client/exchange.h"
 #include "lib/ps/records/control.h"
 #include "lib/ps/server/ps_actions.h"
 #include "lib/wire/numbers.h"
 #include "lib/wire/transport.h"
+
+namespace distmnist {
+
+// The limits of tasks that are started without flags.
+inline constexpr TimeMs kLeaseMs = WaitLimits{}.silence_ms, kSilenceMs = kLeaseMs, kPingAfterMs = kSilenceMs / 3;
+inline constexpr TimeMs kAnswerMs = WaitLimits{}.answer_ms;
+
+}  // namespace distmnist
 
 namespace distmnist::trace {
 
@@ -76,8 +85,8 @@ inline std::string name_of(MessageType type) {
       return "stale";
     case MessageType::kParameters:
       return "parameters";
-    case MessageType::kSnapshotVector:
-      return "snapshot_vector";
+    case MessageType::kSnapshotPoint:
+      return "snapshot_point";
     case MessageType::kSnapshotData:
       return "snapshot_data";
     case MessageType::kSnapshotEnd:
@@ -122,12 +131,6 @@ inline std::string text_of(const PushId& id) {
   return fmt::format("{}:{}/{}", id.worker, id.mark.incarnation, id.mark.sequence);
 }
 
-inline std::string text_of(const PushMarks& marks) {
-  std::string out;
-  for (const auto& [worker, mark] : marks) out += fmt::format(" {}", text_of(PushId{worker, mark}));
-  return out;
-}
-
 // Only workers that have any: " samples 0:100 1:50".
 inline std::string text_of(const ConsumedSamples& samples) {
   std::string out;
@@ -135,6 +138,11 @@ inline std::string text_of(const ConsumedSamples& samples) {
     if (count != 0) out += fmt::format(" {}:{}", worker, count);
   }
   return out.empty() ? out : fmt::format(" samples{}", out);
+}
+
+// The workers that are done: " done 0 2".
+inline std::string text_of(const std::set<std::uint32_t>& done) {
+  return done.empty() ? "" : fmt::format(" done {}", fmt::join(done, " "));
 }
 
 // " update 1{0:10/3 1:11/1}", with " * 0.5" if the learning rate is scaled.
@@ -185,7 +193,7 @@ inline std::string describe(const Message& message) {
     case MessageType::kWelcome: {
       const auto record = decode<WelcomeRecord>(message.payload.bytes());
       if (!record) return name + " (broken)";
-      return fmt::format("{} {}, step {}", name, text_of(record->state), header.step);
+      return fmt::format("{} {}, step {}{}", name, text_of(record->state), header.step, text_of(record->done));
     }
     case MessageType::kRefuse: {
       const auto record = decode<RefuseRecord>(message.payload.bytes());
@@ -197,11 +205,14 @@ inline std::string describe(const Message& message) {
     case MessageType::kSnapshotData:
       return fmt::format("{} slot {} {}{}", name, header.slot, note_of(header.dtype),
                          text_of(header.range(), floats_of(header.dtype, message.payload.bytes())));
-    case MessageType::kSnapshotVector:
+    case MessageType::kSnapshotPoint: {
+      const auto record = decode<UpdatesRecord>(message.payload.bytes());
+      return record ? name + text_of(record->updates) : name + " (broken)";
+    }
     case MessageType::kSnapshotEnd: {
       const auto record = decode<SnapshotRecord>(message.payload.bytes());
       if (!record) return name + " (broken)";
-      return name + text_of(record->marks) + text_of(record->consumed_samples) + text_of(record->updates);
+      return name + text_of(record->progress.consumed_samples) + text_of(record->progress.done);
     }
     case MessageType::kToken: {
       const auto record = decode<TokenRecord>(message.payload.bytes());
@@ -328,8 +339,9 @@ struct Peer {
   Message push(std::int64_t offset, const std::vector<float>& gradient) const {
     return values(MessageType::kPush, offset, gradient, 0, wire_dtype);
   }
-  Message take(const PushMarks& marks) const {
-    return record(MessageType::kSnapshotTake, encode(SnapshotRecord{marks, {}, {}, {}}));
+  // Asks for a snapshot after these updates.
+  Message take(const std::vector<Update>& updates = {}) const {
+    return record(MessageType::kSnapshotTake, encode(UpdatesRecord{updates}));
   }
 
   // Stores the values of a welcome.

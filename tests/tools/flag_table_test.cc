@@ -54,6 +54,8 @@ Sample sample_of(const FlagRow& row) {
       {"--pin", {"none"}},
       {"--replication", {"in_graph", {"--devices=/cpu:0,/cpu:1"}}},
       {"--devices", {"/device:CPU:0,/device:CPU:1"}},
+      {"--silence_secs", {"4"}},
+      {"--answer_secs", {"20"}},
       {"--batch_per_tower", {"true", {"--devices=/cpu:0,/cpu:1"}}},
   };
   const auto at = samples.find(row.name);

@@ -21,7 +21,7 @@ Strategy strategy(std::vector<const char*> arguments, std::uint32_t num_workers 
 TEST_CASE("by default a run is asynchronous, and every gradient counts") {
   const Strategy defaults = strategy({});
   CHECK_FALSE(defaults.sync);
-  CHECK_FALSE(defaults.ordered());
+  CHECK_FALSE(defaults.ordered(1));
   CHECK(defaults.staleness == StalenessPolicy::kKeep);
   CHECK(defaults.max_staleness == kUnboundedStaleness);
   CHECK(defaults.on_nan == OnNan::kFail);
@@ -49,8 +49,8 @@ TEST_CASE("staleness rules are read") {
   CHECK(dropping.drop_above == 3);
   CHECK(dropping.max_staleness == 5);
   CHECK(dropping.warmup_steps == 20);
-  CHECK(dropping.ordered());
-  CHECK(strategy({"--max_staleness=0"}).ordered());
+  CHECK(dropping.ordered(1));
+  CHECK(strategy({"--max_staleness=0"}).ordered(1));
   CHECK(strategy({"--on_nan=skip"}).on_nan == OnNan::kSkip);
 }
 

@@ -5,6 +5,7 @@
 
 #include "lib/base/rare_log.h"
 #include "lib/cluster/address.h"
+#include "lib/ps/records/names.h"
 #include "lib/wire/numbers.h"
 
 namespace distmnist {
@@ -21,29 +22,40 @@ Exchange::Exchange(ExchangeConfig config, ExchangeActions& actions)
 
 void Exchange::open(std::uint64_t sequence, TimeMs now) {
   hello_sequence_ = sequence;
-  stale_ = false;
+  stale_.clear();
   request_.reset();
   run_ = 0;
   model_wait_since_ms_ = now;
   if (state_ == State::kClosed || state_ == State::kConnecting) {
     state_ = State::kConnecting;
     trouble_since_ms_ = now;
-    trouble_ = "cannot be reached";
+    trouble_.clear();  // The first search may take a while.
     last_report_ms_ = now - kReportEveryMs + kFirstReportMs;
   } else {
     greet(now);
   }
 }
 
+void Exchange::offer_to_lead(bool offers) {
+  config_.hello.chief = offers;
+  hello_ = encode(config_.hello);
+}
+
 void Exchange::begin(const RequestInfo& info, TimeMs now) {
   request_ = Request();
   request_->info = info;
-  end(now);
+  pause(now);
 }
 
 void Exchange::end(TimeMs now) {
-  if (!request_) return;                                     // Already answered.
-  request_->sent_ms = last_ping_ms_ = last_heard_ms_ = now;  // Silence counts from the question.
+  if (request_) request_->complete = true;
+  pause(now);
+}
+
+void Exchange::pause(TimeMs now) {
+  if (!request_) return;  // Already answered.
+  // Silence counts from the question.
+  request_->since_ms = request_->sent_ms = last_ping_ms_ = last_heard_ms_ = now;
 }
 
 void Exchange::add(const RequestPart& part) {
@@ -75,8 +87,12 @@ void Exchange::on_connected(TimeMs now) {
 }
 
 void Exchange::greet(TimeMs now) {
+  if (state_ != State::kGreeting) {
+    last_heard_ms_ = last_ping_ms_ = now;
+    hello_again_ms_ = kHelloAgainMs;
+  }
   state_ = State::kGreeting;
-  last_heard_ms_ = last_ping_ms_ = now;
+  last_hello_ms_ = now;
   Header header = header_for(MessageType::kHello);
   header.dtype = WireDtype::kRecord;
   header.sequence = hello_sequence_;
@@ -119,14 +135,18 @@ void Exchange::on_welcome(const Message& message, TimeMs now) {
   // A restarted ps must not get the model a second time: workers may have pushed to the first one.
   const bool is_another_process = makes_model && header.ps_epoch != epoch_;
   if ((run_ != 0 && !session_goes_on && !creating) || is_another_process) {
-    stale_ = true;
+    stale_ = "a ps task lost its model, or the chief made a new one";
     return;
+  }
+  if (run_ != 0 && leads() && welcome->chief != config_.worker) {
+    stale_ = fmt::format("{} has become the chief", task_name(welcome->chief));
   }
   welcome_ = *welcome;
   lease_ = header.lease;
   epoch_ = header.ps_epoch;
-  step_ = header.step;
-  if (welcome->state == ModelState::kAwaitingModel && !config_.hello.chief) {
+  // A welcome that nobody asked for must not change the step of the answer in progress.
+  if (state_ != State::kOpen || creating) step_ = header.step;
+  if (welcome->state == ModelState::kAwaitingModel && !leads()) {
     if (state_ != State::kAwaitingModel) model_wait_since_ms_ = now;
     state_ = State::kAwaitingModel;
     return;
@@ -134,7 +154,7 @@ void Exchange::on_welcome(const Message& message, TimeMs now) {
   run_ = header.run;
   const bool was_open = std::exchange(state_, State::kOpen) == State::kOpen;
   if (creating && welcome->state == ModelState::kReady) {
-    request_.reset();
+    finish_request();
   } else if (request_ && !was_open) {
     send_request(now);  // The connection was made again in the middle of a request.
   }
@@ -179,7 +199,8 @@ void Exchange::send_request(TimeMs now) {
 
 void Exchange::on_progress(TimeMs now) {
   if (!request_ || state_ != State::kOpen) return;
-  request_->sent_ms = last_heard_ms_ = now;
+  last_heard_ms_ = now;
+  note_life(now);
 }
 
 void Exchange::on_message(Received&& received, TimeMs now) {
@@ -197,6 +218,7 @@ void Exchange::on_message(Received&& received, TimeMs now) {
   }
   if (header.step < 0 || header.step > kMaxCount || header.commit > kMaxCount) return;  // No real ps counts this far.
   last_heard_ms_ = now;
+  lacks_chief_ = (header.flags & kLacksChief) != 0;
   trouble_since_ms_.reset();
   reported_.clear();
   switch (header.type) {
@@ -274,7 +296,7 @@ void Exchange::on_notice(const Message& message, TimeMs now) {
   if (!request_ || message.header.sequence != request_->info.sequence) return;
   const auto notice = decode<NoticeRecord>(message.payload.bytes());
   if (!notice) return;
-  request_->sent_ms = now;  // The ps has the request: it does not have to be resent.
+  note_life(now);  // The ps has the request: it does not have to be resent.
   if (now - last_notice_ms_ < kLeastNoticeMs) return;
   last_notice_ms_ = now;
   actions_.notice(fmt::format("{}: {}", config_.ps_name, shown(notice->text)));
@@ -309,7 +331,19 @@ void Exchange::finish_if_whole(const Header& header) {
   step_ = header.step;
   commit_ = header.commit;
   const bool has_token = request_->has_token || request_->info.answer != MessageType::kToken;
-  if (has_token && request_->num_present == chunks_.size()) request_.reset();
+  if (has_token && request_->num_present == chunks_.size()) finish_request();
+}
+
+// The request is being answered, or will be.
+void Exchange::note_life(TimeMs now) {
+  request_->since_ms = request_->sent_ms = now;
+  request_->asked_again = false;
+  unanswered_since_ms_.reset();
+}
+
+void Exchange::finish_request() {
+  request_.reset();
+  unanswered_since_ms_.reset();
 }
 
 void Exchange::on_record(const Message& message) {
@@ -320,15 +354,20 @@ void Exchange::on_record(const Message& message) {
         header.commit == request_->commit && request_->num_present == (1u + header.slot) * chunks_.size();
     if (!whole) return;  // The request is resent later.
   }
-  if (header.type == MessageType::kSnapshotVector || header.type == MessageType::kSnapshotEnd) {
+  if (header.type == MessageType::kSnapshotEnd) {
     const auto record = decode<SnapshotRecord>(message.payload.bytes());
     if (!record) return;
     snapshot_ = *record;
   }
+  if (header.type == MessageType::kSnapshotPoint) {
+    const auto record = decode<UpdatesRecord>(message.payload.bytes());
+    if (!record) return;
+    point_ = *record;
+  }
   staged_is_bad_ = header.type == MessageType::kStaged && (header.flags & kNotFinite) != 0;
   step_ = header.step;
   commit_ = header.commit;
-  request_.reset();
+  finish_request();
   if (header.type == MessageType::kDoneAck) state_ = State::kClosed;  // The ps may be gone from now on.
 }
 
@@ -342,21 +381,42 @@ void Exchange::on_tick(TimeMs now) {
 
 void Exchange::watch_silence(TimeMs now) {
   const TimeMs silent_ms = now - last_heard_ms_;
-  if (silent_ms >= kSilenceMs) {
+  if (silent_ms >= config_.limits.silence_ms) {
     return give_up_connection(fmt::format("silent for {:.1f} s, last step {}", seconds(silent_ms), step_), now);
   }
-  if (state_ == State::kGreeting && silent_ms >= kNoWelcomeMs && trouble_ != kNoAnswer) {
+  if (state_ == State::kGreeting) return watch_greeting(now);
+  const TimeMs ping_after_ms = config_.limits.silence_ms / 3;
+  if (silent_ms >= ping_after_ms && now - last_ping_ms_ >= ping_after_ms) {
+    last_ping_ms_ = now;
+    actions_.send(header_for(MessageType::kPing), {}, Lifetime::kCall);
+  }
+  if (state_ == State::kOpen && request_ && request_->complete) watch_request(now);
+}
+
+// Before the welcome there is no session that a ping could refer to: a ps that does not answer a hello gets another
+// one.
+void Exchange::watch_greeting(TimeMs now) {
+  if (now - last_heard_ms_ >= kNoWelcomeMs && trouble_ != kNoAnswer) {
     trouble_since_ms_ = trouble_since_ms_.value_or(now);
     trouble_ = kNoAnswer;
     last_report_ms_ = now - kReportEveryMs;  // Reported at once.
   }
-  // Before the welcome there is no session that a ping could refer to: a ps that does not answer a hello gets another
-  // hello.
-  if (state_ != State::kGreeting && silent_ms >= kPingAfterMs && now - last_ping_ms_ >= kPingAfterMs) {
-    last_ping_ms_ = now;
-    actions_.send(header_for(MessageType::kPing), {}, Lifetime::kCall);
+  if (now - last_hello_ms_ < hello_again_ms_) return;
+  hello_again_ms_ *= 2;
+  greet(now);
+}
+
+void Exchange::watch_request(TimeMs now) {
+  if (now - request_->sent_ms < config_.limits.answer_ms) return;
+  unanswered_since_ms_ = unanswered_since_ms_.value_or(request_->since_ms);
+  const std::string what = fmt::format("{} is alive but has not answered a request for {:.1f} s, last step {}",
+                                       config_.ps_name, seconds(now - *unanswered_since_ms_), step_);
+  if (!std::exchange(request_->asked_again, true)) {
+    last_report_ms_ = now;
+    actions_.report(what + ": asking again");
+    return send_request(now);
   }
-  if (state_ == State::kOpen && request_ && now - request_->sent_ms >= kResendMs) send_request(now);
+  stale_ = what;
 }
 
 void Exchange::watch_deadline(TimeMs now) {
@@ -364,20 +424,26 @@ void Exchange::watch_deadline(TimeMs now) {
   TimeMs since = now;
   if (trouble_since_ms_) {
     since = *trouble_since_ms_;
-    what = fmt::format("{} {}", config_.ps_name, trouble_);
+    what = fmt::format("{} {}", config_.ps_name, trouble_.empty() ? "cannot be reached" : trouble_);
+  } else if (unanswered_since_ms_) {
+    since = *unanswered_since_ms_;
+    what = fmt::format("{} is alive but does not answer requests, last step {}", config_.ps_name, step_);
   } else if (state_ == State::kAwaitingModel) {
     since = model_wait_since_ms_;
-    what = fmt::format("{} has no model yet: worker:0 (the chief) has not initialised it", config_.ps_name);
+    what = fmt::format("{} has no model yet: {} (the chief) has not initialised it", config_.ps_name,
+                       task_name(chief() == kNoWorker ? 0 : chief()));
   } else {
     return;
   }
   const TimeMs waited = now - since;
-  if (waited >= config_.recovery_wait_ms) {
+  if (waited >= config_.limits.recovery_wait_ms) {
     return fail_with(ExitCode::kLostPeer, fmt::format("{}; gave up after {:.0f} s", what, seconds(waited)));
   }
-  if (now - last_report_ms_ >= kReportEveryMs) {
+  const bool knows_why = !trouble_since_ms_ || !trouble_.empty();
+  if (knows_why && now - last_report_ms_ >= kReportEveryMs) {
     last_report_ms_ = now;
-    actions_.report(fmt::format("{}; trying for another {:.0f} s", what, seconds(config_.recovery_wait_ms - waited)));
+    actions_.report(
+        fmt::format("{}; trying for another {:.0f} s", what, seconds(config_.limits.recovery_wait_ms - waited)));
   }
 }
 

@@ -12,6 +12,7 @@
 #include "lib/base/error.h"
 #include "lib/base/parameter_sink.h"
 #include "lib/base/time_ms.h"
+#include "lib/base/wait_limits.h"
 #include "lib/ps/records/control.h"
 #include "lib/ps/records/report_times.h"
 #include "lib/ps/store/chunk_table.h"
@@ -19,10 +20,10 @@
 
 namespace distmnist {
 
-inline constexpr TimeMs kPingAfterMs = 5'000;  // silence after which a waiting worker pings
-inline constexpr TimeMs kSilenceMs = 15'000;   // silence after which the connection is dropped and made again
+// A hello that is not answered is sent again after this time, then after twice as long, and so on: a ps that was just
+// started may have missed it.
+inline constexpr TimeMs kHelloAgainMs = 1'000;
 inline constexpr TimeMs kNoWelcomeMs = 3'000;  // silence after a hello before the peer is reported
-inline constexpr TimeMs kResendMs = 10'000;    // a request that a live ps has not answered is resent
 inline constexpr TimeMs kLeastNoticeMs = 500;  // between two lines about why an answer is slow
 
 // How long the bytes of a payload stay valid.
@@ -70,7 +71,7 @@ struct ExchangeConfig {
   std::uint64_t incarnation = 0;
   HelloRecord hello;
   std::vector<Range> pieces;  // that this ps holds
-  TimeMs recovery_wait_ms = 120'000;
+  WaitLimits limits = {};
 };
 
 class Exchange {
@@ -82,6 +83,8 @@ class Exchange {
   // answered.
   void open(std::uint64_t sequence, TimeMs now);
   bool opened() const { return state_ == State::kOpen; }
+  // Whether the next hello offers to be the chief.
+  void offer_to_lead(bool offers);
   // Begins a request and replaces one that is not answered yet. Its parts follow and are sent as they are added. A peer
   // that answers before all parts are there is not one of our ps tasks: the rest is not sent.
   void begin(const RequestInfo& info, TimeMs now);
@@ -89,9 +92,13 @@ class Exchange {
   // Where the values of answers go from now on: [0] the parameters, then the slots of a snapshot. Values without a sink
   // are only counted. The sinks must outlive the exchange or stay valid until the next call.
   void deliver_to(std::vector<ParameterSink*> sinks) { sinks_ = std::move(sinks); }
-  // All parts have been added: the exchange now waits for the answer.
+  // All parts have been added: the exchange now waits for the answer. pause: the last ones follow after the answers of
+  // other ps tasks.
   void end(TimeMs now);
+  void pause(TimeMs now);
   bool answered() const { return !request_; }
+  // Whether at least one chunk of the answer has arrived.
+  bool is_answering() const { return !request_ || request_->num_present > 0; }
   // Says that this process leaves. Not answered. (If kDoneAck has ended the conversation, nothing is sent.)
   void leave();
   // The same, and says that the run has failed. The ps ends the run for all workers.
@@ -123,8 +130,9 @@ class Exchange {
     std::string words_of_ps = {};  // if the ps has refused: its reason alone
   };
   const std::optional<Failure>& failure() const { return failure_; }
-  // The ps has lost or replaced the model of the session: open() again.
-  bool stale() const { return stale_; }
+  // Why the session is over and must be opened again: the ps has lost or replaced its model, or does not answer. Empty
+  // if it goes on.
+  const std::string& stale() const { return stale_; }
   const WelcomeRecord& welcome() const { return welcome_; }
   std::uint64_t run() const { return run_; }
   std::uint64_t lease() const { return lease_; }
@@ -132,7 +140,13 @@ class Exchange {
   std::int64_t step() const { return step_; }      // global_step in the last answer
   std::int64_t commit() const { return commit_; }  // updates this shard had applied by then
   const SnapshotRecord& snapshot() const { return snapshot_; }
+  const UpdatesRecord& point() const { return point_; }  // in the last kSnapshotPoint
   const TokenRecord& token() const { return token_; }
+  // Whether this worker is the chief, as far as this ps knows; which one is, kNoWorker: none or unknown; and whether
+  // there has been none for a while.
+  bool leads() const { return welcome_.chief == config_.worker; }
+  std::uint32_t chief() const { return welcome_.chief; }
+  bool lacks_chief() const { return lacks_chief_; }
   // Whether the last kStaged says that the push must not be applied.
   bool staged_is_bad() const { return staged_is_bad_; }
 
@@ -140,8 +154,11 @@ class Exchange {
   enum class State { kClosed, kConnecting, kGreeting, kAwaitingModel, kOpen };
   struct Request {
     RequestInfo info;
-    TimeMs sent_ms = 0;
+    TimeMs since_ms = 0;     // since when there is no progress
+    TimeMs sent_ms = 0;      // when it was last sent, or made progress
     bool sent_here = false;  // on this connection
+    bool complete = false;   // all parts have been added
+    bool asked_again = false;
     std::vector<RequestPart> parts;
     // State of the answer: its commit, whether its token has arrived, and which of its values have, by slot * chunks +
     // chunk.
@@ -166,8 +183,13 @@ class Exchange {
   void send_request(TimeMs now);
   void give_up_connection(const std::string& why, TimeMs now);
   void watch_silence(TimeMs now);
+  void watch_greeting(TimeMs now);
+  // A request that the ps does not answer, although it is alive.
+  void watch_request(TimeMs now);
   void watch_deadline(TimeMs now);
   Header header_for(MessageType type) const;
+  void finish_request();
+  void note_life(TimeMs now);
   void fail_with(ExitCode code, const std::string& reason) {
     if (!failure_) failure_ = Failure{code, reason, {}};
   }
@@ -183,22 +205,27 @@ class Exchange {
   std::int64_t commit_ = 0;
   WelcomeRecord welcome_;
   SnapshotRecord snapshot_;
+  UpdatesRecord point_;
   TokenRecord token_;
+  bool lacks_chief_ = false;
   bool staged_is_bad_ = false;
   std::optional<Request> request_;
   std::vector<ParameterSink*> sinks_;  // by slot
   std::vector<float> floats_;          // the last chunk that arrived in a different number type
   std::optional<Failure> failure_;
-  bool stale_ = false;
+  std::string stale_;
 
   TimeMs last_heard_ms_ = 0;
   TimeMs last_ping_ms_ = 0;
+  TimeMs last_hello_ms_ = 0;
+  TimeMs hello_again_ms_ = kHelloAgainMs;
   TimeMs last_report_ms_ = 0;
   TimeMs last_notice_ms_ = -kLeastNoticeMs;
   TimeMs model_wait_since_ms_ = 0;
+  std::optional<TimeMs> unanswered_since_ms_;  // of the first of the requests in a row that got no answer
   std::optional<TimeMs> trouble_since_ms_;
   std::string reported_;  // the last problem that was reported at once
-  std::string trouble_;   // "refused the connection", "silent for 15.0 s"
+  std::string trouble_;   // "refused the connection", "silent for 15.0 s"; empty: not known yet
 };
 
 }  // namespace distmnist

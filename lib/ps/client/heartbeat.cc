@@ -14,10 +14,15 @@ constexpr int kHeartbeatPollMs = 200;  // how long stop() may take
 struct Line {
   Heartbeat::Target target;
   ClientSocket socket;
-  Header ping() const {
+  Message ping(const std::optional<Stuck>& stuck) const {
     Header header = target.header;
     header.type = MessageType::kPing;
-    return header;
+    if (stuck) {
+      header.flags |= kIsStuck;
+      header.step = stuck->step;
+      header.samples = static_cast<std::uint32_t>(stuck->for_ms / 1000);
+    }
+    return {header, {}};
   }
 };
 
@@ -54,6 +59,7 @@ void Heartbeat::stop() {
 void Heartbeat::run() {
   std::vector<Line> lines;
   TimeMs last_ms = 0;
+  bool was_stuck = false;
   while (!stopping_) {
     bool changed = false;
     {
@@ -66,13 +72,15 @@ void Heartbeat::run() {
         }
       }
     }
-    if (changed || monotonic_ms() - last_ms >= kHeartbeatMs) {
+    const std::optional<Stuck> stuck = config_.stuck ? config_.stuck() : std::nullopt;
+    const bool is_news = std::exchange(was_stuck, stuck.has_value()) != stuck.has_value();
+    if (changed || is_news || monotonic_ms() - last_ms >= config_.every_ms) {
       last_ms = monotonic_ms();
       for (Line& line : lines) {
         if (!line.socket.broken().empty()) {
           line.socket = ClientSocket(context_, line.target.endpoint, line.target.keys);
         }
-        line.socket.send(Message{line.ping(), {}});
+        line.socket.send(line.ping(stuck));
       }
     }
     ClientSocket::poll(sockets_of(lines), kHeartbeatPollMs);
@@ -81,7 +89,7 @@ void Heartbeat::run() {
       while (const auto received = line.socket.receive()) {
         const bool probed =
             received->fault == HeaderFault::kNone && received->message.header.type == MessageType::kProbe;
-        if (probed) line.socket.send(Message{line.ping(), {}});
+        if (probed) line.socket.send(line.ping(stuck));
       }
     }
   }

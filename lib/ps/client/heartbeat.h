@@ -2,18 +2,19 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "lib/base/time_ms.h"
+#include "lib/base/watchdog.h"
 #include "lib/wire/transport.h"
 
 namespace distmnist {
-
-inline constexpr TimeMs kHeartbeatMs = 3'000;  // a fifth of a lease
 
 class Heartbeat {
  public:
@@ -24,7 +25,12 @@ class Heartbeat {
     std::optional<ClientKeys> keys{};  // if the cluster has keys
   };
 
-  explicit Heartbeat(WireContext& context) : context_(context) {}
+  struct Config {
+    TimeMs every_ms = 3'000;  // a fifth of a lease
+    // Whether the computation is stuck; empty: it is not watched.
+    std::function<std::optional<Stuck>()> stuck;
+  };
+  Heartbeat(WireContext& context, Config config) : context_(context), config_(std::move(config)) {}
   ~Heartbeat() { stop(); }
 
   // Starts the thread or replaces its targets. Pings at once.
@@ -35,6 +41,7 @@ class Heartbeat {
   void run();
 
   WireContext& context_;
+  Config config_;
   std::mutex mutex_;
   std::vector<Target> targets_;
   bool changed_ = false;

@@ -25,8 +25,8 @@ void InProcessClient::create(const StoredModel& model) {
       std::ranges::copy(slice(block, store_->chunks().range(chunk)), store_->values(slot, chunk).begin());
     }
   }
-  consumed_samples_ = model.consumed_samples;
-  consumed_samples_.try_emplace(0, 0);
+  progress_ = model;
+  progress_.consumed_samples.try_emplace(0, 0);
 }
 
 std::int64_t InProcessClient::pull(ParameterSink& sink) {
@@ -37,7 +37,7 @@ std::int64_t InProcessClient::pull(ParameterSink& sink) {
 }
 
 Turn InProcessClient::join(ParameterSink& sink) {
-  return {pull(sink), consumed_samples_[0], true, 0};
+  return {pull(sink), progress_.consumed_samples[0], true, 0};
 }
 
 void InProcessClient::begin_push(std::span<const float> gradients, std::int64_t, std::int64_t samples) {
@@ -56,10 +56,10 @@ void InProcessClient::push(Range range) {
 }
 
 Turn InProcessClient::finish_push(ParameterSink& sink) {
-  consumed_samples_[0] += pushed_samples_;
+  progress_.consumed_samples[0] += pushed_samples_;
   if (!dropped_.empty()) {
     skip_push();
-    return {pull(sink), consumed_samples_[0], false, 0, false};
+    return {pull(sink), progress_.consumed_samples[0], false, 0, false};
   }
   skipped_in_a_row_ = 0;
   store_->begin_update();
@@ -69,7 +69,7 @@ Turn InProcessClient::finish_push(ParameterSink& sink) {
     store_->apply(chunk, slice(gradients_, range), parameters);
     sink.load(range, parameters);
   }
-  return {store_->global_step(), consumed_samples_[0], true, 0};
+  return {store_->global_step(), progress_.consumed_samples[0], true, 0};
 }
 
 void InProcessClient::skip_push() {
@@ -85,7 +85,7 @@ void InProcessClient::skip_push() {
        what, skipped_in_a_row_);
 }
 
-StoredModel InProcessClient::snapshot() {
+std::optional<StoredModel> InProcessClient::snapshot() {
   StoredModel model;
   model.global_step = store_->global_step();
   model.slots.resize(store_->num_slots());
@@ -97,7 +97,7 @@ StoredModel InProcessClient::snapshot() {
       block.insert(block.end(), values.begin(), values.end());
     }
   }
-  model.consumed_samples = consumed_samples_;
+  static_cast<RunProgress&>(model) = progress_;
   return model;
 }
 

@@ -28,7 +28,7 @@ class InProcessClient : public ParameterClient {
   void drop_push() override { dropped_ = "the loss is not finite"; }
   // Throws Error (kDiverged) for a gradient that must not be applied, and after kMaxSkippedInARow skipped pushes.
   Turn finish_push(ParameterSink& sink) override;
-  StoredModel snapshot() override;
+  std::optional<StoredModel> snapshot() override;
   bool await_others(TimeMs) override { return true; }
   void done() override {}
   void leave() override {}
@@ -43,9 +43,9 @@ class InProcessClient : public ParameterClient {
   std::optional<VariableStore> store_;
   std::span<const float> gradients_;
   std::int64_t pushed_samples_ = 0;
-  ConsumedSamples consumed_samples_;  // those of other workers are kept for a run that has them again
-  std::string dropped_;               // why the current push is not applied; empty: it is applied
-  int skipped_in_a_row_ = 0;          // pushes
+  RunProgress progress_;      // that of other workers is kept for a run that has them again
+  std::string dropped_;       // why the current push is not applied; empty: it is applied
+  int skipped_in_a_row_ = 0;  // pushes
 };
 
 }  // namespace distmnist

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -16,6 +17,7 @@
 namespace distmnist {
 
 struct SessionInfo {
+  bool chief = true;       // this worker is the chief
   bool has_model = false;  // false only for the chief, which then creates it
   bool ended = false;      // the run is over
   std::int64_t global_step = 0;
@@ -64,10 +66,12 @@ class ParameterSession {
   // Sets the chief's model, which replaces the previous one. The session knows its optimizer and its strategy.
   virtual void create(const StoredModel& model) = 0;
 
-  // All parameters, independent of turns. Returns their global_step.
+  // All parameters, of one update. Returns their global_step. To be called at the end of the run, when no worker waits
+  // for a turn.
   virtual std::int64_t pull(ParameterSink& sink) = 0;
-  // A copy of the whole model at one moment: each push is in it on all ps tasks or on none.
-  virtual StoredModel snapshot() = 0;
+  // A copy of the whole model at one moment: each push is in it on all ps tasks or on none. Nothing if the ps tasks
+  // answer too slowly for that: try again later.
+  virtual std::optional<StoredModel> snapshot() = 0;
 
   // Waits until all other workers are done. Returns false after limit_ms, or when a stop is requested.
   virtual bool await_others(TimeMs limit_ms) = 0;

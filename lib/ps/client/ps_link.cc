@@ -7,6 +7,12 @@
 #include "lib/base/log.h"
 
 namespace distmnist {
+namespace {
+
+// A search that takes longer has met a name server that does not answer: a host that does not takes two seconds.
+constexpr TimeMs kSlowSearchMs = 4'000;
+
+}  // namespace
 
 PsLink::PsLink(WireContext& context, std::size_t ps, PsAddress address)
     : context_(context), ps_(ps), address_(std::move(address)) {}
@@ -30,10 +36,7 @@ void PsLink::tend(WorkerSession& session, TimeMs now) {
     if (socket_->key_trouble() != KeyTrouble::kNone) return exchange.on_keys_differ(socket_->broken());
     if (exchange.connected()) exchange.on_broken(std::string(socket_->broken()), now);
   }
-  if (exchange.wants_connection() && now - last_try_ms_ >= kTryEveryMs) {
-    last_try_ms_ = now;
-    connect(exchange, now);
-  }
+  if (exchange.wants_connection()) search(exchange, now);
   watch_progress(exchange, now);
 }
 
@@ -46,9 +49,25 @@ void PsLink::watch_progress(Exchange& exchange, TimeMs now) {
   exchange.on_progress(now);
 }
 
-void PsLink::connect(Exchange& exchange, TimeMs now) {
-  const Listener listener =
-      address_.fixed_endpoint.empty() ? find_ps(address_.address) : Listener{address_.fixed_endpoint, {}, {}};
+void PsLink::search(Exchange& exchange, TimeMs now) {
+  if (!address_.fixed_endpoint.empty()) return connect(exchange, {address_.fixed_endpoint, {}, {}}, now);
+  if (!search_ && now - last_try_ms_ < kTryEveryMs) return;
+  if (!search_) {
+    last_try_ms_ = now;
+    search_.emplace([address = address_.address] { return find_ps(address); });
+  }
+  if (const auto found = search_->take()) {
+    search_.reset();
+    connect(exchange, *found, now);
+  } else if (const TimeMs waited = now - last_try_ms_; waited >= kSlowSearchMs) {
+    exchange.on_unreachable(
+        fmt::format("cannot be looked up: nothing has answered for {} s, neither a name server nor the host",
+                    waited / 1000),
+        now);
+  }
+}
+
+void PsLink::connect(Exchange& exchange, const Listener& listener, TimeMs now) {
   endpoint_ = listener.endpoint;
   if (endpoint_.empty()) return exchange.on_unreachable(listener.why_not, now);
   if (!listener.warning.empty() && !std::exchange(warned_, true)) log_warning("{}", listener.warning);

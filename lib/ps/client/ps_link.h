@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "lib/base/side_thread.h"
 #include "lib/cluster/address.h"
 #include "lib/cluster/cluster_spec.h"
 #include "lib/ps/client/worker_session.h"
@@ -53,7 +54,9 @@ class PsLink : public ExchangeActions {
 
  private:
   void receive(WorkerSession& session, TimeMs now);
-  void connect(Exchange& exchange, TimeMs now);
+  // Looks for the ps, and connects once it is found. A name server may take its time, which must stop nothing else.
+  void search(Exchange& exchange, TimeMs now);
+  void connect(Exchange& exchange, const Listener& listener, TimeMs now);
   void watch_progress(Exchange& exchange, TimeMs now);
 
   WireContext& context_;
@@ -61,7 +64,8 @@ class PsLink : public ExchangeActions {
   PsAddress address_;
   std::string endpoint_;
   std::optional<ClientSocket> socket_;
-  TimeMs last_try_ms_ = -kTryEveryMs;
+  std::optional<Eventually<Listener>> search_;
+  TimeMs last_try_ms_ = -kTryEveryMs;  // when the last search began
   TimeMs looked_ms_ = -kLookEveryMs;
   std::uint64_t moved_bytes_ = 0;  // over the connection, at the last check
   bool warned_ = false;

@@ -38,13 +38,16 @@ RemoteClient::RemoteClient(RemoteClientConfig config)
       context_(config_.context != nullptr ? *config_.context : own_context_.emplace()),
       links_(make_links(context_, config_)),
       session_(config_, actions_of(links_)),
-      heartbeat_(context_) {}
+      heartbeat_(context_, {config_.limits.silence_ms / 5, config_.stuck}),
+      offers_to_lead_(config_.chief) {}
 
 // ---- The session ----
 
 SessionInfo RemoteClient::open() {
-  session_.open(monotonic_ms());
+  session_.open(offers_to_lead_, clock_.now());
   drive();
+  offers_to_lead_ = session_.info().chief;
+  was_there_ |= session_.info().has_model;
   std::vector<Heartbeat::Target> targets;
   for (std::size_t k = 0; k < links_.size(); ++k) {
     targets.push_back({links_[k]->endpoint(), session_.heartbeat(k), links_[k]->keys()});
@@ -58,30 +61,31 @@ SessionInfo RemoteClient::open() {
 
 void RemoteClient::create(const StoredModel& model) {
   created_ = model;
-  session_.create(created_, monotonic_ms());
+  session_.create(created_, clock_.now());
   drive();
   created_ = {};
+  was_there_ = true;
 }
 
 std::int64_t RemoteClient::pull(ParameterSink& sink) {
-  session_.pull(sink, monotonic_ms());
+  session_.pull(sink, clock_.now());
   drive();
   return session_.step();
 }
 
-StoredModel RemoteClient::snapshot() {
-  session_.snapshot(monotonic_ms());
+std::optional<StoredModel> RemoteClient::snapshot() {
+  session_.snapshot(clock_.now());
   drive();
   return session_.take_snapshot();
 }
 
 bool RemoteClient::await_others(TimeMs limit_ms) {
-  session_.await_others(monotonic_ms());
+  session_.await_others(clock_.now());
   return drive(limit_ms);
 }
 
 void RemoteClient::done() {
-  session_.done(monotonic_ms());
+  session_.done(clock_.now());
   drive();
   heartbeat_.stop();
 }
@@ -99,14 +103,14 @@ void RemoteClient::fail_run(const std::string& why) {
 // ---- Turns, and what they cost ----
 
 Turn RemoteClient::join(ParameterSink& sink) {
-  session_.join(sink, monotonic_ms());
+  session_.join(sink, clock_.now());
   drive();
   return session_.turn();
 }
 
 void RemoteClient::begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) {
   const double began_s = monotonic_s();
-  session_.begin_push(gradients, step, samples, monotonic_ms());
+  session_.begin_push(gradients, step, samples, clock_.now());
   costs_.push_s += monotonic_s() - began_s;
 }
 
@@ -119,14 +123,15 @@ void RemoteClient::push(Range range) {
 Turn RemoteClient::finish_push(ParameterSink& sink) {
   const double began_s = monotonic_s();
   for (auto& link : links_) link->reset_first_values();
-  session_.finish_push(sink, monotonic_ms());
+  session_.finish_push(sink, clock_.now());
   drive();
   const double ended_s = monotonic_s();
   double first_values_s = ended_s;
   for (const auto& link : links_) first_values_s = std::min(first_values_s, link->first_values_s().value_or(ended_s));
   costs_.wait_s += first_values_s - began_s;
   costs_.pull_s += ended_s - first_values_s;
-  if (config_.strategy.ordered()) costs_.others_s += static_cast<double>(session_.waited_ms()) / 1000;
+  offer_to_lead(clock_.now());  // This push is answered: nothing is lost.
+  if (config_.strategy.ordered(links_.size())) costs_.others_s += static_cast<double>(session_.waited_ms()) / 1000;
   return session_.turn();
 }
 
@@ -142,15 +147,20 @@ ExchangeCosts RemoteClient::costs() const {
 // ---- The loop ----
 
 bool RemoteClient::drive(std::optional<TimeMs> limit_ms) {
-  const TimeMs began = monotonic_ms();
+  const TimeMs began = clock_.now();
   try {
     while (true) {
-      const TimeMs now = monotonic_ms();
+      const TimeMs now = clock_.now();
+      if (config_.beat) config_.beat();
       for (auto& link : links_) link->tend(session_, now);
       session_.on_tick(now);
       if (const auto* failure = session_.failure()) throw Error(failure->code, failure->reason);
       if (!session_.lost().empty()) throw SessionLost(session_.lost());
       if (session_.finished()) return true;
+      if (!config_.conflict.empty() && !opened_once_ && session_.knows_no_chief()) {
+        throw Error(ExitCode::kConflict, config_.conflict);
+      }
+      if (session_.waits_for_others()) offer_to_lead(now);
       const bool stops = config_.stop_requested && config_.stop_requested();
       // The caller goes on without the result.
       if (limit_ms && (stops || now - began >= *limit_ms)) return session_.give_up(), false;
@@ -162,6 +172,19 @@ bool RemoteClient::drive(std::optional<TimeMs> limit_ms) {
   } catch (...) {
     session_.give_up();
     throw;
+  }
+}
+
+void RemoteClient::offer_to_lead(TimeMs now) {
+  if (offers_to_lead_ || !config_.can_lead) return;
+  if (!session_.lacks_chief()) {
+    next_offer_ms_ = 0;
+  } else if (next_offer_ms_ == 0) {
+    next_offer_ms_ = now + static_cast<TimeMs>(config_.worker) * kOfferLaterMs;
+  } else if (now >= next_offer_ms_) {
+    next_offer_ms_ = now + kOfferEveryMs;
+    offers_to_lead_ = config_.can_lead(was_there_);
+    if (offers_to_lead_) throw SessionLost("the run has no chief any more; this worker offers to take its place");
   }
 }
 

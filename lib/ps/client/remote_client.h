@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/base/clock.h"
 #include "lib/ps/client/heartbeat.h"
 #include "lib/ps/client/parameter_client.h"
 #include "lib/ps/client/ps_link.h"
@@ -19,6 +20,9 @@ namespace distmnist {
 // workers may have left by then.
 inline constexpr TimeMs kStopGraceMs = 5'000;
 inline constexpr TimeMs kTurnStopMs = 500;
+// How often a worker looks whether it can be the chief, while the run lacks one. Worker i begins i times kOfferLaterMs
+// later, so that two do not offer at the same time.
+inline constexpr TimeMs kOfferEveryMs = 2'000, kOfferLaterMs = 300;
 
 struct RemoteClientConfig : WorkerSessionConfig {
   // Where ps tasks of this process listen ("inproc://..."), one for each of `ps`, and the context they share; otherwise
@@ -28,6 +32,16 @@ struct RemoteClientConfig : WorkerSessionConfig {
   std::vector<ClientKeys> keys;  // for each of `ps`, if the cluster has keys
   // Polled while waiting. Once it is true, a call that would keep waiting throws Error (kInterrupted).
   std::function<bool()> stop_requested;
+  bool chief = false;  // whether this process offers to be the chief when it starts
+  // If not empty: why this process, whose task usually leads, cannot. It ends with this error (kConflict) unless the
+  // run has a chief.
+  std::string conflict;
+  // Asked while the run lacks a chief: whether this process can be the chief. was_there: it has had a session with a
+  // model. Empty: it cannot.
+  std::function<bool(bool was_there)> can_lead;
+  // As in Heartbeat::Config.
+  std::function<std::optional<Stuck>()> stuck;
+  std::function<void()> beat;  // called while waiting, at least every 100 ms; may be empty
 };
 
 class RemoteClient : public ParameterClient {
@@ -49,7 +63,7 @@ class RemoteClient : public ParameterClient {
   void drop_push() override { session_.drop_push(); }
   Turn finish_push(ParameterSink& sink) override;
   ExchangeCosts costs() const override;
-  StoredModel snapshot() override;
+  std::optional<StoredModel> snapshot() override;
   bool await_others(TimeMs limit_ms) override;
   void done() override;
   void leave() override;
@@ -60,6 +74,8 @@ class RemoteClient : public ParameterClient {
   // passes or a stop is requested first.
   bool drive(std::optional<TimeMs> limit_ms = std::nullopt);
   void require_patience(TimeMs now);
+  // Ends the session if the run lacks a chief and this worker can be the chief. The next one offers that.
+  void offer_to_lead(TimeMs now);
 
   RemoteClientConfig config_;
   std::optional<WireContext> own_context_;
@@ -68,7 +84,11 @@ class RemoteClient : public ParameterClient {
   StoredModel created_;  // while it is being sent; kept after a failure, because sockets may still read it
   WorkerSession session_;
   Heartbeat heartbeat_;  // Destroyed before the session that it pings for.
+  PatientClock clock_;
   bool opened_once_ = false;
+  bool was_there_ = false;  // it has had a session with a model
+  bool offers_to_lead_;
+  TimeMs next_offer_ms_ = 0;
   TimeMs stop_since_ = 0;  // when a stop was first seen during stopped_request_
   std::int64_t stopped_request_ = -1;
   ExchangeCosts costs_;  // without the bytes, which the links count

@@ -16,14 +16,14 @@ ExchangeConfig exchange_config(const WorkerSessionConfig& config, std::size_t ps
   exchange.worker = config.worker;
   exchange.incarnation = config.incarnation;
   exchange.hello = {config.container,
-                    config.chief,
+                    false,
                     config.num_workers,
                     static_cast<std::uint32_t>(config.ps.size()),
                     static_cast<std::uint32_t>(ps),
                     config.fingerprint,
                     config.num_parameters};
   exchange.pieces = ranges_of(config.plan[ps]);
-  exchange.recovery_wait_ms = config.recovery_wait_ms;
+  exchange.limits = config.limits;
   return exchange;
 }
 
@@ -41,19 +41,26 @@ WorkerSession::WorkerSession(WorkerSessionConfig config, const std::vector<Excha
 
 // ---- The session ----
 
-void WorkerSession::open(TimeMs now) {
+void WorkerSession::open(bool offer_to_lead, TimeMs now) {
   ++sequence_;
   lost_.clear();
-  for (Exchange& exchange : exchanges_) exchange.open(sequence_, now);
+  for (Exchange& exchange : exchanges_) {
+    exchange.offer_to_lead(offer_to_lead);
+    exchange.open(sequence_, now);
+  }
   enter(Phase::kOpening, all());
 }
 
-void WorkerSession::on_opened() {
+void WorkerSession::on_opened(TimeMs now) {
+  const auto leads = [](const Exchange& exchange) { return exchange.leads(); };
+  info_.chief = std::ranges::all_of(exchanges_, leads);
+  // Where not all ps tasks agree, another worker has become the chief: this one gives the role back.
+  if (!info_.chief && std::ranges::any_of(exchanges_, leads)) return open(false, now);
   // If the ps tasks do not all hold the same model, the chief makes it again on all of them.
   info_.has_model = std::ranges::all_of(exchanges_, [&](const Exchange& exchange) {
     return exchange.welcome().state != ModelState::kAwaitingModel && exchange.run() == lead().run();
   });
-  if (!info_.has_model && !config_.chief) lost_ = "the ps tasks hold different models";
+  if (!info_.has_model && !info_.chief) lost_ = "the ps tasks hold different models";
   info_.ended = lead().welcome().state == ModelState::kEnded;
   info_.global_step = lead().step();
   run_ = lead().run();
@@ -64,10 +71,14 @@ void WorkerSession::create(const StoredModel& model, TimeMs now) {
   run_ = config_.draw_run();
   ++sequence_;
   records_.clear();
+  // A checkpoint that the run has not outgrown knows who was done. What this process knows counts in any case: these
+  // workers have ended.
+  std::set<std::uint32_t> done = done_;
+  if (model.global_step >= config_.strategy.train_steps) done.insert(model.done.begin(), model.done.end());
   for (std::size_t k = 0; k < exchanges_.size(); ++k) {
     Exchange& exchange = exchanges_[k];
-    const CreateRecord record{config_.plan[k], config_.optimizer, config_.strategy, model.global_step,
-                              model.consumed_samples};
+    CreateRecord record{config_.plan[k], config_.optimizer, config_.strategy, model.global_step, model};
+    record.progress.done = done;
     exchange.begin({MessageType::kWelcome, sequence_, run_, model.global_step}, now);
     exchange.add({MessageType::kCreate, WireDtype::kRecord, 0, {}, kept(encode(record))});
     for (std::size_t slot = 0; slot <= model.slots.size(); ++slot) {
@@ -92,8 +103,15 @@ void WorkerSession::await_others(TimeMs now) {
       now);
 }
 
+// The chief waits at ps 0 for the others, which therefore report to all ps tasks at once.
 void WorkerSession::done(TimeMs now) {
-  ask({.phase = Phase::kDone, .asked = all(), .answer = MessageType::kDoneAck, .part = plain(MessageType::kDone)}, now);
+  if (!info_.chief) return done_at(all(), Phase::kDone, now);
+  done_at(others(), Phase::kDoneAtOthers, now);
+  advance(now);
+}
+
+void WorkerSession::done_at(Asked asked, Phase phase, TimeMs now) {
+  ask({.phase = phase, .asked = asked, .answer = MessageType::kDoneAck, .part = plain(MessageType::kDone)}, now);
 }
 
 void WorkerSession::leave() {
@@ -113,7 +131,9 @@ void WorkerSession::fail_run(const std::string& why) {
 
 // ---- Parameters and gradients ----
 
+// A ps other than ps 0 may not have made the last updates, if the worker that was to bring them has died.
 void WorkerSession::pull(ParameterSink& sink, TimeMs now) {
+  if (exchanges_.size() > 1) return join(sink, Phase::kPullingFromLead, WireDtype::kF32, now);
   ask({.phase = Phase::kPulling,
        .asked = all(),
        .answer = MessageType::kParameters,
@@ -123,12 +143,17 @@ void WorkerSession::pull(ParameterSink& sink, TimeMs now) {
 }
 
 void WorkerSession::join(ParameterSink& sink, TimeMs now) {
+  join(sink, Phase::kJoining, config_.wire_dtype, now);
+}
+
+void WorkerSession::join(ParameterSink& sink, Phase phase, WireDtype wants, TimeMs now) {
   sink_ = &sink;
-  ask({.phase = Phase::kJoining,
+  wants_ = wants;
+  ask({.phase = phase,
        .asked = lead_only(),
        .answer = MessageType::kToken,
        .part = plain(MessageType::kJoin),
-       .wants = config_.wire_dtype,
+       .wants = wants,
        .sinks = {&sink}},
       now);
 }
@@ -176,9 +201,14 @@ std::span<const std::byte> WorkerSession::on_the_wire(Range range) {
 
 void WorkerSession::finish_push(ParameterSink& sink, TimeMs now) {
   sink_ = &sink;
+  wants_ = config_.wire_dtype;
   for (Exchange& exchange : exchanges_) {
     exchange.deliver_to({&sink});
-    exchange.end(now);
+    if (ordered() && &exchange == &lead()) {
+      exchange.pause(now);  // Its kCommit follows.
+    } else {
+      exchange.end(now);
+    }
   }
   if (ordered()) {
     enter(Phase::kStaging, others());
@@ -224,7 +254,7 @@ void WorkerSession::pull_from_others(TimeMs now) {
        .asked = others(),
        .answer = MessageType::kParameters,
        .part = part,
-       .wants = config_.wire_dtype,
+       .wants = wants_,
        .sinks = {sink_}},
       now);
 }
@@ -239,62 +269,60 @@ void WorkerSession::on_turn() {
 
 void WorkerSession::snapshot(TimeMs now) {
   snapshot_attempts_ = 0;
-  ask_for_vectors(now);
+  model_.reset();
+  ask_for_point(now);
 }
 
-// Each ps says which pushes it has. If ps 0 decides, it stops deciding and says which updates the others may not have
-// applied yet.
-void WorkerSession::ask_for_vectors(TimeMs now) {
+// With several ps tasks, ps 0 stops making updates and says which of them the others may not have made yet.
+void WorkerSession::ask_for_point(TimeMs now) {
   ++snapshot_attempts_;
-  ask({.phase = Phase::kSnapshotVector,
-       .asked = ordered() ? lead_only() : all(),
-       .answer = MessageType::kSnapshotVector,
+  if (exchanges_.size() == 1) return take_slots(now);
+  ask({.phase = Phase::kSnapshotPoint,
+       .asked = lead_only(),
+       .answer = MessageType::kSnapshotPoint,
        .part = plain(MessageType::kSnapshotBegin)},
       now);
 }
 
 void WorkerSession::take_slots(TimeMs now) {
-  target_ = {};
-  certain_ = true;
-  if (ordered()) {
-    target_.updates = lead().snapshot().updates;
-  } else {
-    std::vector<SnapshotRecord> vectors;
-    for (const Exchange& exchange : exchanges_) vectors.push_back(exchange.snapshot());
-    NewestMarks newest = newest_marks(vectors);
-    target_.marks = std::move(newest.marks);
-    certain_ = newest.certain;
-  }
-  model_ = {};
-  model_.parameters.resize(static_cast<std::size_t>(config_.num_parameters));
-  model_.slots.assign(slot_names(config_.optimizer.kind).size(), std::vector<float>(model_.parameters.size()));
+  copy_ = {};
+  copy_.parameters.resize(static_cast<std::size_t>(config_.num_parameters));
+  copy_.slots.assign(slot_names(config_.optimizer.kind).size(), std::vector<float>(copy_.parameters.size()));
   slot_sinks_.clear();
-  slot_sinks_.emplace_back(model_.parameters);
-  for (std::vector<float>& slot : model_.slots) slot_sinks_.emplace_back(slot);
+  slot_sinks_.emplace_back(copy_.parameters);
+  for (std::vector<float>& slot : copy_.slots) slot_sinks_.emplace_back(slot);
   records_.clear();
-  Question question{.phase = Phase::kSnapshotTake,
-                    .asked = all(),
+  if (exchanges_.size() == 1) return take_from(all(), Phase::kSnapshotTake, now);
+  take_from(others(), Phase::kSnapshotOthers, now);
+}
+
+void WorkerSession::take_from(Asked asked, Phase phase, TimeMs now) {
+  UpdatesRecord target;
+  if (phase == Phase::kSnapshotOthers) target.updates = lead().point().updates;
+  Question question{.phase = phase,
+                    .asked = asked,
                     .answer = MessageType::kSnapshotEnd,
-                    .part = {MessageType::kSnapshotTake, WireDtype::kRecord, 0, {}, kept(encode(target_))}};
+                    .part = {MessageType::kSnapshotTake, WireDtype::kRecord, 0, {}, kept(encode(target))}};
   for (BlockSink& sink : slot_sinks_) question.sinks.push_back(&sink);
   ask(question, now);
 }
 
-// A ps that was asked late has released its held pushes and is past the agreed point.
+// ps 0 makes no update before the others have copied their parts. Their data may still be on its way.
+void WorkerSession::take_from_lead(TimeMs now) {
+  take_from(lead_only(), Phase::kSnapshotTake, now);
+  asked_ = all();
+}
+
+// If the question reaches ps 0 late, it has gone on and is past the agreed point.
 void WorkerSession::compare_shards(TimeMs now) {
-  whole_ = certain_ && std::ranges::all_of(exchanges_, [&](const Exchange& exchange) {
-             return ordered() ? exchange.commit() == lead().commit() : exchange.snapshot().marks == target_.marks;
-           });
-  if (!whole_ && snapshot_attempts_ < kSnapshotAttempts) return ask_for_vectors(now);
-  if (!whole_) {
-    report_to_->report(
-        fmt::format("snapshot at global_step {}: the ps tasks have not all applied the same pushes, because a push of "
-                    "a worker that died reached only some of them or because they answer too slowly",
-                    step()));
-  }
-  model_.global_step = step();
-  model_.consumed_samples = lead().snapshot().consumed_samples;
+  const bool whole =
+      std::ranges::all_of(exchanges_, [&](const Exchange& exchange) { return exchange.commit() == lead().commit(); });
+  if (!whole && snapshot_attempts_ < kSnapshotAttempts) return ask_for_point(now);
   phase_ = Phase::kIdle;
+  if (!whole) return;
+  static_cast<RunProgress&>(copy_) = lead().snapshot().progress;
+  copy_.global_step = step();
+  model_ = std::move(copy_);
 }
 
 // ---- Phases ----
@@ -312,6 +340,7 @@ void WorkerSession::ask(const Question& question, TimeMs now) {
     exchanges_[k].deliver_to(question.sinks);
     exchanges_[k].begin(info, now);
     exchanges_[k].add(question.part);
+    exchanges_[k].end(now);
   }
   enter(question.phase, question.asked);
 }
@@ -357,15 +386,21 @@ bool WorkerSession::connecting() const {
 }
 
 void WorkerSession::advance(TimeMs now) {
-  const bool stale = std::ranges::any_of(exchanges_, [](const Exchange& exchange) { return exchange.stale(); });
-  if (stale && lost_.empty()) lost_ = "a ps task lost its model, or the chief made a new one";
+  // A ps that is lost takes this knowledge with it.
+  if (const auto& done = lead().welcome().done; !done.empty()) done_ = done;
+  for (const Exchange& exchange : exchanges_) {
+    if (lost_.empty()) lost_ = exchange.stale();
+  }
   while (phase_ != Phase::kIdle && lost_.empty() && has_answers()) next_phase(now);
 }
 
 bool WorkerSession::has_answers() const {
   for (std::size_t k = asked_.first; k < asked_.last; ++k) {
     const Exchange& exchange = exchanges_[k];
-    if (!(phase_ == Phase::kOpening ? exchange.opened() : exchange.answered())) return false;
+    const bool ready = phase_ == Phase::kOpening          ? exchange.opened()
+                       : phase_ == Phase::kSnapshotOthers ? exchange.is_answering()
+                                                          : exchange.answered();
+    if (!ready) return false;
   }
   return true;
 }
@@ -373,20 +408,25 @@ bool WorkerSession::has_answers() const {
 void WorkerSession::next_phase(TimeMs now) {
   switch (phase_) {
     case Phase::kOpening:
-      return on_opened();
+      return on_opened(now);
     case Phase::kPushing:
       return on_pushed();
     case Phase::kStaging:
       return commit(now);
     case Phase::kJoining:
     case Phase::kCommitting:
+    case Phase::kPullingFromLead:
       return pull_from_others(now);
     case Phase::kAdvancing:
       return on_turn();
-    case Phase::kSnapshotVector:
+    case Phase::kSnapshotPoint:
       return take_slots(now);
+    case Phase::kSnapshotOthers:
+      return take_from_lead(now);
     case Phase::kSnapshotTake:
       return compare_shards(now);
+    case Phase::kDoneAtOthers:
+      return done_at(lead_only(), Phase::kDone, now);
     case Phase::kIdle:
     case Phase::kCreating:
     case Phase::kPulling:

@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lib/base/parameter_sink.h"
@@ -16,12 +18,11 @@
 #include "lib/cluster/cluster_spec.h"
 #include "lib/cluster/placement.h"
 #include "lib/ps/client/exchange.h"
-#include "lib/ps/client/newest_marks.h"
 #include "lib/ps/client/parameter_client.h"
 
 namespace distmnist {
 
-// How often a snapshot is tried before one is accepted whose ps tasks are not at the same pushes.
+// How often a snapshot is tried whose ps tasks turn out to be at different updates.
 inline constexpr int kSnapshotAttempts = 3;
 
 struct WorkerSessionConfig {
@@ -30,7 +31,6 @@ struct WorkerSessionConfig {
   std::int64_t num_parameters = 0;
   std::uint32_t worker = 0;
   std::uint32_t num_workers = 1;
-  bool chief = false;
   std::uint64_t incarnation = 0;               // unique to this process, and unguessable
   NumberSource draw_run = unguessable_number;  // draws the run of a model that this process creates; never 0
   std::string container;
@@ -38,7 +38,7 @@ struct WorkerSessionConfig {
   Strategy strategy;                       // of the job
   WireDtype wire_dtype = WireDtype::kF32;  // of gradients and of the parameters of a turn
   Fingerprint fingerprint;
-  TimeMs recovery_wait_ms = 120'000;
+  WaitLimits limits = {};
 };
 
 class WorkerSession {
@@ -47,11 +47,13 @@ class WorkerSession {
   WorkerSession(WorkerSessionConfig config, const std::vector<ExchangeActions*>& actions);
 
   // ---- From the worker: each call begins an operation and replaces an unfinished one ----
-  // Shakes hands with all ps tasks. The result is in info().
-  void open(TimeMs now);
+  // Shakes hands with all ps tasks. The result is in info(). offer_to_lead: whether this worker can be the chief; it
+  // is, if all ps tasks agree.
+  void open(bool offer_to_lead, TimeMs now);
   // `model` must stay alive until the operation has finished. The same holds for the sinks below.
   void create(const StoredModel& model, TimeMs now);
-  // Pulls all parameters as they are. Their step is in step().
+  // Pulls all parameters of one update, in float32. Their step is in step(). To be called when no worker waits for a
+  // turn any more, at the end of the run, or with one ps.
   void pull(ParameterSink& sink, TimeMs now);
   // Asks for a turn, and pulls. The result is in turn(), as for finish_push.
   void join(ParameterSink& sink, TimeMs now);
@@ -60,7 +62,7 @@ class WorkerSession {
   void push(Range range);
   void drop_push() { drops_push_ = true; }
   void finish_push(ParameterSink& sink, TimeMs now);
-  // Copies the model. The result is in take_snapshot().
+  // Copies the model at one update. The result is in take_snapshot().
   void snapshot(TimeMs now);
   void await_others(TimeMs now);
   void done(TimeMs now);
@@ -89,6 +91,13 @@ class WorkerSession {
   // Whether it waits for other workers before this one may go on.
   bool awaits_turn() const { return phase_ == Phase::kJoining || phase_ == Phase::kCommitting; }
   bool connecting() const;  // to at least one ps
+  // Whether it waits for others longer than for an answer: for the model, its turn or the end of the run.
+  bool waits_for_others() const { return awaits_turn() || phase_ == Phase::kOpening || ends(); }
+  bool ends() const { return phase_ == Phase::kDone || phase_ == Phase::kDoneAtOthers; }
+  // Whether the run has had no chief for a while, according to ps 0.
+  bool lacks_chief() const { return exchanges_.front().lacks_chief(); }
+  // Whether ps 0 has answered a hello and knows of no chief.
+  bool knows_no_chief() const { return exchanges_.front().ps_epoch() != 0 && exchanges_.front().chief() == kNoWorker; }
   // Requests begun since the session was made. Each has the full time limit of one request.
   std::int64_t requests() const { return requests_; }
 
@@ -98,9 +107,8 @@ class WorkerSession {
   TimeMs waited_ms() const { return exchanges_.front().token().waited_ms; }
   std::uint64_t run() const { return run_; }                       // of the current model
   std::int64_t step() const { return exchanges_.front().step(); }  // in the last answer
-  StoredModel take_snapshot() { return std::move(model_); }
-  // Whether all ps tasks were at the same pushes.
-  bool snapshot_is_whole() const { return whole_; }
+  // Nothing if the ps tasks were at different updates in each of kSnapshotAttempts.
+  std::optional<StoredModel> take_snapshot() { return std::exchange(model_, std::nullopt); }
 
  private:
   enum class Phase {
@@ -108,14 +116,17 @@ class WorkerSession {
     kOpening,
     kCreating,
     kPulling,
-    kJoining,     // asks ps 0 for a turn
-    kPushing,     // if each ps applies a push by itself
-    kStaging,     // until the push is complete on all other ps tasks
-    kCommitting,  // asks ps 0 for the decision on the push, and for a turn
-    kAdvancing,   // tells the others what ps 0 has decided, and pulls
-    kSnapshotVector,
+    kPullingFromLead,  // asks ps 0, before it brings the others to the same update
+    kJoining,          // asks ps 0 for a turn
+    kPushing,          // if each ps applies a push by itself
+    kStaging,          // until the push is complete on all other ps tasks
+    kCommitting,       // asks ps 0 for the decision on the push, and for a turn
+    kAdvancing,        // tells the others what ps 0 has decided, and pulls
+    kSnapshotPoint,    // asks ps 0 to make no update for now, and which updates the others need
+    kSnapshotOthers,   // until the other ps tasks have copied their parts
     kSnapshotTake,
     kAwaitingOthers,
+    kDoneAtOthers,  // the chief reports to ps 0 last, so that this is there as long as any other ps is
     kDone
   };
   struct Asked {  // the ps tasks that must answer in a phase
@@ -131,10 +142,11 @@ class WorkerSession {
   };
 
   Exchange& lead() { return exchanges_.front(); }
-  bool ordered() const { return config_.strategy.ordered(); }
+  bool ordered() const { return config_.strategy.ordered(config_.ps.size()); }
   Asked lead_only() const { return {0, 1}; }
   Asked others() const { return {1, exchanges_.size()}; }
   Asked all() const { return {0, exchanges_.size()}; }
+  void join(ParameterSink& sink, Phase phase, WireDtype wants, TimeMs now);
   void enter(Phase phase, Asked asked);
   void ask(const Question& question, TimeMs now);
   std::span<const std::byte> kept(Frame record);
@@ -144,13 +156,16 @@ class WorkerSession {
   void advance(TimeMs now);
   bool has_answers() const;
   void next_phase(TimeMs now);
-  void on_opened();
+  void on_opened(TimeMs now);
+  void done_at(Asked asked, Phase phase, TimeMs now);
   void on_pushed();
   void commit(TimeMs now);
   void pull_from_others(TimeMs now);
   void on_turn();
-  void ask_for_vectors(TimeMs now);
+  void ask_for_point(TimeMs now);
   void take_slots(TimeMs now);
+  void take_from(Asked asked, Phase phase, TimeMs now);
+  void take_from_lead(TimeMs now);
   void compare_shards(TimeMs now);
 
   WorkerSessionConfig config_;
@@ -164,6 +179,7 @@ class WorkerSession {
   std::string lost_;
   std::vector<Frame> records_;  // of the pending requests
   ParameterSink* sink_ = nullptr;
+  WireDtype wants_ = WireDtype::kF32;  // the number type for sink_
 
   std::span<const float> gradients_;
   std::vector<std::byte> wire_gradients_;  // gradients_ in wire_dtype, if that is not float32
@@ -172,14 +188,13 @@ class WorkerSession {
   bool drops_push_ = false;            // this worker does not want the push to count
 
   int snapshot_attempts_ = 0;
-  SnapshotRecord target_;  // what each ps should be at
-  bool certain_ = false;   // that target_ is the newest
-  bool whole_ = false;
+  StoredModel copy_;  // while it arrives
   std::deque<BlockSink> slot_sinks_;
 
   SessionInfo info_;
   Turn turn_;
-  StoredModel model_;
+  std::optional<StoredModel> model_;
+  std::set<std::uint32_t> done_;  // workers that are known to be done in this run
 };
 
 }  // namespace distmnist

@@ -17,10 +17,9 @@ void bounded_map(Archive& archive, std::map<Key, Value>& map, const Element& ele
   map = {list.begin(), list.end()};
 }
 
-// A count of used samples.
+// A count of used samples from a ps.
 template <class Archive>
-void samples(Archive& archive, std::int64_t& count) {
-  archive(count);
+void check_samples(std::int64_t count) {
   if (Archive::is_loading::value && (count < 0 || count > kMaxCount))
     throw cereal::Exception("an invalid number of samples");
 }
@@ -43,8 +42,24 @@ void fields(Archive& archive, HelloRecord& record) {
 }
 
 template <class Archive>
+void fields(Archive& archive, std::set<std::uint32_t>& workers) {
+  std::vector<std::uint32_t> list(workers.begin(), workers.end());
+  bounded(archive, list, [&](std::uint32_t& worker) { archive(worker); });
+  workers = {list.begin(), list.end()};
+}
+
+template <class Archive>
+void fields(Archive& archive, RunProgress& progress) {
+  archive(progress.run_id);
+  bounded_map(archive, progress.consumed_samples, [&](std::int64_t& count) { archive(count); });
+  fields(archive, progress.done);
+}
+
+template <class Archive>
 void fields(Archive& archive, WelcomeRecord& record) {
   bounded(archive, record.state, ModelState::kEnded);
+  archive(record.chief);
+  fields(archive, record.done);
 }
 
 template <class Archive>
@@ -97,7 +112,8 @@ template <class Archive>
 void fields(Archive& archive, TokenRecord& record) {
   bounded(archive, record.accepted);
   archive(record.staleness, record.waited_ms);
-  samples(archive, record.consumed_samples);
+  archive(record.consumed_samples);
+  check_samples<Archive>(record.consumed_samples);
   fields(archive, record.updates);
   bounded(archive, record.finite);
 }
@@ -107,6 +123,7 @@ void fields(Archive& archive, NoticeRecord& record) {
   bounded(archive, record.text);
 }
 
+// Counts out of range are accepted here: the ps answers them with a refusal that says so.
 template <class Archive>
 void fields(Archive& archive, CreateRecord& record) {
   bounded(archive, record.pieces, [&](NamedRange& piece) {
@@ -116,15 +133,13 @@ void fields(Archive& archive, CreateRecord& record) {
   fields(archive, record.optimizer);
   fields(archive, record.strategy);
   archive(record.global_step);
-  bounded_map(archive, record.consumed_samples, [&](std::int64_t& count) { archive(count); });
+  fields(archive, record.progress);
 }
 
 template <class Archive>
 void fields(Archive& archive, SnapshotRecord& record) {
-  bounded_map(archive, record.marks, [&](PushMark& mark) { archive(mark.incarnation, mark.sequence); });
-  bounded_map(archive, record.consumed_samples, [&](std::int64_t& count) { samples(archive, count); });
-  fields(archive, record.updates);
-  bounded_map(archive, record.processes, [&](std::uint64_t& incarnation) { archive(incarnation); });
+  fields(archive, record.progress);
+  for (const auto& [worker, count] : record.progress.consumed_samples) check_samples<Archive>(count);
 }
 
 template <class Archive>

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -30,7 +31,7 @@ std::string first_difference(const Fingerprint& here, const Fingerprint& chief);
 
 struct HelloRecord {
   std::string container;
-  bool chief = false;
+  bool chief = false;  // this process can be the chief: it can save the model
   std::uint32_t num_workers = 0;
   std::uint32_t num_ps = 0;
   std::uint32_t ps_index = 0;  // the ps this hello is meant for
@@ -40,8 +41,12 @@ struct HelloRecord {
 
 enum class ModelState : std::uint8_t { kAwaitingModel = 0, kReady = 1, kEnded = 2 };
 
+inline constexpr std::uint32_t kNoWorker = 0xFFFFFFFF;
+
 struct WelcomeRecord {
   ModelState state = ModelState::kAwaitingModel;
+  std::uint32_t chief = kNoWorker;  // the worker that is the chief now
+  std::set<std::uint32_t> done;     // the workers that are done
 };
 
 // Also sent with kLeave by a process whose run has failed.
@@ -55,7 +60,7 @@ struct CreateRecord {
   OptimizerSpec optimizer;
   Strategy strategy;
   std::int64_t global_step = 0;
-  ConsumedSamples consumed_samples;
+  RunProgress progress;
 };
 
 struct UpdatesRecord {
@@ -80,10 +85,7 @@ struct NoticeRecord {
 };
 
 struct SnapshotRecord {
-  PushMarks marks;
-  ConsumedSamples consumed_samples;
-  std::vector<Update> updates;  // as in TokenRecord
-  Processes processes;          // those admitted last, on this ps
+  RunProgress progress;
 };
 
 // ---- From outside any run ----

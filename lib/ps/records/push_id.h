@@ -3,7 +3,6 @@
 
 #include <compare>
 #include <cstdint>
-#include <map>
 #include <vector>
 
 #include "lib/wire/header.h"
@@ -24,8 +23,6 @@ struct PushMark {
 inline PushMark mark_of(const Header& header) {
   return {header.incarnation, header.sequence};
 }
-using PushMarks = std::map<std::uint32_t, PushMark>;       // by worker index
-using Processes = std::map<std::uint32_t, std::uint64_t>;  // incarnation by worker index
 
 // Identifies one push.
 struct PushId {

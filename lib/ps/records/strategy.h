@@ -2,6 +2,7 @@
 // docs/semantics.md is the specification. Every ps gets it when the chief creates the model.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace distmnist {
@@ -43,9 +44,10 @@ struct Strategy {
   std::int64_t train_steps = 0;                      // where the run ends: no worker waits after it
   OnNan on_nan = OnNan::kFail;
 
-  // Whether ps 0 decides each push and each turn for all ps tasks. If not, every ps applies a push when it arrives.
-  bool ordered() const {
-    return sync || staleness != StalenessPolicy::kKeep || max_staleness != kUnboundedStaleness ||
+  // Whether ps 0 decides each push and each turn. If not, the only ps applies a push when it arrives. With several ps
+  // tasks, a push must be complete on all of them before any of them may apply it.
+  bool ordered(std::size_t num_ps) const {
+    return num_ps > 1 || sync || staleness != StalenessPolicy::kKeep || max_staleness != kUnboundedStaleness ||
            on_nan == OnNan::kSkip;
   }
 

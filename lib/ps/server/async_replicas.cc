@@ -13,6 +13,7 @@ void AsyncReplicas::arrive(std::uint32_t worker) {
   // A late worker starts at the clock of the slowest one: the others do not wait until it has caught up.
   newcomer.clock = slowest_clock().value_or(newcomer.clock);
   newcomer.present = true;
+  newcomer.done = false;
 }
 
 void AsyncReplicas::depart(std::uint32_t worker, TimeMs) {

@@ -16,6 +16,7 @@ class AsyncReplicas : public Coordinator {
 
   void arrive(std::uint32_t worker) override;
   void depart(std::uint32_t worker, TimeMs now) override;
+  void retire(std::uint32_t worker) override { workers_[worker].done = true; }
   Verdict push(const PushId& id, std::int64_t step, std::int64_t global_step) override;
   Verdict drop(const PushId& id, std::int64_t step, std::int64_t global_step) override;
   std::optional<Update> next_update() override;
@@ -26,12 +27,15 @@ class AsyncReplicas : public Coordinator {
  private:
   struct Worker {
     bool present = false;
+    bool done = false;       // it has retired and has not come back
     std::int64_t clock = 0;  // batches it has finished, including dropped ones
   };
 
   // Records that the worker has finished a batch computed from the parameters of `step`. Returns its staleness.
   std::int64_t finish_batch(std::uint32_t worker, std::int64_t step, std::int64_t global_step);
-  bool warming_up(std::int64_t global_step) const { return global_step < strategy_.warmup_steps; }
+  bool warming_up(std::int64_t global_step) const {
+    return global_step < strategy_.warmup_steps && !workers_.front().done;
+  }
   // Of the workers that take part; empty if there are none.
   std::optional<std::int64_t> slowest_clock() const;
 

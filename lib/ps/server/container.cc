@@ -36,6 +36,7 @@ bool is_for_the_chief(MessageType type) {
 
 void Container::on_message(const Sender& from, Message&& message, TimeMs now) {
   if (run_.failure) return;
+  chief_seen_ms_ = chief_seen_ms_.value_or(now);
   handle(from, std::move(message), now);
   cut_orphans();
 }
@@ -58,6 +59,12 @@ void Container::handle(const Sender& from, Message&& message, TimeMs now) {
     run_.log_event(RunState::Event::kBack, header.worker, "is back");
     if (parts_) parts_->ordered.arrive(header.worker);
   }
+  if (heard.is_stuck) {
+    run_.log_event(RunState::Event::kLost, header.worker,
+                   fmt::format("answers, but its computation has made no progress for {} s, last step {}: lost",
+                               header.samples, header.step));
+    depart(header.worker, now);
+  }
   for (const Greeting& other : heard.turned_away) {
     run_.refuse(other.from, other.header, ExitCode::kConflict,
                 fmt::format("{} is already running; stop it, or give this process a different --task_index",
@@ -69,9 +76,11 @@ void Container::handle(const Sender& from, Message&& message, TimeMs now) {
   const bool current =
       heard.standing == Standing::kCurrent && header.ps_epoch == run_.ps.epoch && header.lease == session->lease;
   if (!current) return run_.reply(route, header, MessageType::kStale);
-  if (is_for_the_chief(header.type) && !session->greeting.hello.chief) {
+  if (is_for_the_chief(header.type) && chief_ != header.worker) {
+    // It was the chief until another worker took its place, and learns of that from a new welcome.
+    if (session->greeting.hello.chief) return run_.reply(route, header, MessageType::kStale);
     return run_.refuse(from, header, ExitCode::kUsage,
-                       "only the chief, worker:0, may create the model, take snapshots and wait for the others");
+                       "only the chief may create the model, take snapshots and wait for the others");
   }
   switch (header.type) {
     case MessageType::kPing:
@@ -82,9 +91,6 @@ void Container::handle(const Sender& from, Message&& message, TimeMs now) {
       return on_load(from, message);
     case MessageType::kCreateEnd:
       return on_create_end(message, now);
-    case MessageType::kDone:
-      depart(header.worker, now);
-      return on_done(route, header);
     case MessageType::kLeave:
       return on_leave(message, now);
     default:
@@ -107,7 +113,9 @@ void Container::handle(const Sender& from, Message&& message, TimeMs now) {
     case MessageType::kSnapshotTake:
       return parts_->snapshot.on_question(from, std::move(message), now);
     case MessageType::kAwaitOthers:
-      return on_await_others(route, header);
+      return on_await_others(route, header, now);
+    case MessageType::kDone:
+      return on_done(route, header, now);
     default:
       return;  // An answer: a ps never asks for one.
   }
@@ -117,17 +125,21 @@ void Container::on_tick(TimeMs now) {
   if (run_.failure) return;
   const Membership::Tick tick = run_.members.tick(now);
   for (const std::uint32_t worker : tick.lost) {
-    run_.log_event(RunState::Event::kLost, worker, fmt::format("silent for {:.1f} s: lost", kLeaseMs / 1000.0));
+    run_.log_event(RunState::Event::kLost, worker,
+                   fmt::format("silent for {:.1f} s: lost", static_cast<double>(run_.limits.silence_ms) / 1000));
     depart(worker, now);
   }
   for (const std::uint32_t worker : tick.taken_over) {
     run_.log_event(RunState::Event::kTakenOver, worker,
                    fmt::format("the old process does not answer; the new one, from {}, takes over",
                                run_.members.session(worker)->greeting.from.address));
-    welcome(worker);
+    admit(worker, now);
   }
   for (const std::uint32_t worker : tick.to_probe) probe(worker);
   cut_orphans();
+  watch_chief(now);
+  tell_awaiting(now);
+  late_ones_had_time_ = now - last_done_ms_ >= kLateWorkersMs;
   if (!parts_) return;
   parts_->ordered.tick(now);
   parts_->snapshot.tick(now);
@@ -160,26 +172,20 @@ void Container::on_hello(const Sender& from, const Message& message, TimeMs now)
                     hello->ps_index, hello->num_ps, counted(hello->num_workers, "worker"),
                     run_.ps.stay ? ", or give a run of a different size its own --container" : ""));
   }
-  if (hello->chief && header.worker != 0) {
-    return run_.refuse(
-        from, header, ExitCode::kConflict,
-        fmt::format("worker:0 is the chief of a run, but {} claims to be the chief", task_name(header.worker)));
-  }
   if (bytes_of(hello->fingerprint) > kMaxFingerprintBytes) {
     return run_.refuse(from, header, ExitCode::kUsage,
                        fmt::format("{} describes its job in {} bytes, but at most {} are allowed; shorten its flags",
                                    task_name(header.worker), bytes_of(hello->fingerprint), kMaxFingerprintBytes));
   }
-  const Processes before = run_.members.processes();
+  const bool is_new = run_.members.latest(header.worker) != header.incarnation;
   Greeting greeting{header, from, *hello};
   greeting.header.flags = header.flags & kChecksumData;
   if (!fits_job(greeting)) return;  // Not admitted at all: it must not retire the process that has the task.
   switch (run_.members.greet(std::move(greeting), now)) {
     case Admission::kAdmitted:
       run_.actions.keep(from.route);
-      if (before != run_.members.processes())
-        run_.log_event(RunState::Event::kComes, header.worker, "joined from " + from.address);
-      return welcome(header.worker);
+      if (is_new) run_.log_event(RunState::Event::kComes, header.worker, "joined from " + from.address);
+      return admit(header.worker, now);
     case Admission::kProbe:
       run_.actions.keep(from.route);
       return probe(header.worker);
@@ -225,11 +231,44 @@ bool Container::fits_job(const Greeting& greeting) {
   return false;
 }
 
+void Container::admit(std::uint32_t worker, TimeMs now) {
+  settle_chief(worker, now);
+  welcome(worker);
+}
+
+void Container::settle_chief(std::uint32_t worker, TimeMs now) {
+  Session* session = run_.members.session(worker);
+  const Session* present = chief();
+  const bool other_leads = present != nullptr && !present->lost && chief_ != worker;
+  if (!session->greeting.hello.chief) {
+    if (chief_ != worker) return;
+    // It gives the role back, or is a new process that cannot have it. Another worker can take it at once.
+    chief_.reset();
+    chief_seen_ms_ = now - run_.limits.silence_ms;
+  } else if (other_leads) {
+    session->greeting.hello.chief = false;
+  } else {
+    const bool is_successor = has_model() && chief_ != worker;
+    chief_ = worker;
+    chief_seen_ms_ = now;
+    run_.lacks_chief = false;
+    if (is_successor) run_.log_event(RunState::Event::kLeads, worker, "is the chief from now on");
+  }
+}
+
+void Container::watch_chief(TimeMs now) {
+  const Session* present = chief();
+  const bool is_there = present != nullptr && !present->lost;
+  if (is_there) chief_seen_ms_ = present->last_heard_ms;
+  const bool is_done = chief_ && run_.members.done().contains(*chief_);
+  run_.lacks_chief = !is_there && !is_done && chief_seen_ms_ && now - *chief_seen_ms_ >= run_.limits.silence_ms;
+}
+
 void Container::welcome(std::uint32_t worker) {
   const Session* session = run_.members.session(worker);
   const Greeting& greeting = session->greeting;
   if (!fits_job(greeting)) return run_.members.dismiss(worker);  // It came before there was a model to fit.
-  WelcomeRecord record;
+  WelcomeRecord record{{}, chief_.value_or(kNoWorker), run_.members.done()};
   record.state = !has_model() ? ModelState::kAwaitingModel : ended() ? ModelState::kEnded : ModelState::kReady;
   run_.reply(greeting.from.route, greeting.header, MessageType::kWelcome, encode(record));
 }
@@ -278,6 +317,7 @@ void Container::on_create_end(const Message& message, TimeMs now) {
   // If a part is missing, there is no answer: the chief sends the whole creation again.
   if (!creation_->is_whole()) return;
   const TimeMs rest_until_ms = parts_ ? parts_->snapshot.rest_until_ms() : 0;
+  const std::set<std::uint32_t> done = creation_->done();
   // Also keeps the samples of workers that this run does not have, because a later run may have more; but only up to a
   // limit.
   Shard shard = creation_->finish(std::max(run_.ps.num_workers, kMaxWorkers));
@@ -290,6 +330,9 @@ void Container::on_create_end(const Message& message, TimeMs now) {
     run_.shard.reset();  // Never one without the other.
     throw;
   }
+  run_.members.begin_again(done);
+  for (const std::uint32_t worker : run_.members.done()) parts_->ordered.retire(worker, now);
+  awaiting_end_.clear();  // They ask again.
   const HelloRecord& chief = run_.members.session(header.worker)->greeting.hello;
   fingerprint_ = chief.fingerprint;
   num_parameters_ = chief.num_parameters;
@@ -313,8 +356,9 @@ void Container::on_push(const Route& route, Message&& message, TimeMs now) {
   }
   if (!whole) return;
   WholePush push = history.collector.take();
-  if (shard.ordered()) return parts_->ordered.stage(std::move(push));
-  if (parts_->snapshot.admit(std::move(push), now)) parts_->ordered.note_update(now);
+  if (run_.ordered()) return parts_->ordered.stage(std::move(push));
+  run_.apply(std::move(push));
+  parts_->ordered.note_update(now);
 }
 
 // ---- The end ----
@@ -324,11 +368,19 @@ void Container::depart(std::uint32_t worker, TimeMs now) {
   if (parts_) parts_->ordered.depart(worker, now);
 }
 
+bool Container::complete() const {
+  if (!has_model() || run_.shard->strategy.train_steps == 0) return false;
+  return chief_ && members().done().contains(*chief_) &&
+         run_.shard->store.global_step() >= run_.shard->strategy.train_steps;
+}
+
 void Container::on_leave(const Message& message, TimeMs now) {
   const Header& header = message.header;
   run_.log_event(RunState::Event::kLeaves, header.worker, fmt::format("leaves at global_step {}", header.step));
   depart(header.worker, now);
   run_.members.leave(header.worker, now);
+  awaiting_end_.erase(header.worker);
+  tell_awaiting(now);
   if (header.dtype != WireDtype::kRecord) return;
   const auto why = decode<RefuseRecord>(message.payload.bytes());
   if (why && why->exit_code == static_cast<std::int32_t>(ExitCode::kDiverged)) {
@@ -336,22 +388,57 @@ void Container::on_leave(const Message& message, TimeMs now) {
   }
 }
 
-void Container::on_await_others(const Route& route, const Header& header) {
-  awaiting_others_ = {route, header};
-  tell_awaiting();
+void Container::on_await_others(const Route& route, const Header& header, TimeMs now) {
+  awaiting_others_ = {route, header, now + kFirstNoticeMs};
+  tell_awaiting(now);
 }
 
-void Container::on_done(const Route& route, const Header& header) {
-  run_.members.set_done(header.worker);
-  run_.log_event(RunState::Event::kDone, header.worker, fmt::format("is done at global_step {}", header.step));
-  run_.reply(route, header, MessageType::kDoneAck);
-  tell_awaiting();
+// Until the chief has saved the model, a restarted ps may need every worker for the steps that were lost with it. The
+// others therefore end after the chief.
+void Container::on_done(const Route& route, const Header& header, TimeMs now) {
+  const bool is_news = !run_.members.done().contains(header.worker);
+  run_.members.set_done(header.worker, true);
+  parts_->ordered.retire(header.worker, now);
+  last_done_ms_ = now;
+  late_ones_had_time_ = false;
+  awaiting_end_[header.worker] = {route, header, now + kFirstNoticeMs};
+  if (is_news) {
+    run_.log_event(RunState::Event::kDone, header.worker, fmt::format("is done at global_step {}", header.step));
+    // The chief has to know this if the ps is lost.
+    if (chief() != nullptr && chief_ != header.worker) welcome(*chief_);
+  }
+  tell_awaiting(now);
 }
 
-void Container::tell_awaiting() {
-  if (!awaiting_others_ || !run_.members.others_done(awaiting_others_->second.worker)) return;
-  run_.reply(awaiting_others_->first, awaiting_others_->second, MessageType::kOthersDone);
-  awaiting_others_.reset();
+const Session* Container::chief() const {
+  if (!chief_) return nullptr;
+  const auto at = run_.members.members().find(*chief_);
+  return at == run_.members.members().end() || !at->second.session ? nullptr : &*at->second.session;
+}
+
+void Container::tell_awaiting(TimeMs now) {
+  const auto notify = [&](Awaiting& awaiting, const std::string& text) {
+    if (now < awaiting.notice_ms) return;
+    awaiting.notice_ms = now + run_.notice_every_ms();
+    run_.reply(awaiting.route, awaiting.question, MessageType::kNotice, encode(NoticeRecord{text}));
+  };
+  if (awaiting_others_ && run_.members.others_done(awaiting_others_->question.worker)) {
+    run_.reply(awaiting_others_->route, awaiting_others_->question, MessageType::kOthersDone);
+    awaiting_others_.reset();
+  }
+  if (awaiting_others_) notify(*awaiting_others_, "waiting for the other workers to be done");
+  // Without a chief, one of them may become the chief, and save.
+  const bool may_end = (chief_ && run_.members.done().contains(*chief_)) ||
+                       (run_.lacks_chief && now - *chief_seen_ms_ >= run_.limits.silence_ms + kSuccessionMs);
+  const std::string whom = chief_ ? task_name(*chief_) + ", the chief," : "a chief";
+  for (auto& [worker, awaiting] : awaiting_end_) {
+    if (may_end) {
+      run_.reply(awaiting.route, awaiting.question, MessageType::kDoneAck);
+    } else {
+      notify(awaiting, fmt::format("waiting for {} to save the model", whom));
+    }
+  }
+  if (may_end) awaiting_end_.clear();
 }
 
 void Container::cut_orphans() {

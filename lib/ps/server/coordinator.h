@@ -35,6 +35,9 @@ class Coordinator {
   // or replaced; what it held is returned. Calling either one again has no effect.
   virtual void arrive(std::uint32_t worker) = 0;
   virtual void depart(std::uint32_t worker, TimeMs now) = 0;
+  // The worker, which has departed, has done all of its work: no other worker waits for it, whatever the strategy says
+  // about lost workers, unless a new process of it arrives.
+  virtual void retire(std::uint32_t worker) = 0;
 
   // `id` was computed from the parameters of `step`; global_step is now `global_step`.
   virtual Verdict push(const PushId& id, std::int64_t step, std::int64_t global_step) = 0;

@@ -47,7 +47,7 @@ std::optional<std::string> fault_of(const Strategy& strategy) {
 std::optional<std::string> fault_of_counts(const CreateRecord& record) {
   if (record.global_step < 0) return "a negative global_step";
   if (record.global_step > kMaxCount) return "a global_step that is too large";
-  for (const auto& [worker, samples] : record.consumed_samples) {
+  for (const auto& [worker, samples] : record.progress.consumed_samples) {
     if (samples < 0 || samples > kMaxCount)
       return fmt::format("an invalid number of samples, {}, for worker:{}", samples, worker);
   }
@@ -70,8 +70,8 @@ std::optional<std::string> fault_of_creation(const CreateRecord& record, std::ui
 
 Creation::Creation(const Header& header, const CreateRecord& record)
     : incarnation_(header.incarnation),
-      consumed_samples_(record.consumed_samples),
-      shard_{header.run, record.pieces, record.strategy,
+      progress_(record.progress),
+      shard_{header.run, record.progress.run_id, record.pieces, record.strategy,
              VariableStore(ranges_of(record.pieces), record.optimizer, record.global_step)} {
   loaded_.resize((1 + shard_.store.num_slots()) * shard_.store.chunks().size(), false);
 }
@@ -94,7 +94,7 @@ bool Creation::is_whole() const {
 }
 
 Shard Creation::finish(std::uint32_t num_workers) {
-  for (const auto& [worker, count] : consumed_samples_) {
+  for (const auto& [worker, count] : progress_.consumed_samples) {
     if (worker < num_workers) shard_.histories[worker].consumed_samples = count;
   }
   return std::move(shard_);

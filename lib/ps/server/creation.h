@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,13 +34,14 @@ class Creation {
   bool is_whole() const;
   // Returns the shard and leaves this object empty. The shard continues with the samples of workers below num_workers.
   Shard finish(std::uint32_t num_workers);
+  const std::set<std::uint32_t>& done() const { return progress_.done; }
 
  private:
   bool is_of(const Header& header) const { return is_of_run(header.run) && header.incarnation == incarnation_; }
 
   std::uint64_t incarnation_;
   std::vector<bool> loaded_;  // by slot * chunks + chunk
-  ConsumedSamples consumed_samples_;
+  RunProgress progress_;
   Shard shard_;
 };
 

@@ -33,10 +33,15 @@ bool Membership::names_a_lease(const Session& session, const Header& header) con
   return std::ranges::find(session.leases, header.lease) != session.leases.end();
 }
 
-Processes Membership::processes() const {
-  Processes out;
+std::uint64_t Membership::latest(std::uint32_t worker) const {
+  const auto at = members_.find(worker);
+  return at == members_.end() ? 0 : at->second.latest;
+}
+
+std::set<std::uint32_t> Membership::done() const {
+  std::set<std::uint32_t> out;
   for (const auto& [worker, member] : members_) {
-    if (member.latest != 0) out[worker] = member.latest;
+    if (member.done) out.insert(worker);
   }
   return out;
 }
@@ -65,7 +70,7 @@ void Membership::admit(Member& member, Greeting greeting, bool again, TimeMs now
     if (member.retired.size() > kMaxRetiredProcesses) member.retired.pop_front();
   }
   // What the previous process said does not hold for this one. (A run that is over stays over.)
-  if (new_process && member.done && !all_done()) member.done = false;
+  if (new_process && member.done && !all_reported()) member.done = member.reported = false;
   member.latest = incarnation;
   member.session = std::move(next);
   add_route(*member.session, route);
@@ -122,6 +127,13 @@ Membership::Heard Membership::hear(const Header& header, const Route& route, Tim
   }
   heard.standing = Standing::kCurrent;
   member.session->proven |= header.type != MessageType::kHello;
+  // A process that is alive but computes no more is of no use: a new one may take its place.
+  if (header.type == MessageType::kPing && (header.flags & kIsStuck) != 0) {
+    add_route(*member.session, route);
+    heard.is_stuck = !std::exchange(member.session->lost, true) && !member.done;
+    if (!member.waiting.empty()) member.probe_deadline_ms = now;
+    return heard;
+  }
   heard.returned = std::exchange(member.session->lost, false);
   // A process that says that it leaves makes room.
   if (header.type != MessageType::kLeave) heard.turned_away = std::exchange(member.waiting, {});
@@ -145,7 +157,7 @@ Membership::Tick Membership::tick(TimeMs now) {
       // It may have died in the meantime, like the one before.
       member.probe_deadline_ms = now + kProbeMs;
       out.to_probe.push_back(worker);
-    } else if (member.session && !member.session->lost && now - member.session->last_heard_ms >= kLeaseMs) {
+    } else if (member.session && !member.session->lost && now - member.session->last_heard_ms >= lease_ms_) {
       member.session->lost = true;
       if (!member.done) out.lost.push_back(worker);
     }
@@ -165,6 +177,28 @@ void Membership::dismiss_all() {
     end_session(member);
     for (const Greeting& other : std::exchange(member.waiting, {})) orphans_.push_back(other.from.route);
   }
+}
+
+void Membership::set_done(std::uint32_t worker, bool reported) {
+  Member& member = members_[worker];
+  member.done = true;
+  member.reported |= reported;
+}
+
+void Membership::begin_again(const std::set<std::uint32_t>& done) {
+  for (auto& [worker, member] : members_) {
+    const bool is_live = member.session && !member.session->lost;
+    member.done = member.done && !is_live;
+    member.reported = false;
+  }
+  for (const std::uint32_t worker : done) {
+    const Session* session = this->session(worker);
+    if (worker < num_workers_ && (session == nullptr || session->lost)) members_[worker].done = true;
+  }
+}
+
+bool Membership::all_reported() const {
+  return all_done() && std::ranges::all_of(members_, [](const auto& entry) { return entry.second.reported; });
 }
 
 bool Membership::others_done(std::uint32_t worker) const {

@@ -10,6 +10,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,7 +22,6 @@
 
 namespace distmnist {
 
-inline constexpr TimeMs kLeaseMs = 15'000;               // silence after which a worker counts as lost
 inline constexpr TimeMs kProbeMs = 1'000;                // time in which the present process of a task must answer a
                                                          // probe
 inline constexpr std::size_t kMaxNewcomers = 4;          // processes that wait for one task at a time
@@ -46,6 +46,7 @@ struct Session {
   bool lost = false;
   std::deque<Route> routes;  // on which the process has been heard, the newest last
 
+  std::uint32_t worker() const { return greeting.header.worker; }
   std::uint64_t incarnation() const { return greeting.header.incarnation; }
 };
 
@@ -56,6 +57,7 @@ struct Member {
   std::uint64_t latest = 0;           // the process admitted last; 0: none yet
   std::deque<std::uint64_t> retired;  // the processes before it, the oldest first
   bool done = false;
+  bool reported = false;  // that it is done, to this ps
 };
 
 enum class Admission {
@@ -69,8 +71,9 @@ enum class Standing { kCurrent, kRetired, kUnknown };
 
 class Membership {
  public:
-  explicit Membership(std::uint32_t num_workers, NumberSource draw_lease = unguessable_number)
-      : num_workers_(num_workers), draw_lease_(std::move(draw_lease)) {}
+  // lease_ms: silence after which a worker counts as lost.
+  Membership(std::uint32_t num_workers, TimeMs lease_ms, NumberSource draw_lease = unguessable_number)
+      : num_workers_(num_workers), lease_ms_(lease_ms), draw_lease_(std::move(draw_lease)) {}
 
   std::uint32_t num_workers() const { return num_workers_; }
   const std::map<std::uint32_t, Member>& members() const { return members_; }
@@ -79,9 +82,6 @@ class Membership {
   // which is part of the marks of its pushes, so it must name a lease that it was given. (Its first lease may have been
   // lost on the way: until it has named one, its hello is enough.)
   bool is_current(const Header& header) const;
-  // The process of each task that was admitted last, even if it is gone.
-  Processes processes() const;
-
   Admission greet(Greeting greeting, TimeMs now);
 
   // Handles a message from a process: renews its lease. If it is the present process answering a probe, the waiting
@@ -90,6 +90,7 @@ class Membership {
     Standing standing = Standing::kUnknown;
     std::vector<Greeting> turned_away;
     bool returned = false;  // it had counted as lost
+    bool is_stuck = false;  // it counts as lost from now on, because its computation is stuck
   };
   Heard hear(const Header& header, const Route& route, TimeMs now);
 
@@ -109,9 +110,16 @@ class Membership {
   void dismiss(std::uint32_t worker) { end_session(members_[worker]); }
   // Ends all sessions and turns away all waiting processes: no connection is needed any more.
   void dismiss_all();
-  void set_done(std::uint32_t worker) { members_[worker].done = true; }
+  // reported: the worker has said so itself; otherwise it is known from elsewhere.
+  void set_done(std::uint32_t worker, bool reported);
+  // A new model is there: a worker that has a live process takes part again. The others that are `done` have ended.
+  void begin_again(const std::set<std::uint32_t>& done);
+  std::set<std::uint32_t> done() const;
+  // The process of the task that was admitted last, even if it is gone; 0: none.
+  std::uint64_t latest(std::uint32_t worker) const;
 
   bool all_done() const { return missing().empty(); }
+  bool all_reported() const;
   bool others_done(std::uint32_t worker) const;
   // The tasks that are not done.
   std::vector<std::uint32_t> missing() const;
@@ -128,6 +136,7 @@ class Membership {
   void end_session(Member& member);
 
   std::uint32_t num_workers_;
+  TimeMs lease_ms_;
   NumberSource draw_lease_;
   std::map<std::uint32_t, Member> members_;
   std::optional<TimeMs> last_life_ms_;

@@ -11,7 +11,8 @@ OrderedRun::OrderedRun(RunState& run, Shard& shard, TimeMs now)
     : run_(run),
       shard_(shard),
       staged_((shard.strategy.sync ? shard.strategy.replicas_to_aggregate : 1) + kMaxAbandonedPushes) {
-  if (run.ps.index == 0) turns_.emplace(shard.strategy, run.ps.num_workers, now, run.limits.recovery_wait_ms);
+  if (run.ps.index == 0)
+    turns_.emplace(shard.strategy, run.ps.num_workers, now, run.limits.recovery_wait_ms, run.notice_every_ms());
 }
 
 // ---- On every ps ----
@@ -34,7 +35,7 @@ void OrderedRun::stage(WholePush&& push) {
 
 void OrderedRun::on_advance(const Sender& from, const Message& message) {
   const Header& header = message.header;
-  if (run_.ps.index == 0 || !shard_.ordered())
+  if (run_.ps.index == 0 || !run_.ordered())
     return run_.cut_off(from, header, "a list of updates, which this ps does not take");
   const auto record = decode<UpdatesRecord>(message.payload.bytes());
   if (!record) return run_.cut_off(from, header, "a list of updates that cannot be read");
@@ -248,6 +249,13 @@ void OrderedRun::depart(std::uint32_t worker, TimeMs now) {
   if (!turns_) return;
   std::erase_if(held_commits_, [worker](const auto& waiting) { return waiting.second.worker == worker; });
   turns_->depart(worker, now);
+  go_on(now);
+}
+
+void OrderedRun::retire(std::uint32_t worker, TimeMs now) {
+  if (!turns_) return;
+  depart(worker, now);
+  turns_->retire(worker);
   go_on(now);
 }
 

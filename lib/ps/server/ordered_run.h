@@ -47,6 +47,8 @@ class OrderedRun {
   // A worker's process is back, or no longer takes part.
   void arrive(std::uint32_t worker);
   void depart(std::uint32_t worker, TimeMs now);
+  // The worker is done: no other worker waits for it.
+  void retire(std::uint32_t worker, TimeMs now);
   void tick(TimeMs now);
 
  private:

@@ -11,6 +11,7 @@
 #include "lib/base/join.h"
 #include "lib/base/log.h"
 #include "lib/base/rare_log.h"
+#include "lib/base/side_thread.h"
 #include "lib/base/thread_pool.h"
 #include "lib/cluster/address.h"
 #include "lib/ps/records/report_times.h"
@@ -37,23 +38,29 @@ class Shell : public PsActions {
 
 // The numeric address of a name, which may become known a while after the host has started.
 std::string wait_for_name(const TaskId& task, const HostPort& address, const ParameterServerConfig& config) {
-  const TimeMs began = monotonic_ms();
+  const TimeMs began = monotonic_ms(), limit_ms = config.limits.recovery_wait_ms;
   TimeMs report = began + kFirstReportMs;
+  std::string error = fmt::format("no name server has answered for host '{}' of {}", address.host, address.to_string());
+  std::optional<Eventually<Resolution>> lookup;
   while (true) {
-    const Resolution resolved = resolve_ip(address);
-    if (resolved) return resolved.ip;
+    if (!lookup) lookup.emplace([address] { return resolve_ip(address); });
+    if (const auto resolved = lookup->take(kNameMs)) {
+      lookup.reset();
+      if (*resolved) return resolved->ip;
+      error = resolved->error;
+      std::this_thread::sleep_for(std::chrono::milliseconds(kNameMs));
+    }
     const TimeMs now = monotonic_ms(), waited = now - began;
-    if (waited >= config.limits.recovery_wait_ms) {
-      fail(ExitCode::kLostPeer, "{}: {}; gave up after {} s", task.to_string(), resolved.error, waited / 1000);
+    if (waited >= limit_ms) {
+      fail(ExitCode::kLostPeer, "{}: {}; gave up after {} s", task.to_string(), error, waited / 1000);
     }
     if (now >= report) {
       report = now + kReportEveryMs;
-      log_warning("{}; trying for another {} s", resolved.error, (config.limits.recovery_wait_ms - waited) / 1000);
+      log_warning("{}; trying for another {} s", error, (limit_ms - waited) / 1000);
     }
     if (config.stop_signal && config.stop_signal()) {
       fail(ExitCode::kInterrupted, "stopped by a signal while trying to resolve host {}", address.host);
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(kNameMs));
   }
 }
 
@@ -179,24 +186,24 @@ struct Network {
 ExitCode serve(const ParameterServerConfig& config, ServerSocket& socket, const std::function<void()>& look_around) {
   Shell shell(socket);
   ThreadPool pool(config.threads);
-  PsCore core({config.identity, config.limits, &pool}, shell, monotonic_ms());
+  PatientClock clock;
+  PsCore core({config.identity, config.limits, &pool}, shell, clock.now());
   log_info("listening on {}", join(socket.bound(), " and "));
 
-  TimeMs last_tick_ms = monotonic_ms();
+  TimeMs last_tick_ms = clock.now();
   Sender from;
   while (!core.end()) {
     if (socket.poll(kTickMs)) {
       while (!core.end()) {
         auto received = socket.receive(from);
         if (!received) break;
-        core.on_message(from, std::move(*received), monotonic_ms());
-        if (monotonic_ms() - last_tick_ms >= kTickMs) break;
+        core.on_message(from, std::move(*received), clock.now());
+        if (clock.now() - last_tick_ms >= kTickMs) break;
       }
     }
-    if (const auto code = config.stop_signal ? config.stop_signal() : std::nullopt)
-      core.on_signal(*code, monotonic_ms());
-    if (monotonic_ms() - last_tick_ms >= kTickMs) {
-      last_tick_ms = monotonic_ms();
+    if (const auto code = config.stop_signal ? config.stop_signal() : std::nullopt) core.on_signal(*code, clock.now());
+    if (clock.now() - last_tick_ms >= kTickMs) {
+      last_tick_ms = clock.now();
       core.on_tick(last_tick_ms);
       look_around();
     }

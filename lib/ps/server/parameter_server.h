@@ -22,7 +22,7 @@ struct ParameterServerConfig {
   AccessRules access;              // which peers may connect over TCP; with keys all may, unless `allow` lists some
   std::optional<ServerKeys> keys;  // which key owners may connect at all
   PsIdentity identity;
-  PsLimits limits;
+  WaitLimits limits;
   int threads = 1;                                       // that share the work of an update
   std::function<std::optional<ExitCode>()> stop_signal;  // the exit code, once a signal has arrived
   // If the workers are threads of this process: what to listen on instead ("inproc://..."), in the context that they

@@ -263,7 +263,8 @@ void PsCore::tick(TimeMs now) {
 
 PsCore::Life PsCore::tick_runs(TimeMs now) {
   // After a signal, the ps does not wait for the lease of a dead worker to run out.
-  const TimeMs heard_since = signal_ ? now - kSignalSilenceMs : std::numeric_limits<TimeMs>::min();
+  const TimeMs silence_ms = std::max(kSignalSilenceMs, limits_.silence_ms / 3);  // longer than between two heartbeats
+  const TimeMs heard_since = signal_ ? now - silence_ms : std::numeric_limits<TimeMs>::min();
   Life life;
   for (auto at = containers_.begin(); at != containers_.end();) {
     Container* run = at->second.run.get();
@@ -280,7 +281,9 @@ PsCore::Life PsCore::tick_runs(TimeMs now) {
       at = end_failed_run(at, now);
       continue;
     }
+    if (run->ended()) settle(at, now);
     life.live += run->members().num_live(heard_since);
+    life.complete |= run->complete();
     life.last_ms = std::max(life.last_ms, run->members().last_life_ms());
     // The container never had a model: the next run with this name may have a different size.
     const bool abandoned = identity_.stay && !run->has_model() && run->members().num_live() == 0;
@@ -302,7 +305,9 @@ void PsCore::watch_vacancy(const Life& life, TimeMs now) {
   }
   const TimeMs waited_ms = now - life.last_ms.value_or(vacant_since_ms_);
   const TimeMs limit = life.last_ms ? limits_.recovery_wait_ms : kFirstWorkerMs;
-  if (waited_ms >= limit) {
+  if (waited_ms >= limit && life.complete) {
+    end_ = End{ExitCode::kOk, fmt::format("the run is complete, but {} never reported its end", waiting_for())};
+  } else if (waited_ms >= limit) {
     end_ = End{ExitCode::kLostPeer,
                fmt::format("no sign of {} for {:.0f} s", waiting_for(), static_cast<double>(waited_ms) / 1000)};
   } else if (now - last_report_ms_ >= kReportEveryMs) {

@@ -104,6 +104,7 @@ class PsCore {
   // Of the workers of all runs.
   struct Life {
     int live = 0;
+    bool complete = false;          // a run is complete
     std::optional<TimeMs> last_ms;  // when one of them was last heard from; nothing: never
   };
   Life tick_runs(TimeMs now);
@@ -155,7 +156,7 @@ class PsCore {
   bool answer_again(const Sender& to, const Header& request);
 
   PsIdentity identity_;
-  PsLimits limits_;
+  WaitLimits limits_;
   PsActions& actions_;
   ThreadPool* pool_;
   std::deque<Route> questioners_;  // connections that are kept, the newest last

@@ -38,6 +38,12 @@ void RunState::apply(WholePush&& push) {
   });
 }
 
+RunProgress RunState::progress() const {
+  RunProgress out{shard->run_id, {}, members.done()};
+  for (const auto& [worker, history] : shard->histories) out.consumed_samples[worker] = history.consumed_samples;
+  return out;
+}
+
 void RunState::fail_run(const std::string& reason) {
   if (!failure) failure = reason;
 }
@@ -47,6 +53,7 @@ void RunState::fail_run(const std::string& reason) {
 Header RunState::reply_header(const Header& request, MessageType type) const {
   Header header = answer_to(request, type, ps.epoch);
   header.run = shard ? shard->run : 0;
+  if (lacks_chief) header.flags |= kLacksChief;
   // A lease is told only to its own process, and only in this message.
   if (type == MessageType::kWelcome) header.lease = members.members().at(request.worker).session->lease;
   if (shard) {

@@ -2,6 +2,7 @@
 // answer.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <map>
@@ -11,6 +12,8 @@
 
 #include "lib/base/error.h"
 #include "lib/base/unguessable.h"
+#include "lib/base/wait_limits.h"
+#include "lib/ps/records/report_times.h"
 #include "lib/ps/server/membership.h"
 #include "lib/ps/server/ps_actions.h"
 #include "lib/ps/server/published_parameters.h"
@@ -30,14 +33,10 @@ struct PsIdentity {
   NumberSource draw_lease = unguessable_number;
 };
 
-struct PsLimits {
-  TimeMs recovery_wait_ms = 120'000;  // how long a run continues without a live worker, and a worker waits for others
-};
-
 // What a ps is started with.
 struct PsSetup {
   PsIdentity identity;
-  PsLimits limits = {};
+  WaitLimits limits = {};
   // Threads that share the work of an update; null: only the caller's thread works. Outlives the ps.
   ThreadPool* pool = nullptr;
 };
@@ -63,13 +62,13 @@ struct History {
 // A ps's part of the model of a run, and what workers have pushed to it.
 struct Shard {
   std::uint64_t run = 0;
+  std::uint64_t run_id = 0;        // as in RunProgress
   std::vector<NamedRange> pieces;  // in order of offset
   Strategy strategy;
   VariableStore store;
   std::map<std::uint32_t, History> histories = {};  // by worker
   PublishedParameters published = {};
 
-  bool ordered() const { return strategy.ordered(); }
   // Describes a push with a bad number: "worker:1 pushed a gradient with nan in conv1/weights at global_step 7".
   std::string describe(const WholePush& push) const;
 };
@@ -82,12 +81,16 @@ class RunState {
         limits(setup.limits),
         actions(actions),
         pool(setup.pool),
-        members(setup.identity.num_workers, setup.identity.draw_lease) {}
+        members(setup.identity.num_workers, setup.limits.silence_ms, setup.identity.draw_lease) {}
 
   // ---- The shard ----
+  // Whether ps 0 decides each push.
+  bool ordered() const { return shard->strategy.ordered(ps.num_ps); }
   // Applies a push that needs no decision, and answers it with the new parameters. A push that was applied before is
   // only answered.
   void apply(WholePush&& push);
+  // How far the run has come here, apart from the model.
+  RunProgress progress() const;
   // Nothing is applied from now on.
   void fail_run(const std::string& reason);
   // An update must not be left half made: if this throws, the run fails.
@@ -111,15 +114,19 @@ class RunState {
   // For a message that no worker of ours sends: ends its connection.
   void cut_off(const Sender& from, const Header& header, const std::string& what);
 
+  // Between two notices to a worker that waits for others: it must not conclude that it gets no answer.
+  TimeMs notice_every_ms() const { return std::min(kNoticeEveryMs, limits.answer_ms * 2 / 3); }
+
   // ---- The log ----
-  enum class Event { kComes, kBack, kLost, kTakenOver, kLeaves, kDone };
+  enum class Event { kComes, kBack, kLost, kTakenOver, kLeaves, kDone, kLeads };
   void log_event(Event event, std::uint32_t worker, const std::string& what);
 
   const PsIdentity ps;
-  const PsLimits limits;
+  const WaitLimits limits;
   PsActions& actions;
   ThreadPool* const pool;
   Membership members;
+  bool lacks_chief = false;            // there has been no chief for a while: another worker may become the chief
   std::optional<Shard> shard;          // present once there is a model
   std::optional<std::string> failure;  // why the run has failed
 

@@ -22,6 +22,7 @@ SyncReplicas::SyncReplicas(const Strategy& strategy, std::uint32_t num_workers, 
 
 void SyncReplicas::arrive(std::uint32_t worker) {
   workers_[worker].present = true;
+  workers_[worker].done = false;
 }
 
 void SyncReplicas::depart(std::uint32_t worker, TimeMs now) {
@@ -92,33 +93,37 @@ bool SyncReplicas::take_token(std::uint32_t worker, std::int64_t global_step) {
 CoordinatorTick SyncReplicas::tick(TimeMs now) {
   CoordinatorTick out;
   std::string missed;
-  std::uint32_t left = 0;
+  std::uint32_t left = 0, unfinished = 0;
   for (std::uint32_t index = 0; index < workers_.size(); ++index) {
     Worker& worker = workers_[index];
-    if (worker.present || now < worker.missed_from_ms) {
+    if (!worker.done) ++unfinished;
+    if (!worker.done && (worker.present || now < worker.missed_from_ms)) {
       ++left;
       continue;
     }
-    missed += fmt::format("{}worker:{}", missed.empty() ? "" : ", ", index);
+    if (!worker.done) missed += fmt::format("{}worker:{}", missed.empty() ? "" : ", ", index);
     // The token that was reserved for its first batch will not be used.
     if (several_batches() && std::exchange(worker.has_own_token, false)) out.eased = true;
   }
   if (several_batches()) return out;  // Other workers contribute in place of the missing one.
 
-  const std::uint32_t wanted = std::min(replicas_to_aggregate_, left);
-  if (on_lost_worker_ == OnLostWorker::kFail && wanted < replicas_to_aggregate_) {
+  const std::uint32_t wanted = std::min(replicas_to_aggregate_, unfinished);
+  if (on_lost_worker_ == OnLostWorker::kFail && left < wanted) {
     out.failure = fmt::format("{} lost: only {} left, but a step needs {} gradients (--on_lost_worker=fail)", missed,
-                              counted(left, "worker"), replicas_to_aggregate_);
-  } else if (on_lost_worker_ == OnLostWorker::kShrink) {
-    set_needed(std::max(wanted, 1u), out);
+                              counted(left, "worker"), wanted);
+  } else if (on_lost_worker_ == OnLostWorker::kShrink && left < wanted) {
+    set_needed(std::max(left, 1u), "workers are lost", out);
+  } else {
+    set_needed(std::max(wanted, 1u), "workers are done", out);
   }
   return out;
 }
 
-void SyncReplicas::set_needed(std::uint32_t needed, CoordinatorTick& out) {
+void SyncReplicas::set_needed(std::uint32_t needed, std::string_view why_fewer, CoordinatorTick& out) {
   if (needed == needed_) return;
-  out.warnings.push_back(fmt::format("{}: a step now takes {} gradients instead of {} (--on_lost_worker=shrink)",
-                                     needed < needed_ ? "workers are lost" : "workers are back", needed, needed_));
+  out.warnings.push_back(fmt::format("{}: a step now takes {} gradients instead of {}{}",
+                                     needed < needed_ ? why_fewer : "workers are back", needed, needed_,
+                                     on_lost_worker_ == OnLostWorker::kShrink ? " (--on_lost_worker=shrink)" : ""));
   out.eased = true;
   needed_ = needed;
 }
@@ -127,7 +132,8 @@ std::string SyncReplicas::waiting_for(std::int64_t global_step) const {
   std::string whom;
   for (std::uint32_t index = 0; index < workers_.size(); ++index) {
     const Worker& worker = workers_[index];
-    if (worker.in_hand || worker.has_own_token) whom += fmt::format("{}worker:{}", whom.empty() ? "" : ", ", index);
+    if (!worker.done && (worker.in_hand || worker.has_own_token))
+      whom += fmt::format("{}worker:{}", whom.empty() ? "" : ", ", index);
   }
   return fmt::format("{} ({} of {} gradients for step {} have arrived)", whom.empty() ? "a worker" : whom,
                      accepted_.size(), needed_, global_step + 1);

@@ -9,6 +9,7 @@
 // N < R:  one token for each worker that takes part; the others go to the workers that ask first.
 #pragma once
 
+#include <string_view>
 #include <vector>
 
 #include "lib/ps/server/coordinator.h"
@@ -23,6 +24,7 @@ class SyncReplicas : public Coordinator {
 
   void arrive(std::uint32_t worker) override;
   void depart(std::uint32_t worker, TimeMs now) override;
+  void retire(std::uint32_t worker) override { workers_[worker].done = true; }
   Verdict push(const PushId& id, std::int64_t step, std::int64_t global_step) override;
   Verdict drop(const PushId& id, std::int64_t step, std::int64_t global_step) override;
   std::optional<Update> next_update() override;
@@ -33,6 +35,7 @@ class SyncReplicas : public Coordinator {
  private:
   struct Worker {
     bool present = false;
+    bool done = false;          // it has retired and has not come back
     TimeMs missed_from_ms = 0;  // while it is not present: when the run begins to count it as lost
     bool has_own_token = true;  // its token of this step is unused
     bool in_hand = false;       // it has taken a token of this step and has not pushed for it
@@ -41,7 +44,7 @@ class SyncReplicas : public Coordinator {
   bool several_batches() const { return workers_.size() < replicas_to_aggregate_; }
   std::int64_t shared_tokens() const;
   void new_tokens();
-  void set_needed(std::uint32_t needed, CoordinatorTick& out);
+  void set_needed(std::uint32_t needed, std::string_view why_fewer, CoordinatorTick& out);
 
   std::uint32_t replicas_to_aggregate_;
   OnLostWorker on_lost_worker_;

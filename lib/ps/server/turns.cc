@@ -9,8 +9,10 @@
 
 namespace distmnist {
 
-Turns::Turns(const Strategy& strategy, std::uint32_t num_workers, TimeMs now, TimeMs max_wait_ms)
+Turns::Turns(const Strategy& strategy, std::uint32_t num_workers, TimeMs now, TimeMs max_wait_ms,
+             TimeMs notice_every_ms)
     : max_wait_ms_(max_wait_ms),
+      notice_every_ms_(notice_every_ms),
       coordinator_(make_coordinator(strategy, num_workers, now, max_wait_ms)),
       last_update_ms_(now) {}
 
@@ -121,7 +123,7 @@ Turns::Words Turns::tell_waiting(std::int64_t global_step, TimeMs now) {
           {waiting.route, waiting.request,
            fmt::format("gave up after waiting {:.0f} s for {}", static_cast<double>(idle_ms) / 1000, whom)});
     } else if (now >= waiting.notice_ms) {
-      waiting.notice_ms = now + kNoticeEveryMs;
+      waiting.notice_ms = now + notice_every_ms_;
       out.notices.push_back({waiting.route, waiting.request, "waiting for " + whom});
     }
   }

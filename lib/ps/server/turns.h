@@ -11,18 +11,18 @@
 #include <vector>
 
 #include "lib/base/time_ms.h"
+#include "lib/ps/records/report_times.h"
 #include "lib/ps/server/coordinator.h"
 #include "lib/wire/message.h"
 
 namespace distmnist {
 
-inline constexpr TimeMs kFirstNoticeMs = 1'000;  // after which a worker is told that it waits for others
-inline constexpr TimeMs kNoticeEveryMs = 8'000;  // and between later notices
-
 class Turns {
  public:
   // If some workers wait and none has had its turn for max_wait_ms, they are told to give up.
-  Turns(const Strategy& strategy, std::uint32_t num_workers, TimeMs now, TimeMs max_wait_ms);
+  // notice_every_ms: between two notices to a worker that waits.
+  Turns(const Strategy& strategy, std::uint32_t num_workers, TimeMs now, TimeMs max_wait_ms,
+        TimeMs notice_every_ms = kNoticeEveryMs);
 
   // A process joins, or asks again whether it may compute.
   void join(const Route& route, const Header& request, TimeMs now);
@@ -38,6 +38,8 @@ class Turns {
   void depart(std::uint32_t worker, TimeMs now);
   // A process that had counted as lost was heard again.
   void arrive(std::uint32_t worker);
+  // The worker is done: no other worker waits for it.
+  void retire(std::uint32_t worker) { coordinator_->retire(worker); }
 
   // The update to make now, if any.
   std::optional<Update> next_update(TimeMs now);
@@ -83,6 +85,7 @@ class Turns {
   void wait(const Route& route, const Header& request, TimeMs now);
 
   TimeMs max_wait_ms_;
+  TimeMs notice_every_ms_;
   std::unique_ptr<Coordinator> coordinator_;
   std::map<std::uint32_t, Worker> workers_;
   std::vector<Waiting> waiting_;  // in order of arrival

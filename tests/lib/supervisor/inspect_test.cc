@@ -107,3 +107,28 @@ TEST_CASE("a file that is not in safetensors format is refused") {
                    [&] { inspect_checkpoint(dir / "f"); }));
   CHECK(fails_with(ExitCode::kData, "cannot read", [&] { inspect_checkpoint(dir / "missing"); }));
 }
+
+TEST_CASE("a checkpoint is verified part by part, and a damaged one is refused") {
+  const TempDir dir;
+  write_checkpoint(dir / "f", sample_snapshot(10));
+  const std::vector<std::string> lines = verify_checkpoint(dir / "f");
+  CHECK(lines.back() == "valid");
+  CHECK(joined(lines).find("slots: 8 of optimizer adam, all numbers finite\n") != std::string::npos);
+  CHECK(joined(lines).find("samples: worker:0 5, worker:2 5\n") != std::string::npos);
+  std::fstream file(dir / "f", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(-1, std::ios::end);
+  file.put('\x7f');
+  file.close();
+  CHECK(fails_with(ExitCode::kData, "damaged", [&] { verify_checkpoint(dir / "f"); }));
+}
+
+TEST_CASE("a checkpoint whose checksums have other names is damaged, not that of another program") {
+  const TempDir dir;
+  write_checkpoint(dir / "f", sample_snapshot(10));
+  std::fstream file(dir / "f", std::ios::in | std::ios::out | std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  file.seekp(static_cast<std::streamoff>(bytes.find("crc32c_data")));
+  file.put('C');
+  file.close();
+  CHECK(inspect_checkpoint(dir / "f").damage.has_value());
+}

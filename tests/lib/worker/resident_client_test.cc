@@ -46,7 +46,7 @@ TEST_CASE("a snapshot returns the created model, for every optimizer") {
   for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kMomentum, OptimizerKind::kAdam}) {
     Device device(kind);
     device.client->create(device.model);
-    const StoredModel snapshot = device.client->snapshot();
+    const StoredModel snapshot = device.client->snapshot().value();
     CHECK(snapshot.global_step == 7);
     CHECK(snapshot.parameters == device.model.parameters);
     CHECK(snapshot.slots == device.model.slots);
@@ -64,7 +64,7 @@ TEST_CASE("steps count in global_step and in the samples, and the snapshot has t
   CHECK(device.client->last_step().loss > 0);
   CHECK(device.client->open().global_step == 9);
 
-  const StoredModel snapshot = device.client->snapshot();
+  const StoredModel snapshot = device.client->snapshot().value();
   CHECK(snapshot.global_step == 9);
   CHECK(snapshot.consumed_samples == ConsumedSamples{{0, 78}, {2, 90}});
   CHECK(snapshot.parameters != device.model.parameters);
@@ -73,8 +73,8 @@ TEST_CASE("steps count in global_step and in the samples, and the snapshot has t
   // Training can continue from a snapshot.
   twin.client->create(snapshot);
   for (Device* each : {&device, &twin}) each->run({5, 5, 4, 1}, 78);
-  CHECK(twin.client->snapshot().parameters == device.client->snapshot().parameters);
-  CHECK(twin.client->snapshot().slots == device.client->snapshot().slots);
+  CHECK(twin.client->snapshot().value().parameters == device.client->snapshot().value().parameters);
+  CHECK(twin.client->snapshot().value().slots == device.client->snapshot().value().slots);
 }
 
 TEST_CASE("pull returns the parameters and does not load into the executor what it already has") {
@@ -86,5 +86,5 @@ TEST_CASE("pull returns the parameters and does not load into the executor what 
   CHECK(device.client->pull(*device.executor) == 8);
   CHECK(device.client->global_step() == 8);
   CHECK(device.client->consumed_samples() == 74);
-  CHECK(pulled == device.client->snapshot().parameters);
+  CHECK(pulled == device.client->snapshot().value().parameters);
 }

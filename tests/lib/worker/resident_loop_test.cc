@@ -85,7 +85,7 @@ TEST_CASE("training on the device gives the same bits and log lines as training 
   for (const std::int64_t log_every : {1, 7, 10, 64}) {
     INFO("log_every " << log_every);
     TempDir temp;
-    MetricsWriter host_metrics(temp / "host.csv"), device_metrics(temp / "device.csv");
+    BackgroundMetrics host_metrics(temp / "host.csv"), device_metrics(temp / "device.csv");
     Run host;
     ResidentRun device;
     host.metrics = &host_metrics;
@@ -94,7 +94,7 @@ TEST_CASE("training on the device gives the same bits and log lines as training 
       run->config.log_every = log_every;
       CHECK(run->train(150) == ExitCode::kOk);
     }
-    const StoredModel expected = host.client->snapshot(), actual = device.client->snapshot();
+    const StoredModel expected = host.client->snapshot().value(), actual = device.client->snapshot().value();
     CHECK(actual.global_step == 150);
     CHECK(actual.consumed_samples == expected.consumed_samples);
     CHECK(actual.parameters == expected.parameters);
@@ -113,7 +113,6 @@ TEST_CASE("the host waits for the device only to print, at the start and at the 
   run.client = std::make_unique<ResidentClient>(*run.executor, run.graph.num_parameters,
                                                 default_optimizer(OptimizerKind::kAdam));
   SupervisorConfig supervision;
-  supervision.chief = true;
   supervision.identity = {"softmax", describe(run.graph), run.graph.variables, default_optimizer(OptimizerKind::kAdam)};
   run.supervisor = std::make_unique<Supervisor>(supervision, run.graph, *run.client, nullptr);
   run.config.log_every = 40;
@@ -135,8 +134,8 @@ TEST_CASE("a run on the device that is stopped and resumed gives the same bits a
   ResidentRun resumed(&folder), whole;
   resumed.train(45);
   whole.train(45);
-  CHECK(resumed.client->snapshot().global_step == 45);
-  CHECK(resumed.client->snapshot().consumed_samples == whole.client->snapshot().consumed_samples);
+  CHECK(resumed.client->snapshot().value().global_step == 45);
+  CHECK(resumed.client->snapshot().value().consumed_samples == whole.client->snapshot().value().consumed_samples);
   CHECK(resumed.parameters() == whole.parameters());
 }
 
@@ -163,7 +162,7 @@ TEST_CASE("the batch size follows its schedule on the device, too") {
     run->config.log_every = 11;
     run->train(60);
   }
-  CHECK(device.client->snapshot().consumed_samples.at(0) == 5 * 20 + 33 * 40 + 22 * 10);
+  CHECK(device.client->snapshot().value().consumed_samples.at(0) == 5 * 20 + 33 * 40 + 22 * 10);
   CHECK(device.parameters() == host.parameters());
 }
 
@@ -186,7 +185,7 @@ TEST_CASE("checkpoints are saved while training stays on the device") {
   const RunFolder folder(temp.path(), false);
   ResidentRun run(&folder);
   SupervisorConfig supervision;
-  supervision.chief = true;
+  supervision.log_dir = folder.path();
   supervision.identity = {"softmax", describe(run.graph), run.graph.variables, default_optimizer(OptimizerKind::kAdam)};
   supervision.save_every_ms = 0;
   supervision.max_to_keep = 1000;

@@ -16,15 +16,15 @@ using namespace distmnist;
 TEST_CASE("training ends exactly at its last step and improves the parameters") {
   Run run;
   CHECK(run.train(150) == ExitCode::kOk);
-  CHECK(run.client->snapshot().global_step == 150);
-  CHECK(run.client->snapshot().consumed_samples.at(0) == 150 * 20);
+  CHECK(run.client->snapshot().value().global_step == 150);
+  CHECK(run.client->snapshot().value().consumed_samples.at(0) == 150 * 20);
 }
 
 TEST_CASE("the slots of a new model have their optimizer's start values") {
   for (const OptimizerKind kind : all_optimizers()) {
     Run run(nullptr, 0.01, kind);
     run.supervisor->prepare();
-    const StoredModel model = run.client->snapshot();
+    const StoredModel model = run.client->snapshot().value();
     const std::vector<float> starts = slot_start_values(kind);
     REQUIRE(model.slots.size() == starts.size());
     for (std::size_t slot = 0; slot < starts.size(); ++slot) {
@@ -52,7 +52,7 @@ TEST_CASE("a run that is stopped and resumed gives the same bits as one that was
   Run resumed(&folder), whole;
   resumed.train(25);
   whole.train(25);
-  CHECK(resumed.client->snapshot().global_step == 25);
+  CHECK(resumed.client->snapshot().value().global_step == 25);
   CHECK(resumed.parameters() == whole.parameters());
 }
 
@@ -80,21 +80,22 @@ TEST_CASE("the batch size follows its schedule, and a resumed run continues it w
     Run run(&folder);
     run.config.batch_sizes = schedule;
     run.train(6);
-    CHECK(run.client->snapshot().consumed_samples.at(0) == 5 * 20 + 40);
+    CHECK(run.client->snapshot().value().consumed_samples.at(0) == 5 * 20 + 40);
   }
   const RunFolder folder(temp.path(), false);
   Run resumed(&folder), whole, constant;
   resumed.config.batch_sizes = whole.config.batch_sizes = schedule;
   for (Run* run : {&resumed, &whole, &constant}) run->train(12);
-  CHECK(whole.client->snapshot().consumed_samples.at(0) == 5 * 20 + 3 * 40 + 4 * 10);
-  CHECK(resumed.client->snapshot().consumed_samples.at(0) == whole.client->snapshot().consumed_samples.at(0));
+  CHECK(whole.client->snapshot().value().consumed_samples.at(0) == 5 * 20 + 3 * 40 + 4 * 10);
+  CHECK(resumed.client->snapshot().value().consumed_samples.at(0) ==
+        whole.client->snapshot().value().consumed_samples.at(0));
   CHECK(resumed.parameters() == whole.parameters());
   CHECK(constant.parameters() != whole.parameters());
 }
 
 TEST_CASE("the accuracy of a batch uses the size of that batch, whatever the schedule") {
   TempDir temp;
-  MetricsWriter metrics(temp / "metrics.csv");
+  BackgroundMetrics metrics(temp / "metrics.csv");
   Run run;
   const std::vector<std::uint8_t> same(400, 3);  // all images have the same label, so soon every answer is right
   run.data.train.labels = same;
@@ -109,7 +110,7 @@ TEST_CASE("the accuracy of a batch uses the size of that batch, whatever the sch
 
 TEST_CASE("metrics count the pushes and the time of the steps so far") {
   TempDir temp;
-  MetricsWriter metrics(temp / "metrics.csv");
+  BackgroundMetrics metrics(temp / "metrics.csv");
   Run run;
   run.config.log_every = 2;
   run.metrics = &metrics;
@@ -141,7 +142,7 @@ TEST_CASE("a run that has reached its steps saves nothing and does not train") {
   const RunFolder folder(temp.path(), false);
   Run again(&folder);
   CHECK(again.train(5) == ExitCode::kOk);
-  CHECK(again.client->snapshot().global_step == 5);
+  CHECK(again.client->snapshot().value().global_step == 5);
   REQUIRE(list_checkpoints(temp.path()).size() == 1);
   CHECK(std::filesystem::last_write_time(list_checkpoints(temp.path()).at(0).path) == written);
 }
@@ -184,7 +185,7 @@ TEST_CASE("a model with finite parameters and infinite slots is never saved") {
   NoSink ignore;
   run.exchange().begin_push(large, 5, 20);  // without push() the gradient is not checked
   run.exchange().finish_push(ignore);
-  CHECK(all_finite(run.client->snapshot().parameters));
+  CHECK(all_finite(run.client->snapshot().value().parameters));
   CHECK(fails_with(ExitCode::kDiverged, "optimizer/v/pred/weights is not finite at global_step 6",
                    [&] { run.supervisor->save_now(); }));
   CHECK(fails_with(ExitCode::kDiverged, "optimizer/v/pred/weights", [&] { run.supervisor->save_if_due(1LL << 40); }));
@@ -216,7 +217,7 @@ struct SpoiledRun : Run {
     spoiler = spoiling.get();
     client = std::move(spoiling);
     SupervisorConfig supervision;
-    supervision.chief = true;
+    if (folder != nullptr) supervision.log_dir = folder->path();
     supervision.identity = {"softmax", describe(graph), graph.variables, default_optimizer(OptimizerKind::kAdam)};
     supervisor = std::make_unique<Supervisor>(supervision, graph, *client, folder);
   }
@@ -234,13 +235,13 @@ TEST_CASE("a bad gradient ends the run and is reported to all tasks") {
 TEST_CASE("skip: a bad gradient is replaced by another batch, and is counted and reported only as skipped") {
   TempDir temp;
   const RunFolder folder(temp.path(), false);
-  MetricsWriter metrics(temp / "metrics.csv");
+  BackgroundMetrics metrics(temp / "metrics.csv");
   SpoiledRun run(OnNan::kSkip, &folder);
   run.metrics = &metrics;
   run.config.log_every = 1;
   CHECK(run.train(5) == ExitCode::kOk);
-  CHECK(run.client->snapshot().global_step == 5);
-  CHECK(run.client->snapshot().consumed_samples.at(0) == 6 * 20);
+  CHECK(run.client->snapshot().value().global_step == 5);
+  CHECK(run.client->snapshot().value().consumed_samples.at(0) == 6 * 20);
   CHECK(column(temp / "metrics.csv", "global_step") == std::vector<std::string>{"1", "2", "3", "4", "5"});
   CHECK(column(temp / "metrics.csv", "dropped").back() == "1");
 }
@@ -252,7 +253,6 @@ TEST_CASE("skip: a model that is no longer finite ends the run eventually") {
   run.client = std::make_unique<InProcessClient>(variables_of(run.graph), optimizer, OnNan::kSkip);
   run.config.on_nan = OnNan::kSkip;
   SupervisorConfig supervision;
-  supervision.chief = true;
   supervision.identity = {"softmax", describe(run.graph), run.graph.variables, optimizer};
   run.supervisor = std::make_unique<Supervisor>(supervision, run.graph, *run.client, nullptr);
   CHECK(fails_with(ExitCode::kDiverged, "the 10th in a row", [&] { run.train(50); }));

@@ -15,7 +15,7 @@ TEST_CASE("a ps that calls the session stale is greeted again, and the request c
   CHECK(worker.says(MessageType::kStale, 2).empty());  // one stale for each part; one greeting is enough
   worker.ps.lease = 8;
   CHECK(worker.welcome() == kPushLines);
-  CHECK_FALSE(worker.exchange.stale());
+  CHECK(worker.exchange.stale().empty());
 }
 
 TEST_CASE("a model of a different run, or a restarted ps, makes the session stale") {
@@ -26,7 +26,7 @@ TEST_CASE("a model of a different run, or a restarted ps, makes the session stal
     worker.says(MessageType::kStale, 2);
     change(worker.ps);
     const Lines out = worker.welcome(worker.ps.run == 0 ? ModelState::kAwaitingModel : ModelState::kReady);
-    return worker.exchange.stale() && out.empty();
+    return !worker.exchange.stale().empty() && out.empty();
   };
   CHECK(stale_after([](Peer& ps) { ps.run = kRun + 1; }));
   CHECK(stale_after([](Peer& ps) { ps.run = 0, ps.ps_epoch = kEpoch + 1; }));
@@ -39,10 +39,10 @@ TEST_CASE("a notice of a new model makes the session stale without a question, a
   worker.start();
   worker.ps.run = kRun + 1;
   worker.welcome(ModelState::kReady, 40);
-  CHECK(worker.exchange.stale());
+  CHECK_FALSE(worker.exchange.stale().empty());
   CHECK(worker.open(5) == Lines{"send hello seq 5"});
   worker.welcome(ModelState::kReady, 40);
-  CHECK_FALSE(worker.exchange.stale());
+  CHECK(worker.exchange.stale().empty());
   CHECK(worker.exchange.opened());
   CHECK(worker.exchange.run() == kRun + 1);
   CHECK(worker.exchange.step() == 40);
@@ -53,7 +53,7 @@ TEST_CASE("a peer that accepts connections but sends no welcome is soon reported
   worker.open();
   CHECK(worker.connect() == Lines{"send hello seq 1"});
   CHECK(worker.tick(kFirstReportMs) ==
-        Lines{"report ps:0 localhost:2222 has not answered yet; trying for another 59 s"});
+        Lines{"send hello seq 1", "report ps:0 localhost:2222 has not answered yet; trying for another 59 s"});
   CHECK(worker.tick(kNoWelcomeMs - 1).empty());
   const Lines out = worker.tick(kNoWelcomeMs);
   CHECK(any_holds(out, "report ps:0 localhost:2222 does not answer like a ps"));
@@ -101,7 +101,7 @@ TEST_CASE("a creation is answered by the welcome of its own run") {
   chief.welcome();
   CHECK(chief.exchange.answered());
   CHECK(chief.exchange.run() == kRun);
-  CHECK_FALSE(chief.exchange.stale());
+  CHECK(chief.exchange.stale().empty());
 }
 
 TEST_CASE("a creation during which the connection breaks is sent again unless it had arrived") {
@@ -138,7 +138,7 @@ TEST_CASE(
   chief.connect();
   chief.ps.ps_epoch = kEpoch + 1;
   CHECK(chief.welcome(ModelState::kAwaitingModel).empty());
-  CHECK(chief.exchange.stale());
+  CHECK_FALSE(chief.exchange.stale().empty());
 }
 
 TEST_CASE("a broken connection is replaced even if nothing is due, because the ps may have restarted") {
@@ -152,7 +152,7 @@ TEST_CASE("a broken connection is replaced even if nothing is due, because the p
   worker.ps.ps_epoch = kEpoch + 1;
   worker.ps.run = kRun + 1;
   worker.welcome();
-  CHECK(worker.exchange.stale());
+  CHECK_FALSE(worker.exchange.stale().empty());
 }
 
 TEST_CASE("after a ps has heard that this worker is done, it may end") {
@@ -173,7 +173,7 @@ TEST_CASE("a chief that replaces a model does not consider its own new run stale
   chief.ps.run = kRun + 1;
   chief.welcome();
   CHECK(chief.exchange.answered());
-  CHECK_FALSE(chief.exchange.stale());
+  CHECK(chief.exchange.stale().empty());
   CHECK(chief.exchange.run() == kRun + 1);
 }
 
@@ -190,8 +190,10 @@ TEST_CASE("a snapshot is complete with its end record and every chunk of every s
   CHECK_FALSE(chief.exchange.answered());
   chief.snapshot_end(2, 1);
   CHECK(chief.exchange.answered());
-  CHECK(chief.exchange.snapshot().marks == PushMarks{{1, {10, 4}}});
-  CHECK(chief.exchange.snapshot().consumed_samples == ConsumedSamples{{1, 4}});
+  const RunProgress& progress = chief.exchange.snapshot().progress;
+  CHECK(progress.run_id == 9);
+  CHECK(progress.consumed_samples == ConsumedSamples{{1, 4}});
+  CHECK(progress.done == std::set<std::uint32_t>{0});
 }
 
 TEST_CASE("a snapshot with a missing chunk or slot is incomplete and is requested again") {
@@ -204,7 +206,9 @@ TEST_CASE("a snapshot with a missing chunk or slot is incomplete and is requeste
     if (!whole_slot) chief.snapshot_data(2, 1, 0, {4, 5});
     chief.snapshot_end(2, 1);
     CHECK_FALSE(chief.exchange.answered());
-    CHECK(any_holds(chief.tick(kResendMs), "send snapshot_take seq 2"));
+    chief.now = kPingAfterMs;
+    chief.says(MessageType::kPong);
+    CHECK(any_holds(chief.tick(kAnswerMs), "send snapshot_take seq 2"));
   }
 }
 
@@ -223,16 +227,17 @@ TEST_CASE("a snapshot belongs to one commit") {
   CHECK(chief.exchange.answered());
 }
 
-TEST_CASE("a snapshot with an invalid vector or end record is ignored") {
+TEST_CASE("an invalid record about a snapshot is ignored") {
   Script chief(true);
   chief.start();
-  chief.ask(MessageType::kSnapshotBegin, MessageType::kSnapshotVector, 2);
-  chief.says(MessageType::kSnapshotVector, 2);
+  chief.ask(MessageType::kSnapshotBegin, MessageType::kSnapshotPoint, 2);
+  chief.says(MessageType::kSnapshotPoint, 2);
   CHECK_FALSE(chief.exchange.answered());
-  Message vector = chief.ps.record(MessageType::kSnapshotVector, encode(SnapshotRecord{{{0, {1, 2}}}, {}, {}, {}}));
-  vector.header.sequence = 2;
-  chief.says(std::move(vector));
-  CHECK(chief.exchange.answered());
+  Message point = chief.ps.record(MessageType::kSnapshotPoint, encode(UpdatesRecord{{{5, {{0, {1, 2}}}, 1}}}));
+  point.header.sequence = 2;
+  chief.says(std::move(point));
+  REQUIRE(chief.exchange.answered());
+  CHECK(chief.exchange.point().updates.at(0).commit == 5);
 }
 
 TEST_CASE("a ps without parameters takes part with empty chunks") {
@@ -243,6 +248,41 @@ TEST_CASE("a ps without parameters takes part with empty chunks") {
   CHECK(worker.take() == Lines{"send push seq 2 [0,0)"});
   CHECK(worker.parameters(2, 0, {}).empty());  // no values to pass on,
   CHECK(worker.exchange.answered());           // but an answer
+}
+
+TEST_CASE("a welcome that nobody asked for does not change the step of an answer") {
+  Script chief(true);
+  chief.start();
+  chief.ask(MessageType::kSnapshotTake, MessageType::kSnapshotEnd, 2);
+  chief.snapshot_data(2, 0, 0, {1, 2});
+  chief.snapshot_data(2, 0, 2, {3});
+  chief.snapshot_end(2, 0);
+  REQUIRE(chief.exchange.answered());
+  const std::int64_t step = chief.exchange.step();
+  chief.welcome(ModelState::kReady, step + 5);
+  CHECK(chief.exchange.step() == step);
+}
+
+TEST_CASE("a chief whose place another worker has taken opens its session again") {
+  Script chief(true);
+  chief.start();
+  CHECK(chief.exchange.leads());
+  Message welcome = chief.ps.record(MessageType::kWelcome, encode(WelcomeRecord{ModelState::kReady, 0, {}}));
+  chief.says(std::move(welcome));
+  CHECK(chief.exchange.stale() == "worker:0 has become the chief");
+  CHECK_FALSE(chief.exchange.leads());
+}
+
+TEST_CASE("a worker learns from any message of the ps that the run lacks a chief") {
+  Script worker;
+  worker.start();
+  CHECK_FALSE(worker.exchange.lacks_chief());
+  Message pong{worker.ps.header_of(MessageType::kPong, 0), {}};
+  pong.header.flags |= kLacksChief;
+  worker.says(std::move(pong));
+  CHECK(worker.exchange.lacks_chief());
+  worker.says(MessageType::kPong);
+  CHECK_FALSE(worker.exchange.lacks_chief());
 }
 
 }  // namespace distmnist::trace

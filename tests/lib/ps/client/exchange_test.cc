@@ -149,14 +149,14 @@ TEST_CASE("a ps of another protocol version is a failure that names both") {
   other.fault = HeaderFault::kVersion;
   other.message.header.version = 9;
   worker.exchange.on_message(std::move(other), 0);
-  CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, but this program speaks 4"));
+  CHECK(failed_with(worker, ExitCode::kVersion, "speaks protocol version 9, but this program speaks 5"));
 }
 
 TEST_CASE("broken messages and messages for other processes are ignored") {
   Script worker;
   worker.open();
   worker.connect();
-  Message welcome = worker.ps.record(MessageType::kWelcome, encode(WelcomeRecord{ModelState::kReady}));
+  Message welcome = worker.ps.record(MessageType::kWelcome, encode(WelcomeRecord{ModelState::kReady, 0, {}}));
   const auto ignored = [&](auto change) {
     Received received = trace::received(copy_of(welcome));
     change(received);
@@ -302,11 +302,83 @@ TEST_CASE("a request that a running ps does not answer is sent again with the sa
   worker.push(2);
   CHECK(worker.tick(kPingAfterMs) == Lines{"send ping seq 2"});
   worker.says(MessageType::kPong);
-  CHECK(worker.tick(kResendMs - 1).empty());
-  CHECK(any_holds(worker.tick(kResendMs), "send push seq 2"));
+  CHECK(worker.tick(2 * kPingAfterMs) == Lines{"send ping seq 2"});
   worker.says(MessageType::kPong);
-  CHECK_FALSE(any_holds(worker.tick(2 * kResendMs - 1), "send push"));
-  CHECK(any_holds(worker.tick(2 * kResendMs), "send push seq 2"));
+  CHECK(worker.tick(kAnswerMs - 1).empty());
+  CHECK(
+      worker.tick(kAnswerMs) ==
+      Lines{"send ping seq 2",
+            "report ps:0 localhost:2222 is alive but has not answered a request for 15.0 s, last step 0: asking again",
+            "send push seq 2 [0,2) 1 2", "send push seq 2 [2,3) 3"});
+}
+
+// Until `end`, the ps answers pings and greetings but no request.
+Lines ignored_until(Script& worker, TimeMs end) {
+  Lines out;
+  for (TimeMs time = worker.now + 1000; time <= end && !worker.exchange.failure(); time += 1000) {
+    for (const std::string& line : worker.tick(time)) {
+      out.push_back(line);
+      if (holds(line, "ping")) worker.says(MessageType::kPong);
+    }
+  }
+  return out;
+}
+
+TEST_CASE("a request that a running ps does not answer twice ends the session, and in the end the task") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  ignored_until(worker, 2 * kAnswerMs - 1);
+  CHECK(worker.exchange.stale().empty());
+  ignored_until(worker, 2 * kAnswerMs);
+  CHECK(holds(worker.exchange.stale(), "ps:0 localhost:2222 is alive but has not answered a request for 30.0 s"));
+  // The session is opened again, but that is no answer to a request.
+  CHECK(worker.open(3) == Lines{"send hello seq 3"});
+  worker.welcome();
+  worker.push(4);
+  CHECK(
+      any_holds(ignored_until(worker, 2 * kWaitMs), "is alive but does not answer requests, last step 0; trying for"));
+  CHECK(
+      failed_with(worker, ExitCode::kLostPeer, "is alive but does not answer requests, last step 0; gave up after 60"));
+}
+
+TEST_CASE("an answer ends the count of the time without one") {
+  Script worker;
+  worker.start();
+  worker.push(2);
+  ignored_until(worker, 2 * kAnswerMs);
+  worker.open(3);
+  worker.welcome();
+  worker.push(4);
+  worker.parameters(4, 0, {1, 2});
+  worker.parameters(4, 2, {3});
+  REQUIRE(worker.exchange.answered());
+  ignored_until(worker, 4 * kWaitMs);
+  CHECK_FALSE(worker.exchange.failure());
+}
+
+TEST_CASE("a request whose last part waits for other ps tasks is not expected to be answered") {
+  Script worker;
+  worker.start();
+  worker.exchange.begin({MessageType::kToken, 2, kRun}, worker.now);
+  worker.exchange.pause(worker.now);
+  ignored_until(worker, 4 * kAnswerMs);
+  CHECK(worker.exchange.stale().empty());
+  CHECK_FALSE(worker.exchange.failure());
+}
+
+TEST_CASE("a greeting without an answer is sent again, at growing intervals") {
+  Script worker;
+  worker.open();
+  worker.connect();
+  Lines hellos;
+  for (TimeMs time = 100; time < kSilenceMs; time += 100) {
+    for (const std::string& line : worker.tick(time)) {
+      if (holds(line, "hello")) hellos.push_back(fmt::format("{} s", time / 1000));
+    }
+  }
+  CHECK(hellos == Lines{"1 s", "3 s", "7 s"});
+  CHECK(any_holds(worker.tick(kSilenceMs), "reconnect"));
 }
 
 TEST_CASE(
@@ -319,8 +391,10 @@ TEST_CASE(
   };
   const std::vector borrowed(2, Lifetime::kUntilAnswered), copied(2, Lifetime::kCall);
   CHECK(lifetimes_of(worker.push(2)) == borrowed);
-  worker.exchange.on_message(received({worker.ps.header_of(MessageType::kPong, 2), {}}), kResendMs - 1);
-  CHECK(lifetimes_of(worker.tick(kResendMs)) == copied);
+  worker.exchange.on_message(received({worker.ps.header_of(MessageType::kPong, 2), {}}), kAnswerMs - 1);
+  Lines again = worker.tick(kAnswerMs);
+  again.erase(again.begin());  // the report
+  CHECK(lifetimes_of(again) == copied);
   worker.says(MessageType::kStale);  // greeted again over the same connection
   worker.take();
   CHECK(lifetimes_of(worker.welcome()) == copied);
@@ -355,7 +429,7 @@ TEST_CASE("silence ends the connection; a new connection sends a greeting and re
   worker.ps.lease = 4;
   CHECK(worker.welcome() == kPushLines);
   CHECK(worker.sent.back().lease == 4);
-  CHECK_FALSE(worker.exchange.stale());
+  CHECK(worker.exchange.stale().empty());
 }
 
 TEST_CASE("a worker that computes for long is not waiting, and the silence limit starts at its next question") {

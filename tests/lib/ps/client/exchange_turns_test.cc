@@ -98,13 +98,17 @@ TEST_CASE("a token for a different request or with an invalid record is dropped"
 
 TEST_CASE("a notice is passed on, and delays the repetition of the question") {
   Waiting worker;
-  worker.now = kResendMs - 1;
+  worker.now = kAnswerMs - 1;
   CHECK(worker.says_why("waiting for worker:2") == Lines{"notice ps:0 localhost:2222: waiting for worker:2"});
   CHECK(worker.says_why("of another question", 1).empty());
-  CHECK(worker.tick(kResendMs) == Lines{});
-  CHECK(worker.tick(2 * kResendMs - 2) == Lines{"send ping seq 2"});
+  CHECK(worker.tick(kAnswerMs) == Lines{});
+  CHECK(worker.tick(2 * kAnswerMs - 2) == Lines{"send ping seq 2"});
   worker.says(MessageType::kPong, 2);
-  CHECK(worker.tick(2 * kResendMs - 1) == Lines{"send push seq 2 [0,2) 1 2", "send commit seq 2"});
+  const Lines lines = worker.tick(2 * kAnswerMs - 1);
+  REQUIRE(lines.size() == 3);
+  CHECK(holds(lines[0], "has not answered a request for 15.0 s"));
+  CHECK(lines[1] == "send push seq 2 [0,2) 1 2");
+  CHECK(lines[2] == "send commit seq 2");
 }
 
 TEST_CASE("a staged push is answered") {

@@ -36,7 +36,7 @@ struct SilentPs {
 TEST_CASE("a heartbeat pings every ps at once, with the worker's session") {
   SilentPs first, second;
   WireContext context;
-  Heartbeat heartbeat(context);
+  Heartbeat heartbeat(context, {});
   heartbeat.set_targets({first.target(5), second.target(6)});
   Sender from;
   for (SilentPs* ps : {&first, &second}) {
@@ -52,7 +52,7 @@ TEST_CASE("a heartbeat pings every ps at once, with the worker's session") {
 TEST_CASE("a heartbeat answers a probe, so that a worker keeps its task while it computes") {
   SilentPs ps;
   WireContext context;
-  Heartbeat heartbeat(context);
+  Heartbeat heartbeat(context, {});
   heartbeat.set_targets({ps.target(5)});
   Sender from;
   REQUIRE(ps.next(from));
@@ -62,13 +62,13 @@ TEST_CASE("a heartbeat answers a probe, so that a worker keeps its task while it
   const auto answer = ps.next(from);
   REQUIRE(answer);
   CHECK(answer->message.header.type == MessageType::kPing);
-  CHECK(monotonic_ms() - probed < kHeartbeatMs);  // it did not wait for the next heartbeat
+  CHECK(monotonic_ms() - probed < Heartbeat::Config{}.every_ms);  // it did not wait for the next heartbeat
 }
 
 TEST_CASE("a heartbeat continues with new targets, and stops on request") {
   SilentPs before, after;
   WireContext context;
-  Heartbeat heartbeat(context);
+  Heartbeat heartbeat(context, {});
   heartbeat.set_targets({before.target(5)});
   Sender from;
   REQUIRE(before.next(from));

@@ -51,7 +51,7 @@ TEST_CASE("the in-process client creates, pulls, pushes and stores like a remote
   CHECK(parameters == Floats{0, 0, 0});
   CHECK(gradients == Floats{2, 4, 6});
 
-  const StoredModel stored = client.snapshot();
+  const StoredModel stored = client.snapshot().value();
   CHECK(stored.global_step == 11);
   CHECK(stored.parameters == Floats{0, 0, 0});
   CHECK(stored.consumed_samples == ConsumedSamples{{0, 450}, {1, 600}});
@@ -64,12 +64,12 @@ TEST_CASE("the in-process client keeps the optimizer's slots") {
   model.parameters = {1, 2};
   model.slots = {{3, 4}, {5, 6}};
   client.create(model);
-  CHECK(client.snapshot().slots == model.slots);
+  CHECK(client.snapshot().value().slots == model.slots);
   Floats parameters(2);
   const Floats gradients = {1, 1};
   client.begin_push(gradients, 0, 50);
   client.finish_push(into(parameters));
-  CHECK(client.snapshot().slots != model.slots);
+  CHECK(client.snapshot().value().slots != model.slots);
 }
 
 namespace {
@@ -100,7 +100,7 @@ TEST_CASE("a gradient that is not finite ends local training before any of it is
     local.push({1, NAN, 1});
   }));
   CHECK(fails_with(ExitCode::kDiverged, "1e+22 (beyond 1e+15) in biases", [&] { local.push({1, 1, 1e22f}); }));
-  CHECK(local.client.snapshot().parameters == Floats{1, 1, 1});
+  CHECK(local.client.snapshot().value().parameters == Floats{1, 1, 1});
 }
 
 TEST_CASE("skip: local training drops a gradient that is not finite and continues with the next") {

@@ -45,7 +45,7 @@ TEST_CASE("a worker with a different protocol version is told so, and the ps kee
   }
   REQUIRE(answer);
   CHECK(trace::holds(trace::describe(answer->message),
-                     "refuse 5: ps:0 speaks protocol version 4, but the request came in version 99"));
+                     "refuse 5: ps:0 speaks protocol version 5, but the request came in version 99"));
 
   RemoteClient client(job.worker(0));
   client.open();
@@ -103,6 +103,7 @@ TEST_CASE("a restarted ps has lost the model: the session is lost, and the chief
   CHECK_THROWS_AS(push_all(client, 2, 1, parameters), SessionLost);
   CHECK_FALSE(client.open().has_model);
   client.create(start_model(job.optimizer, 40));
+  CHECK(join(client) == 40);
   CHECK(push_all(client, 2, 40, parameters) == 41);
   CHECK(decreased_by(parameters, 1));
 }
@@ -161,7 +162,7 @@ TEST_CASE("a stop ends the wait for other workers, and the chief can still take 
   const TimeMs began = monotonic_ms();
   CHECK_FALSE(chief.await_others(60'000));
   CHECK(monotonic_ms() - began < 30'000);
-  CHECK(chief.snapshot().global_step == 0);
+  CHECK(chief.snapshot().value().global_step == 0);
   chief.leave();
 }
 

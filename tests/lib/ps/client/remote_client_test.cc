@@ -24,13 +24,14 @@ TEST_CASE("a job on one and on three ps: create, pull, push, snapshot, done; eve
     Floats parameters;
     CHECK(client.pull(into_new(parameters)) == 0);
     CHECK(decreased_by(parameters, 0));
+    CHECK(join(client) == 0);
 
     CHECK(push_all(client, 2, 0, parameters) == 1);
     CHECK(decreased_by(parameters, 1));
     CHECK(push_all(client, 4, 1, parameters) == 2);
     CHECK(decreased_by(parameters, 3));
 
-    const StoredModel stored = client.snapshot();
+    const StoredModel stored = client.snapshot().value();
     CHECK(stored.global_step == 2);
     CHECK(stored.parameters == parameters);
     CHECK(stored.slots.empty());
@@ -69,7 +70,7 @@ TEST_CASE("gradients and a turn's parameters travel in the wire type; evaluation
       CHECK(push_all(client, 1 + 1.0f / 65536, 0, parameters) == 1);
       CHECK(client.costs().sent_bytes - sent_before < 3 * kNumParameters);
       CHECK(std::ranges::all_of(parameters, [](float each) { return each == 0.5f; }));
-      CHECK(client.snapshot().parameters == Floats(parameters.size(), 0.5f + 1.0f / 65536));
+      CHECK(client.snapshot().value().parameters == Floats(parameters.size(), 0.5f + 1.0f / 65536));
       client.leave();
     }
   }
@@ -83,14 +84,14 @@ TEST_CASE("simultaneous pushes of several workers are all applied, each once") {
     RemoteClient client(job.worker(index));
     if (!client.open().has_model) client.create(start_model(job.optimizer));
     Floats parameters;
-    std::int64_t step = client.pull(into_new(parameters));
+    std::int64_t step = join(client);
     for (int i = 0; i < kPushes; ++i) step = push_all(client, 2, step, parameters);
     if (index != 0) {
       client.done();
       return Floats();
     }
     REQUIRE(client.await_others(60'000));
-    const StoredModel stored = client.snapshot();
+    const StoredModel stored = client.snapshot().value();
     CHECK(stored.global_step == 3 * kPushes);
     constexpr std::int64_t kSamples = kPushes * kBatchSamples;
     CHECK(stored.consumed_samples == ConsumedSamples{{0, kSamples}, {1, kSamples}, {2, kSamples}});
@@ -113,16 +114,16 @@ TEST_CASE("snapshots during training contain whole pushes: every parameter has a
     RemoteClient client(job.worker(1));
     client.open();
     Floats parameters;
-    for (std::int64_t step = 0; !enough;) step = push_all(client, 2, step, parameters);
+    for (std::int64_t step = join(client); !enough;) step = push_all(client, 2, step, parameters);
     client.done();
   });
   for (int i = 0; i < 20; ++i) {
-    const StoredModel stored = chief.snapshot();
+    const StoredModel stored = chief.snapshot().value_or(StoredModel{});
     CHECK(decreased_by(stored.parameters, static_cast<float>(stored.global_step)));
   }
   enough = true;
-  other.get();
   chief.done();
+  other.get();
   for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
 }
 
@@ -133,14 +134,15 @@ TEST_CASE("a snapshot contains whole pushes even if a ps stalls for longer than 
   RemoteClient chief(job.worker(0)), worker(job.worker(1));
   start(chief, job);
   worker.open();
+  join(worker);
   stalled.pause();
-  auto snapshot = std::async(std::launch::async, [&] { return chief.snapshot(); });
+  auto snapshot = std::async(std::launch::async, [&] { return chief.snapshot().value(); });
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   auto push = std::async(std::launch::async, [&] {
     Floats parameters;
     return push_all(worker, 2, 0, parameters);
   });
-  std::this_thread::sleep_for(std::chrono::milliseconds(kSnapshotHoldMs + 500));  // the fast ps applies the push
+  std::this_thread::sleep_for(std::chrono::milliseconds(kSnapshotHoldMs + 500));  // ps 0 ends the hold
   stalled.resume();
   CHECK(push.get() == 1);
   const StoredModel stored = snapshot.get();
@@ -157,7 +159,7 @@ TEST_CASE("a stored model with slots is loaded and read back bit for bit, on dif
     RemoteClient client(job.worker(0));
     client.open();
     client.create(model);
-    const StoredModel stored = client.snapshot();
+    const StoredModel stored = client.snapshot().value();
     CHECK(stored.global_step == 123);
     CHECK(stored.parameters == model.parameters);
     CHECK(stored.slots == model.slots);
@@ -179,8 +181,8 @@ TEST_CASE("workers can start before the ps tasks and before the chief") {
   Servers servers(job);
   RemoteClient chief(job.worker(0));
   start(chief, job);
-  CHECK(second.get());
   chief.done();
+  CHECK(second.get());
   for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
 }
 
@@ -301,7 +303,7 @@ TEST_CASE("skip: a push that one ps or its worker finds bad is dropped on all ps
 
     CHECK(push_all(client, 2, 0, parameters) == 1);
     CHECK(decreased_by(parameters, 1));
-    CHECK(client.snapshot().consumed_samples == ConsumedSamples{{0, 3 * kBatchSamples}});
+    CHECK(client.snapshot().value().consumed_samples == ConsumedSamples{{0, 3 * kBatchSamples}});
     client.done();
     for (auto& ps : servers.ps) CHECK(ps->wait() == ExitCode::kOk);
   }

@@ -138,4 +138,17 @@ TEST_CASE("a wait names the workers that it depends on") {
         "worker:0, which trains alone until global_step 10 and is now at 4 (--warmup_steps)");
 }
 
+TEST_CASE("a warm-up ends when worker 0 is done") {
+  Strategy strategy;
+  strategy.train_steps = 100;
+  strategy.warmup_steps = 10;
+  CoordinatorScript script(std::make_unique<AsyncReplicas>(strategy, 2));
+  script.coordinator->arrive(1);
+  CHECK_FALSE(script.take(1));
+  script.coordinator->retire(0);
+  CHECK(script.take(1));
+  script.coordinator->arrive(0);
+  CHECK_FALSE(script.take(1));
+}
+
 }  // namespace distmnist

@@ -20,7 +20,8 @@ Strategy at_most_ahead(std::int64_t batches) {
   return strategy;
 }
 
-JobScript joined(const Strategy& strategy, std::uint32_t num_workers, std::uint32_t num_ps = 1, PsLimits limits = {}) {
+JobScript joined(const Strategy& strategy, std::uint32_t num_workers, std::uint32_t num_ps = 1,
+                 WaitLimits limits = {}) {
   JobScript job(strategy, num_workers, num_ps, limits);
   for (std::uint32_t w = 0; w < num_workers; ++w) job.join(w);
   return job;
@@ -28,15 +29,27 @@ JobScript joined(const Strategy& strategy, std::uint32_t num_workers, std::uint3
 
 }  // namespace
 
-// ---- Plain: every ps applies a push on arrival ----
+// ---- Plain ----
 
-TEST_CASE("plain asynchronous workers are answered at once, each by every ps") {
+TEST_CASE("a ps that is alone applies a push when it arrives, and answers with the parameters") {
+  JobScript job(asynchronous(), 2);
+  CHECK(job.join(0) == Lines{"0: step 0, sample 0, value 0"});
+  CHECK(job.push(0, 1) == Lines{"0: step 1, value -1"});
+  CHECK(job.push(0, 1) == Lines{"0: step 2, value -2"});
+  CHECK(job.join(1) == Lines{"1: step 2, sample 0, value -2"});
+  CHECK(job.push(1, 2) == Lines{"1: step 3, value -4"});
+}
+
+TEST_CASE("several ps tasks apply a push when it is complete on all of them, and no worker waits for another") {
   JobScript job(asynchronous(), 2, 2);
   CHECK(job.join(0) == Lines{"0: step 0, sample 0, value 0"});
-  CHECK(job.push(0, 1) == Lines{"0: step 1, value -1", "0: step 1, value -1"});
-  CHECK(job.push(0, 1) == Lines{"0: step 2, value -2", "0: step 2, value -2"});
+  CHECK(job.push(0, 1) == Lines{"0: step 1, sample 50, value -1"});
+  CHECK(job.push(0, 1) == Lines{"0: step 2, sample 100, value -2"});
   CHECK(job.join(1) == Lines{"1: step 2, sample 0, value -2"});
-  CHECK(job.push(1, 2) == Lines{"1: step 3, value -4", "1: step 3, value -4"});
+  CHECK(job.stage(1, 2, 0).empty());  // it dies before ps 1 has it
+  CHECK(job.push(0, 1) == Lines{"0: step 3, sample 150, value -3"});
+  job.restart(1);
+  CHECK(job.join(1) == Lines{"1: step 3, sample 0, value -3"});  // the half push counts nowhere
 }
 
 TEST_CASE("a process that takes over a plain worker's task continues after the pushes that were applied") {

@@ -308,18 +308,200 @@ TEST_CASE("a silent worker is reported lost once, and its return as well; its se
 TEST_CASE("a worker that waits for the others is notified when they are done, and the run is over when all are done") {
   Job job;
   CHECK(job.say(job.chief, job.chief.plain(MessageType::kAwaitOthers)).empty());
-  CHECK(job.say(job.worker, job.worker.plain(MessageType::kDone)) == Lines{"b: done_ack", "a: others_done"});
+  // The chief learns of it, in case the ps is lost. The worker ends after the chief.
+  CHECK(job.say(job.worker, job.worker.plain(MessageType::kDone)) ==
+        Lines{"a: welcome ready, step 0 done 1", "a: others_done"});
   CHECK_FALSE(job.core.ended());
   CHECK(job.say(job.chief, job.chief.plain(MessageType::kAwaitOthers)) == Lines{"a: others_done"});
-  CHECK(job.say(job.chief, job.chief.plain(MessageType::kDone)) == Lines{"a: done_ack"});
+  CHECK(job.say(job.chief, job.chief.plain(MessageType::kDone)) == Lines{"a: done_ack", "b: done_ack"});
   CHECK(job.core.ended());
 }
 
 TEST_CASE("a repeated done is answered again, and a done worker may still pull") {
   Job job;
-  CHECK(job.say(job.worker, job.worker.plain(MessageType::kDone)) == Lines{"b: done_ack"});
+  job.say(job.chief, job.chief.plain(MessageType::kDone));
+  CHECK(any_holds(job.say(job.worker, job.worker.plain(MessageType::kDone)), "b: done_ack"));
   CHECK(job.say(job.worker, job.worker.plain(MessageType::kDone)) == Lines{"b: done_ack"});
   CHECK(job.pull(job.worker) == parameters("b", "0 0", "0", 0));
+}
+
+TEST_CASE("a worker that is done is told from time to time that it waits for the chief") {
+  Job job;
+  job.say(job.worker, job.worker.plain(MessageType::kDone));
+  const Lines notice = {"b: notice: waiting for worker:0, the chief, to save the model"};
+  CHECK(job.tick(kFirstNoticeMs - 1).empty());
+  CHECK(job.tick(kFirstNoticeMs) == notice);
+  CHECK(job.tick(kFirstNoticeMs + kNoticeEveryMs - 1).empty());
+  CHECK(job.tick(kFirstNoticeMs + kNoticeEveryMs) == notice);
+}
+
+TEST_CASE("a worker that is done ends without the chief if that is lost, leaves, or is not there") {
+  Job job;
+  SECTION("lost") {
+    job.say(job.worker, job.worker.plain(MessageType::kDone));
+  }
+  SECTION("leaves") {
+    job.say(job.worker, job.worker.plain(MessageType::kDone));
+    CHECK(job.say(job.chief, job.chief.plain(MessageType::kLeave)).empty());
+  }
+  SECTION("not there") {
+    job.say(job.chief, job.chief.plain(MessageType::kLeave));
+    CHECK(job.say(job.worker, job.worker.plain(MessageType::kDone)).empty());
+  }
+  // First it has the time to become the chief, and to save the model.
+  CHECK_FALSE(any_holds(job.tick(kLeaseMs + kSuccessionMs - 1), "done_ack"));
+  CHECK(job.tick(kLeaseMs + kSuccessionMs) == Lines{"b: done_ack"});
+}
+
+namespace {
+
+// Whether the answers say that the run lacks a chief.
+bool lacks_chief(Job& job, Peer& peer) {
+  job.say(peer, peer.plain(MessageType::kPing));
+  return (job.last_sent.back().message.header.flags & kLacksChief) != 0;
+}
+std::uint32_t chief_of(Job& job) {
+  return decode<WelcomeRecord>(job.last_sent.back().message.payload.bytes())->chief;
+}
+
+}  // namespace
+
+TEST_CASE("when the chief has been silent for a lease, the workers learn of it, and the first that offers leads") {
+  Job job;
+  CHECK_FALSE(lacks_chief(job, job.worker));
+  job.tick(kLeaseMs - 1);
+  CHECK_FALSE(lacks_chief(job, job.worker));
+  job.tick(kLeaseMs);
+  CHECK(lacks_chief(job, job.worker));
+  job.worker.chief = true;
+  job.greet(job.worker);
+  CHECK(chief_of(job) == 1);
+  CHECK_FALSE(lacks_chief(job, job.worker));
+  CHECK(any_holds(job.actions.log_lines, "worker:1 is the chief from now on"));
+  CHECK(job.say(job.worker, job.worker.take()).size() == 3);
+}
+
+TEST_CASE("an old chief that is back learns from a new welcome that it is a worker like the others") {
+  Job job;
+  job.tick(kLeaseMs);
+  job.worker.chief = true;
+  job.greet(job.worker);
+  CHECK(job.say(job.chief, job.chief.take()) == Lines{"a: stale"});
+  job.greet(job.chief);
+  CHECK(chief_of(job) == 1);
+  CHECK(holds(job.say(job.chief, job.chief.take()).at(0), "a: refuse 2: only the chief may"));
+  CHECK(job.push(job.chief, {1, 1, 1}).size() == 2);
+}
+
+TEST_CASE("a chief that was only away, and whom nobody has replaced, is still the chief") {
+  Job job;
+  job.tick(kLeaseMs);
+  job.say(job.chief, job.chief.plain(MessageType::kPing));
+  job.tick(kLeaseMs + 1);
+  CHECK_FALSE(lacks_chief(job, job.worker));
+  job.worker.chief = true;
+  job.greet(job.worker);
+  CHECK(chief_of(job) == 0);
+  CHECK(job.say(job.chief, job.chief.take()).size() == 3);
+}
+
+TEST_CASE("a chief that gives the role back can be replaced at once") {
+  Job job;
+  job.chief.chief = false;
+  job.greet(job.chief);
+  CHECK(chief_of(job) == kNoWorker);
+  job.tick(job.now);
+  CHECK(lacks_chief(job, job.worker));
+}
+
+TEST_CASE("a new process of the chief's task is the chief, if no other worker is") {
+  Job job;
+  job.say(job.chief, job.chief.plain(MessageType::kLeave));
+  job.tick(kLeaseMs);
+  CHECK(lacks_chief(job, job.worker));
+  Peer next = successor_of(job.chief);
+  job.greet(next);
+  CHECK(chief_of(job) == 0);
+  CHECK_FALSE(lacks_chief(job, job.worker));
+}
+
+TEST_CASE("a run whose chief is done lacks none") {
+  Job job;
+  job.say(job.chief, job.chief.plain(MessageType::kDone));
+  job.tick(kLeaseMs);
+  CHECK_FALSE(lacks_chief(job, job.worker));
+}
+
+TEST_CASE("a created model knows who was done, unless that worker is there") {
+  Job job;
+  CreateRecord record = small_model();
+  record.progress.done = {0, 1, 77};
+  CHECK(job.create(job.chief, {0, 0, 0}, record, kRun + 1) ==
+        Lines{"a: welcome ready, step 0", "b: welcome ready, step 0"});
+  job.say(job.worker, job.worker.plain(MessageType::kLeave));
+  CHECK(job.create(job.chief, {0, 0, 0}, record, kRun + 2) == Lines{"a: welcome ready, step 0 done 1"});
+  job.worker.lease = 0;
+  Peer late = successor_of(job.worker);
+  CHECK(job.greet(late) == Lines{"b': welcome ready, step 0"});  // it takes part again
+}
+
+TEST_CASE("a worker that is only known to have been done has time to come again before the run ends") {
+  PsScript ps;
+  Peer chief = chief_peer();
+  ps.greet(chief);
+  CreateRecord record = small_model();
+  record.progress.done = {1};
+  ps.create(chief, {0, 0, 0}, record);
+  ps.tick(kLateWorkersMs);
+  ps.say(chief, chief.plain(MessageType::kDone));
+  CHECK_FALSE(ps.core.ended());
+  SECTION("it does not come") {
+    ps.tick(2 * kLateWorkersMs - 1);
+    CHECK_FALSE(ps.core.ended());
+    ps.tick(2 * kLateWorkersMs);
+    CHECK(ps.core.ended());
+  }
+  SECTION("it comes, and takes part") {
+    Peer worker = worker_peer();
+    CHECK(ps.greet(worker) == Lines{"b: welcome ready, step 0 done 0"});
+    ps.tick(2 * kLateWorkersMs);
+    CHECK_FALSE(ps.core.ended());
+    ps.say(worker, worker.plain(MessageType::kDone));
+    CHECK(ps.core.ended());
+  }
+}
+
+TEST_CASE("a worker whose computation is stuck counts as lost although it answers, until it goes on") {
+  Job job;
+  Message stuck = job.worker.plain(MessageType::kPing);
+  stuck.header.flags |= kIsStuck;
+  stuck.header.step = 512;
+  stuck.header.samples = 60;
+  CHECK(job.say(job.worker, Message(stuck.header, {})) == Lines{"b: pong"});
+  CHECK(any_holds(job.actions.log_lines,
+                  "worker:1 answers, but its computation has made no progress for 60 s, last step 512: lost"));
+  CHECK(job.core.members().num_live() == 1);
+  job.say(job.worker, Message(stuck.header, {}));
+  CHECK(job.core.members().num_live() == 1);
+  job.say(job.worker, job.worker.plain(MessageType::kPing));
+  CHECK(any_holds(job.actions.log_lines, "worker:1 is back"));
+  CHECK(job.core.members().num_live() == 2);
+}
+
+TEST_CASE("a new process takes the task of one whose computation is stuck") {
+  Job job;
+  Message stuck = job.worker.plain(MessageType::kPing);
+  stuck.header.flags |= kIsStuck;
+  Peer next = successor_of(job.worker);
+  SECTION("it comes later") {
+    job.say(job.worker, std::move(stuck));
+    CHECK(job.greet(next) == Lines{"b': welcome ready, step 0"});
+  }
+  SECTION("it was there before") {
+    CHECK(job.greet(next) == Lines{"b: probe"});
+    job.say(job.worker, std::move(stuck));
+    CHECK(job.tick(job.now) == Lines{"b': welcome ready, step 0"});
+  }
 }
 
 TEST_CASE("a worker that leaves without being done keeps the run going") {
@@ -336,7 +518,7 @@ TEST_CASE("a worker that arrives after the end is told so") {
   job.say(job.chief, job.chief.plain(MessageType::kDone));
   job.say(job.worker, job.worker.plain(MessageType::kDone));
   Peer late = successor_of(job.worker);
-  CHECK(job.greet(late) == Lines{"b': welcome ended, step 0"});
+  CHECK(job.greet(late) == Lines{"b': welcome ended, step 0 done 0 1"});
 }
 
 }  // namespace distmnist::trace

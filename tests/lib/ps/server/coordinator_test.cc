@@ -19,19 +19,20 @@ TEST_CASE("the strategy determines the rules") {
   CHECK(first_push().empty());  // waits for a second push
 }
 
-TEST_CASE("ps 0 decides in synchronous runs and when staleness matters, otherwise every ps decides alone") {
-  CHECK_FALSE(Strategy{}.ordered());
+TEST_CASE("ps 0 decides unless it is alone in an asynchronous run where staleness does not matter") {
+  CHECK_FALSE(Strategy{}.ordered(1));
+  CHECK(Strategy{}.ordered(2));
   Strategy strategy;
   strategy.warmup_steps = 10;
-  CHECK_FALSE(strategy.ordered());
+  CHECK_FALSE(strategy.ordered(1));
   strategy.sync = true;
-  CHECK(strategy.ordered());
+  CHECK(strategy.ordered(1));
   strategy = {};
   strategy.staleness = StalenessPolicy::kScale;
-  CHECK(strategy.ordered());
+  CHECK(strategy.ordered(1));
   strategy = {};
   strategy.max_staleness = 0;
-  CHECK(strategy.ordered());
+  CHECK(strategy.ordered(1));
 }
 
 }  // namespace distmnist

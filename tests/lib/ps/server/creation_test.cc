@@ -67,7 +67,7 @@ TEST_CASE("the model starts with the chief's values, slots, step and history") {
   CreateRecord record = small_model();
   record.optimizer = OptimizerSpec{};  // Adam: two slots
   record.global_step = 40;
-  record.consumed_samples = {{0, 750}, {1, 1250}};
+  record.progress.consumed_samples = {{0, 750}, {1, 1250}};
   ps.begin_create(chief, record);
   for (std::uint8_t slot = 0; slot <= 2; ++slot) {
     const float first = 10.0f * slot;
@@ -248,7 +248,7 @@ TEST_CASE("a creation with impossible sizes is refused") {
   CHECK(answer(record) == "a: refuse 2: a global_step that is too large");
   for (const std::int64_t samples : {std::int64_t{-1}, kLargest}) {
     record = small_model();
-    record.consumed_samples = {{1, samples}};
+    record.progress.consumed_samples = {{1, samples}};
     CHECK(answer(record) == fmt::format("a: refuse 2: an invalid number of samples, {}, for worker:1", samples));
   }
   record = small_model();
@@ -261,9 +261,9 @@ TEST_CASE("data positions of more workers than the run has are kept for later, u
   Peer chief = chief_peer();
   ps.greet(chief);
   CreateRecord record = small_model();
-  record.consumed_samples = {{0, 50}, {7, 100}, {kMaxWorkers, 5}, {0xFFFFFFFF, 6}};
+  record.progress.consumed_samples = {{0, 50}, {7, 100}, {kMaxWorkers, 5}, {0xFFFFFFFF, 6}};
   ps.create(chief, {0, 0, 0}, record);
-  CHECK(ps.say(chief, chief.plain(MessageType::kSnapshotBegin)) == Lines{"a: snapshot_vector samples 0:50 7:100"});
+  CHECK(ps.say(chief, chief.take()).back() == "a: snapshot_end samples 0:50 7:100");
 }
 
 TEST_CASE("all workers of a run have a model of the same size") {

@@ -31,7 +31,7 @@ class Script {
   }
 
   std::uint64_t last_lease = 100;
-  Membership members{2, [this] { return last_lease -= 3; }};
+  Membership members{2, kLeaseMs, [this] { return last_lease -= 3; }};
 };
 
 }  // namespace
@@ -111,15 +111,15 @@ TEST_CASE("a task that one process finished is not done for the next process, un
   Script script;
   script.greet(0, 10, 0);
   script.greet(1, 10, 0);
-  script.members.set_done(1);
+  script.members.set_done(1, true);
   script.members.leave(1, 1);
   CHECK(script.greet(1, 11, 2) == Admission::kAdmitted);
   CHECK(script.members.missing() == Workers{0, 1});
   CHECK(script.greet(1, 12, 3) == Admission::kProbe);  // alive
   CHECK(script.members.tick(2 + kLeaseMs + kProbeMs).taken_over == Workers{1});
   CHECK(script.members.missing() == Workers{0, 1});
-  script.members.set_done(0);
-  script.members.set_done(1);
+  script.members.set_done(0, true);
+  script.members.set_done(1, true);
   script.greet(1, 13, 100'000);
   CHECK(script.members.all_done());
 }
@@ -225,15 +225,16 @@ TEST_CASE("a task's last processes are remembered, and older ones are treated as
 
 TEST_CASE("the most recently admitted process is known even after it has left") {
   Script script;
-  CHECK(script.members.processes().empty());
+  CHECK(script.members.latest(0) == 0);
   script.greet(0, 10, 0);
   script.greet(1, 5, 0);
   script.members.leave(0, 1);
-  CHECK(script.members.processes() == Processes{{0, 10}, {1, 5}});
+  CHECK(script.members.latest(0) == 10);
+  CHECK(script.members.latest(1) == 5);
   CHECK_FALSE(script.members.is_current(script.header(0, 10, MessageType::kPing)));
   CHECK(script.members.is_current(script.header(1, 5, MessageType::kPing)));
   script.greet(1, 4, 2);  // waits
-  CHECK(script.members.processes() == Processes{{0, 10}, {1, 5}});
+  CHECK(script.members.latest(1) == 5);
 }
 
 TEST_CASE("a task whose process is lost, has left or is done is assigned without a probe") {
@@ -250,7 +251,7 @@ TEST_CASE("a task whose process is lost, has left or is done is assigned without
 
   Script done;
   done.greet(0, 10, 0);
-  done.members.set_done(0);
+  done.members.set_done(0, true);
   CHECK(done.greet(0, 11, 11) == Admission::kAdmitted);
 }
 
@@ -300,12 +301,12 @@ TEST_CASE("the run is over when every task is done, including those that never a
   CHECK(script.members.missing() == Workers{0, 1});
   script.greet(0, 10, 0);
   CHECK_FALSE(script.members.others_done(0));
-  script.members.set_done(0);
+  script.members.set_done(0, true);
   CHECK(script.members.missing() == Workers{1});
   CHECK_FALSE(script.members.all_done());
   CHECK(script.members.others_done(1));
   script.greet(1, 10, 0);
-  script.members.set_done(1);
+  script.members.set_done(1, true);
   CHECK(script.members.all_done());
   CHECK(script.members.num_live() == 0);
 }
@@ -313,7 +314,7 @@ TEST_CASE("the run is over when every task is done, including those that never a
 TEST_CASE("a done process does not count as alive and is not reported lost") {
   Script script;
   script.greet(0, 10, 0);
-  script.members.set_done(0);
+  script.members.set_done(0, true);
   script.hear(0, 10, 500);
   CHECK(script.members.last_life_ms() == 0);
   CHECK(script.members.tick(kLeaseMs + 500).lost.empty());

@@ -49,7 +49,7 @@ TEST_CASE("a container whose run has ended keeps its model, and accepts the same
 
   Peer same = chief_of("a", "same");
   same.incarnation = 20;
-  CHECK(ps.greet(same, 1) == Lines{"same: welcome ended, step 1"});
+  CHECK(ps.greet(same, 1) == Lines{"same: welcome ended, step 1 done 0"});
   CHECK(ps.pull(same) == parameters("same", "-1 -1", "-1", 1));
 
   Peer other = chief_of("a", "other");

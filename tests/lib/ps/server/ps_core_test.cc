@@ -58,7 +58,7 @@ TEST_CASE("a peer with a different protocol version is told both versions, and e
   REQUIRE(ps.actions.sent.size() == 1);
   CHECK(ps.actions.sent[0].to == "x");
   const std::string answer = describe(ps.actions.sent[0].message);
-  CHECK(holds(answer, "refuse 5: ps:0 speaks protocol version 4, but the request came in version 9"));
+  CHECK(holds(answer, "refuse 5: ps:0 speaks protocol version 5, but the request came in version 9"));
 }
 
 TEST_CASE("malformed messages are dropped without an answer and do not flood the log") {
@@ -109,7 +109,7 @@ TEST_CASE("the process ends with 0 when all workers are done") {
   ps.start();
   ps.say(ps.worker, ps.worker.plain(MessageType::kDone));
   CHECK_FALSE(ps.core.end());
-  CHECK(ps.say(ps.chief, ps.chief.plain(MessageType::kDone)) == Lines{"a: done_ack"});
+  CHECK(ps.say(ps.chief, ps.chief.plain(MessageType::kDone)) == Lines{"a: done_ack", "b: done_ack"});
   CHECK(ps.ended_with(ExitCode::kOk, "all workers are done"));
 }
 

@@ -8,12 +8,11 @@
 #include <vector>
 
 #include "lib/base/random.h"
-#include "lib/ps/client/exchange.h"
-#include "lib/ps/server/membership.h"
 #include "lib/ps/server/staged_pushes.h"
 #include "lib/ps/server/turns.h"
 #include "tests/support/catch.h"
 #include "tests/support/replication_model.h"
+#include "tests/support/trace.h"
 
 namespace distmnist::trace {
 namespace {
@@ -160,7 +159,7 @@ class Run {
       return;
     }
     if (happens(plan_.repeats) && process.older.sequence > 0) return deliver(process.older);
-    const bool unanswered = process.state == State::kWaiting && now_ - process.asked_ms >= kResendMs;
+    const bool unanswered = process.state == State::kWaiting && now_ - process.asked_ms >= kAnswerMs;
     if (unanswered || happens(plan_.repeats)) return ask(process);
     if (process.state == State::kComputing && now_ >= process.ready_ms) question(worker, MessageType::kCommit);
   }

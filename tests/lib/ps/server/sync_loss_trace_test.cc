@@ -8,7 +8,7 @@
 namespace distmnist::trace {
 namespace {
 
-JobScript two_workers(OnLostWorker on_lost_worker, PsLimits limits = {}) {
+JobScript two_workers(OnLostWorker on_lost_worker, WaitLimits limits = {}) {
   JobScript job(synchronous(2, on_lost_worker), 2, 1, limits);
   job.join(0);
   job.join(1);

@@ -169,6 +169,33 @@ TEST_CASE("wait: a missing worker never counts as lost") {
   CHECK(script.push(0).empty());
 }
 
+TEST_CASE("a worker that is done is not waited for, whatever the strategy, until it is back") {
+  for (const OnLostWorker policy : {OnLostWorker::kWait, OnLostWorker::kShrink, OnLostWorker::kFail}) {
+    CoordinatorScript script = run(3, 3, policy);
+    script.push(0);
+    script.coordinator->depart(1, 0);
+    script.coordinator->retire(1);
+    const Lines warnings = script.tick(0);
+    REQUIRE(warnings.size() == 1);
+    CHECK(warnings[0].starts_with("workers are done: a step now takes 2 gradients instead of 3"));
+    CHECK(script.push(2) == "update 0 2");
+    script.coordinator->arrive(1);
+    CHECK(script.tick(0).at(0).starts_with("workers are back: a step now takes 3 gradients instead of 2"));
+    CHECK(script.take(1));
+    CHECK(script.push(0).empty());
+    CHECK(script.push(2).empty());
+    CHECK(script.push(1) == "update 0 1 2");
+  }
+}
+
+TEST_CASE("fail: with a worker that is done, the run fails when one of the others is lost") {
+  CoordinatorScript script = run(3, 3, OnLostWorker::kFail);
+  for (const std::uint32_t worker : {0, 1}) script.coordinator->depart(worker, 0);
+  script.coordinator->retire(1);
+  CHECK(script.tick(kLostWorkerGraceMs) == Lines{"failure: worker:0 lost: only 1 worker left, but a step needs 2 "
+                                                 "gradients (--on_lost_worker=fail)"});
+}
+
 TEST_CASE("with several batches per step no worker is missed, because the others get its tokens") {
   for (const OnLostWorker policy : {OnLostWorker::kWait, OnLostWorker::kShrink, OnLostWorker::kFail}) {
     CoordinatorScript script = run(2, 3, policy);
