@@ -2,7 +2,7 @@
 # Installs the missing packages of apt-packages.txt; calls apt only if one is missing. Works on Debian 12 and 13 and
 # Ubuntu 24.04 or newer, as root or with sudo, and never waits forever for the network or for a lock.
 #
-#   launch/install_packages.sh [build] [run] [test] [fuzz] [style]     these sets; by default all except fuzz and style
+#   launch/install_packages.sh [build] [run] [test] [fuzz] [reliability] [style]  sets; by default the first 3
 #
 # If everything is already installed, as a package or otherwise, root is not needed. Ends with 0 if everything is
 # installed that the sets require, and reports what the missing optional packages would be used for.
@@ -30,8 +30,8 @@ parse_arguments() {
   for set in "$@"; do
     case $set in
       -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-      build | run | test | fuzz | style) ;;
-      *) stop "'$set' is not a set of packages: choose from build, run, test, fuzz and style" 2 ;;
+      build | run | test | fuzz | reliability | style) ;;
+      *) stop "'$set' is not a set of packages: choose from build, run, test, fuzz, reliability and style" 2 ;;
     esac
   done
 }
@@ -54,7 +54,10 @@ is_provided() {
     g++) has_command g++ || has_command c++ || has_command "${CXX:-}" ;;
     ninja-build) has_command ninja ;;
     qemu-user) has_command qemu-x86_64 ;;
-    meson | pkg-config | python3 | valgrind | clang-format-14 | shellcheck) has_command "$1" ;;
+    iproute2) has_command ip && has_command bridge ;;
+    e2fsprogs) has_command mkfs.ext4 ;;
+    util-linux) has_command unshare && has_command nsenter && has_command fsfreeze ;;
+    meson | mount | pkg-config | python3 | strace | valgrind | clang-format-14 | shellcheck) has_command "$1" ;;
     python3-venv) python3 -c 'import ensurepip, venv' ;;
     ca-certificates) [ -e "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ] ;;
     libcli11-dev) pkg-config --exists CLI11 ;;
@@ -96,6 +99,7 @@ lost_without() {
     python3-venv) echo "tests that read our files with other programs, or emulate a processor, are skipped" ;;
     valgrind) echo "instructions are not counted" ;;
     clang-16 | libclang-rt-16-dev) echo "nothing is fuzzed" ;;
+    strace | iproute2 | e2fsprogs | util-linux | mount) echo "parts of tests/reliability.sh are skipped" ;;
     qemu-user) echo "tests on an older processor are skipped" ;;
     *) return 1 ;;
   esac

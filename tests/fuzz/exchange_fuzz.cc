@@ -50,7 +50,7 @@ class Script : public ExchangeActions {
   // A worker that its ps has refused ends.
   void run() {
     while (!input_.empty() && !exchange_.failure()) {
-      if (exchange_.stale()) open();
+      if (!exchange_.stale().empty()) open();
       act();
       check_answer();
       memory_.check_now();

@@ -115,7 +115,8 @@ class PackagesTest(ScriptTest):
 
     def test_every_package_is_in_one_of_the_sets_and_another_set_is_refused(self):
         self.assertEqual(len(PACKAGES), len(set(PACKAGES)))
-        self.assertEqual(re.findall(r"^# ([a-z]+):", TEXT, re.MULTILINE), ["build", "run", "test", "fuzz", "style"])
+        self.assertEqual(re.findall(r"^# ([a-z]+):", TEXT, re.MULTILINE),
+                         ["build", "run", "test", "fuzz", "reliability", "style"])
         self.prepare([])
         self.assertIn("'tests' is not a set of packages", self.run_script("tests", code=2))
 
