@@ -20,15 +20,14 @@ class PatientClock {
  public:
   static constexpr TimeMs kMaxGapMs = 1'000;
 
-  TimeMs now() { return now_ += advance(monotonic_ms()); }
-
- private:
-  TimeMs advance(TimeMs looked) {
-    const TimeMs gap = looked - looked_;
+  TimeMs now() {
+    const TimeMs looked = monotonic_ms();
+    now_ += std::min(looked - looked_, kMaxGapMs);
     looked_ = looked;
-    return std::min(gap, kMaxGapMs);
+    return now_;
   }
 
+ private:
   TimeMs looked_ = monotonic_ms();
   TimeMs now_ = looked_;
 };

@@ -397,7 +397,7 @@ void Container::on_await_others(const Route& route, const Header& header, TimeMs
 // others therefore end after the chief.
 void Container::on_done(const Route& route, const Header& header, TimeMs now) {
   const bool is_news = !run_.members.done().contains(header.worker);
-  run_.members.set_done(header.worker, true);
+  run_.members.set_done(header.worker);
   parts_->ordered.retire(header.worker, now);
   last_done_ms_ = now;
   late_ones_had_time_ = false;

@@ -179,10 +179,9 @@ void Membership::dismiss_all() {
   }
 }
 
-void Membership::set_done(std::uint32_t worker, bool reported) {
+void Membership::set_done(std::uint32_t worker) {
   Member& member = members_[worker];
-  member.done = true;
-  member.reported |= reported;
+  member.done = member.reported = true;
 }
 
 void Membership::begin_again(const std::set<std::uint32_t>& done) {

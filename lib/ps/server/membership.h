@@ -110,8 +110,8 @@ class Membership {
   void dismiss(std::uint32_t worker) { end_session(members_[worker]); }
   // Ends all sessions and turns away all waiting processes: no connection is needed any more.
   void dismiss_all();
-  // reported: the worker has said so itself; otherwise it is known from elsewhere.
-  void set_done(std::uint32_t worker, bool reported);
+  // The worker has reported that it is done.
+  void set_done(std::uint32_t worker);
   // A new model is there: a worker that has a live process takes part again. The others that are `done` have ended.
   void begin_again(const std::set<std::uint32_t>& done);
   std::set<std::uint32_t> done() const;

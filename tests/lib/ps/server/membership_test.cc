@@ -111,15 +111,15 @@ TEST_CASE("a task that one process finished is not done for the next process, un
   Script script;
   script.greet(0, 10, 0);
   script.greet(1, 10, 0);
-  script.members.set_done(1, true);
+  script.members.set_done(1);
   script.members.leave(1, 1);
   CHECK(script.greet(1, 11, 2) == Admission::kAdmitted);
   CHECK(script.members.missing() == Workers{0, 1});
   CHECK(script.greet(1, 12, 3) == Admission::kProbe);  // alive
   CHECK(script.members.tick(2 + kLeaseMs + kProbeMs).taken_over == Workers{1});
   CHECK(script.members.missing() == Workers{0, 1});
-  script.members.set_done(0, true);
-  script.members.set_done(1, true);
+  script.members.set_done(0);
+  script.members.set_done(1);
   script.greet(1, 13, 100'000);
   CHECK(script.members.all_done());
 }
@@ -251,7 +251,7 @@ TEST_CASE("a task whose process is lost, has left or is done is assigned without
 
   Script done;
   done.greet(0, 10, 0);
-  done.members.set_done(0, true);
+  done.members.set_done(0);
   CHECK(done.greet(0, 11, 11) == Admission::kAdmitted);
 }
 
@@ -301,12 +301,12 @@ TEST_CASE("the run is over when every task is done, including those that never a
   CHECK(script.members.missing() == Workers{0, 1});
   script.greet(0, 10, 0);
   CHECK_FALSE(script.members.others_done(0));
-  script.members.set_done(0, true);
+  script.members.set_done(0);
   CHECK(script.members.missing() == Workers{1});
   CHECK_FALSE(script.members.all_done());
   CHECK(script.members.others_done(1));
   script.greet(1, 10, 0);
-  script.members.set_done(1, true);
+  script.members.set_done(1);
   CHECK(script.members.all_done());
   CHECK(script.members.num_live() == 0);
 }
@@ -314,7 +314,7 @@ TEST_CASE("the run is over when every task is done, including those that never a
 TEST_CASE("a done process does not count as alive and is not reported lost") {
   Script script;
   script.greet(0, 10, 0);
-  script.members.set_done(0, true);
+  script.members.set_done(0);
   script.hear(0, 10, 500);
   CHECK(script.members.last_life_ms() == 0);
   CHECK(script.members.tick(kLeaseMs + 500).lost.empty());
