@@ -8,7 +8,7 @@ import signal
 import time
 
 from job import Job
-from relay import Relay
+from losing_relay import LosingRelay
 from trial import Exhausted, Part, Skip, wait_until
 import machine
 import small_runs
@@ -49,7 +49,7 @@ def unanswered(trial):
     answer_s = 2
     job = Job(trial, 1, 2, f"--answer_secs={answer_s}")
     job.start_task("ps", 0)
-    relay = Relay(job.ps_ports[0])
+    relay = LosingRelay(job.ps_ports[0])
     trial.cleanups.callback(relay.close)
     job.start_task("worker", 0)
     job.ps_ports = [relay.port]
