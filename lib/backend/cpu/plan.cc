@@ -79,7 +79,7 @@ class PlanBuilder {
          : rounds()      ? "built-in matrix products in AMX tiles"
                          : "built-in matrix products in AMX tiles, two bfloat16 for a float32");
     if (uses_tiles()) {
-      const AmxDenseForm form{.planes = rounds() ? kRounded : kNearlyFloat, .logits = is_last()};
+      const AmxDenseForm form{.planes = planes(), .logits = is_last()};
       return append(make_amx_dense(context_, layer, place(output), form), output);
     }
     append(uses_builtin_ ? make_dense(context_, layer, place(output))
@@ -112,13 +112,14 @@ class PlanBuilder {
     const auto& pool = std::get<MaxPool2d>(graph_.layers[layer_ + 1]);
     const bool plain_output = !can_fuse(layer_ + 2);
     const Tensor output = new_output(image(pool.output, plain_output ? Tag::nchw : Tag::nhwc));
-    // Nearly float32 would be three products there, no less work than Winograd's few in vectors.
-    const bool in_tiles = uses_tiles() && rounds() && fits_tiles(layer);
+    const bool in_tiles = uses_tiles() && fits_tiles(layer);
     const bool direct = fused_convolution_of(layer) == FusedConvolution::kDirect;
-    name(in_tiles ? "built-in convolution in AMX tiles"
+    name(in_tiles ? (rounds() ? "built-in convolution in AMX tiles"
+                              : "built-in convolution in AMX tiles, two bfloat16 for a float32")
          : direct ? "built-in direct convolution"
                   : "built-in Winograd convolution");
-    append(in_tiles ? make_amx_convolution(context_, layer, place(output), plain_output)
+    append(in_tiles ? make_amx_convolution(context_, layer, place(output),
+                                           {.plain_output = plain_output, .planes = planes()})
                     : make_fused_convolution(context_, layer, place(output), plain_output),
            output);
     ++layer_;  // The pool is done.
@@ -128,6 +129,7 @@ class PlanBuilder {
 
   // Kernels in tiles make their factors of what they take and, in bfloat16, round what they return, by themselves.
   bool uses_tiles() const { return uses_builtin_ && builtin_.amx != nullptr; }
+  int planes() const { return rounds() ? kRounded : kNearlyFloat; }
   bool is_last() const { return layer_ + 1 == graph_.layers.size(); }
   bool rounds() const { return options_.precision == Precision::kBf16; }
   // In bfloat16: the current tensor is a factor of the next product, its gradient of this one's gradients. Logits stay.

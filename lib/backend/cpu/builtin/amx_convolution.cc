@@ -21,12 +21,13 @@ std::vector<Bf16Buffer> make_buffers(const BuiltinKernels& builtin, std::int64_t
 // For one input channel.
 class AmxDirectConvolution final : public FusedConvolutionBase {
  public:
-  AmxDirectConvolution(const LayerContext& context, const Conv2d& layer, const LayerPlace& place, bool plain_output)
+  AmxDirectConvolution(const LayerContext& context, const Conv2d& layer, const LayerPlace& place,
+                       const AmxConvolutionForm& form)
       : FusedConvolutionBase(context, layer, place,
-                             {.plain_output = plain_output, .sums_size = kBlockSide * layer.output.channels}),
-        tiles_{shape_of(layer)},
+                             {.plain_output = form.plain_output, .sums_size = kBlockSide * layer.output.channels}),
+        tiles_{shape_of(layer), form.planes},
         stacked_(static_cast<std::size_t>(kTileDepth * layer.output.channels)),
-        packed_(stacked_.size()),
+        packed_(stacked_.size() * static_cast<std::size_t>(form.planes)),
         scratch_(make_buffers(context.builtin, tiles_.scratch_size())) {}
 
  private:
@@ -43,7 +44,8 @@ class AmxDirectConvolution final : public FusedConvolutionBase {
                         .from = stacked_.data(),
                         .from_row = shape_.out,
                         .to = packed_.data(),
-                        .strip_size = 1});
+                        .strip_size = tiles_.planes,
+                        .planes = tiles_.planes});
   }
   void forward_images(const ImageShare& image, const Pooled& pooled) override {
     builtin_.amx->direct_forward(
@@ -65,10 +67,13 @@ class AmxDirectConvolution final : public FusedConvolutionBase {
 
 class AmxConvolution final : public FusedConvolutionBase {
  public:
-  AmxConvolution(const LayerContext& context, const Conv2d& layer, const LayerPlace& place, bool plain_output)
-      : FusedConvolutionBase(context, layer, place, {.plain_output = plain_output, .sums_size = layer.weights.size}),
-        tiles_{shape_of(layer)},
-        packed_(static_cast<std::size_t>(layer.weights.size)),
+  AmxConvolution(const LayerContext& context, const Conv2d& layer, const LayerPlace& place,
+                 const AmxConvolutionForm& form)
+      : FusedConvolutionBase(
+            context, layer, place,
+            {.plain_output = form.plain_output, .sums_size = layer.weights.size, .in_unit = kTileRows}),
+        tiles_{shape_of(layer), form.planes},
+        packed_(static_cast<std::size_t>(layer.weights.size * form.planes)),
         reversed_(place.input.needs_gradient() ? packed_.size() : 0),
         forward_scratch_(make_buffers(context.builtin, tiles_.forward_scratch_size())),
         backward_scratch_(make_buffers(context.builtin, tiles_.backward_scratch_size())) {}
@@ -76,13 +81,15 @@ class AmxConvolution final : public FusedConvolutionBase {
  private:
   void prepare_weights() override {
     const std::int64_t taps = tiles_.taps(), in = shape_.in, out = shape_.out;
+    const int planes = tiles_.planes;
     builtin_.amx->pack({.factor = Factor::kRight,
                         .rows = taps * in,
                         .columns = out,
                         .from = weights(),
                         .from_row = out,
                         .to = packed_.data(),
-                        .strip_size = taps * in / kTileDepth});
+                        .strip_size = taps * in / kTileDepth * planes,
+                        .planes = planes});
     if (!input_.needs_gradient()) return;
     for (std::int64_t tap = 0; tap < taps; ++tap) {
       builtin_.amx->pack({.factor = Factor::kRight,
@@ -91,8 +98,9 @@ class AmxConvolution final : public FusedConvolutionBase {
                           .columns = out,
                           .from = weights() + tap * in * out,
                           .from_row = out,
-                          .to = reversed_.data() + (taps - 1 - tap) * out / kTileDepth * kTileSize,
-                          .strip_size = taps * out / kTileDepth});
+                          .to = reversed_.data() + (taps - 1 - tap) * out / kTileDepth * planes * kTileSize,
+                          .strip_size = taps * out / kTileDepth * planes,
+                          .planes = planes});
     }
   }
   void forward_images(const ImageShare& image, const Pooled& pooled) override {
@@ -104,7 +112,22 @@ class AmxConvolution final : public FusedConvolutionBase {
                                         bias_sums(image.part), image_gradient,
                                         backward_scratch_[static_cast<std::size_t>(image.part)].data()});
   }
-  void finish_weight_gradient(const float* sums, const Share& in) override { put_weight_gradient(sums, in); }
+  // From [in / 16][out / 16][taps][16 out][16 in].
+  void finish_weight_gradient(const float* sums, const Share& in) override {
+    float* const gradient = parameters_.gradient_address(layer_.weights);
+    const std::int64_t taps = tiles_.taps();
+    for (std::int64_t ci = in.begin; ci < in.end; ci += kTileRows) {
+      for (std::int64_t co = 0; co < shape_.out; ++co) {
+        const float* const from = sums + (ci / kTileRows * shape_.out / kTileRows + co / kTileRows) * taps * kSumSize +
+                                  co % kTileRows * kTileRows;
+        float* const to = gradient + (co * shape_.in + ci) * taps;
+        for (std::int64_t tap = 0; tap < taps; ++tap) {
+          for (std::int64_t i = 0; i < kTileRows; ++i) to[i * taps + tap] = from[tap * kSumSize + i];
+        }
+      }
+    }
+  }
+  static constexpr std::int64_t kSumSize = kTileRows * kTileRows;  // floats per tile
 
   TileConvolution tiles_;
   Bf16Buffer packed_;    // a right factor [taps * in, out]
@@ -127,11 +150,9 @@ bool fits_tiles(const Conv2d& layer) {
 }
 
 std::unique_ptr<LayerKernel> make_amx_convolution(const LayerContext& context, const Conv2d& layer,
-                                                  const LayerPlace& place, bool plain_output) {
-  if (layer.input.channels == 1) {
-    return std::make_unique<AmxDirectConvolution>(context, layer, place, plain_output);
-  }
-  return std::make_unique<AmxConvolution>(context, layer, place, plain_output);
+                                                  const LayerPlace& place, const AmxConvolutionForm& form) {
+  if (layer.input.channels == 1) return std::make_unique<AmxDirectConvolution>(context, layer, place, form);
+  return std::make_unique<AmxConvolution>(context, layer, place, form);
 }
 
 }  // namespace distmnist::cpu

@@ -1,4 +1,4 @@
-// AMX convolution: fused convolution, ReLU and 2x2 max-pool, as bfloat16 products in AMX tiles.
+// AMX convolution: fused convolution, ReLU and 2x2 max-pool, as products in AMX tiles.
 #pragma once
 
 #include <memory>
@@ -11,9 +11,14 @@ namespace distmnist::cpu {
 // Whether the AMX kernels support a layer that make_fused_convolution() accepts.
 bool fits_tiles(const Conv2d& layer);
 
-// Like make_fused_convolution(), but with factors rounded to bfloat16. Its input need not be rounded; its output is
-// rounded for the next product. context.builtin.amx must not be null.
+struct AmxConvolutionForm {
+  bool plain_output = false;  // as in make_fused_convolution()
+  int planes = kRounded;      // of the factors (amx_kernels.h)
+};
+
+// Like make_fused_convolution(), but with factors in AMX tiles. Its input need not be rounded. With one plane, its
+// output is rounded for the next product. context.builtin.amx must not be null.
 std::unique_ptr<LayerKernel> make_amx_convolution(const LayerContext& context, const Conv2d& layer,
-                                                  const LayerPlace& place, bool plain_output);
+                                                  const LayerPlace& place, const AmxConvolutionForm& form);
 
 }  // namespace distmnist::cpu

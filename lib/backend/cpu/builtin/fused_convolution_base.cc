@@ -38,6 +38,7 @@ FusedConvolutionBase::FusedConvolutionBase(const LayerContext& context, const Co
       sums_size_(form.sums_size),
       at_once_(std::min(form.at_once,
                         (batch_ + builtin_.pool.size() - 1) / builtin_.pool.size())),  // leaves work for each thread
+      in_unit_(form.in_unit),
       taps_(shape_.window_height * shape_.window_width),
       weights_(static_cast<std::size_t>(taps_ * shape_.in * shape_.out)),
       choices_(static_cast<std::size_t>(batch_ * shape_.pooled_size())) {
@@ -103,7 +104,7 @@ void FusedConvolutionBase::finish_gradients() {
   }
   std::ranges::copy(threads_[0].bias_sums.span(), parameters_.gradients(layer_.biases).begin());
   builtin_.pool.run([&](int part) {
-    const Share in = share_of(shape_.in, part, builtin_.pool.size(), kChannelShare);
+    const Share in = share_of(shape_.in, part, builtin_.pool.size(), in_unit_);
     if (in.size() > 0) finish_weight_gradient(threads_[0].weight_sums.data(), in);
   });
 }

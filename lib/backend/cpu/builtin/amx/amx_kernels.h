@@ -1,10 +1,11 @@
 // AMX kernels: bfloat16 products with float32 sums, in AMX tiles. The same source is compiled twice, see tiles.h. All
 // kernels run on one thread; callers that use several threads pass each one a part of the work. They take floats, round
-// them to bfloat16 (to nearest, ties to even) and return floats.
+// them to bfloat16 (to nearest, ties to even; denormals become zero) and return floats.
 //
-// The bound of each kernel is the product of two tiles: 16 x 16 x 32 multiply-adds in 16 cycles, 512 per cycle and
-// core. All of them use blocks of 2 x 2 tiles, which need 4 loads of 8 cycles for 4 products of 16 cycles, so loads
-// from the L1 cache are hidden by the products.
+// Limits, in cycles measured on a Sapphire Rapids processor: a product of two tiles takes 16 (16 x 16 x 32
+// multiply-adds, 512 per cycle and core), a tile load from the L1 cache 9 if its rows are whole cache lines and 50 if
+// they cross them, one from the L2 cache 24, a store 16. Loads and products overlap. All factors are therefore stored
+// in tiles, and several products share each load. Working on random numbers is a fifth slower than on zeros.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +37,8 @@ inline constexpr std::int64_t packed_size(std::int64_t a, std::int64_t b, int pl
 // strips of 16 columns. A strip consists of the tiles for the whole depth in order; with two planes, they alternate.
 enum class Factor { kLeft, kRight };
 
-// Packs a float matrix, or blocks of a larger one, as a factor.
+// Packs a float matrix, or blocks of a larger one, as a factor, with zeros in the last tile of each strip and the last
+// strip of 16. A further strip that completes a block is not written; it has to be zero.
 struct Packing {
   Factor factor = Factor::kLeft;
   bool transposed = false;  // the matrix is the transpose of the factor
@@ -57,9 +59,12 @@ struct Repacking {
   int planes = kRounded;
 };
 
-// Called for each finished block of a product: rows [row, row + kBlockSide), columns [column, column + columns).
+// A finished block of a product: rows [row, row + rows), columns [column, column + columns).
+struct ProductBlock {
+  std::int64_t row, rows, column, columns;
+};
 struct BlockDone {
-  void (*call)(const void* context, std::int64_t row, std::int64_t column, std::int64_t columns) = nullptr;
+  void (*call)(const void* context, const ProductBlock& block) = nullptr;
   const void* context = nullptr;
 };
 
@@ -77,33 +82,47 @@ struct TileProduct {
 };
 
 // ---- Convolution, ReLU and 2x2 max-pool in one ----
-// As in vector_kernels.h, for one image. Pooled values are returned rounded, as factors of the next product. A scratch
-// buffer must be zero initially and is then private to its kernel, which relies on the zeros in borders that it never
-// writes.
+// As in vector_kernels.h, for one image. With one plane, pooled values are returned rounded, as factors of the next
+// product. A scratch buffer must be zero initially and is then private to its kernel, which relies on the zeros in
+// borders that it never writes.
+
+// The columns of an image are divided into blocks, each of which is the rows of a tile: as few as possible, of the same
+// even size. The last one overlaps the one before if they do not divide the image evenly.
+inline constexpr std::int64_t block_columns(std::int64_t width) {
+  const std::int64_t blocks = (width + kTileRows - 1) / kTileRows;
+  return (width + 2 * blocks - 1) / (2 * blocks) * 2;
+}
 
 // For channels in multiples of kBlockSide.
 struct TileConvolution {
-  ConvolutionShape convolution;  // odd windows, an even number of columns
+  ConvolutionShape convolution;  // odd windows, even numbers of rows and columns
+  int planes = kRounded;
 
   std::int64_t taps() const { return convolution.window_height * convolution.window_width; }
-  // Images are read in place, 16 pixels of a row at a time, with borders: [padded_height(), padded_width(), channels].
+  std::int64_t columns() const { return block_columns(convolution.width); }
+  // Products of weights read images with borders, [channels / 32][plane][padded_height(), padded_width(), 32], so that
+  // the rows of a tile are the channels of adjacent pixels.
   std::int64_t padded_height() const { return convolution.height + convolution.window_height - 1; }
-  std::int64_t padded_width() const {
-    return (convolution.width + kTileRows - 1) / kTileRows * kTileRows + convolution.window_width - 1;
+  std::int64_t padded_width() const { return convolution.width + convolution.window_width - 1; }
+  std::int64_t padded_size() const { return padded_height() * padded_width() * kTileDepth; }
+  // The gradient of the weights is summed over pixels along a single line: the rows of the image, pitch() apart, which
+  // leaves room for one border between two rows. The offset of a tap is then the same for all pixels.
+  std::int64_t pitch() const { return convolution.width + (convolution.window_width / 2 + 1) / 2 * 2; }
+  std::int64_t line_size() const { return in_blocks(convolution.height * pitch()) * kTileDepth; }
+  // Pairs of pixels from the first pixel of the first tap to the last pixel of the last one.
+  std::int64_t pairs() const {
+    return (line_size() + (convolution.window_height - 1) * pitch() + convolution.window_width + 1) / 2;
   }
-  std::int64_t padded_size(std::int64_t channels) const { return padded_height() * padded_width() * channels; }
-  // The gradient of the weights is summed over pixels along a single line that holds the rows with one border between
-  // two rows. The offset of a tap is then the same for all pixels.
-  std::int64_t pitch() const { return convolution.width + convolution.window_width - 1; }
-  std::int64_t line_size() const { return in_blocks(convolution.height * pitch()) * kBlockSide; }
-  // Of one input channel, from the first pixel of the first tap to the last pixel of the last one.
-  std::int64_t plane_size() const {
-    return line_size() + (convolution.window_height - 1) * pitch() + convolution.window_width - 1;
-  }
-  std::int64_t forward_scratch_size() const { return padded_size(convolution.in); }
+  std::int64_t sums_size() const { return taps() * convolution.in * convolution.out; }
+
+  std::int64_t forward_scratch_size() const { return convolution.in / kTileDepth * planes * padded_size(); }
+  // Of the input as pairs, of the gradient's padded images, of its tiles, and of one strip of its tiles while it is
+  // transposed.
   std::int64_t backward_scratch_size() const {
-    return convolution.in * plane_size() + convolution.out * line_size() + padded_size(convolution.out);
+    return pairs_size() + padded_gradient_size() + (convolution.out + kTileRows) * line_size() * planes;
   }
+  std::int64_t pairs_size() const { return convolution.in * 2 * planes * 2 * pairs(); }
+  std::int64_t padded_gradient_size() const { return convolution.out / kTileDepth * planes * padded_size(); }
 };
 
 struct TileConvolutionForward {
@@ -119,7 +138,7 @@ struct TileConvolutionBackward {
   const float* image = nullptr;
   PooledGradient gradient;
   const Bf16* weights = nullptr;    // a right factor [taps * out, in], from [taps in reverse order, out, in]
-  float* weight_sums = nullptr;     // [taps, in, out]: the gradient is added to it
+  float* weight_sums = nullptr;     // [in / 16][out / 16][taps][16 out][16 in]: the gradient is added to it
   float* bias_sums = nullptr;       // [out]
   float* image_gradient = nullptr;  // [height, width, in]; null if not needed
   Bf16* scratch = nullptr;          // [backward_scratch_size()]
@@ -127,18 +146,28 @@ struct TileConvolutionBackward {
 
 // For one input channel.
 struct TileDirect {
-  ConvolutionShape convolution;  // odd windows
-
-  static constexpr std::int64_t kTapsSize = 2 * kBlockSide * kTileDepth, kGradientSize = 4 * kTileSize;
+  ConvolutionShape convolution;  // odd windows, even numbers of rows and columns
+  int planes = kRounded;
 
   // The pixels of a column that are stored together: the windows of two adjacent rows.
   std::int64_t stack() const { return convolution.window_height + 1; }
   // Whether the window fits in the depth of a tile.
   bool fits() const { return stack() * convolution.window_width <= kTileDepth; }
-  std::int64_t padded_width() const { return in_blocks(convolution.width) * kBlockSide + convolution.window_width - 1; }
-  std::int64_t padded_size() const { return (convolution.height + convolution.window_height - 1) * padded_width(); }
+  std::int64_t columns() const { return block_columns(convolution.width); }
+  std::int64_t padded_height() const { return convolution.height + convolution.window_height - 1; }
+  std::int64_t padded_width() const { return in_blocks(convolution.width) * kTileDepth + convolution.window_width - 1; }
+  // Per plane:
+  std::int64_t padded_size() const { return padded_height() * padded_width() + kTileDepth; }
   std::int64_t stacks_size() const { return padded_width() * stack() + kTileDepth; }
-  std::int64_t scratch_size() const { return padded_size() + stacks_size() + kTapsSize + kGradientSize; }
+  // 32 adjacent pixels for each padded row and each column of the window; behind them what a tile reads beyond.
+  std::int64_t shifted_size() const {
+    return in_blocks(convolution.width) * padded_height() * convolution.window_width * kTileDepth + 2 * kTileSize;
+  }
+  // Two rows of the gradient.
+  std::int64_t gradient_size() const { return in_blocks(convolution.width) * 4 * kTileSize; }
+  std::int64_t scratch_size() const {
+    return (padded_size() + stacks_size() + shifted_size() + gradient_size()) * planes;
+  }
 };
 
 struct TileDirectForward {

@@ -3,102 +3,158 @@
 // neighbour. The rows of a left factor's tile therefore overlap in memory, and nothing is copied per tap. A stack is
 // one pixel higher than the window, because the window of the row below starts one pixel later.
 
+template <int kPlanes>
 inline void put_pixels(const TileDirect& s, const float* image, Bf16* padded) {
   const ConvolutionShape& c = s.convolution;
   for (std::int64_t y = 0; y < c.height; ++y) {
     Bf16* const to = padded + (y + c.window_height / 2) * s.padded_width() + c.window_width / 2;
-    for (std::int64_t x = 0; x < c.width; ++x) to[x] = rounded(image[y * c.width + x]);
+    put_row<0>(image + y * c.width, c.width, to);
+    if constexpr (kPlanes == kNearlyFloat) put_row<1>(image + y * c.width, c.width, to + s.padded_size());
   }
 }
 
-// Bound: a block of 16 pixels of two rows needs one product of 64 cycles for 32 channels, less than its pooling.
-void direct_forward(const TileDirectForward& p) {
+inline void put_stacks(const TileDirect& s, const Bf16* rows, Bf16* stacks) {
+  const std::int64_t width = s.padded_width();
+  for (std::int64_t x = 0; x < width; ++x) {
+    for (std::int64_t i = 0; i < s.stack(); ++i) stacks[x * s.stack() + i] = rows[i * width + x];
+  }
+}
+
+// Limit: pooling. A block of 14 pixels of two rows and 32 channels takes four products per plane.
+template <int kPlanes>
+inline void forward(const TileDirectForward& p) {
   const TileDirect& s = p.shape;
   const ConvolutionShape& c = s.convolution;
-  alignas(64) float sums[kBlockSide * kBlockSide];
+  const std::int64_t columns = s.columns();
+  const std::ptrdiff_t strip = 2 * columns * kLanes;  // sums of two rows and 16 channels
+  alignas(64) float sums[2][2 * 2 * kTileRows * kLanes];
   Bf16* const padded = p.scratch;
-  Bf16* const stacks = padded + s.padded_size();
+  Bf16* const stacks = padded + kPlanes * s.padded_size();
   const std::ptrdiff_t stack_bytes = s.stack() * static_cast<std::ptrdiff_t>(sizeof(Bf16));
-  Tiles tiles;
-  put_pixels(s, p.image, padded);
+  Pooler<kPlanes> poolers[2];
+  int current = 0;
+  put_pixels<kPlanes>(s, p.image, padded);
+  Tiles tiles(columns);
+  const auto multiply = [&](const Bf16* left, const Bf16* right) {
+    tiles.load<4>(left, stack_bytes);
+    tiles.load<5>(left + 1, stack_bytes);
+    tiles.load<kWholeTile>(right, kTileBytes);
+    tiles.multiply<0, 4, kWholeTile>();
+    tiles.multiply<1, 5, kWholeTile>();
+    tiles.load<kWholeTile>(right + kPlanes * kTileSize, kTileBytes);
+    tiles.multiply<2, 4, kWholeTile>();
+    tiles.multiply<3, 5, kWholeTile>();
+  };
   for (std::int64_t y = 0; y < c.height; y += 2) {
-    for (std::int64_t i = 0; i < s.stack(); ++i) {
-      const Bf16* const row = padded + (y + i) * s.padded_width();
-      for (std::int64_t x = 0; x < s.padded_width(); ++x) stacks[x * s.stack() + i] = row[x];
+    for (int plane = 0; plane < kPlanes; ++plane) {
+      put_stacks(s, padded + plane * s.padded_size() + y * s.padded_width(), stacks + plane * s.stacks_size());
     }
     for (std::int64_t channel = 0; channel < c.out; channel += kBlockSide) {
-      const Bf16* const right = p.weights + channel * kTileDepth;
-      for (std::int64_t x = 0; x < c.width; x += kTileRows) {
+      const Bf16* const right = p.weights + channel * kTileDepth * kPlanes;
+      for (std::int64_t block = 0; block < c.width; block += columns) {
+        const std::int64_t x = block + columns <= c.width ? block : c.width - columns;
         const Bf16* const left = stacks + x * s.stack();
-        zero_block(tiles);
-        multiply_block(tiles, {left, left + 1, stack_bytes}, {right, right + kTileSize});
-        store_block(tiles, sums, kBlockSide);
-        const std::int64_t columns = c.width - x < kTileRows ? c.width - x : kTileRows;
-        const std::ptrdiff_t at = (y / 2 * (c.width / 2) + x / 2) * c.out + channel;
-        pool_block(sums, p.biases + channel, {{p.pooled.values + at, p.pooled.choices + at}, columns / 2, c.out});
-      }
-    }
-  }
-}
-
-// Stores two rows of 32 pixels as left factors [taps, pixels], shifted by each tap.
-inline void put_taps(const TileDirect& s, const Bf16* corner, Bf16* taps) {
-  const ConvolutionShape& c = s.convolution;
-  for (std::int64_t row = 0; row < 2; ++row, taps += kBlockSide * kTileDepth) {
-    for (std::int64_t tap = 0; tap < c.window_height * c.window_width; ++tap) {
-      const Bf16* const from = corner + (row + tap / c.window_width) * s.padded_width() + tap % c.window_width;
-      __builtin_memcpy(taps + tap * kTileDepth, from, kTileBytes);
-    }
-  }
-}
-
-// Two rows of 32 pixels and 32 channels, from these on.
-struct PixelBlock {
-  std::int64_t y, x, channel;
-};
-
-// Stores the gradient of a block as right factors [pixels, channels]: [2 rows, 2 tiles].
-inline void put_gradient(const TileDirectBackward& p, const PixelBlock& block, Bf16* gradient) {
-  const ConvolutionShape& c = p.shape.convolution;
-  const std::int64_t y = block.y, left = block.x, channel = block.channel;
-  for (std::int64_t x = left; x < left + kTileDepth; x += 2) {
-    const std::ptrdiff_t from = (y / 2 * (c.width / 2) + x / 2) * c.out + channel;
-    for (std::int64_t tile = 0; tile < 2; ++tile) {
-      Window window = {};
-      if (x < c.width) {
-        const std::ptrdiff_t at = from + tile * kTileRows;
-        unpool(p.gradient.values + at, p.gradient.choices + at, window, p.bias_sums + channel + tile * kTileRows);
-      }
-      Bf16* const to = gradient + tile * kTileSize + (x - left) * kTileRows;
-      put_pair(window[0], window[1], to);
-      put_pair(window[2], window[3], to + 2 * kTileSize);
-    }
-  }
-}
-
-// Bound: the copies for all taps, one vector each, and the expansion of the gradient; the products take 128 cycles for
-// two rows of 32 pixels and 32 channels.
-void direct_backward(const TileDirectBackward& p) {
-  const TileDirect& s = p.shape;
-  const ConvolutionShape& c = s.convolution;
-  Bf16* const padded = p.scratch;
-  Bf16* const taps = padded + s.padded_size() + s.stacks_size();
-  Bf16* const gradient = taps + TileDirect::kTapsSize;
-  Tiles tiles;
-  put_pixels(s, p.image, padded);
-  for (std::int64_t channel = 0; channel < c.out; channel += kBlockSide) {
-    load_block(tiles, p.weight_sums + channel, c.out);
-    for (std::int64_t y = 0; y < c.height; y += 2) {
-      for (std::int64_t x = 0; x < c.width; x += kTileDepth) {
-        put_taps(s, padded + y * s.padded_width() + x, taps);
-        put_gradient(p, {y, x, channel}, gradient);
-        for (std::int64_t row = 0; row < 2; ++row) {
-          const Bf16* const left = taps + row * kBlockSide * kTileDepth;
-          const Bf16* const right = gradient + row * 2 * kTileSize;
-          multiply_block(tiles, {left, left + kTileSize, kTileBytes}, {right, right + kTileSize});
+        each<4>([&](auto tile) { tiles.zero<tile>(); });
+        multiply(left, right);
+        if constexpr (kPlanes == kNearlyFloat) {
+          multiply(left + s.stacks_size(), right);
+          multiply(left, right + kTileSize);
+        }
+        for (Pooler<kPlanes>& pooler : poolers) pooler.finish();
+        current = 1 - current;
+        each<4>([&](auto tile) { tiles.store<tile>(sums[current] + tile * columns * kLanes, kTileBytes); });
+        for (int half = 0; half < 2; ++half) {
+          const std::ptrdiff_t to = (y / 2 * (c.width / 2) + x / 2) * c.out + channel + half * kLanes;
+          poolers[half].start({sums[current] + half * strip,
+                               columns,
+                               p.biases + channel + half * kLanes,
+                               {p.pooled.values + to, p.pooled.choices + to},
+                               c.out});
         }
       }
     }
-    store_block(tiles, p.weight_sums + channel, c.out);
   }
+  for (Pooler<kPlanes>& pooler : poolers) pooler.finish();
+}
+
+void direct_forward(const TileDirectForward& p) {
+  p.shape.planes == kRounded ? forward<kRounded>(p) : forward<kNearlyFloat>(p);
+}
+
+// Stores 32 pixels from each column of the window on, for every row: [32 columns' block][row][window_width][32]. The
+// left factor [taps, pixels] of a row of outputs is then contiguous and starts at that row.
+inline void put_shifted(const TileDirect& s, const Bf16* padded, Bf16* shifted) {
+  const ConvolutionShape& c = s.convolution;
+  for (std::int64_t x = 0; x < c.width; x += kTileDepth) {
+    for (std::int64_t y = 0; y < s.padded_height(); ++y) {
+      const Bf16* const from = padded + y * s.padded_width() + x;
+      for (std::int64_t i = 0; i < c.window_width; ++i, shifted += kTileDepth) store(shifted, load_halves(from + i));
+    }
+  }
+}
+
+// Limit: the products, 128 cycles for two rows of 32 pixels and 32 channels.
+template <int kPlanes>
+inline void backward(const TileDirectBackward& p) {
+  const TileDirect& s = p.shape;
+  const ConvolutionShape& c = s.convolution;
+  const std::ptrdiff_t out_row = c.out * static_cast<std::ptrdiff_t>(sizeof(float));
+  Bf16* const padded = p.scratch;
+  Bf16* const shifted = padded + kPlanes * (s.padded_size() + s.stacks_size());
+  Bf16* const gradient = shifted + kPlanes * s.shifted_size();  // [plane][block of columns][row][strip]
+  put_pixels<kPlanes>(s, p.image, padded);
+  for (int plane = 0; plane < kPlanes; ++plane) {
+    put_shifted(s, padded + plane * s.padded_size(), shifted + plane * s.shifted_size());
+  }
+  Tiles tiles;
+  const auto multiply = [&](const Bf16* left, const Bf16* right) {
+    tiles.load<4>(left, kTileBytes);
+    tiles.load<5>(left + kTileSize, kTileBytes);
+    tiles.load<6>(right, kTileBytes);
+    tiles.multiply<0, 4, 6>();
+    tiles.multiply<2, 5, 6>();
+    tiles.load<kWholeTile>(right + kTileSize, kTileBytes);
+    tiles.multiply<1, 4, kWholeTile>();
+    tiles.multiply<3, 5, kWholeTile>();
+  };
+  for (std::int64_t channel = 0; channel < c.out; channel += kBlockSide) {
+    float* const sums = p.weight_sums + channel;
+    each<4>([&](auto tile) { tiles.load<tile>(sums + tile / 2 * kTileRows * c.out + tile % 2 * kTileRows, out_row); });
+    Vec biases[2] = {load(p.bias_sums + channel), load(p.bias_sums + channel + kLanes)};
+    for (std::int64_t y = 0; y < c.height; y += 2) {
+      for (std::int64_t x = 0; x < c.width; x += 2) {
+        const std::ptrdiff_t from = (y / 2 * (c.width / 2) + x / 2) * c.out + channel;
+        Bf16* const to = gradient + x / kTileDepth * 4 * kTileSize + x % kTileDepth * kTileRows;
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) {
+          const Vec values = load(p.gradient.values + from + half * kLanes);
+          PooledVec plane = rounded_gradient(values, load_bytes(p.gradient.choices + from + half * kLanes));
+          biases[half] += bias_gradient<kPlanes>(values, plane);
+          for (int i = 0; i < kPlanes; ++i) {
+            if (i == 1) plane = remainder(values, plane);
+            store(to + i * s.gradient_size() + half * kTileSize, plane.pair(0));
+            store(to + i * s.gradient_size() + (2 + half) * kTileSize, plane.pair(2));
+          }
+        }
+      }
+      for (std::int64_t block = 0; block < in_blocks(c.width); ++block) {
+        for (std::int64_t row = 0; row < 2; ++row) {
+          const Bf16* const left = shifted + (block * s.padded_height() + y + row) * c.window_width * kTileDepth;
+          const Bf16* const right = gradient + (block * 2 + row) * 2 * kTileSize;
+          multiply(left, right);
+          if constexpr (kPlanes == kNearlyFloat) {
+            multiply(left + s.shifted_size(), right);
+            multiply(left, right + s.gradient_size());
+          }
+        }
+      }
+    }
+    store(p.bias_sums + channel, biases[0]);
+    store(p.bias_sums + channel + kLanes, biases[1]);
+    each<4>([&](auto tile) { tiles.store<tile>(sums + tile / 2 * kTileRows * c.out + tile % 2 * kTileRows, out_row); });
+  }
+}
+
+void direct_backward(const TileDirectBackward& p) {
+  p.shape.planes == kRounded ? backward<kRounded>(p) : backward<kNearlyFloat>(p);
 }

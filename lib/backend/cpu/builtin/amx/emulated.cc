@@ -1,5 +1,10 @@
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
+
+#if defined(__x86_64__)
+#include <immintrin.h>  // these kernels only use instructions that the whole program may use
+#endif
 
 #include "lib/backend/cpu/builtin/amx/amx_kernels.h"
 

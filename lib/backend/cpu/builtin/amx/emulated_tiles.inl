@@ -2,7 +2,10 @@
 
 class Tiles {
  public:
-  Tiles() = default;
+  explicit Tiles(std::int64_t rows = kTileRows) {
+    for (std::int64_t& each : rows_) each = rows;
+    rows_[kWholeTile] = kTileRows;
+  }
   Tiles(const Tiles&) = delete;
   Tiles& operator=(const Tiles&) = delete;
 
@@ -12,13 +15,14 @@ class Tiles {
   }
   template <int kTile>
   void load(const void* from, std::ptrdiff_t row_bytes) {
-    for (int row = 0; row < kTileRows; ++row) {
+    zero<kTile>();
+    for (int row = 0; row < rows_[kTile]; ++row) {
       __builtin_memcpy(tiles_[kTile] + row * kTileBytes, static_cast<const char*>(from) + row * row_bytes, kTileBytes);
     }
   }
   template <int kTile>
   void store(void* to, std::ptrdiff_t row_bytes) {
-    for (int row = 0; row < kTileRows; ++row) {
+    for (int row = 0; row < rows_[kTile]; ++row) {
       __builtin_memcpy(static_cast<char*>(to) + row * row_bytes, tiles_[kTile] + row * kTileBytes, kTileBytes);
     }
   }
@@ -34,7 +38,7 @@ class Tiles {
       }
     }
     __builtin_memcpy(result, tiles_[kTo], sizeof result);
-    for (int row = 0; row < kTileRows; ++row) {
+    for (int row = 0; row < rows_[kTo]; ++row) {
       float sums[2][kColumns] = {};
       for (int pair = 0; pair < kTileRows; ++pair) {
         for (int half = 0; half < 2; ++half) {
@@ -67,4 +71,18 @@ class Tiles {
   }
 
   char tiles_[8][kTileRows * kTileBytes] = {};
+  std::int64_t rows_[8];
 };
+
+inline Bf16 __attribute__((vector_size(kTileBytes))) rounded(Vec first, Vec second) {
+  Bf16 __attribute__((vector_size(kTileBytes))) halves;
+  for (int i = 0; i < kTileDepth; ++i) {
+    const float x = i < kLanes ? first[i] : second[i - kLanes];
+    const auto bits = __builtin_bit_cast(std::uint32_t, x);
+    const std::uint32_t nearest = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+    const bool denormal = (bits & 0x7F800000) == 0;
+    // NaN stays NaN: rounding up could turn it into an infinity or zero.
+    halves[i] = static_cast<Bf16>(denormal ? bits >> 16 & 0x8000 : x == x ? nearest : (bits >> 16) | 0x40);
+  }
+  return halves;
+}

@@ -1,6 +1,11 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "lib/backend/cpu/builtin/amx/amx_kernels.h"
 

@@ -3,15 +3,16 @@
 
 class Tiles {
  public:
-  // All eight tiles have full size, because edges are padded with zeros. is_supported() has requested permission to use
-  // tiles.
-  Tiles() {
+  // is_supported() has requested permission to use tiles.
+  explicit Tiles(std::int64_t rows = kTileRows) {
     struct alignas(64) {
       std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
       std::uint16_t row_bytes[16] = {kTileBytes, kTileBytes, kTileBytes, kTileBytes,
                                      kTileBytes, kTileBytes, kTileBytes, kTileBytes};
-      std::uint8_t rows[16] = {kTileRows, kTileRows, kTileRows, kTileRows, kTileRows, kTileRows, kTileRows, kTileRows};
+      std::uint8_t rows[16] = {};
     } configuration;
+    for (int tile = 0; tile < kWholeTile; ++tile) configuration.rows[tile] = static_cast<std::uint8_t>(rows);
+    configuration.rows[kWholeTile] = kTileRows;
     static_assert(sizeof configuration == 64);
     asm volatile("ldtilecfg %0" ::"m"(configuration));
   }
@@ -37,3 +38,10 @@ class Tiles {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kTo), "i"(kLeft), "i"(kRight));
   }
 };
+
+// AVX512_BF16, which every processor with AMX has.
+inline Bf16 __attribute__((vector_size(kTileBytes))) rounded(Vec first, Vec second) {
+  Bf16 __attribute__((vector_size(kTileBytes))) halves;
+  asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(first), "v"(second));
+  return halves;
+}

@@ -1,14 +1,20 @@
 // All kernels, in the namespace DISTMNIST_AMX_KERNELS, with the class Tiles from the file DISTMNIST_TILES. The
-// including file must include <cstddef>, <cstdint> and amx_kernels.h before it enables instructions in the compiler, as
+// including file must include <cstddef>, <cstdint>, <type_traits>, amx_kernels.h and, unless it uses only portable
+// instructions, <immintrin.h> before it enables instructions in the compiler, as
 // for vector/kernels.inl.
 
 namespace distmnist::cpu::DISTMNIST_AMX_KERNELS {
 namespace {
 
-#include DISTMNIST_TILES
+constexpr int kLanes = 16;
+#define DISTMNIST_LANES 16
 
 // Each file needs the ones before it.
 // clang-format off
+#include "lib/backend/cpu/builtin/vector/vec.inl"
+#include "lib/backend/cpu/builtin/vector/pooling.inl"
+#include DISTMNIST_TILES
+#include "lib/backend/cpu/builtin/amx/vectors.inl"
 #include "lib/backend/cpu/builtin/amx/packing.inl"
 #include "lib/backend/cpu/builtin/amx/product.inl"
 #include "lib/backend/cpu/builtin/amx/pooling.inl"

@@ -1,64 +1,81 @@
-// Shared by the convolutions: bias, ReLU and max-pool of a finished block, and the backward pass.
+// Shared by the convolutions: rounded images, bias, ReLU and max-pool of finished sums, and the backward pass.
 
-// `count` adjacent pixels of a pooled image, for kBlockSide of its channels. The pointers are those of the first
-// number.
-struct PooledPixels {
-  Pooled pooled;
-  std::int64_t count;
+// Two sums' rows of pixels, [2][columns][16 channels], that wait to be pooled.
+struct Sums {
+  const float* sums;
+  std::int64_t columns;
+  const float* biases;
+  Pooled to;                // the first pixel's first channel
   std::ptrdiff_t to_pixel;  // numbers between two pixels
 };
 
-// Pools the sums of two rows of 16 pixels, [2, 16, kBlockSide] channels: the largest of each window, the first one on a
-// tie. Bound: 4 KiB of reads from the L1 cache and one comparison per number.
-inline void pool_block(const float* sums, const float* biases, const PooledPixels& to) {
-  float* const values = to.pooled.values;
-  std::uint8_t* const choices = to.pooled.choices;
-  const std::ptrdiff_t to_pixel = to.to_pixel;
-  const std::int64_t count = to.count;
-  for (std::int64_t pixel = 0; pixel < count; ++pixel) {
-    const float* const upper = sums + 2 * pixel * kBlockSide;
-    const float* const lower = upper + kTileRows * kBlockSide;
-    float best[kBlockSide];
-    std::int32_t chosen[kBlockSide];
-    for (std::int64_t c = 0; c < kBlockSide; ++c) {
-      const float right = upper[kBlockSide + c], below = lower[c], last = lower[kBlockSide + c];
-      float largest = upper[c];
-      std::int32_t choice = right > largest ? 1 : 0;
-      largest = right > largest ? right : largest;
-      choice = below > largest ? 2 : choice;
-      largest = below > largest ? below : largest;
-      choice = last > largest ? 3 : choice;
-      largest = last > largest ? last : largest;
-      largest += biases[c];
-      const bool stopped = largest <= 0.0f;  // false for NaN
-      best[c] = stopped ? 0.0f : largest;
-      chosen[c] = stopped ? kNoneChosen : choice;
-    }
-    for (std::int64_t c = 0; c < kBlockSide; ++c) values[pixel * to_pixel + c] = as_float(rounded(best[c]));
-    for (std::int64_t c = 0; c < kBlockSide; ++c) {
-      choices[pixel * to_pixel + c] = static_cast<std::uint8_t>(chosen[c]);
-    }
+// Pools pixel by pixel, so that a caller can do it between products. Limit: 4 loads, 3 comparisons and a store for 16
+// numbers.
+template <int kPlanes>
+class Pooler {
+ public:
+  void start(const Sums& sums) {
+    waiting_ = sums;
+    pixel_ = 0;
   }
+  void step() {
+    if (pixel_ >= waiting_.columns / 2) return;
+    const float* const upper = waiting_.sums + 2 * pixel_ * kLanes;
+    const float* const lower = upper + waiting_.columns * kLanes;
+    const std::ptrdiff_t at = pixel_ * waiting_.to_pixel;
+    float values[kLanes];
+    pool({load(upper), load(upper + kLanes), load(lower), load(lower + kLanes)}, load(waiting_.biases), values,
+         waiting_.to.choices + at);
+    const Vec pooled = load(values);
+    store(waiting_.to.values + at, kPlanes == kRounded ? as_floats(first_half(rounded(pooled, pooled))) : pooled);
+    ++pixel_;
+  }
+  void finish() {
+    while (pixel_ < waiting_.columns / 2) step();
+  }
+
+ private:
+  Sums waiting_ = {};
+  std::int64_t pixel_ = 0;
+};
+
+// The rounded gradients of a window's four pixels, for 16 channels and one plane.
+struct PooledVec {
+  Ints bits;  // of the rounded gradient, as floats
+  Ints choices;
+  // Two pixels of the window, `first` and the next, as 16 pairs.
+  PairVec pair(int first) const {
+    const Ints in_low = reinterpret_cast<Ints>(reinterpret_cast<PairVec>(bits) >> 16) & (choices == first);
+    return reinterpret_cast<PairVec>(in_low | (bits & (choices == first + 1)));
+  }
+  // One pixel of it.
+  Shorts pixel(int i) const {
+    return __builtin_convertvector(reinterpret_cast<PairVec>(bits & (choices == i)) >> 16, Shorts);
+  }
+};
+inline PooledVec rounded_gradient(Vec gradient, Ints choices) {
+  const PairVec halves = reinterpret_cast<PairVec>(paired(rounded(Vec{}, gradient)));
+  return {reinterpret_cast<Ints>(halves), choices};
+}
+// Of plane 1: what rounding left.
+inline PooledVec remainder(Vec gradient, const PooledVec& plane) {
+  return rounded_gradient(gradient - reinterpret_cast<Vec>(plane.bits), plane.choices);
+}
+// What the bias gets of it.
+template <int kPlanes>
+inline Vec bias_gradient(Vec gradient, const PooledVec& plane) {
+  return where(plane.choices != kNoneChosen, kPlanes == kRounded ? reinterpret_cast<Vec>(plane.bits) : gradient);
 }
 
-// The rounded gradients of a window's four pixels, for as many channels as a tile has columns. Adds to the gradients of
-// the biases.
-using Window = Bf16[4][kTileRows];
-inline void unpool(const float* values, const std::uint8_t* choices, Window& window, float* bias_sums) {
-  Bf16 gradient[kTileRows];
-  for (std::int64_t c = 0; c < kTileRows; ++c) gradient[c] = rounded(values[c]);
-  for (int i = 0; i < 4; ++i) {
-    for (std::int64_t c = 0; c < kTileRows; ++c) window[i][c] = choices[c] == i ? gradient[c] : Bf16{0};
+// Rounds a row of an image with one channel.
+template <int kPlane>
+inline void put_row(const float* from, std::int64_t width, Bf16* to) {
+  if (width < kLanes) {
+    for (std::int64_t x = 0; x < width; ++x) to[x] = halves_of<kPlane>(splat(from[x]), Vec{})[0];
+    return;
   }
-  for (std::int64_t c = 0; c < kTileRows; ++c) {
-    bias_sums[c] += choices[c] == kNoneChosen ? 0.0f : as_float(gradient[c]);
-  }
-}
-
-// A row of a right factor's tile: two adjacent pixels, interleaved.
-inline void put_pair(const Bf16* even, const Bf16* odd, Bf16* to) {
-  for (std::int64_t c = 0; c < kTileRows; ++c) {
-    to[2 * c] = even[c];
-    to[2 * c + 1] = odd[c];
+  for (std::int64_t x = 0; x < width; x += kLanes) {
+    const std::int64_t at = x + kLanes <= width ? x : width - kLanes;
+    store(to + at, first_half(halves_of<kPlane>(load(from + at), Vec{})));
   }
 }

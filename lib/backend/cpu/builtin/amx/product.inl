@@ -1,79 +1,103 @@
-// Products of packed factors, in blocks of 2 x 2 tiles: the sums are in tiles 0 to 3, in row order, the left factor in
-// 4 and 5, and the right one in 6 and 7.
+// Products of packed factors, in blocks of four tiles, whose sums are in tiles 0 to 3.
 
-inline void zero_block(Tiles& tiles) {
-  tiles.zero<0>();
-  tiles.zero<1>();
-  tiles.zero<2>();
-  tiles.zero<3>();
+// Calls work(number) for 0 .. kCount - 1, with each number as a constant.
+template <int kCount, int kFirst = 0, typename Work>
+inline __attribute__((always_inline)) void each(const Work& work) {
+  if constexpr (kFirst < kCount) {
+    work(std::integral_constant<int, kFirst>{});
+    each<kCount, kFirst + 1>(work);
+  }
 }
 
-inline void load_block(Tiles& tiles, const float* from, std::ptrdiff_t from_row) {
-  const std::ptrdiff_t row_bytes = from_row * static_cast<std::ptrdiff_t>(sizeof(float));
-  tiles.load<0>(from, row_bytes);
-  tiles.load<1>(from + kTileRows, row_bytes);
-  tiles.load<2>(from + kTileRows * from_row, row_bytes);
-  tiles.load<3>(from + kTileRows * from_row + kTileRows, row_bytes);
+// A block of one left strip, whose planes are in tiles 4 and 5, and kStrips right strips from `right` on. Stored to
+// rows that are to_row floats apart.
+template <int kStrips, int kPlanes>
+inline void multiply_strips(Tiles& tiles, const Bf16* left, const Bf16* right, std::int64_t strip_size, float* to,
+                            std::int64_t to_row) {
+  each<kStrips>([&](auto strip) { tiles.zero<strip>(); });
+  for (std::int64_t k = 0; k < strip_size; k += kPlanes) {
+    const Bf16* const left_tile = left + k * kTileSize;
+    const Bf16* const right_tile = right + k * kTileSize;
+    tiles.load<4>(left_tile, kTileBytes);
+    if constexpr (kPlanes == kNearlyFloat) tiles.load<5>(left_tile + kTileSize, kTileBytes);
+    each<kStrips>([&](auto strip) {
+      const Bf16* const tile = right_tile + strip * strip_size * kTileSize;
+      tiles.load<6>(tile, kTileBytes);
+      tiles.multiply<strip, 4, 6>();
+      if constexpr (kPlanes == kNearlyFloat) {
+        tiles.multiply<strip, 5, 6>();
+        tiles.load<6>(tile + kTileSize, kTileBytes);
+        tiles.multiply<strip, 4, 6>();
+      }
+    });
+  }
+  each<kStrips>([&](auto strip) {
+    tiles.store<strip>(to + strip * kTileRows, to_row * static_cast<std::ptrdiff_t>(sizeof(float)));
+  });
 }
 
-inline void store_block(Tiles& tiles, float* to, std::ptrdiff_t to_row) {
-  const std::ptrdiff_t row_bytes = to_row * static_cast<std::ptrdiff_t>(sizeof(float));
-  tiles.store<0>(to, row_bytes);
-  tiles.store<1>(to + kTileRows, row_bytes);
-  tiles.store<2>(to + kTileRows * to_row, row_bytes);
-  tiles.store<3>(to + kTileRows * to_row + kTileRows, row_bytes);
+// A block of two left strips and two right strips, whose tiles are in 6 and 7.
+template <int kPlanes>
+inline void multiply_square(Tiles& tiles, const Bf16* left, const Bf16* right, std::int64_t strip_size, float* to,
+                            std::int64_t to_row) {
+  each<4>([&](auto block) { tiles.zero<block>(); });
+  const std::int64_t next = strip_size * kTileSize;  // strip
+  for (std::int64_t k = 0; k < strip_size; k += kPlanes) {
+    const Bf16* const left_tile = left + k * kTileSize;
+    const Bf16* const right_tile = right + k * kTileSize;
+    const auto multiply_left = [&](std::int64_t plane) {
+      tiles.load<4>(left_tile + plane * kTileSize, kTileBytes);
+      tiles.multiply<0, 4, 6>();
+      tiles.multiply<1, 4, 7>();
+      tiles.load<5>(left_tile + next + plane * kTileSize, kTileBytes);
+      tiles.multiply<2, 5, 6>();
+      tiles.multiply<3, 5, 7>();
+    };
+    tiles.load<6>(right_tile, kTileBytes);
+    tiles.load<7>(right_tile + next, kTileBytes);
+    multiply_left(0);
+    if constexpr (kPlanes == kNearlyFloat) {
+      multiply_left(1);
+      tiles.load<6>(right_tile + kTileSize, kTileBytes);
+      tiles.load<7>(right_tile + next + kTileSize, kTileBytes);
+      multiply_left(0);
+    }
+  }
+  each<4>([&](auto block) {
+    tiles.store<block>(to + block / 2 * kTileRows * to_row + block % 2 * kTileRows,
+                       to_row * static_cast<std::ptrdiff_t>(sizeof(float)));
+  });
 }
 
-// Two tiles of a left factor, one below the other, and two of a right factor, side by side.
-struct LeftTiles {
-  const Bf16* upper;
-  const Bf16* lower;
-  std::ptrdiff_t row_bytes;  // between the rows of a tile
-};
-struct RightTiles {
-  const Bf16* left;
-  const Bf16* right;
-};
-
-inline void multiply_block(Tiles& tiles, const LeftTiles& a, const RightTiles& b) {
-  tiles.load<4>(a.upper, a.row_bytes);
-  tiles.load<6>(b.left, kTileBytes);
-  tiles.load<7>(b.right, kTileBytes);
-  tiles.multiply<0, 4, 6>();
-  tiles.multiply<1, 4, 7>();
-  tiles.load<5>(a.lower, a.row_bytes);
-  tiles.multiply<2, 5, 6>();
-  tiles.multiply<3, 5, 7>();
-}
-
-// Bound: the products, if a strip's tiles come from the L1 cache. The left factor, which may be all weights of a layer,
-// comes from memory: 2 KiB for 4 columns of products of 64 cycles at a batch size of 128. With two planes, three
-// products take 192 cycles and twice the memory.
-void tile_product(const TileProduct& p) {
+template <int kPlanes>
+inline void multiply(const TileProduct& p) {
   Tiles tiles;
-  const std::int64_t strip_size = p.depth / kTileDepth * p.planes;  // tiles
-  for (std::int64_t row = 0; row < p.rows; row += kBlockSide) {
+  const std::int64_t strip_size = p.depth / kTileDepth * kPlanes;  // tiles
+  if (p.columns == kBlockSide) {
+    for (std::int64_t row = 0; row < p.rows; row += kBlockSide) {
+      multiply_square<kPlanes>(tiles, p.left + row / kTileRows * strip_size * kTileSize, p.right, strip_size, p.block,
+                               p.block_columns);
+      p.done.call(p.done.context, {row, kBlockSide, 0, kBlockSide});
+    }
+    return;
+  }
+  for (std::int64_t row = 0; row < p.rows; row += kTileRows) {
     const Bf16* const left = p.left + row / kTileRows * strip_size * kTileSize;
     for (std::int64_t column = 0; column < p.columns; column += p.block_columns) {
       const std::int64_t columns = p.columns - column < p.block_columns ? p.columns - column : p.block_columns;
-      for (std::int64_t j = 0; j < columns; j += kBlockSide) {
-        const Bf16* const right = p.right + (column + j) / kTileRows * strip_size * kTileSize;
-        zero_block(tiles);
-        const auto multiply = [&](std::int64_t of_left, std::int64_t of_right) {
-          const Bf16* const left_tile = left + of_left * kTileSize;
-          const Bf16* const right_tile = right + of_right * kTileSize;
-          multiply_block(tiles, {left_tile, left_tile + strip_size * kTileSize, kTileBytes},
-                         {right_tile, right_tile + strip_size * kTileSize});
-        };
-        for (std::int64_t k = 0; k < strip_size; k += p.planes) {
-          multiply(k, k);
-          if (p.planes == kRounded) continue;
-          multiply(k, k + 1);
-          multiply(k + 1, k);
-        }
-        store_block(tiles, p.block + j, p.block_columns);
+      std::int64_t at = 0;
+      const auto right = [&] { return p.right + (column + at) / kTileRows * strip_size * kTileSize; };
+      for (; at + 4 * kTileRows <= columns; at += 4 * kTileRows) {
+        multiply_strips<4, kPlanes>(tiles, left, right(), strip_size, p.block + at, p.block_columns);
       }
-      p.done.call(p.done.context, row, column, columns);
+      if (at < columns) multiply_strips<2, kPlanes>(tiles, left, right(), strip_size, p.block + at, p.block_columns);
+      p.done.call(p.done.context, {row, kTileRows, column, columns});
     }
   }
+}
+
+// Limit: the products, if the right factor comes from the L1 cache: 64 cycles for five loads. The left factor, which
+// may be all weights of a layer, is read once, in order. With two planes, three products take the time of one.
+void tile_product(const TileProduct& p) {
+  p.planes == kRounded ? multiply<kRounded>(p) : multiply<kNearlyFloat>(p);
 }

@@ -6,10 +6,13 @@
 // emulated_tiles.inl has loops that compute the same numbers on any machine, for tests. A Tiles object owns the tiles
 // of its thread for its lifetime; only one may exist at a time. Tile numbers, 0 .. 7, are template arguments, because
 // they are encoded in the instructions.
+//   Tiles(rows)                    tiles with this many rows, 1 .. 16; only kWholeTile, for right factors, has all 16
 //   zero<kTile>()
-//   load<kTile>(from, row_bytes)   16 rows of 64 bytes, row_bytes apart, at any address
+//   load<kTile>(from, row_bytes)   rows of 64 bytes, row_bytes apart, at any address
 //   store<kTile>(to, row_bytes)    the same, to memory
 //   multiply<kTo, kLeft, kRight>() adds the product
+// Both files also have a function
+//   rounded(first, second)         two vectors of 16 floats as 32 bfloat16: to nearest, ties to even, denormals to zero
 #pragma once
 
 #include <cstdint>
@@ -22,5 +25,6 @@ inline constexpr std::int64_t kTileRows = 16;
 inline constexpr std::int64_t kTileBytes = 64;                     // per row
 inline constexpr std::int64_t kTileDepth = 32;                     // bfloat16 per row, over which one product sums
 inline constexpr std::int64_t kTileSize = kTileRows * kTileDepth;  // bfloat16 per tile
+inline constexpr int kWholeTile = 7;
 
 }  // namespace distmnist::cpu

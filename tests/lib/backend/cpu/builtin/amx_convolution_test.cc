@@ -1,5 +1,5 @@
-// Compares the convolutions that use AMX tiles bit for bit. Images, weights and gradients are close to small integers
-// and rounding makes them integers, so all sums are exact in any order.
+// Compares the convolutions that use AMX tiles bit for bit. Images, weights and gradients are small integers plus a
+// small part, which rounding removes or the second plane holds, so all sums are exact in any order.
 #include <algorithm>
 #include <cmath>
 
@@ -23,25 +23,23 @@ std::size_t size_of(std::int64_t size) {
   return static_cast<std::size_t>(size);
 }
 
-// Integers in [-3, 3] plus a part that rounding removes.
+// Integers in [-3, 3] plus or minus a part that rounding removes.
 Floats near_integers(std::int64_t size, std::uint64_t seed) {
   Random random(seed, 7);
   Floats floats(size_of(size));
-  std::ranges::generate(floats, [&] { return (static_cast<float>(random.below(7)) - 3) * (1 + 0x1p-12f); });
-  return floats;
-}
-
-Floats rounded(Floats floats) {
-  round_to_bf16(floats, floats.data());
+  std::ranges::generate(floats, [&] {
+    const float integer = static_cast<float>(random.below(7)) - 3;
+    return integer == 0 ? 0 : integer + (static_cast<float>(random.below(3)) - 1) * 0x1p-10f;
+  });
   return floats;
 }
 
 // A layer and one image, with results from plain loops over the rounded numbers.
 struct Problem {
-  explicit Problem(const ConvolutionShape& shape, std::uint64_t seed = 1) : s(shape) {
+  Problem(const ConvolutionShape& shape, int factor_planes, std::uint64_t seed) : s(shape), planes(factor_planes) {
     image = near_integers(s.height * s.width * s.in, seed);
     weights = near_integers(taps() * s.in * s.out, 2);
-    biases = rounded(near_integers(s.out, 3));
+    biases = near_integers(s.out, 3);
     gradient = near_integers(s.pooled_size(), seed + 4);
     forward();
     backward();
@@ -49,11 +47,18 @@ struct Problem {
   std::int64_t taps() const { return s.window_height * s.window_width; }
 
   ConvolutionShape s;
+  int planes;
   Floats image, weights, biases, gradient;
   Floats pooled, image_gradient, weight_gradient, bias_gradient;
   Bytes choices;
 
  private:
+  float number(float x) const { return planes == kRounded ? rounded_to_bf16(x) : x; }
+  // Without the product of what rounding removes.
+  float product(float x, float y) const {
+    const float first = rounded_to_bf16(x), second = rounded_to_bf16(y);
+    return planes == kRounded ? first * second : x * second + first * (y - second);
+  }
   // Calls work(pixel of the image, tap) for all taps of output pixel (y, x) that are inside the image.
   template <typename Work>
   void for_taps(std::int64_t y, std::int64_t x, const Work& work) const {
@@ -65,14 +70,13 @@ struct Problem {
   }
 
   void forward() {
-    const Floats x = rounded(image), w = rounded(weights);
     Floats sums(size_of(s.height * s.width * s.out));
     for (std::int64_t pixel = 0; pixel < s.height * s.width; ++pixel) {
       for_taps(pixel / s.width, pixel % s.width, [&](std::int64_t from, std::int64_t tap) {
         for (std::int64_t ci = 0; ci < s.in; ++ci) {
-          const float factor = x[size_of(from * s.in + ci)];
+          const float factor = image[size_of(from * s.in + ci)];
           for (std::int64_t co = 0; co < s.out; ++co) {
-            sums[size_of(pixel * s.out + co)] += factor * w[size_of((tap * s.in + ci) * s.out + co)];
+            sums[size_of(pixel * s.out + co)] += product(factor, weights[size_of((tap * s.in + ci) * s.out + co)]);
           }
         }
       });
@@ -89,13 +93,12 @@ struct Problem {
         }
       }
       best += biases[size_of(co)];
-      pooled.push_back(best <= 0 ? 0 : rounded_to_bf16(best));
+      pooled.push_back(best <= 0 ? 0 : number(best));
       choices.push_back(best <= 0 ? kNoneChosen : chosen);
     }
   }
 
   void backward() {
-    const Floats x = rounded(image), w = rounded(weights), dy = rounded(gradient);
     image_gradient.resize(image.size());
     weight_gradient.resize(weights.size());
     bias_gradient.resize(biases.size());
@@ -103,12 +106,13 @@ struct Problem {
       const std::int64_t co = i % s.out;
       if (choices[size_of(i)] == kNoneChosen) continue;
       const std::int64_t pixel = pixel_of(i / s.out, choices[size_of(i)]);
-      bias_gradient[size_of(co)] += dy[size_of(i)];
+      const float dy = gradient[size_of(i)];
+      bias_gradient[size_of(co)] += number(dy);
       for_taps(pixel / s.width, pixel % s.width, [&](std::int64_t from, std::int64_t tap) {
         for (std::int64_t ci = 0; ci < s.in; ++ci) {
           const std::size_t weight = size_of((tap * s.in + ci) * s.out + co), input = size_of(from * s.in + ci);
-          weight_gradient[weight] += dy[size_of(i)] * x[input];
-          image_gradient[input] += dy[size_of(i)] * w[weight];
+          weight_gradient[weight] += product(dy, image[input]);
+          image_gradient[input] += product(dy, weights[weight]);
         }
       });
     }
@@ -121,16 +125,17 @@ struct Problem {
 };
 
 // Packs rows of floats as a right factor.
-Halves right_factor(const AmxKernels& kernels, const Floats& rows, std::int64_t columns) {
+Halves right_factor(const AmxKernels& kernels, const Floats& rows, std::int64_t columns, int planes) {
   const std::int64_t count = std::ssize(rows) / columns;
-  Halves factor(size_of(packed_size(count, columns)));
+  Halves factor(size_of(packed_size(count, columns, planes)));
   kernels.pack({.factor = Factor::kRight,
                 .rows = count,
                 .columns = columns,
                 .from = rows.data(),
                 .from_row = columns,
                 .to = factor.data(),
-                .strip_size = in_blocks(count)});
+                .strip_size = in_blocks(count) * planes,
+                .planes = planes});
   return factor;
 }
 
@@ -143,6 +148,18 @@ Floats reversed(const Problem& p) {
         result.push_back(p.weights[size_of((tap * p.s.in + ci) * p.s.out + co)]);
       }
     }
+  }
+  return result;
+}
+
+// [in / 16][out / 16][taps][16 out][16 in] to [taps, in, out].
+Floats unblocked(const Floats& sums, const ConvolutionShape& s) {
+  const std::int64_t taps = s.window_height * s.window_width;
+  Floats result(sums.size());
+  for (std::int64_t i = 0; i < std::ssize(sums); ++i) {
+    const std::int64_t tap = i / 256 % taps, tile = i / 256 / taps, ci = tile / (s.out / 16) * 16 + i % 16;
+    const std::int64_t co = tile % (s.out / 16) * 16 + i / 16 % 16;
+    result[size_of((tap * s.in + ci) * s.out + co)] = sums[size_of(i)];
   }
   return result;
 }
@@ -164,14 +181,16 @@ Floats stacked(const Problem& p) {
 
 TEST_CASE("a convolution of many channels uses tiles correctly") {
   const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  const int planes = GENERATE(kRounded, kNearlyFloat);
   const TileConvolution shape{GENERATE(ConvolutionShape{14, 14, 32, 64}, ConvolutionShape{2, 28, 64, 32},
                                        ConvolutionShape{4, 2, 32, 32}, ConvolutionShape{6, 18, 32, 96, 3, 7},
-                                       ConvolutionShape{2, 34, 32, 32, 1, 1})};
+                                       ConvolutionShape{10, 34, 32, 32, 1, 1}, ConvolutionShape{8, 6, 32, 32, 7, 3}),
+                              planes};
   Halves scratch(size_of(shape.forward_scratch_size())), backward_scratch(size_of(shape.backward_scratch_size()));
   // A second image must not be affected by the first.
   for (const std::uint64_t seed : {2, 1}) {
-    const Problem p(shape.convolution, seed);
-    const Halves weights = right_factor(kernels, p.weights, p.s.out);
+    const Problem p(shape.convolution, planes, seed);
+    const Halves weights = right_factor(kernels, p.weights, p.s.out, planes);
     Floats pooled(p.pooled.size(), -1.0f);
     Bytes choices(p.choices.size(), 77);
     kernels.convolution_forward(
@@ -179,7 +198,7 @@ TEST_CASE("a convolution of many channels uses tiles correctly") {
     CHECK(pooled == p.pooled);
     CHECK(choices == p.choices);
 
-    const Halves reversed_weights = right_factor(kernels, reversed(p), p.s.in);
+    const Halves reversed_weights = right_factor(kernels, reversed(p), p.s.in, planes);
     Floats weight_sums(p.weights.size()), bias_sums(p.biases.size()), image_gradient(p.image.size(), -1.0f);
     TileConvolutionBackward backward{.shape = shape,
                                      .image = p.image.data(),
@@ -190,7 +209,7 @@ TEST_CASE("a convolution of many channels uses tiles correctly") {
                                      .image_gradient = image_gradient.data(),
                                      .scratch = backward_scratch.data()};
     kernels.convolution_backward(backward);
-    CHECK(weight_sums == p.weight_gradient);
+    CHECK(unblocked(weight_sums, p.s) == p.weight_gradient);
     CHECK(bias_sums == p.bias_gradient);
     CHECK(image_gradient == p.image_gradient);
 
@@ -198,21 +217,23 @@ TEST_CASE("a convolution of many channels uses tiles correctly") {
     backward.image_gradient = nullptr;
     kernels.convolution_backward(backward);
     const auto is_twice = [](float sum, float once) { return sum == 2 * once; };
-    CHECK(std::ranges::equal(weight_sums, p.weight_gradient, is_twice));
+    CHECK(std::ranges::equal(unblocked(weight_sums, p.s), p.weight_gradient, is_twice));
     CHECK(std::ranges::equal(bias_sums, p.bias_gradient, is_twice));
   }
 }
 
 TEST_CASE("a convolution of one channel uses tiles correctly") {
   const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
-  const TileDirect shape{GENERATE(ConvolutionShape{28, 28, 1, 32}, ConvolutionShape{14, 14, 1, 64},
-                                  ConvolutionShape{2, 34, 1, 32, 3, 3}, ConvolutionShape{4, 66, 1, 32, 1, 7},
-                                  ConvolutionShape{2, 2, 1, 32, 5, 5})};
+  const int planes = GENERATE(kRounded, kNearlyFloat);
+  const TileDirect shape{
+      GENERATE(ConvolutionShape{28, 28, 1, 32}, ConvolutionShape{14, 14, 1, 64}, ConvolutionShape{2, 34, 1, 32, 3, 3},
+               ConvolutionShape{4, 66, 1, 32, 1, 7}, ConvolutionShape{2, 2, 1, 32, 5, 5}),
+      planes};
   REQUIRE(shape.fits());
   Halves scratch(size_of(shape.scratch_size()));
   for (const std::uint64_t seed : {2, 1}) {
-    const Problem p(shape.convolution, seed);
-    const Halves weights = right_factor(kernels, stacked(p), p.s.out);
+    const Problem p(shape.convolution, planes, seed);
+    const Halves weights = right_factor(kernels, stacked(p), p.s.out, planes);
     Floats pooled(p.pooled.size(), -1.0f);
     Bytes choices(p.choices.size(), 77);
     kernels.direct_forward(
