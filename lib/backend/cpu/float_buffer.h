@@ -1,4 +1,5 @@
-// Float buffer: a fixed-size buffer of numbers, aligned to a cache line and initialized to zero.
+// Float buffer: a fixed-size buffer of numbers, aligned to a cache line and initialized to zero. A large one asks for huge
+// pages, because a training step streams through all parameters and would miss the translation cache at every page.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 #include <new>
 #include <span>
 
+#include <sys/mman.h>
+
 namespace distmnist::cpu {
 
 template <typename Number>
@@ -15,10 +18,13 @@ class NumberBuffer {
  public:
   NumberBuffer() = default;
   explicit NumberBuffer(std::size_t size) : size_(size) {
-    constexpr std::size_t kAlignment = 64;  // bytes; also the granularity of aligned_alloc's size
-    const std::size_t bytes = (size * sizeof(Number) + kAlignment - 1) / kAlignment * kAlignment;
-    data_.reset(static_cast<Number*>(std::aligned_alloc(kAlignment, std::max(bytes, kAlignment))));
+    constexpr std::size_t kHugePage = 1 << 21;
+    const std::size_t used = size * sizeof(Number);
+    const std::size_t alignment = used >= kHugePage / 2 ? kHugePage : 64;  // bytes; also the granularity of the size
+    const std::size_t bytes = std::max((used + alignment - 1) / alignment * alignment, alignment);
+    data_.reset(static_cast<Number*>(std::aligned_alloc(alignment, bytes)));
     if (!data_) throw std::bad_alloc();
+    if (alignment == kHugePage) madvise(data_.get(), bytes, MADV_HUGEPAGE);  // if it fails, pages stay small
     std::fill_n(data_.get(), size, Number{});
   }
 

@@ -8,10 +8,10 @@
 namespace distmnist::cpu {
 
 Parameters::Parameters(const Graph& graph, bool rounded)
-    : values_(static_cast<std::size_t>(graph.num_parameters)),
-      rounded_(rounded ? static_cast<std::size_t>(graph.num_parameters) : 0),
+    : rounds_(rounded),
+      values_(static_cast<std::size_t>(graph.num_parameters)),
       gradients_(static_cast<std::size_t>(graph.num_parameters)) {
-  for (const Variable& variable : graph.variables) variables_.push_back({variable.range, 0});
+  for (const Variable& variable : graph.variables) variables_.push_back({variable.range});
 }
 
 void Parameters::load(Range range, std::span<const float> values) {
@@ -24,6 +24,16 @@ void Parameters::load(Range range, std::span<const float> values) {
 
 std::uint64_t Parameters::version(Range range) const {
   return std::ranges::find(variables_, range, &Tracked::range)->version;
+}
+
+float* Parameters::factors(Range variable) {
+  if (!rounds_) return address(variable);
+  FloatBuffer& rounded = std::ranges::find(variables_, variable, &Tracked::range)->rounded;
+  if (rounded.size() == 0) {
+    rounded = FloatBuffer(static_cast<std::size_t>(variable.size));
+    round(variable);
+  }
+  return rounded.data();
 }
 
 void Parameters::start(const OptimizerSpec& optimizer, std::span<const std::span<const float>> slots) {
@@ -49,7 +59,12 @@ void Parameters::end_update() {
 }
 
 void Parameters::round(Range range) {
-  if (rounded_.size() > 0) round_to_bf16(values(range), factors(range));
+  for (Tracked& variable : variables_) {
+    const std::int64_t begin = std::max(range.offset, variable.range.offset);
+    const std::int64_t end = std::min(range.end(), variable.range.end());
+    if (variable.rounded.size() == 0 || begin >= end) continue;
+    round_to_bf16(values({begin, end - begin}), variable.rounded.data() + (begin - variable.range.offset));
+  }
 }
 
 }  // namespace distmnist::cpu

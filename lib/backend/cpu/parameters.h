@@ -16,7 +16,7 @@ namespace distmnist::cpu {
 // Counts the changes of each variable, so that a kernel with a packed copy can tell whether the copy is stale.
 class Parameters {
  public:
-  // `rounded`: products use the parameters rounded to bfloat16, and a rounded copy is kept.
+  // `rounded`: products use the parameters rounded to bfloat16.
   Parameters(const Graph& graph, bool rounded);
 
   void load(Range range, std::span<const float> values);
@@ -29,8 +29,10 @@ class Parameters {
 
   // For biases. Not const, because oneDNN takes every address as void*, even if it only reads from it.
   float* address(Range range) { return values_.data() + range.offset; }
-  // For weights, in the form that products use.
-  float* factors(Range range) { return (rounded_.size() > 0 ? rounded_ : values_).data() + range.offset; }
+  // The weights of a variable in the form that products use. The first call creates a rounded copy if they need one,
+  // which is kept up to date from then on at the same address. Kernels call it when they are made, or never if they
+  // round weights themselves.
+  float* factors(Range variable);
   float* gradient_address(Range range) { return gradients_.data() + range.offset; }
 
   // ---- The optimizer, for resident training ----
@@ -45,12 +47,13 @@ class Parameters {
  private:
   struct Tracked {
     Range range;
-    std::uint64_t version;
+    std::uint64_t version = 0;
+    FloatBuffer rounded = {};  // empty if no product uses a rounded copy
   };
   void round(Range range);
 
+  bool rounds_;
   FloatBuffer values_;
-  FloatBuffer rounded_;  // empty if products use the values themselves
   FloatBuffer gradients_;
   std::vector<Tracked> variables_;
 

@@ -24,7 +24,9 @@ class AmxDirectConvolution final : public FusedConvolutionBase {
   AmxDirectConvolution(const LayerContext& context, const Conv2d& layer, const LayerPlace& place,
                        const AmxConvolutionForm& form)
       : FusedConvolutionBase(context, layer, place,
-                             {.plain_output = form.plain_output, .sums_size = kBlockSide * layer.output.channels}),
+                             {.plain_output = form.plain_output,
+                              .rounds_weights = true,
+                              .sums_size = kBlockSide * layer.output.channels}),
         tiles_{shape_of(layer), form.planes},
         stacked_(static_cast<std::size_t>(kTileDepth * layer.output.channels)),
         packed_(stacked_.size() * static_cast<std::size_t>(form.planes)),
@@ -69,9 +71,11 @@ class AmxConvolution final : public FusedConvolutionBase {
  public:
   AmxConvolution(const LayerContext& context, const Conv2d& layer, const LayerPlace& place,
                  const AmxConvolutionForm& form)
-      : FusedConvolutionBase(
-            context, layer, place,
-            {.plain_output = form.plain_output, .sums_size = layer.weights.size, .in_unit = kTileRows}),
+      : FusedConvolutionBase(context, layer, place,
+                             {.plain_output = form.plain_output,
+                              .rounds_weights = true,
+                              .sums_size = layer.weights.size,
+                              .in_unit = kTileRows}),
         tiles_{shape_of(layer), form.planes},
         packed_(static_cast<std::size_t>(layer.weights.size * form.planes)),
         reversed_(place.input.needs_gradient() ? packed_.size() : 0),
@@ -120,10 +124,7 @@ class AmxConvolution final : public FusedConvolutionBase {
       for (std::int64_t co = 0; co < shape_.out; ++co) {
         const float* const from = sums + (ci / kTileRows * shape_.out / kTileRows + co / kTileRows) * taps * kSumSize +
                                   co % kTileRows * kTileRows;
-        float* const to = gradient + (co * shape_.in + ci) * taps;
-        for (std::int64_t tap = 0; tap < taps; ++tap) {
-          for (std::int64_t i = 0; i < kTileRows; ++i) to[i * taps + tap] = from[tap * kSumSize + i];
-        }
+        builtin_.vector.transpose({taps, kTileRows, from, kSumSize, gradient + (co * shape_.in + ci) * taps, taps});
       }
     }
   }

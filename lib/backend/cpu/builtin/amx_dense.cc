@@ -17,7 +17,9 @@ constexpr std::int64_t kSharedTileProducts = 8'000'000;  // multiply-adds
 // Wraps `function` as the kernel's callback for a finished block of a product; `function` must outlive it.
 template <typename Function>
 BlockDone block_done(const Function& function) {
-  return {[](const void* context, const ProductBlock& block) { (*static_cast<const Function*>(context))(block); },
+  return {[](const void* context, std::int64_t row, std::int64_t column, std::int64_t columns) {
+            (*static_cast<const Function*>(context))(row, column, columns);
+          },
           &function};
 }
 
@@ -61,10 +63,9 @@ class AmxDense final : public DenseBase {
       builtin_.amx->pack(packing);
     });
     share(out_, [&](Thread& thread, const Share& share) {
-      const auto finish = [&](const ProductBlock& block) {
-        const std::int64_t first = share.begin + block.row;
-        finish_outputs({first, std::min(first + block.rows, out_)},
-                       {block.column, std::min(block.column + block.columns, batch_)}, thread.block.data());
+      const auto finish = [&](std::int64_t row, std::int64_t column, std::int64_t columns) {
+        finish_outputs({share.begin + row, std::min(share.begin + row + kBlockSide, out_)},
+                       {column, std::min(column + columns, batch_)}, thread.block.data());
       };
       builtin_.amx->tile_product({.rows = padded(share.size()),
                                   .columns = padded(batch_),
@@ -124,11 +125,13 @@ class AmxDense final : public DenseBase {
   // Converts a block of y^T - b to y.
   void finish_outputs(const Share& outs, const Share& samples, const float* block) {
     const float* const biases = parameters_.address(layer_.biases);
+    float outputs[kTileProductColumns * kBlockSide];
+    builtin_.vector.transpose({outs.size(), samples.size(), block, kTileProductColumns, outputs, kBlockSide});
     for (std::int64_t n = samples.begin; n < samples.end; ++n) {
       float* const output = floats(output_.value) + n * out_;
-      const float* from = block + n - samples.begin;
-      for (std::int64_t o = outs.begin; o < outs.end; ++o, from += kTileProductColumns) {
-        float y = *from + biases[o];
+      const float* const from = outputs + (n - samples.begin) * kBlockSide - outs.begin;
+      for (std::int64_t o = outs.begin; o < outs.end; ++o) {
+        float y = from[o] + biases[o];
         if (has_relu() && y <= 0.0f) y = 0.0f;  // NaN is not changed.
         output[o] = rounds_outputs_ ? rounded_to_bf16(y) : y;
       }
@@ -157,9 +160,8 @@ class AmxDense final : public DenseBase {
   template <typename Done>
   void weight_products(const Done& done) {
     share(out_, [&](Thread& thread, const Share& share) {
-      const auto finish = [&](const ProductBlock& block) {
-        const std::int64_t first = share.begin + block.row;
-        done(thread, Share{first, std::min(first + block.rows, out_)});
+      const auto finish = [&](std::int64_t row, std::int64_t, std::int64_t) {
+        done(thread, Share{share.begin + row, std::min(share.begin + row + kBlockSide, out_)});
       };
       builtin_.amx->tile_product({.rows = padded(share.size()),
                                   .columns = padded(in_),
@@ -196,10 +198,10 @@ class AmxDense final : public DenseBase {
   void backward_data() override {
     share(in_, [&](Thread& thread, const Share& share) {
       for (std::int64_t column = share.begin; column < share.end; column += kBlockSide) {
-        const auto finish = [&](const ProductBlock& block) {
+        const auto finish = [&](std::int64_t row, std::int64_t, std::int64_t) {
           const std::int64_t columns = std::min(kBlockSide, in_ - column);
-          for (std::int64_t n = block.row; n < std::min(block.row + block.rows, batch_); ++n) {
-            const float* from = thread.block.data() + (n - block.row) * kTileProductColumns;
+          for (std::int64_t n = row; n < std::min(row + kBlockSide, batch_); ++n) {
+            const float* from = thread.block.data() + (n - row) * kTileProductColumns;
             std::copy_n(from, columns, floats(input_.gradient) + n * in_ + column);
           }
         };

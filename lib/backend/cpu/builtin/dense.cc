@@ -19,6 +19,7 @@ class Dense final : public DenseBase {
  public:
   Dense(const LayerContext& context, const FullyConnected& layer, const LayerPlace& place)
       : DenseBase(context, layer, place),
+        weights_(parameters_.factors(layer.weights)),
         packed_(static_cast<std::size_t>(packs_input() ? panels_size(in_, batch_) : 0)) {
     for (int part = 0; part < builtin_.pool.size(); ++part) {
       scratch_.emplace_back(static_cast<std::size_t>(kProductScratch));
@@ -34,7 +35,7 @@ class Dense final : public DenseBase {
                                     .depth = in_,
                                     .a = floats(input_.value),
                                     .a_row = in_,
-                                    .b = parameters_.factors(layer_.weights) + share.begin * in_,
+                                    .b = weights_ + share.begin * in_,
                                     .b_row = in_,
                                     .biases = parameters_.address(layer_.biases) + share.begin,
                                     .relu = has_relu(),
@@ -111,7 +112,7 @@ class Dense final : public DenseBase {
                                .a = floats(output_.gradient),
                                .a_row = out_,
                                .a_column = 1,
-                               .b = parameters_.factors(layer_.weights) + share.begin,
+                               .b = weights_ + share.begin,
                                .b_row = in_,
                                .c = floats(input_.gradient) + share.begin,
                                .c_row = in_,
@@ -119,6 +120,7 @@ class Dense final : public DenseBase {
     });
   }
 
+  const float* weights_;
   std::vector<FloatBuffer> scratch_, rows_;  // one for each thread
   FloatBuffer packed_;                       // the packed input, for the gradient of the weights
 };

@@ -4,16 +4,6 @@
 #include <utility>
 
 namespace distmnist::cpu {
-namespace {
-
-// Transposes [rows, columns] to [columns, rows].
-void transpose(const float* from, std::int64_t rows, std::int64_t columns, float* to) {
-  for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t column = 0; column < columns; ++column) to[column * rows + row] = from[row * columns + column];
-  }
-}
-
-}  // namespace
 
 ConvolutionShape shape_of(const Conv2d& layer) {
   return {.height = layer.input.height,
@@ -40,6 +30,7 @@ FusedConvolutionBase::FusedConvolutionBase(const LayerContext& context, const Co
                         (batch_ + builtin_.pool.size() - 1) / builtin_.pool.size())),  // leaves work for each thread
       in_unit_(form.in_unit),
       taps_(shape_.window_height * shape_.window_width),
+      factors_(form.rounds_weights ? parameters_.address(layer.weights) : parameters_.factors(layer.weights)),
       weights_(static_cast<std::size_t>(taps_ * shape_.in * shape_.out)),
       choices_(static_cast<std::size_t>(batch_ * shape_.pooled_size())) {
   for (int part = 0; part < builtin_.pool.size(); ++part) {
@@ -58,7 +49,7 @@ void FusedConvolutionBase::forward(const Step&) {
                    {pooled, choices_of(images.begin)});
     if (!plain_output_) return;
     for (std::int64_t at = 0; at < images.size() * shape_.pooled_size(); at += shape_.pooled_size()) {
-      transpose(pooled + at, pixels(), shape_.out, values + at);
+      builtin_.vector.transpose({pixels(), shape_.out, pooled + at, shape_.out, values + at, pixels()});
     }
   });
 }
@@ -74,7 +65,8 @@ void FusedConvolutionBase::backward(const Step& step) {
       const float* values = floats(output_.gradient) + first * shape_.pooled_size();
       if (plain_output_) {
         for (std::int64_t at = 0; at < count * shape_.pooled_size(); at += shape_.pooled_size()) {
-          transpose(values + at, shape_.out, pixels(), thread.pooled.data() + at);
+          builtin_.vector.transpose(
+              {shape_.out, pixels(), values + at, pixels(), thread.pooled.data() + at, shape_.out});
         }
         values = thread.pooled.data();
       }
@@ -135,24 +127,19 @@ void FusedConvolutionBase::add_choices(std::vector<LayerChoices>& choices) const
 void FusedConvolutionBase::put_weight_gradient(const float* gradient, const Share& in) {
   float* const to = parameters_.gradient_address(layer_.weights);
   for (std::int64_t ci = in.begin; ci < in.end; ++ci) {
-    for (std::int64_t tap = 0; tap < taps_; ++tap) {
-      const float* from = gradient + (tap * shape_.in + ci) * shape_.out;
-      for (std::int64_t co = 0; co < shape_.out; ++co) to[(co * shape_.in + ci) * taps_ + tap] = from[co];
-    }
+    builtin_.vector.transpose(
+        {taps_, shape_.out, gradient + ci * shape_.out, shape_.in * shape_.out, to + ci * taps_, shape_.in * taps_});
   }
 }
 
 void FusedConvolutionBase::refresh_weights() {
   if (version_ == parameters_.version(layer_.weights)) return;
   version_ = parameters_.version(layer_.weights);
-  const float* const from = parameters_.factors(layer_.weights);
   builtin_.pool.run([&](int part) {
     const Share in = share_of(shape_.in, part, builtin_.pool.size(), kChannelShare);
     for (std::int64_t ci = in.begin; ci < in.end; ++ci) {
-      for (std::int64_t tap = 0; tap < taps_; ++tap) {
-        float* const to = weights_.data() + (tap * shape_.in + ci) * shape_.out;
-        for (std::int64_t co = 0; co < shape_.out; ++co) to[co] = from[(co * shape_.in + ci) * taps_ + tap];
-      }
+      builtin_.vector.transpose({shape_.out, taps_, factors_ + ci * taps_, shape_.in * taps_,
+                                 weights_.data() + ci * shape_.out, shape_.in * shape_.out});
     }
   });
   prepare_weights();

@@ -14,6 +14,7 @@ ConvolutionShape shape_of(const Conv2d& layer);
 // What the implementations differ in.
 struct FusedConvolutionForm {
   bool plain_output = false;             // the output is in canonical order, not with channels last
+  bool rounds_weights = false;           // the kernel itself does, if the precision asks for it
   std::int64_t sums_size = 0;            // floats in which a thread sums the gradients of the weights
   std::int64_t at_once = 1;              // maximum number of images per kernel call
   std::int64_t in_unit = kChannelShare;  // finish_weight_gradient() gets multiples of it
@@ -76,6 +77,7 @@ class FusedConvolutionBase : public LayerKernel {
   std::size_t index_;
   bool plain_output_;
   std::int64_t batch_, sums_size_, at_once_, in_unit_, taps_;
+  const float* factors_;  // the weights in canonical order
   FloatBuffer weights_;
   std::uint64_t version_ = ~std::uint64_t{0};  // of weights_; initially none
   std::vector<std::uint8_t> choices_;          // [batch, height / 2, width / 2, out]

@@ -37,8 +37,7 @@ inline constexpr std::int64_t packed_size(std::int64_t a, std::int64_t b, int pl
 // strips of 16 columns. A strip consists of the tiles for the whole depth in order; with two planes, they alternate.
 enum class Factor { kLeft, kRight };
 
-// Packs a float matrix, or blocks of a larger one, as a factor, with zeros in the last tile of each strip and the last
-// strip of 16. A further strip that completes a block is not written; it has to be zero.
+// Packs a float matrix, or blocks of a larger one, as a factor.
 struct Packing {
   Factor factor = Factor::kLeft;
   bool transposed = false;  // the matrix is the transpose of the factor
@@ -59,12 +58,9 @@ struct Repacking {
   int planes = kRounded;
 };
 
-// A finished block of a product: rows [row, row + rows), columns [column, column + columns).
-struct ProductBlock {
-  std::int64_t row, rows, column, columns;
-};
+// Called for each finished block of a product: rows [row, row + kBlockSide), columns [column, column + columns).
 struct BlockDone {
-  void (*call)(const void* context, const ProductBlock& block) = nullptr;
+  void (*call)(const void* context, std::int64_t row, std::int64_t column, std::int64_t columns) = nullptr;
   const void* context = nullptr;
 };
 

@@ -209,7 +209,7 @@ inline void put_gradient(const TileConvolutionBackward& p, Bf16* line, Bf16* til
 #pragma GCC unroll 16
         for (int pair = 0; pair < kTileRows; ++pair)
           lines[pair] = load_pairs(line + i * plane_size + at + pair * kTileDepth);
-        transpose(lines);
+        transpose_lines(lines);
 #pragma GCC unroll 16
         for (int out = 0; out < kTileRows; ++out) store(tiles + out * kTileDepth, lines[out]);
       }

@@ -8,53 +8,66 @@ struct FloatMatrix {
 };
 
 // Packs one tile. A left factor's tile has the matrix's rows, and a right factor's tile has pairs of them interleaved,
-// or, if the matrix is transposed, the other way round. The two differ by a transposition of the 16 x 16 pairs.
+// or, if the matrix is transposed, the other way round. The two differ by a transposition of the 16 x 16 pairs. Rows
+// from `rows` on are zero.
 template <bool kInterleaved, bool kTransposed, int kPlane>
-inline void pack_tile(const float* from, std::ptrdiff_t row, Bf16* to) {
+inline void pack_tile(const float* from, std::ptrdiff_t row, std::int64_t rows, Bf16* to) {
   PairVec lines[kTileRows];
 #pragma GCC unroll 16
   for (int i = 0; i < kTileRows; ++i) {
-    const float* const first = from + (kInterleaved ? 2 * i : i) * row;
-    const float* const second = kInterleaved ? first + row : first + kLanes;
-    const HalfVec halves = halves_of<kPlane>(load(first), load(second));
+    const int first = kInterleaved ? 2 * i : i;
+    const float* const at = from + first * row;
+    const Vec left = first < rows ? load(at) : Vec{};
+    const Vec right = kInterleaved   ? (first + 1 < rows ? load(at + row) : Vec{})
+                      : first < rows ? load(at + kLanes)
+                                     : Vec{};
+    const HalfVec halves = halves_of<kPlane>(left, right);
     lines[i] = reinterpret_cast<PairVec>(kInterleaved ? paired(halves) : halves);
   }
-  if constexpr (kTransposed) transpose(lines);
+  if constexpr (kTransposed) transpose_lines(lines);
 #pragma GCC unroll 16
   for (int i = 0; i < kTileRows; ++i) store(to + i * kTileDepth, lines[i]);
 }
 
 template <bool kInterleaved, bool kTransposed>
-inline void pack_tiles(const float* from, std::ptrdiff_t row, int planes, Bf16* to) {
-  pack_tile<kInterleaved, kTransposed, 0>(from, row, to);
-  if (planes == kNearlyFloat) pack_tile<kInterleaved, kTransposed, 1>(from, row, to + kTileSize);
+inline void pack_tiles(const FloatMatrix& matrix, int planes, Bf16* to) {
+  // Two versions, so that the one for whole tiles has no conditions.
+  constexpr std::int64_t kAll = kInterleaved ? kTileDepth : kTileRows;
+  if (matrix.rows >= kAll) {
+    pack_tile<kInterleaved, kTransposed, 0>(matrix.data, matrix.row, kAll, to);
+    if (planes == kNearlyFloat) pack_tile<kInterleaved, kTransposed, 1>(matrix.data, matrix.row, kAll, to + kTileSize);
+  } else {
+    pack_tile<kInterleaved, kTransposed, 0>(matrix.data, matrix.row, matrix.rows, to);
+    if (planes == kNearlyFloat) {
+      pack_tile<kInterleaved, kTransposed, 1>(matrix.data, matrix.row, matrix.rows, to + kTileSize);
+    }
+  }
 }
 
-// The part of the matrix that the tile covers at its corner, with zeros outside the matrix.
+// The part of the matrix that the tile covers at its corner, with zeros to the right of the matrix.
 template <bool kInterleaved, bool kTransposed>
 inline void pack_edge(const FloatMatrix& matrix, int planes, Bf16* to) {
   constexpr std::int64_t kRows = kInterleaved ? kTileDepth : kTileRows, kColumns = kTileRows + kTileDepth - kRows;
   float block[kRows][kColumns] = {};
-  const std::int64_t columns = matrix.columns < kColumns ? matrix.columns : kColumns;
   for (std::int64_t r = 0; r < matrix.rows && r < kRows; ++r) {
-    for (std::int64_t c = 0; c < columns; ++c) block[r][c] = matrix.data[r * matrix.row + c];
+    for (std::int64_t c = 0; c < matrix.columns && c < kColumns; ++c) block[r][c] = matrix.data[r * matrix.row + c];
   }
-  pack_tiles<kInterleaved, kTransposed>(block[0], kColumns, planes, to);
+  pack_tiles<kInterleaved, kTransposed>({block[0], kColumns, kRows, kColumns}, planes, to);
 }
 
 // Strip by strip, along the depth.
 template <bool kInterleaved, bool kTransposed>
 inline void pack_strips(const Packing& p) {
   const std::int64_t across = kInterleaved ? p.columns : p.rows, depth = kInterleaved ? p.rows : p.columns;
-  for (std::int64_t strip = 0; strip < across; strip += kTileRows) {
+  for (std::int64_t strip = 0; strip < in_blocks(across) * kBlockSide; strip += kTileRows) {
     for (std::int64_t at = 0; at < depth; at += kTileDepth) {
       const std::int64_t row = kInterleaved ? at : strip, column = kInterleaved ? strip : at;
-      const float* const from = p.from + row * p.from_row + column;
+      const FloatMatrix corner{p.from + row * p.from_row + column, p.from_row, p.rows - row, p.columns - column};
       Bf16* const to = p.to + (strip / kTileRows * p.strip_size + at / kTileDepth * p.planes) * kTileSize;
-      if (strip + kTileRows <= across && at + kTileDepth <= depth) {
-        pack_tiles<kInterleaved, kTransposed>(from, p.from_row, p.planes, to);
+      if (corner.columns >= (kInterleaved ? kTileRows : kTileDepth)) {
+        pack_tiles<kInterleaved, kTransposed>(corner, p.planes, to);
       } else {
-        pack_edge<kInterleaved, kTransposed>({from, p.from_row, p.rows - row, p.columns - column}, p.planes, to);
+        pack_edge<kInterleaved, kTransposed>(corner, p.planes, to);
       }
     }
   }

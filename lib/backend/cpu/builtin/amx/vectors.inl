@@ -63,27 +63,3 @@ inline HalfVec paired_across(HalfVec before, HalfVec after) {
   return __builtin_shufflevector(before, after, 16, 32, 17, 33, 18, 34, 19, 35, 20, 36, 21, 37, 22, 38, 23, 39, 24, 40,
                                  25, 41, 26, 42, 27, 43, 28, 44, 29, 45, 30, 46, 31, 47);
 }
-
-// One stage of a transposition: exchanges blocks of kSide x kSide of lines that are kSide apart.
-template <int kSide>
-inline void exchange(PairVec (&lines)[kTileRows]) {
-  PairVec upper, lower;  // which numbers, of two vectors
-  for (unsigned i = 0; i < kTileRows; ++i) {
-    upper[i] = (i & kSide) == 0 ? i : i - kSide + kTileRows;
-    lower[i] = (i & kSide) == 0 ? i + kSide : i + kTileRows;
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < kTileRows; ++i) {
-    if ((i & kSide) != 0) continue;
-    const PairVec first = lines[i], second = lines[i + kSide];
-    lines[i] = __builtin_shuffle(first, second, upper);
-    lines[i + kSide] = __builtin_shuffle(first, second, lower);
-  }
-}
-// Limit: 64 shuffles, one per cycle.
-inline void transpose(PairVec (&lines)[kTileRows]) {
-  exchange<1>(lines);
-  exchange<2>(lines);
-  exchange<4>(lines);
-  exchange<8>(lines);
-}

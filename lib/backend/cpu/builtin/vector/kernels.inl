@@ -14,6 +14,7 @@ constexpr int kRegisters = DISTMNIST_REGISTERS;
 // Each file uses the ones before it.
 // clang-format off
 #include "lib/backend/cpu/builtin/vector/vec.inl"
+#include "lib/backend/cpu/builtin/vector/transpose.inl"
 #include "lib/backend/cpu/builtin/vector/matmul.inl"
 #include "lib/backend/cpu/builtin/vector/pooling.inl"
 #include "lib/backend/cpu/builtin/vector/direct.inl"
@@ -23,7 +24,8 @@ constexpr int kRegisters = DISTMNIST_REGISTERS;
 }  // namespace
 
 extern const VectorKernels kVectorKernels;
-const VectorKernels kVectorKernels = {product,
+const VectorKernels kVectorKernels = {transpose,
+                                      product,
                                       pack,
                                       row_products,
                                       direct_forward,

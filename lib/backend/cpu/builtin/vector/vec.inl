@@ -63,3 +63,28 @@ inline float sum(Vec v) {
   }
   return numbers[0];
 }
+
+// One stage of a transposition: exchanges blocks of kSide x kSide numbers of lines that are kSide apart.
+template <int kSide, typename Line>
+inline void exchange(Line (&lines)[kLanes]) {
+  Ints upper, lower;  // which numbers, of two lines
+  for (int i = 0; i < kLanes; ++i) {
+    upper[i] = (i & kSide) == 0 ? i : i - kSide + kLanes;
+    lower[i] = (i & kSide) == 0 ? i + kSide : i + kLanes;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if ((i & kSide) != 0) continue;
+    const Line first = lines[i], second = lines[i + kSide];
+    lines[i] = __builtin_shuffle(first, second, upper);
+    lines[i + kSide] = __builtin_shuffle(first, second, lower);
+  }
+}
+// Transposes kLanes lines of 32-bit numbers. Limit: a shuffle per line and stage.
+template <typename Line>
+inline void transpose_lines(Line (&lines)[kLanes]) {
+  exchange<1>(lines);
+  exchange<2>(lines);
+  if constexpr (kLanes >= 8) exchange<4>(lines);
+  if constexpr (kLanes >= 16) exchange<8>(lines);
+}

@@ -12,6 +12,15 @@
 
 namespace distmnist::cpu {
 
+// Copies `from` [rows, columns] to `to` [columns, rows], which is other memory.
+struct Transposition {
+  std::int64_t rows = 0, columns = 0;
+  const float* from = nullptr;
+  std::ptrdiff_t from_row = 0;
+  float* to = nullptr;
+  std::ptrdiff_t to_row = 0;
+};
+
 // ---- Matrix products ----
 
 // c[i, j] = sum over k of a[i, k] b[k, j]; element (i, k) of a is a[i * a_row + k * a_column], and rows of b and c are
@@ -179,6 +188,7 @@ inline constexpr std::int64_t kChannelUnit = 32;
 inline constexpr std::int64_t kChannelShare = 8;  // threads share them in multiples of this
 
 struct VectorKernels {
+  void (*transpose)(const Transposition&);
   void (*product)(const Product&);
   void (*pack)(const PanelPacking&);
   void (*row_products)(const RowProducts&);

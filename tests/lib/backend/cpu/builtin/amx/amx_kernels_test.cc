@@ -57,11 +57,7 @@ struct Sizes {
 Halves packed(const AmxKernels& kernels, Factor factor, bool transposed, std::int64_t rows, std::int64_t columns,
               const Floats& matrix, int planes = kRounded) {
   Halves to(static_cast<std::size_t>(packed_size(rows, columns, planes)));
-  // NaN, because the kernel has to write the padding, except for whole strips of it.
-  const std::int64_t across = factor == Factor::kLeft ? rows : columns,
-                     depth = factor == Factor::kLeft ? columns : rows;
-  const std::int64_t strip_size = in_blocks(depth) * planes * kTileSize, strips = (across + kTileRows - 1) / kTileRows;
-  std::ranges::fill_n(to.data(), strips * strip_size, Bf16{0x7FC0});
+  std::ranges::fill(to.span(), Bf16{0x7FC0});  // NaN, because the kernel has to write the padding
   kernels.pack({.factor = factor,
                 .transposed = transposed,
                 .rows = transposed ? columns : rows,
@@ -80,29 +76,30 @@ Floats product(const AmxKernels& kernels, const Sizes& sizes, const Halves& left
   Floats block(static_cast<std::size_t>(kBlockSide * block_columns));
   Floats result(static_cast<std::size_t>(sizes.rows * sizes.columns), -1.0f);
   float largest_of_padding = 0;
-  const auto done = [&](const ProductBlock& of) {
-    for (std::int64_t r = 0; r < of.rows; ++r) {
-      for (std::int64_t c = 0; c < of.columns; ++c) {
+  const auto done = [&](std::int64_t row, std::int64_t column, std::int64_t columns) {
+    for (std::int64_t r = 0; r < kBlockSide; ++r) {
+      for (std::int64_t c = 0; c < columns; ++c) {
         const float number = block[static_cast<std::size_t>(r * block_columns + c)];
-        if (of.row + r < sizes.rows && of.column + c < sizes.columns) {
-          result[static_cast<std::size_t>((of.row + r) * sizes.columns + of.column + c)] = number;
+        if (row + r < sizes.rows && column + c < sizes.columns) {
+          result[static_cast<std::size_t>((row + r) * sizes.columns + column + c)] = number;
         } else {
           largest_of_padding = std::max(largest_of_padding, std::abs(number));
         }
       }
     }
   };
-  kernels.tile_product(
-      {.rows = padded(sizes.rows),
-       .columns = padded(sizes.columns),
-       .depth = padded(sizes.depth),
-       .left = left.data(),
-       .right = right.data(),
-       .block = block.data(),
-       .block_columns = block_columns,
-       .planes = planes,
-       .done = {[](const void* context, const ProductBlock& of) { (*static_cast<decltype(done)*>(context))(of); },
-                &done}});
+  kernels.tile_product({.rows = padded(sizes.rows),
+                        .columns = padded(sizes.columns),
+                        .depth = padded(sizes.depth),
+                        .left = left.data(),
+                        .right = right.data(),
+                        .block = block.data(),
+                        .block_columns = block_columns,
+                        .planes = planes,
+                        .done = {[](const void* context, std::int64_t row, std::int64_t column, std::int64_t columns) {
+                                   (*static_cast<decltype(done)*>(context))(row, column, columns);
+                                 },
+                                 &done}});
   CHECK(largest_of_padding == 0);
   return result;
 }
