@@ -27,12 +27,15 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-// CPUID leaf 7: the processor has tiles and their bfloat16 product. (Compilers before gcc 13 have no name for it.)
+// CPUID leaf 7: the processor has tiles, their bfloat16 product, and AVX512_BF16, with which factors are rounded. No
+// processor with tiles lacks the latter, but a virtual machine could hide it; it then uses AVX-512 alone. (Compilers
+// before gcc 13 have no name for tiles.)
 bool processor_has_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24, kAvx512Bf16 = 1u << 5;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
-  return (d & kAmxBf16) != 0 && (d & kAmxTile) != 0;
+  if ((d & kAmxBf16) == 0 || (d & kAmxTile) == 0) return false;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvx512Bf16) != 0;
 }
 
 bool may_use_tiles() {

@@ -12,7 +12,7 @@ enum class InstructionSet {
   kPortable,  // the baseline that the program was compiled for
   kAvx2,      // x86-64-v3: 256-bit vectors, fused multiply-add
   kAvx512,    // x86-64-v4: 512-bit vectors and masks (F, BW, CD, DQ, VL)
-  kAmx,       // also matrix tiles of bfloat16
+  kAmx,       // also matrix tiles of bfloat16 (AMX-TILE, AMX-BF16) and AVX512_BF16
 };
 
 inline constexpr InstructionSet kInstructionSets[] = {InstructionSet::kPortable, InstructionSet::kAvx2,

@@ -1,6 +1,6 @@
-"""AMX tiles for emulator.py, whose processor does not have them: CPUID's description of them, and their instructions as
-defined in Intel's Software Developer's Manual. Both reach this module as instructions that the emulated processor does
-not know. Only used with emulator.py --amx."""
+"""AMX tiles and AVX512_BF16 for emulator.py, whose processor does not have them: CPUID's description of them, and their
+instructions as defined in Intel's Software Developer's Manual. Both reach this module as instructions that the emulated
+processor does not know. Only used with emulator.py --amx."""
 
 import ctypes
 import struct
@@ -12,7 +12,8 @@ from system_calls import REGISTERS
 
 UNDEFINED = b"\x0f\x0b"  # ud2, which has the length of cpuid
 FEATURES_LEAF = 7
-TILE_FEATURES = 1 << 22 | 1 << 24  # EDX of leaf 7: AMX-BF16, AMX-TILE
+# Of leaf 7: EDX of its first part has AMX-BF16 and AMX-TILE, EAX of its second one has AVX512_BF16.
+FEATURES = {0: ("edx", 1 << 22 | 1 << 24), 1: ("eax", 1 << 5)}
 MAX_ROWS, MAX_ROW_BYTES = 16, 64
 TINY = numpy.finfo(numpy.float32).tiny  # the smallest number that is not denormal
 
@@ -24,10 +25,11 @@ class Tiles:
         self.configured = False
         self.rows, self.row_bytes = [0] * 8, [0] * 8
         self.data = numpy.zeros((8, MAX_ROWS, MAX_ROW_BYTES), numpy.uint8)
-        # cpuid; or edx, [features]; jmp [back]
+        # cpuid; or edx, [features]; or eax, [features + 8]; jmp [features + 16]
         self.cpuid_code = map_memory(PAGE)
-        self.features = self.cpuid_code + 64  # the address to continue at follows
-        code = b"\x0f\xa2" + b"\x0b\x15" + struct.pack("<i", 64 - 8) + b"\xff\x25" + struct.pack("<i", 72 - 14)
+        self.features = self.cpuid_code + 64
+        code = b"\x0f\xa2" + b"\x0b\x15" + struct.pack("<i", 64 - 8) + b"\x0b\x05" + struct.pack("<i", 72 - 14)
+        code += b"\xff\x25" + struct.pack("<i", 80 - 20)
         ctypes.memmove(self.cpuid_code, code, len(code))
 
     def answer_cpuid_in(self, base, addresses):
@@ -35,12 +37,17 @@ class Tiles:
             ctypes.memmove(base + address, UNDEFINED, 2)
 
     def execute(self, cpu):
-        """Executes the instruction at cpu.rip; returns False if it is not an AMX instruction."""
+        """Executes the instruction at cpu.rip; returns False if it is none of these."""
         code = ctypes.string_at(cpu.rip, 16)
         if code[:2] == UNDEFINED:
-            asks_features = cpu.rax & 0xFFFFFFFF == FEATURES_LEAF and cpu.rcx & 0xFFFFFFFF == 0
-            write_words(self.features, TILE_FEATURES if asks_features else 0, cpu.rip + 2)
+            added = {"edx": 0, "eax": 0}
+            if cpu.rax & 0xFFFFFFFF == FEATURES_LEAF and cpu.rcx & 0xFFFFFFFF in FEATURES:
+                register, bits = FEATURES[cpu.rcx & 0xFFFFFFFF]
+                added[register] = bits
+            write_words(self.features, added["edx"], added["eax"], cpu.rip + 2)
             cpu.rip = self.cpuid_code
+            return True
+        if round_to_bfloat16(code, cpu):
             return True
         instruction = Instruction(code, cpu)
         if not instruction.is_vex:
@@ -117,6 +124,30 @@ class Tiles:
 def flushed(numbers):
     """Replaces denormals with zero of the same sign."""
     return numpy.where(numpy.abs(numbers) < TINY, numbers * numpy.float32(0), numbers)
+
+
+def round_to_bfloat16(code, cpu):
+    """VCVTNE2PS2BF16 of whole registers, without a mask; returns False if the code is something else."""
+    # The fields that are the same for all registers, as (mask, value) of each byte.
+    fields = [(0xFF, 0x62), (0x0F, 2), (0x87, 7), (0xF7, 0x40), (0xFF, 0x72), (0xC0, 0xC0)]
+    if any(byte & mask != value for byte, (mask, value) in zip(code, fields)):
+        return False
+    extend = [~byte for byte in code[1:4]]
+    to = code[5] >> 3 & 7 | (extend[0] >> 7 & 1) << 3 | (extend[0] >> 4 & 1) << 4
+    low = code[5] & 7 | (extend[0] >> 5 & 1) << 3 | (extend[0] >> 6 & 1) << 4
+    high = extend[1] >> 3 & 0xF | (extend[2] >> 3 & 1) << 4
+    state = cpu.state
+    registers = state.zmm
+    bits = numpy.array(registers[low].q + registers[high].q, numpy.uint64).view(numpy.uint32)
+    numbers = bits.view(numpy.float32)
+    halves = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    halves = numpy.where(numpy.abs(numbers) < TINY, bits >> 16 & 0x8000, halves)
+    halves = numpy.where(numpy.isnan(numbers), bits >> 16 | 0x40, halves)
+    registers[to].q = [int(word) for word in halves.astype(numpy.uint16).view(numpy.uint64)]
+    state.zmm = registers
+    state.rip += len(fields)
+    cpu.set_state_no_flush(state)
+    return True
 
 
 class Instruction:

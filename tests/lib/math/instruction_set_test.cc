@@ -32,7 +32,7 @@ TEST_CASE("the supported sets match the kernel's list") {
   CHECK(is_supported(InstructionSet::kAvx2) == kernel_lists({"avx2", "fma", "bmi2"}));
   CHECK(is_supported(InstructionSet::kAvx512) ==
         kernel_lists({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}));
-  if (is_supported(InstructionSet::kAmx)) CHECK(kernel_lists({"amx_tile", "amx_bf16"}));
+  if (is_supported(InstructionSet::kAmx)) CHECK(kernel_lists({"amx_tile", "amx_bf16", "avx512_bf16"}));
 #endif
   CHECK(is_supported(best_instruction_set()));
 }
