@@ -2,6 +2,8 @@
 // small part, which rounding removes or the second plane holds, so all sums are exact in any order.
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <utility>
 
 #include "lib/backend/cpu/builtin/amx/amx_kernels.h"
 #include "lib/backend/cpu/builtin/rounding.h"
@@ -34,14 +36,38 @@ Floats near_integers(std::int64_t size, std::uint64_t seed) {
   return floats;
 }
 
-// A layer and one image, with results from plain loops over the rounded numbers.
+// Numbers of a normal distribution, as in a real layer.
+Floats normal(std::int64_t size, std::uint64_t seed) {
+  Random random(seed, 7);
+  Floats floats(size_of(size));
+  std::ranges::generate(floats, [&] {
+    const double radius = std::sqrt(-2 * std::log(1.0 - static_cast<double>(random.uniform())));
+    return static_cast<float>(radius * std::cos(6.283185307179586 * static_cast<double>(random.uniform())));
+  });
+  return floats;
+}
+
+// How Problem computes: with factors of one or two planes, or exactly.
+constexpr int kExactly = 0;
+
+// A layer and one image, with results from plain loops in double precision.
 struct Problem {
-  Problem(const ConvolutionShape& shape, int factor_planes, std::uint64_t seed) : s(shape), planes(factor_planes) {
-    image = near_integers(s.height * s.width * s.in, seed);
-    weights = near_integers(taps() * s.in * s.out, 2);
-    biases = near_integers(s.out, 3);
-    gradient = near_integers(s.pooled_size(), seed + 4);
-    forward();
+  Problem(const ConvolutionShape& shape, int factor_planes, std::uint64_t seed,
+          Floats (*numbers)(std::int64_t, std::uint64_t))
+      : s(shape), planes(factor_planes) {
+    image = numbers(s.height * s.width * s.in, seed);
+    weights = numbers(taps() * s.in * s.out, 2);
+    biases = numbers(s.out, 3);
+    gradient = numbers(s.pooled_size(), seed + 4);
+    convolve();
+    choose();
+    pool();
+    backward();
+  }
+  // The same with the choices of a kernel, which may differ from these near ties.
+  void force(const Bytes& forced) {
+    choices = forced;
+    pool();
     backward();
   }
   std::int64_t taps() const { return s.window_height * s.window_width; }
@@ -49,15 +75,22 @@ struct Problem {
   ConvolutionShape s;
   int planes;
   Floats image, weights, biases, gradient;
-  Floats pooled, image_gradient, weight_gradient, bias_gradient;
   Bytes choices;
+  Floats pooled, image_gradient, weight_gradient, bias_gradient;
 
  private:
-  float number(float x) const { return planes == kRounded ? rounded_to_bf16(x) : x; }
-  // Without the product of what rounding removes.
-  float product(float x, float y) const {
-    const float first = rounded_to_bf16(x), second = rounded_to_bf16(y);
-    return planes == kRounded ? first * second : x * second + first * (y - second);
+  using Doubles = std::vector<double>;
+
+  double number(double x) const {
+    return planes == kRounded ? static_cast<double>(rounded_to_bf16(static_cast<float>(x))) : x;
+  }
+  // With two planes, without the product of what rounding removes.
+  double product(float x, float y) const {
+    const double exact = static_cast<double>(x) * static_cast<double>(y);
+    if (planes == kExactly) return exact;
+    const auto first = static_cast<double>(rounded_to_bf16(x)), second = static_cast<double>(rounded_to_bf16(y));
+    if (planes == kRounded) return first * second;
+    return exact - (static_cast<double>(x) - first) * (static_cast<double>(y) - second);
   }
   // Calls work(pixel of the image, tap) for all taps of output pixel (y, x) that are inside the image.
   template <typename Work>
@@ -69,60 +102,89 @@ struct Problem {
     }
   }
 
-  void forward() {
-    Floats sums(size_of(s.height * s.width * s.out));
+  void convolve() {
+    sums_.resize(size_of(s.height * s.width * s.out));
     for (std::int64_t pixel = 0; pixel < s.height * s.width; ++pixel) {
       for_taps(pixel / s.width, pixel % s.width, [&](std::int64_t from, std::int64_t tap) {
         for (std::int64_t ci = 0; ci < s.in; ++ci) {
           const float factor = image[size_of(from * s.in + ci)];
           for (std::int64_t co = 0; co < s.out; ++co) {
-            sums[size_of(pixel * s.out + co)] += product(factor, weights[size_of((tap * s.in + ci) * s.out + co)]);
+            sums_[size_of(pixel * s.out + co)] += product(factor, weights[size_of((tap * s.in + ci) * s.out + co)]);
           }
         }
       });
     }
+  }
+  double sum_at(std::int64_t i, std::uint8_t choice) const {
+    return sums_[size_of(pixel_of(i / s.out, choice) * s.out + i % s.out)];
+  }
+
+  void choose() {
     for (std::int64_t i = 0; i < s.pooled_size(); ++i) {
-      const std::int64_t co = i % s.out, at = i / s.out;
-      float best = -1e30f;
       std::uint8_t chosen = 0;
-      for (std::uint8_t choice = 0; choice < 4; ++choice) {
-        const std::int64_t pixel = pixel_of(at, choice);
-        if (sums[size_of(pixel * s.out + co)] > best) {
-          best = sums[size_of(pixel * s.out + co)];
-          chosen = choice;
-        }
+      for (std::uint8_t choice = 1; choice < 4; ++choice) {
+        if (sum_at(i, choice) > sum_at(i, chosen)) chosen = choice;
       }
-      best += biases[size_of(co)];
-      pooled.push_back(best <= 0 ? 0 : number(best));
+      const double best = sum_at(i, chosen) + static_cast<double>(biases[size_of(i % s.out)]);
       choices.push_back(best <= 0 ? kNoneChosen : chosen);
+    }
+  }
+  void pool() {
+    pooled.clear();
+    for (std::int64_t i = 0; i < s.pooled_size(); ++i) {
+      const std::uint8_t choice = choices[size_of(i)];
+      const double best =
+          choice == kNoneChosen ? 0 : sum_at(i, choice) + static_cast<double>(biases[size_of(i % s.out)]);
+      pooled.push_back(static_cast<float>(number(best)));
     }
   }
 
   void backward() {
-    image_gradient.resize(image.size());
-    weight_gradient.resize(weights.size());
-    bias_gradient.resize(biases.size());
+    Doubles of_image(image.size()), of_weights(weights.size()), of_biases(biases.size());
     for (std::int64_t i = 0; i < s.pooled_size(); ++i) {
       const std::int64_t co = i % s.out;
       if (choices[size_of(i)] == kNoneChosen) continue;
       const std::int64_t pixel = pixel_of(i / s.out, choices[size_of(i)]);
       const float dy = gradient[size_of(i)];
-      bias_gradient[size_of(co)] += number(dy);
+      of_biases[size_of(co)] += number(static_cast<double>(dy));
       for_taps(pixel / s.width, pixel % s.width, [&](std::int64_t from, std::int64_t tap) {
         for (std::int64_t ci = 0; ci < s.in; ++ci) {
           const std::size_t weight = size_of((tap * s.in + ci) * s.out + co), input = size_of(from * s.in + ci);
-          weight_gradient[weight] += product(dy, image[input]);
-          image_gradient[input] += product(dy, weights[weight]);
+          of_weights[weight] += product(dy, image[input]);
+          of_image[input] += product(dy, weights[weight]);
         }
       });
     }
+    image_gradient.assign(of_image.begin(), of_image.end());
+    weight_gradient.assign(of_weights.begin(), of_weights.end());
+    bias_gradient.assign(of_biases.begin(), of_biases.end());
   }
 
   std::int64_t pixel_of(std::int64_t pooled_pixel, std::int64_t choice) const {
     const std::int64_t y = pooled_pixel / (s.width / 2) * 2 + choice / 2, x = pooled_pixel % (s.width / 2) * 2;
     return y * s.width + x + choice % 2;
   }
+
+  Doubles sums_;
 };
+
+// |a - b| / |b| in the L2 norm.
+double relative_error(const Floats& a, const Floats& b) {
+  REQUIRE(a.size() == b.size());
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+    norm += std::pow(static_cast<double>(b[i]), 2);
+  }
+  return std::sqrt(difference / norm);
+}
+
+// Within the rounding of the last sums, or NaN.
+bool is_twice(const Floats& sums, const Floats& once) {
+  return std::ranges::equal(sums, once, [](float sum, float one) {
+    return std::isnan(sum) ? std::isnan(one) : std::abs(sum - 2 * one) <= 1e-3f * std::abs(one) + 1e-3f;
+  });
+}
 
 // Packs rows of floats as a right factor.
 Halves right_factor(const AmxKernels& kernels, const Floats& rows, std::int64_t columns, int planes) {
@@ -177,83 +239,157 @@ Floats stacked(const Problem& p) {
   return result;
 }
 
-}  // namespace
+// A layer in tiles and the results of its last run() for one image. Gradients are computed twice, because they are
+// added to sums, and the second time without the image's.
+struct ManyChannels {
+  ManyChannels(const AmxKernels& with, const TileConvolution& of)
+      : kernels(with),
+        shape(of),
+        scratch(size_of(of.forward_scratch_size())),
+        backward_scratch(size_of(of.backward_scratch_size())) {}
 
-TEST_CASE("a convolution of many channels uses tiles correctly") {
-  const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
-  const int planes = GENERATE(kRounded, kNearlyFloat);
-  const TileConvolution shape{GENERATE(ConvolutionShape{14, 14, 32, 64}, ConvolutionShape{2, 28, 64, 32},
-                                       ConvolutionShape{4, 2, 32, 32}, ConvolutionShape{6, 18, 32, 96, 3, 7},
-                                       ConvolutionShape{10, 34, 32, 32, 1, 1}, ConvolutionShape{8, 6, 32, 32, 7, 3}),
-                              planes};
-  Halves scratch(size_of(shape.forward_scratch_size())), backward_scratch(size_of(shape.backward_scratch_size()));
-  // A second image must not be affected by the first.
-  for (const std::uint64_t seed : {2, 1}) {
-    const Problem p(shape.convolution, planes, seed);
-    const Halves weights = right_factor(kernels, p.weights, p.s.out, planes);
-    Floats pooled(p.pooled.size(), -1.0f);
-    Bytes choices(p.choices.size(), 77);
+  void run(const Problem& p) {
+    const Halves weights = right_factor(kernels, p.weights, p.s.out, shape.planes);
+    pooled.assign(p.pooled.size(), -1.0f);
+    choices.assign(p.choices.size(), 77);
     kernels.convolution_forward(
         {shape, p.image.data(), weights.data(), p.biases.data(), {pooled.data(), choices.data()}, scratch.data()});
-    CHECK(pooled == p.pooled);
-    CHECK(choices == p.choices);
-
-    const Halves reversed_weights = right_factor(kernels, reversed(p), p.s.in, planes);
-    Floats weight_sums(p.weights.size()), bias_sums(p.biases.size()), image_gradient(p.image.size(), -1.0f);
+    const Halves reversed_weights = right_factor(kernels, reversed(p), p.s.in, shape.planes);
+    Floats weight_sums(p.weights.size()), once(p.biases.size());
+    bias_gradient.assign(p.biases.size(), 0.0f);
+    image_gradient.assign(p.image.size(), -1.0f);
     TileConvolutionBackward backward{.shape = shape,
                                      .image = p.image.data(),
                                      .gradient = {p.gradient.data(), choices.data()},
                                      .weights = reversed_weights.data(),
                                      .weight_sums = weight_sums.data(),
-                                     .bias_sums = bias_sums.data(),
+                                     .bias_sums = bias_gradient.data(),
                                      .image_gradient = image_gradient.data(),
                                      .scratch = backward_scratch.data()};
     kernels.convolution_backward(backward);
-    CHECK(unblocked(weight_sums, p.s) == p.weight_gradient);
-    CHECK(bias_sums == p.bias_gradient);
-    CHECK(image_gradient == p.image_gradient);
-
-    // Runs again without the image's gradient: the weight gradients are added to the sums.
+    weight_gradient = unblocked(weight_sums, p.s);
     backward.image_gradient = nullptr;
+    backward.bias_sums = once.data();
     kernels.convolution_backward(backward);
-    const auto is_twice = [](float sum, float once) { return sum == 2 * once; };
-    CHECK(std::ranges::equal(unblocked(weight_sums, p.s), p.weight_gradient, is_twice));
-    CHECK(std::ranges::equal(bias_sums, p.bias_gradient, is_twice));
+    CHECK(is_twice(unblocked(weight_sums, p.s), weight_gradient));
+  }
+
+  const AmxKernels& kernels;
+  TileConvolution shape;
+  Halves scratch, backward_scratch;
+  Floats pooled, weight_gradient, bias_gradient, image_gradient;
+  Bytes choices;
+};
+
+struct OneChannel {
+  OneChannel(const AmxKernels& with, const TileDirect& of)
+      : kernels(with), shape(of), scratch(size_of(of.scratch_size())) {}
+
+  void run(const Problem& p) {
+    const Halves weights = right_factor(kernels, stacked(p), p.s.out, shape.planes);
+    pooled.assign(p.pooled.size(), -1.0f);
+    choices.assign(p.choices.size(), 77);
+    kernels.direct_forward(
+        {shape, p.image.data(), weights.data(), p.biases.data(), {pooled.data(), choices.data()}, scratch.data()});
+    Floats weight_sums(size_of(kBlockSide * p.s.out)), once(p.biases.size());
+    bias_gradient.assign(p.biases.size(), 0.0f);
+    TileDirectBackward backward{
+        shape,         p.image.data(), {p.gradient.data(), choices.data()}, weight_sums.data(), bias_gradient.data(),
+        scratch.data()};
+    kernels.direct_backward(backward);
+    weight_gradient.assign(weight_sums.begin(), weight_sums.begin() + std::ssize(p.weights));
+    backward.bias_sums = once.data();
+    kernels.direct_backward(backward);
+    weight_sums.resize(p.weights.size());
+    CHECK(is_twice(weight_sums, weight_gradient));
+  }
+
+  const AmxKernels& kernels;
+  TileDirect shape;
+  Halves scratch;
+  Floats pooled, weight_gradient, bias_gradient;
+  Bytes choices;
+};
+
+}  // namespace
+
+TEST_CASE("a convolution of many channels uses tiles correctly") {
+  const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  const int planes = GENERATE(kRounded, kNearlyFloat);
+  ManyChannels layer(kernels, {GENERATE(ConvolutionShape{14, 14, 32, 64}, ConvolutionShape{2, 28, 64, 32},
+                                        ConvolutionShape{4, 2, 32, 32}, ConvolutionShape{6, 18, 32, 96, 3, 7},
+                                        ConvolutionShape{10, 34, 32, 32, 1, 1}, ConvolutionShape{8, 6, 32, 32, 7, 3}),
+                               planes});
+  // A second image must not be affected by the first.
+  for (const std::uint64_t seed : {2, 1}) {
+    const Problem p(layer.shape.convolution, planes, seed, near_integers);
+    layer.run(p);
+    CHECK(layer.pooled == p.pooled);
+    CHECK(layer.choices == p.choices);
+    CHECK(layer.weight_gradient == p.weight_gradient);
+    CHECK(layer.bias_gradient == p.bias_gradient);
+    CHECK(layer.image_gradient == p.image_gradient);
   }
 }
 
 TEST_CASE("a convolution of one channel uses tiles correctly") {
   const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
   const int planes = GENERATE(kRounded, kNearlyFloat);
-  const TileDirect shape{
-      GENERATE(ConvolutionShape{28, 28, 1, 32}, ConvolutionShape{14, 14, 1, 64}, ConvolutionShape{2, 34, 1, 32, 3, 3},
-               ConvolutionShape{4, 66, 1, 32, 1, 7}, ConvolutionShape{2, 2, 1, 32, 5, 5}),
-      planes};
-  REQUIRE(shape.fits());
-  Halves scratch(size_of(shape.scratch_size()));
+  OneChannel layer(kernels, {GENERATE(ConvolutionShape{28, 28, 1, 32}, ConvolutionShape{14, 14, 1, 64},
+                                      ConvolutionShape{2, 34, 1, 32, 3, 3}, ConvolutionShape{4, 66, 1, 32, 1, 7},
+                                      ConvolutionShape{2, 2, 1, 32, 5, 5}),
+                             planes});
+  REQUIRE(layer.shape.fits());
   for (const std::uint64_t seed : {2, 1}) {
-    const Problem p(shape.convolution, planes, seed);
-    const Halves weights = right_factor(kernels, stacked(p), p.s.out, planes);
-    Floats pooled(p.pooled.size(), -1.0f);
-    Bytes choices(p.choices.size(), 77);
-    kernels.direct_forward(
-        {shape, p.image.data(), weights.data(), p.biases.data(), {pooled.data(), choices.data()}, scratch.data()});
-    CHECK(pooled == p.pooled);
-    CHECK(choices == p.choices);
-
-    Floats weight_sums(size_of(kBlockSide * p.s.out)), bias_sums(p.biases.size());
-    for (const float times : {1.0f, 2.0f}) {
-      kernels.direct_backward({shape,
-                               p.image.data(),
-                               {p.gradient.data(), choices.data()},
-                               weight_sums.data(),
-                               bias_sums.data(),
-                               scratch.data()});
-      const auto is_multiple = [&](float sum, float once) { return sum == times * once; };
-      CHECK(std::ranges::equal(std::span(weight_sums).first(p.weights.size()), p.weight_gradient, is_multiple));
-      CHECK(std::ranges::equal(bias_sums, p.bias_gradient, is_multiple));
-    }
+    const Problem p(layer.shape.convolution, planes, seed, near_integers);
+    layer.run(p);
+    CHECK(layer.pooled == p.pooled);
+    CHECK(layer.choices == p.choices);
+    CHECK(layer.weight_gradient == p.weight_gradient);
+    CHECK(layer.bias_gradient == p.bias_gradient);
   }
+}
+
+// The largest error of a rounded factor is 2^-9; two planes have 2^-17 each, and the sums are float32.
+TEST_CASE("convolutions of normal numbers are close to exact ones with the same choices") {
+  const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  const auto [planes, bound] = GENERATE(std::pair(kRounded, 2e-2), std::pair(kNearlyFloat, 1e-5));
+  ManyChannels many(kernels, {GENERATE(ConvolutionShape{14, 14, 32, 64}, ConvolutionShape{6, 18, 64, 32}), planes});
+  OneChannel one(kernels, {{28, 28, 1, 32}, planes});
+  Problem of_many(many.shape.convolution, kExactly, 1, normal), of_one(one.shape.convolution, kExactly, 1, normal);
+  many.run(of_many);
+  of_many.force(many.choices);
+  CHECK(relative_error(many.pooled, of_many.pooled) < bound);
+  CHECK(relative_error(many.weight_gradient, of_many.weight_gradient) < bound);
+  CHECK(relative_error(many.bias_gradient, of_many.bias_gradient) < bound);
+  CHECK(relative_error(many.image_gradient, of_many.image_gradient) < bound);
+  one.run(of_one);
+  of_one.force(one.choices);
+  CHECK(relative_error(one.pooled, of_one.pooled) < bound);
+  CHECK(relative_error(one.weight_gradient, of_one.weight_gradient) < bound);
+  CHECK(relative_error(one.bias_gradient, of_one.bias_gradient) < bound);
+}
+
+TEST_CASE("a NaN stays in the pixels that depend on it, and denormals count as zero") {
+  const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  const int planes = GENERATE(kRounded, kNearlyFloat);
+  ManyChannels layer(kernels, {{14, 14, 32, 32}, planes});
+  Problem p(layer.shape.convolution, planes, 1, near_integers);
+  std::ranges::replace(p.image, 0.0f, std::numeric_limits<float>::min() / 2);
+  layer.run(p);
+  CHECK(layer.pooled == p.pooled);
+  CHECK(layer.weight_gradient == p.weight_gradient);
+
+  constexpr std::int64_t kChannel = 5;
+  p.image[size_of(kChannel)] = std::numeric_limits<float>::quiet_NaN();               // of the first pixel
+  p.gradient[size_of(48 * 32 + kChannel)] = std::numeric_limits<float>::quiet_NaN();  // of the last one
+  layer.run(p);
+  const std::int64_t last = std::ssize(p.pooled) - 32;
+  CHECK(std::isnan(layer.pooled[0]));                    // The window of the first pixels covers it,
+  CHECK_FALSE(std::isnan(layer.pooled[size_of(last)]));  // that of the last ones does not.
+  const bool passed = layer.choices[size_of(last + kChannel)] != kNoneChosen;
+  CHECK(std::isnan(layer.bias_gradient[kChannel]) == passed);
+  CHECK_FALSE(std::isnan(layer.bias_gradient[kChannel + 1]));
 }
 
 TEST_CASE("windows of one channel that do not fit into a tile's depth are detected") {
