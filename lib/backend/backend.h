@@ -124,7 +124,8 @@ class ExecutorProbe {
 // A graph compiled for one device. Owns its copy of the parameters. One thread at a time may call it.
 class Executor : public ParameterSink {
  public:
-  // load(), as a ParameterSink, copies parameters in: any range, pieces of a variable, too.
+  // load(), as a ParameterSink, copies parameters in: any range, pieces of a variable, too. After load_bf16(), read() may
+  // return what products use, which is rounded as the precision asks for.
 
   // Copies parameters out in canonical layout.
   virtual void read(Range range, std::span<float> values) const = 0;
@@ -133,6 +134,11 @@ class Executor : public ParameterSink {
   virtual StepResult train_step(const Batch& batch, const GradientReady& ready) = 0;
   // [num_parameters], canonical layout; owned by the executor, at the same address for its whole life.
   virtual std::span<float> gradients() = 0;
+
+  // From now on train_step() writes gradients as bfloat16, rounded to nearest, to the span that this returns, which is
+  // like that of gradients(); gradients() is then undefined. Nothing changes and the span is empty if this executor
+  // computes them in float32 anyway.
+  virtual std::span<const std::uint16_t> round_gradients() { return {}; }
 
   // Forward pass without dropout; logits [count, classes]. count is 1 .. max_batch_size.
   virtual void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <span>
 
 #include "lib/base/range.h"
@@ -14,6 +15,9 @@ class ParameterSink {
   // values.size() == range.size, in canonical layout, valid during the call. Pieces may come in any order. If one comes
   // more than once, the last one counts.
   virtual void load(Range range, std::span<const float> values) = 0;
+  // The same with bfloat16 numbers, for a sink that uses them as they are. False if this one takes floats only; then
+  // nothing has happened.
+  virtual bool load_bf16(Range /*range*/, std::span<const std::uint16_t> /*values*/) { return false; }
 };
 
 // Copies them into a block of memory, which must outlive it and have room for all of them.

@@ -57,6 +57,16 @@ std::string_view to_string(WireDtype dtype) {
   return "?";
 }
 
+std::span<const float> floats(const Numbers& numbers) {
+  assert(numbers.dtype == WireDtype::kF32);
+  return view<float>(numbers.bytes);
+}
+
+std::span<const std::uint16_t> halves(const Numbers& numbers) {
+  assert(bytes_per_number(numbers.dtype) == sizeof(std::uint16_t));
+  return view<std::uint16_t>(numbers.bytes);
+}
+
 bool may_be_applied(const Numbers& gradient) {
   switch (gradient.dtype) {
     case WireDtype::kF32:

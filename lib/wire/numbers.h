@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -34,6 +35,13 @@ struct Numbers {
     return {dtype, bytes.subspan(offset * bytes_per_number(dtype), count * bytes_per_number(dtype))};
   }
 };
+
+inline Numbers numbers_of(std::span<const float> floats) {
+  return {WireDtype::kF32, std::as_bytes(floats)};
+}
+// The numbers as they are in memory, of float32 and of 16 bits.
+std::span<const float> floats(const Numbers& numbers);
+std::span<const std::uint16_t> halves(const Numbers& numbers);
 
 // The largest magnitude of a gradient that may be applied. Optimizers keep sums and means of squares. From 1.8e19 on,
 // one square is infinite, and the kept value would stay infinite forever. The sum of 340 million squares of 1e15 is

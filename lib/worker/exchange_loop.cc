@@ -18,6 +18,10 @@ class ExchangeLoop final : public StepLoop {
   ExchangeLoop(const TrainingConfig& config, const TrainingParts& parts, ParameterClient& client, Progress& progress)
       : config_(config), parts_(parts), client_(client), progress_(progress) {
     push_ = [this](Range range) { client_.push(range); };
+    gradients_ = numbers_of(parts.executor.gradients());
+    if (client.gradient_dtype() != WireDtype::kBf16) return;
+    const std::span<const std::uint16_t> halves = parts.executor.round_gradients();
+    if (!halves.empty()) gradients_ = {WireDtype::kBf16, std::as_bytes(halves)};
   }
 
   void begin() override {
@@ -56,7 +60,7 @@ class ExchangeLoop final : public StepLoop {
   std::optional<StepResult> step() {
     const Batch batch{batch_.size, batch_.images, batch_.labels, static_cast<std::uint64_t>(batch_.first_sample)};
     progress_.accounting().begin_step(monotonic_s(), client_.costs());
-    client_.begin_push(parts_.executor.gradients(), progress_.step(), batch_.size);
+    client_.begin_push(gradients_, progress_.step(), batch_.size);
     const StepResult result = parts_.executor.train_step(batch, push_);
     if (config_.on_nan == OnNan::kFail) progress_.require_finite(result.loss);
     if (!std::isfinite(result.loss)) client_.drop_push();
@@ -74,6 +78,7 @@ class ExchangeLoop final : public StepLoop {
   ParameterClient& client_;
   Progress& progress_;
   GradientReady push_;
+  Numbers gradients_;  // the executor's
   std::int64_t position_ = 0;  // of the sample after the last batch
   std::int64_t batch_size_ = 0;
   BatchSourcePtr batches_;  // made with batch_size_; null before the first batch of a session

@@ -201,7 +201,7 @@ Times push_and_pull(bool tcp, WireDtype dtype, int repeats, const Keys* keys) {
   BlockSink sink(parameters);
   std::int64_t step = 0;
   const Times times = measure(repeats, [&] {
-    client.begin_push(gradients, step, 1);
+    client.begin_push(numbers_of(gradients), step, 1);
     client.push({0, kFloats});
     const Turn turn = client.finish_push(sink);
     step = turn.global_step;

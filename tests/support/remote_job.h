@@ -113,7 +113,7 @@ inline void start(RemoteClient& chief, const Job& job) {
 // the answer.
 inline std::int64_t push_all(ParameterClient& client, float value, std::int64_t step, Floats& parameters) {
   const Floats gradients(static_cast<std::size_t>(kNumParameters), value);
-  client.begin_push(gradients, step, kBatchSamples);
+  client.begin_push(numbers_of(gradients), step, kBatchSamples);
   client.push(kVariables[1].range);
   client.push(kVariables[0].range);
   return client.finish_push(into_new(parameters)).global_step;

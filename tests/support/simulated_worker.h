@@ -118,7 +118,7 @@ class SimulatedWorker {
     phase_ = Phase::kPushing;
     ++job_.ledgers[session_.run()].begun[index_];
     std::ranges::fill(parameters_, NAN);
-    session_.begin_push(gradients_, step_, kBatchSamples, now());
+    session_.begin_push(numbers_of(gradients_), step_, kBatchSamples, now());
     for (std::int64_t end = std::ssize(gradients_); end > 0; end -= kShardFloats) {
       session_.push({end - 1, 1});
       session_.push({end - kShardFloats, kShardFloats - 1});

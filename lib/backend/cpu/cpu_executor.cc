@@ -57,15 +57,31 @@ void CpuExecutor::load(Range range, std::span<const float> values) {
   parameters_->load(range, values);
 }
 
+bool CpuExecutor::load_bf16(Range range, std::span<const std::uint16_t> values) {
+  parameters_->load_bf16(range, values);
+  return true;
+}
+
 void CpuExecutor::read(Range range, std::span<float> values) const {
-  std::ranges::copy(parameters_->values(range), values.begin());
+  parameters_->read(range, values);
 }
 
 std::span<float> CpuExecutor::gradients() {
   return parameters_->gradients();
 }
 
+std::span<const std::uint16_t> CpuExecutor::round_gradients() {
+  return parameters_->round_gradients();
+}
+
 StepResult CpuExecutor::train_step(const Batch& batch, const GradientReady& ready) {
+  if (parameters_->rounds_gradients()) {
+    const GradientReady rounded = [&](Range variable) {
+      parameters_->finish_gradient(variable);
+      if (ready) ready(variable);
+    };
+    return step(batch, {.training = true, .first_sample = batch.first_sample, .ready = &rounded});
+  }
   return step(batch, {.training = true, .first_sample = batch.first_sample, .ready = &ready});
 }
 

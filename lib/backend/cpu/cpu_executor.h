@@ -26,9 +26,11 @@ class CpuExecutor final : public Executor, private ExecutorProbe {
   ~CpuExecutor() override;
 
   void load(Range range, std::span<const float> values) override;
+  bool load_bf16(Range range, std::span<const std::uint16_t> values) override;
   void read(Range range, std::span<float> values) const override;
   StepResult train_step(const Batch& batch, const GradientReady& ready) override;
   std::span<float> gradients() override;
+  std::span<const std::uint16_t> round_gradients() override;
   void predict(std::int64_t count, std::span<const float> images, std::span<float> logits) override;
   std::vector<std::string> kernels() override;
   ResidentTraining* resident_training() override { return &resident_training_; }

@@ -1,5 +1,6 @@
-// Float buffer: a fixed-size buffer of numbers, aligned to a cache line and initialized to zero. A large one asks for huge
-// pages, because a training step streams through all parameters and would miss the translation cache at every page.
+// Float buffer: a fixed-size buffer of numbers, aligned to a cache line and initialized to zero. A large one asks for
+// huge pages, because a training step streams through all parameters and would miss the translation cache at every
+// page.
 #pragma once
 
 #include <algorithm>

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "lib/backend/cpu/builtin/tile_matrix.h"
 #include "lib/backend/cpu/float_buffer.h"
 #include "lib/graph/graph.h"
 #include "lib/optim/optimizer.h"
@@ -20,7 +22,10 @@ class Parameters {
   Parameters(const Graph& graph, bool rounded);
 
   void load(Range range, std::span<const float> values);
-  std::span<const float> values(Range range) const { return slice(values_.span(), range); }
+  // Numbers of a matrix in tiles go into them as they are, without a copy in float32. Until they are loaded as floats,
+  // read() then returns them as they are in the tiles.
+  void load_bf16(Range range, std::span<const std::uint16_t> values);
+  void read(Range range, std::span<float> values) const;
   // The number of changes of the variable at `range`.
   std::uint64_t version(Range range) const;
 
@@ -34,6 +39,21 @@ class Parameters {
   // round weights themselves.
   float* factors(Range variable);
   float* gradient_address(Range range) { return gradients_.data() + range.offset; }
+
+  // From now on gradients end up as bfloat16, rounded to nearest. The gradient of a matrix in tiles gets there piece by
+  // piece with put_gradient(), and never exists in float32; others are rounded by finish_gradient().
+  std::span<const std::uint16_t> round_gradients();
+  bool rounds_gradients() const { return rounded_gradients_.size() > 0; }
+  void put_gradient(Range range, const float* gradient);
+  void finish_gradient(Range variable);
+
+  // The weights of a fully connected layer, [rows, columns], in tiles. The first call creates them; kernels call it
+  // when they are made. A kernel that finds them not to be current packs them from address() and says so. From then on
+  // load() and load_bf16() keep them current.
+  TileMatrix& tiles(Range variable, const AmxKernels& kernels, std::int64_t rows, std::int64_t columns, int planes);
+  bool tiles_are_current(Range variable) const;
+  // `changes`: those that the tiles have and version() does not count yet.
+  void note_tiles_packed(Range variable, std::uint64_t changes = 0);
 
   // ---- The optimizer, for resident training ----
   void start(const OptimizerSpec& optimizer, std::span<const std::span<const float>> slots);
@@ -49,12 +69,19 @@ class Parameters {
     Range range;
     std::uint64_t version = 0;
     FloatBuffer rounded = {};  // empty if no product uses a rounded copy
+    std::unique_ptr<TileMatrix> tiles = {};
+    std::uint64_t tiles_version = ~std::uint64_t{0};  // initially of none
+    bool only_in_tiles = false;                       // the floats are older
   };
+  Tracked& tracked(Range variable);
+  const Tracked& tracked(Range variable) const;
+  void update_floats(Tracked& variable);
   void round(Range range);
 
   bool rounds_;
   FloatBuffer values_;
   FloatBuffer gradients_;
+  NumberBuffer<std::uint16_t> rounded_gradients_;  // empty unless they are wanted
   std::vector<Tracked> variables_;
 
   OptimizerSpec optimizer_;

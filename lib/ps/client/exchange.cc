@@ -270,16 +270,19 @@ void Exchange::on_values(const Message& message) {
   if (!chunk || header.dtype != dtype || (parameters && header.slot != 0)) return;
   if (!counts(header, *chunk)) return;
   if (header.range_size > 0 && header.slot < sinks_.size()) {
-    sinks_[header.slot]->load(header.range(), floats_of(message));
+    deliver(message, *sinks_[header.slot]);
   }
   if (parameters) finish_if_whole(header);
 }
 
-std::span<const float> Exchange::floats_of(const Message& message) {
-  if (message.header.dtype == WireDtype::kF32) return message.payload.floats();
-  floats_.resize(static_cast<std::size_t>(message.header.range_size));
-  read_numbers({message.header.dtype, message.payload.bytes()}, floats_);
-  return floats_;
+void Exchange::deliver(const Message& message, ParameterSink& sink) {
+  const Range range = message.header.range();
+  const Numbers numbers{message.header.dtype, message.payload.bytes()};
+  if (numbers.dtype == WireDtype::kF32) return sink.load(range, message.payload.floats());
+  if (numbers.dtype == WireDtype::kBf16 && sink.load_bf16(range, halves(numbers))) return;
+  floats_.resize(numbers.size());
+  read_numbers(numbers, floats_);
+  sink.load(range, floats_);
 }
 
 void Exchange::on_token(const Message& message) {

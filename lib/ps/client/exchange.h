@@ -171,8 +171,7 @@ class Exchange {
   void greet(TimeMs now);
   void on_welcome(const Message& message, TimeMs now);
   void on_values(const Message& message);
-  // The numbers of a chunk, valid until the next call.
-  std::span<const float> floats_of(const Message& message);
+  void deliver(const Message& message, ParameterSink& sink);
   void on_token(const Message& message);
   void on_notice(const Message& message, TimeMs now);
   bool is_newest(const Header& header);

@@ -40,8 +40,8 @@ Turn InProcessClient::join(ParameterSink& sink) {
   return {pull(sink), progress_.consumed_samples[0], true, 0};
 }
 
-void InProcessClient::begin_push(std::span<const float> gradients, std::int64_t, std::int64_t samples) {
-  gradients_ = gradients;
+void InProcessClient::begin_push(const Numbers& gradients, std::int64_t, std::int64_t samples) {
+  gradients_ = floats(gradients);
   pushed_samples_ = samples;
   dropped_.clear();
 }

@@ -22,7 +22,7 @@ class InProcessClient : public ParameterClient {
   void create(const StoredModel& model) override;
   std::int64_t pull(ParameterSink& sink) override;
   Turn join(ParameterSink& sink) override;
-  void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override;
+  void begin_push(const Numbers& gradients, std::int64_t step, std::int64_t samples) override;
   // Checks the numbers while they are in the cache. Applying a part early would gain nothing.
   void push(Range range) override;
   void drop_push() override { dropped_ = "the loss is not finite"; }

@@ -13,6 +13,7 @@
 #include "lib/base/time_ms.h"
 #include "lib/optim/stored_model.h"
 #include "lib/ps/records/control.h"
+#include "lib/wire/numbers.h"
 
 namespace distmnist {
 
@@ -88,17 +89,19 @@ class ParameterClient : public ParameterSession {
   // Called before the first batch of a session. Waits until the strategy lets this worker compute, and pulls.
   virtual Turn join(ParameterSink& sink) = 0;
 
-  // Push, wait for the next turn, and pull, as one exchange. begin_push names the gradient block (alive and unchanged
-  // until finish_push returns), the global_step of this worker's turn (not a later one from a snapshot) and the samples
-  // in the batch. push hands over a range as soon as its gradient is final. finish_push returns when this worker may
-  // compute the next batch.
-  virtual void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) = 0;
+  // Push, wait for the next turn, and pull, as one exchange. begin_push names the gradient block (of float32 or of
+  // gradient_dtype(); alive and unchanged until finish_push returns), the global_step of this worker's turn (not a
+  // later one from a snapshot) and the samples in the batch. push hands over a range as soon as its gradient is final.
+  // finish_push returns when this worker may compute the next batch.
+  virtual void begin_push(const Numbers& gradients, std::int64_t step, std::int64_t samples) = 0;
   virtual void push(Range range) = 0;
   // Called between begin_push and finish_push if bad gradients are skipped: this push must not count because its loss
   // is not finite.
   virtual void drop_push() = 0;
   virtual Turn finish_push(ParameterSink& sink) = 0;
 
+  // In which gradients are sent.
+  virtual WireDtype gradient_dtype() const { return WireDtype::kF32; }
   virtual ExchangeCosts costs() const { return {}; }
 };
 

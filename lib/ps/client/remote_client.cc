@@ -108,7 +108,7 @@ Turn RemoteClient::join(ParameterSink& sink) {
   return session_.turn();
 }
 
-void RemoteClient::begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) {
+void RemoteClient::begin_push(const Numbers& gradients, std::int64_t step, std::int64_t samples) {
   const double began_s = monotonic_s();
   session_.begin_push(gradients, step, samples, clock_.now());
   costs_.push_s += monotonic_s() - began_s;

@@ -58,10 +58,11 @@ class RemoteClient : public ParameterClient {
   void create(const StoredModel& model) override;
   std::int64_t pull(ParameterSink& sink) override;
   Turn join(ParameterSink& sink) override;
-  void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override;
+  void begin_push(const Numbers& gradients, std::int64_t step, std::int64_t samples) override;
   void push(Range range) override;
   void drop_push() override { session_.drop_push(); }
   Turn finish_push(ParameterSink& sink) override;
+  WireDtype gradient_dtype() const override { return config_.wire_dtype; }
   ExchangeCosts costs() const override;
   std::optional<StoredModel> snapshot() override;
   bool await_others(TimeMs limit_ms) override;

@@ -158,7 +158,7 @@ void WorkerSession::join(ParameterSink& sink, Phase phase, WireDtype wants, Time
       now);
 }
 
-void WorkerSession::begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples, TimeMs now) {
+void WorkerSession::begin_push(const Numbers& gradients, std::int64_t step, std::int64_t samples, TimeMs now) {
   gradients_ = gradients;
   pushed_step_ = step;
   pushed_sequence_ = ++sequence_;
@@ -189,14 +189,14 @@ void WorkerSession::push(Range range) {
 
 // The gradients of a range in the wire format, valid until the push is answered.
 std::span<const std::byte> WorkerSession::on_the_wire(Range range) {
-  const std::span<const float> floats = slice(gradients_, range);
-  if (config_.wire_dtype == WireDtype::kF32) return std::as_bytes(floats);
+  const auto offset = static_cast<std::size_t>(range.offset), size = static_cast<std::size_t>(range.size);
+  const Numbers numbers = gradients_.slice(offset, size);
+  if (numbers.dtype == config_.wire_dtype) return numbers.bytes;
   const std::size_t width = bytes_per_number(config_.wire_dtype);
   wire_gradients_.resize(gradients_.size() * width);  // Only once: the block keeps its size.
-  const std::span<std::byte> numbers =
-      std::span(wire_gradients_).subspan(static_cast<std::size_t>(range.offset) * width, floats.size() * width);
-  write_numbers(floats, config_.wire_dtype, numbers);
-  return numbers;
+  const std::span<std::byte> converted = std::span(wire_gradients_).subspan(offset * width, size * width);
+  write_numbers(floats(numbers), config_.wire_dtype, converted);
+  return converted;
 }
 
 void WorkerSession::finish_push(ParameterSink& sink, TimeMs now) {

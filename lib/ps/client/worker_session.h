@@ -57,8 +57,9 @@ class WorkerSession {
   void pull(ParameterSink& sink, TimeMs now);
   // Asks for a turn, and pulls. The result is in turn(), as for finish_push.
   void join(ParameterSink& sink, TimeMs now);
-  // The gradients must stay alive and unchanged until finish_push has finished. A range is sent as it is pushed.
-  void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples, TimeMs now);
+  // The gradients, of float32 or the wire's numbers, must stay alive and unchanged until finish_push has finished. A
+  // range is sent as it is pushed.
+  void begin_push(const Numbers& gradients, std::int64_t step, std::int64_t samples, TimeMs now);
   void push(Range range);
   void drop_push() { drops_push_ = true; }
   void finish_push(ParameterSink& sink, TimeMs now);
@@ -181,8 +182,8 @@ class WorkerSession {
   ParameterSink* sink_ = nullptr;
   WireDtype wants_ = WireDtype::kF32;  // the number type for sink_
 
-  std::span<const float> gradients_;
-  std::vector<std::byte> wire_gradients_;  // gradients_ in wire_dtype, if that is not float32
+  Numbers gradients_;
+  std::vector<std::byte> wire_gradients_;  // gradients_ in wire_dtype, if they are not
   std::int64_t pushed_step_ = 0;
   std::uint64_t pushed_sequence_ = 0;  // of the last push
   bool drops_push_ = false;            // this worker does not want the push to count

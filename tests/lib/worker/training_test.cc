@@ -164,7 +164,7 @@ TEST_CASE("a model that a different worker has made NaN is never saved") {
   run.train(5);
   const std::vector<float> ruin(static_cast<std::size_t>(run.graph.num_parameters), std::nanf(""));
   NoSink ignore;
-  run.exchange().begin_push(ruin, 5, 20);
+  run.exchange().begin_push(numbers_of(ruin), 5, 20);
   run.exchange().finish_push(ignore);
   try {
     run.supervisor->save_now();
@@ -183,7 +183,7 @@ TEST_CASE("a model with finite parameters and infinite slots is never saved") {
   run.train(5);
   const std::vector<float> large(static_cast<std::size_t>(run.graph.num_parameters), 1e22f);
   NoSink ignore;
-  run.exchange().begin_push(large, 5, 20);  // without push() the gradient is not checked
+  run.exchange().begin_push(numbers_of(large), 5, 20);  // without push() the gradient is not checked
   run.exchange().finish_push(ignore);
   CHECK(all_finite(run.client->snapshot().value().parameters));
   CHECK(fails_with(ExitCode::kDiverged, "optimizer/v/pred/weights is not finite at global_step 6",
@@ -198,9 +198,9 @@ namespace {
 // Replaces the third gradient and records the message with which the worker ends the run.
 struct SpoilingClient : InProcessClient {
   using InProcessClient::InProcessClient;
-  void begin_push(std::span<const float> gradients, std::int64_t step, std::int64_t samples) override {
+  void begin_push(const Numbers& gradients, std::int64_t step, std::int64_t samples) override {
     ruin.assign(gradients.size(), NAN);
-    InProcessClient::begin_push(++pushes == 3 ? ruin : gradients, step, samples);
+    InProcessClient::begin_push(++pushes == 3 ? numbers_of(ruin) : gradients, step, samples);
   }
   void fail_run(const std::string& why) override { words = why; }
 

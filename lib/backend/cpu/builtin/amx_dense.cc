@@ -14,14 +14,9 @@ using Bf16Buffer = NumberBuffer<Bf16>;
 // A smaller product finishes before a second thread has woken up.
 constexpr std::int64_t kSharedTileProducts = 8'000'000;  // multiply-adds
 
-// Wraps `function` as the kernel's callback for a finished block of a product; `function` must outlive it.
-template <typename Function>
-BlockDone block_done(const Function& function) {
-  return {[](const void* context, std::int64_t row, std::int64_t column, std::int64_t columns) {
-            (*static_cast<const Function*>(context))(row, column, columns);
-          },
-          &function};
-}
+// In an update, the columns of 32 rows that are computed at a time: 200 KiB of gradients, which stay in the
+// second-level cache. Parameters and slots come from memory, which is fastest sequentially, so there should be many.
+constexpr std::int64_t kUpdateColumns = 1600;
 
 class AmxDense final : public DenseBase {
  public:
@@ -29,15 +24,15 @@ class AmxDense final : public DenseBase {
       : DenseBase(context, layer, place),
         planes_(form.planes),
         rounds_outputs_(form.planes == kRounded && !form.logits),
-        weights_(factor(out_, in_)),
+        weights_(parameters_.tiles(layer.weights, *builtin_.amx, out_, in_, form.planes)),
         input_depth_(factor(in_, batch_)),
         input_batch_(factor(batch_, in_)),
         gradient_(factor(batch_, out_)),
         transposed_gradient_(factor(out_, batch_)) {
     for (int part = 0; part < builtin_.pool.size(); ++part) {
-      threads_.push_back(
-          {FloatBuffer(static_cast<std::size_t>(kBlockSide * std::max(kTileProductColumns, padded(in_)))),
-           place.input.needs_gradient() ? factor(out_, kBlockSide) : Bf16Buffer()});
+      threads_.push_back({FloatBuffer(static_cast<std::size_t>(kBlockSide * std::max(padded(in_), padded(batch_)))),
+                          FloatBuffer(static_cast<std::size_t>(kBlockSide * padded(batch_))),
+                          place.input.needs_gradient() ? factor(out_, kBlockSide) : Bf16Buffer()});
     }
   }
 
@@ -62,26 +57,24 @@ class AmxDense final : public DenseBase {
       packing.to = tile_at(input_batch_, packing.strip_size, share.begin, 0);
       builtin_.amx->pack(packing);
     });
-    share(out_, [&](Thread& thread, const Share& share) {
-      const auto finish = [&](std::int64_t row, std::int64_t column, std::int64_t columns) {
-        finish_outputs({share.begin + row, std::min(share.begin + row + kBlockSide, out_)},
-                       {column, std::min(column + columns, batch_)}, thread.block.data());
-      };
-      builtin_.amx->tile_product({.rows = padded(share.size()),
+    share_blocks(out_, [&](Thread& thread, const Share& outs) {
+      builtin_.amx->tile_product({.rows = kBlockSide,
                                   .columns = padded(batch_),
                                   .depth = padded(in_),
-                                  .left = tile_at(weights_, strip_of(in_), share.begin, 0),
+                                  .left = weights_.tile(outs.begin, 0),
                                   .right = input_depth_.data(),
-                                  .block = thread.block.data(),
-                                  .planes = planes_,
-                                  .done = block_done(finish)});
+                                  .to = thread.block.data(),
+                                  .to_row = padded(batch_),
+                                  .planes = planes_});
+      finish_outputs(outs, thread);
     });
   }
 
  private:
   struct Thread {
-    FloatBuffer block;  // of a product
-    Bf16Buffer column;  // a column of blocks of the weights as a right factor [out, 32]
+    FloatBuffer block;    // of a product
+    FloatBuffer outputs;  // [batch, 32]
+    Bf16Buffer column;    // a column of blocks of the weights as a right factor [out, 32]
   };
 
   static std::int64_t padded(std::int64_t size) { return in_blocks(size) * kBlockSide; }
@@ -106,30 +99,30 @@ class AmxDense final : public DenseBase {
     });
   }
 
+  // The same with one block of at most kBlockSide at a time.
+  template <typename Work>
+  void share_blocks(std::int64_t size, const Work& work) {
+    share(size, [&](Thread& thread, const Share& share) {
+      for (std::int64_t at = share.begin; at < share.end; at += kBlockSide) {
+        work(thread, Share{at, std::min(at + kBlockSide, share.end)});
+      }
+    });
+  }
+
   void refresh_weights() {
-    if (version_ == parameters_.version(layer_.weights)) return;
-    version_ = parameters_.version(layer_.weights);
-    share(out_, [&](Thread&, const Share& share) { pack_weights(share); });
+    if (parameters_.tiles_are_current(layer_.weights)) return;
+    share(out_, [&](Thread&, const Share& share) { weights_.pack(share, parameters_.address(layer_.weights)); });
+    parameters_.note_tiles_packed(layer_.weights);
   }
 
-  void pack_weights(const Share& rows) {
-    builtin_.amx->pack({.rows = rows.size(),
-                        .columns = in_,
-                        .from = parameters_.address({layer_.weights.offset + rows.begin * in_, 1}),
-                        .from_row = in_,
-                        .to = tile_at(weights_, strip_of(in_), rows.begin, 0),
-                        .strip_size = strip_of(in_),
-                        .planes = planes_});
-  }
-
-  // Converts a block of y^T - b to y.
-  void finish_outputs(const Share& outs, const Share& samples, const float* block) {
+  // Converts a block of y^T - b, which the thread has, to y.
+  void finish_outputs(const Share& outs, Thread& thread) {
     const float* const biases = parameters_.address(layer_.biases);
-    float outputs[kTileProductColumns * kBlockSide];
-    builtin_.vector.transpose({outs.size(), samples.size(), block, kTileProductColumns, outputs, kBlockSide});
-    for (std::int64_t n = samples.begin; n < samples.end; ++n) {
+    builtin_.vector.transpose(
+        {outs.size(), batch_, thread.block.data(), padded(batch_), thread.outputs.data(), kBlockSide});
+    for (std::int64_t n = 0; n < batch_; ++n) {
       float* const output = floats(output_.value) + n * out_;
-      const float* const from = outputs + (n - samples.begin) * kBlockSide - outs.begin;
+      const float* const from = thread.outputs.data() + n * kBlockSide - outs.begin;
       for (std::int64_t o = outs.begin; o < outs.end; ++o) {
         float y = from[o] + biases[o];
         if (has_relu() && y <= 0.0f) y = 0.0f;  // NaN is not changed.
@@ -155,81 +148,76 @@ class AmxDense final : public DenseBase {
     builtin_.amx->pack(packing);
   }
 
-  // Computes dW and calls done(thread, rows) when these rows of it are in the thread's block, at a stride of
-  // padded(in_). Computes whole rows, because done() reads and writes memory, which is fastest sequentially.
-  template <typename Done>
-  void weight_products(const Done& done) {
-    share(out_, [&](Thread& thread, const Share& share) {
-      const auto finish = [&](std::int64_t row, std::int64_t, std::int64_t) {
-        done(thread, Share{share.begin + row, std::min(share.begin + row + kBlockSide, out_)});
-      };
-      builtin_.amx->tile_product({.rows = padded(share.size()),
-                                  .columns = padded(in_),
-                                  .depth = padded(batch_),
-                                  .left = tile_at(transposed_gradient_, strip_of(batch_), share.begin, 0),
-                                  .right = input_batch_.data(),
-                                  .block = thread.block.data(),
-                                  .block_columns = padded(in_),
-                                  .planes = planes_,
-                                  .done = block_done(finish)});
-    });
+  // Computes 32 rows of dW, columns [column, column + columns).
+  void multiply_gradient(std::int64_t row, std::int64_t column, std::int64_t columns, float* to) {
+    builtin_.amx->tile_product({.rows = kBlockSide,
+                                .columns = columns,
+                                .depth = padded(batch_),
+                                .left = tile_at(transposed_gradient_, strip_of(batch_), row, 0),
+                                .right = tile_at(input_batch_, strip_of(batch_), column, 0),
+                                .to = to,
+                                .to_row = columns,
+                                .planes = planes_});
   }
 
   void backward_weights() override {
-    float* const gradient = parameters_.gradient_address(layer_.weights);
-    weight_products([&](Thread& thread, const Share& rows) {
-      for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-        std::copy_n(thread.block.data() + (row - rows.begin) * padded(in_), in_, gradient + row * in_);
+    share_blocks(out_, [&](Thread& thread, const Share& rows) {
+      const Range range{layer_.weights.offset + rows.begin * in_, rows.size() * in_};
+      // If no padding is in the way, the rows are computed in their place.
+      if (!parameters_.rounds_gradients() && rows.size() == kBlockSide && in_ == padded(in_)) {
+        return multiply_gradient(rows.begin, 0, in_, parameters_.gradient_address(range));
+      }
+      multiply_gradient(rows.begin, 0, padded(in_), thread.block.data());
+      for (std::int64_t row = 0; row < rows.size(); ++row) {
+        parameters_.put_gradient({range.offset + row * in_, in_}, thread.block.data() + row * padded(in_));
       }
     });
   }
 
   void update_weights() override {
-    weight_products([&](Thread& thread, const Share& rows) {
-      for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-        parameters_.update({layer_.weights.offset + row * in_, in_},
-                           thread.block.data() + (row - rows.begin) * padded(in_));
+    share_blocks(out_, [&](Thread& thread, const Share& rows) {
+      for (std::int64_t column = 0; column < in_; column += kUpdateColumns) {
+        const std::int64_t columns = std::min(kUpdateColumns, padded(in_) - column);
+        multiply_gradient(rows.begin, column, columns, thread.block.data());
+        for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+          parameters_.update({layer_.weights.offset + row * in_ + column, std::min(columns, in_ - column)},
+                             thread.block.data() + (row - rows.begin) * columns);
+        }
       }
-      pack_weights(rows);
+      weights_.pack(rows, parameters_.address(layer_.weights));
     });
-    version_ = parameters_.version(layer_.weights) + 1;  // end_update() will count this update.
+    parameters_.note_tiles_packed(layer_.weights, 1);  // end_update() will count this update.
   }
 
   void backward_data() override {
-    share(in_, [&](Thread& thread, const Share& share) {
-      for (std::int64_t column = share.begin; column < share.end; column += kBlockSide) {
-        const auto finish = [&](std::int64_t row, std::int64_t, std::int64_t) {
-          const std::int64_t columns = std::min(kBlockSide, in_ - column);
-          for (std::int64_t n = row; n < std::min(row + kBlockSide, batch_); ++n) {
-            const float* from = thread.block.data() + (n - row) * kTileProductColumns;
-            std::copy_n(from, columns, floats(input_.gradient) + n * in_ + column);
-          }
-        };
-        builtin_.amx->repack({.rows = padded(out_),
-                              .left = tile_at(weights_, strip_of(in_), 0, column),
-                              .strip_size = strip_of(in_),
-                              .right = thread.column.data(),
-                              .planes = planes_});
-        builtin_.amx->tile_product({.rows = padded(batch_),
-                                    .columns = kBlockSide,
-                                    .depth = padded(out_),
-                                    .left = gradient_.data(),
-                                    .right = thread.column.data(),
-                                    .block = thread.block.data(),
-                                    .planes = planes_,
-                                    .done = block_done(finish)});
+    share_blocks(in_, [&](Thread& thread, const Share& columns) {
+      builtin_.amx->repack({.rows = padded(out_),
+                            .left = weights_.tile(0, columns.begin),
+                            .strip_size = strip_of(in_),
+                            .right = thread.column.data(),
+                            .planes = planes_});
+      builtin_.amx->tile_product({.rows = padded(batch_),
+                                  .columns = kBlockSide,
+                                  .depth = padded(out_),
+                                  .left = gradient_.data(),
+                                  .right = thread.column.data(),
+                                  .to = thread.block.data(),
+                                  .to_row = kBlockSide,
+                                  .planes = planes_});
+      for (std::int64_t n = 0; n < batch_; ++n) {
+        std::copy_n(thread.block.data() + n * kBlockSide, columns.size(),
+                    floats(input_.gradient) + n * in_ + columns.begin);
       }
     });
   }
 
   int planes_;
   bool rounds_outputs_;
-  Bf16Buffer weights_;                         // left, [out, in]
-  std::uint64_t version_ = ~std::uint64_t{0};  // of the packed weights; initially none
-  Bf16Buffer input_depth_;                     // right, x^T: [in, batch]
-  Bf16Buffer input_batch_;                     // right, x: [batch, in]
-  Bf16Buffer gradient_;                        // left, dy: [batch, out]
-  Bf16Buffer transposed_gradient_;             // left, dy^T: [out, batch]
+  TileMatrix& weights_;
+  Bf16Buffer input_depth_;          // right, x^T: [in, batch]
+  Bf16Buffer input_batch_;          // right, x: [batch, in]
+  Bf16Buffer gradient_;             // left, dy: [batch, out]
+  Bf16Buffer transposed_gradient_;  // left, dy^T: [out, batch]
   std::vector<Thread> threads_;
 };
 

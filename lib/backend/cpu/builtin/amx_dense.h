@@ -16,10 +16,9 @@ struct AmxDenseForm {
 // Like make_dense(), but with factors in AMX tiles. Its input need not be rounded. With one plane, its output is
 // rounded for the next product, unless it is the logits. context.builtin.amx must not be null.
 //
-// The weights are stored in tiles as a left factor [out, in], next to the float32 ones. This single copy serves both
-// products, because a column of its blocks is repacked in the L1 cache when the gradient of the input needs it. In
-// resident training, a few rows of the weights' gradient at a time update their parameters, which are then repacked in
-// the L2 cache.
+// The weights are also in a TileMatrix, as a left factor [out, in]. This single copy serves both products, because a
+// column of its blocks is repacked in the L1 cache when the gradient of the input needs it. In resident training, a few
+// rows of the weights' gradient at a time update their parameters, which are then packed again in the L2 cache.
 std::unique_ptr<LayerKernel> make_amx_dense(const LayerContext& context, const FullyConnected& layer,
                                             const LayerPlace& place, const AmxDenseForm& form);
 

@@ -5,6 +5,7 @@
 #include "lib/backend/cpu/cpu_executor.h"
 #include "lib/backend/reference/reference_backend.h"
 #include "lib/graph/slim.h"
+#include "lib/math/half.h"
 #include "models/models.h"
 #include "tests/lib/backend/backend_cases.h"
 #include "tests/support/amx.h"
@@ -159,4 +160,66 @@ TEST_CASE("resident training in tiles equals separate steps and updates bit for 
     by_hand.load({0, graph.num_parameters}, block);
   }
   CHECK(read_all(resident, graph) == block);
+}
+
+TEST_CASE("parameters as bfloat16 and gradients rounded to bfloat16 are those of float32") {
+  const cpu::AmxKernels* kernels = GENERATE(from_range(amx_kernels_under_test()));
+  const cpu::AmxKernels* const maybe_kernels =
+      GENERATE_COPY(values({kernels, static_cast<const cpu::AmxKernels*>(nullptr)}));
+  const Precision precision = GENERATE(Precision::kF32, Precision::kBf16);
+  const Graph graph = GENERATE(mlp(), mnist_cnn());
+  const std::int64_t batch = 5;
+  std::vector<float> block = make_parameters(graph, 1);
+  std::vector<std::uint16_t> halves(block.size());
+  bf16_from_f32(block, halves);
+  f32_from_bf16(halves, block);
+  cpu::CpuExecutor floats(graph, options_of(batch, precision), kPortable, maybe_kernels);
+  cpu::CpuExecutor rounded(graph, options_of(batch, precision), kPortable, maybe_kernels);
+  const std::span<const std::uint16_t> gradients = rounded.round_gradients();
+  REQUIRE(gradients.size() == block.size());
+  const auto load_halves = [&](Range range) {
+    REQUIRE(rounded.load_bf16(range, slice(std::span<const std::uint16_t>(halves), range)));
+  };
+  // In the second turn there are tiles to load into.
+  for (std::uint64_t turn = 0; turn < 2; ++turn) {
+    std::ranges::rotate(block, block.begin() + 1);
+    std::ranges::rotate(halves, halves.begin() + 1);
+    floats.load({0, graph.num_parameters}, block);
+    const std::int64_t middle = graph.num_parameters / 2 + 3;
+    load_halves({middle, graph.num_parameters - middle});
+    load_halves({0, middle});
+    CHECK(read_all(rounded, graph) == block);
+    const Samples samples = make_samples(graph, batch, turn);
+    std::vector<Range> reported;
+    floats.train_step(samples.batch(), {});
+    rounded.train_step(samples.batch(), [&](Range variable) { reported.push_back(variable); });
+    CHECK(reported.size() == graph.variables.size());
+    std::vector<std::uint16_t> expected(block.size());
+    bf16_from_f32(floats.gradients(), expected);
+    CHECK(std::ranges::equal(gradients, expected));
+  }
+  // Then float32 again, which must not be lost in rounded copies.
+  block = make_parameters(graph, 2);
+  rounded.load({0, graph.num_parameters}, block);
+  floats.load({0, graph.num_parameters}, block);
+  CHECK(read_all(rounded, graph) == block);
+  const Samples samples = make_samples(graph, batch, 7);
+  CHECK(predict(rounded, graph, samples) == predict(floats, graph, samples));
+}
+
+TEST_CASE("a piece of float32 after pieces of bfloat16 leaves the other numbers as they are") {
+  const cpu::AmxKernels* kernels = GENERATE(from_range(amx_kernels_under_test()));
+  const Graph graph = mlp();
+  std::vector<float> block = make_parameters(graph, 1);
+  std::vector<std::uint16_t> halves(block.size());
+  cpu::CpuExecutor executor(graph, options_of(1), kPortable, kernels);
+  executor.load({0, graph.num_parameters}, block);
+  predict(executor, graph, make_samples(graph, 1, 1));
+  bf16_from_f32(block, halves);
+  f32_from_bf16(halves, block);
+  executor.load_bf16({0, graph.num_parameters}, halves);
+  const Range piece{1003, 2001};
+  for (float& number : slice(std::span(block), piece)) number = 1.00001f;
+  executor.load(piece, slice(std::span<const float>(block), piece));
+  CHECK(read_all(executor, graph) == block);
 }

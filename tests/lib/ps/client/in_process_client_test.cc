@@ -41,7 +41,7 @@ TEST_CASE("the in-process client creates, pulls, pushes and stores like a remote
   CHECK(parameters == Floats{1, 2, 3});
 
   const Floats gradients = {2, 4, 6};
-  client.begin_push(gradients, 10, 50);
+  client.begin_push(numbers_of(gradients), 10, 50);
   client.push({0, 2});
   client.push({2, 1});
   const Turn next = client.finish_push(into(parameters));
@@ -67,7 +67,7 @@ TEST_CASE("the in-process client keeps the optimizer's slots") {
   CHECK(client.snapshot().value().slots == model.slots);
   Floats parameters(2);
   const Floats gradients = {1, 1};
-  client.begin_push(gradients, 0, 50);
+  client.begin_push(numbers_of(gradients), 0, 50);
   client.finish_push(into(parameters));
   CHECK(client.snapshot().value().slots != model.slots);
 }
@@ -82,7 +82,7 @@ struct Local {
     client.create(model);
   }
   Turn push(const Floats& gradients, bool drop = false) {
-    client.begin_push(gradients, 0, 50);
+    client.begin_push(numbers_of(gradients), 0, 50);
     client.push({2, 1});
     client.push({0, 2});
     if (drop) client.drop_push();

@@ -234,7 +234,7 @@ Floats nan_gradients() {
 // When a ps refuses, parts of the gradients are still being sent to other ps tasks, so the gradients must outlive the
 // client.
 Turn push_nan(ParameterClient& client, const Floats& gradients, std::int64_t step, Floats& parameters) {
-  client.begin_push(gradients, step, kBatchSamples);
+  client.begin_push(numbers_of(gradients), step, kBatchSamples);
   client.push(kVariables[1].range);
   client.push(kVariables[0].range);
   return client.finish_push(into_new(parameters));
@@ -295,7 +295,7 @@ TEST_CASE("skip: a push that one ps or its worker finds bad is dropped on all ps
     CHECK(decreased_by(parameters, 0));
 
     const Floats gradients(static_cast<std::size_t>(kNumParameters), 2);
-    client.begin_push(gradients, 0, kBatchSamples);
+    client.begin_push(numbers_of(gradients), 0, kBatchSamples);
     for (const NamedRange& variable : kVariables) client.push(variable.range);
     client.drop_push();
     CHECK_FALSE(client.finish_push(into_new(parameters)).finite);

@@ -49,6 +49,18 @@ struct Packing {
   int planes = kRounded;
 };
 
+// Packs consecutive numbers of a matrix in canonical order as a part of a left factor: floats, or bfloat16, which are
+// not changed.
+struct PiecePacking {
+  std::int64_t columns = 0;           // of the matrix
+  std::int64_t first = 0, count = 0;  // which numbers
+  const float* floats = nullptr;      // [count], or null
+  const Bf16* halves = nullptr;       // [count], or null
+  Bf16* to = nullptr;                 // the factor
+  std::int64_t strip_size = 0;        // tiles per strip of the factor
+  int planes = kRounded;
+};
+
 // Repacks a column of blocks of a left factor [rows, ...] as a right factor [rows, 32].
 struct Repacking {
   std::int64_t rows = 0;        // a multiple of kBlockSide
@@ -58,23 +70,14 @@ struct Repacking {
   int planes = kRounded;
 };
 
-// Called for each finished block of a product: rows [row, row + kBlockSide), columns [column, column + columns).
-struct BlockDone {
-  void (*call)(const void* context, std::int64_t row, std::int64_t column, std::int64_t columns) = nullptr;
-  const void* context = nullptr;
-};
-
-// left [rows, depth] times right [depth, columns], all multiples of kBlockSide. `block` is [kBlockSide, block_columns]
-// floats and is reused: done() is called for each piece of at most that many rows and columns.
-inline constexpr std::int64_t kTileProductColumns = 256;  // the sums of this many columns stay in the L1 cache
+// left [rows, depth] times right [depth, columns], all multiples of kBlockSide.
 struct TileProduct {
   std::int64_t rows = 0, columns = 0, depth = 0;
   const Bf16* left = nullptr;
   const Bf16* right = nullptr;
-  float* block = nullptr;
-  std::int64_t block_columns = kTileProductColumns;  // a multiple of kBlockSide
+  float* to = nullptr;
+  std::ptrdiff_t to_row = 0;
   int planes = kRounded;
-  BlockDone done = {};
 };
 
 // ---- Convolution, ReLU and 2x2 max-pool in one ----
@@ -185,6 +188,7 @@ struct TileDirectBackward {
 
 struct AmxKernels {
   void (*pack)(const Packing&);
+  void (*pack_piece)(const PiecePacking&);
   void (*repack)(const Repacking&);
   void (*tile_product)(const TileProduct&);
   void (*convolution_forward)(const TileConvolutionForward&);

@@ -23,7 +23,7 @@ constexpr int kLanes = 16;
 // clang-format on
 
 constexpr AmxKernels kAmxKernels = {
-    pack, repack, tile_product, convolution_forward, convolution_backward, direct_forward, direct_backward};
+    pack, pack_piece, repack, tile_product, convolution_forward, convolution_backward, direct_forward, direct_backward};
 
 }  // namespace
 }  // namespace distmnist::cpu::DISTMNIST_AMX_KERNELS

@@ -81,6 +81,48 @@ void pack(const Packing& p) {
   }
 }
 
+// `count` numbers of one row of a tile and its planes, from number `first` of the piece on.
+template <int kPlanes>
+inline void put_numbers(const PiecePacking& p, std::int64_t first, std::int64_t count, Bf16* to) {
+  if (count == kTileDepth && p.floats != nullptr) {
+    const Vec left = load(p.floats + first), right = load(p.floats + first + kLanes);
+    store(to, halves_of<0>(left, right));
+    if constexpr (kPlanes == kNearlyFloat) store(to + kTileSize, halves_of<1>(left, right));
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Vec number = splat(p.floats != nullptr ? p.floats[first + i] : 0.0f);
+    to[i] = p.floats != nullptr ? halves_of<0>(number, number)[0] : p.halves[first + i];
+    if constexpr (kPlanes == kNearlyFloat) to[kTileSize + i] = halves_of<1>(number, number)[0];
+  }
+}
+
+template <int kPlanes>
+inline void pack_numbers(const PiecePacking& p) {
+  for (std::int64_t i = 0; i < p.count;) {
+    const std::int64_t row = (p.first + i) / p.columns, column = (p.first + i) % p.columns;
+    Bf16* const strip = p.to + row / kTileRows * p.strip_size * kTileSize + row % kTileRows * kTileDepth;
+    const std::int64_t end = p.columns - column < p.count - i ? p.columns : column + p.count - i;
+    for (std::int64_t at = column; at < end;) {
+      const std::int64_t rest = kTileDepth - at % kTileDepth, count = end - at < rest ? end - at : rest;
+      Bf16* const to = strip + at / kTileDepth * kPlanes * kTileSize + at % kTileDepth;
+      if (count == kTileDepth && p.halves != nullptr) {
+        store(to, load_halves(p.halves + i));
+        if constexpr (kPlanes == kNearlyFloat) store(to + kTileSize, HalfVec{});
+      } else {
+        put_numbers<kPlanes>(p, i, count, to);
+      }
+      at += count;
+      i += count;
+    }
+  }
+}
+
+// Limit: reading the numbers once.
+void pack_piece(const PiecePacking& p) {
+  p.planes == kRounded ? pack_numbers<kRounded>(p) : pack_numbers<kNearlyFloat>(p);
+}
+
 // Limit: reading the factor once, from memory if it is large.
 void repack(const Repacking& p) {
   const std::int64_t right_strip = p.rows / kTileDepth * p.planes * kTileSize;

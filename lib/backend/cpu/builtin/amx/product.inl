@@ -49,13 +49,9 @@ inline void multiply(const TileProduct& p) {
   const std::int64_t strip_size = p.depth / kTileDepth * kPlanes;  // tiles
   const auto strip = [&](std::int64_t at) { return at / kTileRows * strip_size * kTileSize; };
   for (std::int64_t row = 0; row < p.rows; row += kBlockSide) {
-    for (std::int64_t column = 0; column < p.columns; column += p.block_columns) {
-      const std::int64_t columns = p.columns - column < p.block_columns ? p.columns - column : p.block_columns;
-      for (std::int64_t at = 0; at < columns; at += kBlockSide) {
-        multiply_block<kPlanes>(tiles, p.left + strip(row), p.right + strip(column + at), strip_size, p.block + at,
-                                p.block_columns);
-      }
-      p.done.call(p.done.context, row, column, columns);
+    for (std::int64_t column = 0; column < p.columns; column += kBlockSide) {
+      multiply_block<kPlanes>(tiles, p.left + strip(row), p.right + strip(column), strip_size,
+                              p.to + row * p.to_row + column, p.to_row);
     }
   }
 }

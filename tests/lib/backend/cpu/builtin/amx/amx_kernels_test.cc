@@ -72,34 +72,29 @@ Halves packed(const AmxKernels& kernels, Factor factor, bool transposed, std::in
 
 // The product without the padding, which has to be zero.
 Floats product(const AmxKernels& kernels, const Sizes& sizes, const Halves& left, const Halves& right,
-               std::int64_t block_columns = kTileProductColumns, int planes = kRounded) {
-  Floats block(static_cast<std::size_t>(kBlockSide * block_columns));
-  Floats result(static_cast<std::size_t>(sizes.rows * sizes.columns), -1.0f);
-  float largest_of_padding = 0;
-  const auto done = [&](std::int64_t row, std::int64_t column, std::int64_t columns) {
-    for (std::int64_t r = 0; r < kBlockSide; ++r) {
-      for (std::int64_t c = 0; c < columns; ++c) {
-        const float number = block[static_cast<std::size_t>(r * block_columns + c)];
-        if (row + r < sizes.rows && column + c < sizes.columns) {
-          result[static_cast<std::size_t>((row + r) * sizes.columns + column + c)] = number;
-        } else {
-          largest_of_padding = std::max(largest_of_padding, std::abs(number));
-        }
-      }
-    }
-  };
+               int planes = kRounded) {
+  const std::int64_t row = padded(sizes.columns) + 16;  // in memory
+  Floats whole(static_cast<std::size_t>(padded(sizes.rows) * row), -1.0f);
   kernels.tile_product({.rows = padded(sizes.rows),
                         .columns = padded(sizes.columns),
                         .depth = padded(sizes.depth),
                         .left = left.data(),
                         .right = right.data(),
-                        .block = block.data(),
-                        .block_columns = block_columns,
-                        .planes = planes,
-                        .done = {[](const void* context, std::int64_t row, std::int64_t column, std::int64_t columns) {
-                                   (*static_cast<decltype(done)*>(context))(row, column, columns);
-                                 },
-                                 &done}});
+                        .to = whole.data(),
+                        .to_row = row,
+                        .planes = planes});
+  Floats result;
+  float largest_of_padding = 0;
+  for (std::int64_t r = 0; r < padded(sizes.rows); ++r) {
+    for (std::int64_t c = 0; c < padded(sizes.columns); ++c) {
+      const float number = whole[static_cast<std::size_t>(r * row + c)];
+      if (r < sizes.rows && c < sizes.columns) {
+        result.push_back(number);
+      } else {
+        largest_of_padding = std::max(largest_of_padding, std::abs(number));
+      }
+    }
+  }
   CHECK(largest_of_padding == 0);
   return result;
 }
@@ -143,9 +138,6 @@ TEST_CASE("a tile product equals the product of the rounded matrices in every la
   const Halves packed_right = packed(kernels, Factor::kRight, false, sizes.depth, sizes.columns, right);
   const Floats plain = product(kernels, sizes, packed_left, packed_right);
   CHECK(error_of(plain, expected) < kLargestError);
-  for (const std::int64_t block_columns : {kBlockSide, 3 * kBlockSide, padded(sizes.columns)}) {
-    CHECK(product(kernels, sizes, packed_left, packed_right, block_columns) == plain);
-  }
   const Floats from_transposed = product(
       kernels, sizes,
       packed(kernels, Factor::kLeft, true, sizes.rows, sizes.depth, transposed(left, sizes.rows, sizes.depth)),
@@ -165,12 +157,40 @@ TEST_CASE("a product of two planes equals that of the unrounded matrices, nearly
                ? packed(kernels, factor, is_transposed, sizes.rows, sizes.depth, matrix, kNearlyFloat)
                : packed(kernels, factor, is_transposed, sizes.depth, sizes.columns, matrix, kNearlyFloat);
   };
-  const Floats plain = product(kernels, sizes, pack(Factor::kLeft, false, left), pack(Factor::kRight, false, right),
-                               kTileProductColumns, kNearlyFloat);
+  const Floats plain =
+      product(kernels, sizes, pack(Factor::kLeft, false, left), pack(Factor::kRight, false, right), kNearlyFloat);
   CHECK(error_of(plain, expected) < kLargestError);
   CHECK(product(kernels, sizes, pack(Factor::kLeft, true, transposed(left, sizes.rows, sizes.depth)),
-                pack(Factor::kRight, true, transposed(right, sizes.depth, sizes.columns)), padded(sizes.columns),
-                kNearlyFloat) == plain);
+                pack(Factor::kRight, true, transposed(right, sizes.depth, sizes.columns)), kNearlyFloat) == plain);
+}
+
+TEST_CASE("pieces of a matrix are packed as the whole matrix is") {
+  const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  const int planes = GENERATE(kRounded, kNearlyFloat);
+  const std::int64_t rows = 37, columns = GENERATE(64, 75);
+  Floats matrix = random_floats(rows * columns, 1);
+  const bool from_halves = GENERATE(false, true);
+  if (from_halves) round_to_bf16(matrix, matrix.data());
+  const Halves whole = packed(kernels, Factor::kLeft, false, rows, columns, matrix, planes);
+  std::vector<Bf16> halves;
+  for (const float number : matrix) halves.push_back(static_cast<Bf16>(std::bit_cast<std::uint32_t>(number) >> 16));
+  Halves pieces(whole.size());
+  for (std::int64_t first = 0, count = 1; first < rows * columns; first += count, count = count * 2 + 1) {
+    count = std::min(count, rows * columns - first);
+    PiecePacking piece{.columns = columns,
+                       .first = first,
+                       .count = count,
+                       .to = pieces.data(),
+                       .strip_size = in_blocks(columns) * planes,
+                       .planes = planes};
+    if (from_halves) {
+      piece.halves = halves.data() + first;
+    } else {
+      piece.floats = matrix.data() + first;
+    }
+    kernels.pack_piece(piece);
+  }
+  CHECK(std::ranges::equal(pieces.span(), whole.span()));
 }
 
 TEST_CASE("a column of blocks of a left factor can be packed again as a right factor") {
