@@ -114,8 +114,12 @@ void require_precision(const DeviceBackend& on, const Graph& graph, Precision pr
 std::unique_ptr<Executor> compile(const DeviceBackend& on, const Graph& graph, const CompileOptions& options) {
   std::vector<std::string> names;
   for (const DeviceSpec& device : on.devices) names.push_back(device_of({}, *device.type, *device.index).to_string());
-  log_info("device {}: backend {}, precision {}, {}, {} per step", join(names, ", "), on.backend->name(),
-           to_string(options.precision), counted(options.threads, "thread"), counted(options.max_batch_size, "sample"));
+  std::string precision(to_string(options.precision));
+  if (options.precision == Precision::kAuto) {
+    precision = fmt::format("{} (auto)", to_string(on.backend->fastest_precision()));
+  }
+  log_info("device {}: backend {}, precision {}, {}, {} per step", join(names, ", "), on.backend->name(), precision,
+           counted(options.threads, "thread"), counted(options.max_batch_size, "sample"));
   return on.backend->compile(graph, options);
 }
 

@@ -24,7 +24,7 @@ enum class Precision {
   kF32,   // float32, or what is off by less than 1e-5 of it
   kTf32,  // factors rounded to 10 bits of mantissa, where the device has such products (GPUs)
   kBf16,  // factors and activations in bfloat16
-  kAuto,  // the fastest that the device has: bf16 on GPUs that can, else f32
+  kAuto,  // the fastest that the device has: bf16 on GPUs and CPUs with products of bfloat16 (AMX), else f32
 };
 // "f32", "tf32", "bf16", "auto"; Error (kUsage) names the known ones.
 Precision parse_precision(std::string_view name);
@@ -159,6 +159,8 @@ class Backend {
   virtual std::string name() const = 0;  // "reference", "cpu (avx2)", "cuda"
   // Whether a layer can be computed here: its sizes, in this precision. compile() refuses others with Error (kUsage).
   virtual bool can_compute(const Layer& layer, Precision precision) const = 0;
+  // What kAuto is on these devices.
+  virtual Precision fastest_precision() const { return Precision::kF32; }
   // The graph must outlive the call only. Error (kUsage) for options out of range, kResources where memory is short.
   virtual std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const = 0;
 };

@@ -19,10 +19,14 @@ class CpuBackend final : public Backend {
   }
   std::string name() const override { return fmt::format("cpu ({})", to_string(*options_.instruction_set)); }
   bool can_compute(const Layer&, Precision precision) const override { return precision != Precision::kTf32; }
+  // Without tiles, bfloat16 is emulated in float32.
+  Precision fastest_precision() const override { return has_tiles() ? Precision::kBf16 : Precision::kF32; }
   std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const override {
     check_options(graph, options);
-    check_layers(*this, graph, options.precision);
-    return std::make_unique<cpu::CpuExecutor>(graph, options, options_, has_tiles() ? &cpu::amx_kernels() : nullptr);
+    CompileOptions resolved = options;
+    if (options.precision == Precision::kAuto) resolved.precision = fastest_precision();
+    check_layers(*this, graph, resolved.precision);
+    return std::make_unique<cpu::CpuExecutor>(graph, resolved, options_, has_tiles() ? &cpu::amx_kernels() : nullptr);
   }
 
  private:

@@ -27,12 +27,12 @@ class CudaBackend final : public Backend {
     return (!rounds || has_tensor_floats()) && has_kernel(layer);
   }
 
+  Precision fastest_precision() const override { return has_tensor_floats() ? Precision::kBf16 : Precision::kF32; }
+
   std::unique_ptr<Executor> compile(const Graph& graph, const CompileOptions& options) const override {
     check_options(graph, options);
     CompileOptions resolved = options;
-    if (options.precision == Precision::kAuto) {
-      resolved.precision = has_tensor_floats() ? Precision::kBf16 : Precision::kF32;
-    }
+    if (options.precision == Precision::kAuto) resolved.precision = fastest_precision();
     check_layers(*this, graph, resolved.precision);
     std::vector<Gpu*> gpus;
     for (Gpu& gpu : gpus_) gpus.push_back(&gpu);
