@@ -214,8 +214,8 @@ std::vector<FlagRow> training_rows() {
   const auto training = &Flags::training;
   return {
       row("--preset", training, &T::preset,
-          "set of defaults for the training flags: seeds (those shown here), fast (99.0 % in the shortest time) or "
-          "best (99.4 %)"),
+          "set of defaults for the training flags and --precision: seeds (those shown here), fast (99.0 % in the "
+          "shortest time) or best (99.4 %)"),
       row("--model", training, &T::model, "network to train: mnist_cnn, mlp or softmax", kOfRun),
       within({1, kLargestBatchSize}, "give 1 to 1048576 samples",
              as(row("--batch_size", training, &T::batch_size, "samples per step and worker; see --batch_per_tower",

@@ -124,8 +124,8 @@ class ExecutorProbe {
 // A graph compiled for one device. Owns its copy of the parameters. One thread at a time may call it.
 class Executor : public ParameterSink {
  public:
-  // load(), as a ParameterSink, copies parameters in: any range, pieces of a variable, too. After load_bf16(), read() may
-  // return what products use, which is rounded as the precision asks for.
+  // load(), as a ParameterSink, copies parameters in: any range, pieces of a variable, too. After load_bf16(), read()
+  // may return what products use, which is rounded as the precision asks for.
 
   // Copies parameters out in canonical layout.
   virtual void read(Range range, std::span<float> values) const = 0;

@@ -37,8 +37,9 @@ Batch KeptSamples::gather(std::span<const std::int32_t> samples, std::uint64_t f
   };
   for (std::size_t n = 0; n < samples.size(); ++n) {
     // Samples are in random order, which no processor foresees.
-    for (std::size_t at = 0; n + kAhead < samples.size() && at < image_size_; at += kCacheLine) {
-      __builtin_prefetch(pixels_of(n + kAhead).data() + at);
+    if (n + kAhead < samples.size()) {
+      const std::uint8_t* const next = pixels_of(n + kAhead).data();
+      for (std::size_t at = 0; at < image_size_; at += kCacheLine) __builtin_prefetch(next + at);
     }
     floats_of(pixels_of(n).data(), image_size_, images_.data() + n * image_size_);
     labels_[n] = samples_.labels[static_cast<std::size_t>(samples[n])];

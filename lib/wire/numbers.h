@@ -1,4 +1,4 @@
-// Numbers: the numbers in payloads: float32, bfloat16 or IEEE float16. Memory and arithmetic use float32 only.
+// Numbers: the numbers in payloads: float32, bfloat16 or IEEE float16. Arithmetic uses float32 only.
 // lib/math/half.h defines the conversions and their rounding.
 #pragma once
 
@@ -39,7 +39,7 @@ struct Numbers {
 inline Numbers numbers_of(std::span<const float> floats) {
   return {WireDtype::kF32, std::as_bytes(floats)};
 }
-// The numbers as they are in memory, of float32 and of 16 bits.
+// The numbers as they are in memory: of float32; of a type with 16 bits.
 std::span<const float> floats(const Numbers& numbers);
 std::span<const std::uint16_t> halves(const Numbers& numbers);
 

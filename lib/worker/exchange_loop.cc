@@ -78,7 +78,7 @@ class ExchangeLoop final : public StepLoop {
   ParameterClient& client_;
   Progress& progress_;
   GradientReady push_;
-  Numbers gradients_;  // the executor's
+  Numbers gradients_;          // the executor's
   std::int64_t position_ = 0;  // of the sample after the last batch
   std::int64_t batch_size_ = 0;
   BatchSourcePtr batches_;  // made with batch_size_; null before the first batch of a session

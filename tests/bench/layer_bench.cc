@@ -81,9 +81,7 @@ class Subject {
  public:
   Subject(const Graph& graph, const std::string& kernels, const CompileOptions& options)
       : kernels_(kernels),
-        // AMX tiles compute bfloat16 convolutions directly.
-        groups_(
-            layer_groups(graph, kernels != "onednn" && !(kernels == "amx" && options.precision == Precision::kBf16))),
+        groups_(layer_groups(graph, kernels != "onednn" && kernels != "amx")),  // whether Winograd's algorithm is used
         batch_size_(options.max_batch_size),
         executor_(graph, options, cpu_options(kernels), kernels == "amx" ? &cpu::amx_kernels() : nullptr),
         // CPU time does not include other processes. With several threads only the wall time is meaningful.

@@ -5,7 +5,7 @@ tiles_backend.h, which compute the same numbers with other instructions.
   emulator.py [--amx] PROGRAM [ARGUMENT...]
 
 The processor is emulated by Bochs (the package bochscpu-python; a Tiger Lake with AVX-512 F, BW, CD, DQ and VL) at
-about 25 million instructions per second; --amx adds AMX tiles (amx.py). The program uses the memory of this process at
+about 25 million instructions per second; --amx adds AMX tiles and AVX512_BF16 (amx.py). The program uses the memory of this process at
 the same addresses. System calls are passed on to the kernel, except those that would change this process: threads take
 turns at their system calls, and signal handlers are never called. The exit status is the program's, or 128 + the number
 of the exception that ended it.

@@ -1,6 +1,7 @@
 #include "lib/backend/cpu/parameters.h"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include "lib/backend/cpu/builtin/rounding.h"
@@ -139,6 +140,7 @@ void Parameters::start(const OptimizerSpec& optimizer, std::span<const std::span
 }
 
 void Parameters::update(Range range, const float* gradient) {
+  assert(std::ranges::none_of(variables_, &Tracked::only_in_tiles));
   const ScopedFlushDenormals flush_denormals;
   const auto slot = [&](std::size_t i) { return i < slots_.size() ? slots_[i].data() + range.offset : nullptr; };
   float* const values = address(range);

@@ -1,5 +1,5 @@
-// Parameters: the executor's parameters and gradients, plus the optimizer slots in resident training, all in canonical
-// layout.
+// Parameters: the executor's parameters and gradients, plus the optimizer slots in resident training, in canonical
+// layout. Weights can also be in AMX's tiles.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ class Parameters {
   Parameters(const Graph& graph, bool rounded);
 
   void load(Range range, std::span<const float> values);
-  // Numbers of a matrix in tiles go into them as they are, without a copy in float32. Until they are loaded as floats,
-  // read() then returns them as they are in the tiles.
+  // Numbers of a matrix in tiles go into them as they are, without a copy in float32. Until the next load() of one of
+  // its numbers, read() returns the whole matrix as it is in the tiles, and address() has older numbers.
   void load_bf16(Range range, std::span<const std::uint16_t> values);
   void read(Range range, std::span<float> values) const;
   // The number of changes of the variable at `range`.
@@ -32,7 +32,8 @@ class Parameters {
   std::span<float> gradients(Range range) { return slice(gradients_.span(), range); }
   std::span<float> gradients() { return gradients_.span(); }
 
-  // For biases. Not const, because oneDNN takes every address as void*, even if it only reads from it.
+  // For biases, and for weights that kernels convert themselves. Not const, because oneDNN takes every address as
+  // void*, even if it only reads from it.
   float* address(Range range) { return values_.data() + range.offset; }
   // The weights of a variable in the form that products use. The first call creates a rounded copy if they need one,
   // which is kept up to date from then on at the same address. Kernels call it when they are made, or never if they
@@ -44,6 +45,7 @@ class Parameters {
   // piece with put_gradient(), and never exists in float32; others are rounded by finish_gradient().
   std::span<const std::uint16_t> round_gradients();
   bool rounds_gradients() const { return rounded_gradients_.size() > 0; }
+  // Threads may concurrently put ranges that do not overlap. Without round_gradients(), floats are copied.
   void put_gradient(Range range, const float* gradient);
   void finish_gradient(Range variable);
 

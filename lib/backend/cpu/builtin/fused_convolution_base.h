@@ -45,8 +45,8 @@ class FusedConvolutionBase : public LayerKernel {
   virtual void backward_images(const ImageShare& images, const PooledGradient& gradient, float* image_gradients) = 0;
   // Called after weights() have changed.
   virtual void prepare_weights() {}
-  // Computes the gradient of the weights for these input channels from the sums of all threads; calls
-  // put_weight_gradient().
+  // Computes the gradient of the weights for these input channels from the sums of all threads and
+  // stores it in the parameters' gradients.
   virtual void finish_weight_gradient(const float* sums, const Share& in) = 0;
 
   const float* weights() const { return weights_.data(); }  // [window, in, out]

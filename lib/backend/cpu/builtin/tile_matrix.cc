@@ -13,7 +13,6 @@ float as_float(Bf16 number) {
 
 TileMatrix::TileMatrix(const AmxKernels& kernels, std::int64_t rows, std::int64_t columns, int planes)
     : kernels_(kernels),
-      rows_(rows),
       columns_(columns),
       planes_(planes),
       tiles_(static_cast<std::size_t>(packed_size(rows, columns, planes))) {}

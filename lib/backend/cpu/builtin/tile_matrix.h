@@ -12,6 +12,7 @@ namespace distmnist::cpu {
 
 class TileMatrix {
  public:
+  // planes: kRounded or kNearlyFloat.
   TileMatrix(const AmxKernels& kernels, std::int64_t rows, std::int64_t columns, int planes);
 
   // The tile at this place, for the kernels.
@@ -31,7 +32,7 @@ class TileMatrix {
   PiecePacking piece(std::int64_t first, std::int64_t count);
 
   const AmxKernels& kernels_;
-  std::int64_t rows_, columns_;
+  std::int64_t columns_;
   int planes_;
   NumberBuffer<Bf16> tiles_;
 };

@@ -79,7 +79,6 @@ TEST_CASE("a training step in tiles equals one with rounded factors") {
   }
 }
 
-// Convolutions are computed as with other instruction sets.
 TEST_CASE("a training step of float32 in tiles is close to one in double precision") {
   const cpu::AmxKernels* kernels = GENERATE(from_range(amx_kernels_under_test()));
   std::vector<BackendCase> cases = cases_in_tiles();

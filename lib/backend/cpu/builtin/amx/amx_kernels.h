@@ -1,6 +1,6 @@
 // AMX kernels: bfloat16 products with float32 sums, in AMX tiles. The same source is compiled twice, see tiles.h. All
-// kernels run on one thread; callers that use several threads pass each one a part of the work. They take floats, round
-// them to bfloat16 (to nearest, ties to even; denormals become zero) and return floats.
+// kernels run on one thread; callers that use several threads pass each one a part of the work. They round floats to
+// bfloat16 (to nearest, ties to even; denormals become zero) and return floats.
 //
 // Limits, in cycles measured on a Sapphire Rapids processor: a product of two tiles takes 16 (16 x 16 x 32
 // multiply-adds, 512 per cycle and core), a tile load from the L1 cache 9 if its rows are whole cache lines and 50 if
@@ -37,14 +37,14 @@ inline constexpr std::int64_t packed_size(std::int64_t a, std::int64_t b, int pl
 // strips of 16 columns. A strip consists of the tiles for the whole depth in order; with two planes, they alternate.
 enum class Factor { kLeft, kRight };
 
-// Packs a float matrix, or blocks of a larger one, as a factor.
+// Packs a float matrix, or blocks of a larger one, as a factor; what is missing to whole blocks becomes zero.
 struct Packing {
   Factor factor = Factor::kLeft;
   bool transposed = false;  // the matrix is the transpose of the factor
   std::int64_t rows = 0, columns = 0;
   const float* from = nullptr;
   std::ptrdiff_t from_row = 0;
-  Bf16* to = nullptr;           // the tile at its corner
+  Bf16* to = nullptr;           // the factor's tile for the matrix's first row and column
   std::int64_t strip_size = 0;  // tiles per strip of the factor
   int planes = kRounded;
 };
@@ -64,13 +64,14 @@ struct PiecePacking {
 // Repacks a column of blocks of a left factor [rows, ...] as a right factor [rows, 32].
 struct Repacking {
   std::int64_t rows = 0;        // a multiple of kBlockSide
-  const Bf16* left = nullptr;   // the tile at its corner
+  const Bf16* left = nullptr;   // the tile of the column's first rows
   std::int64_t strip_size = 0;  // tiles per strip of the left factor
   Bf16* right = nullptr;
   int planes = kRounded;
 };
 
-// left [rows, depth] times right [depth, columns], all multiples of kBlockSide.
+// to [rows, columns] = left [rows, depth] times right [depth, columns], all multiples of kBlockSide. The rows of `to`
+// are to_row floats apart.
 struct TileProduct {
   std::int64_t rows = 0, columns = 0, depth = 0;
   const Bf16* left = nullptr;
@@ -82,8 +83,8 @@ struct TileProduct {
 
 // ---- Convolution, ReLU and 2x2 max-pool in one ----
 // As in vector_kernels.h, for one image. With one plane, pooled values are returned rounded, as factors of the next
-// product. A scratch buffer must be zero initially and is then private to its kernel, which relies on the zeros in
-// borders that it never writes.
+// product. A scratch buffer must be zero initially and is then private to the kernels of one layer, which rely on the
+// zeros in borders that they never write.
 
 // The columns of an image are divided into blocks, each of which is the rows of a tile: as few as possible, of the same
 // even size. The last one overlaps the one before if they do not divide the image evenly.
@@ -112,8 +113,6 @@ struct TileConvolution {
   std::int64_t pairs() const {
     return (line_size() + (convolution.window_height - 1) * pitch() + convolution.window_width + 1) / 2;
   }
-  std::int64_t sums_size() const { return taps() * convolution.in * convolution.out; }
-
   std::int64_t forward_scratch_size() const { return convolution.in / kTileDepth * planes * padded_size(); }
   // Of the input as pairs, of the gradient's padded images, of its tiles, and of one strip of its tiles while it is
   // transposed.
@@ -155,9 +154,9 @@ struct TileDirect {
   std::int64_t columns() const { return block_columns(convolution.width); }
   std::int64_t padded_height() const { return convolution.height + convolution.window_height - 1; }
   std::int64_t padded_width() const { return in_blocks(convolution.width) * kTileDepth + convolution.window_width - 1; }
-  // Per plane:
-  std::int64_t padded_size() const { return padded_height() * padded_width() + kTileDepth; }
-  std::int64_t stacks_size() const { return padded_width() * stack() + kTileDepth; }
+  // Per plane, in whole cache lines:
+  std::int64_t padded_size() const { return in_blocks(padded_height() * padded_width()) * kTileDepth; }
+  std::int64_t stacks_size() const { return in_blocks(padded_width() * stack() + kTileDepth) * kTileDepth; }
   // 32 adjacent pixels for each padded row and each column of the window; behind them what a tile reads beyond.
   std::int64_t shifted_size() const {
     return in_blocks(convolution.width) * padded_height() * convolution.window_width * kTileDepth + 2 * kTileSize;

@@ -101,20 +101,18 @@ template <int kPlanes>
 inline void forward(const TileConvolutionForward& p) {
   const TileConvolution& s = p.shape;
   const ConvolutionShape& c = s.convolution;
-  alignas(64) float sums[2][6 * kTileRows * kLanes];
+  alignas(64) float sums[6 * kTileRows * kLanes];
   Pooler<kPlanes> poolers[3];
-  int current = 0;
   put_image<kPlanes>(s, p.image, p.scratch);
   Tiles tiles(s.columns());
   correlate<kPlanes>(
       tiles, s, {.in = c.in, .out = c.out, .padded = p.scratch, .weights = p.weights},
       [&](auto rows, const BlockPlace& at) {
-        current = 1 - current;
         for (Pooler<kPlanes>& pooler : poolers) pooler.finish();
-        each<rows>([&](auto y) { tiles.store<y>(sums[current] + y * s.columns() * kLanes, kTileBytes); });
+        each<rows>([&](auto y) { tiles.store<y>(sums + y * s.columns() * kLanes, kTileBytes); });
         for (std::int64_t row = 0; row < rows; row += 2) {
           const std::ptrdiff_t to = ((at.y + row) / 2 * (c.width / 2) + at.x / 2) * c.out + at.channel;
-          poolers[row / 2].start({sums[current] + row * s.columns() * kLanes,
+          poolers[row / 2].start({sums + row * s.columns() * kLanes,
                                   s.columns(),
                                   p.biases + at.channel,
                                   {p.pooled.values + to, p.pooled.choices + to},
@@ -180,7 +178,9 @@ inline void put_gradient(const TileConvolutionBackward& p, Bf16* line, Bf16* til
   const std::ptrdiff_t row = s.padded_width() * kTileDepth, plane_size = s.line_size() * kTileRows;
   for (std::int64_t channel = 0; channel < c.out; channel += kTileRows) {
     Vec bias = load(p.bias_sums + channel);
-    Bf16* const frames = padded + channel / kTileDepth * kPlanes * s.padded_size() + channel % kTileDepth;
+    // If there is no padded image, nothing is stored in these frames.
+    Bf16* const frames =
+        (padded != nullptr ? padded : line) + channel / kTileDepth * kPlanes * s.padded_size() + channel % kTileDepth;
     for (std::int64_t y = 0; y < c.height; y += 2) {
       std::ptrdiff_t from = y / 2 * (c.width / 2) * c.out + channel;
       Bf16* upper = line + y * s.pitch() * kTileRows;
@@ -207,8 +207,9 @@ inline void put_gradient(const TileConvolutionBackward& p, Bf16* line, Bf16* til
       for (std::int64_t at = 0; at < plane_size; at += kTileSize, tiles += kTileSize) {
         PairVec lines[kTileRows];
 #pragma GCC unroll 16
-        for (int pair = 0; pair < kTileRows; ++pair)
+        for (int pair = 0; pair < kTileRows; ++pair) {
           lines[pair] = load_pairs(line + i * plane_size + at + pair * kTileDepth);
+        }
         transpose_lines(lines);
 #pragma GCC unroll 16
         for (int out = 0; out < kTileRows; ++out) store(tiles + out * kTileDepth, lines[out]);
@@ -217,13 +218,12 @@ inline void put_gradient(const TileConvolutionBackward& p, Bf16* line, Bf16* til
   }
 }
 
-// The gradient of kCount taps, below each other, for 16 output and 16 input channels: `left` and `right` are the tiles
-// of the first pixels, the planes of each this far apart, and `right_row` is between two rows of taps. Limit: the
-// products, 16 cycles each, if the operands are in the L1 cache.
 struct TapOperands {
-  const Bf16 *left, *right;
-  std::ptrdiff_t left_plane, right_plane, right_row;
+  const Bf16 *left, *right;                           // the tiles of the first pixels
+  std::ptrdiff_t left_plane, right_plane, right_row;  // between two planes; between two rows of taps
 };
+// Adds the gradient of kCount taps, below each other, for 16 output and 16 input channels. Limit: the products, 16
+// cycles each, if the operands are in the L1 cache.
 template <int kCount, int kPlanes>
 inline void add_taps(Tiles& tiles, std::int64_t line_size, const TapOperands& o, float* sums, std::int64_t sums_row) {
   each<kCount>([&](auto tap) { tiles.load<tap>(sums + tap * sums_row, kTileBytes); });
@@ -272,11 +272,11 @@ inline void add_weight_gradient(const TileConvolutionBackward& p, const Bf16* pa
               case 1:
                 add(std::integral_constant<int, 1>{});
                 break;
-              case 3:
-                add(std::integral_constant<int, 3>{});
-                break;
               case 2:
                 add(std::integral_constant<int, 2>{});
+                break;
+              case 3:
+                add(std::integral_constant<int, 3>{});
                 break;
               case 4:
                 add(std::integral_constant<int, 4>{});

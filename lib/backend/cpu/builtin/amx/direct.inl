@@ -20,19 +20,18 @@ inline void put_stacks(const TileDirect& s, const Bf16* rows, Bf16* stacks) {
   }
 }
 
-// Limit: pooling. A block of 14 pixels of two rows and 32 channels takes four products per plane.
+// Limit: pooling. A block of pixels of two rows and 32 channels takes four products, or twelve with two planes.
 template <int kPlanes>
 inline void forward(const TileDirectForward& p) {
   const TileDirect& s = p.shape;
   const ConvolutionShape& c = s.convolution;
   const std::int64_t columns = s.columns();
   const std::ptrdiff_t strip = 2 * columns * kLanes;  // sums of two rows and 16 channels
-  alignas(64) float sums[2][2 * 2 * kTileRows * kLanes];
+  alignas(64) float sums[2 * 2 * kTileRows * kLanes];
   Bf16* const padded = p.scratch;
   Bf16* const stacks = padded + kPlanes * s.padded_size();
   const std::ptrdiff_t stack_bytes = s.stack() * static_cast<std::ptrdiff_t>(sizeof(Bf16));
   Pooler<kPlanes> poolers[2];
-  int current = 0;
   put_pixels<kPlanes>(s, p.image, padded);
   Tiles tiles(columns);
   const auto multiply = [&](const Bf16* left, const Bf16* right) {
@@ -61,11 +60,10 @@ inline void forward(const TileDirectForward& p) {
           multiply(left, right + kTileSize);
         }
         for (Pooler<kPlanes>& pooler : poolers) pooler.finish();
-        current = 1 - current;
-        each<4>([&](auto tile) { tiles.store<tile>(sums[current] + tile * columns * kLanes, kTileBytes); });
+        each<4>([&](auto tile) { tiles.store<tile>(sums + tile * columns * kLanes, kTileBytes); });
         for (int half = 0; half < 2; ++half) {
           const std::ptrdiff_t to = (y / 2 * (c.width / 2) + x / 2) * c.out + channel + half * kLanes;
-          poolers[half].start({sums[current] + half * strip,
+          poolers[half].start({sums + half * strip,
                                columns,
                                p.biases + channel + half * kLanes,
                                {p.pooled.values + to, p.pooled.choices + to},
