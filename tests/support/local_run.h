@@ -96,7 +96,7 @@ inline std::vector<std::string> column(const std::filesystem::path& file, const 
     if (index < 0) index = std::ranges::find(cells, name) - cells.begin();
     out.push_back(cells.at(static_cast<std::size_t>(index)));
   }
-  out.erase(out.begin());  // the header
+  if (!out.empty()) out.erase(out.begin());  // the header
   return out;
 }
 

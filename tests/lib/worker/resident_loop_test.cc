@@ -2,6 +2,7 @@
 #include "lib/worker/resident_loop.h"
 
 #include <cmath>
+#include <optional>
 
 #include "lib/supervisor/saver.h"
 #include "tests/support/catch.h"
@@ -85,15 +86,17 @@ TEST_CASE("training on the device gives the same bits and log lines as training 
   for (const std::int64_t log_every : {1, 7, 10, 64}) {
     INFO("log_every " << log_every);
     TempDir temp;
-    BackgroundMetrics host_metrics(temp / "host.csv"), device_metrics(temp / "device.csv");
+    std::optional<BackgroundMetrics> host_metrics(temp / "host.csv"), device_metrics(temp / "device.csv");
     Run host;
     ResidentRun device;
-    host.metrics = &host_metrics;
-    device.metrics = &device_metrics;
+    host.metrics = &*host_metrics;
+    device.metrics = &*device_metrics;
     for (Run* run : {&host, static_cast<Run*>(&device)}) {
       run->config.log_every = log_every;
       CHECK(run->train(150) == ExitCode::kOk);
     }
+    host_metrics.reset();  // their threads have written all rows
+    device_metrics.reset();
     const StoredModel expected = host.client->snapshot().value(), actual = device.client->snapshot().value();
     CHECK(actual.global_step == 150);
     CHECK(actual.consumed_samples == expected.consumed_samples);

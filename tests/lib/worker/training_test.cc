@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <optional>
 
 #include "lib/math/magnitudes.h"
 #include "lib/supervisor/saver.h"
@@ -95,14 +96,15 @@ TEST_CASE("the batch size follows its schedule, and a resumed run continues it w
 
 TEST_CASE("the accuracy of a batch uses the size of that batch, whatever the schedule") {
   TempDir temp;
-  BackgroundMetrics metrics(temp / "metrics.csv");
+  std::optional<BackgroundMetrics> metrics(temp / "metrics.csv");
   Run run;
   const std::vector<std::uint8_t> same(400, 3);  // all images have the same label, so soon every answer is right
   run.data.train.labels = same;
   run.config.batch_sizes = BatchSizeSchedule::parse("0:20,50:40,52:10");
   run.config.log_every = 1;
-  run.metrics = &metrics;
+  run.metrics = &*metrics;
   run.train(54);
+  metrics.reset();  // its thread has written all rows
   const std::vector<std::string> accuracies = column(temp / "metrics.csv", "accuracy");
   REQUIRE(accuracies.size() == 54);
   for (std::size_t step = 49; step < 54; ++step) CHECK(accuracies[step] == "1.0000");
@@ -110,11 +112,12 @@ TEST_CASE("the accuracy of a batch uses the size of that batch, whatever the sch
 
 TEST_CASE("metrics count the pushes and the time of the steps so far") {
   TempDir temp;
-  BackgroundMetrics metrics(temp / "metrics.csv");
+  std::optional<BackgroundMetrics> metrics(temp / "metrics.csv");
   Run run;
   run.config.log_every = 2;
-  run.metrics = &metrics;
+  run.metrics = &*metrics;
   run.train(6);
+  metrics.reset();
   CHECK(column(temp / "metrics.csv", "accepted") == std::vector<std::string>{"2", "4", "6"});
   CHECK(column(temp / "metrics.csv", "dropped") == std::vector<std::string>{"0", "0", "0"});
   const std::vector<std::string> compute = column(temp / "metrics.csv", "compute_s");
@@ -235,11 +238,12 @@ TEST_CASE("a bad gradient ends the run and is reported to all tasks") {
 TEST_CASE("skip: a bad gradient is replaced by another batch, and is counted and reported only as skipped") {
   TempDir temp;
   const RunFolder folder(temp.path(), false);
-  BackgroundMetrics metrics(temp / "metrics.csv");
+  std::optional<BackgroundMetrics> metrics(temp / "metrics.csv");
   SpoiledRun run(OnNan::kSkip, &folder);
-  run.metrics = &metrics;
+  run.metrics = &*metrics;
   run.config.log_every = 1;
   CHECK(run.train(5) == ExitCode::kOk);
+  metrics.reset();
   CHECK(run.client->snapshot().value().global_step == 5);
   CHECK(run.client->snapshot().value().consumed_samples.at(0) == 6 * 20);
   CHECK(column(temp / "metrics.csv", "global_step") == std::vector<std::string>{"1", "2", "3", "4", "5"});
