@@ -164,6 +164,29 @@ TEST_CASE("a product of two planes equals that of the unrounded matrices, nearly
                 pack(Factor::kRight, true, transposed(right, sizes.depth, sizes.columns)), kNearlyFloat) == plain);
 }
 
+TEST_CASE("what a matrix lacks to whole blocks is zero, whatever is behind its rows and columns") {
+  const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
+  const Factor factor = GENERATE(Factor::kLeft, Factor::kRight);
+  const bool is_transposed = GENERATE(false, true);
+  const std::int64_t rows = GENERATE(33, 50), columns = GENERATE(45, 64), row = 80;
+  Floats memory(static_cast<std::size_t>(padded(rows) * row), std::numeric_limits<float>::quiet_NaN());
+  for (std::int64_t r = 0; r < rows; ++r) std::fill_n(memory.begin() + r * row, columns, 1.0f);
+  const bool depth_is_columns = (factor == Factor::kLeft) != is_transposed;
+  Halves to(static_cast<std::size_t>(packed_size(rows, columns)));
+  std::ranges::fill(to.span(), Bf16{0x7FC0});
+  kernels.pack({.factor = factor,
+                .transposed = is_transposed,
+                .rows = rows,
+                .columns = columns,
+                .from = memory.data(),
+                .from_row = row,
+                .to = to.data(),
+                .strip_size = in_blocks(depth_is_columns ? columns : rows)});
+  constexpr Bf16 kOne = 0x3F80;
+  CHECK(std::ranges::count(to.span(), kOne) == rows * columns);
+  CHECK(std::ranges::count(to.span(), Bf16{0}) == std::ssize(to.span()) - rows * columns);
+}
+
 TEST_CASE("pieces of a matrix are packed as the whole matrix is") {
   const AmxKernels& kernels = *GENERATE(from_range(amx_kernels_under_test()));
   const int planes = GENERATE(kRounded, kNearlyFloat);
