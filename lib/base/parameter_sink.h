@@ -15,8 +15,7 @@ class ParameterSink {
   // values.size() == range.size, in canonical layout, valid during the call. Pieces may come in any order. If one comes
   // more than once, the last one counts.
   virtual void load(Range range, std::span<const float> values) = 0;
-  // The same with bfloat16 numbers, for a sink that uses them as they are. False if this one takes floats only; then
-  // nothing has happened.
+  // The same with bfloat16 numbers. A sink that needs floats returns false and has done nothing.
   virtual bool load_bf16(Range /*range*/, std::span<const std::uint16_t> /*values*/) { return false; }
 };
 

@@ -74,8 +74,9 @@ class PlanBuilder {
   void operator()(const FullyConnected& layer) {
     flatten(layer.input);
     const Tensor output = new_output(plain(layer.output));
-    // With two planes for a number, a layer of few outputs costs more to pack than tiles save: with 10 and 16 outputs a
-    // step took a quarter longer than with vectors, with 32 as long, with 64 less. With one plane it never took longer.
+    // With two planes for a number, packing a layer of few outputs costs more than tiles save: with 10 outputs a step
+    // took a third longer than with vectors, with 16 a quarter, with 32 as long, with 64 less. With one plane it never
+    // took longer.
     const bool in_tiles = uses_tiles() && (rounds() || layer.output.size() > kBlockSide);
     name(!uses_builtin_ ? "oneDNN inner product"
          : !in_tiles    ? "built-in matrix products"

@@ -15,7 +15,7 @@ class TileMatrix {
   // planes: kRounded or kNearlyFloat.
   TileMatrix(const AmxKernels& kernels, std::int64_t rows, std::int64_t columns, int planes);
 
-  // The tile at this place, for the kernels.
+  // The tile that contains this number of the matrix. With two planes, the tile of the second plane follows.
   Bf16* tile(std::int64_t row, std::int64_t column);
   std::int64_t strip_size() const { return in_blocks(columns_) * planes_; }  // tiles
 

@@ -50,7 +50,7 @@ struct Packing {
 };
 
 // Packs consecutive numbers of a matrix in canonical order as a part of a left factor: floats, or bfloat16, which are
-// not changed.
+// not changed. Padding is not written and must be zero.
 struct PiecePacking {
   std::int64_t columns = 0;           // of the matrix
   std::int64_t first = 0, count = 0;  // which numbers

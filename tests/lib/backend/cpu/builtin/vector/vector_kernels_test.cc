@@ -211,3 +211,25 @@ TEST_CASE("NaN passes through a product's relu") {
     CHECK(c.at(0, 2) == 0.0f);
   }
 }
+
+TEST_CASE("a matrix of any size is transposed, and nothing around the result is written") {
+  Random random(1, 1);
+  for (const KernelSet& set : kernel_sets()) {
+    INFO(set.name);
+    for (const Size size : {Size{1, 1, 0}, Size{3, 40, 0}, Size{40, 3, 0}, Size{16, 16, 0}, Size{49, 64, 0},
+                            Size{25, 33, 0}, Size{17, 4, 0}}) {
+      INFO(size.rows << " x " << size.columns);
+      Guarded from(size.rows, size.columns, size.columns + kPad), to(size.columns, size.rows, size.rows + kPad);
+      from.fill_uniform(random);
+      set.kernels.transpose({size.rows, size.columns, from.data(), from.stride(), to.data(), to.stride()});
+      std::int64_t wrong = 0;
+      for (std::int64_t row = 0; row < size.rows; ++row) {
+        for (std::int64_t column = 0; column < size.columns; ++column) {
+          wrong += to.at(column, row) == from.at(row, column) ? 0 : 1;
+        }
+      }
+      CHECK(wrong == 0);
+      CHECK(to.is_whole());
+    }
+  }
+}
